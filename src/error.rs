@@ -1,0 +1,225 @@
+//! The one error of the crate: a stable [`Code`], what was being done to which thing, the remedy, and the cause.
+//!
+//! Exit codes and HTTP statuses are decided here and nowhere else. Retry loops ask [`Error::is_permanent`], never a text.
+
+use std::fmt;
+
+/// Result with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A boxed cause.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong, as a stable word for scripts and alerts. The words are part of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A variable or option is missing or malformed.
+    ConfigInvalid,
+    /// The request is malformed: bad JSON, unknown field, bad pattern.
+    BadRequest,
+    /// Qdrant has no collection of that name.
+    CollectionNotFound,
+    /// The store has no backup of that id.
+    BackupNotFound,
+    /// There was nothing to back up; an empty backup is never called a success.
+    NothingToBackUp,
+    /// Another run holds the lease.
+    RunInProgress,
+    /// The lease was lost in mid-run; the run stopped before it could commit.
+    LeaseLost,
+    /// The run was told to stop.
+    Cancelled,
+    /// Qdrant does not answer: no connection, or 5xx after all retries.
+    QdrantUnreachable,
+    /// Qdrant wants a key, or another one (401).
+    QdrantUnauthorized,
+    /// The key may not do this (403).
+    QdrantForbidden,
+    /// Qdrant answered something that is not in its API.
+    QdrantUnexpected,
+    /// This Qdrant cannot be backed up correctly by this version of the tool.
+    Unsupported,
+    /// A snapshot vanished or changed while it was read.
+    SnapshotChanged,
+    /// The bytes that arrived are not the bytes that were promised.
+    ChecksumMismatch,
+    /// Fewer (or more) bytes arrived than were promised.
+    LengthMismatch,
+    /// No, or too little, progress within the deadline.
+    Stalled,
+    /// The store does not answer.
+    StoreUnreachable,
+    /// The store refuses the credentials or the action (401, 403, EACCES).
+    StoreForbidden,
+    /// The bucket or directory does not exist.
+    StoreMissing,
+    /// The store is full.
+    StoreFull,
+    /// An object exists that must not exist, or changed although it must not.
+    StoreConflict,
+    /// Any other refusal or failure of the store.
+    StoreFailed,
+    /// What is stored is not what the tool writes: damaged or of a newer version.
+    BackupDamaged,
+    /// Some collections were saved, some were not.
+    BackupPartial,
+    /// No collection could be saved.
+    BackupFailed,
+    /// A defect of this tool.
+    Internal,
+}
+
+/// An error that can be shown to a person: `doing: cause (remedy)`.
+#[derive(Debug)]
+pub struct Error {
+    code: Code,
+    doing: String,
+    remedy: Option<String>,
+    permanent: bool,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error of the given code; `doing` says what was being done to which thing, or what is wrong with it.
+    pub fn new(code: Code, doing: impl Into<String>) -> Self {
+        let permanent = !matches!(
+            code,
+            Code::QdrantUnreachable
+                | Code::SnapshotChanged
+                | Code::ChecksumMismatch
+                | Code::LengthMismatch
+                | Code::Stalled
+                | Code::StoreUnreachable
+        );
+        Self {
+            code,
+            doing: doing.into(),
+            remedy: None,
+            permanent,
+            source: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Overrides whether trying again is useless.
+    #[must_use]
+    pub fn permanent(mut self, permanent: bool) -> Self {
+        self.permanent = permanent;
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What the reader can do about it, if it is known.
+    pub fn remedy_text(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
+    /// Whether trying the same again is useless.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// The chain of causes on one line, without the remedy.
+    pub fn chain(&self) -> String {
+        let mut text = self.doing.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(c) = cause {
+            let c_text = c.to_string();
+            // Many libraries repeat their source in their own text.
+            if !text.contains(&c_text) {
+                text.push_str(": ");
+                text.push_str(&c_text);
+            }
+            cause = c.source();
+        }
+        text.replace('\n', " ")
+    }
+
+    /// HTTP status for this error when it ends a request.
+    pub fn http_status(&self) -> u16 {
+        match self.code {
+            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged => 500,
+            Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
+            Code::BadRequest => 400,
+            Code::CollectionNotFound | Code::BackupNotFound => 404,
+            Code::RunInProgress => 409,
+            Code::Cancelled | Code::LeaseLost => 503,
+            Code::QdrantUnauthorized
+            | Code::QdrantForbidden
+            | Code::QdrantUnexpected
+            | Code::Unsupported
+            | Code::SnapshotChanged
+            | Code::ChecksumMismatch
+            | Code::LengthMismatch
+            | Code::StoreForbidden
+            | Code::StoreMissing
+            | Code::StoreConflict
+            | Code::StoreFailed => 502,
+            Code::QdrantUnreachable | Code::StoreUnreachable | Code::Stalled => 503,
+            Code::StoreFull => 507,
+        }
+    }
+
+    /// Process exit code for this error; documented in the help text and the README.
+    pub fn exit_code(&self) -> u8 {
+        match self.code {
+            Code::ConfigInvalid | Code::BadRequest => 2,
+            Code::BackupPartial => 3,
+            Code::BackupFailed | Code::NothingToBackUp => 4,
+            Code::RunInProgress => 5,
+            Code::QdrantUnreachable
+            | Code::QdrantUnauthorized
+            | Code::QdrantForbidden
+            | Code::QdrantUnexpected
+            | Code::Unsupported => 6,
+            Code::StoreUnreachable
+            | Code::StoreForbidden
+            | Code::StoreMissing
+            | Code::StoreFull
+            | Code::StoreConflict
+            | Code::StoreFailed => 7,
+            Code::CollectionNotFound | Code::BackupNotFound => 8,
+            Code::SnapshotChanged
+            | Code::ChecksumMismatch
+            | Code::LengthMismatch
+            | Code::Stalled
+            | Code::BackupDamaged => 9,
+            Code::Cancelled | Code::LeaseLost => 10,
+            Code::Internal => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain())?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, " ({remedy})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|s| &**s as _)
+    }
+}

@@ -1,0 +1,130 @@
+//! The port to an object store: where the bytes of a backup end up.
+//!
+//! Five required methods. A write states its [`Condition`], so overwriting a backup cannot be expressed. Keys are relative
+//! to the store's own prefix and are built by [`crate::names`] only.
+
+mod dir;
+mod gcs;
+mod token;
+
+use crate::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::{fmt::Debug, ops::Range};
+use time::OffsetDateTime;
+
+pub use dir::DirStore;
+pub use gcs::{GcsOptions, GcsStore};
+
+/// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub String);
+
+/// What must hold for a write to happen; otherwise it fails with [`crate::error::Code::StoreConflict`].
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// The key does not exist.
+    Absent,
+    /// The key still has this version (compare-and-swap; used by the lease only).
+    Unchanged(Version),
+}
+
+/// What the store says of an object.
+#[derive(Clone, Debug)]
+pub struct ObjectMeta {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Version of this content.
+    pub version: Version,
+    /// CRC32C (Castagnoli) of the stored bytes as computed by the store, where it keeps one (GCS always; a directory only
+    /// in the answer to [`Store::put`], read back from the file).
+    pub crc32c: Option<u32>,
+    /// Last change, by the store's clock.
+    pub updated: OffsetDateTime,
+}
+
+/// A body to be written: bytes that can be asked for again from an offset, because a resumable upload may have to.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Exact length in bytes. A source that ends before has failed and must say so by an `Err`.
+    fn len(&self) -> u64;
+
+    /// The next chunk, never empty; `None` only after exactly [`Source::len`] bytes.
+    async fn next(&mut self) -> Option<Result<Bytes>>;
+
+    /// Continues from `offset`; the first call of a writer may be `seek(0)`.
+    async fn seek(&mut self, offset: u64) -> Result<()>;
+}
+
+/// A store of objects. Implementations are cheap to share behind an `Arc`.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// The URL that names the store in messages, e.g. `gs://bucket/prefix`.
+    fn url(&self) -> String;
+
+    /// Writes an object whole or not at all, and returns what the store says it holds. When the store's checksum differs
+    /// from that of the bytes sent, the object is removed again and the call fails with
+    /// [`crate::error::Code::ChecksumMismatch`]. Errors of the source come back with their own code.
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta>;
+
+    /// Reads an object, or a range of it, as it is at `version` (or now). Ends with an error when fewer bytes arrive than
+    /// asked for. `Ok(None)`: no such object.
+    async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        version: Option<&Version>,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>>;
+
+    /// What the store says of an object; `None` when there is none.
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>>;
+
+    /// All objects whose key starts with `prefix`, in the order of their keys.
+    async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>>;
+
+    /// Deletes an object if it still has this version. `Ok(false)`: it was not there any more, or has another version.
+    async fn delete(&self, key: &str, version: &Version) -> Result<bool>;
+
+    /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
+    async fn check(&self) -> Result<()>;
+}
+
+/// A [`Source`] over bytes in memory, for small objects.
+pub struct BytesSource {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl BytesSource {
+    /// A source over `bytes`.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            at: 0,
+        }
+    }
+}
+
+#[async_trait]
+impl Source for BytesSource {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        let rest = self.bytes.slice(self.at..);
+        self.at = self.bytes.len();
+        (!rest.is_empty()).then_some(Ok(rest))
+    }
+
+    async fn seek(&mut self, offset: u64) -> Result<()> {
+        self.at = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        Ok(())
+    }
+}
