@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong, as a stable word for scripts and alerts. The words are part of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// A variable or option is missing or malformed.
@@ -36,6 +36,8 @@ pub enum Code {
     QdrantUnauthorized,
     /// The key may not do this (403).
     QdrantForbidden,
+    /// Qdrant could not do what it was asked for, and said why (4xx, 5xx).
+    QdrantFailed,
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected,
     /// This Qdrant cannot be backed up correctly by this version of the tool.
@@ -70,6 +72,13 @@ pub enum Code {
     Internal,
 }
 
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The word in the API, as serde writes it.
+        serde::Serialize::serialize(self, f)
+    }
+}
+
 /// An error that can be shown to a person: `doing: cause (remedy)`.
 #[derive(Debug)]
 pub struct Error {
@@ -86,6 +95,7 @@ impl Error {
         let permanent = !matches!(
             code,
             Code::QdrantUnreachable
+                | Code::QdrantFailed
                 | Code::SnapshotChanged
                 | Code::ChecksumMismatch
                 | Code::LengthMismatch
@@ -164,6 +174,7 @@ impl Error {
             Code::Cancelled | Code::LeaseLost => 503,
             Code::QdrantUnauthorized
             | Code::QdrantForbidden
+            | Code::QdrantFailed
             | Code::QdrantUnexpected
             | Code::Unsupported
             | Code::SnapshotChanged
@@ -188,6 +199,7 @@ impl Error {
             Code::QdrantUnreachable
             | Code::QdrantUnauthorized
             | Code::QdrantForbidden
+            | Code::QdrantFailed
             | Code::QdrantUnexpected
             | Code::Unsupported => 6,
             Code::StoreUnreachable

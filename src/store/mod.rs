@@ -1,6 +1,6 @@
 //! The port to an object store: where the bytes of a backup end up.
 //!
-//! Five required methods. A write states its [`Condition`], so overwriting a backup cannot be expressed. Keys are relative
+//! A handful of methods. A write states its [`Condition`], so overwriting a backup cannot be expressed. Keys are relative
 //! to the store's own prefix and are built by [`crate::names`] only.
 
 mod dir;
@@ -85,6 +85,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// All objects whose key starts with `prefix`, in the order of their keys.
     async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>>;
+
+    /// The names of the folders directly below `prefix` (which ends in `/`): what stands between it and the next `/` in any
+    /// key. In the order of the names. Cheap: the objects inside are not listed.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
 
     /// Deletes an object if it still has this version. `Ok(false)`: it was not there any more, or has another version.
     async fn delete(&self, key: &str, version: &Version) -> Result<bool>;

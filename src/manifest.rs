@@ -1,0 +1,283 @@
+//! The manifest: what a backup is made of. It is written last, and only when everything that it names is complete and checked.
+//!
+//! The format is versioned. Fields that this version does not know are kept when a manifest is read and written again.
+
+use crate::error::{Code, Error, Result};
+use crate::names::{ArtifactKind, BackupId};
+use crate::store::{BytesSource, Condition, ObjectMeta, Store};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// The format's version. A reader refuses a newer one.
+pub const FORMAT: u32 = 1;
+/// No manifest is larger; bounds what is read into memory (1,000 collections with large configs need about 10 MB).
+const LARGEST: u64 = 256 << 20;
+
+/// Whether a backup has all that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All collections that were asked for are in it.
+    Complete,
+    /// At least one is missing: restorable for what it has, never counted as good.
+    Partial,
+}
+
+/// All that is known of one backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format, see [`FORMAT`].
+    pub format: u32,
+    /// The backup's id.
+    pub id: BackupId,
+    /// Whether it has all that was asked for.
+    pub status: Status,
+    /// Version of the tool that wrote it.
+    pub tool_version: String,
+    /// Start of the run.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// Just before the manifest was written.
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+    /// The Qdrant that was backed up.
+    pub qdrant: QdrantInfo,
+    /// Which collections were asked for.
+    pub selection: Selection,
+    /// What is in it.
+    pub collections: Vec<Collection>,
+    /// What is missing and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failure>,
+    /// What the reader should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// The Qdrant that a backup was made of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QdrantInfo {
+    /// Release version as `GET /` tells it; snapshots themselves do not carry it.
+    pub version: String,
+    /// How its nodes were arranged.
+    pub topology: Topology,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// How the nodes of a Qdrant are arranged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Topology {
+    /// One node that holds everything.
+    Standalone,
+    /// Several nodes, each with some replicas of some shards.
+    Cluster {
+        /// The nodes' peer ids.
+        peers: Vec<u64>,
+    },
+}
+
+/// Which collections were asked for. All lists empty: every collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Exact names; each must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<String>,
+    /// Glob patterns; a collection matches at least one, if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Glob patterns; a collection that matches any is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// One collection in a backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Collection {
+    /// Its full name.
+    pub name: String,
+    /// `config` of `GET /collections/{name}`, as it was before the snapshot.
+    pub config: Value,
+    /// `payload_schema` of `GET /collections/{name}`.
+    pub payload_schema: Value,
+    /// Aliases that point to it; they are in no Qdrant snapshot.
+    pub aliases: Vec<String>,
+    /// Exact count before the snapshot was asked for.
+    pub points_before: u64,
+    /// Exact count after the snapshot was made. Under writes the two only bound the truth.
+    pub points_after: u64,
+    /// Where its shards were: `GET /collections/{name}/cluster`.
+    pub shards: Value,
+    /// The objects that hold its data.
+    pub artifacts: Vec<Artifact>,
+    /// What the reader should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl Collection {
+    /// Bytes of all its artifacts.
+    pub fn bytes(&self) -> u64 {
+        self.artifacts.iter().map(|a| a.bytes).sum()
+    }
+}
+
+/// How the bytes of an artifact are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// One object, a plain Qdrant snapshot.
+    Object,
+    /// A way that this version does not know.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// One object of a backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// How the bytes are kept.
+    pub storage: Storage,
+    /// What it is a snapshot of.
+    pub kind: ArtifactKind,
+    /// Peer id of the node it was taken from, where Qdrant tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u64>,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the bytes, lower-case hex. Compared with Qdrant's own where Qdrant gives one.
+    pub sha256: String,
+    /// Whether Qdrant's own checksum was compared with [`Artifact::sha256`].
+    pub sha256_confirmed_by_qdrant: bool,
+    /// CRC32C of the bytes, eight hex digits. Compared with the store's.
+    pub crc32c: String,
+    /// Version of the object in the store; on GCS its generation.
+    pub version: String,
+    /// The snapshot's name on Qdrant.
+    pub snapshot: String,
+    /// When the snapshot was asked for: no write after `created_at` is in it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub requested_at: OffsetDateTime,
+    /// When Qdrant had made it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// Why a collection is missing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// The collection.
+    pub collection: String,
+    /// Stable code, see [`Code`]; a text here, because a newer version may know more of them.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Failure {
+    /// The failure of `collection` by `error`.
+    pub fn of(collection: &str, error: &Error) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            code: error.code().to_string(),
+            message: error.chain(),
+            remedy: error.remedy_text().map(str::to_owned),
+        }
+    }
+}
+
+impl Manifest {
+    /// Bytes of all artifacts.
+    pub fn bytes(&self) -> u64 {
+        self.collections.iter().map(Collection::bytes).sum()
+    }
+}
+
+/// Writes the manifest: the moment from which the backup exists. Never overwrites one.
+pub async fn commit(store: &dyn Store, manifest: &Manifest) -> Result<ObjectMeta> {
+    let mut json = serde_json::to_vec_pretty(manifest)
+        .map_err(|e| Error::new(Code::Internal, "writing the manifest as JSON").because(e))?;
+    json.push(b'\n');
+    store
+        .put(
+            &manifest.id.manifest(),
+            Box::new(BytesSource::new(json)),
+            Condition::Absent,
+        )
+        .await
+}
+
+/// Reads the manifest of a backup.
+pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+    let key = id.manifest();
+    let Some(bytes) = read_small(store, &key, LARGEST).await? else {
+        return Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
+                .remedy("`qdrant-backup list` shows the backups; one without a manifest never ended"),
+        );
+    };
+    parse(&bytes, &format!("{}/{key}", store.url()))
+}
+
+/// Parses a manifest; `what` names it in errors.
+pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest> {
+    let damaged = |e: serde_json::Error| {
+        Error::new(Code::BackupDamaged, format!("{what} is not a manifest")).because(e)
+    };
+    // The version first: a newer format may not even parse as this one.
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(damaged)?;
+    match fields.get("format").and_then(Value::as_u64) {
+        Some(format) if format <= u64::from(FORMAT) => {}
+        Some(format) => {
+            return Err(Error::new(
+                Code::BackupDamaged,
+                format!("{what} has format {format}, this version of the tool reads up to {FORMAT}"),
+            )
+            .remedy("use the version of qdrant-backup that wrote it, or a newer one"));
+        }
+        None => {
+            return Err(Error::new(
+                Code::BackupDamaged,
+                format!("{what} is not a manifest: it has no `format`"),
+            ));
+        }
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(damaged)
+}
+
+/// Reads an object of at most `largest` bytes into memory; `None` when there is none.
+pub async fn read_small(store: &dyn Store, key: &str, largest: u64) -> Result<Option<Vec<u8>>> {
+    let Some(mut stream) = store.get(key, None, None).await? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.try_next().await? {
+        if (bytes.len() + chunk.len()) as u64 > largest {
+            return Err(Error::new(
+                Code::BackupDamaged,
+                format!("{}/{key} is larger than {largest} bytes", store.url()),
+            ));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
