@@ -1,13 +1,20 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
-//! by the wiring ([`app`]) only.
+//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → `server`, `cli`. `config` and `telemetry` are used
+//! by the wiring only.
 
+pub mod backup;
+pub mod catalog;
 pub mod clock;
 pub mod error;
 pub mod hash;
+pub mod intent;
+pub mod lock;
 pub mod manifest;
 pub mod names;
+pub mod plan;
 pub mod progress;
+pub mod qdrant;
+pub mod relay;
 pub mod store;

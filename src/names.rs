@@ -5,7 +5,7 @@
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
 //! lock.json                                           the lease
-//! intents/{id}/{collection}.json                      what a run has open on Qdrant; gone when the run has ended
+//! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
 //! ```
 //! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
 //! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
@@ -85,9 +85,9 @@ impl BackupId {
         format!("{}{}/{stem}{suffix}.snapshot", self.prefix(), folder(collection))
     }
 
-    /// Key of the recorded intent for one collection.
-    pub fn intent(&self, collection: &str) -> String {
-        format!("{INTENTS}{self}/{}.json", folder(collection))
+    /// Key of the recorded intent for one attempt at a collection.
+    pub fn intent(&self, collection: &str, attempt: u32) -> String {
+        format!("{INTENTS}{self}/{}-{attempt}.json", folder(collection))
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
             id.artifact("docs", &ArtifactKind::Shard(3), 2),
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
-        assert_eq!(id.intent("docs"), "intents/2026-11-22T12-00-00Z/docs.json");
+        assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 
     #[test]

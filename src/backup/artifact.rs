@@ -1,0 +1,193 @@
+//! One artifact: asked for, relayed into the store, deleted on Qdrant.
+
+use super::Context;
+use crate::error::{Code, Error, Result};
+use crate::hash::hex;
+use crate::intent::{self, Intent, Recorded};
+use crate::manifest::{Artifact, Storage};
+use crate::names::{ArtifactKind, BackupId};
+use crate::progress::{Phase, Progress};
+use crate::qdrant::{Snapshot, SnapshotName};
+use crate::relay::{self, Expected};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+pub(super) const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// What to save, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) run: BackupId,
+    pub(super) collection: &'a str,
+    pub(super) kind: ArtifactKind,
+    pub(super) progress: &'a Progress,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+/// A saved artifact and the exact count right after its snapshot was made.
+pub(super) struct Done {
+    pub(super) artifact: Artifact,
+    pub(super) points_after: u64,
+}
+
+/// Saves one artifact, with further attempts when a failure may pass.
+pub(super) async fn save(job: Job<'_>) -> Result<Done> {
+    let settings = &job.ctx.settings;
+    let mut pause = settings.backoff;
+    for attempt in 1.. {
+        let error = match attempt_once(job, attempt).await {
+            Ok(done) => return Ok(done),
+            Err(e) => e,
+        };
+        // A snapshot that vanished is gone for good, but another one can be made.
+        let useless = error.is_permanent() && error.code() != Code::SnapshotChanged;
+        if useless || attempt >= settings.attempts || job.cancel.is_cancelled() {
+            return Err(error);
+        }
+        tracing::warn!(collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
+        unless_cancelled(job.cancel, async {
+            sleep(pause).await;
+            Ok(())
+        })
+        .await?;
+        pause = pause.saturating_mul(2);
+    }
+    Err(Error::new(Code::Internal, "no attempt was made"))
+}
+
+async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
+    let (ctx, collection) = (job.ctx, job.collection);
+    let (there, date) = unless_cancelled(job.cancel, ctx.qdrant.snapshots(collection)).await?;
+    let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
+    let requested_at = ctx.clock.now();
+    let intent = Intent {
+        run: job.run,
+        collection: collection.to_owned(),
+        qdrant: ctx.qdrant.url(),
+        existing: existing.clone(),
+        requested_at: date.unwrap_or(requested_at),
+    };
+    let recorded = unless_cancelled(job.cancel, intent::record(&*ctx.store, intent, attempt)).await?;
+
+    job.progress.phase(collection, Phase::Snapshot);
+    let created = unless_cancelled(job.cancel, ctx.qdrant.create_snapshot(collection)).await;
+    let snapshot = match created {
+        Ok(snapshot) if existing.contains(&snapshot.name) => {
+            // Somebody else's, of the same second: Qdrant wrote ours over it, and which one it is now cannot be told.
+            intent::clear(&*ctx.store, &recorded).await;
+            return Err(same_second(collection, &snapshot));
+        }
+        Ok(snapshot) => snapshot,
+        Err(e) => {
+            after_failed_create(job, &recorded, &e).await;
+            return Err(e);
+        }
+    };
+    let result = unless_cancelled(job.cancel, relay(job, attempt, &snapshot, requested_at)).await;
+    delete(job, &snapshot, &recorded).await;
+    result
+}
+
+async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: OffsetDateTime) -> Result<Done> {
+    let (ctx, collection) = (job.ctx, job.collection);
+    let created_at = ctx.clock.now();
+    let points_after = ctx.qdrant.count(collection).await?;
+    let download = ctx.qdrant.download(collection, snapshot).await?;
+    let key = job.run.artifact(collection, &job.kind, attempt);
+    let expected = Expected {
+        bytes: snapshot.size,
+        sha256: snapshot.sha256(),
+    };
+    let settings = &ctx.settings;
+    let (digest, meta) = relay::copy(
+        Box::new(download),
+        &expected,
+        &*ctx.store,
+        &key,
+        &settings.limits,
+        settings.rate.as_deref(),
+        job.progress.copying(collection, snapshot.size),
+    )
+    .await?;
+    let artifact = Artifact {
+        key,
+        storage: Storage::Object,
+        kind: job.kind,
+        node: SnapshotName::parse(&snapshot.name).map(|name| name.peer),
+        bytes: digest.bytes,
+        sha256: hex(&digest.sha256),
+        sha256_confirmed_by_qdrant: expected.sha256.is_some(),
+        crc32c: format!("{:08x}", digest.crc32c),
+        version: meta.version.0,
+        snapshot: snapshot.name.clone(),
+        requested_at,
+        created_at,
+        extra: BTreeMap::new(),
+    };
+    Ok(Done { artifact, points_after })
+}
+
+/// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
+async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
+    let (ctx, collection) = (job.ctx, job.collection);
+    let work = async {
+        // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
+        let (there, _) = ctx.qdrant.snapshots(collection).await?;
+        match there.iter().find(|s| s.name == snapshot.name) {
+            Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
+            Some(_) => {
+                tracing::warn!(collection, snapshot = snapshot.name, "somebody else made a snapshot of the same second; it was left alone");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    };
+    let limit = if job.cancel.is_cancelled() { CLEAN_UP } else { Duration::MAX };
+    let error = match timeout(limit, work).await {
+        Ok(Ok(())) => return intent::clear(&*ctx.store, recorded).await,
+        // The collection was deleted, and its snapshots with it.
+        Ok(Err(e)) if e.code() == Code::CollectionNotFound => return intent::clear(&*ctx.store, recorded).await,
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => "Qdrant did not answer in time".to_owned(),
+    };
+    tracing::warn!(collection, snapshot = snapshot.name, error, "the snapshot could not be deleted on Qdrant; the next run does it");
+}
+
+/// A create that failed may still have made a snapshot, or make one later.
+async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
+    let ctx = job.ctx;
+    // Qdrant refused: nothing was begun.
+    if matches!(error.code(), Code::QdrantUnauthorized | Code::QdrantForbidden | Code::CollectionNotFound) {
+        return intent::clear(&*ctx.store, recorded).await;
+    }
+    let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
+    match timeout(CLEAN_UP, settled).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(warning))) => tracing::warn!(warning),
+        Ok(Err(e)) => tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it"),
+        Err(_) => tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again"),
+    }
+}
+
+fn same_second(collection: &str, snapshot: &Snapshot) -> Error {
+    Error::new(
+        Code::SnapshotChanged,
+        format!(
+            "somebody else made a snapshot of collection {collection:?} in the same second, and Qdrant gave both the name {:?}",
+            snapshot.name
+        ),
+    )
+    .remedy("keep other backup tools from running at the same time")
+}
+
+/// Does `work` unless the run is told to stop.
+pub(super) async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    cancel.run_until_cancelled(work).await.unwrap_or_else(|| {
+        Err(Error::new(Code::Cancelled, "the run was told to stop").remedy("nothing was committed; run it again"))
+    })
+}

@@ -1,0 +1,182 @@
+//! Recorded intents: what a run has open on Qdrant, written to the store before the snapshot is asked for.
+//!
+//! A client that goes away does not stop Qdrant from making a snapshot, so a run that was killed may leave one behind, even
+//! long after it died. The next run finds the intent and removes that snapshot, and only that: it must not have existed
+//! before, must carry the second of the request in its name, and must be the only one that does.
+
+use crate::error::{Code, Error, Result};
+use crate::manifest::read_small;
+use crate::names::{BackupId, INTENTS};
+use crate::qdrant::{Qdrant, Snapshot, SnapshotName};
+use crate::store::{BytesSource, Condition, Store, Version};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+const LARGEST: u64 = 16 << 20;
+/// How far the second in the snapshot's name may lie from the second of the request: rounding, and the way to the node.
+const EARLY: Duration = Duration::seconds(1);
+const LATE: Duration = Duration::seconds(3);
+/// Longer than Qdrant takes for any snapshot; then the intent is given up.
+const GIVEN_UP: Duration = Duration::hours(48);
+
+/// What a run is about to do on Qdrant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    /// The run.
+    pub run: BackupId,
+    /// The collection.
+    pub collection: String,
+    /// Base URL of the Qdrant, so that another Qdrant is never touched.
+    pub qdrant: String,
+    /// Names of the snapshots that were there before: somebody else's.
+    pub existing: Vec<String>,
+    /// When the snapshot was asked for, by Qdrant's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub requested_at: OffsetDateTime,
+}
+
+/// An intent that is in the store.
+#[derive(Debug)]
+pub struct Recorded {
+    key: String,
+    version: Version,
+    intent: Intent,
+}
+
+/// Records an intent. Nothing may be asked of Qdrant before.
+pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<Recorded> {
+    let key = intent.run.intent(&intent.collection, attempt);
+    let json = serde_json::to_vec(&intent).map_err(|e| Error::new(Code::Internal, "writing an intent as JSON").because(e))?;
+    let meta = store.put(&key, Box::new(BytesSource::new(json)), Condition::Absent).await?;
+    Ok(Recorded {
+        key,
+        version: meta.version,
+        intent,
+    })
+}
+
+/// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
+pub async fn clear(store: &dyn Store, recorded: &Recorded) {
+    if let Err(error) = store.delete(&recorded.key, &recorded.version).await {
+        tracing::warn!(error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
+    }
+}
+
+/// Removes what crashed runs left on Qdrant. Call it with the lease held: then every intent in the store is a dead run's.
+/// Returns what the operator should know; trouble with an orphan never stops a backup.
+pub async fn recover(store: &dyn Store, qdrant: &Qdrant, now: OffsetDateTime) -> Result<Vec<String>> {
+    let keys: Vec<_> = store.list(INTENTS).await?.try_collect().await?;
+    let mut warnings = Vec::new();
+    for meta in keys {
+        let Some(bytes) = read_small(store, &meta.key, LARGEST).await? else {
+            continue;
+        };
+        let Ok(intent) = serde_json::from_slice::<Intent>(&bytes) else {
+            warnings.push(format!("{}/{} is not an intent; it was left alone", store.url(), meta.key));
+            continue;
+        };
+        let recorded = Recorded {
+            key: meta.key,
+            version: meta.version,
+            intent,
+        };
+        match settle(store, qdrant, &recorded, now).await {
+            Ok(warning) => warnings.extend(warning),
+            Err(e) => warnings.push(format!(
+                "what run {} may have left of collection {:?} on Qdrant could not be looked for: {e}",
+                recorded.intent.run, recorded.intent.collection
+            )),
+        }
+    }
+    Ok(warnings)
+}
+
+/// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
+pub async fn settle(store: &dyn Store, qdrant: &Qdrant, recorded: &Recorded, now: OffsetDateTime) -> Result<Option<String>> {
+    let intent = &recorded.intent;
+    if intent.qdrant != qdrant.url() {
+        return Ok(None);
+    }
+    let there = match qdrant.snapshots(&intent.collection).await {
+        Ok((there, _)) => there,
+        // The collection is gone, and its snapshots with it.
+        Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    match intent.candidates(&there).as_slice() {
+        [one] => {
+            qdrant.delete_snapshot(&intent.collection, &one.name).await?;
+            tracing::info!(collection = intent.collection, snapshot = one.name, "removed a snapshot that a run of ours left on Qdrant");
+            clear(store, recorded).await;
+            Ok(None)
+        }
+        [] if now - intent.requested_at < GIVEN_UP => Ok(None),
+        [] => {
+            clear(store, recorded).await;
+            Ok(None)
+        }
+        several => {
+            let names: Vec<_> = several.iter().map(|s| s.name.as_str()).collect();
+            Ok(Some(format!(
+                "run {} may have left one of these snapshots of collection {:?} on Qdrant, but it cannot be told which; delete it by hand: {}",
+                intent.run,
+                intent.collection,
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+impl Intent {
+    /// The snapshots that this intent may have led to.
+    fn candidates<'a>(&self, there: &'a [Snapshot]) -> Vec<&'a Snapshot> {
+        there
+            .iter()
+            .filter(|s| !self.existing.contains(&s.name))
+            .filter(|s| {
+                SnapshotName::parse(&s.name).is_some_and(|name| {
+                    name.collection == self.collection
+                        && name.requested_at >= self.requested_at - EARLY
+                        && name.requested_at <= self.requested_at + LATE
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn candidates(names: &[&str]) -> usize {
+        let at = datetime!(2026-11-22 12:00:00 UTC);
+        let intent = Intent {
+            run: BackupId::at(at),
+            collection: "docs".into(),
+            qdrant: "http://h:6333".into(),
+            existing: vec!["docs-7-2026-11-22-12-00-00.snapshot".into()],
+            requested_at: at,
+        };
+        let there: Vec<_> = names
+            .iter()
+            .map(|name| Snapshot { name: (*name).into(), size: 1, checksum: None })
+            .collect();
+        intent.candidates(&there).len()
+    }
+
+    #[test]
+    fn only_a_new_snapshot_of_the_same_second_can_be_ours() {
+        assert_eq!(candidates(&["docs-7-2026-11-22-12-00-01.snapshot"]), 1);
+        for other in [
+            "docs-7-2026-11-22-12-00-00.snapshot", // was there before
+            "docs-7-2026-11-22-12-00-09.snapshot", // later
+            "docs-7-2026-11-22-11-59-50.snapshot", // earlier
+            "docs2-7-2026-11-22-12-00-01.snapshot",
+            "uploaded.snapshot",
+        ] {
+            assert_eq!(candidates(&[other]), 0, "{other}");
+        }
+    }
+}

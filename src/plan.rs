@@ -1,0 +1,224 @@
+//! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
+
+use crate::error::{Code, Error, Result};
+use crate::manifest::{QdrantInfo, Selection, Topology};
+use crate::names::ArtifactKind;
+use crate::qdrant::{Alias, ClusterInfo, Qdrant};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What will be saved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The Qdrant it will be saved from.
+    pub qdrant: QdrantInfo,
+    /// The collections in the order of their names.
+    pub collections: Vec<CollectionPlan>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// How one collection will be saved.
+#[derive(Clone, Debug)]
+pub struct CollectionPlan {
+    /// Its name.
+    pub name: String,
+    /// Aliases that point to it.
+    pub aliases: Vec<String>,
+    /// The snapshots to take.
+    pub artifacts: Vec<ArtifactPlan>,
+}
+
+/// One snapshot to take.
+#[derive(Clone, Debug)]
+pub struct ArtifactPlan {
+    /// Of what.
+    pub kind: ArtifactKind,
+}
+
+/// Plans a backup of what `selection` names, or says why there can be none.
+pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
+    // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
+    let filter = Filter::new(selection)?;
+    let version = qdrant.version().await?;
+    let topology = topology(qdrant).await?;
+    let existing = qdrant.collections().await?;
+    let names = filter.choose(qdrant, selection, existing)?;
+    let mut aliases = aliases_of(qdrant.aliases().await?);
+    let collections = names
+        .into_iter()
+        .map(|name| CollectionPlan {
+            aliases: aliases.remove(&name).unwrap_or_default(),
+            artifacts: vec![ArtifactPlan {
+                kind: ArtifactKind::Collection,
+            }],
+            name,
+        })
+        .collect();
+    Ok(Plan {
+        warnings: version_warning(&version).into_iter().collect(),
+        qdrant: QdrantInfo {
+            version,
+            topology,
+            extra: BTreeMap::new(),
+        },
+        collections,
+    })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Qdrant {}, {:?}", self.qdrant.version, self.qdrant.topology)?;
+        for collection in &self.collections {
+            writeln!(f, "  {} ({} snapshots)", collection.name, collection.artifacts.len())?;
+        }
+        self.warnings.iter().try_for_each(|w| writeln!(f, "warning: {w}"))
+    }
+}
+
+/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused.
+async fn topology(qdrant: &Qdrant) -> Result<Topology> {
+    match qdrant.cluster().await? {
+        ClusterInfo::Disabled | ClusterInfo::Hidden => Ok(Topology::Standalone),
+        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok(Topology::Standalone),
+        ClusterInfo::Enabled { peers, .. } => Err(Error::new(
+            Code::Unsupported,
+            format!("{} is a cluster of {} nodes, and this version can back up only a single node", qdrant.url(), peers.len()),
+        )
+        .remedy("a backup through one node would silently miss the data of the others")),
+    }
+}
+
+/// What Qdrant's changelog says of snapshots made by old versions.
+fn version_warning(version: &str) -> Option<String> {
+    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
+    let found = (parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0));
+    if found < (1, 15, 5) {
+        Some(format!("Qdrant {version}: before 1.15.5 a snapshot made under writes can be corrupt; update Qdrant"))
+    } else if found < (1, 16, 0) {
+        Some(format!("Qdrant {version} is older than 1.16, the oldest version that this tool is meant for"))
+    } else {
+        None
+    }
+}
+
+fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
+    let mut by_collection: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for alias in aliases {
+        by_collection.entry(alias.collection).or_default().push(alias.alias);
+    }
+    for list in by_collection.values_mut() {
+        list.sort_unstable();
+    }
+    by_collection
+}
+
+struct Filter {
+    include: Option<GlobSet>,
+    exclude: GlobSet,
+}
+
+impl Filter {
+    fn new(selection: &Selection) -> Result<Self> {
+        if selection.collections.iter().any(String::is_empty) {
+            return Err(Error::new(Code::BadRequest, "the name of a collection is empty")
+                .remedy("leave the name out to back up every collection"));
+        }
+        Ok(Self {
+            include: match selection.include.as_slice() {
+                [] => None,
+                patterns => Some(globs(patterns)?),
+            },
+            exclude: globs(&selection.exclude)?,
+        })
+    }
+
+    fn choose(&self, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
+        let known: BTreeSet<&String> = existing.iter().collect();
+        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
+            return Err(
+                Error::new(Code::CollectionNotFound, format!("{} has no collection {missing:?}", qdrant.url()))
+                    .remedy("`GET /collections` or `qdrant-backup check` shows what there is"),
+            );
+        }
+        let names: Vec<String> = existing
+            .iter()
+            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
+            .filter(|name| self.include.as_ref().is_none_or(|set| set.is_match(name)))
+            .filter(|name| !self.exclude.is_match(name))
+            .cloned()
+            .collect();
+        if names.is_empty() {
+            return Err(Error::new(
+                Code::NothingToBackUp,
+                format!("{} has {} collections, none of them to be backed up", qdrant.url(), existing.len()),
+            )
+            .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
+        }
+        Ok(names)
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet> {
+    let wrong = |e: globset::Error| {
+        Error::new(Code::BadRequest, "a pattern for collections is malformed")
+            .because(e)
+            .remedy("patterns are globs such as `docs-*`, `tmp?` or `{a,b}*`")
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(GlobBuilder::new(pattern).build().map_err(wrong)?);
+    }
+    set.build().map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn qdrant() -> Qdrant {
+        Qdrant::new(crate::qdrant::Options::new("http://127.0.0.1:1".parse().unwrap())).unwrap()
+    }
+
+    fn choose(selection: Selection) -> Result<Vec<String>> {
+        let existing = ["docs-a", "docs-b", "tmp-1", "向量"].map(str::to_owned).to_vec();
+        Filter::new(&selection)?.choose(&qdrant(), &selection, existing)
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_and_patterns_choose_collections() {
+        let all = Selection::default();
+        assert_eq!(choose(all.clone()).unwrap().len(), 4);
+        let include = Selection { include: list(&["docs-*", "向?"]), ..all.clone() };
+        assert_eq!(choose(include).unwrap(), list(&["docs-a", "docs-b", "向量"]));
+        let exclude = Selection { exclude: list(&["tmp-*"]), include: list(&["*-?"]), ..all.clone() };
+        assert_eq!(choose(exclude).unwrap(), list(&["docs-a", "docs-b"]));
+        let named = Selection { collections: list(&["tmp-1"]), ..all };
+        assert_eq!(choose(named).unwrap(), list(&["tmp-1"]));
+    }
+
+    #[test]
+    fn a_choice_of_nothing_is_an_error() {
+        let code = |s| choose(s).unwrap_err().code();
+        let all = Selection::default();
+        assert_eq!(code(Selection { collections: list(&["nope"]), ..all.clone() }), Code::CollectionNotFound);
+        assert_eq!(code(Selection { collections: list(&[""]), ..all.clone() }), Code::BadRequest);
+        assert_eq!(code(Selection { include: list(&["x*"]), ..all.clone() }), Code::NothingToBackUp);
+        assert_eq!(code(Selection { exclude: list(&["*"]), ..all.clone() }), Code::NothingToBackUp);
+        assert_eq!(code(Selection { include: list(&["a{"]), ..all }), Code::BadRequest);
+    }
+
+    #[test]
+    fn old_versions_are_warned_about() {
+        assert!(version_warning("1.15.4").unwrap().contains("corrupt"));
+        assert!(version_warning("1.15.5").unwrap().contains("1.16"));
+        for fine in ["1.16.0", "1.18.3", "1.19.0-dev", "unknown"] {
+            assert_eq!(version_warning(fine), None, "{fine}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The shipped binary as a process: killed and stopped at several moments, and what its exit codes say.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use qdrant_backup::manifest::Status;
+use qdrant_backup::{catalog, manifest};
+use rustix::process::Signal;
+use std::path::Path;
+use std::sync::Arc;
+use support::peer::{Create, Fetch, Peer};
+use support::process::{command, finish, signal};
+use support::run::Bench;
+use tokio::sync::Semaphore;
+
+const LONG: usize = 3 << 20;
+
+/// A moment at which the run is held: the script that holds it, and how to let the peer go on.
+struct Moment {
+    create: Vec<Create>,
+    fetch: Vec<Fetch>,
+    reached: Arc<Semaphore>,
+    go: Arc<Semaphore>,
+}
+
+fn moments() -> [(&'static str, Moment); 3] {
+    let gate = || (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let created = {
+        let (reached, go) = gate();
+        let held = Create::Held { reached: reached.clone(), go: go.clone() };
+        Moment { create: vec![held], fetch: vec![], reached, go }
+    };
+    let fetched = |after| {
+        let (reached, go) = gate();
+        let held = Fetch::Held { after, reached: reached.clone(), go: go.clone() };
+        Moment { create: vec![], fetch: vec![held], reached, go }
+    };
+    [
+        ("while Qdrant makes the snapshot", created),
+        ("before the first byte", fetched(0)),
+        ("before the last chunk", fetched(LONG - 1)),
+    ]
+}
+
+/// As if the time of a dead run's lease had passed.
+fn expire_lease(store: &Path) {
+    let path = store.join("lock.json");
+    let mut lease: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    lease["expires_at"] = "2026-01-01T00:00:00Z".into();
+    std::fs::write(&path, lease.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up() {
+    for (when, moment) in moments() {
+        let peer = Peer::start(&[("c", LONG)]).await;
+        peer.on_create("c", moment.create);
+        peer.on_fetch("c", moment.fetch);
+        let bench = Bench::new(&peer.url).await;
+        let mut child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
+        moment.reached.acquire().await.unwrap().forget();
+        child.start_kill().unwrap(); // SIGKILL
+        child.wait().await.unwrap();
+        moment.go.add_permits(1);
+        while peer.snapshots("c").is_empty() {
+            tokio::task::yield_now().await; // Qdrant goes on making it
+        }
+        assert!(catalog::list(&*bench.ctx.store, 10).await.unwrap().is_empty(), "{when}: there is a backup");
+        assert!(!bench.keys().await.iter().any(|k| k.contains(".snapshot")), "{when}: something was published");
+
+        let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
+        let (code, _, err) = finish(child).await;
+        assert_eq!(code, Some(5), "{when}: the dead run's lease still holds: {err}");
+        expire_lease(bench.dir.path());
+        let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
+        let (code, out, err) = finish(child).await;
+        assert_eq!(code, Some(0), "{when}: {out}{err}");
+        assert_eq!(peer.snapshots("c"), [""; 0], "{when}: the dead run's snapshot is still on Qdrant");
+        let list = catalog::list(&*bench.ctx.store, 10).await.unwrap();
+        assert_eq!((list.len(), list[0].status), (1, Some(Status::Complete)), "{when}");
+        let manifest = manifest::read(&*bench.ctx.store, &list[0].id).await.unwrap();
+        assert!(bench.artifact(&manifest.collections[0].artifacts[0]).await == peer.body_of("c"), "{when}");
+        let rest: Vec<_> = bench.keys().await.into_iter().filter(|k| !k.starts_with("backups/")).collect();
+        assert_eq!(rest, [""; 0], "{when}: lease or intents are left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_at_any_moment_it_cleans_up_and_gives_the_lease_back() {
+    for (when, moment) in moments() {
+        let peer = Peer::start(&[("c", LONG)]).await;
+        let creating = !moment.create.is_empty();
+        peer.on_create("c", moment.create);
+        peer.on_fetch("c", moment.fetch);
+        let bench = Bench::new(&peer.url).await;
+        let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
+        moment.reached.acquire().await.unwrap().forget();
+        signal(&child, Signal::TERM);
+        let (code, _, err) = finish(child).await;
+        assert_eq!(code, Some(10), "{when}: {err}");
+        let keys = bench.keys().await;
+        assert!(keys.iter().all(|k| k.starts_with("intents/")), "{when}: {keys:?}");
+        assert_eq!(keys.is_empty(), !creating, "{when}: an intent stays exactly when a snapshot may still appear");
+        assert_eq!(peer.snapshots("c"), [""; 0], "{when}");
+        // The lease is free: the next run begins at once.
+        moment.go.add_permits(1);
+        while creating && peer.snapshots("c").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let child = command(&["backup", "--json"], &peer.url, bench.dir.path()).spawn().unwrap();
+        let (code, out, err) = finish(child).await;
+        assert_eq!(code, Some(0), "{when}: {err}");
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["status"], "complete", "{when}");
+        assert_eq!(peer.snapshots("c"), [""; 0], "{when}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_says_what_happened() {
+    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let run = async |args: &[&str], url: &str, store: &Path| finish(command(args, url, store).spawn().unwrap()).await;
+
+    let (code, out, err) = run(&["backup"], &peer.url, dir.path()).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("complete") || err.contains("complete"), "{out}{err}");
+    assert_eq!(run(&["list", "--json"], &peer.url, dir.path()).await.0, Some(0));
+    assert_eq!(run(&["show", "latest"], &peer.url, dir.path()).await.0, Some(0));
+    assert_eq!(run(&["check"], &peer.url, dir.path()).await.0, Some(0));
+
+    peer.on_create("b", [Create::Forbidden]);
+    assert_eq!(run(&["backup"], &peer.url, dir.path()).await.0, Some(3), "partial");
+    peer.on_create("a", [Create::Forbidden]);
+    assert_eq!(run(&["backup", "a"], &peer.url, dir.path()).await.0, Some(4), "failed");
+    let (code, _, err) = run(&["backup", "nope"], &peer.url, dir.path()).await;
+    assert_eq!(code, Some(8), "unknown collection");
+    assert!(err.contains("nope"), "{err}");
+    assert_eq!(run(&["show", "2020-01-01T00-00-00Z"], &peer.url, dir.path()).await.0, Some(8), "unknown backup");
+    assert_eq!(run(&["show", "nonsense"], &peer.url, dir.path()).await.0, Some(2), "not an id");
+    assert_eq!(run(&["nonsense"], &peer.url, dir.path()).await.0, Some(2), "usage");
+    let nowhere = dir.path().join("missing");
+    let (code, _, err) = run(&["backup"], &peer.url, &nowhere).await;
+    assert_eq!(code, Some(7), "{err}");
+    assert!(err.contains("missing"), "{err}");
+}

@@ -1,0 +1,8 @@
+//! What the end-to-end tests share.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
+
+pub mod peer;
+pub mod process;
+pub mod run;
+pub mod sample;
+pub mod service;
