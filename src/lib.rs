@@ -4,4 +4,5 @@
 //! [`backup`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by `main` and the wiring only.
 
 pub mod error;
+pub mod relay;
 pub mod store;
