@@ -6,8 +6,9 @@
 mod dir;
 mod gcs;
 mod token;
+mod url;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -15,7 +16,8 @@ use std::{fmt::Debug, ops::Range};
 use time::OffsetDateTime;
 
 pub use dir::DirStore;
-pub use gcs::{GcsOptions, GcsStore};
+pub use gcs::{GcsOptions, GcsStore, Retry};
+pub use url::open;
 
 /// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -48,6 +50,7 @@ pub struct ObjectMeta {
 }
 
 /// A body to be written: bytes that can be asked for again from an offset, because a resumable upload may have to.
+#[allow(clippy::len_without_is_empty)] // Nobody asks a source whether it is empty.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Exact length in bytes. A source that ends before has failed and must say so by an `Err`.
@@ -58,6 +61,13 @@ pub trait Source: Send + Sync {
 
     /// Continues from `offset`; the first call of a writer may be `seek(0)`.
     async fn seek(&mut self, offset: u64) -> Result<()>;
+
+    /// CRC32C of the bytes from the start to the furthest one handed out so far, 0 before the first; bytes that are asked
+    /// for again do not count twice. A source that computes it anyway says so here and spares the store the work; `None`
+    /// (then always) lets the store compute it.
+    fn crc32c(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A store of objects. Implementations are cheap to share behind an `Arc`.
@@ -69,7 +79,12 @@ pub trait Store: Send + Sync + Debug {
     /// Writes an object whole or not at all, and returns what the store says it holds. When the store's checksum differs
     /// from that of the bytes sent, the object is removed again and the call fails with
     /// [`crate::error::Code::ChecksumMismatch`]. Errors of the source come back with their own code.
-    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta>;
+    async fn put(
+        &self,
+        key: &str,
+        source: Box<dyn Source>,
+        condition: Condition,
+    ) -> Result<ObjectMeta>;
 
     /// Reads an object, or a range of it, as it is at `version` (or now). Ends with an error when fewer bytes arrive than
     /// asked for. `Ok(None)`: no such object.
@@ -95,6 +110,26 @@ pub trait Store: Send + Sync + Debug {
 
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;
+}
+
+/// Refuses keys that are not plain paths. They are built from names that others chose, and a manifest can be forged.
+fn valid_key(key: &str) -> Result<()> {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    if key.split('/').all(plain) && !key.contains(['\\', '\0', '\n', '\r']) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::BadRequest,
+        format!("{key:?} is no valid object key"),
+    ))
+}
+
+/// As [`valid_key`], but the last segment may be incomplete or missing.
+fn valid_list_prefix(prefix: &str) -> Result<()> {
+    match prefix {
+        "" => Ok(()),
+        prefix => valid_key(&format!("{prefix}x")),
+    }
 }
 
 /// A [`Source`] over bytes in memory, for small objects.

@@ -1,0 +1,101 @@
+//! Downloads and metadata over the JSON API.
+
+use crate::{
+    faults::{Fault, On},
+    state::{App, Refusal, crc_text},
+    upload::json_object,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use std::{collections::HashMap, io, ops::Range, sync::Arc};
+
+/// `GET /storage/v1/b/{bucket}/o/{name}`, with `alt=media` the bytes.
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    Path((bucket, name)): Path<(String, String)>,
+    Query(parameters): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    app.admit(On::Read, "storage.objects.get", &bucket, &name)?;
+    let number = |key: &str| parameters.get(key).and_then(|v| v.parse::<i64>().ok());
+    let generation = number("generation").unwrap_or(0);
+    let object = app
+        .state()
+        .get(&bucket, &name, generation, number("ifGenerationMatch"))?
+        .clone();
+    if parameters.get("alt").map(String::as_str) != Some("media") {
+        return Ok(Json(json_object(&bucket, &object)).into_response());
+    }
+    let data = object.data.clone();
+    let data = data.ok_or_else(|| Refusal::new(501, "this emulator discards what is uploaded"))?;
+    let asked = headers.get("range").and_then(|v| v.to_str().ok());
+    let range = match asked {
+        Some(text) => byte_range(text, data.len())
+            .ok_or_else(|| Refusal::new(416, format!("range {text} of {} bytes", data.len())))?,
+        None => 0..data.len(),
+    };
+    let mut response = Response::builder()
+        .header("content-type", &object.content_type)
+        .header("content-length", range.len())
+        .header("x-goog-generation", object.generation)
+        .header("x-goog-metageneration", 1)
+        .header("x-goog-hash", format!("crc32c={}", crc_text(object.crc32c)))
+        .header("x-goog-stored-content-length", object.size)
+        .header("x-goog-stored-content-encoding", "identity")
+        .header("x-goog-storage-class", "STANDARD");
+    if asked.is_some() {
+        let last = range.end - 1;
+        let text = format!("bytes {}-{last}/{}", range.start, data.len());
+        response = response.status(206).header("content-range", text);
+    }
+    let mut part = data.slice(range);
+    if let Some(corrupt) = app.faults.take(&name, |f| f == Fault::CorruptRead) {
+        part = flip_a_bit(&part);
+        corrupt.happens();
+    }
+    let reset = app
+        .faults
+        .take(&name, |f| matches!(f, Fault::ResetRead { .. }));
+    let body = match reset.as_ref().map(|r| r.fault()) {
+        Some(Fault::ResetRead { after }) => {
+            let end = usize::try_from(after).unwrap_or(usize::MAX).min(part.len());
+            cut_after(part.slice(..end))
+        }
+        _ => Body::from(part),
+    };
+    reset.inspect(|r| r.happens());
+    response
+        .body(body)
+        .map_err(|e| Refusal::new(500, e.to_string()))
+}
+
+/// `bytes=a-b`, `bytes=a-`, `bytes=-n`; `None` when it holds no byte.
+fn byte_range(text: &str, len: usize) -> Option<Range<usize>> {
+    let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let range = match (start, end) {
+        ("", n) => len.saturating_sub(n.parse().ok()?)..len,
+        (start, "") => start.parse().ok()?..len,
+        (start, end) => start.parse().ok()?..end.parse::<usize>().ok()?.saturating_add(1).min(len),
+    };
+    (range.start < range.end).then_some(range)
+}
+
+fn flip_a_bit(bytes: &Bytes) -> Bytes {
+    let mut copy = BytesMut::from(&bytes[..]);
+    if let Some(last) = copy.last_mut() {
+        *last ^= 1;
+    }
+    copy.freeze()
+}
+
+/// A body that breaks off: the server closes the connection without the promised length.
+fn cut_after(bytes: Bytes) -> Body {
+    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+    Body::from_stream(futures_util::stream::iter([Ok(bytes), Err(reset)]))
+}

@@ -1,0 +1,180 @@
+//! Control over gRPC: the unary calls of `google.storage.v2.Storage` that a backup tool makes.
+
+use crate::{
+    faults::On,
+    state::{App, Object, Refusal},
+};
+use axum::{
+    Router, body::Body, extract::Request, extract::State, response::Response, routing::post,
+};
+use googleapis_tonic_google_storage_v2::google::storage::v2 as pb;
+use std::sync::Arc;
+use tonic::{Code, Status};
+
+/// `google.iam.v1.TestIamPermissionsRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TestIamPermissionsRequest {
+    #[prost(string, tag = "1")]
+    resource: String,
+    #[prost(string, repeated, tag = "2")]
+    permissions: Vec<String>,
+}
+
+/// `google.iam.v1.TestIamPermissionsResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TestIamPermissionsResponse {
+    #[prost(string, repeated, tag = "1")]
+    permissions: Vec<String>,
+}
+
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .merge(route("CreateBucket", create_bucket))
+        .merge(route("GetBucket", get_bucket))
+        .merge(route("GetObject", get_object))
+        .merge(route("DeleteObject", delete_object))
+        .merge(route("ListObjects", list_objects))
+        .merge(route("TestIamPermissions", test_iam_permissions))
+}
+
+fn create_bucket(app: &App, request: pb::CreateBucketRequest) -> Result<pb::Bucket, Refusal> {
+    if let Some(status) = app.faults.status(On::Bucket, "") {
+        return Err(Refusal::new(status, format!("fault: {status}")));
+    }
+    match app.state().create_bucket(&request.bucket_id) {
+        true => Ok(bucket(&request.bucket_id)),
+        false => Err(Refusal::new(409, "the bucket exists already")),
+    }
+}
+
+fn get_bucket(app: &App, request: pb::GetBucketRequest) -> Result<pb::Bucket, Refusal> {
+    let id = bucket_id(&request.name);
+    app.admit(On::Bucket, "storage.buckets.get", id, "")?;
+    Ok(bucket(id))
+}
+
+fn get_object(app: &App, request: pb::GetObjectRequest) -> Result<pb::Object, Refusal> {
+    let id = bucket_id(&request.bucket);
+    app.admit(On::Get, "storage.objects.get", id, &request.object)?;
+    let state = app.state();
+    let (generation, condition) = (request.generation, request.if_generation_match);
+    let found = state.get(id, &request.object, generation, condition)?;
+    Ok(object(id, found))
+}
+
+fn delete_object(app: &App, request: pb::DeleteObjectRequest) -> Result<(), Refusal> {
+    let id = bucket_id(&request.bucket);
+    app.admit(On::Delete, "storage.objects.delete", id, &request.object)?;
+    let mut state = app.state();
+    let (generation, condition) = (request.generation, request.if_generation_match);
+    state.get(id, &request.object, generation, condition)?;
+    state.remove(id, &request.object);
+    Ok(())
+}
+
+fn list_objects(
+    app: &App,
+    request: pb::ListObjectsRequest,
+) -> Result<pb::ListObjectsResponse, Refusal> {
+    let id = bucket_id(&request.parent);
+    app.admit(On::List, "storage.objects.list", id, "")?;
+    let mut found = app.state().list(id, &request.prefix);
+    found.retain(|o| o.name > request.page_token);
+    let size = match usize::try_from(request.page_size) {
+        Ok(n) if n > 0 => n.min(1000),
+        _ => 1000,
+    };
+    let more = found.len() > size;
+    found.truncate(size);
+    let last = found.last().map(|o| o.name.clone());
+    Ok(pb::ListObjectsResponse {
+        objects: found.iter().map(|o| object(id, o)).collect(),
+        prefixes: Vec::new(),
+        next_page_token: last.filter(|_| more).unwrap_or_default(),
+    })
+}
+
+fn test_iam_permissions(
+    app: &App,
+    request: TestIamPermissionsRequest,
+) -> Result<TestIamPermissionsResponse, Refusal> {
+    // Needs no permission itself.
+    let id = bucket_id(&request.resource);
+    app.admit(On::Bucket, "", id, "")?;
+    let mut permissions = request.permissions;
+    permissions.retain(|p| !app.state().denied.contains(p));
+    Ok(TestIamPermissionsResponse { permissions })
+}
+
+fn bucket_id(name: &str) -> &str {
+    name.strip_prefix("projects/_/buckets/").unwrap_or(name)
+}
+
+fn bucket(id: &str) -> pb::Bucket {
+    pb::Bucket {
+        name: format!("projects/_/buckets/{id}"),
+        bucket_id: id.to_string(),
+        metageneration: 1,
+        ..Default::default()
+    }
+}
+
+/// An object as gRPC shows it.
+pub(crate) fn object(bucket: &str, object: &Object) -> pb::Object {
+    pb::Object {
+        name: object.name.clone(),
+        bucket: format!("projects/_/buckets/{bucket}"),
+        generation: object.generation,
+        metageneration: 1,
+        size: i64::try_from(object.size).unwrap_or(i64::MAX),
+        content_type: object.content_type.clone(),
+        storage_class: "STANDARD".to_string(),
+        checksums: Some(pb::ObjectChecksums {
+            crc32c: Some(object.crc32c),
+            ..Default::default()
+        }),
+        metadata: object.metadata.clone().into_iter().collect(),
+        create_time: Some(object.updated.into()),
+        update_time: Some(object.updated.into()),
+        ..Default::default()
+    }
+}
+
+fn route<Request_, Answer>(
+    call: &str,
+    answer: fn(&App, Request_) -> Result<Answer, Refusal>,
+) -> Router<Arc<App>>
+where
+    Request_: prost::Message + Default + 'static,
+    Answer: prost::Message + Default + 'static,
+{
+    let handler = move |State(app): State<Arc<App>>, request: Request| async move {
+        let service = tower::service_fn(move |message: tonic::Request<Request_>| {
+            let result = answer(&app, message.into_inner());
+            std::future::ready(result.map(tonic::Response::new).map_err(status))
+        });
+        let codec = tonic_prost::ProstCodec::<Answer, Request_>::default();
+        let response: Response = tonic::server::Grpc::new(codec)
+            .unary(service, request)
+            .await
+            .map(Body::new);
+        response
+    };
+    Router::new().route(&format!("/google.storage.v2.Storage/{call}"), post(handler))
+}
+
+fn status(refusal: Refusal) -> Status {
+    let code = match refusal.status {
+        400 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::NotFound,
+        409 => Code::AlreadyExists,
+        412 => Code::FailedPrecondition,
+        429 => Code::ResourceExhausted,
+        501 => Code::Unimplemented,
+        503 => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    Status::new(code, refusal.message)
+}

@@ -1,0 +1,197 @@
+//! Files on their way into the store.
+
+use super::{STAGING, failed};
+use crate::{
+    error::{Code, Error, Result},
+    store::Source,
+};
+use bytes::Bytes;
+use std::{
+    fs::{self, File, FileTimes},
+    io::{self, Read, Seek as _, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+const SUFFIX: &str = ".staged";
+/// Chunks on their way to the writing thread.
+const QUEUE: usize = 4;
+const READ_BACK: usize = 1 << 20;
+
+/// A file under [`STAGING`], removed when dropped.
+pub(super) struct Staged {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+/// Length and CRC32C of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) len: u64,
+    pub(super) crc32c: u32,
+}
+
+impl Staged {
+    pub(super) fn create(root: &Path) -> Result<Self> {
+        let path = directory(root)?.join(format!("{}{SUFFIX}", Uuid::new_v4()));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|e| failed("create", &path, e))?;
+        let file = Arc::new(file);
+        Ok(Self { path, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the content durable and reads it back. What the disk has is compared with what was handed over.
+    pub(super) fn verify(&self, key: &str, sent: Sum) -> Result<()> {
+        let at = |e| failed("write", &self.path, e);
+        self.stamp().map_err(at)?;
+        self.file.sync_all().map_err(at)?;
+        let mut file = &*self.file;
+        file.rewind().map_err(at)?;
+        let mut stored = Sum { len: 0, crc32c: 0 };
+        let mut buffer = vec![0; READ_BACK];
+        loop {
+            let n = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failed("read back", &self.path, e)),
+            };
+            stored.len += n as u64;
+            stored.crc32c = crc32c::crc32c_append(stored.crc32c, &buffer[..n]);
+        }
+        if stored == sent {
+            return Ok(());
+        }
+        let text = format!("{key} was read back as {stored:08x?}, written was {sent:08x?}");
+        Err(Error::new(Code::ChecksumMismatch, text).remedy("check the disk"))
+    }
+
+    /// Makes the time of the last change unique, for it is part of the version: the clock of a file system may tick so
+    /// rarely that a file, its removal and its successor in the same inode share a tick. The last millisecond is random.
+    fn stamp(&self) -> io::Result<()> {
+        let written = self.file.metadata()?.modified()?;
+        let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let random = u64::try_from(Uuid::new_v4().as_u128() % 1_000_000).unwrap_or_default();
+        let whole = since - Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+        let unique = UNIX_EPOCH + whole + Duration::from_nanos(random);
+        self.file.set_times(FileTimes::new().set_modified(unique))
+    }
+
+    /// Takes the place of whatever has this name.
+    pub(super) fn rename(self, path: &Path) -> Result<()> {
+        fs::rename(&self.path, path).map_err(|e| failed("publish", path, e))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already after a rename; anything else a later open removes.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The staging directory, made if it is missing; the root is never made.
+pub(super) fn directory(root: &Path) -> Result<PathBuf> {
+    let path = root.join(STAGING);
+    match fs::create_dir(&path) {
+        Ok(()) => Ok(path),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            super::require_directory(root)?;
+            Err(failed("create", &path, e))
+        }
+        Err(e) => Err(failed("create", &path, e)),
+    }
+}
+
+/// Writes a source into a staged file, on a thread of its own, through a short queue.
+pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum> {
+    let (queue, chunks) = mpsc::channel::<Bytes>(QUEUE);
+    let file = staged.file.clone();
+    let summed = source.crc32c().is_some();
+    let writer = tokio::task::spawn_blocking(move || write_all(&file, chunks, !summed));
+    let sent = send(source, queue).await;
+    let broke_off = |e| Error::new(Code::Internal, "the writer broke off").because(e);
+    let written = writer.await.map_err(broke_off)?;
+    // A writer that failed is the reason why nothing more could be sent.
+    let computed = written.map_err(|e| failed("write", &staged.path, e))?;
+    Ok(Sum {
+        len: sent?,
+        crc32c: source.crc32c().unwrap_or(computed),
+    })
+}
+
+async fn send(source: &mut dyn Source, queue: mpsc::Sender<Bytes>) -> Result<u64> {
+    let len = source.len();
+    let mut sent = 0;
+    while let Some(chunk) = source.next().await {
+        let chunk = chunk?;
+        sent += chunk.len() as u64;
+        if sent > len {
+            let text = format!("the source went on after {len} bytes");
+            return Err(Error::new(Code::LengthMismatch, text));
+        }
+        if queue.send(chunk).await.is_err() {
+            return Ok(sent);
+        }
+    }
+    if sent < len {
+        let text = format!("the source ended after {sent} of {len} bytes");
+        return Err(Error::new(Code::LengthMismatch, text));
+    }
+    Ok(sent)
+}
+
+fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> io::Result<u32> {
+    let mut crc32c = 0;
+    while let Some(chunk) = chunks.blocking_recv() {
+        if sum {
+            crc32c = crc32c::crc32c_append(crc32c, &chunk);
+        }
+        file.write_all(&chunk)?;
+    }
+    Ok(crc32c)
+}
+
+/// Removes staged files that nobody has written to for `age`, by the clock of the file system.
+pub(super) fn remove_leftovers(staging: &Path, age: Duration) -> io::Result<()> {
+    let entries = fs::read_dir(staging)?.collect::<io::Result<Vec<_>>>()?;
+    let ours = entries.into_iter().filter(|e| is_ours(&e.file_name()));
+    let ours: Vec<_> = ours.map(|e| e.path()).collect();
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let now = clock(staging)?;
+    for path in ours {
+        let written = fs::symlink_metadata(&path).and_then(|m| m.modified());
+        let old = |w: SystemTime| now.duration_since(w).is_ok_and(|since| since > age);
+        if written.is_ok_and(old) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    let id = name.to_str().and_then(|n| n.strip_suffix(SUFFIX));
+    id.is_some_and(|id| Uuid::try_parse(id).is_ok())
+}
+
+fn clock(staging: &Path) -> io::Result<SystemTime> {
+    let path = staging.join(format!("{}{SUFFIX}", Uuid::new_v4()));
+    let made = File::create_new(&path)?;
+    let now = made.metadata().and_then(|m| m.modified());
+    fs::remove_file(&path)?;
+    now
+}

@@ -1,0 +1,126 @@
+//! What the service's refusals mean, in the words of [`Code`].
+
+use crate::{
+    error::{Code, Error},
+    store::token,
+};
+use google_cloud_gax::error::rpc::Code as Rpc;
+use google_cloud_storage::Error as GcsError;
+
+/// Kinds of refusals that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// No such object, or the upload session is gone.
+    NotFound,
+    /// No such bucket.
+    NoBucket,
+    /// The precondition does not hold.
+    Condition,
+    /// The range begins behind the end.
+    Range,
+    /// No token could be had.
+    Credentials,
+    /// The token or its rights are not enough.
+    Forbidden,
+    /// A quota is used up.
+    Full,
+    /// The call is not implemented (emulators only).
+    Unimplemented,
+    /// Worth another try later.
+    Unreachable,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(error: &GcsError) -> Self {
+        if error.is_authentication() {
+            return Self::Credentials;
+        }
+        let text = message(error);
+        let not_found = match text.contains("bucket does not exist") {
+            true => Self::NoBucket,
+            false => Self::NotFound,
+        };
+        if let Some(status) = error.http_status_code() {
+            match status {
+                401 => return Self::Forbidden,
+                403 if text.contains("quota") => return Self::Full,
+                403 => return Self::Forbidden,
+                404 | 410 => return not_found,
+                412 => return Self::Condition,
+                416 => return Self::Range,
+                507 => return Self::Full,
+                408 | 429 | 500.. => return Self::Unreachable,
+                _ => {}
+            }
+        }
+        match error.status().map(|s| s.code) {
+            Some(Rpc::Unauthenticated | Rpc::PermissionDenied) => Self::Forbidden,
+            Some(Rpc::NotFound) => not_found,
+            Some(Rpc::FailedPrecondition | Rpc::Aborted) => Self::Condition,
+            Some(Rpc::OutOfRange) => Self::Range,
+            Some(Rpc::Unimplemented) => Self::Unimplemented,
+            Some(
+                Rpc::Unavailable | Rpc::Internal | Rpc::DeadlineExceeded | Rpc::ResourceExhausted,
+            ) => Self::Unreachable,
+            Some(_) => Self::Other,
+            None if error.is_serialization() || error.is_deserialization() => Self::Other,
+            None if error.is_binding() => Self::Other,
+            None => Self::Unreachable,
+        }
+    }
+}
+
+fn message(error: &GcsError) -> String {
+    let status = error.status().map(|s| s.message.clone());
+    let payload = error.http_payload().map(|p| String::from_utf8_lossy(p));
+    status.unwrap_or_default() + &payload.unwrap_or_default()
+}
+
+/// The crate's error for a refusal of `bucket`; `doing` says what was tried, `permission` what it takes.
+pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: &str) -> Error {
+    match Kind::of(&error) {
+        Kind::Credentials => {
+            let cause = token::refused(Box::new(error));
+            let remedy = cause.remedy_text().unwrap_or_default().to_string();
+            Error::new(Code::StoreForbidden, doing).because(cause).remedy(remedy)
+        }
+        Kind::Forbidden => Error::new(Code::StoreForbidden, doing).because(error).remedy(format!(
+            "grant {permission} on the bucket {bucket} to the account that this runs as, e.g. with the role {}",
+            role(permission)
+        )),
+        Kind::NoBucket => missing_bucket(bucket).because(error),
+        Kind::Condition => Error::new(Code::StoreConflict, doing).because(error),
+        Kind::Range => Error::new(Code::LengthMismatch, doing).because(error),
+        Kind::Full => Error::new(Code::StoreFull, doing)
+            .because(error)
+            .remedy(format!("raise the quota of the project that owns the bucket {bucket}")),
+        Kind::Unreachable => Error::new(Code::StoreUnreachable, doing).because(error).remedy(
+            "check the network and the status of Cloud Storage; trying again is safe",
+        ),
+        Kind::NotFound | Kind::Unimplemented | Kind::Other => {
+            Error::new(Code::StoreFailed, doing).because(error)
+        }
+    }
+}
+
+/// The error of a bucket that does not exist.
+pub(super) fn missing_bucket(bucket: &str) -> Error {
+    Error::new(
+        Code::StoreMissing,
+        format!("the bucket {bucket} does not exist"),
+    )
+    .remedy(format!(
+        "create it with `gcloud storage buckets create gs://{bucket}`, or correct its name"
+    ))
+}
+
+/// The smallest predefined role that holds a permission.
+fn role(permission: &str) -> &'static str {
+    match permission {
+        "storage.objects.create" => "roles/storage.objectCreator",
+        "storage.objects.delete" => "roles/storage.objectUser",
+        _ => "roles/storage.objectViewer",
+    }
+}
