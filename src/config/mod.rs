@@ -1,0 +1,262 @@
+//! Configuration: one struct for each group, defaults first, then the environment.
+//!
+//! All of the environment comes in through one function, so that a test passes a map. Values that are empty count as unset.
+//! Whatever is wrong is reported at once, with the variable, its value (never a secret) and the remedy.
+
+mod qdrant;
+mod reader;
+mod store;
+
+pub use qdrant::QdrantConfig;
+pub use reader::{Env, Invalid, Problem};
+pub use store::StoreConfig;
+
+use crate::manifest::Selection;
+use reader::Reader;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Variables of older versions that mean nothing any more, and why.
+const OBSOLETE: [(&str, &str); 1] = [(
+    "BACKUP_LOCAL_PATH",
+    "snapshots are streamed and touch no local disk",
+)];
+
+/// All that a backup needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Qdrant to back up.
+    pub qdrant: QdrantConfig,
+    /// Where backups are kept.
+    pub store: StoreConfig,
+    /// How backups are made.
+    pub backup: BackupConfig,
+    /// The HTTP service.
+    pub server: ServerConfig,
+}
+
+impl Config {
+    /// Reads everything.
+    pub fn from_env(env: Env<'_>) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(env);
+        // All groups are read before the first problem ends it.
+        let qdrant = QdrantConfig::read(&mut reader);
+        let store = StoreConfig::read(&mut reader);
+        let backup = BackupConfig::read(&mut reader);
+        let server = ServerConfig::read(&mut reader);
+        let all = qdrant.zip(store).map(|(qdrant, store)| Self {
+            qdrant,
+            store,
+            backup,
+            server,
+        });
+        reader.finish(all)
+    }
+
+    /// For tests: the Qdrant at `qdrant`, backed up into `store`; deadlines short, any free port.
+    pub fn for_testing(qdrant: url::Url, store: impl Into<String>) -> Self {
+        Self {
+            qdrant: QdrantConfig::for_testing(qdrant),
+            store: StoreConfig::for_testing(store),
+            backup: BackupConfig::for_testing(),
+            server: ServerConfig::for_testing(),
+        }
+    }
+}
+
+/// How backups are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupConfig {
+    /// `BACKUP_CONCURRENCY`: collections at once, 1 to 64.
+    pub concurrency: usize,
+    /// `BACKUP_MAX_MBPS`: megabytes (10^6 bytes) per second of all transfers together; unset: no limit.
+    pub max_mbps: Option<NonZeroU32>,
+    /// `BACKUP_INCLUDE` and `BACKUP_EXCLUDE`: comma-separated globs; the selection of a request that names none itself.
+    pub selection: Selection,
+    /// `BACKUP_LEASE_SECS`: how long the lease lasts without being renewed, 15 to 3600. After a crash no other run starts
+    /// until it has ended.
+    pub lease: Duration,
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: 2,
+            max_mbps: None,
+            selection: Selection::default(),
+            lease: Duration::from_secs(120),
+        }
+    }
+}
+
+impl BackupConfig {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            concurrency: reader.number("BACKUP_CONCURRENCY", 1..=64).unwrap_or(default.concurrency),
+            max_mbps: reader.number("BACKUP_MAX_MBPS", 1..=1_000_000).and_then(NonZeroU32::new),
+            selection: Selection {
+                collections: Vec::new(),
+                include: globs(reader, "BACKUP_INCLUDE"),
+                exclude: globs(reader, "BACKUP_EXCLUDE"),
+            },
+            lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, 3600),
+        }
+    }
+
+    fn for_testing() -> Self {
+        Self::default()
+    }
+}
+
+/// The HTTP service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// `LISTEN` (address and port), or `PORT` on all addresses; default port 8080.
+    pub listen: SocketAddr,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+        }
+    }
+}
+
+impl ServerConfig {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let default = Self::default();
+        // Cloud Run always sets PORT, so LISTEN has to win.
+        let Some(text) = reader.text("LISTEN") else {
+            let port = reader.number("PORT", 0..=u16::MAX).unwrap_or(default.listen.port());
+            return Self {
+                listen: (default.listen.ip(), port).into(),
+            };
+        };
+        match text.parse() {
+            Ok(listen) => Self { listen },
+            Err(_) => {
+                let remedy = "write an address and a port, e.g. 127.0.0.1:8080 or [::]:8080";
+                reader.problem("LISTEN", &text, "is not an address to listen on", remedy);
+                default
+            }
+        }
+    }
+
+    fn for_testing() -> Self {
+        Self {
+            listen: (IpAddr::from(Ipv4Addr::LOCALHOST), 0).into(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For Cloud Logging: one JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `LOG_FORMAT`: `text` or `json`; default `json` on Cloud Run (`K_SERVICE` or `CLOUD_RUN_JOB` is set), else `text`.
+    pub format: LogFormat,
+    /// `RUST_LOG`: directives such as `info,h2=off`; or `LOG_LEVEL`: the level of this tool's own lines. Unset: the command
+    /// decides, `info` for the service.
+    pub filter: Option<String>,
+    /// `GOOGLE_CLOUD_PROJECT`: the project of the traces that log lines are linked to. Without it they are not linked.
+    pub project: Option<String>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: None,
+            project: None,
+        }
+    }
+}
+
+impl LogConfig {
+    /// Reads the group. What is wrong falls back to the default and is returned beside it: the problems have to be logged.
+    pub fn from_env(env: Env<'_>) -> (Self, Vec<Problem>) {
+        let mut reader = Reader::new(env);
+        let log = Self {
+            format: Self::format(&mut reader),
+            filter: Self::filter(&mut reader),
+            project: reader.text("GOOGLE_CLOUD_PROJECT"),
+        };
+        (log, reader.problems())
+    }
+
+    fn format(reader: &mut Reader<'_>) -> LogFormat {
+        match reader.text("LOG_FORMAT").as_deref() {
+            Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            other => {
+                if let Some(other) = other {
+                    reader.problem("LOG_FORMAT", other, "is not a format", "write text or json");
+                }
+                let on_cloud_run = ["K_SERVICE", "CLOUD_RUN_JOB"];
+                match on_cloud_run.iter().any(|name| reader.text(name).is_some()) {
+                    true => LogFormat::Json,
+                    false => LogFormat::Text,
+                }
+            }
+        }
+    }
+
+    fn filter(reader: &mut Reader<'_>) -> Option<String> {
+        if let Some(directives) = reader.text("RUST_LOG") {
+            match tracing_subscriber::EnvFilter::try_new(&directives) {
+                Ok(_) => return Some(directives),
+                Err(e) => reader.problem(
+                    "RUST_LOG",
+                    &directives,
+                    format!("is not a log filter: {e}"),
+                    "write a level or directives, e.g. info,qdrant_backup=debug",
+                ),
+            }
+        }
+        let level = reader.text("LOG_LEVEL")?.to_ascii_lowercase();
+        if level.parse::<tracing::Level>().is_err() {
+            reader.problem("LOG_LEVEL", &level, "is not a level", "write error, warn, info, debug or trace");
+            return None;
+        }
+        Some(own_lines(&level))
+    }
+}
+
+/// A filter for this tool's own lines; libraries speak up only when something is wrong.
+pub fn own_lines(level: &str) -> String {
+    format!("warn,qdrant_backup={level}")
+}
+
+/// A warning for every variable that is set but means nothing any more.
+pub fn obsolete(env: Env<'_>) -> Vec<String> {
+    OBSOLETE
+        .iter()
+        .filter(|(name, _)| env(name).is_some_and(|value| !value.trim().is_empty()))
+        .map(|(name, why)| format!("{name} is set but not used any more: {why}"))
+        .collect()
+}
+
+fn globs(reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    let globs = reader.list(name);
+    for glob in &globs {
+        if let Err(e) = globset::Glob::new(glob) {
+            reader.problem(name, glob, format!("is not a pattern: {}", e.kind()), "write e.g. docs,logs-*");
+        }
+    }
+    globs
+}
+
+fn seconds(reader: &mut Reader<'_>, name: &'static str, default: Duration, from: u64, to: u64) -> Duration {
+    reader.number(name, from..=to).map_or(default, Duration::from_secs)
+}

@@ -1,0 +1,192 @@
+//! Reads variables one by one and gathers all that is wrong with them, so that a person mends them in one go.
+
+use crate::error::{Code, Error};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Longest part of a value that a message repeats.
+const SHOWN: usize = 120;
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// Its value, without anything that may be secret; `None` when it is unset or a secret as a whole.
+    pub value: Option<String>,
+    /// What is wrong.
+    pub wrong: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.variable)?;
+        if let Some(value) = &self.value {
+            write!(f, "={value:?}")?;
+        }
+        write!(f, " {} ({})", self.wrong, self.remedy)
+    }
+}
+
+/// All that is wrong with the configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "; " };
+            write!(f, "{comma}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        let doing = match invalid.0.len() {
+            1 => "the configuration has a problem".to_owned(),
+            n => format!("the configuration has {n} problems"),
+        };
+        Error::new(Code::ConfigInvalid, doing).because(invalid)
+    }
+}
+
+/// The environment: the value of a variable, if it is set.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads variables and keeps what is wrong with them.
+pub(super) struct Reader<'a> {
+    env: Env<'a>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(env: Env<'a>) -> Self {
+        Self {
+            env,
+            problems: Vec::new(),
+        }
+    }
+
+    /// `value`, unless anything was wrong. A group that cannot be made has left a problem behind.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Invalid> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(Invalid(self.problems)),
+        }
+    }
+
+    /// The problems so far.
+    pub(super) fn problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// The value without surrounding white space. Empty counts as unset: compose files and Terraform write such.
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+        let value = (self.env)(name)?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// A number within `range`; `None` when the variable is unset, or wrong.
+    pub(super) fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let text = self.text(name)?;
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                let (from, to) = range.into_inner();
+                let wrong = format!("is not a whole number from {from} to {to}");
+                self.problem(name, &text, wrong, "write such a number, or leave it out for the default");
+                None
+            }
+        }
+    }
+
+    /// A comma-separated list.
+    pub(super) fn list(&self, name: &'static str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',')
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect()
+    }
+
+    /// Notes that a variable that must be set is not.
+    pub(super) fn missing(&mut self, variable: &'static str, remedy: &str) {
+        self.secret_problem(variable, "is not set", remedy);
+    }
+
+    /// Notes what is wrong with a value.
+    pub(super) fn problem(
+        &mut self,
+        variable: &'static str,
+        value: &str,
+        wrong: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(Problem {
+            variable,
+            value: Some(without_secrets(value)),
+            wrong: wrong.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// Notes what is wrong with a variable whose value is not to be shown.
+    pub(super) fn secret_problem(&mut self, variable: &'static str, wrong: &str, remedy: &str) {
+        self.problems.push(Problem {
+            variable,
+            value: None,
+            wrong: wrong.to_owned(),
+            remedy: remedy.to_owned(),
+        });
+    }
+}
+
+/// A value without the parts of a URL that may hold a secret: what stands before `@`, and the query. It need not be a
+/// well-formed URL, because the badly formed ones are those that are shown.
+fn without_secrets(value: &str) -> String {
+    let (value, query) = match value.split_once('?') {
+        Some((head, _)) => (head, "?…"),
+        None => (value, ""),
+    };
+    let value = match value.rsplit_once('@') {
+        Some((user, host)) => {
+            let scheme = user.find("://").map_or("", |at| &user[..at + 3]);
+            format!("{scheme}…@{host}")
+        }
+        None => value.to_owned(),
+    };
+    let mut shown: String = value.chars().take(SHOWN).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    shown + query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        for (value, shown) in [
+            ("http://me:secret@host:6333", "http://…@host:6333"),
+            ("htp:/me:secret@host", "…@host"),
+            ("http://host/?api-key=secret", "http://host/?…"),
+            ("http://me:sec@ret@host", "http://…@host"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_secrets(value), shown);
+        }
+        assert!(without_secrets(&"é".repeat(500)).chars().count() <= SHOWN + 1);
+    }
+}

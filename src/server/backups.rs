@@ -1,0 +1,71 @@
+//! `GET /backups` and `GET /backups/{id}`: what backups there are.
+
+use super::App;
+use super::error::HttpError;
+use crate::catalog::{self, Summary};
+use crate::manifest::Manifest;
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+const DEFAULT_LIMIT: u16 = 50;
+const LARGEST_LIMIT: u16 = 1000;
+
+/// `?limit=`, 1 to 1000.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
+    limit: Option<u16>,
+}
+
+/// Newest first.
+#[derive(Serialize)]
+pub(super) struct Backups {
+    backups: Vec<Aged>,
+}
+
+/// A backup and its age.
+#[derive(Serialize)]
+pub(super) struct Aged {
+    #[serde(flatten)]
+    summary: Summary,
+    age_seconds: Option<u64>,
+}
+
+impl Aged {
+    pub(super) fn new(summary: Summary, now: OffsetDateTime) -> Self {
+        Self {
+            age_seconds: summary.age(now).map(|age| age.as_secs()),
+            summary,
+        }
+    }
+}
+
+/// The newest backups.
+pub(super) async fn list(
+    State(app): State<App>,
+    query: Result<Query<Limit>, QueryRejection>,
+) -> Result<Json<Backups>, HttpError> {
+    const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
+    let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(HttpError::bad_request(format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"), REMEDY));
+    }
+    let summaries = catalog::list(&*app.ctx.store, limit.into()).await?;
+    let now = app.ctx.clock.now();
+    Ok(Json(Backups {
+        backups: summaries.into_iter().map(|s| Aged::new(s, now)).collect(),
+    }))
+}
+
+/// The manifest of one backup; `latest` is the newest.
+pub(super) async fn show(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Manifest>, HttpError> {
+    let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
+    Ok(Json(catalog::find(&*app.ctx.store, &id).await?))
+}

@@ -1,0 +1,79 @@
+//! The body of `POST /backup`.
+
+use super::error::HttpError;
+use crate::manifest::Selection;
+use serde::Deserialize;
+
+const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    collection: Option<String>,
+    collections: Option<Vec<String>>,
+    include: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+}
+
+/// What the body asks for; `None` when it leaves that to the configuration. No body at all is the same as `{}`. The content
+/// type does not matter: callers of old send none.
+pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>, HttpError> {
+    let body = body.trim_ascii();
+    if body.is_empty() {
+        return Ok(None);
+    }
+    // serde would take an array as a struct, and `[]` must not mean everything.
+    if body[0] != b'{' {
+        return Err(HttpError::bad_request("the body is not a JSON object", REMEDY));
+    }
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
+    if body.collection.is_some() && body.collections.is_some() {
+        return Err(HttpError::bad_request("`collection` and `collections` are both given", "give one of them"));
+    }
+    let collections = body.collection.map(|one| vec![one]).or(body.collections);
+    let lists = [("collection", &collections), ("include", &body.include), ("exclude", &body.exclude)];
+    if lists.iter().all(|(_, list)| list.is_none()) {
+        return Ok(None);
+    }
+    for (field, list) in lists {
+        if list.iter().flatten().any(|name| name.trim().is_empty()) {
+            return Err(HttpError::bad_request(format!("`{field}` holds an empty name"), REMEDY));
+        }
+    }
+    // An empty list of names asks for nothing, but an empty selection would mean everything.
+    if collections.as_ref().is_some_and(Vec::is_empty) || body.include.as_ref().is_some_and(Vec::is_empty) {
+        return Err(HttpError::bad_request("an empty list selects nothing", REMEDY));
+    }
+    Ok(Some(Selection {
+        collections: collections.unwrap_or_default(),
+        include: body.include.unwrap_or_default(),
+        exclude: body.exclude.unwrap_or_default(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_bodies_mean_what_they_meant() {
+        for all in ["", " \n", "{}", " {} ", "{\"collection\":null}"] {
+            assert_eq!(selection(all.as_bytes()).unwrap(), None, "{all}");
+        }
+        let one = selection(br#"{"collection":"docs"}"#).unwrap().unwrap();
+        assert_eq!((one.collections, one.include, one.exclude), (vec!["docs".to_owned()], vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_unclear_is_never_taken_for_everything() {
+        for wrong in [
+            "[]", "null", "\"docs\"", "{", "{}x", "{\"collection\":1}", "{\"collection\":\"\"}", "{\"collections\":[]}",
+            "{\"include\":[]}", "{\"include\":\"docs\"}", "{\"colection\":\"docs\"}", "{\"collection\":\"a\",\"collection\":\"b\"}",
+            "{\"collection\":\"a\",\"collections\":[\"b\"]}", "{\"exclude\":[\" \"]}",
+        ] {
+            assert!(selection(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        assert!(selection(b"\xff").is_err());
+    }
+}

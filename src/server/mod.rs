@@ -1,0 +1,111 @@
+//! The HTTP service: backups on request, and what there is to know about them.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /health` | the process is alive; asks nobody |
+//! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
+//! | `GET /collections` | names, points, sizes |
+//! | `POST /backup` | makes a backup and answers when it has ended |
+//! | `GET /backups`, `GET /backups/{id}` | what backups there are |
+
+mod backup;
+mod backups;
+mod body;
+mod error;
+mod request;
+mod runs;
+mod status;
+
+use crate::backup::Context;
+use crate::error::{Code, Error, Result};
+use crate::manifest::Selection;
+use crate::qdrant::Qdrant;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use error::HttpError;
+use runs::Runs;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Largest body of a request: a list of a thousand long names fits.
+const BODY_LIMIT: usize = 64 << 10;
+/// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
+const GRACE: Duration = Duration::from_secs(9);
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    ctx: Context,
+    probe: Qdrant,
+    selection: Selection,
+    runs: Runs,
+}
+
+impl App {
+    /// A service that makes backups with `ctx` and looks at Qdrant through `probe`. `selection` is that of a request which
+    /// names none. When `stop` is cancelled, a running backup is stopped cleanly and no new one begins.
+    pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
+        Self {
+            runs: Runs::new(ctx.clone(), stop),
+            ctx,
+            probe,
+            selection,
+        }
+    }
+}
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/health", get(status::health))
+        .route("/status", get(status::status))
+        .route("/collections", get(status::collections))
+        .route("/backup", post(backup::backup))
+        .route("/backups", get(backups::list))
+        .route("/backups/{id}", get(backups::show))
+        .fallback(HttpError::no_such_path)
+        .method_not_allowed_fallback(HttpError::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(HttpError::panicked))
+        .layer(axum::middleware::from_fn(request::envelope))
+        .with_state(app)
+}
+
+/// Listens on `address`; port 0 takes any free port.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::new(Code::ConfigInvalid, format!("listening on {address}"))
+            .because(e)
+            .remedy("choose another address with LISTEN, or another port with PORT")
+    })
+}
+
+/// Serves until `stop` is cancelled, then ends what is under way. An error when that takes longer than Cloud Run and Docker
+/// allow.
+pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
+    }
+    let runs = app.runs.clone();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let orderly = async {
+        let served = server.into_future().await;
+        runs.ended().await;
+        served.map_err(|e| Error::new(Code::Internal, "serving HTTP").because(e))
+    };
+    let too_late = async {
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = orderly => result,
+        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup did not clean up within {GRACE:?}"))
+            .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+    }
+}

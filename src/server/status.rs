@@ -1,0 +1,182 @@
+//! `GET /health`, `GET /status` and `GET /collections`: how things are.
+
+use super::App;
+use super::backups::Aged;
+use super::error::{HttpError, Told};
+use crate::catalog;
+use crate::error::{Code, Error, Result};
+use crate::lock;
+use crate::progress::RunProgress;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+/// Somebody waits for the answer; a store's client would try for much longer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Collections asked about at once.
+const AT_ONCE: usize = 8;
+
+/// The process is alive. Asks nobody, so that an outage elsewhere does not restart this service.
+#[derive(Serialize)]
+pub(super) struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+/// `GET /health`.
+pub(super) async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// How things are; the same shape whatever is wrong.
+#[derive(Serialize)]
+pub(super) struct Status {
+    /// `ok`, or `degraded` when Qdrant or the store is not usable.
+    status: &'static str,
+    version: &'static str,
+    qdrant: QdrantStatus,
+    store: StoreStatus,
+    last_backup: Option<Aged>,
+    running: Option<Running>,
+}
+
+#[derive(Serialize)]
+struct QdrantStatus {
+    ok: bool,
+    url: String,
+    version: Option<String>,
+    error: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct StoreStatus {
+    ok: bool,
+    url: String,
+    error: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct Running {
+    who: String,
+    #[serde(with = "time::serde::rfc3339")]
+    since: OffsetDateTime,
+    /// Known for a run in this process only.
+    progress: Option<RunProgress>,
+}
+
+/// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
+pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
+    let (version, collections, newest, holder) = tokio::join!(
+        patiently("asking Qdrant for its version", app.probe.version()),
+        // The version needs no key; this does.
+        patiently("asking Qdrant for its collections", app.probe.collections()),
+        patiently("asking the store for the last backup", catalog::latest(&*app.ctx.store)),
+        patiently("asking the store for the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
+    );
+    let here = app.runs.current().map(|progress| progress.now());
+    let running = match (here, holder.as_ref()) {
+        (Some(progress), _) => Some(Running {
+            who: app.ctx.who.clone(),
+            since: progress.started_at,
+            progress: Some(progress),
+        }),
+        (None, Ok(Some(record))) => Some(Running {
+            who: record.who.clone(),
+            since: record.since,
+            progress: None,
+        }),
+        (None, _) => None,
+    };
+    let qdrant_error = version.as_ref().err().or(collections.as_ref().err()).map(Told::from);
+    let store_error = newest.as_ref().err().or(holder.as_ref().err()).map(Told::from);
+    let ok = qdrant_error.is_none() && store_error.is_none();
+    let status = Status {
+        status: if ok { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        qdrant: QdrantStatus {
+            ok: qdrant_error.is_none(),
+            url: app.probe.url(),
+            version: version.ok(),
+            error: qdrant_error,
+        },
+        store: StoreStatus {
+            ok: store_error.is_none(),
+            url: app.ctx.store.url(),
+            error: store_error,
+        },
+        last_backup: newest.ok().flatten().map(|s| Aged::new(s, app.ctx.clock.now())),
+        running,
+    };
+    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(status))
+}
+
+/// What Qdrant holds.
+#[derive(Serialize)]
+pub(super) struct Collections {
+    collections: Vec<Collection>,
+}
+
+#[derive(Serialize)]
+struct Collection {
+    name: String,
+    /// `green`, `yellow`, …; as Qdrant says.
+    status: String,
+    /// Approximate number of points, as Qdrant says.
+    points: Option<u64>,
+    /// Qdrant does not tell sizes: bytes in the last backup, if it is in there.
+    backup_bytes: Option<u64>,
+}
+
+/// `GET /collections`.
+pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collections>, HttpError> {
+    let (names, sizes) = tokio::join!(app.probe.collections(), sizes_in_last_backup(&app));
+    let (probe, sizes) = (&app.probe, &sizes);
+    let collections = stream::iter(names?)
+        .map(|name| async move {
+            match probe.collection(&name).await {
+                Ok(info) => Ok(Some(Collection {
+                    status: info.status,
+                    points: info.points_count,
+                    backup_bytes: sizes.get(&name).copied(),
+                    name,
+                })),
+                // Deleted since it was listed.
+                Err(e) if e.code() == Code::CollectionNotFound => Ok(None),
+                Err(e) => Err(e),
+            }
+        })
+        .buffered(AT_ONCE)
+        .try_filter_map(async |collection| Ok(collection))
+        .try_collect()
+        .await?;
+    Ok(Json(Collections { collections }))
+}
+
+/// Sizes are an extra: none when the store has no backup or does not answer.
+async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
+    match patiently("reading the last backup", catalog::find(&*app.ctx.store, "latest")).await {
+        Ok(manifest) => manifest.collections.into_iter().map(|c| (c.name.clone(), c.bytes())).collect(),
+        Err(_) => HashMap::new(),
+    }
+}
+
+async fn patiently<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            Code::Stalled,
+            format!("{doing}: no answer within {} s", PATIENCE.as_secs()),
+        )),
+    }
+}

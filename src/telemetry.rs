@@ -1,0 +1,179 @@
+//! Log lines: readable text, or Cloud Logging's JSON linked to the trace of the request.
+
+use crate::config::{LogConfig, LogFormat};
+use serde_json::{Map, Value};
+use std::io;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+/// Where Cloud Logging looks for the trace.
+const TRACE: &str = "logging.googleapis.com/trace";
+
+/// Sets up logging for the process; `default_filter` holds when the configuration has none. Called once, by `main`.
+pub fn init<W>(log: &LogConfig, default_filter: &str, out: W, colour: bool)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // Fails only when logging is set up already, and then there is nothing left to do.
+    let _ = tracing::subscriber::set_global_default(subscriber(log, default_filter, out, colour));
+    if log.format == LogFormat::Json {
+        // The default hook's text would be several log entries without a severity.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    }
+}
+
+/// What turns events into lines on `out`.
+///
+/// In JSON, every line within a span that has a field `trace` (the 32 hex digits of a trace id) gets
+/// `logging.googleapis.com/trace`, provided that the project is known.
+pub fn subscriber<W>(
+    log: &LogConfig,
+    default_filter: &str,
+    out: W,
+    colour: bool,
+) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::new(log.filter.as_deref().unwrap_or(default_filter));
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_ansi(colour)
+            .with_target(false)
+            .with_writer(out)
+            .boxed(),
+        LogFormat::Json => tracing_stackdriver::layer()
+            .with_writer(Linked {
+                out,
+                project: log.project.clone(),
+            })
+            .boxed(),
+    };
+    Registry::default().with(lines.with_filter(filter))
+}
+
+/// Adds the trace to each line on its way. `tracing-stackdriver` does so for OpenTelemetry's spans only, and its formatter
+/// cannot be wrapped; but it writes the fields of all spans into the line, and each line by one call.
+struct Linked<W> {
+    out: W,
+    project: Option<String>,
+}
+
+struct LinkedLine<'a, W> {
+    out: W,
+    project: Option<&'a str>,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Linked<W> {
+    type Writer = LinkedLine<'a, W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LinkedLine {
+            out: self.out.make_writer(),
+            project: self.project.as_deref(),
+        }
+    }
+}
+
+impl<W: io::Write> io::Write for LinkedLine<'_, W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.project.and_then(|project| link(line, project)) {
+            Some(linked) => self.out.write_all(&linked)?,
+            None => self.out.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The line with its trace; `None` when it belongs to none.
+fn link(line: &[u8], project: &str) -> Option<Vec<u8>> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let spans = fields.get("spans")?.as_array()?;
+    let trace = spans.iter().rev().find_map(|span| span["trace"].as_str())?;
+    let name = format!("projects/{project}/traces/{trace}");
+    fields.insert(TRACE.to_owned(), name.into());
+    let mut line = serde_json::to_vec(&fields).ok()?;
+    line.push(b'\n');
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tracing::{Instrument, info_span};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn json(&self) -> Vec<Value> {
+            let bytes = self.0.lock().unwrap();
+            let text = std::str::from_utf8(&bytes).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    fn json(project: Option<&str>, lines: &Lines) -> impl Subscriber + Send + Sync + use<> {
+        let log = LogConfig {
+            format: LogFormat::Json,
+            filter: None,
+            project: project.map(str::to_owned),
+        };
+        let lines = lines.clone();
+        subscriber(&log, "info", move || lines.clone(), false)
+    }
+
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn every_line_of_a_request_and_of_what_it_started_carries_its_trace() {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(json(Some("my-project"), &lines), || {
+            let request = info_span!("request", trace = ID, request_id = "r\"1");
+            request.in_scope(|| tracing::info!(collection = "docs", "it \"begins\"\nhere"));
+            let run = async {
+                tracing::warn!("in the run");
+                info_span!("inner").in_scope(|| tracing::error!("deeper"));
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(run.instrument(request));
+            tracing::info!("outside");
+        });
+        let lines = lines.json();
+        let severities: Vec<_> = lines.iter().map(|l| l["severity"].as_str().unwrap()).collect();
+        assert_eq!(severities, ["INFO", "WARNING", "ERROR", "INFO"]);
+        assert_eq!(lines[0]["message"], "it \"begins\"\nhere");
+        assert_eq!(lines[0]["collection"], "docs");
+        for line in &lines[..3] {
+            assert_eq!(line[TRACE], format!("projects/my-project/traces/{ID}"), "{line}");
+        }
+        assert_eq!(lines[3].get(TRACE), None);
+    }
+
+    #[test]
+    fn without_a_project_lines_are_not_linked() {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(json(None, &lines), || {
+            info_span!("request", trace = ID).in_scope(|| tracing::info!("x"));
+        });
+        assert_eq!(lines.json()[0].get(TRACE), None);
+    }
+}
