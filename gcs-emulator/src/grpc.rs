@@ -8,7 +8,7 @@ use axum::{
     Router, body::Body, extract::Request, extract::State, response::Response, routing::post,
 };
 use googleapis_tonic_google_storage_v2::google::storage::v2 as pb;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tonic::{Code, Status};
 
 /// `google.iam.v1.TestIamPermissionsRequest`.
@@ -79,6 +79,7 @@ fn list_objects(
     let id = bucket_id(&request.parent);
     app.admit(On::List, "storage.objects.list", id, "")?;
     let mut found = app.state().list(id, &request.prefix);
+    let prefixes = take_prefixes(&mut found, &request.prefix, &request.delimiter);
     found.retain(|o| o.name > request.page_token);
     let size = match usize::try_from(request.page_size) {
         Ok(n) if n > 0 => n.min(1000),
@@ -89,9 +90,29 @@ fn list_objects(
     let last = found.last().map(|o| o.name.clone());
     Ok(pb::ListObjectsResponse {
         objects: found.iter().map(|o| object(id, o)).collect(),
-        prefixes: Vec::new(),
+        // All on the first page: clients merge them over the pages.
+        prefixes: if request.page_token.is_empty() {
+            prefixes
+        } else {
+            Vec::new()
+        },
         next_page_token: last.filter(|_| more).unwrap_or_default(),
     })
+}
+
+/// Takes out the objects whose names go on after a delimiter, and returns what their names begin with up to there.
+fn take_prefixes(found: &mut Vec<Object>, prefix: &str, delimiter: &str) -> Vec<String> {
+    let mut prefixes = BTreeSet::new();
+    if !delimiter.is_empty() {
+        found.retain(|o| match o.name[prefix.len()..].find(delimiter) {
+            Some(at) => {
+                prefixes.insert(o.name[..prefix.len() + at + delimiter.len()].to_string());
+                false
+            }
+            None => true,
+        });
+    }
+    prefixes.into_iter().collect()
 }
 
 fn test_iam_permissions(

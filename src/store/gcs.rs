@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use google_cloud_gax::{
-    options::RequestOptionsBuilder as _, paginator::ItemPaginator as _,
+    options::RequestOptionsBuilder as _, paginator::{ItemPaginator as _, Paginator as _},
     retry_policy::RetryPolicyExt as _,
 };
 use google_cloud_storage::{
@@ -29,7 +29,7 @@ use google_cloud_storage::{
 };
 use http::HeaderValue;
 use refusal::{Kind, explain, missing_bucket};
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use upload::{Unthrottled, delays};
 
@@ -269,6 +269,29 @@ impl Store for GcsStore {
             }
         });
         Ok(stream.boxed())
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        valid_list_prefix(prefix)?;
+        let full = self.name(prefix);
+        let mut pages = self
+            .control
+            .list_objects()
+            .set_parent(self.resource())
+            .set_prefix(&full)
+            .set_delimiter("/")
+            .with_attempt_timeout(self.retry.stall)
+            .by_page();
+        let mut folders = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| match Kind::of(&e) {
+                Kind::NotFound => missing_bucket(&self.bucket).because(e),
+                _ => explain(e, &self.bucket, format!("list {}", self.gs(prefix)), "storage.objects.list"),
+            })?;
+            let names = page.prefixes.iter().filter_map(|p| p.strip_prefix(full.as_str()));
+            folders.extend(names.map(|name| name.trim_end_matches('/').to_string()));
+        }
+        Ok(folders.into_iter().collect())
     }
 
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
