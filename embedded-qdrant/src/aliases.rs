@@ -67,7 +67,9 @@ impl Aliases {
         let mut targets = self.targets.clone();
         let no_alias = |name: &str| Error::not_found(format_args!("Alias {name} does not exists!"));
         let check_free = |name: &str| match collection_exists(name) {
-            true => Err(Error::conflict(format_args!("Collection `{name}` already exists!"))),
+            true => Err(Error::conflict(format_args!(
+                "Collection `{name}` already exists!"
+            ))),
             false => Ok(()),
         };
         for action in actions {

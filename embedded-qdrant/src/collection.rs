@@ -4,6 +4,8 @@
 //! `payload_index.json`, `shard_key_mapping.json`, and the shard in `0/`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use qdrant_edge::{
@@ -38,12 +40,42 @@ pub(crate) struct CreatePayloadIndex {
     field_schema: Option<PayloadFieldSchema>,
 }
 
-/// A collection opened in the engine. Its calls block; dropping it flushes.
+/// The engine's shard, with an end that does not panic.
+///
+/// The engine flushes when it is dropped and panics if it cannot, say because the data
+/// directory of a test is gone already; in a destructor that would abort the process.
+/// Nothing depends on this flush: every write was flushed before it was answered.
+pub(crate) struct Shard(Option<EdgeShard>);
+
+impl Deref for Shard {
+    type Target = EdgeShard;
+
+    fn deref(&self) -> &EdgeShard {
+        match &self.0 {
+            Some(shard) => shard,
+            None => unreachable!("only drop takes the shard out"),
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let Some(shard) = self.0.take() else { return };
+        let path = shard.path().to_owned();
+        if !path.is_dir() {
+            std::mem::forget(shard);
+        } else if catch_unwind(AssertUnwindSafe(|| drop(shard))).is_err() {
+            tracing::error!(path = %path.display(), "the engine did not close {path:?} cleanly");
+        }
+    }
+}
+
+/// A collection opened in the engine. Its calls block.
 pub(crate) struct OpenCollection {
     dir: PathBuf,
     pub(crate) config: CollectionConfig,
     pub(crate) indexes: PayloadIndexes,
-    pub(crate) shard: EdgeShard,
+    pub(crate) shard: Shard,
 }
 
 impl OpenCollection {
@@ -64,7 +96,10 @@ impl OpenCollection {
         let open = Self {
             dir: dir.to_owned(),
             indexes: disk::read_json(&dir.join(PAYLOAD_INDEX))?,
-            shard: EdgeShard::load(&dir.join(SHARD), Some(config.engine()?))?,
+            shard: Shard(Some(EdgeShard::load(
+                &dir.join(SHARD),
+                Some(config.engine()?),
+            )?)),
             config,
         };
         open.build_missing_indexes()?;

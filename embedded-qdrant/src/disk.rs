@@ -48,10 +48,10 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes =
-        fs::read(path).map_err(|error| Error::io(format_args!("read {path:?}"), &error))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::internal(format_args!("{path:?} is not what it should be: {error}")))
+    let bytes = fs::read(path).map_err(|error| Error::io(format_args!("read {path:?}"), &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Error::internal(format_args!("{path:?} is not what it should be: {error}"))
+    })
 }
 
 /// The names of the entries of a directory, sorted; empty if there is no such directory.
@@ -60,9 +60,10 @@ pub(crate) fn names_in(path: &Path) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(path)? {
             let name = entry?.file_name();
-            names.push(name.into_string().map_err(|name| {
-                io::Error::other(format!("the name {name:?} is not UTF-8"))
-            })?);
+            names.push(
+                name.into_string()
+                    .map_err(|name| io::Error::other(format!("the name {name:?} is not UTF-8")))?,
+            );
         }
         names.sort();
         Ok(names)

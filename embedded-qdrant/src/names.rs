@@ -8,9 +8,7 @@ use crate::error::{Error, Result};
 
 /// Qdrant's own list (`lib/common/common/src/validation.rs`): characters that no
 /// collection name and no vector name may hold, because both become path components.
-const FORBIDDEN: [char; 11] = [
-    '<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}',
-];
+const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
 
 /// The longest name in bytes: Qdrant's limit of 255 characters, and a file system's of 255 bytes.
 const MAX_BYTES: usize = 255;
@@ -78,7 +76,8 @@ impl fmt::Display for CollectionName {
 /// The path of a file named by a client below `directory`, or `None` if the name is
 /// anything but one plain path component.
 pub(crate) fn file_below(directory: &Path, name: &str) -> Option<PathBuf> {
-    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
+    let plain =
+        !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
     plain.then(|| directory.join(name))
 }
 
@@ -89,14 +88,34 @@ mod tests {
 
     #[test]
     fn unusual_but_legal_names_are_accepted() {
-        for name in ["a", "späße 🦀", "100% sure", "a..b", "...", "%2e%2e", &"x".repeat(255)] {
+        for name in [
+            "a",
+            "späße 🦀",
+            "100% sure",
+            "a..b",
+            "...",
+            "%2e%2e",
+            &"x".repeat(255),
+        ] {
             assert_eq!(CollectionName::parse(name).unwrap().as_str(), name);
         }
     }
 
     #[test]
     fn names_that_could_leave_the_directory_are_refused() {
-        for name in ["", ".", "..", "a/b", "../x", "a\\b", "a\0b", "a:b", "a?b", "a*b", &"x".repeat(256)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../x",
+            "a\\b",
+            "a\0b",
+            "a:b",
+            "a?b",
+            "a*b",
+            &"x".repeat(256),
+        ] {
             assert!(CollectionName::parse(name).is_err(), "{name:?}");
         }
         for name in ["", ".", "..", "../x", "a/b", "a\\b"] {

@@ -70,9 +70,8 @@ impl Node {
     pub async fn start(options: NodeOptions) -> Result<Self> {
         let data_dir = options.data_dir.clone();
         let storage = Arc::new(blocking(move || Storage::open(&data_dir)).await?);
-        let listening = |error: &std::io::Error| {
-            Error::io(format_args!("listen on {}", options.listen), error)
-        };
+        let listening =
+            |error: &std::io::Error| Error::io(format_args!("listen on {}", options.listen), error);
         let listener = TcpListener::bind(options.listen)
             .await
             .map_err(|error| listening(&error))?;

@@ -250,7 +250,11 @@ impl SearchOptions {
 /// an answer to the client and not a panic.
 fn check_query(shard: &EdgeShard, query: &VectorInternal, using: &str) -> Result<()> {
     let config = shard.config();
-    match (query, config.vectors.get(using), config.sparse_vectors.get(using)) {
+    match (
+        query,
+        config.vectors.get(using),
+        config.sparse_vectors.get(using),
+    ) {
         (VectorInternal::Dense(values), Some(params), _) if values.len() != params.size => {
             Err(Error::bad_input(format_args!(
                 "Vector dimension error: expected dim: {}, got {}",

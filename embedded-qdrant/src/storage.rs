@@ -202,7 +202,11 @@ impl Storage {
 
     /// All aliases, or those of one collection, as (alias, collection).
     pub(crate) async fn aliases(&self, of: Option<&CollectionName>) -> Vec<(String, String)> {
-        self.catalogue.lock().await.aliases.list(of.map(CollectionName::as_str))
+        self.catalogue
+            .lock()
+            .await
+            .aliases
+            .list(of.map(CollectionName::as_str))
     }
 
     /// Changes aliases: all of the actions, or on an error none.

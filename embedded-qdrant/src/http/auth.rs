@@ -43,8 +43,9 @@ impl Keys {
             return Err("Must provide an API key or an Authorization bearer token");
         };
         let is = |key: &Option<String>| {
-            key.as_deref()
-                .is_some_and(|key| verify_slices_are_equal(key.as_bytes(), given.as_bytes()).is_ok())
+            key.as_deref().is_some_and(|key| {
+                verify_slices_are_equal(key.as_bytes(), given.as_bytes()).is_ok()
+            })
         };
         if is(&self.full) {
             Ok(Access::Full)
@@ -83,7 +84,9 @@ pub(super) async fn require_write(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let uri = request.uri();
-    let unwaited = uri.query().is_some_and(|query| query.split('&').any(|one| one == "wait=false"));
+    let unwaited = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|one| one == "wait=false"));
     if unwaited && uri.path().contains("/snapshots") && !uri.path().ends_with("/upload") {
         return envelope::accepted();
     }

@@ -7,8 +7,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::{Body, timed};
 use super::Shared;
+use super::envelope::{Body, timed};
 use crate::aliases::Action;
 use crate::collection::CreatePayloadIndex;
 use crate::config::CreateCollection;
@@ -64,7 +64,9 @@ pub(super) async fn delete(State(node): Node, Path(name): Path<String>) -> Respo
 pub(super) async fn cluster(State(node): Node, Path(name): Path<String>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
-        let points = collection.read(|open| Ok(open.shard.info().points_count)).await?;
+        let points = collection
+            .read(|open| Ok(open.shard.info().points_count))
+            .await?;
         Ok(json!({
             "peer_id": node.peer_id,
             "shard_count": 1,

@@ -60,11 +60,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes = bytes::Bytes::from_request(request, state)
             .await
             .map_err(|rejection| {
-                error(&Error::malformed(format_args!("Payload error: {}", rejection.body_text())))
+                error(&Error::malformed(format_args!(
+                    "Payload error: {}",
+                    rejection.body_text()
+                )))
             })?;
         let text = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
         serde_json::from_slice(text).map(Self).map_err(|wrong| {
-            error(&Error::malformed(format_args!("Format error in JSON body: {wrong}")))
+            error(&Error::malformed(format_args!(
+                "Format error in JSON body: {wrong}"
+            )))
         })
     }
 }

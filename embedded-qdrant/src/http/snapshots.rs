@@ -111,9 +111,13 @@ pub(super) async fn recover(
         let node = node.clone();
         async move {
             let scratch = node.storage.scratch();
-            let fetched =
-                fetch::fetch(&node.client, &request.location, request.api_key.as_deref(), &scratch)
-                    .await?;
+            let fetched = fetch::fetch(
+                &node.client,
+                &request.location,
+                request.api_key.as_deref(),
+                &scratch,
+            )
+            .await?;
             check(request.checksum.as_deref(), &fetched.checksum)?;
             let path = fetched.file.to_path_buf();
             node.storage.restore(&name, path).await?;
@@ -160,18 +164,24 @@ async fn receive(node: &Shared, mut form: Multipart) -> Result<Received> {
             continue;
         }
         let name = field.file_name().map(str::to_owned);
-        let chunks = field.map_err(|error| Error::malformed(format_args!("the upload broke off: {error}")));
+        let chunks =
+            field.map_err(|error| Error::malformed(format_args!("the upload broke off: {error}")));
         let fetched = fetch::spool(chunks, &node.storage.scratch()).await?;
         return Ok(Received { name, fetched });
     }
-    Err(Error::malformed("Multipart error: Field with name 'snapshot' is required"))
+    Err(Error::malformed(
+        "Multipart error: Field with name 'snapshot' is required",
+    ))
 }
 
 /// Qdrant restores an upload from the collection's snapshots and leaves it there.
 fn keep(received: Received, directory: PathBuf) -> Result<PathBuf> {
     disk::create_dir(&directory)?;
     // Of a path only its last part counts, as on a Qdrant server.
-    let last = received.name.as_deref().and_then(|name| name.rsplit('/').next());
+    let last = received
+        .name
+        .as_deref()
+        .and_then(|name| name.rsplit('/').next());
     let name = last.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     let path = names::file_below(&directory, &name)
         .ok_or_else(|| Error::malformed(format_args!("{name:?} is no name for a file")))?;

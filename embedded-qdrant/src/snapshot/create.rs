@@ -19,9 +19,7 @@ use serde_json::json;
 use tar::{Builder, EntryType, Header};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::collection::{
-    CONFIG, OpenCollection, PAYLOAD_INDEX, SHARD, SHARD_KEYS, VERSION,
-};
+use crate::collection::{CONFIG, OpenCollection, PAYLOAD_INDEX, SHARD, SHARD_KEYS, VERSION};
 use crate::disk;
 use crate::error::{Error, Result};
 

@@ -49,9 +49,8 @@ pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
 }
 
 fn read_foreign<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    disk::read_json(path).map_err(|error| {
-        Error::bad_input(format_args!("the snapshot's configuration: {error}"))
-    })
+    disk::read_json(path)
+        .map_err(|error| Error::bad_input(format_args!("the snapshot's configuration: {error}")))
 }
 
 /// Unpacks directories, regular and sparse files with plain relative names, nothing else.
@@ -109,7 +108,9 @@ fn unpack_shard(shard: &Path) -> Result<()> {
         EdgeShard::unpack_snapshot(nothing.path(), shard).map_err(io::Error::other)
     };
     unpack().map_err(|error| {
-        Error::bad_input(format_args!("the snapshot's segments cannot be unpacked: {error}"))
+        Error::bad_input(format_args!(
+            "the snapshot's segments cannot be unpacked: {error}"
+        ))
     })
 }
 

@@ -10,23 +10,23 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A running node with its data and a client.
-pub struct TestNode {
-    pub node: Node,
-    pub dir: TempDir,
-    pub client: reqwest::Client,
-    pub key: Option<String>,
+pub(crate) struct TestNode {
+    pub(crate) node: Node,
+    pub(crate) dir: TempDir,
+    pub(crate) client: reqwest::Client,
+    pub(crate) key: Option<String>,
 }
 
 impl TestNode {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut NodeOptions)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut NodeOptions)) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), change).await
     }
 
-    pub async fn start_in(dir: TempDir, change: impl FnOnce(&mut NodeOptions)) -> Self {
+    pub(crate) async fn start_in(dir: TempDir, change: impl FnOnce(&mut NodeOptions)) -> Self {
         let mut options = NodeOptions::new(dir.path());
         change(&mut options);
         Self {
@@ -38,16 +38,16 @@ impl TestNode {
     }
 
     /// Stops the node and keeps its data.
-    pub async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> TempDir {
         self.node.stop().await;
         self.dir
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.node.url())
     }
 
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, self.url(path));
         match &self.key {
             Some(key) => request.header("api-key", key),
@@ -55,21 +55,29 @@ impl TestNode {
         }
     }
 
-    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Response {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> Response {
         self.request(method, path).json(body).send().await.unwrap()
     }
 
     /// Status and parsed body.
-    pub async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let response = self.send(method, path, body).await;
         let status = response.status();
         let text = response.text().await.unwrap();
         let parsed = serde_json::from_str(&text);
-        (status, parsed.unwrap_or_else(|_| panic!("{status} {text:?} is no JSON")))
+        (
+            status,
+            parsed.unwrap_or_else(|_| panic!("{status} {text:?} is no JSON")),
+        )
     }
 
     /// `result` of a call that succeeds.
-    pub async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
         let (status, mut answer) = self.call(method, path, &body).await;
         assert_eq!(status, 200, "{path}: {answer}");
         assert_eq!(answer["status"], "ok", "{answer}");
@@ -77,37 +85,43 @@ impl TestNode {
         answer["result"].take()
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.ok(Method::GET, path, json!({})).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
         self.ok(Method::PUT, path, body).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         self.ok(Method::POST, path, body).await
     }
 
     /// Status and `status.error` of a call that fails.
-    pub async fn refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
+    pub(crate) async fn refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, path, &body).await;
         assert!(!status.is_success(), "{path}: {answer}");
         let text = answer["status"]["error"].as_str();
-        (status.as_u16(), text.unwrap_or_else(|| panic!("{answer}")).to_owned())
+        (
+            status.as_u16(),
+            text.unwrap_or_else(|| panic!("{answer}")).to_owned(),
+        )
     }
 
-    pub async fn count(&self, collection: &str) -> u64 {
+    pub(crate) async fn count(&self, collection: &str) -> u64 {
         let path = format!("/collections/{collection}/points/count");
-        self.post(&path, json!({"exact": true})).await["count"].as_u64().unwrap()
+        self.post(&path, json!({"exact": true})).await["count"]
+            .as_u64()
+            .unwrap()
     }
 
     /// Creates a snapshot and returns its description.
-    pub async fn snapshot(&self, collection: &str) -> Value {
-        self.post(&format!("/collections/{collection}/snapshots"), json!({})).await
+    pub(crate) async fn snapshot(&self, collection: &str) -> Value {
+        self.post(&format!("/collections/{collection}/snapshots"), json!({}))
+            .await
     }
 
-    pub async fn download(&self, collection: &str, snapshot: &Value) -> Vec<u8> {
+    pub(crate) async fn download(&self, collection: &str, snapshot: &Value) -> Vec<u8> {
         let name = snapshot["name"].as_str().unwrap();
         let path = format!("/collections/{collection}/snapshots/{}", encoded(name));
         let response = self.request(Method::GET, &path).send().await.unwrap();
@@ -116,29 +130,42 @@ impl TestNode {
     }
 
     /// Uploads a file as a snapshot and answers status and body.
-    pub async fn upload(&self, collection: &str, query: &str, bytes: Vec<u8>) -> (u16, Value) {
+    pub(crate) async fn upload(
+        &self,
+        collection: &str,
+        query: &str,
+        bytes: Vec<u8>,
+    ) -> (u16, Value) {
         let part = reqwest::multipart::Part::bytes(bytes).file_name("uploaded.snapshot");
         let form = reqwest::multipart::Form::new().part("snapshot", part);
         let path = format!("/collections/{collection}/snapshots/upload{query}");
-        let response = self.request(Method::POST, &path).multipart(form).send().await.unwrap();
+        let response = self
+            .request(Method::POST, &path)
+            .multipart(form)
+            .send()
+            .await
+            .unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap())
     }
 
     /// 250 points with one unnamed vector of 8 dimensions.
-    pub async fn dense(&self, name: &str) {
+    pub(crate) async fn dense(&self, name: &str) {
         self.put(
             &format!("/collections/{name}"),
             json!({"vectors": {"size": 8, "distance": "Cosine"}}),
         )
         .await;
         let points: Vec<Value> = (0..250).map(|n| dense_point(n, 0.0)).collect();
-        self.put(&format!("/collections/{name}/points?wait=true"), json!({"points": points}))
-            .await;
+        self.put(
+            &format!("/collections/{name}/points?wait=true"),
+            json!({"points": points}),
+        )
+        .await;
     }
 
     /// 60 points with two named dense vectors and a sparse one; every third point lacks one.
-    pub async fn mixed(&self, name: &str) {
+    pub(crate) async fn mixed(&self, name: &str) {
         self.put(
             &format!("/collections/{name}"),
             json!({
@@ -151,11 +178,15 @@ impl TestNode {
         )
         .await;
         let points: Vec<Value> = (0..60u32).map(mixed_point).collect();
-        self.put(&format!("/collections/{name}/points"), json!({"points": points})).await;
+        self.put(
+            &format!("/collections/{name}/points"),
+            json!({"points": points}),
+        )
+        .await;
     }
 
     /// A collection without points.
-    pub async fn empty(&self, name: &str) {
+    pub(crate) async fn empty(&self, name: &str) {
         self.put(
             &format!("/collections/{name}"),
             json!({"vectors": {"size": 2, "distance": "Manhattan"}}),
@@ -164,8 +195,10 @@ impl TestNode {
     }
 }
 
-pub fn dense_point(n: u64, shift: f32) -> Value {
-    let vector: Vec<f32> = (0..8).map(|d| ((n * 31 + d * 7) % 97) as f32 + 1.0 + shift).collect();
+pub(crate) fn dense_point(n: u64, shift: f32) -> Value {
+    let vector: Vec<f32> = (0..8)
+        .map(|d| ((n * 31 + d * 7) % 1009) as f32 + 1.0 + shift)
+        .collect();
     json!({"id": n, "vector": vector, "payload": {"n": n, "city": "Łódź", "tags": ["a", n.to_string()]}})
 }
 
@@ -183,14 +216,23 @@ fn mixed_point(n: u32) -> Value {
 }
 
 /// A path segment with everything unusual percent-encoded.
-pub fn encoded(segment: &str) -> String {
+pub(crate) fn encoded(segment: &str) -> String {
     percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-pub fn entries(path: &Path) -> Vec<String> {
+pub(crate) fn entries(path: &Path) -> Vec<String> {
     let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
     let entries = archive.entries().unwrap();
     entries
         .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
         .collect()
 }
