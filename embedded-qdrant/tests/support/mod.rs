@@ -197,7 +197,7 @@ impl TestNode {
 
 pub(crate) fn dense_point(n: u64, shift: f32) -> Value {
     let vector: Vec<f32> = (0..8)
-        .map(|d| ((n * 31 + d * 7) % 1009) as f32 + 1.0 + shift)
+        .map(|d| ((n + 1) * (d + 3) * 7919 % 1009) as f32 + 1.0 + shift)
         .collect();
     json!({"id": n, "vector": vector, "payload": {"n": n, "city": "Łódź", "tags": ["a", n.to_string()]}})
 }
