@@ -19,16 +19,16 @@ pub(crate) struct Aliases {
 
 /// One entry of `actions` in `POST /collections/aliases`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
-    CreateAlias {
+    #[serde(rename = "create_alias")]
+    Create {
         collection_name: String,
         alias_name: String,
     },
-    DeleteAlias {
-        alias_name: String,
-    },
-    RenameAlias {
+    #[serde(rename = "delete_alias")]
+    Delete { alias_name: String },
+    #[serde(rename = "rename_alias")]
+    Rename {
         old_alias_name: String,
         new_alias_name: String,
     },
@@ -74,7 +74,7 @@ impl Aliases {
         };
         for action in actions {
             match action {
-                Action::CreateAlias {
+                Action::Create {
                     collection_name,
                     alias_name,
                 } => {
@@ -86,10 +86,10 @@ impl Aliases {
                     check_free(&alias_name)?;
                     targets.insert(alias_name, collection_name);
                 }
-                Action::DeleteAlias { alias_name } => {
+                Action::Delete { alias_name } => {
                     targets.remove(&alias_name);
                 }
-                Action::RenameAlias {
+                Action::Rename {
                     old_alias_name,
                     new_alias_name,
                 } => {

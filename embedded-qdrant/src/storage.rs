@@ -1,13 +1,14 @@
 //! All collections of a node: found by name or alias, created, replaced, dropped.
 //!
 //! In the data directory: `collections/{name}/`, `snapshots/{name}/`, `aliases.json`,
-//! `replaced/{name}/` (a collection that a restore is about to replace) and `tmp/`.
+//! `replaced/{name}/` (a collection that a restore is about to replace), `tmp/`, `lock`.
 //!
 //! A request that changes a collection takes its `writer` lock, then reads `open`; one
 //! that swaps or drops it takes `writer` and then `open` for itself. The engine is used
 //! only with one of the two guards held, so that no directory is moved under its feet.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,9 +40,12 @@ pub(crate) struct Storage {
     changes: Mutex<()>,
 }
 
+#[derive(Default)]
 struct Catalogue {
     collections: BTreeMap<CollectionName, Arc<Collection>>,
     aliases: Aliases,
+    /// Keeps other nodes off the data directory until it is closed.
+    lock: Option<File>,
 }
 
 impl Storage {
@@ -49,12 +53,11 @@ impl Storage {
     pub(crate) fn open(data_dir: &Path) -> Result<Self> {
         let storage = Self {
             data_dir: data_dir.to_owned(),
-            catalogue: Mutex::new(Catalogue {
-                collections: BTreeMap::new(),
-                aliases: Aliases::default(),
-            }),
-            changes: Mutex::new(()),
+            catalogue: Mutex::default(),
+            changes: Mutex::default(),
         };
+        disk::create_dir(data_dir)?;
+        let lock = lock(&data_dir.join("lock"))?;
         disk::remove_dir(&storage.scratch())?;
         for directory in [storage.collections(), storage.replaced(), storage.scratch()] {
             disk::create_dir(&directory)?;
@@ -63,6 +66,7 @@ impl Storage {
         let mut catalogue = Catalogue {
             collections: BTreeMap::new(),
             aliases: Aliases::load(data_dir.join("aliases.json"))?,
+            lock: Some(lock),
         };
         for name in disk::names_in(&storage.collections())? {
             let name = CollectionName::parse(&name)?;
@@ -216,6 +220,7 @@ impl Storage {
         let Catalogue {
             collections,
             aliases,
+            ..
         } = &mut *guard;
         let exists = |name: &str| collections.keys().any(|known| known.as_str() == name);
         aliases.change(actions, exists)
@@ -233,6 +238,7 @@ impl Storage {
                 tracing::error!(collection = %collection.name, %error, "collection was not flushed");
             }
         }
+        catalogue.lock = None;
     }
 }
 
@@ -241,7 +247,7 @@ impl Catalogue {
         let collection = Collection {
             name: name.clone(),
             open: Arc::new(RwLock::new(Some(open))),
-            writer: Arc::new(Mutex::new(())),
+            writer: Arc::new(Mutex::default()),
         };
         self.collections.insert(name, Arc::new(collection));
     }
@@ -337,6 +343,19 @@ fn replace(
             *slot = Some(OpenCollection::load(place)?);
             Err(error)
         }
+    }
+}
+
+/// Refuses a data directory that another node has open.
+fn lock(path: &Path) -> Result<File> {
+    let file =
+        File::create(path).map_err(|error| Error::io(format_args!("open {path:?}"), &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::internal(format_args!(
+            "{path:?} is locked: another node uses this data directory; stop it or take another"
+        ))),
+        Err(TryLockError::Error(error)) => Err(Error::io(format_args!("lock {path:?}"), &error)),
     }
 }
 

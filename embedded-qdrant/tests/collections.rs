@@ -4,6 +4,7 @@
 
 mod support;
 
+use embedded_qdrant::{Node, NodeOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{TestNode, dense_point, encoded};
@@ -275,6 +276,16 @@ async fn written_points_survive_a_node_that_is_never_stopped() {
     copy_dir(node.dir.path(), copy.path());
     let second = TestNode::start_in(copy, |_| ()).await;
     assert_eq!(second.count("d").await, 250);
+}
+
+#[tokio::test]
+async fn a_data_directory_has_one_node_at_a_time() {
+    let node = TestNode::start().await;
+    let second = Node::start(NodeOptions::new(node.dir.path())).await;
+    let error = second.err().unwrap().to_string();
+    assert!(error.contains("another node uses"), "{error}");
+    let dir = node.stop().await;
+    TestNode::start_in(dir, |_| ()).await;
 }
 
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {

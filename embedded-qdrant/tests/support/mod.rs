@@ -209,7 +209,7 @@ fn mixed_point(n: u32) -> Value {
         "image": [step, 1.0, -step, 0.5],
         "words": {"indices": [n, n + 100, 7_000_000], "values": [1.0, 0.25, step]},
     });
-    if n % 3 != 0 {
+    if !n.is_multiple_of(3) {
         vector["text"] = json!([step, step * 2.0, 0.125]);
     }
     json!({"id": id, "vector": vector, "payload": {"n": n}})
@@ -235,4 +235,32 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// What must be the same before and after a restore: configuration, count, a page with
+/// vectors and payload, and search results.
+pub(crate) async fn fingerprint(node: &TestNode, collection: &str) -> Value {
+    let path = |rest: &str| format!("/collections/{collection}{rest}");
+    let info = node.get(&path("")).await;
+    let scroll = json!({"limit": 100, "with_vector": true});
+    let mut found = Vec::new();
+    for search in [
+        json!({"query": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0], "limit": 7}),
+        json!({"query": [0.5, 1.0, 0.5, 0.25], "using": "image", "limit": 7}),
+        json!({"query": {"indices": [7_000_000], "values": [2.0]}, "using": "words", "limit": 7}),
+    ] {
+        let (status, answer) = node
+            .call(Method::POST, &path("/points/query"), &search)
+            .await;
+        if status == StatusCode::OK {
+            found.push(answer["result"].clone());
+        }
+    }
+    json!({
+        "config": info["config"],
+        "schema": info["payload_schema"],
+        "count": node.count(collection).await,
+        "page": node.post(&path("/points/scroll"), scroll).await,
+        "found": found,
+    })
 }
