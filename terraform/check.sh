@@ -42,8 +42,8 @@ quietly() {
 
 new_enough() {
   local version
-  version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v//p' | head -n 1)
-  [ -n "$version" ] && [ "$(printf '%s\n' "$minimum" "$version" | sort -V | head -n 1)" = "$minimum" ]
+  version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v//p')
+  [ -n "$version" ] && printf '%s\n' "$minimum" "$version" | sort -V -C
 }
 
 # Puts a "terraform" on the PATH that runs the library of the Python package.
@@ -71,7 +71,7 @@ SHIM
 # --- Terraform and provider versions
 new_enough || terraform_from_python
 new_enough || fail "found no working Terraform of version $minimum or newer"
-terraform version | head -n 1
+terraform version | sed -n '/^Terraform v/p'
 
 if [ -x "$offline/install.sh" ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
