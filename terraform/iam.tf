@@ -10,20 +10,22 @@
 # Each grant ends at the prefix by a condition on resource.name, which for an object is
 # projects/_/buckets/BUCKET/objects/NAME. Listing is different: storage.objects.list is checked against the bucket,
 # projects/_/buckets/BUCKET, whatever prefix is asked for, so a condition on objects alone would refuse every listing,
-# and no condition can narrow one. The reader's condition therefore names the bucket as well. In effect the service
-# can see the names of foreign objects of a shared bucket, but read none. The bucket's own name admits nothing else:
-# storage.objects.list is the only permission of objectViewer that is checked against a bucket (managed folders apart,
-# which are not used). Conditions need uniform bucket-level access.
+# and no condition can narrow one. The conditions for reading and creating therefore name the bucket as well: the one
+# for listing, both for testIamPermissions on the bucket, by which the service checks its rights and which would
+# otherwise deny what it has. That gives nothing more than the listing, because every other permission of these two
+# roles is checked against an object. In effect the service can see the names of foreign objects of a shared bucket,
+# but neither read nor make one. Conditions need uniform bucket-level access.
 
 locals {
   bucket_resource = "projects/_/buckets/${local.bucket_name}"
   prefix_resource = "${local.bucket_resource}/objects/${var.prefix}"
+  below_prefix    = "resource.name == \"${local.bucket_resource}\" || resource.name.startsWith(\"${local.prefix_resource}/\")"
 
   bucket_grants = {
     create = {
       role       = "roles/storage.objectCreator"
       title      = "Below the prefix"
-      expression = "resource.name.startsWith(\"${local.prefix_resource}/\")"
+      expression = local.below_prefix
     }
     lease = {
       role       = "roles/storage.objectUser"
@@ -33,7 +35,7 @@ locals {
     read = {
       role       = "roles/storage.objectViewer"
       title      = "Below the prefix, and listing"
-      expression = "resource.name == \"${local.bucket_resource}\" || resource.name.startsWith(\"${local.prefix_resource}/\")"
+      expression = local.below_prefix
     }
   }
 }

@@ -191,12 +191,11 @@ run "rights_on_the_bucket_are_append_only" {
     error_message = "overwriting and deleting ends at lock.json and intents/"
   }
   assert {
-    condition     = google_storage_bucket_iam_member.backup["create"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/\")"
-    error_message = "creating ends at the prefix"
-  }
-  assert {
-    condition     = google_storage_bucket_iam_member.backup["read"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/\")"
-    error_message = "reading ends at the prefix; the bucket itself is named, because listing is checked against it"
+    condition = alltrue([
+      for name in ["create", "read"] :
+      google_storage_bucket_iam_member.backup[name].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/\")"
+    ])
+    error_message = "creating and reading end at the prefix; the bucket itself is named, because listing is checked against it"
   }
   assert {
     condition     = alltrue([for grant in google_storage_bucket_iam_member.backup : grant.member == google_service_account.backup.member])
