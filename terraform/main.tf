@@ -84,7 +84,7 @@ resource "google_cloud_run_v2_service" "backup" {
     labels                           = var.labels
 
     scaling {
-      min_instance_count = 0
+      min_instance_count = var.min_instances
       max_instance_count = var.max_instances
     }
 

@@ -8,8 +8,8 @@ resource "google_cloud_scheduler_job" "backup" {
   schedule    = var.schedule
   time_zone   = var.time_zone
   paused      = var.schedule_paused
-  # The service answers when the backup has ended. 1800 s is Cloud Scheduler's limit; a longer backup goes on, and a
-  # retry while it does is refused.
+  # The service answers when the backup has ended. 1800 s is Cloud Scheduler's limit; a longer backup goes on (see
+  # min_instances), and a retry while it does is refused.
   attempt_deadline = "${min(var.request_timeout_seconds, 1800)}s"
 
   retry_config {

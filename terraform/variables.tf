@@ -205,6 +205,18 @@ variable "memory_mib" {
   }
 }
 
+variable "min_instances" {
+  description = "Instances that are always there. 0: none between backups. 1: for backups longer than the scheduler waits, because Cloud Run may stop an instance that has no open request."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = contains([0, 1], var.min_instances)
+    error_message = "min_instances is 0 or 1."
+  }
+}
+
 variable "network" {
   description = "Name of the VPC network in which Qdrant runs, in the same project."
   type        = string

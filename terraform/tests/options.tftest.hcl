@@ -137,7 +137,13 @@ run "long_requests" {
   command = plan
 
   variables {
+    min_instances           = 1
     request_timeout_seconds = 3600
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.backup.template[0].scaling[0].min_instance_count == 1
+    error_message = "the instance stays although its request has ended"
   }
 
   assert {

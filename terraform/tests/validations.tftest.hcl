@@ -203,6 +203,16 @@ run "too_little_memory_for_four_cpus" {
   expect_failures = [var.memory_mib]
 }
 
+run "two_instances_are_never_needed" {
+  command = plan
+
+  variables {
+    min_instances = 2
+  }
+
+  expect_failures = [var.min_instances]
+}
+
 run "network_is_not_a_url" {
   command = plan
 
