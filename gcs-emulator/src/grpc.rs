@@ -1,4 +1,4 @@
-//! Control over gRPC: the unary calls of `google.storage.v2.Storage` that a backup tool makes.
+//! Control over gRPC: the unary calls that a backup tool makes.
 
 use crate::{
     faults::On,
@@ -27,14 +27,18 @@ struct TestIamPermissionsResponse {
     permissions: Vec<String>,
 }
 
+const STORAGE: &str = "google.storage.v2.Storage";
+/// Where the client asks for permissions, by whatever name it calls itself.
+const CONTROL: &str = "google.storage.control.v2.StorageControl";
+
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
-        .merge(route("CreateBucket", create_bucket))
-        .merge(route("GetBucket", get_bucket))
-        .merge(route("GetObject", get_object))
-        .merge(route("DeleteObject", delete_object))
-        .merge(route("ListObjects", list_objects))
-        .merge(route("TestIamPermissions", test_iam_permissions))
+        .merge(route(STORAGE, "CreateBucket", create_bucket))
+        .merge(route(STORAGE, "GetBucket", get_bucket))
+        .merge(route(STORAGE, "GetObject", get_object))
+        .merge(route(STORAGE, "DeleteObject", delete_object))
+        .merge(route(STORAGE, "ListObjects", list_objects))
+        .merge(route(CONTROL, "TestIamPermissions", test_iam_permissions))
 }
 
 fn create_bucket(app: &App, request: pb::CreateBucketRequest) -> Result<pb::Bucket, Refusal> {
@@ -162,6 +166,7 @@ pub(crate) fn object(bucket: &str, object: &Object) -> pb::Object {
 }
 
 fn route<Request_, Answer>(
+    service: &str,
     call: &str,
     answer: fn(&App, Request_) -> Result<Answer, Refusal>,
 ) -> Router<Arc<App>>
@@ -170,18 +175,18 @@ where
     Answer: prost::Message + Default + 'static,
 {
     let handler = move |State(app): State<Arc<App>>, request: Request| async move {
-        let service = tower::service_fn(move |message: tonic::Request<Request_>| {
+        let call = tower::service_fn(move |message: tonic::Request<Request_>| {
             let result = answer(&app, message.into_inner());
             std::future::ready(result.map(tonic::Response::new).map_err(status))
         });
         let codec = tonic_prost::ProstCodec::<Answer, Request_>::default();
         let response: Response = tonic::server::Grpc::new(codec)
-            .unary(service, request)
+            .unary(call, request)
             .await
             .map(Body::new);
         response
     };
-    Router::new().route(&format!("/google.storage.v2.Storage/{call}"), post(handler))
+    Router::new().route(&format!("/{service}/{call}"), post(handler))
 }
 
 fn status(refusal: Refusal) -> Status {

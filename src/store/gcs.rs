@@ -27,7 +27,7 @@ use google_cloud_storage::{
     read_resume_policy::{ReadResumePolicyExt as _, Recommended},
     retry_policy::RetryableErrors,
 };
-use http::HeaderValue;
+use http::{HeaderValue, uri::Authority};
 use refusal::{Kind, explain, missing_bucket};
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
@@ -308,6 +308,7 @@ impl Store for GcsStore {
             .test_iam_permissions()
             .set_resource(self.resource())
             .set_permissions(PERMISSIONS)
+            .with_idempotency(true)
             .with_attempt_timeout(self.retry.stall)
             .send()
             .await;
@@ -357,8 +358,11 @@ struct Endpoint {
 
 impl Endpoint {
     fn parse(text: &str) -> Result<Self> {
-        let trimmed = text.trim().trim_end_matches('/');
-        let (scheme, authority) = trimmed.split_once("://").unwrap_or(("http", trimmed));
+        let (scheme, rest) = text
+            .trim()
+            .split_once("://")
+            .unwrap_or(("http", text.trim()));
+        let authority = rest.trim_end_matches('/');
         let bad = || {
             Error::new(
                 Code::ConfigInvalid,
@@ -366,12 +370,13 @@ impl Endpoint {
             )
             .remedy("write STORAGE_EMULATOR_HOST as host:port or http://host:port")
         };
-        if !matches!(scheme, "http" | "https") || authority.is_empty() || authority.contains('/') {
+        let authority: Authority = authority.parse().map_err(|_| bad())?;
+        if !matches!(scheme, "http" | "https") {
             return Err(bad());
         }
         Ok(Self {
             url: format!("{scheme}://{authority}"),
-            host: HeaderValue::from_str(authority).map_err(|_| bad())?,
+            host: HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?,
         })
     }
 }

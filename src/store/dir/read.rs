@@ -99,6 +99,9 @@ fn too_short(path: &Path) -> Error {
 pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
     super::require_directory(root)?;
     let mut found = Vec::new();
+    if prefix.split('/').next() == Some(STAGING) {
+        return Ok(found);
+    }
     // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
     let start = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
     let mut open = vec![start.to_string()];
