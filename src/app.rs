@@ -16,7 +16,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
     Ok(Context {
         qdrant: Qdrant::new(options(&config.qdrant))?,
         store: store(&config.store).await?,
-        clock: Clock::system(),
+        clock: clock(),
         who,
         settings: Settings {
             concurrency: config.backup.concurrency,
@@ -52,6 +52,11 @@ pub async fn store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
         ..GcsOptions::default()
     };
     store::open(&config.url, options).await
+}
+
+/// The time of day.
+pub fn clock() -> Clock {
+    Clock::system()
 }
 
 /// Who this process is, for the lease and for messages: what Cloud Run or the host calls it, and the process id.

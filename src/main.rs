@@ -1,1 +1,24 @@
-fn main() {}
+//! The program: parses, sets up logging, dispatches.
+
+use clap::Parser;
+use qdrant_backup::cli::{self, Bars, Cli};
+use qdrant_backup::config::{LogConfig, obsolete};
+use qdrant_backup::telemetry;
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let (log, problems) = LogConfig::from_env(&env);
+    let bars = Bars::new();
+    telemetry::init(&log, &cli.default_filter(&bars), bars.clone(), stderr().is_terminal());
+    for problem in problems {
+        tracing::warn!("{problem}; the default holds");
+    }
+    for warning in obsolete(&env) {
+        tracing::warn!("{warning}");
+    }
+    cli::run(cli, &env, &bars, log.format).await
+}

@@ -21,13 +21,19 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl Problem {
+    /// The problem without its remedy: `PORT="x" is not …`.
+    pub fn what(&self) -> String {
+        match &self.value {
+            Some(value) => format!("{}={value:?} {}", self.variable, self.wrong),
+            None => format!("{} {}", self.variable, self.wrong),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.variable)?;
-        if let Some(value) = &self.value {
-            write!(f, "={value:?}")?;
-        }
-        write!(f, " {} ({})", self.wrong, self.remedy)
+        write!(f, "{} ({})", self.what(), self.remedy)
     }
 }
 

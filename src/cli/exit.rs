@@ -1,0 +1,71 @@
+//! The exit codes, as the help shows them. They are decided by [`crate::error::Error::exit_code`].
+
+/// Exit codes and what they mean.
+const EXITS: [(u8, &str); 11] = [
+    (0, "done: everything that was asked for"),
+    (1, "a defect of this tool"),
+    (2, "configuration or command line"),
+    (3, "partial: some collections were saved, some were not"),
+    (4, "no collection was saved"),
+    (5, "another backup is running"),
+    (6, "Qdrant: unreachable, refuses the key, or fails"),
+    (7, "store: unreachable, missing, forbidden, full, or fails"),
+    (8, "no such collection or backup"),
+    (9, "data: stalled, cut, changed or damaged"),
+    (10, "stopped by a signal, or the lease was lost"),
+];
+
+/// The table below the help.
+pub(super) fn table() -> String {
+    let rows = EXITS.iter().map(|(code, meaning)| format!("  {code:>2}  {meaning}\n"));
+    format!("Exit codes:\n{}", rows.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Error};
+
+    /// Every code, in the order of the exits that the table gives them.
+    const CODES: [(Code, u8); 27] = [
+        (Code::Internal, 1),
+        (Code::ConfigInvalid, 2),
+        (Code::BadRequest, 2),
+        (Code::BackupPartial, 3),
+        (Code::BackupFailed, 4),
+        (Code::NothingToBackUp, 4),
+        (Code::RunInProgress, 5),
+        (Code::QdrantUnreachable, 6),
+        (Code::QdrantUnauthorized, 6),
+        (Code::QdrantForbidden, 6),
+        (Code::QdrantFailed, 6),
+        (Code::QdrantUnexpected, 6),
+        (Code::Unsupported, 6),
+        (Code::StoreUnreachable, 7),
+        (Code::StoreForbidden, 7),
+        (Code::StoreMissing, 7),
+        (Code::StoreFull, 7),
+        (Code::StoreConflict, 7),
+        (Code::StoreFailed, 7),
+        (Code::CollectionNotFound, 8),
+        (Code::BackupNotFound, 8),
+        (Code::Stalled, 9),
+        (Code::LengthMismatch, 9),
+        (Code::ChecksumMismatch, 9),
+        (Code::SnapshotChanged, 9),
+        (Code::BackupDamaged, 9),
+        (Code::Cancelled, 10),
+    ];
+
+    #[test]
+    fn the_help_tells_the_exit_codes_that_errors_have() {
+        for (code, exit) in CODES {
+            assert_eq!(Error::new(code, "").exit_code(), exit, "{code}");
+        }
+        assert_eq!(Error::new(Code::LeaseLost, "").exit_code(), 10);
+        let table = table();
+        for exit in 0..=10 {
+            assert!(table.contains(&format!("\n  {exit:>2}  ")), "{exit} is not in the help");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `list` and `show`: what backups there are. They need the store alone, no Qdrant.
+
+use super::text::{Align, ago, count, plain, size, table};
+use super::{print, print_json};
+use crate::app;
+use crate::catalog::{self, Summary};
+use crate::config::{Env, StoreConfig};
+use crate::error::Result;
+use crate::manifest::{Manifest, Status};
+use serde::Serialize;
+use std::fmt::Write;
+use time::OffsetDateTime;
+
+/// Prints the newest `limit` backups.
+pub(super) async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
+    #[derive(Serialize)]
+    struct Backups {
+        backups: Vec<Summary>,
+    }
+    let store = app::store(&StoreConfig::from_env(env)?).await?;
+    let backups = catalog::list(&*store, limit).await?;
+    match json {
+        true => print_json(&Backups { backups }),
+        false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
+        false => print(&listed(&backups, app::clock().now())),
+    }
+}
+
+/// Prints what the backup `id` holds.
+pub(super) async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
+    let store = app::store(&StoreConfig::from_env(env)?).await?;
+    let manifest = catalog::find(&*store, id).await?;
+    match json {
+        true => print_json(&manifest),
+        false => print(&shown(&manifest, &store.url(), app::clock().now())),
+    }
+}
+
+fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
+    let row = |b: &Summary| {
+        [
+            b.id.to_string(),
+            b.status.map_or("unreadable", status).to_owned(),
+            b.age(now).map(ago).unwrap_or_default(),
+            count(b.collections as u64),
+            count(b.points),
+            size(b.bytes),
+        ]
+    };
+    let columns = [
+        ("ID", Align::Left),
+        ("STATUS", Align::Left),
+        ("AGE", Align::Right),
+        ("COLLECTIONS", Align::Right),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
+    let mut text = table(columns, &backups.iter().map(row).collect::<Vec<_>>());
+    for backup in backups {
+        if let Some(problem) = &backup.problem {
+            let _ = writeln!(text, "{}: {}", backup.id, plain(problem));
+        }
+    }
+    text
+}
+
+fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
+    let age = std::time::Duration::try_from(now - manifest.finished_at).unwrap_or_default();
+    let took = (manifest.finished_at - manifest.started_at).whole_seconds();
+    let mut text = format!(
+        "Backup {} is {}: {} of Qdrant {}, made {} in {took} s\n{store}/{}\n\n",
+        manifest.id,
+        status(manifest.status),
+        size(manifest.bytes()),
+        plain(&manifest.qdrant.version),
+        ago(age),
+        manifest.id.manifest(),
+    );
+    let rows: Vec<_> = manifest
+        .collections
+        .iter()
+        .map(|c| {
+            let keys: Vec<_> = c.artifacts.iter().map(|a| a.key.as_str()).collect();
+            [c.name.clone(), count(c.points_after), size(c.bytes()), keys.join(" ")]
+        })
+        .collect();
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+        ("OBJECT", Align::Left),
+    ];
+    text += &table(columns, &rows);
+    for failure in &manifest.failed {
+        let _ = writeln!(text, "MISSING  {}: {}", plain(&failure.collection), plain(&failure.message));
+    }
+    let of_collections = manifest.collections.iter().flat_map(|c| &c.warnings);
+    for warning in manifest.warnings.iter().chain(of_collections) {
+        let _ = writeln!(text, "warning  {}", plain(warning));
+    }
+    text
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Complete => "complete",
+        Status::Partial => "PARTIAL",
+    }
+}
