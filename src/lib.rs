@@ -1,12 +1,15 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → `server`, `cli`. `config` and `telemetry` are used
-//! by the wiring only.
+//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
+//! by the wiring ([`app`]) only.
 
+pub mod app;
 pub mod backup;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod hash;
 pub mod intent;
@@ -17,4 +20,6 @@ pub mod plan;
 pub mod progress;
 pub mod qdrant;
 pub mod relay;
+pub mod server;
 pub mod store;
+pub mod telemetry;

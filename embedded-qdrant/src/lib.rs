@@ -1,1 +1,49 @@
-//! Embedded node.
+//! A small HTTP node over Qdrant's own engine (`qdrant-edge`), for demos and tests of
+//! backup and restore where no Qdrant server is at hand.
+//!
+//! It stores for real and its snapshots are real: a collection snapshot has the layout of
+//! a Qdrant 1.18 server, is made of the engine's own segment files, and is restored by
+//! opening it in the engine. Never a part of what ships.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), embedded_qdrant::Error> {
+//! let node = embedded_qdrant::Node::start(embedded_qdrant::NodeOptions::new("./data")).await?;
+//! println!("{}/collections", node.url());
+//! node.stop().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # What it serves
+//! - `/`, `/healthz`, `/readyz`, `/livez`, `/cluster` (always `disabled`)
+//! - collections: list, create, info, delete, `exists`, `cluster`, payload `index`
+//! - points: upsert, delete by ids, `count`, `scroll`, `search`, `query` (nearest only)
+//! - aliases: list, per collection, change
+//! - snapshots: create, list, download with ranges, delete, `upload`, `recover` from a URL
+//! - API keys: one for everything, one for reading
+//!
+//! # Where it differs from a Qdrant server
+//! - One shard per collection; more, and custom sharding, are refused.
+//! - Nothing works in the background: no HNSW graph is built and no segment merged. A
+//!   search compares with every vector, so it is exact.
+//! - While a snapshot is written, reads of that collection go on and writes wait.
+//! - The engine does not replay its write-ahead log. So every write is flushed before it
+//!   is answered, and operations that are only in the log of a server's snapshot, which
+//!   the server had not applied yet, are not restored.
+//! - Sections of a configuration that tune background work are kept, shown and put into
+//!   snapshots, and have no effect.
+
+mod aliases;
+mod collection;
+mod config;
+mod disk;
+mod error;
+mod http;
+mod names;
+mod node;
+mod points;
+mod snapshot;
+mod storage;
+
+pub use error::{Error, Result};
+pub use node::{Clock, Node, NodeOptions};
+pub use snapshot::opened::{OpenedSnapshot, open_snapshot};

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt as _};
 use http::HeaderMap;
 use std::{collections::HashMap, io, ops::Range, sync::Arc};
 
@@ -96,6 +97,11 @@ fn flip_a_bit(bytes: &Bytes) -> Bytes {
 
 /// A body that breaks off: the server closes the connection without the promised length.
 fn cut_after(bytes: Bytes) -> Body {
-    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-    Body::from_stream(futures_util::stream::iter([Ok(bytes), Err(reset)]))
+    let sent = stream::once(async { Ok(bytes) });
+    let reset = stream::once(async {
+        // The server sends what it has, the head of the answer at least, when the body makes it wait.
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    Body::from_stream(sent.chain(reset))
 }

@@ -1,4 +1,4 @@
-//! Control over gRPC: the unary calls of `google.storage.v2.Storage` that a backup tool makes.
+//! Control over gRPC: the unary calls that a backup tool makes.
 
 use crate::{
     faults::On,
@@ -8,7 +8,7 @@ use axum::{
     Router, body::Body, extract::Request, extract::State, response::Response, routing::post,
 };
 use googleapis_tonic_google_storage_v2::google::storage::v2 as pb;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tonic::{Code, Status};
 
 /// `google.iam.v1.TestIamPermissionsRequest`.
@@ -27,14 +27,18 @@ struct TestIamPermissionsResponse {
     permissions: Vec<String>,
 }
 
+const STORAGE: &str = "google.storage.v2.Storage";
+/// Where the client asks for permissions, by whatever name it calls itself.
+const CONTROL: &str = "google.storage.control.v2.StorageControl";
+
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
-        .merge(route("CreateBucket", create_bucket))
-        .merge(route("GetBucket", get_bucket))
-        .merge(route("GetObject", get_object))
-        .merge(route("DeleteObject", delete_object))
-        .merge(route("ListObjects", list_objects))
-        .merge(route("TestIamPermissions", test_iam_permissions))
+        .merge(route(STORAGE, "CreateBucket", create_bucket))
+        .merge(route(STORAGE, "GetBucket", get_bucket))
+        .merge(route(STORAGE, "GetObject", get_object))
+        .merge(route(STORAGE, "DeleteObject", delete_object))
+        .merge(route(STORAGE, "ListObjects", list_objects))
+        .merge(route(CONTROL, "TestIamPermissions", test_iam_permissions))
 }
 
 fn create_bucket(app: &App, request: pb::CreateBucketRequest) -> Result<pb::Bucket, Refusal> {
@@ -79,6 +83,7 @@ fn list_objects(
     let id = bucket_id(&request.parent);
     app.admit(On::List, "storage.objects.list", id, "")?;
     let mut found = app.state().list(id, &request.prefix);
+    let prefixes = take_prefixes(&mut found, &request.prefix, &request.delimiter);
     found.retain(|o| o.name > request.page_token);
     let size = match usize::try_from(request.page_size) {
         Ok(n) if n > 0 => n.min(1000),
@@ -89,9 +94,29 @@ fn list_objects(
     let last = found.last().map(|o| o.name.clone());
     Ok(pb::ListObjectsResponse {
         objects: found.iter().map(|o| object(id, o)).collect(),
-        prefixes: Vec::new(),
+        // All on the first page: clients merge them over the pages.
+        prefixes: if request.page_token.is_empty() {
+            prefixes
+        } else {
+            Vec::new()
+        },
         next_page_token: last.filter(|_| more).unwrap_or_default(),
     })
+}
+
+/// Takes out the objects whose names go on after a delimiter, and returns what their names begin with up to there.
+fn take_prefixes(found: &mut Vec<Object>, prefix: &str, delimiter: &str) -> Vec<String> {
+    let mut prefixes = BTreeSet::new();
+    if !delimiter.is_empty() {
+        found.retain(|o| match o.name[prefix.len()..].find(delimiter) {
+            Some(at) => {
+                prefixes.insert(o.name[..prefix.len() + at + delimiter.len()].to_string());
+                false
+            }
+            None => true,
+        });
+    }
+    prefixes.into_iter().collect()
 }
 
 fn test_iam_permissions(
@@ -141,6 +166,7 @@ pub(crate) fn object(bucket: &str, object: &Object) -> pb::Object {
 }
 
 fn route<Request_, Answer>(
+    service: &str,
     call: &str,
     answer: fn(&App, Request_) -> Result<Answer, Refusal>,
 ) -> Router<Arc<App>>
@@ -149,18 +175,18 @@ where
     Answer: prost::Message + Default + 'static,
 {
     let handler = move |State(app): State<Arc<App>>, request: Request| async move {
-        let service = tower::service_fn(move |message: tonic::Request<Request_>| {
+        let call = tower::service_fn(move |message: tonic::Request<Request_>| {
             let result = answer(&app, message.into_inner());
             std::future::ready(result.map(tonic::Response::new).map_err(status))
         });
         let codec = tonic_prost::ProstCodec::<Answer, Request_>::default();
         let response: Response = tonic::server::Grpc::new(codec)
-            .unary(service, request)
+            .unary(call, request)
             .await
             .map(Body::new);
         response
     };
-    Router::new().route(&format!("/google.storage.v2.Storage/{call}"), post(handler))
+    Router::new().route(&format!("/{service}/{call}"), post(handler))
 }
 
 fn status(refusal: Refusal) -> Status {

@@ -167,6 +167,8 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     }
     let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
+        // Qdrant has answered, so nothing will appear any more. A lost connection, or a gateway's answer, does not mean that.
+        Ok(Ok(None)) if error.code() == Code::QdrantFailed => intent::clear(&*ctx.store, recorded).await,
         Ok(Ok(None)) => {}
         Ok(Ok(Some(warning))) => tracing::warn!(warning),
         Ok(Err(e)) => tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it"),

@@ -24,7 +24,7 @@ impl Snapshot {
     /// Refuses what Qdrant never answers: the name becomes part of a URL, the checksum is compared.
     pub(super) fn checked(self, doing: &str) -> Result<Self> {
         let wrong = |what: String| Err(Error::new(Code::QdrantUnexpected, format!("{doing}: {what}")));
-        if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(['/', '\\', '\0']) {
+        if matches!(self.name.as_str(), "" | "." | "..") || self.name.contains(['/', '\\', '\0']) {
             return wrong(format!("{:?} is not the name of a snapshot", self.name));
         }
         match &self.checksum {

@@ -130,6 +130,12 @@ impl Store for DirStore {
         Ok(stream::iter(found.into_iter().map(Ok)).boxed())
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        valid_list_prefix(prefix)?;
+        let prefix = prefix.to_string();
+        self.run(move |root| read::folders(root, &prefix)).await
+    }
+
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
         let (path, version) = (self.path(key)?, version.clone());
         self.run(move |root| {

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use google_cloud_gax::{
-    options::RequestOptionsBuilder as _, paginator::ItemPaginator as _,
+    options::RequestOptionsBuilder as _, paginator::{ItemPaginator as _, Paginator as _},
     retry_policy::RetryPolicyExt as _,
 };
 use google_cloud_storage::{
@@ -27,9 +27,9 @@ use google_cloud_storage::{
     read_resume_policy::{ReadResumePolicyExt as _, Recommended},
     retry_policy::RetryableErrors,
 };
-use http::HeaderValue;
+use http::{HeaderValue, uri::Authority};
 use refusal::{Kind, explain, missing_bucket};
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use upload::{Unthrottled, delays};
 
@@ -271,6 +271,29 @@ impl Store for GcsStore {
         Ok(stream.boxed())
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        valid_list_prefix(prefix)?;
+        let full = self.name(prefix);
+        let mut pages = self
+            .control
+            .list_objects()
+            .set_parent(self.resource())
+            .set_prefix(&full)
+            .set_delimiter("/")
+            .with_attempt_timeout(self.retry.stall)
+            .by_page();
+        let mut folders = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| match Kind::of(&e) {
+                Kind::NotFound => missing_bucket(&self.bucket).because(e),
+                _ => explain(e, &self.bucket, format!("list {}", self.gs(prefix)), "storage.objects.list"),
+            })?;
+            let names = page.prefixes.iter().filter_map(|p| p.strip_prefix(full.as_str()));
+            folders.extend(names.map(|name| name.trim_end_matches('/').to_string()));
+        }
+        Ok(folders.into_iter().collect())
+    }
+
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
         valid_key(key)?;
         match generation(version) {
@@ -285,6 +308,7 @@ impl Store for GcsStore {
             .test_iam_permissions()
             .set_resource(self.resource())
             .set_permissions(PERMISSIONS)
+            .with_idempotency(true)
             .with_attempt_timeout(self.retry.stall)
             .send()
             .await;
@@ -334,8 +358,11 @@ struct Endpoint {
 
 impl Endpoint {
     fn parse(text: &str) -> Result<Self> {
-        let trimmed = text.trim().trim_end_matches('/');
-        let (scheme, authority) = trimmed.split_once("://").unwrap_or(("http", trimmed));
+        let (scheme, rest) = text
+            .trim()
+            .split_once("://")
+            .unwrap_or(("http", text.trim()));
+        let authority = rest.trim_end_matches('/');
         let bad = || {
             Error::new(
                 Code::ConfigInvalid,
@@ -343,12 +370,13 @@ impl Endpoint {
             )
             .remedy("write STORAGE_EMULATOR_HOST as host:port or http://host:port")
         };
-        if !matches!(scheme, "http" | "https") || authority.is_empty() || authority.contains('/') {
+        let authority: Authority = authority.parse().map_err(|_| bad())?;
+        if !matches!(scheme, "http" | "https") {
             return Err(bad());
         }
         Ok(Self {
             url: format!("{scheme}://{authority}"),
-            host: HeaderValue::from_str(authority).map_err(|_| bad())?,
+            host: HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?,
         })
     }
 }

@@ -5,4 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod dir;
+mod gcs_downloads;
+mod gcs_refusals;
+mod gcs_uploads;
 mod support;
+mod tokens;

@@ -307,6 +307,10 @@ impl Store for Memory {
         unreachable!("the relay does not list")
     }
 
+    async fn folders(&self, _: &str) -> Result<Vec<String>> {
+        unreachable!("the relay does not list")
+    }
+
     async fn check(&self) -> Result<()> {
         Ok(())
     }

@@ -99,6 +99,9 @@ fn too_short(path: &Path) -> Error {
 pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
     super::require_directory(root)?;
     let mut found = Vec::new();
+    if prefix.split('/').next() == Some(STAGING) {
+        return Ok(found);
+    }
     // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
     let start = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
     let mut open = vec![start.to_string()];
@@ -139,5 +142,29 @@ pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
         }
     }
     found.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(found)
+}
+
+/// Names of the directories directly below `prefix`, in their order.
+pub(super) fn folders(root: &Path, prefix: &str) -> Result<Vec<String>> {
+    super::require_directory(root)?;
+    let path = root.join(prefix);
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e) => return Err(failed("list", &path, e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| failed("list", &path, e))?;
+        let kind = entry.file_type().map_err(|e| failed("list", &path, e))?;
+        // What is no UTF-8 was not written by this store.
+        if let (true, Ok(name)) = (kind.is_dir(), entry.file_name().into_string())
+            && !(prefix.is_empty() && name == STAGING)
+        {
+            found.push(name);
+        }
+    }
+    found.sort_unstable();
     Ok(found)
 }

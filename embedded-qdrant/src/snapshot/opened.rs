@@ -1,0 +1,84 @@
+//! Reading a snapshot file back through the engine, without a node and without HTTP.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::unpack::unpack;
+use crate::collection::OpenCollection;
+use crate::error::{Error, Result};
+use crate::points;
+
+/// A collection snapshot that the engine has opened.
+///
+/// The requests are the bodies of Qdrant's REST API and the answers what stands there
+/// under `result`, so that they can be compared with a server's as they are. All calls
+/// block.
+pub struct OpenedSnapshot {
+    // Before the directory, so that the engine is done with the files when they go.
+    collection: OpenCollection,
+    _dir: TempDir,
+}
+
+/// Unpacks the collection snapshot at `snapshot` into a directory of its own below
+/// `workdir` (made if missing; what is unpacked is removed with the returned value) and
+/// opens it. It needs about as much disk as the snapshot, and an upload's checks hold: a
+/// cut or garbled file is an error.
+///
+/// Blocking: within an async program call it in `spawn_blocking`.
+pub fn open_snapshot(snapshot: &Path, workdir: &Path) -> Result<OpenedSnapshot> {
+    let doing = |error: &std::io::Error| Error::io(format_args!("prepare {workdir:?}"), error);
+    std::fs::create_dir_all(workdir).map_err(|error| doing(&error))?;
+    let dir = tempfile::tempdir_in(workdir).map_err(|error| doing(&error))?;
+    unpack(snapshot, dir.path()).map_err(|error| error.context(snapshot.display()))?;
+    Ok(OpenedSnapshot {
+        collection: OpenCollection::load(dir.path())?,
+        _dir: dir,
+    })
+}
+
+impl OpenedSnapshot {
+    /// The exact number of points.
+    pub fn count(&self) -> Result<usize> {
+        let all = points::Count::default();
+        Ok(all.run(&self.collection.shard)?.count)
+    }
+
+    /// `result` of `GET /collections/{c}`: configuration, payload schema, status.
+    pub fn info(&self) -> Result<Value> {
+        self.collection.info()
+    }
+
+    /// `result` of `POST /collections/{c}/points/scroll` for that body.
+    pub fn scroll(&self, body: Value) -> Result<Value> {
+        let scroll: points::Scroll = request(body)?;
+        answer(&scroll.run(&self.collection.shard)?)
+    }
+
+    /// `result` of `POST /collections/{c}/points/search` for that body.
+    pub fn search(&self, body: Value) -> Result<Value> {
+        let search: points::Search = request(body)?;
+        answer(&search.run(&self.collection.shard)?)
+    }
+
+    /// `result` of `POST /collections/{c}/points/query` for that body.
+    pub fn query(&self, body: Value) -> Result<Value> {
+        let query: points::Query = request(body)?;
+        let hits = answer(&query.run(&self.collection.shard)?)?;
+        Ok(json!({"points": hits}))
+    }
+}
+
+fn request<T: DeserializeOwned>(body: Value) -> Result<T> {
+    serde_json::from_value(body).map_err(|error| Error::malformed(format_args!("body: {error}")))
+}
+
+/// By way of text, as over HTTP: an f32 keeps its short form instead of becoming the f64
+/// that prints differently.
+fn answer(result: &impl Serialize) -> Result<Value> {
+    let text = serde_json::to_string(result).map_err(Error::internal)?;
+    serde_json::from_str(&text).map_err(Error::internal)
+}

@@ -1,0 +1,67 @@
+# The identity under which Cloud Build runs ../cloudbuild.yaml, in place of the project-wide default account: it may
+# fetch the uploaded source, write images to the one repository, update the one service, and write logs.
+
+resource "google_service_account" "build" {
+  project      = var.project_id
+  account_id   = "${var.service_name}-build"
+  display_name = "Builds and deploys the Qdrant backup service"
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_storage_bucket" "build_source" {
+  project                     = var.project_id
+  name                        = "${var.project_id}-${var.service_name}-build"
+  location                    = var.region
+  labels                      = var.labels
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  # Copies of the source for the time of a build.
+  force_destroy = true
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age = 7
+    }
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_storage_bucket_iam_member" "build" {
+  bucket = google_storage_bucket.build_source.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.build.member
+}
+
+resource "google_artifact_registry_repository_iam_member" "build" {
+  project    = var.project_id
+  location   = var.region
+  repository = google_artifact_registry_repository.images.repository_id
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.build.member
+}
+
+resource "google_cloud_run_v2_service_iam_member" "build" {
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_service.backup.name
+  role     = "roles/run.developer"
+  member   = google_service_account.build.member
+}
+
+# Whoever deploys a revision must be allowed to act as the account that it runs as.
+resource "google_service_account_iam_member" "build" {
+  service_account_id = google_service_account.backup.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.build.member
+}
+
+resource "google_project_iam_member" "build" {
+  project = var.project_id
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.build.member
+}

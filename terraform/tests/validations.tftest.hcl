@@ -1,0 +1,354 @@
+# One case for each validation: the plan stops at that variable.
+
+provider "google" {
+  access_token = "not-a-token"
+}
+
+variables {
+  project_id = "demo-project"
+  qdrant_url = "http://10.140.0.5:6333"
+}
+
+run "bucket_name_is_not_a_url" {
+  command = plan
+
+  variables {
+    bucket_name = "gs://backups"
+  }
+
+  expect_failures = [var.bucket_name]
+}
+
+run "existing_bucket_needs_a_name" {
+  command = plan
+
+  variables {
+    create_bucket = false
+  }
+
+  expect_failures = [var.bucket_name]
+}
+
+run "concurrency_of_one_starves_the_probe" {
+  command = plan
+
+  variables {
+    concurrency = 1
+  }
+
+  expect_failures = [var.concurrency]
+}
+
+run "unknown_connector_machine" {
+  command = plan
+
+  variables {
+    connector_machine_type = "n1-standard-1"
+  }
+
+  expect_failures = [var.connector_machine_type]
+}
+
+run "connector_needs_three_instances" {
+  command = plan
+
+  variables {
+    connector_max_instances = 2
+  }
+
+  expect_failures = [var.connector_max_instances]
+}
+
+run "odd_number_of_cpus" {
+  command = plan
+
+  variables {
+    cpu        = 3
+    memory_mib = 2048
+  }
+
+  expect_failures = [var.cpu]
+}
+
+run "unknown_egress" {
+  command = plan
+
+  variables {
+    egress = "vpn"
+  }
+
+  expect_failures = [var.egress]
+}
+
+run "egress_cidr_is_not_a_range" {
+  command = plan
+
+  variables {
+    egress      = "none"
+    egress_cidr = "10.8.0.1/28"
+  }
+
+  expect_failures = [var.egress_cidr]
+}
+
+run "connector_takes_a_28" {
+  command = plan
+
+  variables {
+    egress_cidr = "10.8.0.0/26"
+  }
+
+  expect_failures = [var.egress_cidr]
+}
+
+run "direct_egress_takes_a_26" {
+  command = plan
+
+  variables {
+    egress      = "direct"
+    egress_cidr = "10.8.0.0/28"
+  }
+
+  expect_failures = [var.egress_cidr]
+}
+
+run "environment_may_not_replace_the_store" {
+  command = plan
+
+  variables {
+    environment = { BACKUP_STORE = "gs://elsewhere" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "environment_may_not_hold_the_key" {
+  command = plan
+
+  variables {
+    environment = { QDRANT_API_KEY = "secret" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "load_balancer_ingress_is_not_offered" {
+  command = plan
+
+  variables {
+    ingress = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+  }
+
+  expect_failures = [var.ingress]
+}
+
+run "nobody_makes_the_service_public" {
+  command = plan
+
+  variables {
+    invoker_members = ["allUsers"]
+  }
+
+  expect_failures = [var.invoker_members]
+}
+
+run "not_even_for_every_google_account" {
+  command = plan
+
+  variables {
+    invoker_members = ["allAuthenticatedUsers"]
+  }
+
+  expect_failures = [var.invoker_members]
+}
+
+run "nor_for_a_whole_domain" {
+  command = plan
+
+  variables {
+    invoker_members = ["domain:example.com"]
+  }
+
+  expect_failures = [var.invoker_members]
+}
+
+run "no_instance_at_all" {
+  command = plan
+
+  variables {
+    max_instances = 0
+  }
+
+  expect_failures = [var.max_instances]
+}
+
+run "too_little_memory" {
+  command = plan
+
+  variables {
+    memory_mib = 256
+  }
+
+  expect_failures = [var.memory_mib]
+}
+
+run "too_little_memory_for_four_cpus" {
+  command = plan
+
+  variables {
+    cpu        = 4
+    memory_mib = 1024
+  }
+
+  expect_failures = [var.memory_mib]
+}
+
+run "two_instances_are_never_needed" {
+  command = plan
+
+  variables {
+    min_instances = 2
+  }
+
+  expect_failures = [var.min_instances]
+}
+
+run "network_is_not_a_url" {
+  command = plan
+
+  variables {
+    network = "projects/demo-project/global/networks/default"
+  }
+
+  expect_failures = [var.network]
+}
+
+run "versions_are_kept_for_a_day" {
+  command = plan
+
+  variables {
+    noncurrent_version_days = 0
+  }
+
+  expect_failures = [var.noncurrent_version_days]
+}
+
+run "prefix_has_no_slash_at_the_end" {
+  command = plan
+
+  variables {
+    prefix = "qdrant/"
+  }
+
+  expect_failures = [var.prefix]
+}
+
+run "prefix_cannot_end_the_condition" {
+  command = plan
+
+  variables {
+    prefix = "qdrant\") || (\"a"
+  }
+
+  expect_failures = [var.prefix]
+}
+
+run "prefix_cannot_climb" {
+  command = plan
+
+  variables {
+    prefix = "qdrant/../other"
+  }
+
+  expect_failures = [var.prefix]
+}
+
+run "project_number_is_no_id" {
+  command = plan
+
+  variables {
+    project_id = "123456789012"
+  }
+
+  expect_failures = [var.project_id]
+}
+
+run "qdrant_url_needs_a_port" {
+  command = plan
+
+  variables {
+    qdrant_url = "http://10.140.0.5"
+  }
+
+  expect_failures = [var.qdrant_url]
+}
+
+run "qdrant_url_holds_no_key" {
+  command = plan
+
+  variables {
+    qdrant_url = "http://key@10.140.0.5:6333"
+  }
+
+  expect_failures = [var.qdrant_url]
+}
+
+run "zone_is_no_region" {
+  command = plan
+
+  variables {
+    region = "asia-east1-a"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "longer_than_cloud_run_allows" {
+  command = plan
+
+  variables {
+    request_timeout_seconds = 3601
+  }
+
+  expect_failures = [var.request_timeout_seconds]
+}
+
+run "schedule_has_five_fields" {
+  command = plan
+
+  variables {
+    schedule = "@hourly"
+  }
+
+  expect_failures = [var.schedule]
+}
+
+run "too_many_retries" {
+  command = plan
+
+  variables {
+    schedule_retries = 6
+  }
+
+  expect_failures = [var.schedule_retries]
+}
+
+run "name_too_long_for_its_accounts" {
+  command = plan
+
+  variables {
+    service_name = "qdrant-backup-of-products"
+  }
+
+  expect_failures = [var.service_name]
+}
+
+run "soft_delete_of_three_days" {
+  command = plan
+
+  variables {
+    soft_delete_days = 3
+  }
+
+  expect_failures = [var.soft_delete_days]
+}

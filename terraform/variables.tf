@@ -1,0 +1,376 @@
+variable "bucket_location" {
+  description = "Location of the bucket, if one is created. Null: the region of the service, so that no backup leaves it."
+  type        = string
+  default     = null
+}
+
+variable "bucket_name" {
+  description = "Bucket for the backups. Null: `PROJECT_ID-SERVICE_NAME`. A name with dots can only be created by a verified owner of that domain: create it by hand and set `create_bucket = false`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.bucket_name == null ? true : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", var.bucket_name))
+    error_message = "bucket_name is the bare name of a bucket: lower-case letters, digits, dots, hyphens and underscores, without gs://."
+  }
+
+  validation {
+    condition     = var.create_bucket || var.bucket_name != null
+    error_message = "create_bucket = false uses an existing bucket: say which with bucket_name."
+  }
+}
+
+variable "concurrency" {
+  description = "Requests that one instance serves at a time. More than one, so that reads are answered while a backup runs; a second backup is refused by the service itself."
+  type        = number
+  default     = 8
+  nullable    = false
+
+  validation {
+    condition     = var.concurrency >= 2 && var.concurrency <= 1000 && floor(var.concurrency) == var.concurrency
+    error_message = "concurrency is a whole number from 2 (a backup, and the health probe beside it) to 1000."
+  }
+}
+
+variable "connector_machine_type" {
+  description = "Machine type of the Serverless VPC Access connector. The snapshots come from Qdrant through it, so it bounds the speed of a backup; the upload to the bucket does not pass through it."
+  type        = string
+  default     = "e2-micro"
+  nullable    = false
+
+  validation {
+    condition     = contains(["f1-micro", "e2-micro", "e2-standard-4"], var.connector_machine_type)
+    error_message = "connector_machine_type is one of f1-micro, e2-micro, e2-standard-4."
+  }
+}
+
+variable "connector_max_instances" {
+  description = "Largest number of machines of the connector; the smallest is 2."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.connector_max_instances >= 3 && var.connector_max_instances <= 10 && floor(var.connector_max_instances) == var.connector_max_instances
+    error_message = "connector_max_instances is a whole number from 3 to 10."
+  }
+}
+
+variable "cpu" {
+  description = "CPUs of one instance."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 2, 4, 8], var.cpu)
+    error_message = "cpu is 1, 2, 4 or 8."
+  }
+}
+
+variable "create_bucket" {
+  description = "Whether to create the bucket. False: use the existing bucket `bucket_name` and leave its settings alone; it must have uniform bucket-level access, because the grants on it are conditional."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "create_firewall_rule" {
+  description = "Whether to open Qdrant's port for the address range of the service (not with `egress = \"none\"`)."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to delete the Cloud Run service."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "egress" {
+  description = "How the service reaches Qdrant: `connector` (Serverless VPC Access connector), `direct` (Direct VPC egress: no fixed cost), or `none` (Qdrant has a public address)."
+  type        = string
+  default     = "connector"
+  nullable    = false
+
+  validation {
+    condition     = contains(["connector", "direct", "none"], var.egress)
+    error_message = "egress is one of connector, direct, none."
+  }
+}
+
+variable "egress_cidr" {
+  description = "Unused IPv4 range of the VPC for the service: exactly a /28 for a connector, a /26 or larger for Direct VPC egress. Null: 10.8.0.0/28 or 10.8.0.0/26."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.egress_cidr == null ? true : can(cidrnetmask(var.egress_cidr)) && try(cidrhost(var.egress_cidr, 0) == split("/", var.egress_cidr)[0], false)
+    error_message = "egress_cidr is an IPv4 range that starts at its network address, such as 10.8.0.0/28."
+  }
+
+  validation {
+    condition     = var.egress_cidr == null || var.egress != "connector" ? true : endswith(var.egress_cidr, "/28")
+    error_message = "A connector takes a /28: egress_cidr must end in /28."
+  }
+
+  validation {
+    condition     = var.egress_cidr == null || var.egress != "direct" ? true : try(tonumber(split("/", var.egress_cidr)[1]) <= 26, false)
+    error_message = "Direct VPC egress needs spare addresses for overlapping revisions: egress_cidr must be a /26 or larger."
+  }
+}
+
+variable "environment" {
+  description = "Further environment variables of the service, such as BACKUP_CONCURRENCY or BACKUP_MAX_MBPS. No secrets: they would be readable in the service's description and in Terraform's state."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !contains([
+        "BACKUP_STORE", "GCS_BUCKET_NAME", "GCS_FOLDER_PREFIX", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "PORT",
+        "QDRANT_API_KEY", "QDRANT_API_KEY_FILE", "QDRANT_HOST", "QDRANT_PORT", "QDRANT_URL",
+      ], name)
+    ])
+    error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: store, Qdrant's address and key, project, port and credentials have variables of their own or are given by the platform."
+  }
+}
+
+variable "image" {
+  description = "Image of the first revision. Null: `latest` of the repository that is made here. Later images come from Cloud Build; a change of this variable does not touch an existing service."
+  type        = string
+  default     = null
+}
+
+variable "ingress" {
+  description = "From where the service can be reached, before any check of identity: `INGRESS_TRAFFIC_INTERNAL_ONLY` (Cloud Scheduler and the project's own VPC) or `INGRESS_TRAFFIC_ALL` (also `gcloud run services proxy` and curl from a laptop). The check of identity applies to both."
+  type        = string
+  default     = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+  nullable    = false
+
+  validation {
+    condition     = contains(["INGRESS_TRAFFIC_ALL", "INGRESS_TRAFFIC_INTERNAL_ONLY"], var.ingress)
+    error_message = "ingress is INGRESS_TRAFFIC_INTERNAL_ONLY or INGRESS_TRAFFIC_ALL."
+  }
+}
+
+variable "invoker_members" {
+  description = "Who else may call the service, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account always may."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in var.invoker_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
+    error_message = "invoker_members are user:, group: or serviceAccount: with an e-mail address. allUsers, allAuthenticatedUsers and whole domains are refused: a backup service is never public."
+  }
+}
+
+variable "labels" {
+  description = "Labels of every resource that can have some."
+  type        = map(string)
+  default     = { app = "qdrant-backup" }
+  nullable    = false
+}
+
+variable "max_instances" {
+  description = "Largest number of instances. One is enough: only one backup runs at a time."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 10 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances is a whole number from 1 to 10."
+  }
+}
+
+variable "memory_mib" {
+  description = "Memory of one instance in MiB. The service needs the same for a snapshot of any size."
+  type        = number
+  default     = 512
+  nullable    = false
+
+  validation {
+    condition     = var.memory_mib >= 512 && var.memory_mib <= 32768 && floor(var.memory_mib) == var.memory_mib
+    error_message = "memory_mib is a whole number from 512 (the least of the second generation execution environment) to 32768."
+  }
+
+  validation {
+    condition     = var.memory_mib >= (var.cpu >= 4 ? var.cpu * 512 : 512) && var.memory_mib <= var.cpu * 4096
+    error_message = "Cloud Run gives at most 4096 MiB per CPU, and wants at least 512 MiB per CPU from 4 CPUs on: change memory_mib or cpu."
+  }
+}
+
+variable "min_instances" {
+  description = "Instances that are always there. 0: none between backups. 1: for backups longer than the scheduler waits, because Cloud Run may stop an instance that has no open request."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = contains([0, 1], var.min_instances)
+    error_message = "min_instances is 0 or 1."
+  }
+}
+
+variable "network" {
+  description = "Name of the VPC network in which Qdrant runs, in the same project."
+  type        = string
+  default     = "default"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.network))
+    error_message = "network is the bare name of a VPC network."
+  }
+}
+
+variable "noncurrent_version_days" {
+  description = "Days for which overwritten or deleted objects of the backups stay restorable as noncurrent versions in a bucket that is created here."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.noncurrent_version_days >= 1 && floor(var.noncurrent_version_days) == var.noncurrent_version_days
+    error_message = "noncurrent_version_days is a whole number from 1."
+  }
+}
+
+variable "prefix" {
+  description = "Folder of the bucket that holds everything of this service. Its rights end there."
+  type        = string
+  default     = "qdrant"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$", var.prefix))
+    error_message = "prefix is a path of letters, digits, dots, hyphens and underscores, without a slash at either end."
+  }
+}
+
+variable "project_id" {
+  description = "Project for everything."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id is the id of a project (6 to 30 lower-case letters, digits and hyphens), not its name or number."
+  }
+}
+
+variable "qdrant_network_tags" {
+  description = "Network tags of the machines that run Qdrant: the firewall rule applies to these only. Empty: to every machine of the network."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "qdrant_url" {
+  description = "Address of Qdrant's HTTP API with its port, such as `http://10.140.0.5:6333`."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^https?://[A-Za-z0-9.-]+:[0-9]{1,5}$", var.qdrant_url))
+    error_message = "qdrant_url is http:// or https://, a host name or IPv4 address, and a port: http://10.140.0.5:6333. No key, no path."
+  }
+}
+
+variable "region" {
+  description = "Region of the service, the scheduler, the repository and the connector."
+  type        = string
+  default     = "asia-east1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region is a Google Cloud region such as asia-east1."
+  }
+}
+
+variable "request_timeout_seconds" {
+  description = "Longest time for one request, and so for the answer to a backup. The scheduler waits as long, but never over its own limit of 1800 seconds."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.request_timeout_seconds >= 60 && var.request_timeout_seconds <= 3600 && floor(var.request_timeout_seconds) == var.request_timeout_seconds
+    error_message = "request_timeout_seconds is a whole number from 60 to 3600, the limit of Cloud Run."
+  }
+}
+
+variable "schedule" {
+  description = "When to back up, in cron's five fields."
+  type        = string
+  default     = "0 * * * *"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.schedule)))
+    error_message = "schedule has cron's five fields: minute, hour, day of month, month, day of week."
+  }
+}
+
+variable "schedule_paused" {
+  description = "Whether the scheduled backups are paused, during maintenance for instance."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "schedule_retries" {
+  description = "How often a failed scheduled backup is tried again before the next one is due."
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = var.schedule_retries >= 0 && var.schedule_retries <= 5 && floor(var.schedule_retries) == var.schedule_retries
+    error_message = "schedule_retries is a whole number from 0 to 5."
+  }
+}
+
+variable "service_name" {
+  description = "Name of the Cloud Run service; accounts, connector, firewall rule, secret and scheduler job are named after it."
+  type        = string
+  default     = "qdrant-backup"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,18}[a-z0-9]$", var.service_name))
+    error_message = "service_name has 6 to 20 lower-case letters, digits and hyphens, so that every name made from it is legal."
+  }
+}
+
+variable "soft_delete_days" {
+  description = "Days for which Cloud Storage keeps deleted objects of a bucket that is created here, whoever deleted them: 7 to 90, or 0 for none."
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.soft_delete_days == 0 || (var.soft_delete_days >= 7 && var.soft_delete_days <= 90)
+    error_message = "soft_delete_days is 0 or from 7 to 90."
+  }
+}
+
+variable "time_zone" {
+  description = "Time zone of the schedule."
+  type        = string
+  default     = "Asia/Taipei"
+  nullable    = false
+}
+
+variable "use_qdrant_api_key" {
+  description = "Whether Qdrant asks for an API key. True: a secret is made for it, whose value is added out of band and never enters Terraform's state."
+  type        = bool
+  default     = true
+  nullable    = false
+}

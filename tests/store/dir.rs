@@ -1,0 +1,261 @@
+//! What only a directory can get wrong.
+
+use crate::support::{Scripted, keys, noise, put, read, swap};
+use qdrant_backup::{
+    error::Code,
+    store::{Condition, DirStore, GcsOptions, Store, open},
+};
+use std::{
+    fs::{self, File, FileTimes},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+fn staged(root: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(root.join(".staging")) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|e| e.unwrap().path());
+    paths
+        .filter(|p| p.extension().is_some_and(|e| e == "staged"))
+        .collect()
+}
+
+async fn store(root: &Path) -> DirStore {
+    DirStore::open(root).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_url_opens_a_directory_and_names_it_again() {
+    let root = tempfile::Builder::new()
+        .prefix("a b%20#")
+        .tempdir()
+        .unwrap();
+    let path = root.path().to_str().unwrap();
+    let url = path
+        .replace('%', "%25")
+        .replace(' ', "%20")
+        .replace('#', "%23");
+    let store = open(&format!("file://{url}/"), GcsOptions::default())
+        .await
+        .unwrap();
+    put(&*store, "a/b", &noise(10, 1)).await.unwrap();
+    assert_eq!(fs::read(root.path().join("a/b")).unwrap(), noise(10, 1));
+    assert_eq!(store.url(), format!("file://{url}"));
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named_and_never_made() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing");
+    let error = DirStore::open(&missing).await.unwrap_err();
+    assert_eq!(error.code(), Code::StoreMissing);
+    assert!(error.remedy_text().unwrap().contains("mkdir"), "{error}");
+
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(
+        DirStore::open(&file).await.unwrap_err().code(),
+        Code::StoreMissing
+    );
+
+    fs::create_dir(&missing).unwrap();
+    let store = store(&missing).await;
+    fs::remove_dir(&missing).unwrap();
+    for error in [
+        put(&store, "a", &noise(10, 1)).await.unwrap_err(),
+        store.check().await.unwrap_err(),
+        store.list("").await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::StoreMissing, "{error}");
+    }
+    assert!(!missing.exists());
+}
+
+#[tokio::test]
+async fn nothing_stays_behind_in_staging() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let bytes = noise(1_000_000, 1);
+    let first = put(&store, "a", &bytes).await.unwrap();
+    swap(&store, "a", &noise(10, 2), &first.version)
+        .await
+        .unwrap();
+    put(&store, "a", &bytes).await.unwrap_err();
+    swap(&store, "a", &bytes, &first.version).await.unwrap_err();
+    let source = Box::new(Scripted::new(&bytes).failing_at(500_000));
+    store.put("b", source, Condition::Absent).await.unwrap_err();
+    store.check().await.unwrap();
+    assert!(staged(root.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_dropped_put_removes_its_file() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let source = Scripted::new(&noise(2_000_000, 1)).hanging_at(1_000_000);
+    let hung = source.hung.clone();
+    let mut put = store.put("a", Box::new(source), Condition::Absent);
+    tokio::select! {
+        result = &mut put => panic!("{result:?}"),
+        _ = hung.acquire() => {}
+    }
+    assert_eq!(staged(root.path()).len(), 1);
+    drop(put);
+    assert!(staged(root.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_crash_leaves_a_staged_file_that_a_later_day_removes() {
+    let root = tempfile::tempdir().unwrap();
+    let first = store(root.path()).await;
+    let source = Scripted::new(&noise(2_000_000, 1)).hanging_at(1_000_000);
+    let hung = source.hung.clone();
+    let crashed =
+        tokio::spawn(async move { first.put("a", Box::new(source), Condition::Absent).await });
+    hung.acquire().await.unwrap().forget();
+    // As a crash leaves it: the name stays, and nobody writes to it any more.
+    let [path] = staged(root.path()).try_into().unwrap();
+    let kept = path.with_extension("kept");
+    fs::hard_link(&path, &kept).unwrap();
+    crashed.abort();
+    crashed.await.unwrap_err();
+    fs::rename(&kept, &path).unwrap();
+
+    let stranger = root.path().join(".staging/notes.txt");
+    fs::write(&stranger, "not ours").unwrap();
+    let age = |path: &Path, hours: u64| {
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_times(FileTimes::new().set_modified(then)).unwrap();
+    };
+    age(&stranger, 100);
+    age(&path, 23);
+    let second = store(root.path()).await;
+    assert!(keys(&second, "").await.is_empty());
+    assert!(second.head("a").await.unwrap().is_none());
+    assert!(path.exists(), "another process may still write it");
+
+    age(&path, 25);
+    store(root.path()).await;
+    assert!(staged(root.path()).is_empty());
+    assert!(stranger.exists());
+}
+
+#[tokio::test]
+async fn staging_is_nobodys_business() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let first = put(&store, "a/.staging", &noise(10, 1)).await.unwrap();
+    swap(&store, "a/.staging", &noise(10, 2), &first.version)
+        .await
+        .unwrap();
+    assert!(root.path().join(".staging/cas.lock").exists());
+    assert_eq!(keys(&store, "").await, ["a/.staging"]);
+    assert!(keys(&store, ".staging/").await.is_empty());
+    assert!(keys(&store, ".stag").await.is_empty());
+    for key in [".staging", ".staging/cas.lock"] {
+        let error = store.head(key).await.unwrap_err();
+        assert_eq!(error.code(), Code::BadRequest);
+    }
+}
+
+#[tokio::test]
+async fn links_do_not_lead_out_of_the_store() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    std::os::unix::fs::symlink(outside.path().join("secret"), root.path().join("file")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), root.path().join("directory")).unwrap();
+    assert!(store.get("file", None, None).await.unwrap().is_none());
+    assert!(keys(&store, "").await.is_empty());
+    let error = put(&store, "file", &noise(10, 1)).await.unwrap_err();
+    assert_eq!(error.code(), Code::StoreConflict);
+    assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
+}
+
+#[tokio::test]
+async fn a_version_is_not_used_twice() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let mut seen = std::collections::HashSet::new();
+    for i in 0..60 {
+        let meta = put(&store, "lock.json", &noise(10, i)).await.unwrap();
+        assert!(
+            seen.insert(meta.version.clone()),
+            "{:?} came back",
+            meta.version
+        );
+        assert!(store.delete("lock.json", &meta.version).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_takes_empty_directories_along() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let a = put(&store, "backups/1/x/a", &noise(10, 1)).await.unwrap();
+    let b = put(&store, "backups/1/b", &noise(10, 1)).await.unwrap();
+    assert!(store.delete("backups/1/x/a", &a.version).await.unwrap());
+    assert!(!root.path().join("backups/1/x").exists());
+    assert!(root.path().join("backups/1").exists());
+    assert!(store.delete("backups/1/b", &b.version).await.unwrap());
+    assert!(!root.path().join("backups").exists());
+    assert!(root.path().exists());
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_read_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    put(&store, "a", &noise(8 << 20, 1)).await.unwrap();
+    let stream = store.get("a", None, None).await.unwrap().unwrap();
+    // More than what is read ahead is still to come.
+    let file = File::options()
+        .write(true)
+        .open(root.path().join("a"))
+        .unwrap();
+    file.set_len(4 << 20).unwrap();
+    let error = crate::support::collect(stream).await.unwrap_err();
+    assert_eq!(error.code(), Code::LengthMismatch, "{error}");
+}
+
+/// A file system of 1 MiB, where this user may mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(at.path())
+            .output();
+        mount.is_ok_and(|m| m.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_says_so_and_keeps_nothing() {
+    // Needs the right to mount; what the errors mean is tested without it in the library.
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let store = store(disk.0.path()).await;
+    put(&store, "small", &noise(100_000, 1)).await.unwrap();
+    let error = put(&store, "large", &noise(4_000_000, 1))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::StoreFull, "{error}");
+    assert!(error.remedy_text().is_some());
+    assert_eq!(keys(&store, "").await, ["small"]);
+    assert!(staged(disk.0.path()).is_empty());
+    assert_eq!(read(&store, "small").await.unwrap(), noise(100_000, 1));
+}
