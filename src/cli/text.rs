@@ -77,8 +77,8 @@ mod tests {
         let rows = [["向量".into(), size(1 << 30)], ["a\u{1b}[2Jb".into(), size(5)]];
         assert_eq!(
             table(columns, &rows),
-            "NAME              SIZE\n\
-             向量          1.00 GiB\n\
+            "NAME             SIZE\n\
+             向量           1.00 GiB\n\
              a\\u{1b}[2Jb       5 B\n"
         );
     }
