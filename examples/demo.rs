@@ -87,13 +87,13 @@ async fn start_service(
     Ok((url, tokio::spawn(server::serve(listener, service, stop.clone()))))
 }
 
-/// `POST /backup`, with bars from `GET /status` while it runs.
+/// `POST /backup`; while it runs, bars from `GET /status` on a terminal, a line for each change of phase elsewhere.
 async fn back_up(service: &str) -> Result<Value> {
     let http = reqwest::Client::new();
     let post = http.post(format!("{service}/backup")).json(&json!({})).send();
     tokio::pin!(post);
     let bars = MultiProgress::new();
-    let mut shown: HashMap<String, ProgressBar> = HashMap::new();
+    let mut shown: HashMap<String, (ProgressBar, String)> = HashMap::new();
     let response = loop {
         tokio::select! {
             response = &mut post => break response?,
@@ -101,11 +101,9 @@ async fn back_up(service: &str) -> Result<Value> {
         }
         let status: Value = http.get(format!("{service}/status")).send().await?.json().await?;
         let running = status["running"]["progress"]["collections"].as_array().cloned().unwrap_or_default();
-        if std::io::stdout().is_terminal() {
-            running.iter().for_each(|c| show(&bars, &mut shown, c));
-        }
+        running.iter().for_each(|c| show(&bars, &mut shown, c));
     };
-    shown.values().for_each(ProgressBar::finish_and_clear);
+    shown.values().for_each(|(bar, _)| bar.finish_and_clear());
     let status = response.status();
     let report: Value = response.json().await?;
     if !status.is_success() {
@@ -114,16 +112,21 @@ async fn back_up(service: &str) -> Result<Value> {
     Ok(report)
 }
 
-fn show(bars: &MultiProgress, shown: &mut HashMap<String, ProgressBar>, collection: &Value) {
+fn show(bars: &MultiProgress, shown: &mut HashMap<String, (ProgressBar, String)>, collection: &Value) {
     let name = collection["name"].as_str().unwrap_or_default().to_owned();
-    let bar = shown.entry(name.clone()).or_insert_with(|| {
+    let phase = collection["phase"].as_str().unwrap_or_default().to_owned();
+    let (bar, last) = shown.entry(name.clone()).or_insert_with(|| {
         let style = ProgressStyle::with_template("   {prefix:12} {bar:30} {bytes}/{total_bytes} {msg}");
-        let bar = bars.add(ProgressBar::new(0).with_prefix(name));
-        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        let bar = bars.add(ProgressBar::new(0).with_prefix(name.clone()));
+        (bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), String::new())
     });
+    if !std::io::stdout().is_terminal() && *last != phase {
+        println!("   {name:12} {phase}");
+    }
+    *last = phase.clone();
     bar.set_length(collection["bytes_total"].as_u64().unwrap_or(0));
     bar.set_position(collection["bytes_done"].as_u64().unwrap_or(0));
-    bar.set_message(collection["phase"].as_str().unwrap_or_default().to_owned());
+    bar.set_message(phase);
 }
 
 fn table(samples: &[Sample], report: &Value) {
@@ -131,7 +134,7 @@ fn table(samples: &[Sample], report: &Value) {
     println!("   {:12} {:24} {:>8} {:>12}", "collection", "kind", "points", "bytes");
     for sample in samples {
         let saved = saved(report, &sample.name);
-        println!("   {:12} {:24} {:>8} {:>12}", sample.name, sample.kind, saved["points"], saved["bytes"]);
+        println!("   {:12} {:24} {:>8} {:>12}", sample.name, sample.kind, saved["points"].to_string(), saved["bytes"].to_string());
     }
 }
 

@@ -13,8 +13,9 @@ const LAYERS: &[&[&str]] = &[
     &["manifest", "relay"],
     &["intent", "lock", "plan"],
     &["backup", "catalog"],
-    &["cli", "config", "server", "telemetry"],
+    &["config", "server", "telemetry"],
     &["app"],
+    &["cli"],
 ];
 
 #[test]
