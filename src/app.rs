@@ -49,7 +49,10 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
                 idle: limits.idle.max(config.qdrant.idle * 2),
                 ..limits
             },
-            rate: config.backup.max_mbps.map(|mbps| Arc::new(RateLimiter::megabytes_per_second(mbps))),
+            rate: config
+                .backup
+                .max_mbps
+                .map(|mbps| Arc::new(RateLimiter::megabytes_per_second(mbps))),
             lease: config.backup.lease,
         },
     })
@@ -106,7 +109,9 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
             Some(config) => Some(Box::pin(open_store(config))),
             None => None,
         },
-        selection: config.as_ref().map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        selection: config
+            .as_ref()
+            .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
         invalid: config.err(),
         unclear,
         obsolete: obsolete(env),

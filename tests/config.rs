@@ -9,7 +9,11 @@ use std::time::Duration;
 const SECRET: &str = "s3cr3t-key";
 
 fn env<'a>(vars: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
-    |name| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+    |name| {
+        vars.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| (*value).to_owned())
+    }
 }
 
 fn config(vars: &[(&str, &str)]) -> Result<Config, Invalid> {
@@ -65,7 +69,12 @@ fn the_variables_of_the_older_service_still_work() {
 #[test]
 fn host_and_bucket_need_no_port_and_no_prefix() {
     for (host, url) in [("q", "http://q:6333/"), ("::1", "http://[::1]:6333/")] {
-        let config = config(&[("QDRANT_HOST", host), ("GCS_BUCKET_NAME", "b"), ("GCS_FOLDER_PREFIX", "/")]).unwrap();
+        let config = config(&[
+            ("QDRANT_HOST", host),
+            ("GCS_BUCKET_NAME", "b"),
+            ("GCS_FOLDER_PREFIX", "/"),
+        ])
+        .unwrap();
         assert_eq!((config.qdrant.url.as_str(), config.store.url.as_str()), (url, "gs://b"));
     }
 }
@@ -98,8 +107,16 @@ fn everything_that_is_wrong_is_told_at_once() {
 
 #[test]
 fn empty_counts_as_unset() {
-    assert_eq!(complaints(&[("QDRANT_URL", ""), ("BACKUP_STORE", "  "), ("PORT", "")]), ["QDRANT_URL", "BACKUP_STORE"]);
-    let vars = with(&[("QDRANT_HOST", ""), ("GCS_BUCKET_NAME", ""), ("QDRANT_API_KEY", ""), ("BACKUP_MAX_MBPS", "")]);
+    assert_eq!(
+        complaints(&[("QDRANT_URL", ""), ("BACKUP_STORE", "  "), ("PORT", "")]),
+        ["QDRANT_URL", "BACKUP_STORE"]
+    );
+    let vars = with(&[
+        ("QDRANT_HOST", ""),
+        ("GCS_BUCKET_NAME", ""),
+        ("QDRANT_API_KEY", ""),
+        ("BACKUP_MAX_MBPS", ""),
+    ]);
     assert!(config(&vars).unwrap().qdrant.api_key.is_none());
 }
 
@@ -108,30 +125,70 @@ fn it_is_never_in_doubt_which_qdrant_which_store_and_which_key() {
     let store = ("BACKUP_STORE", "gs://b");
     let qdrant = ("QDRANT_URL", "http://q:6333");
     assert_eq!(complaints(&[qdrant, store, ("QDRANT_HOST", "other")]), ["QDRANT_URL"]);
-    assert_eq!(complaints(&[qdrant, store, ("GCS_BUCKET_NAME", "other")]), ["BACKUP_STORE"]);
+    assert_eq!(
+        complaints(&[qdrant, store, ("GCS_BUCKET_NAME", "other")]),
+        ["BACKUP_STORE"]
+    );
     let keys = with(&[("QDRANT_API_KEY", SECRET), ("QDRANT_API_KEY_FILE", "/f")]);
     assert_eq!(complaints(&keys), ["QDRANT_API_KEY_FILE"]);
     // Kubernetes sets QDRANT_PORT=tcp://… for a service of that name.
     assert!(config(&with(&[("QDRANT_PORT", "tcp://10.0.0.1:6333")])).is_ok());
-    assert_eq!(complaints(&[("QDRANT_HOST", "q"), store, ("QDRANT_PORT", "tcp://10.0.0.1:6333")]), ["QDRANT_PORT"]);
+    assert_eq!(
+        complaints(&[("QDRANT_HOST", "q"), store, ("QDRANT_PORT", "tcp://10.0.0.1:6333")]),
+        ["QDRANT_PORT"]
+    );
 }
 
 #[test]
 fn urls_that_cannot_work_or_hold_a_secret_are_refused() {
     for url in [
-        "q:6333", "10.0.0.5:6333", "http://", "gopher://q", "http://me:s3cr3t-key@q:6333", "http://s3cr3t-key@q",
-        "http://q:6333/?api-key=s3cr3t-key", "http://q/#x", "http:// q",
+        "q:6333",
+        "10.0.0.5:6333",
+        "http://",
+        "gopher://q",
+        "http://me:s3cr3t-key@q:6333",
+        "http://s3cr3t-key@q",
+        "http://q:6333/?api-key=s3cr3t-key",
+        "http://q/#x",
+        "http:// q",
     ] {
-        assert_eq!(complaints(&[("QDRANT_URL", url), ("BACKUP_STORE", "gs://b")]), ["QDRANT_URL"], "{url}");
+        assert_eq!(
+            complaints(&[("QDRANT_URL", url), ("BACKUP_STORE", "gs://b")]),
+            ["QDRANT_URL"],
+            "{url}"
+        );
     }
     for host in ["http://q", "q:6333", "q/x", "me:s3cr3t-key@q", "s3cr3t-key@q"] {
-        assert_eq!(complaints(&[("QDRANT_HOST", host), ("BACKUP_STORE", "gs://b")]), ["QDRANT_HOST"], "{host}");
+        assert_eq!(
+            complaints(&[("QDRANT_HOST", host), ("BACKUP_STORE", "gs://b")]),
+            ["QDRANT_HOST"],
+            "{host}"
+        );
     }
-    for store in ["bucket", "gs://", "gs:///p", "s3://b", "/var/backups", "file://relative", "gs://s3cr3t-key@b", "http://b"] {
-        assert_eq!(complaints(&[("QDRANT_URL", "http://q"), ("BACKUP_STORE", store)]), ["BACKUP_STORE"], "{store}");
+    for store in [
+        "bucket",
+        "gs://",
+        "gs:///p",
+        "s3://b",
+        "/var/backups",
+        "file://relative",
+        "gs://s3cr3t-key@b",
+        "http://b",
+    ] {
+        assert_eq!(
+            complaints(&[("QDRANT_URL", "http://q"), ("BACKUP_STORE", store)]),
+            ["BACKUP_STORE"],
+            "{store}"
+        );
     }
-    assert_eq!(complaints(&[("QDRANT_URL", "http://q"), ("GCS_BUCKET_NAME", "gs://b")]), ["GCS_BUCKET_NAME"]);
-    assert_eq!(complaints(&with(&[("STORAGE_EMULATOR_HOST", "ftp://x")])), ["STORAGE_EMULATOR_HOST"]);
+    assert_eq!(
+        complaints(&[("QDRANT_URL", "http://q"), ("GCS_BUCKET_NAME", "gs://b")]),
+        ["GCS_BUCKET_NAME"]
+    );
+    assert_eq!(
+        complaints(&with(&[("STORAGE_EMULATOR_HOST", "ftp://x")])),
+        ["STORAGE_EMULATOR_HOST"]
+    );
 }
 
 #[test]
@@ -145,8 +202,14 @@ fn keys_come_from_a_variable_or_a_file_and_are_never_printed() {
         assert_eq!(config.qdrant.api_key.unwrap().expose_secret(), SECRET);
     }
     std::fs::write(path, "\n").unwrap();
-    assert_eq!(complaints(&with(&[("QDRANT_API_KEY_FILE", path)])), ["QDRANT_API_KEY_FILE"]);
-    assert_eq!(complaints(&with(&[("QDRANT_API_KEY_FILE", "/nonexistent/key")])), ["QDRANT_API_KEY_FILE"]);
+    assert_eq!(
+        complaints(&with(&[("QDRANT_API_KEY_FILE", path)])),
+        ["QDRANT_API_KEY_FILE"]
+    );
+    assert_eq!(
+        complaints(&with(&[("QDRANT_API_KEY_FILE", "/nonexistent/key")])),
+        ["QDRANT_API_KEY_FILE"]
+    );
 }
 
 #[test]
@@ -163,10 +226,16 @@ fn what_is_set_is_used() {
         ("PORT", "9000"),
     ]))
     .unwrap();
-    assert_eq!((config.backup.concurrency, config.backup.max_mbps.unwrap().get()), (8, 50));
+    assert_eq!(
+        (config.backup.concurrency, config.backup.max_mbps.unwrap().get()),
+        (8, 50)
+    );
     assert_eq!(config.backup.selection.include, ["docs", "logs-*"]);
     assert_eq!(config.backup.selection.exclude, ["*-tmp"]);
-    assert_eq!((config.qdrant.idle, config.qdrant.create_timeout), (Duration::from_secs(30), Duration::from_secs(600)));
+    assert_eq!(
+        (config.qdrant.idle, config.qdrant.create_timeout),
+        (Duration::from_secs(30), Duration::from_secs(600))
+    );
     assert_eq!(config.backup.lease, Duration::from_secs(60));
     assert_eq!(config.store.emulator.as_deref(), Some("localhost:4443"));
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:9000");
@@ -175,7 +244,10 @@ fn what_is_set_is_used() {
 #[test]
 fn listen_wins_over_the_port_that_cloud_run_always_sets() {
     let listen = |text| config(&with(&[("LISTEN", text), ("PORT", "9000")]));
-    assert_eq!(listen("127.0.0.1:1234").unwrap().server.listen.to_string(), "127.0.0.1:1234");
+    assert_eq!(
+        listen("127.0.0.1:1234").unwrap().server.listen.to_string(),
+        "127.0.0.1:1234"
+    );
     assert_eq!(complaints(&with(&[("LISTEN", "localhost")])), ["LISTEN"]);
 }
 
@@ -197,13 +269,21 @@ fn logs_are_json_on_cloud_run_and_text_elsewhere_unless_told_otherwise() {
 
 #[test]
 fn a_wrong_log_setting_is_told_and_stops_nothing() {
-    let vars = [("LOG_FORMAT", "xml"), ("RUST_LOG", "a=b=c"), ("LOG_LEVEL", "loud"), ("K_SERVICE", "s")];
+    let vars = [
+        ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "a=b=c"),
+        ("LOG_LEVEL", "loud"),
+        ("K_SERVICE", "s"),
+    ];
     let (log, problems) = LogConfig::from_env(&env(&vars));
     assert_eq!((log.format, log.filter), (LogFormat::Json, None));
     let variables: Vec<_> = problems.iter().map(|p| p.variable).collect();
     assert_eq!(variables, ["LOG_FORMAT", "RUST_LOG", "LOG_LEVEL"]);
 
     let (log, problems) = LogConfig::from_env(&env(&[("LOG_LEVEL", "DEBUG"), ("GOOGLE_CLOUD_PROJECT", "p")]));
-    assert_eq!((log.filter.as_deref(), problems.len()), (Some("warn,qdrant_backup=debug"), 0));
+    assert_eq!(
+        (log.filter.as_deref(), problems.len()),
+        (Some("warn,qdrant_backup=debug"), 0)
+    );
     assert_eq!(log.project.as_deref(), Some("p"));
 }

@@ -91,17 +91,31 @@ fn file_url(path: &Path) -> String {
 #[track_caller]
 fn assert_error(answer: &Answer, status: u16, code: &str) {
     let Answer { body, .. } = answer;
-    assert_eq!((answer.status, body["error"]["code"].as_str()), (status, Some(code)), "{body}");
+    assert_eq!(
+        (answer.status, body["error"]["code"].as_str()),
+        (status, Some(code)),
+        "{body}"
+    );
     assert!(!body["error"]["message"].as_str().unwrap().is_empty(), "{body}");
     assert!(body["error"]["remedy"].is_string(), "no remedy: {body}");
-    assert_eq!(body["request_id"], answer.headers["x-request-id"].to_str().unwrap(), "{body}");
+    assert_eq!(
+        body["request_id"],
+        answer.headers["x-request-id"].to_str().unwrap(),
+        "{body}"
+    );
     assert_eq!(answer.headers["content-type"], "application/json");
 }
 
 /// Holds the next snapshot of `collection` on Qdrant.
 fn hold(peer: &Peer, collection: &str) -> (Arc<Semaphore>, Arc<Semaphore>) {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    peer.on_create(collection, [Create::Held { reached: reached.clone(), go: go.clone() }]);
+    peer.on_create(
+        collection,
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+    );
     (reached, go)
 }
 
@@ -120,11 +134,19 @@ async fn status_has_the_same_shape_whatever_is_wrong() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let well = Service::start(&peer.url).await;
     let none_yet = well.get("/status").await;
-    assert_eq!((none_yet.status, &none_yet.body["last_backup"]), (200, &Value::Null), "{}", none_yet.body);
+    assert_eq!(
+        (none_yet.status, &none_yet.body["last_backup"]),
+        (200, &Value::Null),
+        "{}",
+        none_yet.body
+    );
     assert_eq!(well.backup("{}").await.status, 200);
     let status = well.get("/status").await;
     assert_eq!((status.status, &status.body["status"]), (200, &json!("ok")));
-    assert_eq!(status.body["qdrant"], json!({"ok": true, "url": peer.url, "version": "1.18.3", "error": null}));
+    assert_eq!(
+        status.body["qdrant"],
+        json!({"ok": true, "url": peer.url, "version": "1.18.3", "error": null})
+    );
     assert_eq!(status.body["store"]["ok"], true);
     assert_eq!(status.body["last_backup"]["status"], "complete");
     assert!(status.body["last_backup"]["age_seconds"].is_u64());
@@ -133,12 +155,20 @@ async fn status_has_the_same_shape_whatever_is_wrong() {
     let without_qdrant = Service::start(NOBODY).await;
     let down = without_qdrant.get("/status").await;
     assert_eq!((down.status, &down.body["status"]), (503, &json!("degraded")));
-    assert_eq!((&down.body["qdrant"]["ok"], &down.body["store"]["ok"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&down.body["qdrant"]["ok"], &down.body["store"]["ok"]),
+        (&json!(false), &json!(true))
+    );
     assert_eq!(down.body["qdrant"]["error"]["code"], "qdrant_unreachable");
 
     std::fs::remove_dir_all(well.dir.path()).unwrap();
     let lost = well.get("/status").await;
-    assert_eq!((lost.status, &lost.body["store"]["error"]["code"]), (503, &json!("store_missing")), "{}", lost.body);
+    assert_eq!(
+        (lost.status, &lost.body["store"]["error"]["code"]),
+        (503, &json!("store_missing")),
+        "{}",
+        lost.body
+    );
 
     peer.lock().api_key = Some("k".into());
     let refused = well.get("/status").await;
@@ -164,7 +194,10 @@ async fn collections_come_with_points_and_the_size_of_their_last_backup() {
     let [docs, logs] = &collections.body["collections"].as_array().unwrap()[..] else {
         panic!("{}", collections.body);
     };
-    assert_eq!((&docs["name"], &docs["points"], &docs["backup_bytes"]), (&json!("docs"), &json!(100), &json!(1000)));
+    assert_eq!(
+        (&docs["name"], &docs["points"], &docs["backup_bytes"]),
+        (&json!("docs"), &json!(100), &json!(1000))
+    );
     assert_eq!((&logs["name"], &logs["backup_bytes"]), (&json!("logs"), &Value::Null));
 
     let error = Service::start(NOBODY).await.get("/collections").await;
@@ -183,12 +216,24 @@ async fn a_backup_is_asked_for_as_it_always_was_and_can_then_be_looked_at() {
         ("{}", vec!["docs", "logs"]),
     ] {
         let made = service.backup(body).await;
-        assert_eq!((made.status, &made.body["status"]), (200, &json!("complete")), "{body}: {}", made.body);
+        assert_eq!(
+            (made.status, &made.body["status"]),
+            (200, &json!("complete")),
+            "{body}: {}",
+            made.body
+        );
         let saved = made.body["collections"].as_array().unwrap();
-        assert_eq!(saved.iter().map(|c| c["name"].as_str().unwrap()).collect::<Vec<_>>(), names, "{body}");
+        assert_eq!(
+            saved.iter().map(|c| c["name"].as_str().unwrap()).collect::<Vec<_>>(),
+            names,
+            "{body}"
+        );
     }
     // Any content type, as before.
-    let form = service.request(Method::POST, "/backup").header("content-type", "text/plain").body("{}");
+    let form = service
+        .request(Method::POST, "/backup")
+        .header("content-type", "text/plain")
+        .body("{}");
     let made = answer(form).await;
     assert_eq!(made.status, 200);
 
@@ -218,7 +263,11 @@ async fn malformed_requests_are_told_what_is_wrong_and_start_nothing() {
     ] {
         let error = service.backup(body).await;
         assert_error(&error, 400, "bad_request");
-        assert!(error.body["error"]["message"].as_str().unwrap().contains(word), "{body}: {}", error.body);
+        assert!(
+            error.body["error"]["message"].as_str().unwrap().contains(word),
+            "{body}: {}",
+            error.body
+        );
     }
     assert_error(&service.backup(vec![b' '; (64 << 10) + 1]).await, 413, "body_too_large");
     assert_error(&service.get("/backups?limit=0").await, 400, "bad_request");
@@ -234,7 +283,11 @@ async fn unknown_things_are_not_found() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let service = Service::start(&peer.url).await;
     assert_error(&service.get("/nothing").await, 404, "not_found");
-    assert_error(&service.get("/backups/2020-01-01T00-00-00Z").await, 404, "backup_not_found");
+    assert_error(
+        &service.get("/backups/2020-01-01T00-00-00Z").await,
+        404,
+        "backup_not_found",
+    );
     assert_error(&service.get("/backups/latest").await, 404, "backup_not_found");
     for name in ["nope", "..", "向量", "a/b", "100%", "é".repeat(95).as_str()] {
         let error = service.backup(json!({"collection": name}).to_string()).await;
@@ -256,7 +309,12 @@ async fn plain_request_ids_are_kept_and_others_replaced() {
             assert!(given != odd && given.len() == 36, "{given}");
         }
     }
-    let error = answer(service.request(Method::GET, "/nothing").header("x-request-id", "job-17")).await;
+    let error = answer(
+        service
+            .request(Method::GET, "/nothing")
+            .header("x-request-id", "job-17"),
+    )
+    .await;
     assert_error(&error, 404, "not_found");
     assert_eq!(error.body["request_id"], "job-17");
 }
@@ -274,7 +332,10 @@ async fn a_second_backup_is_told_who_makes_the_first() {
     assert_eq!(second.body["held_by"]["who"], "service under test");
     assert!(second.body["held_by"]["since"].is_string());
     let running = &service.get("/status").await.body["running"];
-    assert_eq!((&running["who"], &running["progress"]["collections"][0]["phase"]), (&json!("service under test"), &json!("snapshot")));
+    assert_eq!(
+        (&running["who"], &running["progress"]["collections"][0]["phase"]),
+        (&json!("service under test"), &json!("snapshot"))
+    );
 
     go.add_permits(1);
     assert_eq!(first.await.unwrap().status, 200);
@@ -286,7 +347,9 @@ async fn a_backup_elsewhere_is_respected_and_shown() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let service = Service::start(&peer.url).await;
     let life = Duration::from_secs(60);
-    let lease = lock::acquire(service.ctx.store.clone(), &Clock::system(), "somebody else", life).await.unwrap();
+    let lease = lock::acquire(service.ctx.store.clone(), &Clock::system(), "somebody else", life)
+        .await
+        .unwrap();
     let error = service.backup("{}").await;
     assert_error(&error, 409, "run_in_progress");
     assert_eq!(error.body["held_by"]["who"], "somebody else");
@@ -318,9 +381,15 @@ async fn a_partial_backup_is_a_failure_with_its_list() {
     let partial = service.backup("{}").await;
     assert_error(&partial, 500, "backup_partial");
     let report = &partial.body["report"];
-    assert_eq!((&report["status"], &report["collections"][0]["name"]), (&json!("partial"), &json!("docs")));
+    assert_eq!(
+        (&report["status"], &report["collections"][0]["name"]),
+        (&json!("partial"), &json!("docs"))
+    );
     let failed = &report["failed"][0];
-    assert_eq!((&failed["collection"], &failed["code"]), (&json!("logs"), &json!("qdrant_forbidden")));
+    assert_eq!(
+        (&failed["collection"], &failed["code"]),
+        (&json!("logs"), &json!("qdrant_forbidden"))
+    );
     assert!(failed["remedy"].is_string());
 
     peer.on_create("logs", [Create::Forbidden]);
@@ -334,7 +403,11 @@ async fn what_does_not_answer_is_named_with_the_remedy() {
     let service = Service::start(NOBODY).await;
     let error = service.backup("{}").await;
     assert_error(&error, 503, "qdrant_unreachable");
-    assert!(error.body["error"]["message"].as_str().unwrap().contains(NOBODY), "{}", error.body);
+    assert!(
+        error.body["error"]["message"].as_str().unwrap().contains(NOBODY),
+        "{}",
+        error.body
+    );
 
     let peer = Peer::start(&[("docs", 1000)]).await;
     peer.lock().api_key = Some("k".into());
@@ -367,5 +440,8 @@ async fn an_address_that_is_taken_is_named_with_the_remedy() {
     let service = Service::start(NOBODY).await;
     let address = service.url.trim_start_matches("http://").parse().unwrap();
     let error = server::listen(address).await.unwrap_err();
-    assert!(error.chain().contains(&address.to_string()) && error.remedy_text().unwrap().contains("PORT"), "{error}");
+    assert!(
+        error.chain().contains(&address.to_string()) && error.remedy_text().unwrap().contains("PORT"),
+        "{error}"
+    );
 }

@@ -53,13 +53,22 @@ fn told(report: &Report) -> String {
         .iter()
         .map(|c| [c.name.clone(), count(c.points), size(c.bytes)])
         .collect();
-    let columns = [("COLLECTION", Align::Left), ("POINTS", Align::Right), ("SIZE", Align::Right)];
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
     let mut text = match rows.is_empty() {
         true => String::new(),
         false => table(columns, &rows) + "\n",
     };
     for failure in &report.failed {
-        let _ = writeln!(text, "FAILED  {}: {}", plain(&failure.collection), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "FAILED  {}: {}",
+            plain(&failure.collection),
+            plain(&failure.message)
+        );
         if let Some(remedy) = &failure.remedy {
             let _ = writeln!(text, "        {}", plain(remedy));
         }
@@ -99,7 +108,11 @@ mod tests {
             started_at: start,
             finished_at: start + time::Duration::seconds(7),
             manifest: Some("gs://b/backups/2026-11-22T12-00-00Z/manifest.json".into()),
-            collections: vec![Saved { name: "docs".into(), points: 1200, bytes: 3 << 20 }],
+            collections: vec![Saved {
+                name: "docs".into(),
+                points: 1200,
+                bytes: 3 << 20,
+            }],
             failed: vec![Failure {
                 collection: "logs".into(),
                 code: "stalled".into(),

@@ -94,7 +94,10 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
     }
     let ok = checks.exit == 0;
     match json {
-        true => print_json(&Report { ok, checks: &checks.lines })?,
+        true => print_json(&Report {
+            ok,
+            checks: &checks.lines,
+        })?,
         false => print(&checks.told())?,
     }
     Ok(checks.exit)
@@ -104,7 +107,11 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
     let mut add = |state, problem: &Problem| {
         checks.add("configuration", state, problem.what(), Some(problem.remedy.clone()));
     };
-    subject.invalid.iter().flat_map(|invalid| &invalid.0).for_each(|problem| add(State::Fail, problem));
+    subject
+        .invalid
+        .iter()
+        .flat_map(|invalid| &invalid.0)
+        .for_each(|problem| add(State::Fail, problem));
     subject.unclear.iter().for_each(|problem| add(State::Warn, problem));
     for warning in &subject.obsolete {
         checks.add("configuration", State::Warn, warning, Some("leave it out".to_owned()));
@@ -147,7 +154,12 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selectio
         }
         // As it should be on a Qdrant that is new.
         Err(error) if error.code() == Code::NothingToBackUp => {
-            checks.add("plan", State::Warn, error.chain(), error.remedy_text().map(str::to_owned));
+            checks.add(
+                "plan",
+                State::Warn,
+                error.chain(),
+                error.remedy_text().map(str::to_owned),
+            );
             checks.skip(&["rights"], "a collection to try it on");
         }
         Err(error) => {
@@ -168,17 +180,15 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str) {
         qdrant.delete_snapshot(collection, &absent).await
     });
     match tried.await {
-        Ok(_) => checks.ok("rights", format!("points of {collection:?} may be counted, snapshots made and deleted")),
+        Ok(_) => checks.ok(
+            "rights",
+            format!("points of {collection:?} may be counted, snapshots made and deleted"),
+        ),
         Err(error) => checks.fail("rights", &error),
     }
 }
 
-async fn check_store(
-    checks: &mut Checks,
-    store: BoxFuture<'_, Result<Arc<dyn Store>>>,
-    clock: &Clock,
-    who: &str,
-) {
+async fn check_store(checks: &mut Checks, store: BoxFuture<'_, Result<Arc<dyn Store>>>, clock: &Clock, who: &str) {
     let opened = patiently(async {
         let store = store.await?;
         store.check().await?;
@@ -197,7 +207,12 @@ async fn check_store(
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
         // As it should be while a backup runs.
         Err(error) if error.code() == Code::RunInProgress => {
-            checks.add("lease", State::Warn, error.chain(), error.remedy_text().map(str::to_owned));
+            checks.add(
+                "lease",
+                State::Warn,
+                error.chain(),
+                error.remedy_text().map(str::to_owned),
+            );
         }
         Err(error) => checks.fail("lease", &error),
     }
@@ -210,7 +225,12 @@ impl Checks {
 
     fn fail(&mut self, check: &'static str, error: &Error) {
         self.fails_with(error);
-        self.add(check, State::Fail, error.chain(), error.remedy_text().map(str::to_owned));
+        self.add(
+            check,
+            State::Fail,
+            error.chain(),
+            error.remedy_text().map(str::to_owned),
+        );
     }
 
     /// The first failure decides the exit code.
@@ -257,8 +277,10 @@ impl Checks {
 async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(PATIENCE, work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(Code::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))
-            .remedy("check address, network and firewall")),
+        Err(_) => Err(
+            Error::new(Code::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))
+                .remedy("check address, network and firewall"),
+        ),
     }
 }
 

@@ -89,7 +89,12 @@ fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
     ];
     text += &table(columns, &rows);
     for failure in &manifest.failed {
-        let _ = writeln!(text, "MISSING  {}: {}", plain(&failure.collection), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "MISSING  {}: {}",
+            plain(&failure.collection),
+            plain(&failure.message)
+        );
     }
     let of_collections = manifest.collections.iter().flat_map(|c| &c.warnings);
     for warning in manifest.warnings.iter().chain(of_collections) {

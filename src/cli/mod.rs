@@ -8,8 +8,8 @@ mod list;
 mod signals;
 mod text;
 
-pub use bars::Bars;
 pub(crate) use backup::backup;
+pub use bars::Bars;
 pub(crate) use check::{Subject, check};
 pub(crate) use list::{list, show};
 pub(crate) use signals::stop_on_signals;
@@ -121,8 +121,8 @@ fn print(text: &str) -> Result<()> {
 
 /// Prints `value` as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let json = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
+    let json =
+        serde_json::to_string_pretty(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
     print(&(json + "\n"))
 }
 

@@ -86,6 +86,17 @@ mod tests {
     #[test]
     fn ages_are_told_in_one_unit() {
         let ages = [0, 59, 60, 3599, 7300, 172_799, 172_800].map(|s| ago(Duration::from_secs(s)));
-        assert_eq!(ages, ["0 s ago", "59 s ago", "1 min ago", "59 min ago", "2 h ago", "47 h ago", "2 d ago"]);
+        assert_eq!(
+            ages,
+            [
+                "0 s ago",
+                "59 s ago",
+                "1 min ago",
+                "59 min ago",
+                "2 h ago",
+                "47 h ago",
+                "2 d ago"
+            ]
+        );
     }
 }

@@ -131,7 +131,10 @@ mod tests {
             assert_eq!(answer.status(), 500);
             let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
             let body: serde_json::Value = answer.json().await.unwrap();
-            assert_eq!((&body["error"]["code"], &body["request_id"]), (&"internal".into(), &id.into()));
+            assert_eq!(
+                (&body["error"]["code"], &body["request_id"]),
+                (&"internal".into(), &id.into())
+            );
             assert!(!body.to_string().contains("secret"), "{body}");
         }
     }
