@@ -1,22 +1,44 @@
 //! The wiring: the one place where configuration becomes clients, and where the system's clock and name come in.
 
 use crate::backup::{Context, Settings};
+use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
-use crate::config::{Config, Env, QdrantConfig, StoreConfig};
-use crate::error::Result;
+use crate::config::{Config, Env, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
+use crate::error::{Code, Error, Result};
+use crate::manifest::Selection;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
+use crate::server::{self, App};
 use crate::store::{self, GcsOptions, Store};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Runs a command to its exit code, see [`Error::exit_code`].
+pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
+    let result = match cli.command {
+        Command::Serve => serve(env).await.map(|()| 0),
+        Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
+        Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
+        Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
+        Command::Check { json } => check(env, json).await,
+    };
+    match result {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => {
+            cli::tell(&error, log);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
 
 /// What the operations work with.
 pub async fn context(config: &Config, who: String) -> Result<Context> {
     let limits = Limits::default();
     Ok(Context {
         qdrant: Qdrant::new(options(&config.qdrant))?,
-        store: store(&config.store).await?,
-        clock: clock(),
+        store: open_store(&config.store).await?,
+        clock: Clock::system(),
         who,
         settings: Settings {
             concurrency: config.backup.concurrency,
@@ -27,7 +49,10 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
                 idle: limits.idle.max(config.qdrant.idle * 2),
                 ..limits
             },
-            rate: config.backup.max_mbps.map(RateLimiter::megabytes_per_second).map(Arc::new),
+            rate: config
+                .backup
+                .max_mbps
+                .map(|mbps| Arc::new(RateLimiter::megabytes_per_second(mbps))),
             lease: config.backup.lease,
         },
     })
@@ -44,29 +69,75 @@ pub fn probe(config: &QdrantConfig) -> Result<Qdrant> {
     })
 }
 
-/// The store, whichever kind its URL names.
-pub async fn store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
-    install_crypto();
-    let options = GcsOptions {
-        endpoint: config.emulator.clone(),
-        ..GcsOptions::default()
-    };
-    store::open(&config.url, options).await
+async fn serve(env: Env<'_>) -> Result<()> {
+    let config = Config::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let ctx = context(&config, who(env)).await?;
+    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone());
+    let listener = server::listen(config.server.listen).await?;
+    server::serve(listener, app, stop).await
 }
 
-/// The time of day.
-pub fn clock() -> Clock {
-    Clock::system()
+async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let config = Config::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
+        return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
+    };
+    cli::backup(args, &ctx?, config.backup.selection, bars, &stop).await
+}
+
+async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
+    // These need no Qdrant: its variables may be wrong or missing.
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::list(&*store, limit, Clock::system().now(), json).await
+}
+
+async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::show(&*store, id, Clock::system().now(), json).await
+}
+
+async fn check(env: Env<'_>, json: bool) -> Result<u8> {
+    let config = Config::from_env(env);
+    let (_, unclear) = LogConfig::from_env(env);
+    // Each of the two is tried even when the other one's configuration does not work.
+    let store = StoreConfig::from_env(env).ok();
+    let subject = Subject {
+        qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
+        store: match &store {
+            Some(config) => Some(Box::pin(open_store(config))),
+            None => None,
+        },
+        selection: config
+            .as_ref()
+            .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        invalid: config.err(),
+        unclear,
+        obsolete: obsolete(env),
+        clock: Clock::system(),
+        who: format!("{} (check)", who(env)),
+    };
+    cli::check(subject, json).await
 }
 
 /// Who this process is, for the lease and for messages: what Cloud Run or the host calls it, and the process id.
-pub fn who(env: Env<'_>) -> String {
+fn who(env: Env<'_>) -> String {
     let name = ["CLOUD_RUN_EXECUTION", "K_REVISION", "HOSTNAME"]
         .iter()
         .find_map(|name| env(name).filter(|value| !value.is_empty()))
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .unwrap_or_else(|| "unknown host".to_owned());
     format!("{}/{}", name.trim(), std::process::id())
+}
+
+async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+    install_crypto();
+    let options = GcsOptions {
+        endpoint: config.emulator.clone(),
+        ..GcsOptions::default()
+    };
+    store::open(&config.url, options).await
 }
 
 fn options(config: &QdrantConfig) -> Options {

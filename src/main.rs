@@ -1,7 +1,8 @@
 //! The program: parses, sets up logging, dispatches.
 
 use clap::Parser;
-use qdrant_backup::cli::{self, Bars, Cli};
+use qdrant_backup::app;
+use qdrant_backup::cli::{Bars, Cli};
 use qdrant_backup::config::{LogConfig, obsolete};
 use qdrant_backup::telemetry;
 use std::io::{IsTerminal, stderr};
@@ -20,5 +21,5 @@ async fn main() -> ExitCode {
     for warning in obsolete(&env) {
         tracing::warn!("{warning}");
     }
-    cli::run(cli, &env, &bars, log.format).await
+    app::run(cli, &env, &bars, log.format).await
 }

@@ -13,9 +13,8 @@ const LAYERS: &[&[&str]] = &[
     &["manifest", "relay"],
     &["intent", "lock", "plan"],
     &["backup", "catalog"],
-    &["config", "server", "telemetry"],
+    &["cli", "config", "server", "telemetry"],
     &["app"],
-    &["cli"],
 ];
 
 #[test]

@@ -1,36 +1,35 @@
 //! `backup`: one run in the foreground.
 
 use super::text::{Align, count, plain, size, table};
-use super::{BackupArgs, Bars, print, print_json, signals};
-use crate::app;
-use crate::backup::{self, Outcome, Report};
-use crate::config::{Config, Env};
-use crate::error::{Code, Error, Result};
+use super::{BackupArgs, Bars, print, print_json};
+use crate::backup::{self, Context, Outcome, Report};
+use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
 use std::fmt::Write;
+use tokio_util::sync::CancellationToken;
 
-/// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved.
-pub(super) async fn backup(args: BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
-    let config = Config::from_env(env)?;
-    let stop = signals::stop()?;
-    let ctx = match stop.run_until_cancelled(app::context(&config, app::who(env))).await {
-        Some(ctx) => ctx?,
-        None => return Err(Error::new(Code::Cancelled, "stopped before the backup began")),
-    };
+/// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
+/// selection among the arguments, `default` holds.
+pub(crate) async fn backup(
+    args: BackupArgs,
+    ctx: &Context,
+    default: Selection,
+    bars: &Bars,
+    stop: &CancellationToken,
+) -> Result<()> {
     let json = args.json;
-    let selection = args.selection().unwrap_or(config.backup.selection);
+    let selection = args.selection().unwrap_or(default);
     let progress = Progress::new(ctx.clock.now());
     let result = tokio::select! {
-        result = backup::run(&ctx, &selection, &progress, &stop) => result,
+        result = backup::run(ctx, &selection, &progress, stop) => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
     let report = result?;
-    if json {
-        print_json(&report)?;
-    } else {
-        print(&told(&report))?;
+    match json {
+        true => print_json(&report)?,
+        false => print(&told(&report))?,
     }
     report.error().map_or(Ok(()), Err)
 }
@@ -54,13 +53,22 @@ fn told(report: &Report) -> String {
         .iter()
         .map(|c| [c.name.clone(), count(c.points), size(c.bytes)])
         .collect();
-    let columns = [("COLLECTION", Align::Left), ("POINTS", Align::Right), ("SIZE", Align::Right)];
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
     let mut text = match rows.is_empty() {
         true => String::new(),
         false => table(columns, &rows) + "\n",
     };
     for failure in &report.failed {
-        let _ = writeln!(text, "FAILED  {}: {}", plain(&failure.collection), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "FAILED  {}: {}",
+            plain(&failure.collection),
+            plain(&failure.message)
+        );
         if let Some(remedy) = &failure.remedy {
             let _ = writeln!(text, "        {}", plain(remedy));
         }
@@ -100,7 +108,11 @@ mod tests {
             started_at: start,
             finished_at: start + time::Duration::seconds(7),
             manifest: Some("gs://b/backups/2026-11-22T12-00-00Z/manifest.json".into()),
-            collections: vec![Saved { name: "docs".into(), points: 1200, bytes: 3 << 20 }],
+            collections: vec![Saved {
+                name: "docs".into(),
+                points: 1200,
+                bytes: 3 << 20,
+            }],
             failed: vec![Failure {
                 collection: "logs".into(),
                 code: "stalled".into(),

@@ -1,13 +1,16 @@
 //! `check`: tries everything that a backup needs, in the order in which a backup needs it, and changes nothing.
 
-use super::text::{Align, plain};
+use super::text::{Align, plain, table};
 use super::{print, print_json};
-use crate::app;
-use crate::config::{Config, Env, LogConfig, Problem, QdrantConfig, StoreConfig, obsolete};
+use crate::clock::Clock;
+use crate::config::{Invalid, Problem};
 use crate::error::{Code, Error, Result};
 use crate::lock;
+use crate::manifest::Selection;
+use crate::plan;
 use crate::qdrant::Qdrant;
 use crate::store::Store;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::future::Future;
 use std::sync::Arc;
@@ -18,6 +21,26 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The lease of a check; runs out soon if the check is killed.
 const LEASE: Duration = Duration::from_secs(15);
+
+/// What is to be checked.
+pub(crate) struct Subject<'a> {
+    /// What is wrong with the configuration, if anything is.
+    pub(crate) invalid: Option<Invalid>,
+    /// What is wrong with it in parts that no backup depends on.
+    pub(crate) unclear: Vec<Problem>,
+    /// Warnings of variables that are not used any more.
+    pub(crate) obsolete: Vec<String>,
+    /// The Qdrant; `None` when its configuration does not work.
+    pub(crate) qdrant: Option<Result<Qdrant>>,
+    /// What a backup selects by default.
+    pub(crate) selection: Selection,
+    /// Opens the store; `None` when its configuration does not work.
+    pub(crate) store: Option<BoxFuture<'a, Result<Arc<dyn Store>>>>,
+    /// The time of day.
+    pub(crate) clock: Clock,
+    /// Who takes the lease.
+    pub(crate) who: String,
+}
 
 /// What came of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,81 +72,99 @@ struct Checks {
 }
 
 /// Prints a line for each check; the answer is the exit code: 0, or that of the first failure. A warning is no failure.
-pub(super) async fn check(env: Env<'_>, json: bool) -> Result<u8> {
+pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
     #[derive(Serialize)]
     struct Report<'a> {
         ok: bool,
         checks: &'a [Line],
     }
     let mut checks = Checks::default();
-    check_config(&mut checks, env);
-    // Each of the two is tried even when the other one's configuration does not work.
-    match QdrantConfig::from_env(env).ok() {
-        Some(config) => check_qdrant(&mut checks, &config).await,
-        None => checks.skip(&["qdrant", "key", "rights"], "configuration"),
+    check_config(&mut checks, &subject);
+    match subject.qdrant {
+        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject.selection).await,
+        Some(Err(error)) => {
+            checks.fail("qdrant", &error);
+            checks.skip(&["key", "plan", "rights"], "qdrant");
+        }
+        None => checks.skip(&["qdrant", "key", "plan", "rights"], "configuration"),
     }
-    match StoreConfig::from_env(env).ok() {
-        Some(config) => check_store(&mut checks, &config, &app::who(env)).await,
+    match subject.store {
+        Some(store) => check_store(&mut checks, store, &subject.clock, &subject.who).await,
         None => checks.skip(&["store", "lease"], "configuration"),
     }
     let ok = checks.exit == 0;
     match json {
-        true => print_json(&Report { ok, checks: &checks.lines })?,
+        true => print_json(&Report {
+            ok,
+            checks: &checks.lines,
+        })?,
         false => print(&checks.told())?,
     }
     Ok(checks.exit)
 }
 
-fn check_config(checks: &mut Checks, env: Env<'_>) {
-    let before = checks.lines.len();
-    let line = |state, problem: &Problem| Line {
-        check: "configuration",
-        state,
-        message: problem.what(),
-        remedy: Some(problem.remedy.clone()),
+fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
+    let mut add = |state, problem: &Problem| {
+        checks.add("configuration", state, problem.what(), Some(problem.remedy.clone()));
     };
-    if let Err(invalid) = Config::from_env(env) {
-        checks.lines.extend(invalid.0.iter().map(|problem| line(State::Fail, problem)));
-        checks.fails_with(&invalid.into());
-    }
-    let (_, unclear) = LogConfig::from_env(env);
-    checks.lines.extend(unclear.iter().map(|problem| line(State::Warn, problem)));
-    for warning in obsolete(env) {
+    subject
+        .invalid
+        .iter()
+        .flat_map(|invalid| &invalid.0)
+        .for_each(|problem| add(State::Fail, problem));
+    subject.unclear.iter().for_each(|problem| add(State::Warn, problem));
+    for warning in &subject.obsolete {
         checks.add("configuration", State::Warn, warning, Some("leave it out".to_owned()));
     }
-    if checks.lines.len() == before {
+    if let Some(invalid) = &subject.invalid {
+        checks.fails_with(&invalid.clone().into());
+    }
+    if checks.lines.is_empty() {
         checks.ok("configuration", "all variables are understood");
     }
 }
 
-async fn check_qdrant(checks: &mut Checks, config: &QdrantConfig) {
-    let qdrant = match app::probe(config) {
-        Ok(qdrant) => qdrant,
-        Err(error) => {
-            checks.fail("qdrant", &error);
-            return checks.skip(&["key", "rights"], "qdrant");
-        }
-    };
+async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selection) {
     match patiently(qdrant.version()).await {
-        Ok(version) => checks.version(&version, &qdrant.url()),
+        Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
             checks.fail("qdrant", &error);
-            return checks.skip(&["key", "rights"], "qdrant");
+            return checks.skip(&["key", "plan", "rights"], "qdrant");
         }
     }
     match patiently(qdrant.collections()).await {
-        Ok(collections) => {
-            let n = collections.len();
+        Ok(_) => checks.ok("key", "the collections may be listed"),
+        Err(error) => {
+            checks.fail("key", &error);
+            return checks.skip(&["plan", "rights"], "key");
+        }
+    }
+    match patiently(plan::make(qdrant, selection)).await {
+        Ok(plan) => {
+            let n = plan.collections.len();
             let s = if n == 1 { "" } else { "s" };
-            checks.ok("key", format!("the key may list the collections: {n} collection{s}"));
-            match collections.first() {
-                Some(collection) => check_rights(checks, &qdrant, collection).await,
+            checks.ok("plan", format!("a backup would save {n} collection{s}"));
+            for warning in plan.warnings {
+                checks.add("plan", State::Warn, warning, None);
+            }
+            match plan.collections.first() {
+                Some(collection) => check_rights(checks, qdrant, &collection.name).await,
                 None => checks.skip(&["rights"], "a collection to try it on"),
             }
         }
+        // As it should be on a Qdrant that is new.
+        Err(error) if error.code() == Code::NothingToBackUp => {
+            checks.add(
+                "plan",
+                State::Warn,
+                error.chain(),
+                error.remedy_text().map(str::to_owned),
+            );
+            checks.skip(&["rights"], "a collection to try it on");
+        }
         Err(error) => {
-            checks.fail("key", &error);
-            checks.skip(&["rights"], "key");
+            checks.fail("plan", &error);
+            checks.skip(&["rights"], "plan");
         }
     }
 }
@@ -139,38 +180,39 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str) {
         qdrant.delete_snapshot(collection, &absent).await
     });
     match tried.await {
-        Ok(_) => checks.ok("rights", format!("points of {collection:?} may be counted, snapshots made and deleted")),
+        Ok(_) => checks.ok(
+            "rights",
+            format!("points of {collection:?} may be counted, snapshots made and deleted"),
+        ),
         Err(error) => checks.fail("rights", &error),
     }
 }
 
-async fn check_store(checks: &mut Checks, config: &StoreConfig, who: &str) {
+async fn check_store(checks: &mut Checks, store: BoxFuture<'_, Result<Arc<dyn Store>>>, clock: &Clock, who: &str) {
     let opened = patiently(async {
-        let store = app::store(config).await?;
+        let store = store.await?;
         store.check().await?;
         Ok(store)
     });
-    match opened.await {
-        Ok(store) => {
-            checks.ok("store", format!("{} may be read and written", store.url()));
-            check_lease(checks, store, who).await;
-        }
+    let store = match opened.await {
+        Ok(store) => store,
         Err(error) => {
             checks.fail("store", &error);
-            checks.skip(&["lease"], "store");
+            return checks.skip(&["lease"], "store");
         }
-    }
-}
-
-async fn check_lease(checks: &mut Checks, store: Arc<dyn Store>, who: &str) {
-    let who = format!("{who} (check)");
-    let clock = app::clock();
-    let tried = patiently(async { lock::acquire(store, &clock, &who, LEASE).await?.release().await });
-    match tried.await {
+    };
+    checks.ok("store", format!("{} may be read and written", store.url()));
+    let lease = patiently(async { lock::acquire(store, clock, who, LEASE).await?.release().await });
+    match lease.await {
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
         // As it should be while a backup runs.
         Err(error) if error.code() == Code::RunInProgress => {
-            checks.add("lease", State::Warn, error.chain(), error.remedy_text().map(str::to_owned));
+            checks.add(
+                "lease",
+                State::Warn,
+                error.chain(),
+                error.remedy_text().map(str::to_owned),
+            );
         }
         Err(error) => checks.fail("lease", &error),
     }
@@ -183,7 +225,12 @@ impl Checks {
 
     fn fail(&mut self, check: &'static str, error: &Error) {
         self.fails_with(error);
-        self.add(check, State::Fail, error.chain(), error.remedy_text().map(str::to_owned));
+        self.add(
+            check,
+            State::Fail,
+            error.chain(),
+            error.remedy_text().map(str::to_owned),
+        );
     }
 
     /// The first failure decides the exit code.
@@ -208,21 +255,6 @@ impl Checks {
         });
     }
 
-    /// What is known of the versions up to 1.19.
-    fn version(&mut self, version: &str, url: &str) {
-        let reached = format!("Qdrant {version} answers at {url}");
-        let (problem, remedy) = match numbers(version) {
-            Some(v) if v >= (1, 16, 0) => return self.ok("qdrant", reached),
-            Some(v) if v >= (1, 15, 5) => ("this version is old", "update to 1.16 or newer"),
-            Some(_) => (
-                "SNAPSHOTS THAT THIS VERSION MAKES UNDER WRITES MAY BE CORRUPT",
-                "update to 1.16 or newer; until then back up while nothing writes",
-            ),
-            None => ("this version is not known", "use a released Qdrant, 1.16 or newer"),
-        };
-        self.add("qdrant", State::Warn, format!("{reached}: {problem}"), Some(remedy.to_owned()));
-    }
-
     fn told(&self) -> String {
         let columns = [("", Align::Left); 3];
         let mut rows = Vec::new();
@@ -238,46 +270,23 @@ impl Checks {
                 rows.push([String::new(), String::new(), format!("-> {}", plain(remedy))]);
             }
         }
-        super::text::table(columns, &rows).trim_start().to_owned()
+        table(columns, &rows).trim_start().to_owned()
     }
-}
-
-/// `1.18.3` or `1.18.3-dev` as numbers.
-fn numbers(version: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = version.trim_start_matches('v').split(['-', '+']).next()?.split('.').map(str::parse);
-    let mut next = || parts.next()?.ok();
-    Some((next()?, next()?, next()?))
 }
 
 async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(PATIENCE, work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(Code::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))
-            .remedy("check address, network and firewall")),
+        Err(_) => Err(
+            Error::new(Code::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))
+                .remedy("check address, network and firewall"),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn old_versions_are_warned_of_and_very_old_ones_strongly() {
-        for (version, state, word) in [
-            ("1.18.3", State::Ok, "answers"),
-            ("1.16.0-dev", State::Ok, "answers"),
-            ("1.15.5", State::Warn, "old"),
-            ("1.15.4", State::Warn, "CORRUPT"),
-            ("1.9.0", State::Warn, "CORRUPT"),
-            ("unknown", State::Warn, "not known"),
-        ] {
-            let mut checks = Checks::default();
-            checks.version(version, "http://q");
-            assert_eq!(checks.lines[0].state, state, "{version}");
-            assert!(checks.lines[0].message.contains(word), "{version}");
-            assert_eq!(checks.exit, 0);
-        }
-    }
 
     #[test]
     fn the_first_failure_decides_the_exit_code() {

@@ -1,38 +1,35 @@
-//! `list` and `show`: what backups there are. They need the store alone, no Qdrant.
+//! `list` and `show`: what backups there are. They need no Qdrant.
 
 use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
-use crate::app;
 use crate::catalog::{self, Summary};
-use crate::config::{Env, StoreConfig};
 use crate::error::Result;
 use crate::manifest::{Manifest, Status};
+use crate::store::Store;
 use serde::Serialize;
 use std::fmt::Write;
 use time::OffsetDateTime;
 
 /// Prints the newest `limit` backups.
-pub(super) async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
+pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
         backups: Vec<Summary>,
     }
-    let store = app::store(&StoreConfig::from_env(env)?).await?;
-    let backups = catalog::list(&*store, limit).await?;
+    let backups = catalog::list(store, limit).await?;
     match json {
         true => print_json(&Backups { backups }),
         false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
-        false => print(&listed(&backups, app::clock().now())),
+        false => print(&listed(&backups, now)),
     }
 }
 
 /// Prints what the backup `id` holds.
-pub(super) async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
-    let store = app::store(&StoreConfig::from_env(env)?).await?;
-    let manifest = catalog::find(&*store, id).await?;
+pub(crate) async fn show(store: &dyn Store, id: &str, now: OffsetDateTime, json: bool) -> Result<()> {
+    let manifest = catalog::find(store, id).await?;
     match json {
         true => print_json(&manifest),
-        false => print(&shown(&manifest, &store.url(), app::clock().now())),
+        false => print(&shown(&manifest, &store.url(), now)),
     }
 }
 
@@ -92,7 +89,12 @@ fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
     ];
     text += &table(columns, &rows);
     for failure in &manifest.failed {
-        let _ = writeln!(text, "MISSING  {}: {}", plain(&failure.collection), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "MISSING  {}: {}",
+            plain(&failure.collection),
+            plain(&failure.message)
+        );
     }
     let of_collections = manifest.collections.iter().flat_map(|c| &c.warnings);
     for warning in manifest.warnings.iter().chain(of_collections) {

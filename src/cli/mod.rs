@@ -5,17 +5,19 @@ mod bars;
 mod check;
 mod exit;
 mod list;
-mod serve;
 mod signals;
 mod text;
 
+pub(crate) use backup::backup;
 pub use bars::Bars;
+pub(crate) use check::{Subject, check};
+pub(crate) use list::{list, show};
+pub(crate) use signals::stop_on_signals;
 
-use crate::config::{Env, Invalid, LogFormat, own_lines};
+use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
-use std::process::ExitCode;
 
 /// Backs up every collection of a Qdrant into a bucket or a directory: streamed, and checked byte by byte.
 ///
@@ -25,11 +27,11 @@ use std::process::ExitCode;
 #[command(version, after_help = exit::table())]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Serve over HTTP: POST /backup, GET /status, /collections, /backups, /health
     Serve,
     /// Make a backup now
@@ -61,7 +63,7 @@ enum Command {
 
 /// What to back up. Without any of these, BACKUP_INCLUDE and BACKUP_EXCLUDE decide, and without them it is everything.
 #[derive(Args, Debug)]
-struct BackupArgs {
+pub(crate) struct BackupArgs {
     /// Collections to back up; each must exist
     #[arg(value_name = "COLLECTION")]
     collections: Vec<String>,
@@ -87,28 +89,12 @@ impl Cli {
     }
 }
 
-/// Runs the command; the exit codes are those of [`Error::exit_code`], or 0.
-pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
-    let result = match cli.command {
-        Command::Serve => serve::serve(env).await,
-        Command::Backup(args) => backup::backup(args, env, bars).await,
-        Command::List { limit, json } => list::list(env, limit.into(), json).await,
-        Command::Show { id, json } => list::show(env, &id, json).await,
-        Command::Check { json } => match check::check(env, json).await {
-            Ok(exit) => return ExitCode::from(exit),
-            Err(error) => Err(error),
-        },
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            match log {
-                LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
-                // Nobody is left to be told when this fails.
-                LogFormat::Text => drop(stderr().write_all(told(&error).as_bytes())),
-            }
-            ExitCode::from(error.exit_code())
-        }
+/// Tells the person, or Cloud Logging, why the command failed.
+pub(crate) fn tell(error: &Error, log: LogFormat) {
+    match log {
+        LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
+        // Nobody is left to be told when this fails.
+        LogFormat::Text => drop(stderr().write_all(told(error).as_bytes())),
     }
 }
 
@@ -135,8 +121,8 @@ fn print(text: &str) -> Result<()> {
 
 /// Prints `value` as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let json = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
+    let json =
+        serde_json::to_string_pretty(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
     print(&(json + "\n"))
 }
 

@@ -77,8 +77,8 @@ mod tests {
         let rows = [["向量".into(), size(1 << 30)], ["a\u{1b}[2Jb".into(), size(5)]];
         assert_eq!(
             table(columns, &rows),
-            "NAME              SIZE\n\
-             向量          1.00 GiB\n\
+            "NAME             SIZE\n\
+             向量           1.00 GiB\n\
              a\\u{1b}[2Jb       5 B\n"
         );
     }
@@ -86,6 +86,17 @@ mod tests {
     #[test]
     fn ages_are_told_in_one_unit() {
         let ages = [0, 59, 60, 3599, 7300, 172_799, 172_800].map(|s| ago(Duration::from_secs(s)));
-        assert_eq!(ages, ["0 s ago", "59 s ago", "1 min ago", "59 min ago", "2 h ago", "47 h ago", "2 d ago"]);
+        assert_eq!(
+            ages,
+            [
+                "0 s ago",
+                "59 s ago",
+                "1 min ago",
+                "59 min ago",
+                "2 h ago",
+                "47 h ago",
+                "2 d ago"
+            ]
+        );
     }
 }

@@ -18,10 +18,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Variables of older versions that mean nothing any more, and why.
-const OBSOLETE: [(&str, &str); 1] = [(
-    "BACKUP_LOCAL_PATH",
-    "snapshots are streamed and touch no local disk",
-)];
+const OBSOLETE: [(&str, &str); 1] = [("BACKUP_LOCAL_PATH", "snapshots are streamed and touch no local disk")];
 
 /// All that a backup needs.
 #[derive(Clone, Debug)]
@@ -94,8 +91,12 @@ impl BackupConfig {
     fn read(reader: &mut Reader<'_>) -> Self {
         let default = Self::default();
         Self {
-            concurrency: reader.number("BACKUP_CONCURRENCY", 1..=64).unwrap_or(default.concurrency),
-            max_mbps: reader.number("BACKUP_MAX_MBPS", 1..=1_000_000).and_then(NonZeroU32::new),
+            concurrency: reader
+                .number("BACKUP_CONCURRENCY", 1..=64)
+                .unwrap_or(default.concurrency),
+            max_mbps: reader
+                .number("BACKUP_MAX_MBPS", 1..=1_000_000)
+                .and_then(NonZeroU32::new),
             selection: Selection {
                 collections: Vec::new(),
                 include: globs(reader, "BACKUP_INCLUDE"),
@@ -226,7 +227,12 @@ impl LogConfig {
         }
         let level = reader.text("LOG_LEVEL")?.to_ascii_lowercase();
         if level.parse::<tracing::Level>().is_err() {
-            reader.problem("LOG_LEVEL", &level, "is not a level", "write error, warn, info, debug or trace");
+            reader.problem(
+                "LOG_LEVEL",
+                &level,
+                "is not a level",
+                "write error, warn, info, debug or trace",
+            );
             return None;
         }
         Some(own_lines(&level))
@@ -251,7 +257,12 @@ fn globs(reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {
     let globs = reader.list(name);
     for glob in &globs {
         if let Err(e) = globset::Glob::new(glob) {
-            reader.problem(name, glob, format!("is not a pattern: {}", e.kind()), "write e.g. docs,logs-*");
+            reader.problem(
+                name,
+                glob,
+                format!("is not a pattern: {}", e.kind()),
+                "write e.g. docs,logs-*",
+            );
         }
     }
     globs

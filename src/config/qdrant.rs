@@ -46,7 +46,13 @@ impl QdrantConfig {
         let default = Self::new(Url::parse("http://localhost").ok()?);
         let group = Self {
             idle: seconds(reader, "BACKUP_IDLE_TIMEOUT_SECS", default.idle, 5, 3600),
-            create_timeout: seconds(reader, "BACKUP_CREATE_TIMEOUT_SECS", default.create_timeout, 10, 7 * 86_400),
+            create_timeout: seconds(
+                reader,
+                "BACKUP_CREATE_TIMEOUT_SECS",
+                default.create_timeout,
+                10,
+                7 * 86_400,
+            ),
             api_key,
             ..default
         };
@@ -76,7 +82,10 @@ fn url(reader: &mut Reader<'_>) -> Option<Url> {
             None
         }
         (None, None) => {
-            reader.missing("QDRANT_URL", "set it to the URL of Qdrant's REST API, e.g. http://10.0.0.5:6333");
+            reader.missing(
+                "QDRANT_URL",
+                "set it to the URL of Qdrant's REST API, e.g. http://10.0.0.5:6333",
+            );
             None
         }
     }
@@ -113,9 +122,15 @@ fn checked_url(reader: &mut Reader<'_>, variable: &'static str, value: &str, url
     let wrong = if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
         Some(("is not an http:// or https:// URL", EXAMPLE))
     } else if !parsed.username().is_empty() || parsed.password().is_some() {
-        Some(("holds a user name or password", "take it out; a key belongs in QDRANT_API_KEY"))
+        Some((
+            "holds a user name or password",
+            "take it out; a key belongs in QDRANT_API_KEY",
+        ))
     } else if parsed.query().is_some() || parsed.fragment().is_some() {
-        Some(("has a query or fragment", "take it out; a key belongs in QDRANT_API_KEY"))
+        Some((
+            "has a query or fragment",
+            "take it out; a key belongs in QDRANT_API_KEY",
+        ))
     } else {
         None
     };

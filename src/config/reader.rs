@@ -110,7 +110,12 @@ impl<'a> Reader<'a> {
             _ => {
                 let (from, to) = range.into_inner();
                 let wrong = format!("is not a whole number from {from} to {to}");
-                self.problem(name, &text, wrong, "write such a number, or leave it out for the default");
+                self.problem(
+                    name,
+                    &text,
+                    wrong,
+                    "write such a number, or leave it out for the default",
+                );
                 None
             }
         }

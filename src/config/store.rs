@@ -79,7 +79,9 @@ fn checked(reader: &mut Reader<'_>, url: String) -> Option<String> {
             Some(bucket) if bucket.contains(['@', ':', '?', '#']) => Some("does not hold the name of a bucket"),
             Some(_) => None,
         },
-        Some(("file", path)) if !path.strip_prefix("localhost").unwrap_or(path).starts_with('/') => Some("does not hold an absolute path"),
+        Some(("file", path)) if !path.strip_prefix("localhost").unwrap_or(path).starts_with('/') => {
+            Some("does not hold an absolute path")
+        }
         Some(("file", _)) => None,
         Some(_) => Some("has an unknown scheme"),
         None => Some("is not the URL of a store"),

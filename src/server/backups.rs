@@ -52,7 +52,10 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(HttpError::bad_request(format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"), REMEDY));
+        return Err(HttpError::bad_request(
+            format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"),
+            REMEDY,
+        ));
     }
     let summaries = catalog::list(&*app.ctx.store, limit.into()).await?;
     let now = app.ctx.clock.now();

@@ -4,7 +4,8 @@ use super::error::HttpError;
 use crate::manifest::Selection;
 use serde::Deserialize;
 
-const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude";
+const REMEDY: &str =
+    "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,10 +30,17 @@ pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>, HttpError> {
     let body: Body = serde_json::from_slice(body)
         .map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
     if body.collection.is_some() && body.collections.is_some() {
-        return Err(HttpError::bad_request("`collection` and `collections` are both given", "give one of them"));
+        return Err(HttpError::bad_request(
+            "`collection` and `collections` are both given",
+            "give one of them",
+        ));
     }
     let collections = body.collection.map(|one| vec![one]).or(body.collections);
-    let lists = [("collection", &collections), ("include", &body.include), ("exclude", &body.exclude)];
+    let lists = [
+        ("collection", &collections),
+        ("include", &body.include),
+        ("exclude", &body.exclude),
+    ];
     if lists.iter().all(|(_, list)| list.is_none()) {
         return Ok(None);
     }
@@ -62,15 +70,29 @@ mod tests {
             assert_eq!(selection(all.as_bytes()).unwrap(), None, "{all}");
         }
         let one = selection(br#"{"collection":"docs"}"#).unwrap().unwrap();
-        assert_eq!((one.collections, one.include, one.exclude), (vec!["docs".to_owned()], vec![], vec![]));
+        assert_eq!(
+            (one.collections, one.include, one.exclude),
+            (vec!["docs".to_owned()], vec![], vec![])
+        );
     }
 
     #[test]
     fn what_is_unclear_is_never_taken_for_everything() {
         for wrong in [
-            "[]", "null", "\"docs\"", "{", "{}x", "{\"collection\":1}", "{\"collection\":\"\"}", "{\"collections\":[]}",
-            "{\"include\":[]}", "{\"include\":\"docs\"}", "{\"colection\":\"docs\"}", "{\"collection\":\"a\",\"collection\":\"b\"}",
-            "{\"collection\":\"a\",\"collections\":[\"b\"]}", "{\"exclude\":[\" \"]}",
+            "[]",
+            "null",
+            "\"docs\"",
+            "{",
+            "{}x",
+            "{\"collection\":1}",
+            "{\"collection\":\"\"}",
+            "{\"collections\":[]}",
+            "{\"include\":[]}",
+            "{\"include\":\"docs\"}",
+            "{\"colection\":\"docs\"}",
+            "{\"collection\":\"a\",\"collection\":\"b\"}",
+            "{\"collection\":\"a\",\"collections\":[\"b\"]}",
+            "{\"exclude\":[\" \"]}",
         ] {
             assert!(selection(wrong.as_bytes()).is_err(), "{wrong}");
         }

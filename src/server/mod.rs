@@ -61,19 +61,25 @@ impl App {
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/health", get(status::health))
         .route("/status", get(status::status))
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
+        .with_state(app);
+    with_envelope(routes)
+}
+
+/// Around all routes: limits, the one form of errors, request ids, the log.
+fn with_envelope(routes: Router) -> Router {
+    routes
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(HttpError::panicked))
         .layer(axum::middleware::from_fn(request::envelope))
-        .with_state(app)
 }
 
 /// Listens on `address`; port 0 takes any free port.
@@ -107,5 +113,29 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         result = orderly => result,
         () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup did not clean up within {GRACE:?}"))
             .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_request_and_not_the_service() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let routes = Router::new().route("/", get(async || -> String { panic!("secret of the internals") }));
+        tokio::spawn(axum::serve(listener, with_envelope(routes)).into_future());
+        for _ in 0..2 {
+            let answer = reqwest::get(&url).await.unwrap();
+            assert_eq!(answer.status(), 500);
+            let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(
+                (&body["error"]["code"], &body["request_id"]),
+                (&"internal".into(), &id.into())
+            );
+            assert!(!body.to_string().contains("secret"), "{body}");
+        }
     }
 }

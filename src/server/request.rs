@@ -50,9 +50,8 @@ fn taken_id(headers: &HeaderMap) -> Option<String> {
 /// `X-Cloud-Trace-Context` (`{trace}/{span};o={flags}`).
 fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let valid = |id: &&str| {
-        id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0')
-    };
+    let valid =
+        |id: &&str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
     let w3c = text("traceparent").and_then(|value| value.split('-').nth(1));
     let google = text("x-cloud-trace-context").and_then(|value| value.split(['/', ';']).next());
     w3c.filter(valid).or(google.filter(valid))
@@ -102,7 +101,12 @@ impl Drop for AccessLine {
         if !self.ended {
             let (Self { method, path, .. }, latency_ms) = (&*self, self.latency_ms());
             let _in = self.span.enter();
-            tracing::info!(method, path, latency_ms, "{method} {path}: the client went away before the answer");
+            tracing::info!(
+                method,
+                path,
+                latency_ms,
+                "{method} {path}: the client went away before the answer"
+            );
         }
     }
 }
@@ -126,14 +130,22 @@ mod tests {
         ] {
             assert_eq!(trace_id(&headers(name, &value)), Some(ID), "{name}: {value}");
         }
-        for value in ["", "00", "00-00000000000000000000000000000000-1-01", "00-4bf92f3577b34da6a3ce929d0e0e473\"-1-01"] {
+        for value in [
+            "",
+            "00",
+            "00-00000000000000000000000000000000-1-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473\"-1-01",
+        ] {
             assert_eq!(trace_id(&headers("traceparent", value)), None, "{value}");
         }
     }
 
     #[test]
     fn only_short_plain_ids_are_taken_from_a_client() {
-        assert_eq!(taken_id(&headers("x-request-id", "abc-1_2.3")).as_deref(), Some("abc-1_2.3"));
+        assert_eq!(
+            taken_id(&headers("x-request-id", "abc-1_2.3")).as_deref(),
+            Some("abc-1_2.3")
+        );
         for wrong in ["", "a b", "a\"b", "a/b", &"a".repeat(65)] {
             assert_eq!(taken_id(&headers("x-request-id", wrong)), None, "{wrong}");
         }

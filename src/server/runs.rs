@@ -42,8 +42,10 @@ impl Runs {
             return Err(Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute"));
         }
         if current.is_some() {
-            return Err(Error::new(Code::RunInProgress, "this service is making a backup already")
-                .remedy("wait for it; GET /status shows how far it is"));
+            return Err(
+                Error::new(Code::RunInProgress, "this service is making a backup already")
+                    .remedy("wait for it; GET /status shows how far it is"),
+            );
         }
         let progress = Progress::new(self.ctx.clock.now());
         *current = Some(progress.clone());

@@ -81,7 +81,10 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
         // The version needs no key; this does.
         patiently("asking Qdrant for its collections", app.probe.collections()),
         patiently("asking the store for the last backup", catalog::latest(&*app.ctx.store)),
-        patiently("asking the store for the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
+        patiently(
+            "asking the store for the lease",
+            lock::holder(&*app.ctx.store, &app.ctx.clock)
+        ),
     );
     let here = app.runs.current().map(|progress| progress.now());
     let running = match (here, holder.as_ref()) {
@@ -117,7 +120,11 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
         last_backup: newest.ok().flatten().map(|s| Aged::new(s, app.ctx.clock.now())),
         running,
     };
-    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (code, Json(status))
 }
 
@@ -166,7 +173,11 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     match patiently("reading the last backup", catalog::find(&*app.ctx.store, "latest")).await {
-        Ok(manifest) => manifest.collections.into_iter().map(|c| (c.name.clone(), c.bytes())).collect(),
+        Ok(manifest) => manifest
+            .collections
+            .into_iter()
+            .map(|c| (c.name.clone(), c.bytes()))
+            .collect(),
         Err(_) => HashMap::new(),
     }
 }

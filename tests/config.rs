@@ -1,0 +1,289 @@
+//! The configuration as an operator meets it: what the variables mean, and what is said when they are wrong.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
+use qdrant_backup::error::{Code, Error};
+use secrecy::ExposeSecret;
+use std::time::Duration;
+
+const SECRET: &str = "s3cr3t-key";
+
+fn env<'a>(vars: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    |name| {
+        vars.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| (*value).to_owned())
+    }
+}
+
+fn config(vars: &[(&str, &str)]) -> Result<Config, Invalid> {
+    Config::from_env(&env(vars))
+}
+
+/// The variables that are complained of.
+fn complaints(vars: &[(&str, &str)]) -> Vec<&'static str> {
+    let Invalid(problems) = config(vars).unwrap_err();
+    for problem in &problems {
+        assert!(!problem.remedy.is_empty() && !problem.wrong.is_empty(), "{problem}");
+        assert!(!problem.to_string().contains(SECRET), "a secret is shown: {problem}");
+    }
+    problems.iter().map(|problem| problem.variable).collect()
+}
+
+const MINIMAL: [(&str, &str); 2] = [("QDRANT_URL", "http://q:6333"), ("BACKUP_STORE", "gs://b/p")];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    more.iter().copied().chain(MINIMAL).collect()
+}
+
+#[test]
+fn two_variables_are_enough_and_the_rest_has_defaults() {
+    let config = config(&MINIMAL).unwrap();
+    assert_eq!(config.qdrant.url.as_str(), "http://q:6333/");
+    assert!(config.qdrant.api_key.is_none());
+    assert_eq!(config.qdrant.idle, Duration::from_secs(60));
+    assert_eq!(config.qdrant.create_timeout, Duration::from_secs(6 * 3600));
+    assert_eq!((config.store.url.as_str(), config.store.emulator), ("gs://b/p", None));
+    assert_eq!((config.backup.concurrency, config.backup.max_mbps), (2, None));
+    assert_eq!(config.backup.lease, Duration::from_secs(120));
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
+}
+
+#[test]
+fn the_variables_of_the_older_service_still_work() {
+    let vars = [
+        ("QDRANT_HOST", "localhost"),
+        ("QDRANT_PORT", "6333"),
+        ("QDRANT_API_KEY", "your_qdrant_api_key_here"),
+        ("GCS_BUCKET_NAME", "csfiledata.ariel.com.tw"),
+        ("GCS_FOLDER_PREFIX", "qdrant"),
+        ("BACKUP_LOCAL_PATH", "/tmp/qdrant_snapshots"),
+    ];
+    let config = config(&vars).unwrap();
+    assert_eq!(config.qdrant.url.as_str(), "http://localhost:6333/");
+    assert_eq!(config.store.url, "gs://csfiledata.ariel.com.tw/qdrant");
+    let [warning] = obsolete(&env(&vars)).try_into().unwrap();
+    assert!(warning.contains("BACKUP_LOCAL_PATH"), "{warning}");
+}
+
+#[test]
+fn host_and_bucket_need_no_port_and_no_prefix() {
+    for (host, url) in [("q", "http://q:6333/"), ("::1", "http://[::1]:6333/")] {
+        let config = config(&[
+            ("QDRANT_HOST", host),
+            ("GCS_BUCKET_NAME", "b"),
+            ("GCS_FOLDER_PREFIX", "/"),
+        ])
+        .unwrap();
+        assert_eq!((config.qdrant.url.as_str(), config.store.url.as_str()), (url, "gs://b"));
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let vars = [
+        ("QDRANT_URL", "ftp://q"),
+        ("QDRANT_API_KEY", "s3cr3t-key with\nbreak"),
+        ("BACKUP_STORE", "s3://bucket"),
+        ("BACKUP_CONCURRENCY", "0"),
+        ("BACKUP_MAX_MBPS", "fast"),
+        ("BACKUP_INCLUDE", "docs,[a"),
+        ("BACKUP_IDLE_TIMEOUT_SECS", "-1"),
+        ("BACKUP_CREATE_TIMEOUT_SECS", "99999999999999999999"),
+        ("BACKUP_LEASE_SECS", "1.5"),
+        ("PORT", "65536"),
+    ];
+    let mut told = complaints(&vars);
+    let mut set: Vec<_> = vars.iter().map(|(name, _)| *name).collect();
+    told.sort_unstable();
+    set.sort_unstable();
+    assert_eq!(told, set);
+    let error = Error::from(config(&vars).unwrap_err());
+    assert_eq!((error.code(), error.exit_code()), (Code::ConfigInvalid, 2));
+    for word in ["BACKUP_CONCURRENCY=\"0\"", "s3://bucket", "write gs://bucket/prefix"] {
+        assert!(error.to_string().contains(word), "{word} is missing: {error}");
+    }
+}
+
+#[test]
+fn empty_counts_as_unset() {
+    assert_eq!(
+        complaints(&[("QDRANT_URL", ""), ("BACKUP_STORE", "  "), ("PORT", "")]),
+        ["QDRANT_URL", "BACKUP_STORE"]
+    );
+    let vars = with(&[
+        ("QDRANT_HOST", ""),
+        ("GCS_BUCKET_NAME", ""),
+        ("QDRANT_API_KEY", ""),
+        ("BACKUP_MAX_MBPS", ""),
+    ]);
+    assert!(config(&vars).unwrap().qdrant.api_key.is_none());
+}
+
+#[test]
+fn it_is_never_in_doubt_which_qdrant_which_store_and_which_key() {
+    let store = ("BACKUP_STORE", "gs://b");
+    let qdrant = ("QDRANT_URL", "http://q:6333");
+    assert_eq!(complaints(&[qdrant, store, ("QDRANT_HOST", "other")]), ["QDRANT_URL"]);
+    assert_eq!(
+        complaints(&[qdrant, store, ("GCS_BUCKET_NAME", "other")]),
+        ["BACKUP_STORE"]
+    );
+    let keys = with(&[("QDRANT_API_KEY", SECRET), ("QDRANT_API_KEY_FILE", "/f")]);
+    assert_eq!(complaints(&keys), ["QDRANT_API_KEY_FILE"]);
+    // Kubernetes sets QDRANT_PORT=tcp://… for a service of that name.
+    assert!(config(&with(&[("QDRANT_PORT", "tcp://10.0.0.1:6333")])).is_ok());
+    assert_eq!(
+        complaints(&[("QDRANT_HOST", "q"), store, ("QDRANT_PORT", "tcp://10.0.0.1:6333")]),
+        ["QDRANT_PORT"]
+    );
+}
+
+#[test]
+fn urls_that_cannot_work_or_hold_a_secret_are_refused() {
+    for url in [
+        "q:6333",
+        "10.0.0.5:6333",
+        "http://",
+        "gopher://q",
+        "http://me:s3cr3t-key@q:6333",
+        "http://s3cr3t-key@q",
+        "http://q:6333/?api-key=s3cr3t-key",
+        "http://q/#x",
+        "http:// q",
+    ] {
+        assert_eq!(
+            complaints(&[("QDRANT_URL", url), ("BACKUP_STORE", "gs://b")]),
+            ["QDRANT_URL"],
+            "{url}"
+        );
+    }
+    for host in ["http://q", "q:6333", "q/x", "me:s3cr3t-key@q", "s3cr3t-key@q"] {
+        assert_eq!(
+            complaints(&[("QDRANT_HOST", host), ("BACKUP_STORE", "gs://b")]),
+            ["QDRANT_HOST"],
+            "{host}"
+        );
+    }
+    for store in [
+        "bucket",
+        "gs://",
+        "gs:///p",
+        "s3://b",
+        "/var/backups",
+        "file://relative",
+        "gs://s3cr3t-key@b",
+        "http://b",
+    ] {
+        assert_eq!(
+            complaints(&[("QDRANT_URL", "http://q"), ("BACKUP_STORE", store)]),
+            ["BACKUP_STORE"],
+            "{store}"
+        );
+    }
+    assert_eq!(
+        complaints(&[("QDRANT_URL", "http://q"), ("GCS_BUCKET_NAME", "gs://b")]),
+        ["GCS_BUCKET_NAME"]
+    );
+    assert_eq!(
+        complaints(&with(&[("STORAGE_EMULATOR_HOST", "ftp://x")])),
+        ["STORAGE_EMULATOR_HOST"]
+    );
+}
+
+#[test]
+fn keys_come_from_a_variable_or_a_file_and_are_never_printed() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    std::fs::write(path, format!("{SECRET}\n")).unwrap();
+    for var in [("QDRANT_API_KEY", "s3cr3t-key\n"), ("QDRANT_API_KEY_FILE", path)] {
+        let config = config(&with(&[var])).unwrap();
+        assert!(!format!("{config:?}").contains(SECRET));
+        assert_eq!(config.qdrant.api_key.unwrap().expose_secret(), SECRET);
+    }
+    std::fs::write(path, "\n").unwrap();
+    assert_eq!(
+        complaints(&with(&[("QDRANT_API_KEY_FILE", path)])),
+        ["QDRANT_API_KEY_FILE"]
+    );
+    assert_eq!(
+        complaints(&with(&[("QDRANT_API_KEY_FILE", "/nonexistent/key")])),
+        ["QDRANT_API_KEY_FILE"]
+    );
+}
+
+#[test]
+fn what_is_set_is_used() {
+    let config = config(&with(&[
+        ("BACKUP_CONCURRENCY", " 8 "),
+        ("BACKUP_MAX_MBPS", "50"),
+        ("BACKUP_INCLUDE", "docs, logs-*,"),
+        ("BACKUP_EXCLUDE", "*-tmp"),
+        ("BACKUP_IDLE_TIMEOUT_SECS", "30"),
+        ("BACKUP_CREATE_TIMEOUT_SECS", "600"),
+        ("BACKUP_LEASE_SECS", "60"),
+        ("STORAGE_EMULATOR_HOST", "localhost:4443"),
+        ("PORT", "9000"),
+    ]))
+    .unwrap();
+    assert_eq!(
+        (config.backup.concurrency, config.backup.max_mbps.unwrap().get()),
+        (8, 50)
+    );
+    assert_eq!(config.backup.selection.include, ["docs", "logs-*"]);
+    assert_eq!(config.backup.selection.exclude, ["*-tmp"]);
+    assert_eq!(
+        (config.qdrant.idle, config.qdrant.create_timeout),
+        (Duration::from_secs(30), Duration::from_secs(600))
+    );
+    assert_eq!(config.backup.lease, Duration::from_secs(60));
+    assert_eq!(config.store.emulator.as_deref(), Some("localhost:4443"));
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:9000");
+}
+
+#[test]
+fn listen_wins_over_the_port_that_cloud_run_always_sets() {
+    let listen = |text| config(&with(&[("LISTEN", text), ("PORT", "9000")]));
+    assert_eq!(
+        listen("127.0.0.1:1234").unwrap().server.listen.to_string(),
+        "127.0.0.1:1234"
+    );
+    assert_eq!(complaints(&with(&[("LISTEN", "localhost")])), ["LISTEN"]);
+}
+
+#[test]
+fn a_group_can_be_read_alone() {
+    assert!(StoreConfig::from_env(&env(&[("BACKUP_STORE", "file:///b"), ("QDRANT_URL", "nonsense")])).is_ok());
+    assert!(QdrantConfig::from_env(&env(&[("BACKUP_STORE", "nonsense"), ("QDRANT_URL", "http://q")])).is_ok());
+}
+
+#[test]
+fn logs_are_json_on_cloud_run_and_text_elsewhere_unless_told_otherwise() {
+    let format = |vars: &[(&str, &str)]| LogConfig::from_env(&env(vars)).0.format;
+    assert_eq!(format(&[]), LogFormat::Text);
+    assert_eq!(format(&[("K_SERVICE", "s")]), LogFormat::Json);
+    assert_eq!(format(&[("CLOUD_RUN_JOB", "j")]), LogFormat::Json);
+    assert_eq!(format(&[("K_SERVICE", "s"), ("LOG_FORMAT", "text")]), LogFormat::Text);
+    assert_eq!(format(&[("LOG_FORMAT", "json")]), LogFormat::Json);
+}
+
+#[test]
+fn a_wrong_log_setting_is_told_and_stops_nothing() {
+    let vars = [
+        ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "a=b=c"),
+        ("LOG_LEVEL", "loud"),
+        ("K_SERVICE", "s"),
+    ];
+    let (log, problems) = LogConfig::from_env(&env(&vars));
+    assert_eq!((log.format, log.filter), (LogFormat::Json, None));
+    let variables: Vec<_> = problems.iter().map(|p| p.variable).collect();
+    assert_eq!(variables, ["LOG_FORMAT", "RUST_LOG", "LOG_LEVEL"]);
+
+    let (log, problems) = LogConfig::from_env(&env(&[("LOG_LEVEL", "DEBUG"), ("GOOGLE_CLOUD_PROJECT", "p")]));
+    assert_eq!(
+        (log.filter.as_deref(), problems.len()),
+        (Some("warn,qdrant_backup=debug"), 0)
+    );
+    assert_eq!(log.project.as_deref(), Some("p"));
+}
