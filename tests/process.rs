@@ -4,13 +4,17 @@
 mod support;
 
 use qdrant_backup::manifest::Status;
+use qdrant_backup::store::{self, GcsOptions};
 use qdrant_backup::{catalog, manifest};
 use rustix::process::Signal;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use support::peer::{Create, Fetch, Peer};
 use support::process::{command, finish, signal};
 use support::run::Bench;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 const LONG: usize = 3 << 20;
@@ -143,4 +147,62 @@ async fn the_exit_code_says_what_happened() {
     let (code, _, err) = run(&["backup"], &peer.url, &nowhere).await;
     assert_eq!(code, Some(7), "{err}");
     assert!(err.contains("missing"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_the_manifest_is_committed_there_is_none_or_a_whole_one() {
+    let peer = Peer::start(&[("c", LONG)]).await;
+    let gcs = gcs_emulator::Emulator::start().await.unwrap();
+    gcs.create_bucket("b");
+    let commit = gcs.fault("*manifest.json", 1, gcs_emulator::Fault::SlowCommit);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_qdrant-backup"))
+        .arg("backup")
+        .env_clear()
+        .env("QDRANT_URL", &peer.url)
+        .env("BACKUP_STORE", "gs://b/p")
+        .env("STORAGE_EMULATOR_HOST", gcs.url())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    commit.hit().await;
+    child.start_kill().unwrap(); // SIGKILL
+    child.wait().await.unwrap();
+    // The service has all bytes of the manifest by now; whether it still commits is its own affair.
+    commit.release();
+    let options = GcsOptions { endpoint: Some(gcs.url().to_owned()), ..GcsOptions::default() };
+    let store = store::open("gs://b/p", options).await.unwrap();
+    for backup in catalog::list(&*store, 10).await.unwrap() {
+        let manifest = manifest::read(&*store, &backup.id).await.unwrap();
+        let artifact = &manifest.collections[0].artifacts[0];
+        let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX).await.unwrap().unwrap();
+        assert_eq!(qdrant_backup::hash::sha256_hex(&bytes), artifact.sha256);
+    }
+    assert_eq!(peer.snapshots("c"), [""; 0], "deleted on Qdrant before the commit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_told_to_stop_ends_its_backup_cleanly() {
+    let [_, (_, moment), _] = moments();
+    let peer = Peer::start(&[("c", LONG)]).await;
+    peer.on_fetch("c", moment.fetch);
+    let bench = Bench::new(&peer.url).await;
+    let mut serve = command(&["serve"], &peer.url, bench.dir.path());
+    let mut child = serve.env("LISTEN", "127.0.0.1:0").spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let url = loop {
+        let line = lines.next_line().await.unwrap().expect("it says where it listens");
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            break rest.split_whitespace().next().unwrap().to_owned();
+        }
+    };
+    let post = tokio::spawn(reqwest::Client::new().post(format!("{url}/backup")).body("{}").send());
+    moment.reached.acquire().await.unwrap().forget();
+    signal(&child, Signal::TERM);
+    let answer = post.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().await.unwrap().contains("cancelled"));
+    let status = child.wait().await.unwrap();
+    assert_eq!(status.code(), Some(0), "told to stop, it did");
+    assert_eq!(bench.keys().await, [""; 0], "lease, intent or half an object is left");
+    assert_eq!(peer.snapshots("c"), [""; 0]);
 }

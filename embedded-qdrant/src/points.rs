@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use qdrant_edge::{
     CountRequest, EdgeShard, Filter, NamedQuery, Payload, PointId, PointInsertOperations,
     PointOperations, PointStructPersisted, QueryEnum, ScoredPoint, ScrollRequest, SearchParams,
-    SearchRequest, SparseVector, UpdateOperation, VectorInternal, VectorStructInternal,
-    WithPayloadInterface, WithVector,
+    SearchRequest, SparseVector, UpdateOperation, VectorInternal, VectorPersisted,
+    VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,16 @@ pub(crate) struct Upsert {
 impl Upsert {
     /// Writes the points; points with the same ids are replaced.
     pub(crate) fn run(self, shard: &EdgeShard) -> Result<()> {
+        for point in &self.points {
+            let VectorStructPersisted::Named(named) = &point.vector else {
+                continue;
+            };
+            for vector in named.values() {
+                if let VectorPersisted::Sparse(sparse) = vector {
+                    check_sparse(sparse)?;
+                }
+            }
+        }
         let list = PointInsertOperations::PointsList(self.points);
         let upsert = PointOperations::UpsertPoints(list);
         Ok(shard.update(UpdateOperation::PointOperation(upsert))?)
@@ -231,7 +241,9 @@ impl SearchOptions {
         query: VectorInternal,
         using: Option<String>,
     ) -> Result<Vec<Hit>> {
-        check_query(shard, &query, using.as_deref().unwrap_or_default())?;
+        if let VectorInternal::Sparse(sparse) = &query {
+            check_sparse(sparse)?;
+        }
         let hits = shard.search(SearchRequest {
             query: QueryEnum::Nearest(NamedQuery { query, using }),
             filter: self.filter,
@@ -246,36 +258,11 @@ impl SearchOptions {
     }
 }
 
-/// The engine takes the kind and the size of a query vector on trust; a wrong one must be
-/// an answer to the client and not a panic.
-fn check_query(shard: &EdgeShard, query: &VectorInternal, using: &str) -> Result<()> {
-    let config = shard.config();
-    match (
-        query,
-        config.vectors.get(using),
-        config.sparse_vectors.get(using),
-    ) {
-        (VectorInternal::Dense(values), Some(params), _) if values.len() != params.size => {
-            Err(Error::bad_input(format_args!(
-                "Vector dimension error: expected dim: {}, got {}",
-                params.size,
-                values.len()
-            )))
-        }
-        (VectorInternal::Dense(_), Some(_), _) => Ok(()),
-        (VectorInternal::Sparse(sparse), _, Some(_)) => {
-            SparseVector::new(sparse.indices.clone(), sparse.values.clone())
-                .map(|_| ())
-                .map_err(Error::validation)
-        }
-        (_, None, None) => Err(Error::bad_input(format_args!(
-            "Not existing vector name error: {using}"
-        ))),
-        _ => Err(Error::bad_input(format_args!(
-            "Conversion between sparse and regular vectors failed: the query is of another \
-             kind than vector {using:?}"
-        ))),
-    }
+/// The engine trusts a sparse vector to have as many values as indices and no index twice.
+fn check_sparse(sparse: &SparseVector) -> Result<()> {
+    SparseVector::new(sparse.indices.clone(), sparse.values.clone())
+        .map(|_| ())
+        .map_err(|error| Error::validation(format_args!("Validation error in JSON body: {error}")))
 }
 
 /// A vector as clients see it.

@@ -288,6 +288,27 @@ async fn a_data_directory_has_one_node_at_a_time() {
     TestNode::start_in(dir, |_| ()).await;
 }
 
+#[tokio::test]
+async fn a_replacement_that_a_crash_cut_short_leaves_the_old_collection() {
+    let node = TestNode::start().await;
+    node.dense("c").await;
+    let dir = node.stop().await;
+    let aside = dir.path().join("replaced/c");
+    std::fs::rename(place_in(&dir), &aside).unwrap();
+    let node = TestNode::start_in(dir, |_| ()).await;
+    assert_eq!(node.count("c").await, 250);
+    let dir = node.stop().await;
+
+    copy_dir(&place_in(&dir), &dir.path().join("replaced/c"));
+    let node = TestNode::start_in(dir, |_| ()).await;
+    assert_eq!(node.count("c").await, 250);
+    assert!(!node.dir.path().join("replaced/c").exists());
+}
+
+fn place_in(dir: &tempfile::TempDir) -> std::path::PathBuf {
+    dir.path().join("collections/c")
+}
+
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -128,6 +128,27 @@ async fn wrong_input_is_answered_as_qdrant_does() {
 }
 
 #[tokio::test]
+async fn sparse_vectors_that_make_no_sense_are_refused() {
+    let node = TestNode::start().await;
+    node.mixed("m").await;
+    for words in [
+        json!({"indices": [1, 2], "values": [1.0]}),
+        json!({"indices": [1, 1], "values": [1.0, 2.0]}),
+    ] {
+        let point = json!({"id": 1, "vector": {"words": words}});
+        let upsert = json!({"points": [point]});
+        let (status, _) = node
+            .refused(Method::PUT, "/collections/m/points", upsert)
+            .await;
+        assert_eq!(status, 422);
+        let query = json!({"query": words, "using": "words"});
+        let path = "/collections/m/points/query";
+        assert_eq!(node.refused(Method::POST, path, query).await.0, 422);
+    }
+    assert_eq!(node.count("m").await, 60);
+}
+
+#[tokio::test]
 async fn keys_decide_who_may_read_and_who_may_write() {
     let node = TestNode::start_with(|options| {
         options.api_key = Some("full".to_owned());

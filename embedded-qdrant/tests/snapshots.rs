@@ -185,3 +185,24 @@ async fn two_snapshots_in_one_second_are_one_file() {
     let directory = node.dir.path().join("snapshots").join("c d");
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn absurd_collection_names_have_snapshots_as_long_as_file_names_last() {
+    let node = TestNode::start().await;
+    for name in ["späße 🦀 100%", "..a", &"x".repeat(190)] {
+        let path = encoded(name);
+        node.empty(&path).await;
+        let snapshot = node.snapshot(&path).await;
+        let prefix = format!("{name}-");
+        assert!(snapshot["name"].as_str().unwrap().starts_with(&prefix));
+        let bytes = node.download(&path, &snapshot).await;
+        assert_eq!(snapshot["size"], bytes.len());
+    }
+    // As on a Qdrant server, whose files have the same names: the collection lives, its
+    // snapshots cannot.
+    let longest = "x".repeat(255);
+    node.empty(&longest).await;
+    let path = format!("/collections/{longest}/snapshots");
+    assert_eq!(node.refused(Method::POST, &path, json!({})).await.0, 500);
+    assert_eq!(node.count(&longest).await, 0);
+}
