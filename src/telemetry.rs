@@ -105,6 +105,8 @@ fn link(line: &[u8], project: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use std::sync::{Arc, Mutex};
     use tracing::{Instrument, info_span};

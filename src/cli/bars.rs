@@ -174,6 +174,8 @@ impl Write for PastTheBars<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use indicatif::{ProgressDrawTarget, TermLike};
     use time::macros::datetime;

@@ -1,6 +1,6 @@
 //! The body of `POST /backup`.
 
-use super::error::HttpError;
+use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use serde::Deserialize;
 
@@ -18,19 +18,19 @@ struct Body {
 
 /// What the body asks for; `None` when it leaves that to the configuration. No body at all is the same as `{}`. The content
 /// type does not matter: callers of old send none.
-pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>, HttpError> {
+pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>> {
     let body = body.trim_ascii();
     if body.is_empty() {
         return Ok(None);
     }
     // serde would take an array as a struct, and `[]` must not mean everything.
     if body[0] != b'{' {
-        return Err(HttpError::bad_request("the body is not a JSON object", REMEDY));
+        return Err(bad_request("the body is not a JSON object", REMEDY));
     }
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
+    let body: Body =
+        serde_json::from_slice(body).map_err(|e| bad_request(format!("the body is not understood: {e}"), REMEDY))?;
     if body.collection.is_some() && body.collections.is_some() {
-        return Err(HttpError::bad_request(
+        return Err(bad_request(
             "`collection` and `collections` are both given",
             "give one of them",
         ));
@@ -46,12 +46,12 @@ pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>, HttpError> {
     }
     for (field, list) in lists {
         if list.iter().flatten().any(|name| name.trim().is_empty()) {
-            return Err(HttpError::bad_request(format!("`{field}` holds an empty name"), REMEDY));
+            return Err(bad_request(format!("`{field}` holds an empty name"), REMEDY));
         }
     }
     // An empty list of names asks for nothing, but an empty selection would mean everything.
     if collections.as_ref().is_some_and(Vec::is_empty) || body.include.as_ref().is_some_and(Vec::is_empty) {
-        return Err(HttpError::bad_request("an empty list selects nothing", REMEDY));
+        return Err(bad_request("an empty list selects nothing", REMEDY));
     }
     Ok(Some(Selection {
         collections: collections.unwrap_or_default(),
@@ -60,8 +60,14 @@ pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>, HttpError> {
     }))
 }
 
+fn bad_request(message: impl Into<String>, remedy: &str) -> Error {
+    Error::new(Code::BadRequest, message).remedy(remedy)
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

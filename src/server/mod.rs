@@ -118,6 +118,8 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[tokio::test]

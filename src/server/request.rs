@@ -113,6 +113,8 @@ impl Drop for AccessLine {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
