@@ -156,6 +156,11 @@ async fn a_snapshot_replaced_while_it_is_read_is_not_mixed_with_the_other() {
     let (peer, bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
     saved(&peer, &bench).await;
     assert_eq!(peer.requests("POST /collections/c/snapshots "), 2, "by a snapshot of its own");
+    // Found out at once, by If-Match, and not only when the checksum of the mixture is wrong.
+    let (peer, mut bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
+    bench.ctx.settings.attempts = 1;
+    let text = refused(&peer, &bench, Code::SnapshotChanged).await;
+    assert!(text.contains("replaced by another"), "{text}");
 }
 
 #[tokio::test]
