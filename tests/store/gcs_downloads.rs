@@ -5,7 +5,7 @@ use futures_util::StreamExt as _;
 use gcs_emulator::{Fault, On};
 use qdrant_backup::{
     error::Code,
-    store::{Retry, Store},
+    store::{Retry, Store, Version},
 };
 use std::time::Duration;
 
@@ -111,8 +111,24 @@ async fn a_service_that_does_not_answer_is_given_up() {
         .unwrap();
     let error = store.get("a", None, None).await.map(drop).unwrap_err();
     assert_eq!(error.code(), Code::Stalled, "{error}");
-    let error = store.check().await.unwrap_err();
-    assert_eq!(error.code(), Code::StoreUnreachable, "{error}");
+    for error in [
+        store.check().await.unwrap_err(),
+        store.head("a").await.unwrap_err(),
+        store
+            .list("")
+            .await
+            .unwrap()
+            .next()
+            .await
+            .unwrap()
+            .unwrap_err(),
+        store
+            .delete("a", &Version("1".to_string()))
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::StoreUnreachable, "{error}");
+    }
     let error = put(&store, "a", &noise(10, 1)).await.unwrap_err();
     assert_eq!(error.code(), Code::Stalled, "{error}");
 }
