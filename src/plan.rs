@@ -4,7 +4,7 @@ use crate::error::{Code, Error, Result};
 use crate::manifest::{QdrantInfo, Selection, Topology};
 use crate::names::ArtifactKind;
 use crate::qdrant::{Alias, ClusterInfo, Qdrant};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use glob::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -115,8 +115,8 @@ fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
 }
 
 struct Filter {
-    include: Option<GlobSet>,
-    exclude: GlobSet,
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
 }
 
 impl Filter {
@@ -126,11 +126,8 @@ impl Filter {
                 .remedy("leave the name out to back up every collection"));
         }
         Ok(Self {
-            include: match selection.include.as_slice() {
-                [] => None,
-                patterns => Some(globs(patterns)?),
-            },
-            exclude: globs(&selection.exclude)?,
+            include: patterns(&selection.include)?,
+            exclude: patterns(&selection.exclude)?,
         })
     }
 
@@ -145,8 +142,8 @@ impl Filter {
         let names: Vec<String> = existing
             .iter()
             .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
-            .filter(|name| self.include.as_ref().is_none_or(|set| set.is_match(name)))
-            .filter(|name| !self.exclude.is_match(name))
+            .filter(|name| self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
+            .filter(|name| !self.exclude.iter().any(|p| p.matches(name)))
             .cloned()
             .collect();
         if names.is_empty() {
@@ -160,17 +157,13 @@ impl Filter {
     }
 }
 
-fn globs(patterns: &[String]) -> Result<GlobSet> {
-    let wrong = |e: globset::Error| {
-        Error::new(Code::BadRequest, "a pattern for collections is malformed")
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
+    let wrong = |text: &str, e: glob::PatternError| {
+        Error::new(Code::BadRequest, format!("the pattern {text:?} for collections is malformed"))
             .because(e)
-            .remedy("patterns are globs such as `docs-*`, `tmp?` or `{a,b}*`")
+            .remedy("`*` stands for anything, `?` for one character, `[abc]` for one of these")
     };
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(GlobBuilder::new(pattern).build().map_err(wrong)?);
-    }
-    set.build().map_err(wrong)
+    texts.iter().map(|text| Pattern::new(text).map_err(|e| wrong(text, e))).collect()
 }
 
 #[cfg(test)]
@@ -210,7 +203,7 @@ mod tests {
         assert_eq!(code(Selection { collections: list(&[""]), ..all.clone() }), Code::BadRequest);
         assert_eq!(code(Selection { include: list(&["x*"]), ..all.clone() }), Code::NothingToBackUp);
         assert_eq!(code(Selection { exclude: list(&["*"]), ..all.clone() }), Code::NothingToBackUp);
-        assert_eq!(code(Selection { include: list(&["a{"]), ..all }), Code::BadRequest);
+        assert_eq!(code(Selection { include: list(&["a["]), ..all }), Code::BadRequest);
     }
 
     #[test]
