@@ -80,6 +80,7 @@ async fn a_cut_download_is_continued_where_it_stopped() {
 async fn a_clean_end_in_the_middle_is_not_taken_for_the_end() {
     let (peer, bench) = with_script([], [Fetch::CleanEnd(1 << 20)]).await;
     saved(&peer, &bench).await;
+    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "the same snapshot was continued");
     let (peer, bench) = with_script([], vec![Fetch::CleanEnd(0); 100]).await;
     let text = refused(&peer, &bench, Code::LengthMismatch).await;
     assert!(text.contains("ended after 0 bytes") && text.contains("3145728"), "{text}");
@@ -88,8 +89,11 @@ async fn a_clean_end_in_the_middle_is_not_taken_for_the_end() {
 #[tokio::test]
 async fn a_stalled_download_is_given_up_and_continued() {
     let (peer, bench) = with_script([], [Fetch::Stall(1 << 20)]).await;
+    let bench = bench.impatient(|_| {});
     saved(&peer, &bench).await;
+    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "the same snapshot was continued");
     let (peer, bench) = with_script([], vec![Fetch::Stall(0); 100]).await;
+    let bench = bench.impatient(|_| {});
     let text = refused(&peer, &bench, Code::Stalled).await;
     assert!(text.contains("no byte for 400ms") && text.contains("BACKUP_IDLE_TIMEOUT_SECS"), "{text}");
 }
@@ -152,6 +156,11 @@ async fn a_snapshot_replaced_while_it_is_read_is_not_mixed_with_the_other() {
     let (peer, bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
     saved(&peer, &bench).await;
     assert_eq!(peer.requests("POST /collections/c/snapshots "), 2, "by a snapshot of its own");
+    // Found out at once, by If-Match, and not only when the checksum of the mixture is wrong.
+    let (peer, mut bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
+    bench.ctx.settings.attempts = 1;
+    let text = refused(&peer, &bench, Code::SnapshotChanged).await;
+    assert!(text.contains("replaced by another"), "{text}");
 }
 
 #[tokio::test]
@@ -211,6 +220,45 @@ async fn a_snapshot_that_appears_after_its_run_ended_is_removed_by_the_next() {
     }
     let next = Bench { cancel: Default::default(), ..bench };
     saved(&peer, &next).await;
+}
+
+#[tokio::test]
+async fn a_slow_snapshot_is_waited_for_as_long_as_qdrant_is_alive() {
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let held = Create::Held { reached: reached.clone(), go: go.clone() };
+    let (peer, bench) = with_script([held], []).await;
+    let bench = bench.impatient(|_| {});
+    let patient = async {
+        reached.acquire().await.unwrap().forget();
+        // Far more than the idle deadline: four looks whether it is alive make one.
+        while peer.requests("GET /readyz") < 12 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        go.add_permits(1);
+    };
+    tokio::join!(saved(&peer, &bench), patient);
+}
+
+#[tokio::test]
+async fn a_node_that_went_away_in_mid_snapshot_is_given_up() {
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (peer, bench) = with_script([Create::Held { reached, go }], []).await;
+    let mut bench = bench.impatient(|o| o.request_timeout = Duration::from_millis(100));
+    bench.ctx.settings.attempts = 1;
+    peer.lock().deaf = true;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.failed[0].code, Code::QdrantUnreachable.to_string(), "{report:?}");
+    assert!(report.failed[0].message.contains("no sign of life"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_takes_too_long_is_given_up_with_the_limit_named() {
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (peer, bench) = with_script([Create::Held { reached, go }], []).await;
+    let bench = bench.impatient(|o| o.create_timeout = Duration::from_millis(300));
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.failed[0].code, Code::Stalled.to_string(), "{report:?}");
+    assert!(report.failed[0].remedy.as_deref().unwrap().contains("BACKUP_CREATE_TIMEOUT_SECS"));
 }
 
 #[tokio::test]

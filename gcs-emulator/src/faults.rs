@@ -35,6 +35,8 @@ pub enum Fault {
     Corrupt,
     /// Commits an upload, then cuts the connection instead of answering.
     LoseAnswer,
+    /// Commits an upload, then waits for [`Armed::release`] before it answers.
+    WithholdAnswer,
     /// Sends one bit flipped in a download.
     CorruptRead,
     /// Cuts a download after so many bytes.

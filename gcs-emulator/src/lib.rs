@@ -167,6 +167,7 @@ fn request_line(request: &Request) -> RequestLine {
         target: target.map(|t| t.to_string()).unwrap_or_default(),
         content_range: header("content-range"),
         range: header("range"),
+        host: header("host").or_else(|| request.uri().authority().map(|a| a.to_string())),
         authorization: header("authorization"),
     }
 }

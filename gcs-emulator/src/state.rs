@@ -47,6 +47,8 @@ pub struct RequestLine {
     pub content_range: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Host` header, or the authority of HTTP/2.
+    pub host: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
 }

@@ -230,6 +230,11 @@ async fn commit(
         session.if_generation,
     )?;
     session.done = Some(inserted.clone());
+    let withheld = app.faults.take(&name, |f| f == Fault::WithholdAnswer);
+    if let Some(withheld) = withheld {
+        withheld.happens();
+        withheld.released().await;
+    }
     if let Some(lose) = app.faults.take(&name, |f| f == Fault::LoseAnswer) {
         connection.cut();
         lose.happens();

@@ -92,8 +92,11 @@ impl Store for DirStore {
         let staged = self.run(Staged::create).await?;
         let sum = staged::fill(&staged, &mut *source).await?;
         let key = key.to_string();
+        let (key, staged) = self
+            .run(move |_| staged.verify(&key, sum).map(|()| (key, staged)))
+            .await?;
+        // A step of its own: whoever gives up during the long one before publishes nothing.
         self.run(move |root| {
-            staged.verify(&key, sum)?;
             let metadata = match condition {
                 Condition::Absent => publish_new(root, staged, &path)?,
                 Condition::Unchanged(version) => swap(root, staged, &path, &version)?,
@@ -159,7 +162,7 @@ impl Store for DirStore {
             let probe = Staged::create(root)?;
             let linked = probe.path().with_extension("linked");
             let done = fs::hard_link(probe.path(), &linked);
-            done.map_err(|e| failed("make a hard link in", root, e))?;
+            done.map_err(|e| not_linked(root, e))?;
             fs::remove_file(&linked).map_err(|e| failed("delete", &linked, e))
         })
         .await
@@ -180,7 +183,7 @@ fn publish_new(root: &Path, staged: Staged, path: &Path) -> Result<Metadata> {
                 return Err(Error::new(Code::StoreConflict, text));
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
-            Err(e) => return Err(failed("publish", path, e)),
+            Err(e) => return Err(not_linked(path, e)),
         }
     }
     drop(staged);
@@ -292,6 +295,18 @@ fn remove_empty(root: &Path, directory: &Path) {
     }
 }
 
+/// The error of a hard link that could not be made.
+fn not_linked(path: &Path, error: io::Error) -> Error {
+    const EPERM: i32 = 1;
+    if error.raw_os_error() == Some(EPERM) || error.kind() == io::ErrorKind::Unsupported {
+        let text = format!("make a hard link to publish {}", path.display());
+        return Error::new(Code::StoreFailed, text)
+            .because(error)
+            .remedy("choose a directory on a file system with hard links");
+    }
+    failed("publish", path, error)
+}
+
 /// The crate's error for a failed file operation.
 fn failed(action: &str, path: &Path, error: io::Error) -> Error {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
@@ -330,5 +345,16 @@ mod tests {
             );
             assert_eq!(error.code(), code, "errno {errno}");
         }
+    }
+
+    #[test]
+    fn a_file_system_without_hard_links_is_named() {
+        for errno in [1, 95] {
+            let error = not_linked(Path::new("/x"), io::Error::from_raw_os_error(errno));
+            assert_eq!(error.code(), Code::StoreFailed);
+            assert!(error.to_string().contains("hard links"), "{error}");
+        }
+        let full = not_linked(Path::new("/x"), io::Error::from_raw_os_error(28));
+        assert_eq!(full.code(), Code::StoreFull);
     }
 }

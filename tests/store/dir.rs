@@ -177,19 +177,23 @@ async fn links_do_not_lead_out_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_version_is_not_used_twice() {
+async fn a_swap_waits_for_the_lock_of_another_process() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path()).await;
-    let mut seen = std::collections::HashSet::new();
-    for i in 0..60 {
-        let meta = put(&store, "lock.json", &noise(10, i)).await.unwrap();
-        assert!(
-            seen.insert(meta.version.clone()),
-            "{:?} came back",
-            meta.version
-        );
-        assert!(store.delete("lock.json", &meta.version).await.unwrap());
-    }
+    let first = put(&store, "lock.json", &noise(10, 1)).await.unwrap();
+    let lock = File::create(root.path().join(".staging/cas.lock")).unwrap();
+    lock.lock().unwrap();
+    let bytes = noise(10, 2);
+    let mut swap = Box::pin(swap(&store, "lock.json", &bytes, &first.version));
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut swap).await;
+    assert!(waited.is_err(), "went on without the lock: {waited:?}");
+    // The other process takes the key.
+    let theirs = root.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
+    fs::rename(&theirs, root.path().join("lock.json")).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(swap.await.unwrap_err().code(), Code::StoreConflict);
+    assert_eq!(read(&store, "lock.json").await.unwrap(), "theirs");
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ struct Provider {
     fetched: AtomicU32,
     at_once: AtomicU32,
     most_at_once: AtomicU32,
-    broken: bool,
+    /// Fetches that work; none are left after them.
+    good: Option<u32>,
 }
 
 #[async_trait::async_trait]
@@ -29,7 +30,8 @@ impl TokenProvider for Provider {
             scopes,
             ["https://www.googleapis.com/auth/devstorage.read_write"]
         );
-        if self.broken {
+        let fetched = self.fetched.load(Ordering::SeqCst);
+        if self.good.is_some_and(|good| fetched >= good) {
             return Err(gcp_auth::Error::Str("no metadata server"));
         }
         let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
@@ -105,7 +107,7 @@ async fn waiters_do_not_fetch_tokens_side_by_side() {
 #[tokio::test]
 async fn missing_credentials_show_when_the_store_is_opened() {
     let provider = Provider {
-        broken: true,
+        good: Some(0),
         ..Default::default()
     };
     let options = GcsOptions {
@@ -122,4 +124,32 @@ async fn missing_credentials_show_when_the_store_is_opened() {
             .contains("gcloud auth application-default login")
     );
     assert!(error.to_string().contains("no metadata server"), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_that_are_lost_in_mid_run_are_named() {
+    let emulator = emulator().await;
+    let provider = Provider {
+        good: Some(1),
+        ..Default::default()
+    };
+    let options = GcsOptions {
+        endpoint: Some(emulator.url().to_string()),
+        tokens: Some(Arc::new(provider)),
+        retry: impatient(),
+    };
+    let store = GcsStore::open(BUCKET, "p", options).await.unwrap();
+    for error in [
+        put(&store, "a", &noise(1000, 1)).await.unwrap_err(),
+        store.head("a").await.unwrap_err(),
+        store.get("a", None, None).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::StoreForbidden, "{error}");
+        assert!(!error.is_permanent());
+        let text = error.to_string();
+        assert!(
+            text.contains("no metadata server") && text.contains("gcloud"),
+            "{text}"
+        );
+    }
 }

@@ -93,6 +93,8 @@ pub struct Inner {
     pub aliases: Vec<(String, String)>,
     pub api_key: Option<String>,
     pub cluster: Option<Value>,
+    /// Nothing is answered to the question whether it is ready, as by a node that went away without closing connections.
+    pub deaf: bool,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -104,17 +106,18 @@ pub struct Peer {
     inner: Arc<Mutex<Inner>>,
 }
 
-/// Bytes that differ from each other everywhere.
+/// Bytes without a pattern.
 pub fn body(len: usize, seed: u64) -> Bytes {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..len)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            x as u8
-        })
-        .collect()
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        bytes.extend_from_slice(&x.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes.into()
 }
 
 impl Peer {
@@ -196,7 +199,7 @@ type Shared = State<Arc<Mutex<Inner>>>;
 fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
         .route("/", get(|| async { Json(json!({"title": "scripted peer", "version": "1.18.3"})) }))
-        .route("/readyz", get(|| async { "all shards are ready" }))
+        .route("/readyz", get(ready))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))
         .route("/aliases", get(aliases))
@@ -241,6 +244,13 @@ fn error(code: u16, text: &str) -> Response {
 
 fn missing(name: &str) -> Response {
     error(404, &format!("Not found: Collection `{name}` doesn't exist!"))
+}
+
+async fn ready(State(inner): Shared) -> &'static str {
+    if inner.lock().unwrap().deaf {
+        std::future::pending::<()>().await;
+    }
+    "all shards are ready"
 }
 
 async fn cluster(State(inner): Shared) -> Response {

@@ -195,3 +195,26 @@ fn clock(staging: &Path) -> io::Result<SystemTime> {
     fs::remove_file(&path)?;
     now
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn two_writes_in_one_tick_of_the_clock_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let staged = Staged::create(root.path()).unwrap();
+        let tick = UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+        let mut versions = std::collections::HashSet::new();
+        for _ in 0..4 {
+            let times = FileTimes::new().set_modified(tick);
+            staged.file.set_times(times).unwrap();
+            staged.stamp().unwrap();
+            let metadata = staged.file.metadata().unwrap();
+            let moved = metadata.modified().unwrap().duration_since(tick).unwrap();
+            assert!(moved < Duration::from_millis(1));
+            assert!(versions.insert(super::super::version(&metadata)));
+        }
+    }
+}

@@ -37,6 +37,11 @@ impl Kind {
         if error.is_authentication() {
             return Self::Credentials;
         }
+        // The client wraps what happens before an upload request is sent.
+        let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<GcsError>());
+        if let Some(cause) = cause {
+            return Self::of(cause);
+        }
         let text = message(error);
         let not_found = match text.contains("bucket does not exist") {
             true => Self::NoBucket,
@@ -45,7 +50,7 @@ impl Kind {
         if let Some(status) = error.http_status_code() {
             match status {
                 401 => return Self::Forbidden,
-                403 if text.contains("quota") => return Self::Full,
+                403 if text.contains("quota") && text.contains("exceeded") => return Self::Full,
                 403 => return Self::Forbidden,
                 404 | 410 => return not_found,
                 412 => return Self::Condition,
@@ -75,33 +80,43 @@ impl Kind {
 fn message(error: &GcsError) -> String {
     let status = error.status().map(|s| s.message.clone());
     let payload = error.http_payload().map(|p| String::from_utf8_lossy(p));
-    status.unwrap_or_default() + &payload.unwrap_or_default()
+    (status.unwrap_or_default() + &payload.unwrap_or_default()).to_lowercase()
 }
 
 /// The crate's error for a refusal of `bucket`; `doing` says what was tried, `permission` what it takes.
 pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: &str) -> Error {
-    match Kind::of(&error) {
+    let kind = Kind::of(&error);
+    let code = match kind {
         Kind::Credentials => {
             let cause = token::refused(Box::new(error));
             let remedy = cause.remedy_text().unwrap_or_default().to_string();
-            Error::new(Code::StoreForbidden, doing).because(cause).remedy(remedy)
+            // There were credentials when the store was opened: they may well come back.
+            return Error::new(Code::StoreForbidden, doing)
+                .because(cause)
+                .remedy(remedy)
+                .permanent(false);
         }
-        Kind::Forbidden => Error::new(Code::StoreForbidden, doing).because(error).remedy(format!(
-            "grant {permission} on the bucket {bucket} to the account that this runs as, e.g. with the role {}",
+        Kind::NoBucket => return missing_bucket(bucket).because(error),
+        Kind::Forbidden => Code::StoreForbidden,
+        Kind::Condition => Code::StoreConflict,
+        Kind::Range => Code::LengthMismatch,
+        Kind::Full => Code::StoreFull,
+        Kind::Unreachable => Code::StoreUnreachable,
+        Kind::NotFound | Kind::Unimplemented | Kind::Other => Code::StoreFailed,
+    };
+    let refused = Error::new(code, doing).because(error);
+    match kind {
+        Kind::Forbidden => refused.remedy(format!(
+            "grant {permission} on the bucket {bucket} to the account that this runs as, \
+             e.g. with the role {}",
             role(permission)
         )),
-        Kind::NoBucket => missing_bucket(bucket).because(error),
-        Kind::Condition => Error::new(Code::StoreConflict, doing).because(error),
-        Kind::Range => Error::new(Code::LengthMismatch, doing).because(error),
-        Kind::Full => Error::new(Code::StoreFull, doing)
-            .because(error)
-            .remedy(format!("raise the quota of the project that owns the bucket {bucket}")),
-        Kind::Unreachable => Error::new(Code::StoreUnreachable, doing).because(error).remedy(
-            "check the network and the status of Cloud Storage; trying again is safe",
-        ),
-        Kind::NotFound | Kind::Unimplemented | Kind::Other => {
-            Error::new(Code::StoreFailed, doing).because(error)
-        }
+        Kind::Full => refused.remedy(format!(
+            "raise the quota of the project that owns the bucket {bucket}"
+        )),
+        Kind::Unreachable => refused
+            .remedy("check the network and the status of Cloud Storage; trying again is safe"),
+        _ => refused,
     }
 }
 

@@ -52,18 +52,32 @@ impl GcsStore {
             .with_checksum_precomputation(false)
             .with_resumable_upload_threshold(0_usize)
             .send_unbuffered();
-        let sent = tokio::select! {
+        let stall = self.retry.stall;
+        let error = tokio::select! {
             biased;
-            sent = request => sent,
-            () = flight.stalled(self.retry.stall) => {
-                let text = format!("the upload of {} stood still for {:?}", self.gs(key), self.retry.stall);
-                return Err(Error::new(Code::Stalled, text).remedy("check the network to Cloud Storage; trying again is safe"));
+            sent = request => match sent {
+                Ok(object) => return self.accept(key, &object, &flight).await,
+                Err(failure) => match mismatched(&failure) {
+                    Some(object) => {
+                        let difference = format!("{} is not what was sent: {failure}", self.gs(key));
+                        return Err(self.withdraw(key, object, difference).await);
+                    }
+                    None => flight
+                        .take_error()
+                        .unwrap_or_else(|| self.refused(key, failure, &flight)),
+                },
+            },
+            () = flight.stalled(stall) => {
+                let text = format!("the upload of {} stood still for {stall:?}", self.gs(key));
+                Error::new(Code::Stalled, text)
+                    .remedy("check the network to Cloud Storage; trying again is safe")
             }
         };
-        match sent {
-            Ok(object) => self.accept(key, &object, &flight).await,
-            Err(failure) => self.settle(key, failure, &flight, &write_id, len).await,
+        // Only once every byte was sent can the service have made an object of them, and its answer have been lost.
+        if flight.began() && flight.digest().0 == len {
+            return self.settle(key, error, &flight, &write_id).await;
         }
+        Err(error)
     }
 
     /// Compares what the service holds with what was sent; removes it when it differs.
@@ -95,53 +109,42 @@ impl GcsStore {
         }
     }
 
-    /// Finds out what a failed upload has left, and says what is true.
+    /// Finds out whether an upload that failed at its end has become an object after all, and says what is true.
     async fn settle(
         &self,
         key: &str,
-        failure: GcsError,
+        error: Error,
         flight: &Flight,
         write_id: &str,
-        len: u64,
     ) -> Result<ObjectMeta> {
-        if let Some(error) = flight.take_error() {
-            return Err(error);
-        }
-        let mismatch = failure
-            .source()
-            .and_then(|e| e.downcast_ref::<WriteError>());
-        if let Some(WriteError::ChecksumMismatch { object, .. }) = mismatch {
-            let difference = format!("{} is not what was sent: {failure}", self.gs(key));
-            return Err(self.withdraw(key, object, difference).await);
-        }
-        let kind = Kind::of(&failure);
-        let doing = format!("write {}", self.gs(key));
-        let error = match kind {
-            Kind::NotFound if flight.began() => Error::new(Code::StoreUnreachable, doing)
-                .because(failure)
-                .remedy("the service dropped the upload; trying again is safe"),
-            Kind::NotFound => missing_bucket(&self.bucket).because(failure),
-            _ => explain(failure, &self.bucket, doing, "storage.objects.create"),
-        };
-        // Only once every byte was sent can the service have made an object of them, and its answer have been lost.
-        if flight.digest().0 < len || matches!(kind, Kind::Forbidden | Kind::Credentials) {
-            return Err(error);
-        }
+        let is_ours = |o: &Object| o.metadata.get(WRITE_ID).is_some_and(|id| id == write_id);
         match self.object(key).await {
-            Ok(Some(object))
-                if object
-                    .metadata
-                    .get(WRITE_ID)
-                    .is_some_and(|id| id == write_id) =>
-            {
-                self.accept(key, &object, flight).await
-            }
+            Ok(Some(object)) if is_ours(&object) => self.accept(key, &object, flight).await,
             Ok(_) => Err(error),
             Err(_) => Err(error.remedy(format!(
                 "whether {} was written is unknown: look before trying again",
                 self.gs(key)
             ))),
         }
+    }
+
+    fn refused(&self, key: &str, failure: GcsError, flight: &Flight) -> Error {
+        let doing = format!("write {}", self.gs(key));
+        match Kind::of(&failure) {
+            Kind::NotFound if flight.began() => Error::new(Code::StoreUnreachable, doing)
+                .because(failure)
+                .remedy("the service dropped the upload; trying again is safe"),
+            Kind::NotFound => missing_bucket(&self.bucket).because(failure),
+            _ => explain(failure, &self.bucket, doing, "storage.objects.create"),
+        }
+    }
+}
+
+/// The object of an upload whose checksum the client found to be wrong.
+fn mismatched(failure: &GcsError) -> Option<&Object> {
+    match failure.source()?.downcast_ref()? {
+        WriteError::ChecksumMismatch { object, .. } => Some(object),
+        _ => None,
     }
 }
 
