@@ -82,8 +82,8 @@ fn told(report: &Report) -> String {
         Outcome::Failed => "FAILED: nothing was saved",
     };
     let bytes = report.collections.iter().map(|c| c.bytes).sum();
-    let took = (report.finished_at - report.started_at).whole_seconds();
-    let _ = write!(text, "Backup {} {outcome}: {} in {took} s", report.id, size(bytes));
+    let took = (report.finished_at - report.started_at).as_seconds_f64();
+    let _ = write!(text, "Backup {} {outcome}: {} in {took:.1} s", report.id, size(bytes));
     if let Some(manifest) = &report.manifest {
         let _ = write!(text, "\n{manifest}");
     }
@@ -128,7 +128,7 @@ mod tests {
              \n\
              FAILED  logs: no byte\n        look at it\n\
              warning  odd\n\
-             Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7 s\n\
+             Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7.0 s\n\
              gs://b/backups/2026-11-22T12-00-00Z/manifest.json\n"
         );
     }

@@ -92,14 +92,14 @@ impl Bars {
             Phase::Waiting => {}
             Phase::Snapshot | Phase::Copy => {
                 let bar = bar.get_or_insert_with(|| self.bars.add(ProgressBar::no_length().with_prefix(name)));
+                if let Some(total) = collection.bytes_total {
+                    bar.set_length(total);
+                }
                 if changed {
                     bar.set_style(style(collection.phase));
                     // Rate and time left are those of this attempt.
                     bar.reset();
                     bar.enable_steady_tick(EVERY);
-                }
-                if let Some(total) = collection.bytes_total {
-                    bar.set_length(total);
                 }
                 bar.set_position(collection.bytes_done);
             }

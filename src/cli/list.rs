@@ -63,9 +63,9 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
 
 fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
     let age = std::time::Duration::try_from(now - manifest.finished_at).unwrap_or_default();
-    let took = (manifest.finished_at - manifest.started_at).whole_seconds();
+    let took = (manifest.finished_at - manifest.started_at).as_seconds_f64();
     let mut text = format!(
-        "Backup {} is {}: {} of Qdrant {}, made {} in {took} s\n{store}/{}\n\n",
+        "Backup {} is {}: {} of Qdrant {}, made {} in {took:.1} s\n{store}/{}\n\n",
         manifest.id,
         status(manifest.status),
         size(manifest.bytes()),

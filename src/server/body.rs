@@ -86,6 +86,7 @@ mod tests {
     fn what_is_unclear_is_never_taken_for_everything() {
         for wrong in [
             "[]",
+            "[null,null,null,null]",
             "null",
             "\"docs\"",
             "{",
