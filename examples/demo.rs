@@ -59,9 +59,15 @@ async fn main() -> Result<()> {
     std::fs::remove_dir_all(&data)?;
     std::fs::remove_dir_all(&work)?;
 
-    println!("\nAll {} collections are proven restorable. The backup is in {}", samples.len(), store.display());
+    println!(
+        "\nAll {} collections are proven restorable. The backup is in {}",
+        samples.len(),
+        store.display()
+    );
     println!("\nNext, with your own Qdrant:");
-    println!("  export QDRANT_URL=http://localhost:6333 BACKUP_STORE=file:///path/to/a/directory   # or gs://bucket/prefix");
+    println!(
+        "  export QDRANT_URL=http://localhost:6333 BACKUP_STORE=file:///path/to/a/directory   # or gs://bucket/prefix"
+    );
     println!("  cargo run --release -- check");
     println!("  cargo run --release -- backup");
     Ok(())
@@ -81,7 +87,12 @@ async fn start_service(
     ]);
     let config = Config::from_env(&|name| env.get(name).cloned())?;
     let ctx = app::context(&config, "demo".to_owned()).await?;
-    let service = server::App::new(ctx, app::probe(&config.qdrant)?, config.backup.selection.clone(), stop.clone());
+    let service = server::App::new(
+        ctx,
+        app::probe(&config.qdrant)?,
+        config.backup.selection.clone(),
+        stop.clone(),
+    );
     let listener = server::listen(config.server.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((url, tokio::spawn(server::serve(listener, service, stop.clone()))))
@@ -100,7 +111,10 @@ async fn back_up(service: &str) -> Result<Value> {
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
         let status: Value = http.get(format!("{service}/status")).send().await?.json().await?;
-        let running = status["running"]["progress"]["collections"].as_array().cloned().unwrap_or_default();
+        let running = status["running"]["progress"]["collections"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         running.iter().for_each(|c| show(&bars, &mut shown, c));
     };
     shown.values().for_each(|(bar, _)| bar.finish_and_clear());
@@ -118,7 +132,10 @@ fn show(bars: &MultiProgress, shown: &mut HashMap<String, (ProgressBar, String)>
     let (bar, last) = shown.entry(name.clone()).or_insert_with(|| {
         let style = ProgressStyle::with_template("   {prefix:12} {bar:30} {bytes}/{total_bytes} {msg}");
         let bar = bars.add(ProgressBar::new(0).with_prefix(name.clone()));
-        (bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), String::new())
+        (
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
+            String::new(),
+        )
     });
     if !std::io::stdout().is_terminal() && *last != phase {
         println!("   {name:12} {phase}");
@@ -130,24 +147,41 @@ fn show(bars: &MultiProgress, shown: &mut HashMap<String, (ProgressBar, String)>
 }
 
 fn table(samples: &[Sample], report: &Value) {
-    println!("   backup {}: {}", report["id"].as_str().unwrap_or("?"), report["status"].as_str().unwrap_or("?"));
+    println!(
+        "   backup {}: {}",
+        report["id"].as_str().unwrap_or("?"),
+        report["status"].as_str().unwrap_or("?")
+    );
     println!("   {:12} {:24} {:>8} {:>12}", "collection", "kind", "points", "bytes");
     for sample in samples {
         let saved = saved(report, &sample.name);
-        println!("   {:12} {:24} {:>8} {:>12}", sample.name, sample.kind, saved["points"].to_string(), saved["bytes"].to_string());
+        println!(
+            "   {:12} {:24} {:>8} {:>12}",
+            sample.name,
+            sample.kind,
+            saved["points"].to_string(),
+            saved["bytes"].to_string()
+        );
     }
 }
 
 fn saved<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let saved = report["collections"].as_array().and_then(|list| list.iter().find(|c| c["name"] == name));
+    let saved = report["collections"]
+        .as_array()
+        .and_then(|list| list.iter().find(|c| c["name"] == name));
     saved.unwrap_or(&Value::Null)
 }
 
 /// Opens the snapshot of one collection with the engine and compares it with the live collection.
 async fn prove(qdrant: &Client, sample: &Sample, store: &Path, report: &Value, work: &Path) -> Result<()> {
-    let manifest = store.join("backups").join(report["id"].as_str().unwrap_or_default()).join("manifest.json");
+    let manifest = store
+        .join("backups")
+        .join(report["id"].as_str().unwrap_or_default())
+        .join("manifest.json");
     let manifest: Value = serde_json::from_slice(&std::fs::read(manifest)?)?;
-    let collection = manifest["collections"].as_array().and_then(|list| list.iter().find(|c| c["name"] == *sample.name));
+    let collection = manifest["collections"]
+        .as_array()
+        .and_then(|list| list.iter().find(|c| c["name"] == *sample.name));
     let artifact = &collection.ok_or("the manifest does not have the collection")?["artifacts"][0];
     let file: PathBuf = store.join(artifact["key"].as_str().unwrap_or_default());
 
@@ -156,20 +190,41 @@ async fn prove(qdrant: &Client, sample: &Sample, store: &Path, report: &Value, w
     let (searches, work) = (sample.searches.clone(), work.to_owned());
     let (count, answers) = tokio::task::spawn_blocking(move || -> Result<_> {
         let opened = open_snapshot(&file, &work)?;
-        let answers = searches.into_iter().map(|s| opened.query(s)).collect::<Result<Vec<_>, _>>()?;
+        let answers = searches
+            .into_iter()
+            .map(|s| opened.query(s))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok((opened.count()?, answers))
     })
     .await??;
     expect(&sample.name, "number of points", &json!(count), &json!(sample.points))?;
-    expect(&sample.name, "number of points", &json!(count), &json!(qdrant.count(&sample.name).await?))?;
+    expect(
+        &sample.name,
+        "number of points",
+        &json!(count),
+        &json!(qdrant.count(&sample.name).await?),
+    )?;
     for (search, answer) in sample.searches.iter().zip(&answers) {
-        expect(&sample.name, "answer to a search", answer, &qdrant.search(&sample.name, search).await?)?;
+        expect(
+            &sample.name,
+            "answer to a search",
+            answer,
+            &qdrant.search(&sample.name, search).await?,
+        )?;
     }
-    let hits: usize = answers.iter().filter_map(|a| a["points"].as_array()).map(Vec::len).sum();
+    let hits: usize = answers
+        .iter()
+        .filter_map(|a| a["points"].as_array())
+        .map(Vec::len)
+        .sum();
     if sample.points > 0 && hits == 0 {
         return Err(format!("{}: the searches found nothing", sample.name).into());
     }
-    println!("   {:12} {count} points, {} searches with {hits} hits: equal", sample.name, answers.len());
+    println!(
+        "   {:12} {count} points, {} searches with {hits} hits: equal",
+        sample.name,
+        answers.len()
+    );
     Ok(())
 }
 
@@ -183,7 +238,9 @@ fn expect(name: &str, what: &str, found: &Value, wanted: &Value) -> Result<()> {
 async fn left_on_qdrant(qdrant: &Client, samples: &[Sample]) -> Result<usize> {
     let mut left = 0;
     for sample in samples {
-        let list = qdrant.call("GET", &format!("/collections/{}/snapshots", sample.name), None).await?;
+        let list = qdrant
+            .call("GET", &format!("/collections/{}/snapshots", sample.name), None)
+            .await?;
         left += list.as_array().map_or(0, Vec::len);
     }
     Ok(left)

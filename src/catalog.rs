@@ -75,7 +75,7 @@ pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
                 Err(e) => Err(e),
             }
         })
-        .buffered(READ_AT_ONCE)
+        .buffered(READ_AT_ONCE.min(limit.max(1)))
         .try_filter_map(async |summary| Ok(summary))
         .take(limit)
         .try_collect()

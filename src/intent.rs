@@ -47,8 +47,11 @@ pub struct Recorded {
 /// Records an intent. Nothing may be asked of Qdrant before.
 pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<Recorded> {
     let key = intent.run.intent(&intent.collection, attempt);
-    let json = serde_json::to_vec(&intent).map_err(|e| Error::new(Code::Internal, "writing an intent as JSON").because(e))?;
-    let meta = store.put(&key, Box::new(BytesSource::new(json)), Condition::Absent).await?;
+    let json =
+        serde_json::to_vec(&intent).map_err(|e| Error::new(Code::Internal, "writing an intent as JSON").because(e))?;
+    let meta = store
+        .put(&key, Box::new(BytesSource::new(json)), Condition::Absent)
+        .await?;
     Ok(Recorded {
         key,
         version: meta.version,
@@ -73,7 +76,11 @@ pub async fn recover(store: &dyn Store, qdrant: &Qdrant, now: OffsetDateTime) ->
             continue;
         };
         let Ok(intent) = serde_json::from_slice::<Intent>(&bytes) else {
-            warnings.push(format!("{}/{} is not an intent; it was left alone", store.url(), meta.key));
+            warnings.push(format!(
+                "{}/{} is not an intent; it was left alone",
+                store.url(),
+                meta.key
+            ));
             continue;
         };
         let recorded = Recorded {
@@ -93,7 +100,12 @@ pub async fn recover(store: &dyn Store, qdrant: &Qdrant, now: OffsetDateTime) ->
 }
 
 /// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
-pub async fn settle(store: &dyn Store, qdrant: &Qdrant, recorded: &Recorded, now: OffsetDateTime) -> Result<Option<String>> {
+pub async fn settle(
+    store: &dyn Store,
+    qdrant: &Qdrant,
+    recorded: &Recorded,
+    now: OffsetDateTime,
+) -> Result<Option<String>> {
     let intent = &recorded.intent;
     if intent.qdrant != qdrant.url() {
         return Ok(None);
@@ -107,7 +119,11 @@ pub async fn settle(store: &dyn Store, qdrant: &Qdrant, recorded: &Recorded, now
     match intent.candidates(&there).as_slice() {
         [one] => {
             qdrant.delete_snapshot(&intent.collection, &one.name).await?;
-            tracing::info!(collection = intent.collection, snapshot = one.name, "removed a snapshot that a run of ours left on Qdrant");
+            tracing::info!(
+                collection = intent.collection,
+                snapshot = one.name,
+                "removed a snapshot that a run of ours left on Qdrant"
+            );
             clear(store, recorded).await;
             Ok(None)
         }
@@ -161,7 +177,11 @@ mod tests {
         };
         let there: Vec<_> = names
             .iter()
-            .map(|name| Snapshot { name: (*name).into(), size: 1, checksum: None })
+            .map(|name| Snapshot {
+                name: (*name).into(),
+                size: 1,
+                checksum: None,
+            })
             .collect();
         intent.candidates(&there).len()
     }

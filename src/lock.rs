@@ -97,7 +97,9 @@ pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Dura
     });
     let lost = CancellationToken::new();
     let stop = CancellationToken::new();
-    let renewal = stop.clone().run_until_cancelled_owned(keep(inner.clone(), lost.clone()));
+    let renewal = stop
+        .clone()
+        .run_until_cancelled_owned(keep(inner.clone(), lost.clone()));
     tokio::spawn(renewal.in_current_span());
     Ok(Lease {
         inner,
@@ -196,7 +198,8 @@ async fn read(store: &dyn Store) -> Result<Option<(Record, Version)>> {
 }
 
 async fn write(store: &dyn Store, record: &Record, condition: Condition) -> Result<Version> {
-    let json = serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing the lease as JSON").because(e))?;
+    let json =
+        serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing the lease as JSON").because(e))?;
     let meta = store.put(LOCK, Box::new(BytesSource::new(json)), condition).await?;
     Ok(meta.version)
 }
@@ -206,10 +209,16 @@ fn in_progress(other: &Record) -> Error {
         Code::RunInProgress,
         format!("a run is in progress: {} since {}", other.who, other.since),
     )
-    .remedy(format!("wait for it to end; if it died, its lease runs out at {}", other.expires_at))
+    .remedy(format!(
+        "wait for it to end; if it died, its lease runs out at {}",
+        other.expires_at
+    ))
 }
 
 fn lost(why: &str) -> Error {
-    Error::new(Code::LeaseLost, format!("this run does not hold the lease any more: {why}"))
-        .remedy("nothing was committed; run it again")
+    Error::new(
+        Code::LeaseLost,
+        format!("this run does not hold the lease any more: {why}"),
+    )
+    .remedy("nothing was committed; run it again")
 }

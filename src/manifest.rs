@@ -240,9 +240,8 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
 
 /// Parses a manifest; `what` names it in errors.
 pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest> {
-    let damaged = |e: serde_json::Error| {
-        Error::new(Code::BackupDamaged, format!("{what} is not a manifest")).because(e)
-    };
+    let damaged =
+        |e: serde_json::Error| Error::new(Code::BackupDamaged, format!("{what} is not a manifest")).because(e);
     // The version first: a newer format may not even parse as this one.
     let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(damaged)?;
     match fields.get("format").and_then(Value::as_u64) {

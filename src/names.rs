@@ -27,8 +27,7 @@ pub const INTENTS: &str = "intents/";
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// Longest folder name: file systems end at 255 bytes, and Qdrant makes temporary names of the last segments of a URL.
 const LONGEST: usize = 180;
-const ID: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
+const ID: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
 
 /// What an artifact is a snapshot of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -164,20 +163,48 @@ mod tests {
     #[test]
     fn an_id_reads_back_and_nothing_else_is_an_id() {
         assert_eq!(id().to_string().parse::<BackupId>().unwrap(), id());
-        for wrong in ["", "latest", "2026-11-22T12:00:00Z", "2026-13-22T12-00-00Z", "2026-11-22T12-00-00Z/..", "+2026-11-22T12-00-00Z"] {
-            assert_eq!(wrong.parse::<BackupId>().unwrap_err().code(), Code::BadRequest, "{wrong}");
+        for wrong in [
+            "",
+            "latest",
+            "2026-11-22T12:00:00Z",
+            "2026-13-22T12-00-00Z",
+            "2026-11-22T12-00-00Z/..",
+            "+2026-11-22T12-00-00Z",
+        ] {
+            assert_eq!(
+                wrong.parse::<BackupId>().unwrap_err().code(),
+                Code::BadRequest,
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn absurd_collection_names_stay_inside_their_folder() {
         let long = "é".repeat(127);
-        let names = ["..", ".", "a/b", "a b", "100%", "manifest.json", "向量", "~", "a\\b", &long, &"é".repeat(126)];
+        let names = [
+            "..",
+            ".",
+            "a/b",
+            "a b",
+            "100%",
+            "manifest.json",
+            "向量",
+            "~",
+            "a\\b",
+            &long,
+            &"é".repeat(126),
+        ];
         let mut seen = std::collections::HashSet::new();
         for name in names {
             let folder = folder(name);
             assert!(!folder.is_empty() && folder.len() <= LONGEST, "{name}: {folder}");
-            assert!(folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%~".contains(&b)), "{folder}");
+            assert!(
+                folder
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_%~".contains(&b)),
+                "{folder}"
+            );
             assert!(seen.insert(folder), "{name} shares a folder with another");
         }
     }

@@ -84,7 +84,11 @@ async fn topology(qdrant: &Qdrant) -> Result<Topology> {
         ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok(Topology::Standalone),
         ClusterInfo::Enabled { peers, .. } => Err(Error::new(
             Code::Unsupported,
-            format!("{} is a cluster of {} nodes, and this version can back up only a single node", qdrant.url(), peers.len()),
+            format!(
+                "{} is a cluster of {} nodes, and this version can back up only a single node",
+                qdrant.url(),
+                peers.len()
+            ),
         )
         .remedy("a backup through one node would silently miss the data of the others")),
     }
@@ -95,9 +99,13 @@ fn version_warning(version: &str) -> Option<String> {
     let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
     let found = (parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0));
     if found < (1, 15, 5) {
-        Some(format!("Qdrant {version}: before 1.15.5 a snapshot made under writes can be corrupt; update Qdrant"))
+        Some(format!(
+            "Qdrant {version}: before 1.15.5 a snapshot made under writes can be corrupt; update Qdrant"
+        ))
     } else if found < (1, 16, 0) {
-        Some(format!("Qdrant {version} is older than 1.16, the oldest version that this tool is meant for"))
+        Some(format!(
+            "Qdrant {version} is older than 1.16, the oldest version that this tool is meant for"
+        ))
     } else {
         None
     }
@@ -134,10 +142,11 @@ impl Filter {
     fn choose(&self, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
         let known: BTreeSet<&String> = existing.iter().collect();
         if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
-            return Err(
-                Error::new(Code::CollectionNotFound, format!("{} has no collection {missing:?}", qdrant.url()))
-                    .remedy("`GET /collections` or `qdrant-backup check` shows what there is"),
-            );
+            return Err(Error::new(
+                Code::CollectionNotFound,
+                format!("{} has no collection {missing:?}", qdrant.url()),
+            )
+            .remedy("`GET /collections` or `qdrant-backup check` shows what there is"));
         }
         let names: Vec<String> = existing
             .iter()
@@ -149,7 +158,11 @@ impl Filter {
         if names.is_empty() {
             return Err(Error::new(
                 Code::NothingToBackUp,
-                format!("{} has {} collections, none of them to be backed up", qdrant.url(), existing.len()),
+                format!(
+                    "{} has {} collections, none of them to be backed up",
+                    qdrant.url(),
+                    existing.len()
+                ),
             )
             .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
         }
@@ -159,11 +172,17 @@ impl Filter {
 
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
     let wrong = |text: &str, e: glob::PatternError| {
-        Error::new(Code::BadRequest, format!("the pattern {text:?} for collections is malformed"))
-            .because(e)
-            .remedy("`*` stands for anything, `?` for one character, `[abc]` for one of these")
+        Error::new(
+            Code::BadRequest,
+            format!("the pattern {text:?} for collections is malformed"),
+        )
+        .because(e)
+        .remedy("`*` stands for anything, `?` for one character, `[abc]` for one of these")
     };
-    texts.iter().map(|text| Pattern::new(text).map_err(|e| wrong(text, e))).collect()
+    texts
+        .iter()
+        .map(|text| Pattern::new(text).map_err(|e| wrong(text, e)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -187,11 +206,21 @@ mod tests {
     fn names_and_patterns_choose_collections() {
         let all = Selection::default();
         assert_eq!(choose(all.clone()).unwrap().len(), 4);
-        let include = Selection { include: list(&["docs-*", "向?"]), ..all.clone() };
+        let include = Selection {
+            include: list(&["docs-*", "向?"]),
+            ..all.clone()
+        };
         assert_eq!(choose(include).unwrap(), list(&["docs-a", "docs-b", "向量"]));
-        let exclude = Selection { exclude: list(&["tmp-*"]), include: list(&["*-?"]), ..all.clone() };
+        let exclude = Selection {
+            exclude: list(&["tmp-*"]),
+            include: list(&["*-?"]),
+            ..all.clone()
+        };
         assert_eq!(choose(exclude).unwrap(), list(&["docs-a", "docs-b"]));
-        let named = Selection { collections: list(&["tmp-1"]), ..all };
+        let named = Selection {
+            collections: list(&["tmp-1"]),
+            ..all
+        };
         assert_eq!(choose(named).unwrap(), list(&["tmp-1"]));
     }
 
@@ -199,11 +228,41 @@ mod tests {
     fn a_choice_of_nothing_is_an_error() {
         let code = |s| choose(s).unwrap_err().code();
         let all = Selection::default();
-        assert_eq!(code(Selection { collections: list(&["nope"]), ..all.clone() }), Code::CollectionNotFound);
-        assert_eq!(code(Selection { collections: list(&[""]), ..all.clone() }), Code::BadRequest);
-        assert_eq!(code(Selection { include: list(&["x*"]), ..all.clone() }), Code::NothingToBackUp);
-        assert_eq!(code(Selection { exclude: list(&["*"]), ..all.clone() }), Code::NothingToBackUp);
-        assert_eq!(code(Selection { include: list(&["a["]), ..all }), Code::BadRequest);
+        assert_eq!(
+            code(Selection {
+                collections: list(&["nope"]),
+                ..all.clone()
+            }),
+            Code::CollectionNotFound
+        );
+        assert_eq!(
+            code(Selection {
+                collections: list(&[""]),
+                ..all.clone()
+            }),
+            Code::BadRequest
+        );
+        assert_eq!(
+            code(Selection {
+                include: list(&["x*"]),
+                ..all.clone()
+            }),
+            Code::NothingToBackUp
+        );
+        assert_eq!(
+            code(Selection {
+                exclude: list(&["*"]),
+                ..all.clone()
+            }),
+            Code::NothingToBackUp
+        );
+        assert_eq!(
+            code(Selection {
+                include: list(&["a["]),
+                ..all
+            }),
+            Code::BadRequest
+        );
     }
 
     #[test]

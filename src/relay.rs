@@ -159,10 +159,7 @@ fn compare(key: &str, digest: Option<&Digest>, stored: &ObjectMeta) -> Result<Di
         )),
         None => Err(Error::new(
             Code::ChecksumMismatch,
-            format!(
-                "{key}: the store gives no CRC32C to compare with {:08x}",
-                digest.crc32c
-            ),
+            format!("{key}: the store gives no CRC32C to compare with {:08x}", digest.crc32c),
         )),
     }
 }

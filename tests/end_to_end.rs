@@ -47,7 +47,12 @@ impl Source {
             }
         };
         let samples = fill(&client, &prefix, 50).await.unwrap();
-        Self { client, prefix, samples, node }
+        Self {
+            client,
+            prefix,
+            samples,
+            node,
+        }
     }
 
     /// A service that backs this Qdrant up into `store`.
@@ -63,7 +68,12 @@ impl Source {
     async fn is_clean(&self) {
         for sample in &self.samples {
             let path = format!("/collections/{}/snapshots", sample.name);
-            assert_eq!(self.client.call("GET", &path, None).await.unwrap(), json!([]), "{}", sample.name);
+            assert_eq!(
+                self.client.call("GET", &path, None).await.unwrap(),
+                json!([]),
+                "{}",
+                sample.name
+            );
         }
     }
 
@@ -73,8 +83,14 @@ impl Source {
         let mut request = self
             .client
             .http
-            .post(format!("{}/collections/{copy}/snapshots/upload?wait=true&priority=snapshot&checksum={sha256}", self.client.url))
-            .multipart(reqwest::multipart::Form::new().part("snapshot", reqwest::multipart::Part::bytes(bytes).file_name("x.snapshot")));
+            .post(format!(
+                "{}/collections/{copy}/snapshots/upload?wait=true&priority=snapshot&checksum={sha256}",
+                self.client.url
+            ))
+            .multipart(reqwest::multipart::Form::new().part(
+                "snapshot",
+                reqwest::multipart::Part::bytes(bytes).file_name("x.snapshot"),
+            ));
         if let Some(key) = &self.client.key {
             request = request.header("api-key", key);
         }
@@ -82,10 +98,16 @@ impl Source {
         assert!(response.status().is_success(), "{}", response.text().await.unwrap());
         assert_eq!(self.client.count(&copy).await.unwrap(), sample.points);
         for search in &sample.searches {
-            let (live, restored) = (self.client.search(&sample.name, search).await, self.client.search(&copy, search).await);
+            let (live, restored) = (
+                self.client.search(&sample.name, search).await,
+                self.client.search(&copy, search).await,
+            );
             let (live, restored) = (live.unwrap(), restored.unwrap());
             assert_eq!(live, restored, "{search}");
-            assert!(sample.points == 0 || !live["points"].as_array().unwrap().is_empty(), "the search finds nothing");
+            assert!(
+                sample.points == 0 || !live["points"].as_array().unwrap().is_empty(),
+                "the search finds nothing"
+            );
         }
         self.client.delete(&copy).await.unwrap();
     }
@@ -117,14 +139,24 @@ async fn journey(env: &[(&str, &str)], store: Arc<dyn Store>) {
     assert_eq!(shown["collections"], as_json["collections"]);
     for sample in &source.samples {
         let collection = manifest.collections.iter().find(|c| c.name == sample.name).unwrap();
-        assert_eq!((collection.points_before, collection.points_after), (sample.points, sample.points));
+        assert_eq!(
+            (collection.points_before, collection.points_after),
+            (sample.points, sample.points)
+        );
         let artifact = &collection.artifacts[0];
         assert!(artifact.sha256_confirmed_by_qdrant);
-        let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX).await.unwrap().unwrap();
+        let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(bytes.len() as u64, artifact.bytes);
         source.restores(sample, bytes, &artifact.sha256).await;
     }
-    let articles = manifest.collections.iter().find(|c| c.name.ends_with("articles")).unwrap();
+    let articles = manifest
+        .collections
+        .iter()
+        .find(|c| c.name.ends_with("articles"))
+        .unwrap();
     assert_eq!(articles.aliases, [format!("{}live", source.prefix)]);
 
     let (status, list) = service.get("/backups").await;
@@ -132,9 +164,18 @@ async fn journey(env: &[(&str, &str)], store: Arc<dyn Store>) {
     let (status, all) = service.get("/status").await;
     assert_eq!((status, all["last_backup"]["id"].as_str()), (200, Some(id)), "{all}");
     let (_, collections) = service.get("/collections").await;
-    let mine = collections["collections"].as_array().unwrap().iter().find(|c| c["name"] == articles.name.as_str()).unwrap();
+    let mine = collections["collections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["name"] == articles.name.as_str())
+        .unwrap();
     assert_eq!(mine["backup_bytes"], json!(articles.bytes()));
-    let left: Vec<_> = keys(&*store).await.into_iter().filter(|k| !k.starts_with("backups/")).collect();
+    let left: Vec<_> = keys(&*store)
+        .await
+        .into_iter()
+        .filter(|k| !k.starts_with("backups/"))
+        .collect();
     assert_eq!(left, [""; 0], "no lease and no intent may stay");
     source.end().await;
 }
@@ -152,10 +193,17 @@ async fn into_a_bucket_and_back() {
     let (emulator, endpoint, bucket) = bucket().await;
     let prefix = format!("e2e/{}", uuid::Uuid::new_v4());
     let url = format!("gs://{bucket}/{prefix}");
-    let options = GcsOptions { endpoint: Some(endpoint.clone()), ..GcsOptions::default() };
+    let options = GcsOptions {
+        endpoint: Some(endpoint.clone()),
+        ..GcsOptions::default()
+    };
     let store = store::open(&url, options).await.unwrap();
     // By the older names of the variables.
-    let env = [("GCS_BUCKET_NAME", bucket.as_str()), ("GCS_FOLDER_PREFIX", &prefix), ("STORAGE_EMULATOR_HOST", &endpoint)];
+    let env = [
+        ("GCS_BUCKET_NAME", bucket.as_str()),
+        ("GCS_FOLDER_PREFIX", &prefix),
+        ("STORAGE_EMULATOR_HOST", &endpoint),
+    ];
     journey(&env, store).await;
     drop(emulator);
 }
@@ -184,12 +232,18 @@ async fn one_collection_as_the_old_service_was_asked() {
     assert_eq!(report["collections"].as_array().unwrap().len(), 1);
     assert_eq!(report["collections"][0]["name"], json!(name));
     let (status, error) = service.post("/backup", r#"{"collection": "nope"}"#).await;
-    assert_eq!((status, error["error"]["code"].as_str()), (404, Some("collection_not_found")), "{error}");
+    assert_eq!(
+        (status, error["error"]["code"].as_str()),
+        (404, Some("collection_not_found")),
+        "{error}"
+    );
     let found: Manifest = {
         let store = store::open(&url, GcsOptions::default()).await.unwrap();
         let metas: Vec<_> = store.list("backups/").await.unwrap().try_collect().await.unwrap();
         assert_eq!(metas.len(), 2, "one snapshot and one manifest");
-        manifest::read(&*store, &report["id"].as_str().unwrap().parse().unwrap()).await.unwrap()
+        manifest::read(&*store, &report["id"].as_str().unwrap().parse().unwrap())
+            .await
+            .unwrap()
     };
     assert_eq!(found.selection.collections, [name.clone()]);
     source.end().await;
@@ -204,7 +258,11 @@ async fn a_key_that_may_only_read_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let url = url::Url::from_directory_path(dir.path()).unwrap().to_string();
     for (key, code) in [("read", "qdrant_forbidden"), ("wrong", "qdrant_unauthorized")] {
-        let env = [("QDRANT_URL", node.url()), ("QDRANT_API_KEY", key.to_owned()), ("BACKUP_STORE", url.clone())];
+        let env = [
+            ("QDRANT_URL", node.url()),
+            ("QDRANT_API_KEY", key.to_owned()),
+            ("BACKUP_STORE", url.clone()),
+        ];
         let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let service = Service::start(&env).await;
         let (status, answer) = service.post("/backup", "{}").await;
@@ -212,6 +270,12 @@ async fn a_key_that_may_only_read_is_refused_with_the_remedy() {
         assert!((500..=502).contains(&status) && text.contains(code), "{status} {text}");
     }
     source.is_clean().await;
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().file_name() == "backups").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name() == "backups")
+            .count(),
+        0
+    );
     source.end().await;
 }

@@ -17,7 +17,10 @@ use tokio::sync::Semaphore;
 const LONG: usize = 3 << 20;
 
 /// One collection `c` and what goes wrong with it.
-async fn with_script(create: impl IntoIterator<Item = Create>, fetch: impl IntoIterator<Item = Fetch>) -> (Peer, Bench) {
+async fn with_script(
+    create: impl IntoIterator<Item = Create>,
+    fetch: impl IntoIterator<Item = Fetch>,
+) -> (Peer, Bench) {
     let peer = Peer::start(&[("c", LONG)]).await;
     peer.on_create("c", create);
     peer.on_fetch("c", fetch);
@@ -64,7 +67,10 @@ async fn a_healthy_peer_is_backed_up_whole() {
     assert_eq!(c.shards["local_shards"][0]["state"], "Active");
     assert!(c.artifacts[0].sha256_confirmed_by_qdrant);
     assert_eq!(c.artifacts[0].node, Some(support::peer::PEER_ID));
-    let expected = [format!("backups/{}/c/collection.snapshot", report.id), format!("backups/{}/manifest.json", report.id)];
+    let expected = [
+        format!("backups/{}/c/collection.snapshot", report.id),
+        format!("backups/{}/manifest.json", report.id),
+    ];
     assert_eq!(bench.keys().await, expected, "no lease and no intent may stay");
 }
 
@@ -72,7 +78,11 @@ async fn a_healthy_peer_is_backed_up_whole() {
 async fn a_cut_download_is_continued_where_it_stopped() {
     let (peer, bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Cut(1 << 20)]).await;
     saved(&peer, &bench).await;
-    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "one snapshot was enough");
+    assert_eq!(
+        peer.requests("POST /collections/c/snapshots "),
+        1,
+        "one snapshot was enough"
+    );
     assert!(peer.requests("bytes=") >= 2, "continued by range");
 }
 
@@ -80,10 +90,17 @@ async fn a_cut_download_is_continued_where_it_stopped() {
 async fn a_clean_end_in_the_middle_is_not_taken_for_the_end() {
     let (peer, bench) = with_script([], [Fetch::CleanEnd(1 << 20)]).await;
     saved(&peer, &bench).await;
-    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "the same snapshot was continued");
+    assert_eq!(
+        peer.requests("POST /collections/c/snapshots "),
+        1,
+        "the same snapshot was continued"
+    );
     let (peer, bench) = with_script([], vec![Fetch::CleanEnd(0); 100]).await;
     let text = refused(&peer, &bench, Code::LengthMismatch).await;
-    assert!(text.contains("ended after 0 bytes") && text.contains("3145728"), "{text}");
+    assert!(
+        text.contains("ended after 0 bytes") && text.contains("3145728"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -91,11 +108,18 @@ async fn a_stalled_download_is_given_up_and_continued() {
     let (peer, bench) = with_script([], [Fetch::Stall(1 << 20)]).await;
     let bench = bench.impatient(|_| {});
     saved(&peer, &bench).await;
-    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "the same snapshot was continued");
+    assert_eq!(
+        peer.requests("POST /collections/c/snapshots "),
+        1,
+        "the same snapshot was continued"
+    );
     let (peer, bench) = with_script([], vec![Fetch::Stall(0); 100]).await;
     let bench = bench.impatient(|_| {});
     let text = refused(&peer, &bench, Code::Stalled).await;
-    assert!(text.contains("no byte for 400ms") && text.contains("BACKUP_IDLE_TIMEOUT_SECS"), "{text}");
+    assert!(
+        text.contains("no byte for 400ms") && text.contains("BACKUP_IDLE_TIMEOUT_SECS"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -108,7 +132,10 @@ async fn a_busy_peer_is_asked_again() {
 async fn a_wrong_checksum_is_never_stored() {
     let (peer, bench) = with_script([Create::WrongChecksum, Create::WrongChecksum], []).await;
     let text = refused(&peer, &bench, Code::ChecksumMismatch).await;
-    assert!(text.contains(&qdrant_backup::hash::sha256_hex(b"other bytes")), "{text}");
+    assert!(
+        text.contains(&qdrant_backup::hash::sha256_hex(b"other bytes")),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -132,12 +159,23 @@ async fn a_forbidden_snapshot_says_which_right_is_missing() {
     let (peer, bench) = with_script([Create::Forbidden], []).await;
     let text = refused(&peer, &bench, Code::QdrantForbidden).await;
     assert!(text.contains("Global manage access") && text.contains("rw"), "{text}");
-    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1, "asking again is useless");
+    assert_eq!(
+        peer.requests("POST /collections/c/snapshots "),
+        1,
+        "asking again is useless"
+    );
 }
 
 #[tokio::test]
 async fn a_full_disk_on_qdrant_is_named() {
-    let (peer, bench) = with_script([Create::Fails("No space left on device"), Create::Fails("No space left on device")], []).await;
+    let (peer, bench) = with_script(
+        [
+            Create::Fails("No space left on device"),
+            Create::Fails("No space left on device"),
+        ],
+        [],
+    )
+    .await;
     let text = refused(&peer, &bench, Code::QdrantFailed).await;
     assert!(text.contains("No space left on device"), "{text}");
 }
@@ -155,7 +193,11 @@ async fn a_snapshot_deleted_while_it_is_read_is_made_again() {
 async fn a_snapshot_replaced_while_it_is_read_is_not_mixed_with_the_other() {
     let (peer, bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
     saved(&peer, &bench).await;
-    assert_eq!(peer.requests("POST /collections/c/snapshots "), 2, "by a snapshot of its own");
+    assert_eq!(
+        peer.requests("POST /collections/c/snapshots "),
+        2,
+        "by a snapshot of its own"
+    );
     // Found out at once, by If-Match, and not only when the checksum of the mixture is wrong.
     let (peer, mut bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
     bench.ctx.settings.attempts = 1;
@@ -179,14 +221,21 @@ async fn a_name_that_was_there_before_is_somebody_elses() {
     let theirs = format!("c-{}-2026-11-22-12-00-00.snapshot", support::peer::PEER_ID);
     peer.add_foreign("c", &theirs);
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "the second attempt got a name of its own");
+    assert_eq!(
+        report.status,
+        Outcome::Complete,
+        "the second attempt got a name of its own"
+    );
     assert_eq!(peer.snapshots("c"), [theirs]);
 }
 
 #[tokio::test]
 async fn snapshots_of_others_are_never_touched() {
     let (peer, bench) = with_script([Create::Fails("x"), Create::AnswerLost], []).await;
-    let theirs = ["c-4711-2026-11-22-12-00-00.snapshot".to_owned(), "uploaded.snapshot".to_owned()];
+    let theirs = [
+        "c-4711-2026-11-22-12-00-00.snapshot".to_owned(),
+        "uploaded.snapshot".to_owned(),
+    ];
     for name in &theirs {
         peer.add_foreign("c", name);
     }
@@ -205,7 +254,14 @@ async fn a_snapshot_whose_answer_was_lost_is_removed() {
 #[tokio::test]
 async fn a_snapshot_that_appears_after_its_run_ended_is_removed_by_the_next() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (peer, bench) = with_script([Create::Held { reached: reached.clone(), go: go.clone() }], []).await;
+    let (peer, bench) = with_script(
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+        [],
+    )
+    .await;
     let run = bench.run();
     let stop = async {
         reached.acquire().await.unwrap().forget();
@@ -218,14 +274,20 @@ async fn a_snapshot_that_appears_after_its_run_ended_is_removed_by_the_next() {
     while peer.snapshots("c").is_empty() {
         tokio::task::yield_now().await;
     }
-    let next = Bench { cancel: Default::default(), ..bench };
+    let next = Bench {
+        cancel: Default::default(),
+        ..bench
+    };
     saved(&peer, &next).await;
 }
 
 #[tokio::test]
 async fn a_slow_snapshot_is_waited_for_as_long_as_qdrant_is_alive() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let held = Create::Held { reached: reached.clone(), go: go.clone() };
+    let held = Create::Held {
+        reached: reached.clone(),
+        go: go.clone(),
+    };
     let (peer, bench) = with_script([held], []).await;
     let bench = bench.impatient(|_| {});
     let patient = async {
@@ -254,17 +316,31 @@ async fn a_node_that_went_away_in_mid_snapshot_is_given_up() {
 #[tokio::test]
 async fn a_snapshot_that_takes_too_long_is_given_up_with_the_limit_named() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (peer, bench) = with_script([Create::Held { reached, go }], []).await;
+    let (_peer, bench) = with_script([Create::Held { reached, go }], []).await;
     let bench = bench.impatient(|o| o.create_timeout = Duration::from_millis(300));
     let report = bench.run().await.unwrap();
     assert_eq!(report.failed[0].code, Code::Stalled.to_string(), "{report:?}");
-    assert!(report.failed[0].remedy.as_deref().unwrap().contains("BACKUP_CREATE_TIMEOUT_SECS"));
+    assert!(
+        report.failed[0]
+            .remedy
+            .as_deref()
+            .unwrap()
+            .contains("BACKUP_CREATE_TIMEOUT_SECS")
+    );
 }
 
 #[tokio::test]
 async fn told_to_stop_in_mid_copy_it_leaves_nothing() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (peer, bench) = with_script([], [Fetch::Held { after: 1 << 20, reached: reached.clone(), go }]).await;
+    let (peer, bench) = with_script(
+        [],
+        [Fetch::Held {
+            after: 1 << 20,
+            reached: reached.clone(),
+            go,
+        }],
+    )
+    .await;
     let stop = async {
         reached.acquire().await.unwrap().forget();
         bench.cancel.cancel();
@@ -283,7 +359,10 @@ async fn if_some_fail_the_rest_is_saved_and_the_backup_is_partial() {
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, Outcome::Partial);
     let error = report.error().unwrap();
-    assert_eq!((error.code(), error.exit_code(), error.http_status()), (Code::BackupPartial, 3, 500));
+    assert_eq!(
+        (error.code(), error.exit_code(), error.http_status()),
+        (Code::BackupPartial, 3, 500)
+    );
     assert!(error.to_string().contains("1 of 3"), "{error}");
     let manifest = bench.manifest(&report).await;
     assert_eq!(manifest.status, Status::Partial);
@@ -299,7 +378,10 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, Outcome::Complete, "{report:?}");
-    assert!(report.warnings.iter().any(|w| w.contains("\"b\" was deleted")), "{report:?}");
+    assert!(
+        report.warnings.iter().any(|w| w.contains("\"b\" was deleted")),
+        "{report:?}"
+    );
     assert_eq!(bench.manifest(&report).await.collections.len(), 1);
 
     let peer = Peer::start(&[("b", 1000)]).await;
@@ -331,7 +413,8 @@ async fn an_empty_qdrant_is_not_a_good_backup() {
 #[tokio::test]
 async fn what_is_not_on_this_node_is_refused() {
     let peer = Peer::start(&[("c", 10)]).await;
-    peer.lock().cluster = Some(serde_json::json!({"status": "enabled", "peer_id": 1, "peers": {"1": {"uri": "x"}, "2": {"uri": "y"}}}));
+    peer.lock().cluster =
+        Some(serde_json::json!({"status": "enabled", "peer_id": 1, "peers": {"1": {"uri": "x"}, "2": {"uri": "y"}}}));
     let bench = Bench::new(&peer.url).await;
     let error = bench.run().await.unwrap_err();
     assert_eq!(error.code(), Code::Unsupported);
@@ -377,14 +460,29 @@ async fn an_unreachable_qdrant_is_named_with_its_address() {
 #[tokio::test]
 async fn absurd_names_are_backed_up_like_any_other() {
     let long = "x".repeat(190);
-    let names = ["a b", "100%", "a%2Fb", "..x", "向量 é", "manifest.json", "lock.json", &long, &"é".repeat(95), "?#&=+"];
+    let names = [
+        "a b",
+        "100%",
+        "a%2Fb",
+        "..x",
+        "向量 é",
+        "manifest.json",
+        "lock.json",
+        &long,
+        &"é".repeat(95),
+        "?#&=+",
+    ];
     let list: Vec<_> = names.iter().map(|n| (*n, 5000)).collect();
     let peer = Peer::start(&list).await;
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, Outcome::Complete, "{report:?}");
     for c in &bench.manifest(&report).await.collections {
-        assert!(bench.artifact(&c.artifacts[0]).await == peer.body_of(&c.name), "{}", c.name);
+        assert!(
+            bench.artifact(&c.artifacts[0]).await == peer.body_of(&c.name),
+            "{}",
+            c.name
+        );
         assert_eq!(peer.snapshots(&c.name), [""; 0]);
     }
 }
@@ -402,7 +500,14 @@ async fn names_that_would_lead_elsewhere_are_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn two_runs_never_work_at_once() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (peer, bench) = with_script([Create::Held { reached: reached.clone(), go: go.clone() }], []).await;
+    let (peer, bench) = with_script(
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+        [],
+    )
+    .await;
     let second = async {
         reached.acquire().await.unwrap().forget();
         let error = bench.run().await.unwrap_err();
@@ -411,7 +516,10 @@ async fn two_runs_never_work_at_once() {
     };
     let (first, error) = tokio::join!(bench.run(), second);
     assert_eq!(first.unwrap().status, Outcome::Complete);
-    assert_eq!((error.code(), error.http_status(), error.exit_code()), (Code::RunInProgress, 409, 5));
+    assert_eq!(
+        (error.code(), error.http_status(), error.exit_code()),
+        (Code::RunInProgress, 409, 5)
+    );
     assert!(error.to_string().contains("test since"), "{error}");
     assert_eq!(peer.snapshots("c"), [""; 0]);
 }
@@ -419,7 +527,14 @@ async fn two_runs_never_work_at_once() {
 #[tokio::test]
 async fn a_run_that_lost_its_lease_stops_and_commits_nothing() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (peer, mut bench) = with_script([Create::Held { reached: reached.clone(), go }], []).await;
+    let (peer, mut bench) = with_script(
+        [Create::Held {
+            reached: reached.clone(),
+            go,
+        }],
+        [],
+    )
+    .await;
     bench.ctx.settings.lease = Duration::from_millis(600);
     let thief = async {
         reached.acquire().await.unwrap().forget();
@@ -432,7 +547,12 @@ async fn a_run_that_lost_its_lease_stops_and_commits_nothing() {
     };
     let (result, ()) = tokio::join!(bench.run(), thief);
     assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
-    assert!(!keys(&*bench.ctx.store).await.iter().any(|k| k.ends_with("manifest.json")));
+    assert!(
+        !keys(&*bench.ctx.store)
+            .await
+            .iter()
+            .any(|k| k.ends_with("manifest.json"))
+    );
     let lock = std::fs::read_to_string(bench.dir.path().join("lock.json")).unwrap();
     assert!(lock.contains("somebody else"), "the other's lease must stay");
     drop(peer);
@@ -457,8 +577,14 @@ async fn two_backups_in_one_second_get_ids_of_their_own() {
     let first = bench.run().await.unwrap();
     let second = bench.run().await.unwrap();
     assert!(first.id < second.id);
-    assert_eq!(qdrant_backup::catalog::list(&*bench.ctx.store, 10).await.unwrap().len(), 2);
-    let latest = qdrant_backup::catalog::latest(&*bench.ctx.store).await.unwrap().unwrap();
+    assert_eq!(
+        qdrant_backup::catalog::list(&*bench.ctx.store, 10).await.unwrap().len(),
+        2
+    );
+    let latest = qdrant_backup::catalog::latest(&*bench.ctx.store)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(latest.id, second.id);
     drop(peer);
 }
@@ -476,6 +602,12 @@ async fn only_what_was_asked_for_is_backed_up() {
     assert_eq!(report.collections.len(), 1);
     assert_eq!(bench.manifest(&report).await.selection, selection);
     assert_eq!(peer.requests("POST /collections/docs-b"), 0);
-    let unknown = Selection { collections: vec!["nope".into()], ..Selection::default() };
-    assert_eq!(bench.run_for(&unknown).await.unwrap_err().code(), Code::CollectionNotFound);
+    let unknown = Selection {
+        collections: vec!["nope".into()],
+        ..Selection::default()
+    };
+    assert_eq!(
+        bench.run_for(&unknown).await.unwrap_err().code(),
+        Code::CollectionNotFound
+    );
 }

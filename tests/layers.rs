@@ -21,7 +21,10 @@ const LAYERS: &[&[&str]] = &[
 fn modules_use_only_what_lies_below_them() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
-    let modules: BTreeSet<_> = lib.lines().filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let modules: BTreeSet<_> = lib
+        .lines()
+        .filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
     let known: BTreeSet<_> = LAYERS.iter().flat_map(|l| l.iter().copied()).collect();
     assert_eq!(modules, known, "every module has its layer");
     let layer = |module: &str| LAYERS.iter().position(|l| l.contains(&module)).unwrap();
@@ -31,7 +34,10 @@ fn modules_use_only_what_lies_below_them() {
     for module in modules {
         for (file, text) in sources(&src, module) {
             for used in text.split("crate::").skip(1) {
-                let name: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let name: String = used
+                    .chars()
+                    .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                    .collect();
                 // Macros and `crate::Item` of lib.rs begin with something else.
                 if !known.contains(name.as_str()) {
                     continue;
@@ -43,7 +49,10 @@ fn modules_use_only_what_lies_below_them() {
             }
         }
     }
-    assert!(arrows > 30, "only {arrows} uses found: the test no longer reads the sources right");
+    assert!(
+        arrows > 30,
+        "only {arrows} uses found: the test no longer reads the sources right"
+    );
     assert_eq!(wrong, Vec::<String>::new());
 }
 
@@ -68,7 +77,11 @@ fn sources(src: &Path, module: &str) -> Vec<(String, String)> {
             todo.extend(fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
         } else if path.is_file() && !path.ends_with("tests.rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            let text = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             files.push((path.strip_prefix(src).unwrap().display().to_string(), text));
         }
     }

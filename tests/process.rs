@@ -31,13 +31,30 @@ fn moments() -> [(&'static str, Moment); 3] {
     let gate = || (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let created = {
         let (reached, go) = gate();
-        let held = Create::Held { reached: reached.clone(), go: go.clone() };
-        Moment { create: vec![held], fetch: vec![], reached, go }
+        let held = Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        };
+        Moment {
+            create: vec![held],
+            fetch: vec![],
+            reached,
+            go,
+        }
     };
     let fetched = |after| {
         let (reached, go) = gate();
-        let held = Fetch::Held { after, reached: reached.clone(), go: go.clone() };
-        Moment { create: vec![], fetch: vec![held], reached, go }
+        let held = Fetch::Held {
+            after,
+            reached: reached.clone(),
+            go: go.clone(),
+        };
+        Moment {
+            create: vec![],
+            fetch: vec![held],
+            reached,
+            go,
+        }
     };
     [
         ("while Qdrant makes the snapshot", created),
@@ -69,8 +86,14 @@ async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up()
         while peer.snapshots("c").is_empty() {
             tokio::task::yield_now().await; // Qdrant goes on making it
         }
-        assert!(catalog::list(&*bench.ctx.store, 10).await.unwrap().is_empty(), "{when}: there is a backup");
-        assert!(!bench.keys().await.iter().any(|k| k.contains(".snapshot")), "{when}: something was published");
+        assert!(
+            catalog::list(&*bench.ctx.store, 10).await.unwrap().is_empty(),
+            "{when}: there is a backup"
+        );
+        assert!(
+            !bench.keys().await.iter().any(|k| k.contains(".snapshot")),
+            "{when}: something was published"
+        );
 
         let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
         let (code, _, err) = finish(child).await;
@@ -79,12 +102,24 @@ async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up()
         let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
         let (code, out, err) = finish(child).await;
         assert_eq!(code, Some(0), "{when}: {out}{err}");
-        assert_eq!(peer.snapshots("c"), [""; 0], "{when}: the dead run's snapshot is still on Qdrant");
+        assert_eq!(
+            peer.snapshots("c"),
+            [""; 0],
+            "{when}: the dead run's snapshot is still on Qdrant"
+        );
         let list = catalog::list(&*bench.ctx.store, 10).await.unwrap();
         assert_eq!((list.len(), list[0].status), (1, Some(Status::Complete)), "{when}");
         let manifest = manifest::read(&*bench.ctx.store, &list[0].id).await.unwrap();
-        assert!(bench.artifact(&manifest.collections[0].artifacts[0]).await == peer.body_of("c"), "{when}");
-        let rest: Vec<_> = bench.keys().await.into_iter().filter(|k| !k.starts_with("backups/")).collect();
+        assert!(
+            bench.artifact(&manifest.collections[0].artifacts[0]).await == peer.body_of("c"),
+            "{when}"
+        );
+        let rest: Vec<_> = bench
+            .keys()
+            .await
+            .into_iter()
+            .filter(|k| !k.starts_with("backups/"))
+            .collect();
         assert_eq!(rest, [""; 0], "{when}: lease or intents are left");
     }
 }
@@ -104,14 +139,20 @@ async fn told_to_stop_at_any_moment_it_cleans_up_and_gives_the_lease_back() {
         assert_eq!(code, Some(10), "{when}: {err}");
         let keys = bench.keys().await;
         assert!(keys.iter().all(|k| k.starts_with("intents/")), "{when}: {keys:?}");
-        assert_eq!(keys.is_empty(), !creating, "{when}: an intent stays exactly when a snapshot may still appear");
+        assert_eq!(
+            keys.is_empty(),
+            !creating,
+            "{when}: an intent stays exactly when a snapshot may still appear"
+        );
         assert_eq!(peer.snapshots("c"), [""; 0], "{when}");
         // The lease is free: the next run begins at once.
         moment.go.add_permits(1);
         while creating && peer.snapshots("c").is_empty() {
             tokio::task::yield_now().await;
         }
-        let child = command(&["backup", "--json"], &peer.url, bench.dir.path()).spawn().unwrap();
+        let child = command(&["backup", "--json"], &peer.url, bench.dir.path())
+            .spawn()
+            .unwrap();
         let (code, out, err) = finish(child).await;
         assert_eq!(code, Some(0), "{when}: {err}");
         let report: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -140,8 +181,16 @@ async fn the_exit_code_says_what_happened() {
     let (code, _, err) = run(&["backup", "nope"], &peer.url, dir.path()).await;
     assert_eq!(code, Some(8), "unknown collection");
     assert!(err.contains("nope"), "{err}");
-    assert_eq!(run(&["show", "2020-01-01T00-00-00Z"], &peer.url, dir.path()).await.0, Some(8), "unknown backup");
-    assert_eq!(run(&["show", "nonsense"], &peer.url, dir.path()).await.0, Some(2), "not an id");
+    assert_eq!(
+        run(&["show", "2020-01-01T00-00-00Z"], &peer.url, dir.path()).await.0,
+        Some(8),
+        "unknown backup"
+    );
+    assert_eq!(
+        run(&["show", "nonsense"], &peer.url, dir.path()).await.0,
+        Some(2),
+        "not an id"
+    );
     assert_eq!(run(&["nonsense"], &peer.url, dir.path()).await.0, Some(2), "usage");
     let nowhere = dir.path().join("missing");
     let (code, _, err) = run(&["backup"], &peer.url, &nowhere).await;
@@ -169,12 +218,18 @@ async fn killed_while_the_manifest_is_committed_there_is_none_or_a_whole_one() {
     child.wait().await.unwrap();
     // The service has all bytes of the manifest by now; whether it still commits is its own affair.
     commit.release();
-    let options = GcsOptions { endpoint: Some(gcs.url().to_owned()), ..GcsOptions::default() };
+    let options = GcsOptions {
+        endpoint: Some(gcs.url().to_owned()),
+        ..GcsOptions::default()
+    };
     let store = store::open("gs://b/p", options).await.unwrap();
     for backup in catalog::list(&*store, 10).await.unwrap() {
         let manifest = manifest::read(&*store, &backup.id).await.unwrap();
         let artifact = &manifest.collections[0].artifacts[0];
-        let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX).await.unwrap().unwrap();
+        let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(qdrant_backup::hash::sha256_hex(&bytes), artifact.sha256);
     }
     assert_eq!(peer.snapshots("c"), [""; 0], "deleted on Qdrant before the commit");

@@ -59,17 +59,11 @@ impl Aliases {
     }
 
     /// Runs all actions in order, or none if one of them is wrong.
-    pub(crate) fn change(
-        &mut self,
-        actions: Vec<Action>,
-        collection_exists: impl Fn(&str) -> bool,
-    ) -> Result<()> {
+    pub(crate) fn change(&mut self, actions: Vec<Action>, collection_exists: impl Fn(&str) -> bool) -> Result<()> {
         let mut targets = self.targets.clone();
         let no_alias = |name: &str| Error::not_found(format_args!("Alias {name} does not exists!"));
         let check_free = |name: &str| match collection_exists(name) {
-            true => Err(Error::conflict(format_args!(
-                "Collection `{name}` already exists!"
-            ))),
+            true => Err(Error::conflict(format_args!("Collection `{name}` already exists!"))),
             false => Ok(()),
         };
         for action in actions {

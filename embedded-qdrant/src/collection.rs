@@ -8,9 +8,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use qdrant_edge::{
-    CreateIndex, EdgeShard, FieldIndexOperations, JsonPath, PayloadFieldSchema, UpdateOperation,
-};
+use qdrant_edge::{CreateIndex, EdgeShard, FieldIndexOperations, JsonPath, PayloadFieldSchema, UpdateOperation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -96,10 +94,7 @@ impl OpenCollection {
         let open = Self {
             dir: dir.to_owned(),
             indexes: disk::read_json(&dir.join(PAYLOAD_INDEX))?,
-            shard: Shard(Some(EdgeShard::load(
-                &dir.join(SHARD),
-                Some(config.engine()?),
-            )?)),
+            shard: Shard(Some(EdgeShard::load(&dir.join(SHARD), Some(config.engine()?))?)),
             config,
         };
         open.build_missing_indexes()?;
@@ -122,8 +117,7 @@ impl OpenCollection {
             field_name,
             field_schema: Some(schema),
         });
-        self.shard
-            .update(UpdateOperation::FieldIndexOperation(create))?;
+        self.shard.update(UpdateOperation::FieldIndexOperation(create))?;
         self.shard.flush();
         Ok(())
     }
@@ -171,11 +165,7 @@ impl OpenCollection {
 }
 
 /// Writes everything of a collection but its shard.
-pub(crate) fn describe(
-    dir: &Path,
-    config: &CollectionConfig,
-    indexes: &PayloadIndexes,
-) -> Result<()> {
+pub(crate) fn describe(dir: &Path, config: &CollectionConfig, indexes: &PayloadIndexes) -> Result<()> {
     disk::write_json(&dir.join(CONFIG), config)?;
     disk::write_json(&dir.join(PAYLOAD_INDEX), indexes)?;
     disk::write_json(&dir.join(SHARD_KEYS), &json!({}))?;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use qdrant_edge::{
-    Distance, EdgeConfig, EdgeOptimizersConfig, EdgeSparseVectorParams, EdgeVectorParams,
-    HnswIndexConfig, Modifier, MultiVectorConfig, QuantizationConfig, VectorStorageDatatype,
+    Distance, EdgeConfig, EdgeOptimizersConfig, EdgeSparseVectorParams, EdgeVectorParams, HnswIndexConfig, Modifier,
+    MultiVectorConfig, QuantizationConfig, VectorStorageDatatype,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

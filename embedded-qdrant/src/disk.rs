@@ -16,16 +16,13 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
 /// Removes a directory with all that is in it; one that is not there is fine.
 pub(crate) fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io(format_args!("remove {path:?}"), &error))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(format_args!("remove {path:?}"), &error)),
         _ => Ok(()),
     }
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
-        .map_err(|error| Error::io(format_args!("rename {from:?} to {to:?}"), &error))
+    fs::rename(from, to).map_err(|error| Error::io(format_args!("rename {from:?} to {to:?}"), &error))
 }
 
 /// Replaces a file as a whole: a reader sees the old or the new content.
@@ -49,9 +46,8 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).map_err(|error| Error::io(format_args!("read {path:?}"), &error))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Error::internal(format_args!("{path:?} is not what it should be: {error}"))
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::internal(format_args!("{path:?} is not what it should be: {error}")))
 }
 
 /// The names of the entries of a directory, sorted; empty if there is no such directory.

@@ -46,9 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// A key by the name of its variable, so that it never stands in a process list.
 fn key(variable: Option<String>) -> Result<Option<String>, String> {
-    let read = |name: String| {
-        std::env::var(&name).map_err(|error| format!("environment variable {name}: {error}"))
-    };
+    let read = |name: String| std::env::var(&name).map_err(|error| format!("environment variable {name}: {error}"));
     variable.map(read).transpose()
 }
 

@@ -76,8 +76,7 @@ impl fmt::Display for CollectionName {
 /// The path of a file named by a client below `directory`, or `None` if the name is
 /// anything but one plain path component.
 pub(crate) fn file_below(directory: &Path, name: &str) -> Option<PathBuf> {
-    let plain =
-        !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
+    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
     plain.then(|| directory.join(name))
 }
 
@@ -88,15 +87,7 @@ mod tests {
 
     #[test]
     fn unusual_but_legal_names_are_accepted() {
-        for name in [
-            "a",
-            "späße 🦀",
-            "100% sure",
-            "a..b",
-            "...",
-            "%2e%2e",
-            &"x".repeat(255),
-        ] {
+        for name in ["a", "späße 🦀", "100% sure", "a..b", "...", "%2e%2e", &"x".repeat(255)] {
             assert_eq!(CollectionName::parse(name).unwrap().as_str(), name);
         }
     }

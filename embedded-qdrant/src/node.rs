@@ -70,8 +70,7 @@ impl Node {
     pub async fn start(options: NodeOptions) -> Result<Self> {
         let data_dir = options.data_dir.clone();
         let storage = Arc::new(blocking(move || Storage::open(&data_dir)).await?);
-        let listening =
-            |error: &std::io::Error| Error::io(format_args!("listen on {}", options.listen), error);
+        let listening = |error: &std::io::Error| Error::io(format_args!("listen on {}", options.listen), error);
         let listener = TcpListener::bind(options.listen)
             .await
             .map_err(|error| listening(&error))?;
@@ -83,9 +82,7 @@ impl Node {
         let ended = shutdown.clone().cancelled_owned();
         let server = tokio::spawn(async move {
             // Accept errors are handled within; serving ends only when told to.
-            let _ = axum::serve(listener, router)
-                .with_graceful_shutdown(ended)
-                .await;
+            let _ = axum::serve(listener, router).with_graceful_shutdown(ended).await;
         });
         tracing::info!(%address, data_dir = %options.data_dir.display(), "embedded node listens on {address}");
         Ok(Self {

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use qdrant_edge::{
-    CountRequest, EdgeShard, Filter, NamedQuery, Payload, PointId, PointInsertOperations,
-    PointOperations, PointStructPersisted, QueryEnum, ScoredPoint, ScrollRequest, SearchParams,
-    SearchRequest, SparseVector, UpdateOperation, VectorInternal, VectorPersisted,
-    VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
+    CountRequest, EdgeShard, Filter, NamedQuery, Payload, PointId, PointInsertOperations, PointOperations,
+    PointStructPersisted, QueryEnum, ScoredPoint, ScrollRequest, SearchParams, SearchRequest, SparseVector,
+    UpdateOperation, VectorInternal, VectorPersisted, VectorStructInternal, VectorStructPersisted,
+    WithPayloadInterface, WithVector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -235,12 +235,7 @@ impl Query {
 }
 
 impl SearchOptions {
-    fn run(
-        self,
-        shard: &EdgeShard,
-        query: VectorInternal,
-        using: Option<String>,
-    ) -> Result<Vec<Hit>> {
+    fn run(self, shard: &EdgeShard, query: VectorInternal, using: Option<String>) -> Result<Vec<Hit>> {
         if let VectorInternal::Sparse(sparse) = &query {
             check_sparse(sparse)?;
         }

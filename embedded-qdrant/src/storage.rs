@@ -206,11 +206,7 @@ impl Storage {
 
     /// All aliases, or those of one collection, as (alias, collection).
     pub(crate) async fn aliases(&self, of: Option<&CollectionName>) -> Vec<(String, String)> {
-        self.catalogue
-            .lock()
-            .await
-            .aliases
-            .list(of.map(CollectionName::as_str))
+        self.catalogue.lock().await.aliases.list(of.map(CollectionName::as_str))
     }
 
     /// Changes aliases: all of the actions, or on an error none.
@@ -218,9 +214,7 @@ impl Storage {
         let _changes = self.changes.lock().await;
         let mut guard = self.catalogue.lock().await;
         let Catalogue {
-            collections,
-            aliases,
-            ..
+            collections, aliases, ..
         } = &mut *guard;
         let exists = |name: &str| collections.keys().any(|known| known.as_str() == name);
         aliases.change(actions, exists)
@@ -254,9 +248,7 @@ impl Catalogue {
 
     fn check_free(&self, name: &CollectionName) -> Result<()> {
         if self.collections.contains_key(name) {
-            return Err(Error::conflict(format_args!(
-                "Collection `{name}` already exists!"
-            )));
+            return Err(Error::conflict(format_args!("Collection `{name}` already exists!")));
         }
         if self.aliases.target(name.as_str()).is_some() {
             return Err(Error::bad_input(format_args!(
@@ -310,16 +302,10 @@ impl Collection {
 }
 
 /// Puts the staged collection in the place of the open one, under its configuration.
-fn replace(
-    slot: &mut Option<OpenCollection>,
-    staged: TempDir,
-    place: &Path,
-    replaced: &Path,
-) -> Result<()> {
+fn replace(slot: &mut Option<OpenCollection>, staged: TempDir, place: &Path, replaced: &Path) -> Result<()> {
     let gone = || Error::not_found("the collection was deleted meanwhile");
     let old = slot.as_ref().ok_or_else(gone)?;
-    let new: crate::config::CollectionConfig =
-        disk::read_json(&staged.path().join(collection::CONFIG))?;
+    let new: crate::config::CollectionConfig = disk::read_json(&staged.path().join(collection::CONFIG))?;
     if new.params.vectors != old.config.params.vectors {
         return Err(Error::bad_input(format_args!(
             "Snapshot is not compatible with existing collection: Collection vectors: {:?} \
@@ -348,8 +334,7 @@ fn replace(
 
 /// Refuses a data directory that another node has open.
 fn lock(path: &Path) -> Result<File> {
-    let file =
-        File::create(path).map_err(|error| Error::io(format_args!("open {path:?}"), &error))?;
+    let file = File::create(path).map_err(|error| Error::io(format_args!("open {path:?}"), &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::internal(format_args!(
@@ -360,8 +345,7 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn staging(scratch: &Path) -> Result<TempDir> {
-    tempfile::tempdir_in(scratch)
-        .map_err(|error| Error::io(format_args!("make a directory in {scratch:?}"), &error))
+    tempfile::tempdir_in(scratch).map_err(|error| Error::io(format_args!("make a directory in {scratch:?}"), &error))
 }
 
 fn missing(name: &CollectionName) -> Error {
@@ -369,9 +353,7 @@ fn missing(name: &CollectionName) -> Error {
 }
 
 /// Runs blocking work on its own thread. A panic in the engine becomes an error.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::internal(format_args!("the engine failed: {error}"))),

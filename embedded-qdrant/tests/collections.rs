@@ -16,9 +16,7 @@ async fn points_are_counted_scrolled_page_by_page_and_found() {
     assert_eq!(node.count("dense").await, 250);
 
     let scroll = "/collections/dense/points/scroll";
-    let first = node
-        .post(scroll, json!({"limit": 3, "with_vector": true}))
-        .await;
+    let first = node.post(scroll, json!({"limit": 3, "with_vector": true})).await;
     let ids = |page: &Value| -> Vec<u64> {
         page["points"]
             .as_array()
@@ -28,17 +26,11 @@ async fn points_are_counted_scrolled_page_by_page_and_found() {
             .collect()
     };
     assert_eq!(ids(&first), [0, 1, 2]);
-    assert_eq!(
-        first["points"][1]["payload"],
-        dense_point(1, 0.0)["payload"]
-    );
+    assert_eq!(first["points"][1]["payload"], dense_point(1, 0.0)["payload"]);
     assert_eq!(first["points"][1]["vector"].as_array().unwrap().len(), 8);
     let offset = &first["next_page_offset"];
     let rest = node
-        .post(
-            scroll,
-            json!({"limit": 500, "offset": offset, "with_payload": false}),
-        )
+        .post(scroll, json!({"limit": 500, "offset": offset, "with_payload": false}))
         .await;
     assert_eq!(ids(&rest), (3..250).collect::<Vec<_>>());
     assert_eq!(rest["next_page_offset"], Value::Null);
@@ -47,21 +39,12 @@ async fn points_are_counted_scrolled_page_by_page_and_found() {
 
     let query = dense_point(17, 0.0)["vector"].take();
     let hits = node
-        .post(
-            "/collections/dense/points/search",
-            json!({"vector": query, "limit": 2}),
-        )
+        .post("/collections/dense/points/search", json!({"vector": query, "limit": 2}))
         .await;
     assert_eq!(hits[0]["id"], 17);
-    assert!(
-        (hits[0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-5,
-        "{hits}"
-    );
+    assert!((hits[0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{hits}");
     let same = node
-        .post(
-            "/collections/dense/points/query",
-            json!({"query": query, "limit": 2}),
-        )
+        .post("/collections/dense/points/query", json!({"query": query, "limit": 2}))
         .await;
     assert_eq!(same["points"], hits);
 }
@@ -79,18 +62,12 @@ async fn named_and_sparse_vectors_are_kept_and_searched() {
     assert_eq!(hits.as_array().unwrap().len(), 1, "{hits}");
     assert_eq!(hits[0]["id"], "00000000-0000-4000-8000-000000000029");
     assert_eq!(hits[0]["payload"]["n"], 41);
-    assert_eq!(
-        hits[0]["vector"]["words"]["indices"],
-        json!([41, 141, 7_000_000])
-    );
+    assert_eq!(hits[0]["vector"]["words"]["indices"], json!([41, 141, 7_000_000]));
     assert_eq!(hits[0]["vector"]["image"], json!([4.1, 1.0, -4.1, 0.5]));
 
     let dense = json!({"query": {"nearest": [0.4, 0.8, 0.125]}, "using": "text", "limit": 1});
     let hits = node.post("/collections/mixed/points/query", dense).await;
-    assert_eq!(
-        hits["points"][0]["id"],
-        "00000000-0000-4000-8000-000000000004"
-    );
+    assert_eq!(hits["points"][0]["id"], "00000000-0000-4000-8000-000000000004");
 }
 
 #[tokio::test]
@@ -99,16 +76,12 @@ async fn updates_replace_points_and_deletes_remove_them() {
     node.dense("c").await;
     let mut point = dense_point(5, 0.0);
     point["payload"] = json!({"new": true});
-    node.put("/collections/c/points", json!({"points": [point]}))
-        .await;
+    node.put("/collections/c/points", json!({"points": [point]})).await;
     node.post("/collections/c/points/delete", json!({"points": [6, 7]}))
         .await;
     assert_eq!(node.count("c").await, 248);
     let page = node
-        .post(
-            "/collections/c/points/scroll",
-            json!({"offset": 5, "limit": 2}),
-        )
+        .post("/collections/c/points/scroll", json!({"offset": 5, "limit": 2}))
         .await;
     assert_eq!(page["points"][0]["payload"], json!({"new": true}));
     assert_eq!(page["points"][1]["id"], 8);
@@ -126,22 +99,13 @@ async fn collection_info_has_the_shape_of_qdrant() {
     assert_eq!(info["status"], "green");
     assert_eq!(info["points_count"], 60);
     let params = &info["config"]["params"];
-    assert_eq!(
-        params["vectors"]["image"],
-        json!({"size": 4, "distance": "Dot"})
-    );
+    assert_eq!(params["vectors"]["image"], json!({"size": 4, "distance": "Dot"}));
     assert_eq!(params["sparse_vectors"], json!({"words": {}}));
     assert_eq!(params["shard_number"], 1);
     assert_eq!(info["config"]["hnsw_config"]["m"], 16);
     assert_eq!(info["config"].get("uuid"), None);
-    assert_eq!(
-        node.get("/collections/m/exists").await,
-        json!({"exists": true})
-    );
-    assert_eq!(
-        node.get("/collections/x/exists").await,
-        json!({"exists": false})
-    );
+    assert_eq!(node.get("/collections/m/exists").await, json!({"exists": true}));
+    assert_eq!(node.get("/collections/x/exists").await, json!({"exists": false}));
 
     let cluster = node.get("/collections/m/cluster").await;
     assert_eq!(
@@ -167,16 +131,10 @@ async fn payload_indexes_are_built_by_the_engine_and_filters_work() {
     let index = json!({"field_name": "n", "field_schema": "integer"});
     node.put("/collections/c/index?wait=true", index).await;
     let schema = node.get("/collections/c").await["payload_schema"].take();
-    assert_eq!(
-        schema,
-        json!({"n": {"data_type": "integer", "points": 250}})
-    );
+    assert_eq!(schema, json!({"n": {"data_type": "integer", "points": 250}}));
     let filter = json!({"must": [{"key": "n", "range": {"lt": 10}}]});
     let counted = node
-        .post(
-            "/collections/c/points/count",
-            json!({"exact": true, "filter": filter}),
-        )
+        .post("/collections/c/points/count", json!({"exact": true, "filter": filter}))
         .await;
     assert_eq!(counted["count"], 10);
 }
@@ -192,9 +150,7 @@ async fn aliases_change_all_or_not_at_all_and_go_with_their_collection() {
     assert_eq!(node.count("one").await, 250);
 
     let bad = json!({"actions": [{"delete_alias": {"alias_name": "one"}}, create("x", "nothing")]});
-    let (status, text) = node
-        .refused(Method::POST, "/collections/aliases", bad)
-        .await;
+    let (status, text) = node.refused(Method::POST, "/collections/aliases", bad).await;
     assert_eq!(
         (status, text.as_str()),
         (404, "Not found: Collection `nothing` doesn't exist!")
@@ -205,20 +161,13 @@ async fn aliases_change_all_or_not_at_all_and_go_with_their_collection() {
     assert_eq!(node.get("/aliases").await, expected);
 
     let rename = json!({"rename_alias": {"old_alias_name": "two", "new_alias_name": "deux"}});
-    node.post("/collections/aliases", json!({"actions": [rename]}))
-        .await;
+    node.post("/collections/aliases", json!({"actions": [rename]})).await;
     assert_eq!(
         node.get("/collections/b/aliases").await,
         json!({"aliases": [{"alias_name": "deux", "collection_name": "b"}]})
     );
     node.ok(Method::DELETE, "/collections/a", json!({})).await;
-    assert_eq!(
-        node.get("/aliases").await["aliases"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(node.get("/aliases").await["aliases"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -229,41 +178,29 @@ async fn everything_is_there_after_a_restart() {
     let index = json!({"field_name": "n", "field_schema": "integer"});
     node.put("/collections/d/index", index).await;
     let alias = json!({"create_alias": {"collection_name": "d", "alias_name": "al"}});
-    node.post("/collections/aliases", json!({"actions": [alias]}))
-        .await;
+    node.post("/collections/aliases", json!({"actions": [alias]})).await;
     let before = (node.get("/collections/d").await, node.snapshot("d").await);
     let mixed = encoded("späße 100% 🦀");
     let scroll = json!({"limit": 100, "with_vector": true});
     let page = node
-        .post(
-            &format!("/collections/{mixed}/points/scroll"),
-            scroll.clone(),
-        )
+        .post(&format!("/collections/{mixed}/points/scroll"), scroll.clone())
         .await;
 
     let dir = node.stop().await;
     let node = TestNode::start_in(dir, |_| ()).await;
     assert_eq!(node.count("al").await, 250);
     assert_eq!(node.get("/collections/d").await, before.0);
+    assert_eq!(node.get("/collections/d/snapshots").await, json!([before.1]));
     assert_eq!(
-        node.get("/collections/d/snapshots").await,
-        json!([before.1])
-    );
-    assert_eq!(
-        node.post(&format!("/collections/{mixed}/points/scroll"), scroll)
-            .await,
+        node.post(&format!("/collections/{mixed}/points/scroll"), scroll).await,
         page
     );
     // The engine numbers its operations on, so that updates are not taken for old ones.
     let mut point = dense_point(1, 0.0);
     point["payload"] = json!({"changed": 1});
-    node.put("/collections/d/points", json!({"points": [point]}))
-        .await;
+    node.put("/collections/d/points", json!({"points": [point]})).await;
     let page = node
-        .post(
-            "/collections/d/points/scroll",
-            json!({"offset": 1, "limit": 1}),
-        )
+        .post("/collections/d/points/scroll", json!({"offset": 1, "limit": 1}))
         .await;
     assert_eq!(page["points"][0]["payload"], json!({"changed": 1}));
 }

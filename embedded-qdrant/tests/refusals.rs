@@ -12,16 +12,7 @@ use support::{TestNode, encoded};
 async fn names_that_are_no_file_names_are_refused() {
     let node = TestNode::start().await;
     let body = json!({"vectors": {"size": 2, "distance": "Dot"}});
-    for name in [
-        "a/b",
-        "../x",
-        "a\\b",
-        "a:b",
-        "a?b",
-        "a*b",
-        "nul\0",
-        &"x".repeat(256),
-    ] {
+    for name in ["a/b", "../x", "a\\b", "a:b", "a?b", "a*b", "nul\0", &"x".repeat(256)] {
         let path = format!("/collections/{}", encoded(name));
         let (status, text) = node.refused(Method::PUT, &path, body.clone()).await;
         assert_eq!(status, 422, "{name:?}: {text}");
@@ -29,8 +20,7 @@ async fn names_that_are_no_file_names_are_refused() {
     assert_eq!(node.get("/collections").await, json!({"collections": []}));
     let longest = "é".repeat(127) + "x";
     for name in ["with space", "100%", "%2e%2e", "späße 🦀", "...", &longest] {
-        node.put(&format!("/collections/{}", encoded(name)), body.clone())
-            .await;
+        node.put(&format!("/collections/{}", encoded(name)), body.clone()).await;
         assert_eq!(node.count(&encoded(name)).await, 0);
     }
 }
@@ -99,12 +89,7 @@ async fn wrong_input_is_answered_as_qdrant_does() {
             json!({"query": {"indices": [1], "values": [1.0]}}),
             400,
         ),
-        (
-            &post,
-            "/collections/c/points/scroll",
-            json!({"limit": 0}),
-            422,
-        ),
+        (&post, "/collections/c/points/scroll", json!({"limit": 0}), 422),
         (&post, "/collections/x/points/count", json!({}), 404),
         (&post, "/collections/x/snapshots", json!({}), 404),
         (
@@ -121,10 +106,7 @@ async fn wrong_input_is_answered_as_qdrant_does() {
         assert_eq!(got, status, "{method} {path} {body}: {text}");
     }
     assert_eq!(node.count("c").await, 250);
-    assert_eq!(
-        node.ok(Method::DELETE, "/collections/x", json!({})).await,
-        false
-    );
+    assert_eq!(node.ok(Method::DELETE, "/collections/x", json!({})).await, false);
 }
 
 #[tokio::test]
@@ -137,9 +119,7 @@ async fn sparse_vectors_that_make_no_sense_are_refused() {
     ] {
         let point = json!({"id": 1, "vector": {"words": words}});
         let upsert = json!({"points": [point]});
-        let (status, _) = node
-            .refused(Method::PUT, "/collections/m/points", upsert)
-            .await;
+        let (status, _) = node.refused(Method::PUT, "/collections/m/points", upsert).await;
         assert_eq!(status, 422);
         let query = json!({"query": words, "using": "words"});
         let path = "/collections/m/points/query";
@@ -157,19 +137,12 @@ async fn keys_decide_who_may_read_and_who_may_write() {
     .await;
     node.dense("c").await;
     let snapshot = node.snapshot("c").await;
-    let file = format!(
-        "/collections/c/snapshots/{}",
-        snapshot["name"].as_str().unwrap()
-    );
+    let file = format!("/collections/c/snapshots/{}", snapshot["name"].as_str().unwrap());
     let url = |path: &str| node.url(path);
     let client = reqwest::Client::new();
 
     for path in ["/", "/healthz", "/readyz", "/livez"] {
-        assert_eq!(
-            client.get(url(path)).send().await.unwrap().status(),
-            200,
-            "{path}"
-        );
+        assert_eq!(client.get(url(path)).send().await.unwrap().status(), 200, "{path}");
     }
     for key in [None, Some("wrong")] {
         let mut request = client.get(url("/collections"));
@@ -193,11 +166,7 @@ async fn keys_decide_who_may_read_and_who_may_write() {
         .unwrap();
     assert_eq!(bearer.status(), 200);
 
-    let reader = |method: Method, path: &str| {
-        client
-            .request(method, url(path))
-            .header("api-key", "reader")
-    };
+    let reader = |method: Method, path: &str| client.request(method, url(path)).header("api-key", "reader");
     for path in [
         "/collections",
         "/collections/c",
@@ -206,11 +175,7 @@ async fn keys_decide_who_may_read_and_who_may_write() {
         "/collections/c/snapshots",
         &file,
     ] {
-        assert_eq!(
-            reader(Method::GET, path).send().await.unwrap().status(),
-            200,
-            "{path}"
-        );
+        assert_eq!(reader(Method::GET, path).send().await.unwrap().status(), 200, "{path}");
     }
     let count = reader(Method::POST, "/collections/c/points/count").json(&json!({"exact": true}));
     assert_eq!(count.send().await.unwrap().status(), 200);
@@ -224,29 +189,14 @@ async fn keys_decide_who_may_read_and_who_may_write() {
         (Method::PUT, "/collections/c/snapshots/recover"),
         (Method::POST, "/collections/c/snapshots/upload?wait=false"),
     ] {
-        let response = reader(method.clone(), path)
-            .json(&json!({}))
-            .send()
-            .await
-            .unwrap();
+        let response = reader(method.clone(), path).json(&json!({})).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{method} {path}");
         let answer: Value = response.json().await.unwrap();
-        assert!(
-            answer["status"]["error"]
-                .as_str()
-                .unwrap()
-                .starts_with("Forbidden: ")
-        );
+        assert!(answer["status"]["error"].as_str().unwrap().starts_with("Forbidden: "));
     }
     // Seen on a Qdrant server: with wait=false it says 202 to a key that may not.
     let unwaited = reader(Method::POST, "/collections/c/snapshots?wait=false");
-    assert_eq!(
-        unwaited.send().await.unwrap().status(),
-        StatusCode::ACCEPTED
-    );
-    assert_eq!(
-        node.get("/collections/c/snapshots").await,
-        json!([snapshot])
-    );
+    assert_eq!(unwaited.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert_eq!(node.get("/collections/c/snapshots").await, json!([snapshot]));
     assert_eq!(node.count("c").await, 250);
 }

@@ -35,14 +35,8 @@ async fn every_kind_of_collection_is_restored_equal_by_upload_and_by_url() {
         let query = format!("?wait=true&priority=snapshot&checksum={checksum}");
         let (status, answer) = target.upload(&by_upload, &query, bytes).await;
         assert_eq!((status, &answer["result"]), (200, &json!(true)), "{answer}");
-        assert_eq!(
-            fingerprint(&target, &by_upload).await,
-            expected,
-            "{by_upload}"
-        );
-        let left = target
-            .get(&format!("/collections/{by_upload}/snapshots"))
-            .await;
+        assert_eq!(fingerprint(&target, &by_upload).await, expected, "{by_upload}");
+        let left = target.get(&format!("/collections/{by_upload}/snapshots")).await;
         assert_eq!(left[0]["name"], "uploaded.snapshot");
         assert_eq!(left[0].get("checksum"), None);
 
@@ -80,8 +74,7 @@ async fn a_restored_collection_takes_updates_of_its_old_points() {
     node.upload("copy", "", bytes).await;
     let mut point = dense_point(3, 0.0);
     point["payload"] = json!({"after": "restore"});
-    node.put("/collections/copy/points", json!({"points": [point]}))
-        .await;
+    node.put("/collections/copy/points", json!({"points": [point]})).await;
     let page = json!({"offset": 3, "limit": 1});
     let page = node.post("/collections/copy/points/scroll", page).await;
     assert_eq!(page["points"][0]["payload"], json!({"after": "restore"}));
@@ -92,24 +85,19 @@ async fn a_restore_replaces_the_data_of_an_existing_collection_and_keeps_its_ali
     let node = TestNode::start().await;
     node.dense("c").await;
     let alias = json!({"create_alias": {"collection_name": "c", "alias_name": "al"}});
-    node.post("/collections/aliases", json!({"actions": [alias]}))
-        .await;
+    node.post("/collections/aliases", json!({"actions": [alias]})).await;
     let old = fingerprint(&node, "c").await;
     let snapshot = node.snapshot("c").await;
     let more: Vec<Value> = (300..310).map(|n| dense_point(n, 0.0)).collect();
-    node.put("/collections/c/points", json!({"points": more}))
-        .await;
+    node.put("/collections/c/points", json!({"points": more})).await;
     node.post("/collections/c/points/delete", json!({"points": [0, 1, 2]}))
         .await;
     assert_eq!(node.count("c").await, 257);
 
     let file = snapshot["name"].as_str().unwrap();
     let location = node.url(&format!("/collections/c/snapshots/{file}"));
-    node.put(
-        "/collections/c/snapshots/recover",
-        json!({"location": location}),
-    )
-    .await;
+    node.put("/collections/c/snapshots/recover", json!({"location": location}))
+        .await;
     assert_eq!(fingerprint(&node, "al").await, old);
 
     let other = node.snapshot("al").await;
@@ -123,10 +111,7 @@ async fn a_restore_replaces_the_data_of_an_existing_collection_and_keeps_its_ali
         )
         .await;
     assert_eq!(status, 400);
-    assert!(
-        text.contains("not compatible with existing collection"),
-        "{text}"
-    );
+    assert!(text.contains("not compatible with existing collection"), "{text}");
     assert_eq!(node.count("two").await, 0);
 }
 
@@ -146,10 +131,7 @@ async fn cut_garbled_and_unsafe_uploads_are_refused_and_the_old_data_stays() {
         ("nothing", Vec::new()),
         ("garbage", b"this is no tar".repeat(500)),
         ("a cut file", whole[..whole.len() / 2].to_vec()),
-        (
-            "a file without its end marker",
-            whole[..whole.len() - 1024].to_vec(),
-        ),
+        ("a file without its end marker", whole[..whole.len() - 1024].to_vec()),
         ("a file cut between entries", on_entry_boundary),
         ("a file with a broken nested tar", flipped),
         (
@@ -160,10 +142,7 @@ async fn cut_garbled_and_unsafe_uploads_are_refused_and_the_old_data_stays() {
             "an absolute path",
             with_entry("/tmp/evil", tar::EntryType::Regular, &whole),
         ),
-        (
-            "a symbolic link",
-            with_entry("link", tar::EntryType::Symlink, &whole),
-        ),
+        ("a symbolic link", with_entry("link", tar::EntryType::Symlink, &whole)),
         (
             "a tar of something else",
             with_entry("readme", tar::EntryType::Regular, &[0; 1024]),
@@ -180,9 +159,7 @@ async fn cut_garbled_and_unsafe_uploads_are_refused_and_the_old_data_stays() {
     let (status, answer) = node.upload("c", "", harmless).await;
     assert_eq!(status, 200, "one more entry does not matter: {answer}");
     let wrong = "0".repeat(64);
-    let (status, answer) = node
-        .upload("c", &format!("?checksum={wrong}"), whole.clone())
-        .await;
+    let (status, answer) = node.upload("c", &format!("?checksum={wrong}"), whole.clone()).await;
     assert_eq!(status, 400, "{answer}");
     let file = snapshot["name"].as_str().unwrap();
     let recover = "/collections/c/snapshots/recover";
@@ -206,13 +183,8 @@ async fn cut_garbled_and_unsafe_uploads_are_refused_and_the_old_data_stays() {
         assert_eq!(status, 400, "{what}: {text}");
     }
     assert_eq!(fingerprint(&node, "c").await, expected);
-    assert_eq!(
-        node.get("/collections").await,
-        json!({"collections": [{"name": "c"}]})
-    );
-    let leftovers = std::fs::read_dir(node.dir.path().join("tmp"))
-        .unwrap()
-        .count();
+    assert_eq!(node.get("/collections").await, json!({"collections": [{"name": "c"}]}));
+    let leftovers = std::fs::read_dir(node.dir.path().join("tmp")).unwrap().count();
     assert_eq!(leftovers, 0, "temporary files are left");
 }
 
@@ -255,17 +227,11 @@ async fn a_snapshot_file_is_opened_without_a_node() {
     let opened = open_snapshot(&file, &work).unwrap();
     assert_eq!(opened.count().unwrap(), 60);
     assert_eq!(opened.info().unwrap()["config"], expected["config"]);
-    let page = opened
-        .scroll(json!({"limit": 100, "with_vector": true}))
-        .unwrap();
+    let page = opened.scroll(json!({"limit": 100, "with_vector": true})).unwrap();
     assert_eq!(page, expected["page"]);
     let search = json!({"vector": {"name": "image", "vector": [0.5, 1.0, 0.5, 0.25]}, "limit": 7});
-    assert_eq!(
-        opened.search(search).unwrap(),
-        expected["found"][0]["points"]
-    );
-    let query =
-        json!({"query": {"indices": [7_000_000], "values": [2.0]}, "using": "words", "limit": 7});
+    assert_eq!(opened.search(search).unwrap(), expected["found"][0]["points"]);
+    let query = json!({"query": {"indices": [7_000_000], "values": [2.0]}, "using": "words", "limit": 7});
     assert_eq!(opened.query(query).unwrap(), expected["found"][1]);
     drop(opened);
     assert_eq!(

@@ -50,16 +50,11 @@ async fn a_snapshot_has_the_layout_that_a_qdrant_server_restores() {
     for segment in segments {
         let inside = entries(&dir.path().join(segment));
         assert!(
-            inside
-                .iter()
-                .all(|name| name.starts_with("snapshot/files/")),
+            inside.iter().all(|name| name.starts_with("snapshot/files/")),
             "{inside:?}"
         );
         for needed in ["segment.json", "version.info"] {
-            assert!(
-                inside.contains(&format!("snapshot/files/{needed}")),
-                "{inside:?}"
-            );
+            assert!(inside.contains(&format!("snapshot/files/{needed}")), "{inside:?}");
         }
     }
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
@@ -84,10 +79,7 @@ async fn downloads_answer_ranges_and_conditions_as_a_qdrant_server_does() {
     let snapshot = node.snapshot("c").await;
     let whole = node.download("c", &snapshot).await;
     let size = whole.len();
-    let path = format!(
-        "/collections/c/snapshots/{}",
-        snapshot["name"].as_str().unwrap()
-    );
+    let path = format!("/collections/c/snapshots/{}", snapshot["name"].as_str().unwrap());
     let get = || node.request(Method::GET, &path);
 
     let head = node.request(Method::HEAD, &path).send().await.unwrap();
@@ -95,10 +87,7 @@ async fn downloads_answer_ranges_and_conditions_as_a_qdrant_server_does() {
 
     let all = get().send().await.unwrap();
     let etag = all.headers()[ETAG].clone();
-    assert!(
-        etag.to_str().unwrap().starts_with('"'),
-        "{etag:?} is not strong"
-    );
+    assert!(etag.to_str().unwrap().starts_with('"'), "{etag:?} is not strong");
     assert_eq!(all.content_length(), Some(size as u64));
 
     let part = get()
@@ -108,10 +97,7 @@ async fn downloads_answer_ranges_and_conditions_as_a_qdrant_server_does() {
         .await
         .unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
-    assert_eq!(
-        part.headers()[CONTENT_RANGE],
-        format!("bytes 1000-1999/{size}")
-    );
+    assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 1000-1999/{size}"));
     assert_eq!(part.content_length(), Some(1000));
     assert_eq!(part.bytes().await.unwrap(), whole[1000..2000]);
 
@@ -123,11 +109,7 @@ async fn downloads_answer_ranges_and_conditions_as_a_qdrant_server_does() {
     assert_eq!(from_zero.status(), StatusCode::OK);
     assert_eq!(from_zero.bytes().await.unwrap(), whole);
 
-    let beyond = get()
-        .header(RANGE, format!("bytes={size}-"))
-        .send()
-        .await
-        .unwrap();
+    let beyond = get().header(RANGE, format!("bytes={size}-")).send().await.unwrap();
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(beyond.headers()[CONTENT_RANGE], format!("bytes */{size}"));
 
@@ -148,19 +130,9 @@ async fn downloads_answer_ranges_and_conditions_as_a_qdrant_server_does() {
         .await
         .unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    assert_eq!(
-        missing.text().await.unwrap(),
-        "Not found: Snapshot none.snapshot"
-    );
+    assert_eq!(missing.text().await.unwrap(), "Not found: Snapshot none.snapshot");
     let outside = format!("/collections/c/snapshots/{}", encoded("../../aliases.json"));
-    assert_eq!(
-        node.request(Method::GET, &outside)
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
+    assert_eq!(node.request(Method::GET, &outside).send().await.unwrap().status(), 404);
 }
 
 #[tokio::test]

@@ -60,9 +60,7 @@ pub(crate) async fn get(
         part = flip_a_bit(&part);
         corrupt.happens();
     }
-    let reset = app
-        .faults
-        .take(&name, |f| matches!(f, Fault::ResetRead { .. }));
+    let reset = app.faults.take(&name, |f| matches!(f, Fault::ResetRead { .. }));
     let body = match reset.as_ref().map(|r| r.fault()) {
         Some(Fault::ResetRead { after }) => {
             let end = usize::try_from(after).unwrap_or(usize::MAX).min(part.len());
@@ -71,9 +69,7 @@ pub(crate) async fn get(
         _ => Body::from(part),
     };
     reset.inspect(|r| r.happens());
-    response
-        .body(body)
-        .map_err(|e| Refusal::new(500, e.to_string()))
+    response.body(body).map_err(|e| Refusal::new(500, e.to_string()))
 }
 
 /// `bytes=a-b`, `bytes=a-`, `bytes=-n`; `None` when it holds no byte.

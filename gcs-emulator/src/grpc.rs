@@ -4,9 +4,7 @@ use crate::{
     faults::On,
     state::{App, Object, Refusal},
 };
-use axum::{
-    Router, body::Body, extract::Request, extract::State, response::Response, routing::post,
-};
+use axum::{Router, body::Body, extract::Request, extract::State, response::Response, routing::post};
 use googleapis_tonic_google_storage_v2::google::storage::v2 as pb;
 use std::{collections::BTreeSet, sync::Arc};
 use tonic::{Code, Status};
@@ -76,10 +74,7 @@ fn delete_object(app: &App, request: pb::DeleteObjectRequest) -> Result<(), Refu
     Ok(())
 }
 
-fn list_objects(
-    app: &App,
-    request: pb::ListObjectsRequest,
-) -> Result<pb::ListObjectsResponse, Refusal> {
+fn list_objects(app: &App, request: pb::ListObjectsRequest) -> Result<pb::ListObjectsResponse, Refusal> {
     let id = bucket_id(&request.parent);
     app.admit(On::List, "storage.objects.list", id, "")?;
     let mut found = app.state().list(id, &request.prefix);
@@ -119,10 +114,7 @@ fn take_prefixes(found: &mut Vec<Object>, prefix: &str, delimiter: &str) -> Vec<
     prefixes.into_iter().collect()
 }
 
-fn test_iam_permissions(
-    app: &App,
-    request: TestIamPermissionsRequest,
-) -> Result<TestIamPermissionsResponse, Refusal> {
+fn test_iam_permissions(app: &App, request: TestIamPermissionsRequest) -> Result<TestIamPermissionsResponse, Refusal> {
     // Needs no permission itself.
     let id = bucket_id(&request.resource);
     app.admit(On::Bucket, "", id, "")?;

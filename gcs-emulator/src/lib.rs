@@ -72,18 +72,14 @@ impl Emulator {
         let app = Arc::new(state::App::new(url, options.discard));
         let router = Router::new()
             .route("/upload/storage/v1/b/{bucket}/o", post(upload::start))
-            .route(
-                "/upload/session/{id}",
-                put(upload::put).delete(upload::cancel),
-            )
+            .route("/upload/session/{id}", put(upload::put).delete(upload::cancel))
             .route("/storage/v1/b/{bucket}/o/{*name}", get(download::get))
             .merge(grpc::routes())
             .layer(from_fn_with_state(app.clone(), log))
             .layer(DefaultBodyLimit::disable())
             .with_state(app.clone())
             .into_make_service_with_connect_info::<connection::Connection>();
-        let server =
-            tokio::spawn(axum::serve(connection::Listener(listener), router).into_future());
+        let server = tokio::spawn(axum::serve(connection::Listener(listener), router).into_future());
         Ok(Self { app, server })
     }
 
@@ -119,13 +115,13 @@ impl Emulator {
     pub fn plant(&self, bucket: &str, name: &str, data: impl Into<Bytes>) -> i64 {
         let mut content = state::Content::new(false);
         content.append(&data.into());
-        let inserted =
-            self.app
-                .state()
-                .insert(bucket, name, content, &serde_json::Value::Null, None);
-        inserted.map(|o| o.generation).unwrap_or_else(|refusal| {
-            panic!("cannot plant {name} in {bucket}: {}", refusal.message)
-        })
+        let inserted = self
+            .app
+            .state()
+            .insert(bucket, name, content, &serde_json::Value::Null, None);
+        inserted
+            .map(|o| o.generation)
+            .unwrap_or_else(|refusal| panic!("cannot plant {name} in {bucket}: {}", refusal.message))
     }
 
     /// Takes a permission such as `storage.objects.create` away from everybody.

@@ -19,8 +19,7 @@ async fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr)]
 async fn run() -> io::Result<()> {
-    let bad =
-        |what: String| io::Error::new(io::ErrorKind::InvalidInput, format!("{what}\n{USAGE}"));
+    let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, format!("{what}\n{USAGE}"));
     let mut options = Options {
         listen: ([127, 0, 0, 1], 4443).into(),
         discard: false,
@@ -28,17 +27,11 @@ async fn run() -> io::Result<()> {
     let mut buckets = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .ok_or_else(|| bad(format!("{argument} needs a value")))
-        };
+        let mut value = || arguments.next().ok_or_else(|| bad(format!("{argument} needs a value")));
         match argument.as_str() {
             "--listen" => {
                 let text = value()?;
-                options.listen = text
-                    .parse()
-                    .map_err(|e| bad(format!("--listen {text}: {e}")))?;
+                options.listen = text.parse().map_err(|e| bad(format!("--listen {text}: {e}")))?;
             }
             "--bucket" => buckets.push(value()?),
             "--discard" => options.discard = true,

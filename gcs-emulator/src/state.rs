@@ -177,13 +177,7 @@ impl App {
     }
 
     /// Refuses what a fault, a denied permission or a missing bucket forbids, in the order of the real service.
-    pub(crate) fn admit(
-        &self,
-        kind: On,
-        permission: &str,
-        bucket: &str,
-        name: &str,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, kind: On, permission: &str, bucket: &str, name: &str) -> Result<(), Refusal> {
         if let Some(status) = self.faults.status(kind, name) {
             return Err(Refusal::new(status, format!("fault: {status}")));
         }
@@ -215,11 +209,7 @@ impl Store {
     pub(crate) fn require(&self, permission: &str, bucket: &str) -> Result<(), Refusal> {
         let denied = self.denied.contains(permission);
         let text = || format!("Caller does not have {permission} access to the bucket {bucket}.");
-        if denied {
-            Err(Refusal::new(403, text()))
-        } else {
-            Ok(())
-        }
+        if denied { Err(Refusal::new(403, text())) } else { Ok(()) }
     }
 
     pub(crate) fn find(&self, bucket: &str, name: &str) -> Option<&Object> {
@@ -258,12 +248,7 @@ impl Store {
     }
 
     /// Whether a write under this precondition may happen. Replacing an object needs the right to delete it.
-    pub(crate) fn may_write(
-        &self,
-        bucket: &str,
-        name: &str,
-        if_generation: Option<i64>,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn may_write(&self, bucket: &str, name: &str, if_generation: Option<i64>) -> Result<(), Refusal> {
         self.require_bucket(bucket)?;
         let current = self.find(bucket, name).map_or(0, |o| o.generation);
         if if_generation.is_some_and(|g| g != current) {
@@ -308,10 +293,7 @@ impl Store {
 }
 
 pub(crate) fn condition_not_met() -> Refusal {
-    Refusal::new(
-        412,
-        "At least one of the pre-conditions you specified did not hold.",
-    )
+    Refusal::new(412, "At least one of the pre-conditions you specified did not hold.")
 }
 
 /// CRC32C as the JSON API writes it: base64 of the big-endian bytes.

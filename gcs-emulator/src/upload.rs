@@ -67,9 +67,7 @@ pub(crate) async fn start(
             }
             let mut content = Content::new(app.discard);
             content.append(&parts[1]);
-            let inserted = app
-                .state()
-                .insert(&bucket, &name, content, &meta, if_generation)?;
+            let inserted = app.state().insert(&bucket, &name, content, &meta, if_generation)?;
             Ok(Json(json_object(&bucket, &inserted)).into_response())
         }
         _ => Err(Refusal::new(400, "uploadType")),
@@ -111,9 +109,7 @@ pub(crate) async fn put(
         )
     };
     let fault = app.faults.take(&session.name, broken);
-    let stall = app
-        .faults
-        .take(&session.name, |f| matches!(f, Fault::Stall { .. }));
+    let stall = app.faults.take(&session.name, |f| matches!(f, Fault::Stall { .. }));
     if let Some(answer) = receive(session, start, &mut body, fault, stall, &connection).await? {
         return Ok(answer);
     }
@@ -121,10 +117,7 @@ pub(crate) async fn put(
         return Ok(incomplete(session));
     }
     if total.is_some_and(|total| total != session.content.len) {
-        return Err(Refusal::new(
-            400,
-            "the upload does not have the promised length",
-        ));
+        return Err(Refusal::new(400, "the upload does not have the promised length"));
     }
     commit(&app, session, &connection).await
 }
@@ -145,11 +138,9 @@ async fn receive(
     connection: &Connection,
 ) -> Result<Option<Response>, Refusal> {
     let end = match fault.as_ref().map(Armed::fault) {
-        Some(
-            Fault::ResetPut { after: n }
-            | Fault::Unavailable { after: n }
-            | Fault::PersistLess { keep: n },
-        ) => start + n,
+        Some(Fault::ResetPut { after: n } | Fault::Unavailable { after: n } | Fault::PersistLess { keep: n }) => {
+            start + n
+        }
         _ => u64::MAX,
     };
     let mut stall = stall.map(|armed| match armed.fault() {
@@ -178,12 +169,8 @@ async fn receive(
             return Err(Refusal::new(400, "a gap in the upload"));
         }
         // What is persisted already is not looked at again, as in the real service.
-        let skip = usize::try_from(have - at)
-            .unwrap_or(usize::MAX)
-            .min(data.len());
-        let room = usize::try_from(end - at)
-            .unwrap_or(usize::MAX)
-            .min(data.len());
+        let skip = usize::try_from(have - at).unwrap_or(usize::MAX).min(data.len());
+        let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(data.len());
         session.content.append(&data[skip.min(room)..room]);
         at += data.len() as u64;
     }
@@ -207,11 +194,7 @@ async fn receive(
     Ok(Some(answer))
 }
 
-async fn commit(
-    app: &App,
-    session: &mut Session,
-    connection: &Connection,
-) -> Result<Response, Refusal> {
+async fn commit(app: &App, session: &mut Session, connection: &Connection) -> Result<Response, Refusal> {
     let name = session.name.clone();
     if let Some(slow) = app.faults.take(&name, |f| f == Fault::SlowCommit) {
         slow.happens();
@@ -222,13 +205,9 @@ async fn commit(
         corrupt.happens();
     }
     let content = std::mem::replace(&mut session.content, Content::new(app.discard));
-    let inserted = app.state().insert(
-        &session.bucket,
-        &name,
-        content,
-        &session.meta,
-        session.if_generation,
-    )?;
+    let inserted = app
+        .state()
+        .insert(&session.bucket, &name, content, &session.meta, session.if_generation)?;
     session.done = Some(inserted.clone());
     let withheld = app.faults.take(&name, |f| f == Fault::WithholdAnswer);
     if let Some(withheld) = withheld {
@@ -316,9 +295,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Refusal> {
 fn multipart(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
     let bad = || Refusal::new(400, "malformed multipart body");
     let kind = headers.get("content-type").and_then(|v| v.to_str().ok());
-    let boundary = kind
-        .and_then(|k| k.split("boundary=").nth(1))
-        .ok_or_else(bad)?;
+    let boundary = kind.and_then(|k| k.split("boundary=").nth(1)).ok_or_else(bad)?;
     let delimiter = format!("--{}", boundary.trim_matches('"'));
     let find = |needle: &[u8], from: usize| {
         let found = body[from..].windows(needle.len()).position(|w| w == needle);
@@ -331,18 +308,12 @@ fn multipart(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
         parts.push(body.slice(header_end + 4..end.max(header_end + 4)));
         at = end + 2 + delimiter.len();
     }
-    if parts.len() < 2 {
-        Err(bad())
-    } else {
-        Ok(parts)
-    }
+    if parts.len() < 2 { Err(bad()) } else { Ok(parts) }
 }
 
 /// An object as the JSON API shows it.
 pub(crate) fn json_object(bucket: &str, object: &Object) -> Value {
-    let time = grpc::object(bucket, object)
-        .update_time
-        .map(|t| t.to_string());
+    let time = grpc::object(bucket, object).update_time.map(|t| t.to_string());
     json!({
         "kind": "storage#object",
         "bucket": bucket,

@@ -49,20 +49,13 @@ async fn a_multipart_upload_is_stored_with_its_metadata() {
     let stored = emulator.object("b", "a/small").unwrap();
     assert_eq!(stored.data.unwrap(), body());
     assert_eq!(
-        (
-            stored.content_type.as_str(),
-            stored.metadata["color"].as_str()
-        ),
+        (stored.content_type.as_str(), stored.metadata["color"].as_str()),
         ("text/plain", "red")
     );
     assert_eq!(object.generation, stored.generation);
     assert_eq!(object.metadata["color"], "red");
     assert!(object.update_time.is_some());
-    assert!(
-        emulator.requests()[0]
-            .target
-            .contains("uploadType=multipart")
-    );
+    assert!(emulator.requests()[0].target.contains("uploadType=multipart"));
 }
 
 #[tokio::test]
@@ -129,9 +122,7 @@ async fn preconditions_hold_in_both_kinds_of_upload() {
         }
     }
     assert_eq!(emulator.object("b", "a").unwrap().generation, first);
-    let written = data
-        .write_object(BUCKET, "a", body())
-        .set_if_generation_match(first);
+    let written = data.write_object(BUCKET, "a", body()).set_if_generation_match(first);
     let second = written.send_buffered().await.unwrap();
     assert!(second.generation > first);
 }
@@ -154,9 +145,7 @@ async fn ranges_and_generations_are_read() {
         }
         assert_eq!(got, body()[expected]);
     }
-    let other = data
-        .read_object(BUCKET, "a b/ü%2F")
-        .set_generation(generation + 1);
+    let other = data.read_object(BUCKET, "a b/ü%2F").set_generation(generation + 1);
     let error = other.send().await.map(drop).unwrap_err();
     assert_eq!(error.http_status_code(), Some(404));
 }
@@ -191,12 +180,7 @@ async fn buckets_are_created_once_and_found() {
         create.set_bucket_id("new.bucket").set_bucket(bucket).send()
     };
     let name = "projects/_/buckets/new.bucket";
-    let missing = control
-        .get_bucket()
-        .set_name(name)
-        .send()
-        .await
-        .unwrap_err();
+    let missing = control.get_bucket().set_name(name).send().await.unwrap_err();
     assert_eq!(missing.status().unwrap().code, Code::NotFound);
     assert_eq!(create().await.unwrap().name, name);
     let again = create().await.unwrap_err();

@@ -141,13 +141,21 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
         match there.iter().find(|s| s.name == snapshot.name) {
             Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
             Some(_) => {
-                tracing::warn!(collection, snapshot = snapshot.name, "somebody else made a snapshot of the same second; it was left alone");
+                tracing::warn!(
+                    collection,
+                    snapshot = snapshot.name,
+                    "somebody else made a snapshot of the same second; it was left alone"
+                );
                 Ok(())
             }
             None => Ok(()),
         }
     };
-    let limit = if job.cancel.is_cancelled() { CLEAN_UP } else { Duration::MAX };
+    let limit = if job.cancel.is_cancelled() {
+        CLEAN_UP
+    } else {
+        Duration::MAX
+    };
     let error = match timeout(limit, work).await {
         Ok(Ok(())) => return intent::clear(&*ctx.store, recorded).await,
         // The collection was deleted, and its snapshots with it.
@@ -155,14 +163,22 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
         Ok(Err(e)) => e.to_string(),
         Err(_) => "Qdrant did not answer in time".to_owned(),
     };
-    tracing::warn!(collection, snapshot = snapshot.name, error, "the snapshot could not be deleted on Qdrant; the next run does it");
+    tracing::warn!(
+        collection,
+        snapshot = snapshot.name,
+        error,
+        "the snapshot could not be deleted on Qdrant; the next run does it"
+    );
 }
 
 /// A create that failed may still have made a snapshot, or make one later.
 async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     let ctx = job.ctx;
     // Qdrant refused: nothing was begun.
-    if matches!(error.code(), Code::QdrantUnauthorized | Code::QdrantForbidden | Code::CollectionNotFound) {
+    if matches!(
+        error.code(),
+        Code::QdrantUnauthorized | Code::QdrantForbidden | Code::CollectionNotFound
+    ) {
         return intent::clear(&*ctx.store, recorded).await;
     }
     let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
@@ -171,8 +187,12 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
         Ok(Ok(None)) if error.code() == Code::QdrantFailed => intent::clear(&*ctx.store, recorded).await,
         Ok(Ok(None)) => {}
         Ok(Ok(Some(warning))) => tracing::warn!(warning),
-        Ok(Err(e)) => tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it"),
-        Err(_) => tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again"),
+        Ok(Err(e)) => {
+            tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it")
+        }
+        Err(_) => {
+            tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
+        }
     }
 }
 
@@ -188,7 +208,10 @@ fn same_second(collection: &str, snapshot: &Snapshot) -> Error {
 }
 
 /// Does `work` unless the run is told to stop.
-pub(super) async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     cancel.run_until_cancelled(work).await.unwrap_or_else(|| {
         Err(Error::new(Code::Cancelled, "the run was told to stop").remedy("nothing was committed; run it again"))
     })

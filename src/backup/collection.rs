@@ -60,7 +60,10 @@ async fn try_save(
     }
     let after = unless_cancelled(cancel, ctx.qdrant.collection(name)).await?;
     if after.config != before.config || schema(&after) != schema(&before) {
-        warnings.push("its configuration or payload indexes were changed while it was backed up; the older ones are recorded".into());
+        warnings.push(
+            "its configuration or payload indexes were changed while it was backed up; the older ones are recorded"
+                .into(),
+        );
     }
     if artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
         warnings.push("Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length could be compared with Qdrant".into());
@@ -84,7 +87,8 @@ async fn shards(ctx: &Context, name: &str) -> Result<(Value, Vec<String>)> {
     let (map, raw) = match ctx.qdrant.shards(name).await {
         Ok(found) => found,
         Err(e) if e.code() == Code::QdrantForbidden => {
-            let warning = "the key may not ask for its shards, so it is not known whether other nodes have some of its data";
+            let warning =
+                "the key may not ask for its shards, so it is not known whether other nodes have some of its data";
             return Ok((Value::Null, vec![warning.to_owned()]));
         }
         Err(e) => return Err(e),
@@ -92,7 +96,10 @@ async fn shards(ctx: &Context, name: &str) -> Result<(Value, Vec<String>)> {
     if !map.remote_shards.is_empty() {
         return Err(Error::new(
             Code::Unsupported,
-            format!("collection {name:?} has {} shards on other nodes, and this version can back up only a single node", map.remote_shards.len()),
+            format!(
+                "collection {name:?} has {} shards on other nodes, and this version can back up only a single node",
+                map.remote_shards.len()
+            ),
         )
         .remedy("a backup through one node would silently miss the data of the others"));
     }
@@ -100,7 +107,10 @@ async fn shards(ctx: &Context, name: &str) -> Result<(Value, Vec<String>)> {
     if let Some(shard) = map.local_shards.iter().find(|s| s.state != "Active") {
         return Err(Error::new(
             Code::Unsupported,
-            format!("shard {} of collection {name:?} is {}, so its data may be stale", shard.shard_id, shard.state),
+            format!(
+                "shard {} of collection {name:?} is {}, so its data may be stale",
+                shard.shard_id, shard.state
+            ),
         )
         .remedy("wait until Qdrant shows it as Active, or see to why it is not"));
     }
@@ -123,7 +133,10 @@ fn schema(info: &CollectionInfo) -> Value {
 }
 
 fn may_mean_gone(error: &Error) -> bool {
-    matches!(error.code(), Code::CollectionNotFound | Code::SnapshotChanged | Code::QdrantFailed)
+    matches!(
+        error.code(),
+        Code::CollectionNotFound | Code::SnapshotChanged | Code::QdrantFailed
+    )
 }
 
 /// Whether the collection is gone; when that cannot be told, it is not.

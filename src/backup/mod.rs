@@ -92,6 +92,13 @@ pub enum Outcome {
     Failed,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The word in the API, as serde writes it.
+        self.serialize(f)
+    }
+}
+
 /// One saved collection.
 #[derive(Clone, Debug, Serialize)]
 pub struct Saved {
@@ -119,13 +126,20 @@ impl Report {
             Outcome::Partial => Some(
                 Error::new(
                     Code::BackupPartial,
-                    format!("backup {}: {} of {all} collections could not be saved: {names}", self.id, self.failed.len()),
+                    format!(
+                        "backup {}: {} of {all} collections could not be saved: {names}",
+                        self.id,
+                        self.failed.len()
+                    ),
                 )
                 .remedy("the others are saved and can be restored; mend the causes and run it again"),
             ),
             Outcome::Failed => Some(
-                Error::new(Code::BackupFailed, format!("backup {}: nothing could be saved of: {names}", self.id))
-                    .remedy("mend the causes and run it again; `qdrant-backup check` helps to find them"),
+                Error::new(
+                    Code::BackupFailed,
+                    format!("backup {}: nothing could be saved of: {names}", self.id),
+                )
+                .remedy("mend the causes and run it again; `qdrant-backup check` helps to find them"),
             ),
         }
     }
@@ -199,8 +213,11 @@ async fn under_lease(
         (false, false) => Outcome::Partial,
         (true, false) => Outcome::Failed,
         (true, true) => {
-            return Err(Error::new(Code::NothingToBackUp, "every collection to be backed up was deleted in mid-run")
-                .remedy("nothing was saved; check what deletes collections"));
+            return Err(Error::new(
+                Code::NothingToBackUp,
+                "every collection to be backed up was deleted in mid-run",
+            )
+            .remedy("nothing was saved; check what deletes collections"));
         }
     };
     let finished_at = ctx.clock.now();
@@ -218,7 +235,11 @@ async fn under_lease(
         let manifest = Manifest {
             format: manifest::FORMAT,
             id,
-            status: if status == Outcome::Complete { Status::Complete } else { Status::Partial },
+            status: if status == Outcome::Complete {
+                Status::Complete
+            } else {
+                Status::Partial
+            },
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at,
             finished_at,
@@ -233,7 +254,7 @@ async fn under_lease(
         commit(ctx, &manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
-    tracing::info!(%id, status = ?report.status, bytes = report.bytes(), "backup ended");
+    tracing::info!(%id, status = %report.status, bytes = report.bytes(), "backup ended");
     Ok(report)
 }
 
@@ -245,7 +266,10 @@ async fn commit(ctx: &Context, manifest: &Manifest) -> Result<()> {
         Ok(result) => result.map(|_| ()),
         Err(_) => Err(Error::new(
             Code::StoreUnreachable,
-            format!("writing the manifest of backup {}: not confirmed within {limit:?}", manifest.id),
+            format!(
+                "writing the manifest of backup {}: not confirmed within {limit:?}",
+                manifest.id
+            ),
         )
         .remedy("`qdrant-backup list` shows whether the backup exists all the same; if it does, it is whole")),
     }
@@ -256,7 +280,9 @@ async fn sweep(ctx: &Context) {
     let work = intent::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now());
     match timeout(artifact::CLEAN_UP, work).await {
         Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
-        Ok(Err(error)) => tracing::warn!(error = %error, "could not look for snapshots left on Qdrant; the next run does it"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "could not look for snapshots left on Qdrant; the next run does it")
+        }
         Err(_) => tracing::warn!("no time to look for snapshots left on Qdrant; the next run does it"),
     }
 }
@@ -269,7 +295,13 @@ struct Results {
 }
 
 /// Saves all collections of the plan, some at once. An `Err` ends the run; what befalls one collection does not.
-async fn save_all(ctx: &Context, id: BackupId, plan: &Plan, progress: &Progress, cancel: &CancellationToken) -> Result<Results> {
+async fn save_all(
+    ctx: &Context,
+    id: BackupId,
+    plan: &Plan,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Results> {
     let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
     let mut tasks = JoinSet::new();
     for collection in plan.collections.clone() {
@@ -298,7 +330,9 @@ async fn save_all(ctx: &Context, id: BackupId, plan: &Plan, progress: &Progress,
             }
             Ok(None) => {
                 progress.phase(&name, Phase::Gone);
-                results.gone.push(format!("collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup"));
+                results.gone.push(format!(
+                    "collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup"
+                ));
             }
             // The other tasks see the same token and end by themselves, each after cleaning up.
             Err(e) if e.code() == Code::Cancelled => {}

@@ -255,12 +255,12 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
 
 fn globs(reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {
     let globs = reader.list(name);
-    for glob in &globs {
-        if let Err(e) = globset::Glob::new(glob) {
+    for text in &globs {
+        if let Err(e) = glob::Pattern::new(text) {
             reader.problem(
                 name,
-                glob,
-                format!("is not a pattern: {}", e.kind()),
+                text,
+                format!("is not a pattern: {}", e.msg),
                 "write e.g. docs,logs-*",
             );
         }

@@ -166,13 +166,19 @@ impl Download {
 
     fn stalled(&self) -> Error {
         let idle = self.http.options().idle;
-        Error::new(Code::Stalled, format!("{}: no byte for {idle:?}, at {} of {}", self.doing, self.at, self.len))
-            .remedy("look at Qdrant's load and the network; BACKUP_IDLE_TIMEOUT_SECS is the limit")
+        Error::new(
+            Code::Stalled,
+            format!("{}: no byte for {idle:?}, at {} of {}", self.doing, self.at, self.len),
+        )
+        .remedy("look at Qdrant's load and the network; BACKUP_IDLE_TIMEOUT_SECS is the limit")
     }
 
     fn wrong_length(&self, what: &str) -> Error {
-        Error::new(Code::LengthMismatch, format!("{}: {what}, the snapshot has {}", self.doing, self.len))
-            .remedy("the snapshot is not used; run the backup again, and look for a proxy that cuts answers")
+        Error::new(
+            Code::LengthMismatch,
+            format!("{}: {what}, the snapshot has {}", self.doing, self.len),
+        )
+        .remedy("the snapshot is not used; run the backup again, and look for a proxy that cuts answers")
     }
 
     /// Trying the same file again is useless; a new snapshot is not, which is for the caller to know.
@@ -182,7 +188,9 @@ impl Download {
             _ => "it was replaced by another",
         };
         Error::new(Code::SnapshotChanged, format!("{}: {what} (HTTP {status})", self.doing))
-            .remedy("something else makes or deletes snapshots of this collection; keep it from running at the same time")
+            .remedy(
+                "something else makes or deletes snapshots of this collection; keep it from running at the same time",
+            )
             .permanent(true)
     }
 }
@@ -228,7 +236,10 @@ impl Source for Download {
 
     async fn seek(&mut self, offset: u64) -> Result<()> {
         if offset > self.len {
-            return Err(Error::new(Code::Internal, format!("{}: sought to {offset} of {}", self.doing, self.len)));
+            return Err(Error::new(
+                Code::Internal,
+                format!("{}: sought to {offset} of {}", self.doing, self.len),
+            ));
         }
         // The response that is open already serves when it is at the right place; a writer begins with `seek(0)`.
         if offset != self.at {

@@ -96,8 +96,11 @@ impl Http {
             .header(header::ACCEPT_ENCODING, "identity");
         if let Some(key) = &self.options.api_key {
             let mut value = header::HeaderValue::from_str(key.expose_secret()).map_err(|_| {
-                Error::new(Code::ConfigInvalid, "Qdrant's API key has characters that no HTTP header may have")
-                    .remedy("check QDRANT_API_KEY or the file that QDRANT_API_KEY_FILE names")
+                Error::new(
+                    Code::ConfigInvalid,
+                    "Qdrant's API key has characters that no HTTP header may have",
+                )
+                .remedy("check QDRANT_API_KEY or the file that QDRANT_API_KEY_FILE names")
             })?;
             value.set_sensitive(true);
             request = request.header("api-key", value);
@@ -106,7 +109,13 @@ impl Http {
     }
 
     /// A short call that may be repeated: on a lost connection, 408, 429 and 5xx.
-    pub(super) async fn call(&self, method: Method, path: &[&str], body: Option<&Value>, doing: &str) -> Result<Answer> {
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        doing: &str,
+    ) -> Result<Answer> {
         let url = self.url(path, doing)?;
         let limit = if path.last() == Some(&"count") {
             self.options.count_timeout
@@ -127,7 +136,10 @@ impl Http {
                 }
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(e)) => (Err(self.unreachable(doing, e)), None),
-                Err(_) => (Err(self.unreachable(doing, format!("no answer within {limit:?}"))), None),
+                Err(_) => (
+                    Err(self.unreachable(doing, format!("no answer within {limit:?}"))),
+                    None,
+                ),
             };
             if attempt == self.options.retries {
                 return result;
@@ -140,7 +152,9 @@ impl Http {
     /// A POST that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
     pub(super) async fn long_post(&self, path: &[&str], doing: &str) -> Result<Answer> {
-        let request = self.request(Method::POST, self.url(path, doing)?)?.query(&[("wait", "true")]);
+        let request = self
+            .request(Method::POST, self.url(path, doing)?)?
+            .query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
         let post = async { read(request.send().await?).await };
         let watch = async {
@@ -214,9 +228,8 @@ async fn read(mut response: Response) -> reqwest::Result<Answer> {
 
 /// `Date`, in the one form that HTTP has since 1999.
 fn date(response: &Response) -> Option<OffsetDateTime> {
-    const FORM: &[BorrowedFormatItem<'_>] = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    const FORM: &[BorrowedFormatItem<'_>] =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let text = response.headers().get(header::DATE)?.to_str().ok()?;
     Some(PrimitiveDateTime::parse(text, FORM).ok()?.assume_utc())
 }
@@ -249,9 +262,12 @@ impl Answer {
         serde_json::from_slice::<Envelope<T>>(self.ok(doing)?)
             .map(|envelope| envelope.result)
             .map_err(|e| {
-                Error::new(Code::QdrantUnexpected, format!("{doing}: the answer is not what Qdrant's API describes"))
-                    .because(e)
-                    .remedy("check that the URL is that of Qdrant's REST API, and its version")
+                Error::new(
+                    Code::QdrantUnexpected,
+                    format!("{doing}: the answer is not what Qdrant's API describes"),
+                )
+                .because(e)
+                .remedy("check that the URL is that of Qdrant's REST API, and its version")
             })
     }
 }
@@ -263,7 +279,11 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
         Ok(s) => format!("{doing}: Qdrant answered {s}"),
         Err(_) => format!("{doing}: Qdrant answered {status}"),
     };
-    let text = if said.is_empty() { text } else { format!("{text}: {said}") };
+    let text = if said.is_empty() {
+        text
+    } else {
+        format!("{text}: {said}")
+    };
     match status {
         401 => Error::new(Code::QdrantUnauthorized, text)
             .remedy("set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts"),
@@ -322,7 +342,10 @@ mod tests {
         let url = http.url(&["collections", "a/b c%é?#"], "x").unwrap();
         assert_eq!(url.as_str(), "http://h:6333/base/collections/a%2Fb%20c%25%C3%A9%3F%23");
         for name in ["", ".", ".."] {
-            assert_eq!(http.url(&["collections", name], "x").unwrap_err().code(), Code::CollectionNotFound);
+            assert_eq!(
+                http.url(&["collections", name], "x").unwrap_err().code(),
+                Code::CollectionNotFound
+            );
         }
     }
 

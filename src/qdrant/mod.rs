@@ -171,9 +171,9 @@ impl Qdrant {
         match info["status"].as_str() {
             Some("disabled") => Ok(ClusterInfo::Disabled),
             Some("enabled") => {
-                let peers = info["peers"].as_object().map(|peers| {
-                    peers.keys().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>()
-                });
+                let peers = info["peers"]
+                    .as_object()
+                    .map(|peers| peers.keys().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
                 match (info["peer_id"].as_u64(), peers) {
                     (Some(peer), Some(peers)) => Ok(ClusterInfo::Enabled { peer, peers }),
                     _ => Err(Error::new(
@@ -229,8 +229,8 @@ impl Qdrant {
     pub async fn shards(&self, collection: &str) -> Result<(ShardMap, Value)> {
         let doing = format!("asking for the shards of collection {collection:?}");
         let raw: Value = self.get(&["collections", collection, "cluster"], &doing).await?;
-        let map = serde_json::from_value(raw.clone())
-            .map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e))?;
+        let map =
+            serde_json::from_value(raw.clone()).map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e))?;
         Ok((map, raw))
     }
 

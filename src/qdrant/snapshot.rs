@@ -5,8 +5,7 @@ use crate::hash::parse_sha256;
 use serde::Deserialize;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-const STAMP: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
+const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
 const STAMP_LEN: usize = "2026-11-22-12-56-37".len();
 
 /// A snapshot on a node (Qdrant's `SnapshotDescription`).
@@ -79,20 +78,37 @@ mod tests {
                 requested_at: datetime!(2026-11-22 12:56:37 UTC),
             })
         );
-        for other in ["", ".snapshot", "uploaded.snapshot", "a-b-2026-11-22-12-56-37.snapshot", "é-2026-11-22-12-56-3.snapshot", "docs-shard-0-2026-11-22-12-56-37.tar"] {
+        for other in [
+            "",
+            ".snapshot",
+            "uploaded.snapshot",
+            "a-b-2026-11-22-12-56-37.snapshot",
+            "é-2026-11-22-12-56-3.snapshot",
+            "docs-shard-0-2026-11-22-12-56-37.tar",
+        ] {
             assert_eq!(SnapshotName::parse(other), None, "{other}");
         }
     }
 
     #[test]
     fn a_description_that_could_lead_elsewhere_is_refused() {
-        let good = Snapshot { name: "a.snapshot".into(), size: 1, checksum: None };
+        let good = Snapshot {
+            name: "a.snapshot".into(),
+            size: 1,
+            checksum: None,
+        };
         assert!(good.clone().checked("x").is_ok());
         for name in ["", "..", "../a", "a/b", "a\\b"] {
-            let bad = Snapshot { name: name.into(), ..good.clone() };
+            let bad = Snapshot {
+                name: name.into(),
+                ..good.clone()
+            };
             assert_eq!(bad.checked("x").unwrap_err().code(), Code::QdrantUnexpected, "{name}");
         }
-        let bad = Snapshot { checksum: Some("abc".into()), ..good };
+        let bad = Snapshot {
+            checksum: Some("abc".into()),
+            ..good
+        };
         assert_eq!(bad.checked("x").unwrap_err().code(), Code::QdrantUnexpected);
     }
 }

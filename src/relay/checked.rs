@@ -81,9 +81,7 @@ impl Checked {
             self.hasher.room(len - seen).await;
             // From here to the end of the block nothing waits, so that a cancelled call hashes all of a chunk or nothing.
             self.hasher.push(chunk.slice(seen..));
-            self.checks
-                .on_bytes
-                .fetch_add(end - self.mark, Ordering::Relaxed);
+            self.checks.on_bytes.fetch_add(end - self.mark, Ordering::Relaxed);
             self.mark = end;
         }
         self.at = end;
@@ -119,9 +117,7 @@ impl Checked {
                     hex(expected)
                 ),
             )
-            .remedy(
-                "nothing was stored: back up again; if it happens again, look at the node's disk",
-            ));
+            .remedy("nothing was stored: back up again; if it happens again, look at the node's disk"));
         }
         let _ = self.checks.digest.set(digest);
         Ok(())

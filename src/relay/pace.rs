@@ -34,9 +34,7 @@ impl RateLimiter {
         let turn = {
             let mut paid = lock(&self.paid);
             let now = Instant::now();
-            let turn = now
-                .checked_sub(CREDIT)
-                .map_or(*paid, |earliest| earliest.max(*paid));
+            let turn = now.checked_sub(CREDIT).map_or(*paid, |earliest| earliest.max(*paid));
             *paid = turn + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
             turn
         };
@@ -167,18 +165,11 @@ fn silent(standing: &Standing, silence: Duration, key: &str, store: &str) -> Err
     }
 }
 
-fn too_slow(
-    before: &Standing,
-    now: &Standing,
-    limits: &Limits,
-    key: &str,
-    store: &str,
-) -> Option<Error> {
+fn too_slow(before: &Standing, now: &Standing, limits: &Limits, key: &str, store: &str) -> Option<Error> {
     let bytes = now.passed - before.passed;
     let source = now.source - before.source;
     let sink = now.store - before.store;
-    let due = limits.min_bytes_per_window as f64 * (source + sink).as_secs_f64()
-        / limits.window.as_secs_f64();
+    let due = limits.min_bytes_per_window as f64 * (source + sink).as_secs_f64() / limits.window.as_secs_f64();
     if bytes as f64 >= due {
         return None;
     }

@@ -20,16 +20,7 @@ fn limits() -> Limits {
 }
 
 async fn run(source: Script, expected: &Expected, store: &Memory) -> Result<(Digest, ObjectMeta)> {
-    copy(
-        Box::new(source),
-        expected,
-        store,
-        KEY,
-        &limits(),
-        None,
-        Arc::default(),
-    )
-    .await
+    copy(Box::new(source), expected, store, KEY, &limits(), None, Arc::default()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,9 +51,7 @@ async fn bytes_arrive_unchanged_with_all_three_digests() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_body_is_stored() {
     let store = Memory::default();
-    let (digest, _) = run(Script::new(&[], 10), &expected(&[]), &store)
-        .await
-        .unwrap();
+    let (digest, _) = run(Script::new(&[], 10), &expected(&[]), &store).await.unwrap();
     assert_eq!(store.object(KEY).unwrap(), b"");
     assert!(digest.sha256_hex().starts_with("e3b0c442"));
 }
@@ -93,9 +82,7 @@ async fn a_missing_checksum_of_qdrant_is_no_error() {
         sha256: None,
     };
     let store = Memory::default();
-    let (digest, _) = run(Script::new(&bytes, 100), &unknown, &store)
-        .await
-        .unwrap();
+    let (digest, _) = run(Script::new(&bytes, 100), &unknown, &store).await.unwrap();
     assert_eq!(Some(digest.sha256), expected(&bytes).sha256);
 }
 
@@ -127,23 +114,15 @@ async fn a_store_that_asks_beyond_the_bytes_sent_gets_an_error() {
 async fn the_last_chunk_of_a_wrong_body_never_reaches_the_store() {
     let bytes = body(1000);
     let store = Memory::default();
-    let error = run(
-        Script::new(&bytes, 300),
-        &expected_as(&bytes, b"other"),
-        &store,
-    )
-    .await
-    .unwrap_err();
+    let error = run(Script::new(&bytes, 300), &expected_as(&bytes, b"other"), &store)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::ChecksumMismatch);
     assert_eq!(store.received(), 900);
     assert_eq!(store.object(KEY), None);
     let text = error.to_string();
     let (read, announced) = (expected(&bytes), expected(b"other"));
-    for part in [
-        KEY,
-        &hex(&read.sha256.unwrap()),
-        &hex(&announced.sha256.unwrap()),
-    ] {
+    for part in [KEY, &hex(&read.sha256.unwrap()), &hex(&announced.sha256.unwrap())] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -169,9 +148,7 @@ async fn a_body_that_goes_on_is_an_error_whether_or_not_a_chunk_ends_at_the_anno
     for chunk in [250, 300] {
         let store = Memory::default();
         let long = Script::new(&bytes, chunk).claiming(750);
-        let error = run(long, &expected(&bytes[..750]), &store)
-            .await
-            .unwrap_err();
+        let error = run(long, &expected(&bytes[..750]), &store).await.unwrap_err();
         assert_eq!(error.code(), Code::LengthMismatch, "{error}");
         assert!(store.received() < 750);
         assert_eq!(store.object(KEY), None);
@@ -210,18 +187,12 @@ async fn an_object_that_the_store_holds_differently_is_removed_again() {
 #[tokio::test(start_paused = true)]
 async fn a_wrong_object_that_cannot_be_removed_is_named() {
     let bytes = body(1000);
-    let store = Memory::default()
-        .with(Fault::OtherCrc)
-        .with(Fault::NoDelete);
+    let store = Memory::default().with(Fault::OtherCrc).with(Fault::NoDelete);
     let error = run(Script::new(&bytes, 100), &expected(&bytes), &store)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::ChecksumMismatch);
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("still in the store as {KEY}"))
-    );
+    assert!(error.to_string().contains(&format!("still in the store as {KEY}")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,13 +211,9 @@ async fn a_silent_source_is_named_as_the_side_that_stalls() {
     let bytes = body(1000);
     let store = Memory::default();
     let start = Instant::now();
-    let error = run(
-        Script::new(&bytes, 100).silent_after(500),
-        &expected(&bytes),
-        &store,
-    )
-    .await
-    .unwrap_err();
+    let error = run(Script::new(&bytes, 100).silent_after(500), &expected(&bytes), &store)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::Stalled);
     assert!(
         error
@@ -318,13 +285,9 @@ async fn slow_but_sufficient_progress_is_no_stall() {
 async fn a_source_that_fails_hands_its_own_error_through() {
     let bytes = body(1000);
     let store = Memory::default();
-    let error = run(
-        Script::new(&bytes, 100).failing_after(500),
-        &expected(&bytes),
-        &store,
-    )
-    .await
-    .unwrap_err();
+    let error = run(Script::new(&bytes, 100).failing_after(500), &expected(&bytes), &store)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::SnapshotChanged);
     assert_eq!(store.object(KEY), None);
 }

@@ -54,10 +54,7 @@ impl DirStore {
     }
 
     /// Runs blocking work on the directory.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<T> + Send + 'static) -> Result<T> {
         let root = self.root.clone();
         let done = tokio::task::spawn_blocking(move || work(&root)).await;
         done.map_err(|e| Error::new(Code::Internal, "a file operation broke off").because(e))?
@@ -82,12 +79,7 @@ impl Store for DirStore {
         format!("file://{}", percent_encode(path, ESCAPED))
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        mut source: Box<dyn Source>,
-        condition: Condition,
-    ) -> Result<ObjectMeta> {
+    async fn put(&self, key: &str, mut source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
         let path = self.path(key)?;
         let staged = self.run(Staged::create).await?;
         let sum = staged::fill(&staged, &mut *source).await?;
@@ -219,16 +211,13 @@ fn lock(root: &Path) -> Result<File> {
 fn require_directory(root: &Path) -> Result<()> {
     let missing = || {
         let text = format!("the directory {} does not exist", root.display());
-        Error::new(Code::StoreMissing, text)
-            .remedy(format!("create it: mkdir -p {}", root.display()))
+        Error::new(Code::StoreMissing, text).remedy(format!("create it: mkdir -p {}", root.display()))
     };
     match fs::metadata(root) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(Error::new(
-            Code::StoreMissing,
-            format!("{} is not a directory", root.display()),
-        )
-        .remedy("name a directory")),
+        Ok(_) => Err(
+            Error::new(Code::StoreMissing, format!("{} is not a directory", root.display())).remedy("name a directory"),
+        ),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(missing()),
         Err(e) => Err(failed("open", root, e)),
     }
@@ -316,10 +305,7 @@ fn failed(action: &str, path: &Path, error: io::Error) -> Error {
             Code::StoreFull,
             "free some space, delete old backups, or choose a larger disk",
         ),
-        PermissionDenied | ReadOnlyFilesystem => (
-            Code::StoreForbidden,
-            "let the user that this runs as write there",
-        ),
+        PermissionDenied | ReadOnlyFilesystem => (Code::StoreForbidden, "let the user that this runs as write there"),
         _ => return Error::new(Code::StoreFailed, doing).because(error),
     };
     Error::new(code, doing).because(error).remedy(remedy)
@@ -338,11 +324,7 @@ mod tests {
             (30, Code::StoreForbidden), // EROFS
             (5, Code::StoreFailed),     // EIO
         ] {
-            let error = failed(
-                "write",
-                Path::new("/x"),
-                io::Error::from_raw_os_error(errno),
-            );
+            let error = failed("write", Path::new("/x"), io::Error::from_raw_os_error(errno));
             assert_eq!(error.code(), code, "errno {errno}");
         }
     }

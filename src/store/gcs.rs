@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use google_cloud_gax::{
-    options::RequestOptionsBuilder as _, paginator::{ItemPaginator as _, Paginator as _},
+    options::RequestOptionsBuilder as _,
+    paginator::{ItemPaginator as _, Paginator as _},
     retry_policy::RetryPolicyExt as _,
 };
 use google_cloud_storage::{
@@ -34,11 +35,7 @@ use time::OffsetDateTime;
 use upload::{Unthrottled, delays};
 
 /// What it takes to append; see [`Store::check`].
-const PERMISSIONS: [&str; 3] = [
-    "storage.objects.create",
-    "storage.objects.get",
-    "storage.objects.list",
-];
+const PERMISSIONS: [&str; 3] = ["storage.objects.create", "storage.objects.get", "storage.objects.list"];
 
 /// How to reach Google Cloud Storage.
 #[derive(Clone, Default)]
@@ -213,12 +210,7 @@ impl Store for GcsStore {
         }
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        source: Box<dyn Source>,
-        condition: Condition,
-    ) -> Result<ObjectMeta> {
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
         self.upload(key, source, condition).await
     }
 
@@ -258,9 +250,7 @@ impl Store for GcsStore {
                         let key = object.name.get(strip..).unwrap_or_default().to_string();
                         Some((Ok(meta(key, &object)), Some(items)))
                     }
-                    Err(e) if Kind::of(&e) == Kind::NotFound => {
-                        Some((Err(missing_bucket(&bucket).because(e)), None))
-                    }
+                    Err(e) if Kind::of(&e) == Kind::NotFound => Some((Err(missing_bucket(&bucket).because(e)), None)),
                     Err(e) => {
                         let error = explain(e, &bucket, doing, "storage.objects.list");
                         Some((Err(error), None))
@@ -286,7 +276,12 @@ impl Store for GcsStore {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| match Kind::of(&e) {
                 Kind::NotFound => missing_bucket(&self.bucket).because(e),
-                _ => explain(e, &self.bucket, format!("list {}", self.gs(prefix)), "storage.objects.list"),
+                _ => explain(
+                    e,
+                    &self.bucket,
+                    format!("list {}", self.gs(prefix)),
+                    "storage.objects.list",
+                ),
             })?;
             let names = page.prefixes.iter().filter_map(|p| p.strip_prefix(full.as_str()));
             folders.extend(names.map(|name| name.trim_end_matches('/').to_string()));
@@ -314,15 +309,10 @@ impl Store for GcsStore {
             .await;
         match sent {
             Ok(answer) => {
-                let missing =
-                    PERMISSIONS.map(|p| (!answer.permissions.iter().any(|a| a == p)).then_some(p));
+                let missing = PERMISSIONS.map(|p| (!answer.permissions.iter().any(|a| a == p)).then_some(p));
                 let missing: Vec<_> = missing.into_iter().flatten().collect();
                 if !missing.is_empty() {
-                    let text = format!(
-                        "the bucket {} does not grant {}",
-                        self.bucket,
-                        missing.join(", ")
-                    );
+                    let text = format!("the bucket {} does not grant {}", self.bucket, missing.join(", "));
                     return Err(Error::new(Code::StoreForbidden, text).remedy(
                         "grant the roles roles/storage.objectCreator and roles/storage.objectViewer on the bucket to the \
                          account that this runs as",
@@ -358,10 +348,7 @@ struct Endpoint {
 
 impl Endpoint {
     fn parse(text: &str) -> Result<Self> {
-        let (scheme, rest) = text
-            .trim()
-            .split_once("://")
-            .unwrap_or(("http", text.trim()));
+        let (scheme, rest) = text.trim().split_once("://").unwrap_or(("http", text.trim()));
         let authority = rest.trim_end_matches('/');
         let bad = || {
             Error::new(
@@ -386,15 +373,15 @@ fn generation(version: &Version) -> Option<i64> {
 }
 
 fn meta(key: String, object: &Object) -> ObjectMeta {
-    let nanos = object.update_time.as_ref().map_or(0, |t| {
-        i128::from(t.seconds()) * 1_000_000_000 + i128::from(t.nanos())
-    });
+    let nanos = object
+        .update_time
+        .as_ref()
+        .map_or(0, |t| i128::from(t.seconds()) * 1_000_000_000 + i128::from(t.nanos()));
     ObjectMeta {
         key,
         size: u64::try_from(object.size).unwrap_or(0),
         version: Version(object.generation.to_string()),
         crc32c: object.checksums.as_ref().and_then(|c| c.crc32c),
-        updated: OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        updated: OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH),
     }
 }

@@ -79,12 +79,7 @@ pub trait Store: Send + Sync + Debug {
     /// Writes an object whole or not at all, and returns what the store says it holds. When the store's checksum differs
     /// from that of the bytes sent, the object is removed again and the call fails with
     /// [`crate::error::Code::ChecksumMismatch`]. Errors of the source come back with their own code.
-    async fn put(
-        &self,
-        key: &str,
-        source: Box<dyn Source>,
-        condition: Condition,
-    ) -> Result<ObjectMeta>;
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta>;
 
     /// Reads an object, or a range of it, as it is at `version` (or now). Ends with an error when fewer bytes arrive than
     /// asked for. `Ok(None)`: no such object.
@@ -118,10 +113,7 @@ fn valid_key(key: &str) -> Result<()> {
     if key.split('/').all(plain) && !key.contains(['\\', '\0', '\n', '\r']) {
         return Ok(());
     }
-    Err(Error::new(
-        Code::BadRequest,
-        format!("{key:?} is no valid object key"),
-    ))
+    Err(Error::new(Code::BadRequest, format!("{key:?} is no valid object key")))
 }
 
 /// As [`valid_key`], but the last segment may be incomplete or missing.
@@ -161,9 +153,7 @@ impl Source for BytesSource {
     }
 
     async fn seek(&mut self, offset: u64) -> Result<()> {
-        self.at = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len());
+        self.at = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
         Ok(())
     }
 }

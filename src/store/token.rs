@@ -74,24 +74,14 @@ pub(super) struct RequestHeaders {
 }
 
 impl RequestHeaders {
-    pub(super) fn credentials(
-        tokens: Option<Arc<Tokens>>,
-        host: Option<HeaderValue>,
-    ) -> Credentials {
+    pub(super) fn credentials(tokens: Option<Arc<Tokens>>, host: Option<HeaderValue>) -> Credentials {
         let constant = EntityTag::new();
-        Credentials::from(Self {
-            tokens,
-            host,
-            constant,
-        })
+        Credentials::from(Self { tokens, host, constant })
     }
 }
 
 impl CredentialsProvider for RequestHeaders {
-    async fn headers(
-        &self,
-        known: Extensions,
-    ) -> Result<CacheableResource<HeaderMap>, CredentialsError> {
+    async fn headers(&self, known: Extensions) -> Result<CacheableResource<HeaderMap>, CredentialsError> {
         let mut headers = HeaderMap::new();
         let mut tag = self.constant.clone();
         if let Some(tokens) = &self.tokens {

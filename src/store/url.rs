@@ -11,9 +11,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, sync::Arc};
 /// [`Code::ConfigInvalid`] for a URL that is neither; otherwise what opening the store gives.
 pub async fn open(url: &str, options: GcsOptions) -> Result<Arc<dyn Store>> {
     match parse(url)? {
-        Location::Bucket { bucket, prefix } => {
-            Ok(Arc::new(GcsStore::open(&bucket, &prefix, options).await?))
-        }
+        Location::Bucket { bucket, prefix } => Ok(Arc::new(GcsStore::open(&bucket, &prefix, options).await?)),
         Location::Directory(path) => Ok(Arc::new(DirStore::open(&path).await?)),
     }
 }
@@ -38,12 +36,9 @@ fn parse(url: &str) -> Result<Location> {
             if bucket.is_empty() {
                 return Err(bad("names no bucket"));
             }
-            let allowed =
-                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+            let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
             if !bucket.chars().all(allowed) {
-                return Err(bad(
-                    "names a bucket with a character that buckets cannot have",
-                ));
+                return Err(bad("names a bucket with a character that buckets cannot have"));
             }
             if !prefix.is_empty() && valid_key(prefix).is_err() {
                 return Err(bad("has a prefix with an empty, `.` or `..` segment"));
@@ -55,17 +50,13 @@ fn parse(url: &str) -> Result<Location> {
             // `localhost` is this machine by the standard; any other host, or a relative path, lands here as well.
             let path = rest.strip_prefix("localhost").unwrap_or(rest);
             if !path.starts_with('/') {
-                return Err(bad(
-                    "is no absolute path: there are three slashes after `file:`",
-                ));
+                return Err(bad("is no absolute path: there are three slashes after `file:`"));
             }
             if path.contains(['?', '#']) {
                 return Err(bad("has a `?` or `#`, which are written %3F and %23"));
             }
             if !percent_signs_are_whole(path) {
-                return Err(bad(
-                    "has a `%` without two hexadecimal digits; it is written %25",
-                ));
+                return Err(bad("has a `%` without two hexadecimal digits; it is written %25"));
             }
             let mut bytes: Vec<u8> = percent_decode_str(path).collect();
             if bytes.contains(&0) {
@@ -106,11 +97,7 @@ mod tests {
             (" GS://b_1-x/a ", "b_1-x", "a"),
         ] {
             let (bucket, prefix) = (bucket.to_string(), prefix.to_string());
-            assert_eq!(
-                parse(url).unwrap(),
-                Location::Bucket { bucket, prefix },
-                "{url}"
-            );
+            assert_eq!(parse(url).unwrap(), Location::Bucket { bucket, prefix }, "{url}");
         }
     }
 
@@ -123,11 +110,7 @@ mod tests {
             ("file://localhost/a", "/a"),
             ("file:///a%20b/%C3%A9%25", "/a b/é%"),
         ] {
-            assert_eq!(
-                parse(url).unwrap(),
-                Location::Directory(path.into()),
-                "{url}"
-            );
+            assert_eq!(parse(url).unwrap(), Location::Directory(path.into()), "{url}");
         }
     }
 

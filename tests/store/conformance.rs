@@ -61,10 +61,7 @@ async fn bytes_come_back_as_they_were_put(store: &dyn Store) {
         assert_eq!(meta.crc32c, Some(crc32c::crc32c(&bytes)));
         assert_eq!(read(store, &key).await.unwrap(), bytes, "{len}");
         let head = store.head(&key).await.unwrap().unwrap();
-        assert_eq!(
-            (head.key, head.size, head.version),
-            (key, meta.size, meta.version)
-        );
+        assert_eq!((head.key, head.size, head.version), (key, meta.size, meta.version));
         assert_eq!(head.updated, meta.updated);
         assert!(head.updated.year() > 2000, "{}", head.updated);
     }
@@ -85,9 +82,7 @@ async fn names_of_every_kind_are_kept_apart(store: &dyn Store) {
     ];
     for name in names {
         let key = format!("odd/{name}/collection.snapshot");
-        put(store, &key, &Bytes::from(name.to_string()))
-            .await
-            .unwrap();
+        put(store, &key, &Bytes::from(name.to_string())).await.unwrap();
     }
     for name in names {
         let key = format!("odd/{name}/collection.snapshot");
@@ -99,26 +94,17 @@ async fn names_of_every_kind_are_kept_apart(store: &dyn Store) {
 }
 
 async fn a_put_on_an_existing_key_conflicts_and_changes_nothing(store: &dyn Store) {
-    let first = put(store, "a/manifest.json", &noise(1000, 1))
-        .await
-        .unwrap();
-    let error = put(store, "a/manifest.json", &noise(1000, 2))
-        .await
-        .unwrap_err();
+    let first = put(store, "a/manifest.json", &noise(1000, 1)).await.unwrap();
+    let error = put(store, "a/manifest.json", &noise(1000, 2)).await.unwrap_err();
     assert_eq!(error.code(), Code::StoreConflict, "{error}");
-    assert_eq!(
-        read(store, "a/manifest.json").await.unwrap(),
-        noise(1000, 1)
-    );
+    assert_eq!(read(store, "a/manifest.json").await.unwrap(), noise(1000, 1));
     let head = store.head("a/manifest.json").await.unwrap().unwrap();
     assert_eq!(head.version, first.version);
 }
 
 async fn a_swap_takes_the_current_version_only(store: &dyn Store) {
     let first = put(store, "lock.json", &noise(100, 1)).await.unwrap();
-    let second = swap(store, "lock.json", &noise(100, 2), &first.version)
-        .await
-        .unwrap();
+    let second = swap(store, "lock.json", &noise(100, 2), &first.version).await.unwrap();
     assert_ne!(first.version, second.version);
     let error = swap(store, "lock.json", &noise(100, 3), &first.version)
         .await
@@ -126,13 +112,9 @@ async fn a_swap_takes_the_current_version_only(store: &dyn Store) {
     assert_eq!(error.code(), Code::StoreConflict, "{error}");
     assert_eq!(read(store, "lock.json").await.unwrap(), noise(100, 2));
     let nonsense = Version("no version".to_string());
-    let error = swap(store, "lock.json", &noise(100, 4), &nonsense)
-        .await
-        .unwrap_err();
+    let error = swap(store, "lock.json", &noise(100, 4), &nonsense).await.unwrap_err();
     assert_eq!(error.code(), Code::StoreConflict, "{error}");
-    swap(store, "lock.json", &noise(100, 5), &second.version)
-        .await
-        .unwrap();
+    swap(store, "lock.json", &noise(100, 5), &second.version).await.unwrap();
     assert_eq!(read(store, "lock.json").await.unwrap(), noise(100, 5));
 }
 
@@ -148,31 +130,21 @@ async fn a_swap_needs_an_object(store: &dyn Store) {
 
 async fn of_many_puts_at_once_one_wins(store: &dyn Store) {
     let bodies: Vec<_> = (0..8).map(|i| noise(300_000, i)).collect();
-    let puts = bodies
-        .iter()
-        .map(|body| put(store, "x/manifest.json", body));
+    let puts = bodies.iter().map(|body| put(store, "x/manifest.json", body));
     let results = join_all(puts).await;
     let winners: Vec<_> = (0..8).filter(|i| results[*i].is_ok()).collect();
     assert_eq!(winners.len(), 1, "{results:?}");
     for error in results.iter().filter_map(|r| r.as_ref().err()) {
         assert_eq!(error.code(), Code::StoreConflict, "{error}");
     }
-    assert_eq!(
-        read(store, "x/manifest.json").await.unwrap(),
-        bodies[winners[0]]
-    );
+    assert_eq!(read(store, "x/manifest.json").await.unwrap(), bodies[winners[0]]);
 }
 
 async fn of_many_swaps_at_once_one_wins(store: &dyn Store) {
-    let mut version = put(store, "lock.json", &noise(50, 99))
-        .await
-        .unwrap()
-        .version;
+    let mut version = put(store, "lock.json", &noise(50, 99)).await.unwrap().version;
     for round in 0..5 {
         let bodies: Vec<_> = (0..8).map(|i| noise(50, round * 8 + i)).collect();
-        let swaps = bodies
-            .iter()
-            .map(|body| swap(store, "lock.json", body, &version));
+        let swaps = bodies.iter().map(|body| swap(store, "lock.json", body, &version));
         let results = join_all(swaps).await;
         let winners: Vec<_> = (0..8).filter(|i| results[*i].is_ok()).collect();
         assert_eq!(winners.len(), 1, "{results:?}");
@@ -186,14 +158,8 @@ async fn what_is_not_there_is_none(store: &dyn Store) {
     for key in ["x", "a", "a/b", "a/b/c/d", "a/b/cc"] {
         assert!(store.head(key).await.unwrap().is_none(), "{key}");
         assert!(store.get(key, None, None).await.unwrap().is_none(), "{key}");
-        assert!(
-            store.get(key, Some(0..1), None).await.unwrap().is_none(),
-            "{key}"
-        );
-        assert!(
-            store.get(key, Some(0..0), None).await.unwrap().is_none(),
-            "{key}"
-        );
+        assert!(store.get(key, Some(0..1), None).await.unwrap().is_none(), "{key}");
+        assert!(store.get(key, Some(0..0), None).await.unwrap().is_none(), "{key}");
     }
 }
 
@@ -208,13 +174,9 @@ async fn a_range_gives_its_bytes(store: &dyn Store) {
         10..10,
         1_000_000..1_000_000,
     ] {
-        let stream = store
-            .get("a.snapshot", Some(range.clone()), None)
-            .await
-            .unwrap();
+        let stream = store.get("a.snapshot", Some(range.clone()), None).await.unwrap();
         let got = collect(stream.unwrap()).await.unwrap();
-        let expected =
-            &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        let expected = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
         assert_eq!(got, expected, "{range:?}");
     }
 }
@@ -233,29 +195,15 @@ async fn a_range_behind_the_end_is_an_error(store: &dyn Store) {
 
 async fn a_version_names_one_content(store: &dyn Store) {
     let first = put(store, "lock.json", &noise(100, 1)).await.unwrap();
-    let at_first = store
-        .get("lock.json", None, Some(&first.version))
-        .await
-        .unwrap();
+    let at_first = store.get("lock.json", None, Some(&first.version)).await.unwrap();
     assert_eq!(collect(at_first.unwrap()).await.unwrap(), noise(100, 1));
-    swap(store, "lock.json", &noise(100, 2), &first.version)
-        .await
-        .unwrap();
+    swap(store, "lock.json", &noise(100, 2), &first.version).await.unwrap();
     for range in [None, Some(0..5), Some(0..0)] {
-        let gone = store
-            .get("lock.json", range, Some(&first.version))
-            .await
-            .unwrap();
+        let gone = store.get("lock.json", range, Some(&first.version)).await.unwrap();
         assert!(gone.is_none());
     }
     let nonsense = Version("no version".to_string());
-    assert!(
-        store
-            .get("lock.json", None, Some(&nonsense))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.get("lock.json", None, Some(&nonsense)).await.unwrap().is_none());
 }
 
 async fn a_list_is_ordered_by_key(store: &dyn Store) {
@@ -269,19 +217,10 @@ async fn a_list_is_ordered_by_key(store: &dyn Store) {
 }
 
 async fn a_list_takes_any_prefix(store: &dyn Store) {
-    for key in [
-        "backups/1/a",
-        "backups/1/b",
-        "backups/10/a",
-        "backups/2/a",
-        "lock.json",
-    ] {
+    for key in ["backups/1/a", "backups/1/b", "backups/10/a", "backups/2/a", "lock.json"] {
         put(store, key, &noise(10, 1)).await.unwrap();
     }
-    assert_eq!(
-        keys(store, "backups/1/").await,
-        ["backups/1/a", "backups/1/b"]
-    );
+    assert_eq!(keys(store, "backups/1/").await, ["backups/1/a", "backups/1/b"]);
     assert_eq!(
         keys(store, "backups/1").await,
         ["backups/1/a", "backups/1/b", "backups/10/a"]
@@ -295,9 +234,7 @@ async fn a_list_takes_any_prefix(store: &dyn Store) {
 
 async fn a_deletion_needs_the_version(store: &dyn Store) {
     let first = put(store, "x/lock.json", &noise(10, 1)).await.unwrap();
-    let second = swap(store, "x/lock.json", &noise(10, 2), &first.version)
-        .await
-        .unwrap();
+    let second = swap(store, "x/lock.json", &noise(10, 2), &first.version).await.unwrap();
     let nonsense = Version("no version".to_string());
     assert!(!store.delete("x/lock.json", &first.version).await.unwrap());
     assert!(!store.delete("x/lock.json", &nonsense).await.unwrap());
@@ -313,17 +250,11 @@ async fn an_error_of_the_source_comes_back_and_nothing_is_left(store: &dyn Store
     for at in [0, 1_000_000] {
         let source = Box::new(Scripted::new(&bytes).failing_at(at));
         let seeks = source.seeks.clone();
-        let error = store
-            .put("a.snapshot", source, Condition::Absent)
-            .await
-            .unwrap_err();
+        let error = store.put("a.snapshot", source, Condition::Absent).await.unwrap_err();
         assert_eq!(error.code(), Code::SnapshotChanged, "{error}");
         assert!(keys(store, "").await.is_empty());
         let seeks = seeks.load(std::sync::atomic::Ordering::Relaxed);
-        assert!(
-            seeks <= 1,
-            "tried {seeks} times although the source had failed"
-        );
+        assert!(seeks <= 1, "tried {seeks} times although the source had failed");
     }
 }
 
@@ -374,10 +305,7 @@ async fn a_dropped_put_publishes_nothing(store: &dyn Store) {
     }
     assert!(keys(store, "").await.is_empty());
     let again = Box::new(BytesSource::new(noise(10, 1)));
-    store
-        .put("a.snapshot", again, Condition::Absent)
-        .await
-        .unwrap();
+    store.put("a.snapshot", again, Condition::Absent).await.unwrap();
 }
 
 async fn keys_that_are_no_paths_are_refused(store: &dyn Store) {

@@ -17,9 +17,7 @@ fn staged(root: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let paths = entries.map(|e| e.unwrap().path());
-    paths
-        .filter(|p| p.extension().is_some_and(|e| e == "staged"))
-        .collect()
+    paths.filter(|p| p.extension().is_some_and(|e| e == "staged")).collect()
 }
 
 async fn store(root: &Path) -> DirStore {
@@ -28,18 +26,10 @@ async fn store(root: &Path) -> DirStore {
 
 #[tokio::test]
 async fn a_url_opens_a_directory_and_names_it_again() {
-    let root = tempfile::Builder::new()
-        .prefix("a b%20#")
-        .tempdir()
-        .unwrap();
+    let root = tempfile::Builder::new().prefix("a b%20#").tempdir().unwrap();
     let path = root.path().to_str().unwrap();
-    let url = path
-        .replace('%', "%25")
-        .replace(' ', "%20")
-        .replace('#', "%23");
-    let store = open(&format!("file://{url}/"), GcsOptions::default())
-        .await
-        .unwrap();
+    let url = path.replace('%', "%25").replace(' ', "%20").replace('#', "%23");
+    let store = open(&format!("file://{url}/"), GcsOptions::default()).await.unwrap();
     put(&*store, "a/b", &noise(10, 1)).await.unwrap();
     assert_eq!(fs::read(root.path().join("a/b")).unwrap(), noise(10, 1));
     assert_eq!(store.url(), format!("file://{url}"));
@@ -55,10 +45,7 @@ async fn a_missing_directory_is_named_and_never_made() {
 
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
-    assert_eq!(
-        DirStore::open(&file).await.unwrap_err().code(),
-        Code::StoreMissing
-    );
+    assert_eq!(DirStore::open(&file).await.unwrap_err().code(), Code::StoreMissing);
 
     fs::create_dir(&missing).unwrap();
     let store = store(&missing).await;
@@ -79,9 +66,7 @@ async fn nothing_stays_behind_in_staging() {
     let store = store(root.path()).await;
     let bytes = noise(1_000_000, 1);
     let first = put(&store, "a", &bytes).await.unwrap();
-    swap(&store, "a", &noise(10, 2), &first.version)
-        .await
-        .unwrap();
+    swap(&store, "a", &noise(10, 2), &first.version).await.unwrap();
     put(&store, "a", &bytes).await.unwrap_err();
     swap(&store, "a", &bytes, &first.version).await.unwrap_err();
     let source = Box::new(Scripted::new(&bytes).failing_at(500_000));
@@ -112,8 +97,7 @@ async fn a_crash_leaves_a_staged_file_that_a_later_day_removes() {
     let first = store(root.path()).await;
     let source = Scripted::new(&noise(2_000_000, 1)).hanging_at(1_000_000);
     let hung = source.hung.clone();
-    let crashed =
-        tokio::spawn(async move { first.put("a", Box::new(source), Condition::Absent).await });
+    let crashed = tokio::spawn(async move { first.put("a", Box::new(source), Condition::Absent).await });
     hung.acquire().await.unwrap().forget();
     // As a crash leaves it: the name stays, and nobody writes to it any more.
     let [path] = staged(root.path()).try_into().unwrap();
@@ -148,9 +132,7 @@ async fn staging_is_nobodys_business() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path()).await;
     let first = put(&store, "a/.staging", &noise(10, 1)).await.unwrap();
-    swap(&store, "a/.staging", &noise(10, 2), &first.version)
-        .await
-        .unwrap();
+    swap(&store, "a/.staging", &noise(10, 2), &first.version).await.unwrap();
     assert!(root.path().join(".staging/cas.lock").exists());
     assert_eq!(keys(&store, "").await, ["a/.staging"]);
     assert!(keys(&store, ".staging/").await.is_empty());
@@ -217,10 +199,7 @@ async fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     put(&store, "a", &noise(8 << 20, 1)).await.unwrap();
     let stream = store.get("a", None, None).await.unwrap().unwrap();
     // More than what is read ahead is still to come.
-    let file = File::options()
-        .write(true)
-        .open(root.path().join("a"))
-        .unwrap();
+    let file = File::options().write(true).open(root.path().join("a")).unwrap();
     file.set_len(4 << 20).unwrap();
     let error = crate::support::collect(stream).await.unwrap_err();
     assert_eq!(error.code(), Code::LengthMismatch, "{error}");
@@ -254,9 +233,7 @@ async fn a_full_disk_says_so_and_keeps_nothing() {
     };
     let store = store(disk.0.path()).await;
     put(&store, "small", &noise(100_000, 1)).await.unwrap();
-    let error = put(&store, "large", &noise(4_000_000, 1))
-        .await
-        .unwrap_err();
+    let error = put(&store, "large", &noise(4_000_000, 1)).await.unwrap_err();
     assert_eq!(error.code(), Code::StoreFull, "{error}");
     assert!(error.remedy_text().is_some());
     assert_eq!(keys(&store, "").await, ["small"]);

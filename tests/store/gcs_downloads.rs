@@ -77,9 +77,7 @@ async fn a_busy_service_is_asked_again() {
 async fn a_list_has_more_than_one_page() {
     let emulator = emulator().await;
     let store = gcs(&emulator, "p").await;
-    let expected: Vec<_> = (0..2500)
-        .map(|i| format!("backups/{i:05}/manifest.json"))
-        .collect();
+    let expected: Vec<_> = (0..2500).map(|i| format!("backups/{i:05}/manifest.json")).collect();
     for key in &expected {
         emulator.plant(BUCKET, &format!("p/{key}"), "{}");
     }
@@ -106,26 +104,14 @@ async fn a_service_that_does_not_answer_is_given_up() {
             ..impatient()
         },
     };
-    let store = qdrant_backup::store::GcsStore::open(BUCKET, "", options)
-        .await
-        .unwrap();
+    let store = qdrant_backup::store::GcsStore::open(BUCKET, "", options).await.unwrap();
     let error = store.get("a", None, None).await.map(drop).unwrap_err();
     assert_eq!(error.code(), Code::Stalled, "{error}");
     for error in [
         store.check().await.unwrap_err(),
         store.head("a").await.unwrap_err(),
-        store
-            .list("")
-            .await
-            .unwrap()
-            .next()
-            .await
-            .unwrap()
-            .unwrap_err(),
-        store
-            .delete("a", &Version("1".to_string()))
-            .await
-            .unwrap_err(),
+        store.list("").await.unwrap().next().await.unwrap().unwrap_err(),
+        store.delete("a", &Version("1".to_string())).await.unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::StoreUnreachable, "{error}");
     }

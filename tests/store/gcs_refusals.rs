@@ -23,10 +23,7 @@ async fn every_operation(store: &GcsStore) -> Vec<(&'static str, Error)> {
         ),
         ("storage.objects.get", store.head("a").await.unwrap_err()),
         ("storage.objects.list", listed.unwrap().unwrap_err()),
-        (
-            "storage.objects.delete",
-            store.delete("a", &version).await.unwrap_err(),
-        ),
+        ("storage.objects.delete", store.delete("a", &version).await.unwrap_err()),
         ("storage.objects.list", store.check().await.unwrap_err()),
     ]
 }
@@ -50,10 +47,7 @@ async fn a_refusal_names_the_bucket_and_the_permission() {
             let text = error.to_string();
             assert!(text.contains(BUCKET) && text.contains(permission), "{text}");
         }
-        assert!(
-            emulator.requests().len() < 10,
-            "a refusal is not asked again"
-        );
+        assert!(emulator.requests().len() < 10, "a refusal is not asked again");
     }
 }
 
@@ -87,12 +81,7 @@ async fn a_missing_bucket_is_named() {
     for (_, error) in every_operation(&store).await {
         assert_eq!(error.code(), Code::StoreMissing, "{error}");
         assert!(error.to_string().contains(BUCKET));
-        assert!(
-            error
-                .remedy_text()
-                .unwrap()
-                .contains("gcloud storage buckets create")
-        );
+        assert!(error.remedy_text().unwrap().contains("gcloud storage buckets create"));
     }
 }
 
@@ -138,10 +127,7 @@ async fn a_check_names_all_that_is_missing() {
     let error = store.check().await.unwrap_err();
     assert_eq!(error.code(), Code::StoreForbidden);
     let text = error.to_string();
-    assert!(
-        text.contains("storage.objects.create, storage.objects.get"),
-        "{text}"
-    );
+    assert!(text.contains("storage.objects.create, storage.objects.get"), "{text}");
     assert!(!text.contains("storage.objects.list"), "{text}");
 }
 

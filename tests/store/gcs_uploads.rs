@@ -37,19 +37,13 @@ fn assert_stored(emulator: &Emulator, bytes: &Bytes, result: Result<ObjectMeta>)
 fn assert_failed(emulator: &Emulator, result: Result<ObjectMeta>, code: Code) -> Error {
     let error = result.unwrap_err();
     assert_eq!(error.code(), code, "{error}");
-    assert!(
-        emulator.objects(BUCKET).is_empty(),
-        "an object was left: {error}"
-    );
+    assert!(emulator.objects(BUCKET).is_empty(), "an object was left: {error}");
     error
 }
 
 /// The ranges of the PUTs that carried bytes.
 fn put_ranges(emulator: &Emulator) -> Vec<String> {
-    let requests = emulator
-        .requests()
-        .into_iter()
-        .filter(|r| r.method == "PUT");
+    let requests = emulator.requests().into_iter().filter(|r| r.method == "PUT");
     let ranges = requests.filter_map(|r| r.content_range);
     ranges.filter(|range| range != "bytes */*").collect()
 }
@@ -121,11 +115,7 @@ async fn a_308_without_progress_does_not_go_on_for_ever() {
 #[tokio::test]
 async fn a_busy_service_is_asked_again() {
     let busy = |times, on, code| (times, Fault::Status { on, code });
-    let faults = [
-        busy(2, On::Start, 429),
-        busy(2, On::Put, 503),
-        busy(1, On::Query, 500),
-    ];
+    let faults = [busy(2, On::Start, 429), busy(2, On::Put, 503), busy(1, On::Query, 500)];
     let (emulator, bytes, result) = upload(&faults).await;
     assert_stored(&emulator, &bytes, result);
 }
@@ -140,12 +130,8 @@ async fn a_lost_answer_is_asked_for_again() {
 #[tokio::test]
 async fn a_lost_answer_is_looked_up_when_it_cannot_be_asked_for() {
     for code in [404, 412, 503] {
-        let query = Fault::Status {
-            on: On::Query,
-            code,
-        };
-        let (emulator, bytes, result) =
-            upload(&[(1, Fault::LoseAnswer), (usize::MAX, query)]).await;
+        let query = Fault::Status { on: On::Query, code };
+        let (emulator, bytes, result) = upload(&[(1, Fault::LoseAnswer), (usize::MAX, query)]).await;
         assert_stored(&emulator, &bytes, result);
     }
 }
@@ -156,15 +142,8 @@ async fn a_lost_answer_that_cannot_be_looked_up_is_not_called_a_failure_to_write
         on: On::Query,
         code: 503,
     };
-    let look = Fault::Status {
-        on: On::Get,
-        code: 503,
-    };
-    let faults = [
-        (1, Fault::LoseAnswer),
-        (usize::MAX, query),
-        (usize::MAX, look),
-    ];
+    let look = Fault::Status { on: On::Get, code: 503 };
+    let faults = [(1, Fault::LoseAnswer), (usize::MAX, query), (usize::MAX, look)];
     let (emulator, _, result) = upload(&faults).await;
     let error = result.unwrap_err();
     assert_eq!(error.code(), Code::StoreUnreachable);
@@ -205,11 +184,7 @@ async fn damage_behind_a_lost_answer_is_found_too() {
         on: On::Query,
         code: 404,
     };
-    let faults = [
-        (1, Fault::Corrupt),
-        (1, Fault::LoseAnswer),
-        (usize::MAX, query),
-    ];
+    let faults = [(1, Fault::Corrupt), (1, Fault::LoseAnswer), (usize::MAX, query)];
     let (emulator, _, result) = upload(&faults).await;
     assert_failed(&emulator, result, Code::ChecksumMismatch);
 }
@@ -387,21 +362,12 @@ async fn a_large_body_passes_an_emulator_that_keeps_nothing() {
     };
     let emulator = Emulator::start_with(options).await.unwrap();
     emulator.create_bucket(BUCKET);
-    emulator.fault(
-        "*",
-        3,
-        Fault::ResetPut {
-            after: 9 * MIB + 77,
-        },
-    );
+    emulator.fault("*", 3, Fault::ResetPut { after: 9 * MIB + 77 });
     let store = gcs(&emulator, "p").await;
     let bytes = noise(64 << 20, 1);
     let meta = put(&store, KEY, &bytes).await.unwrap();
     let object = emulator.object(BUCKET, NAME).unwrap();
     assert!(object.data.is_none());
-    assert_eq!(
-        (object.size, object.crc32c),
-        (64 << 20, crc32c::crc32c(&bytes))
-    );
+    assert_eq!((object.size, object.crc32c), (64 << 20, crc32c::crc32c(&bytes)));
     assert_eq!(meta.crc32c, Some(object.crc32c));
 }

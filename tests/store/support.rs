@@ -92,10 +92,7 @@ impl Source for Scripted {
 
     async fn next(&mut self) -> Option<Result<Bytes>> {
         if self.fails_at.is_some_and(|at| self.at >= at) {
-            return Some(Err(Error::new(
-                Code::SnapshotChanged,
-                "the snapshot changed",
-            )));
+            return Some(Err(Error::new(Code::SnapshotChanged, "the snapshot changed")));
         }
         if self.hangs_at.is_some_and(|at| self.at >= at) {
             self.hung.add_permits(1);
@@ -212,12 +209,7 @@ pub(crate) async fn put(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<O
     store.put(key, source, Condition::Absent).await
 }
 
-pub(crate) async fn swap(
-    store: &dyn Store,
-    key: &str,
-    bytes: &Bytes,
-    version: &Version,
-) -> Result<ObjectMeta> {
+pub(crate) async fn swap(store: &dyn Store, key: &str, bytes: &Bytes, version: &Version) -> Result<ObjectMeta> {
     let source = Box::new(Scripted::new(bytes));
     let condition = Condition::Unchanged(version.clone());
     store.put(key, source, condition).await

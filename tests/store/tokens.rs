@@ -26,10 +26,7 @@ struct Provider {
 #[async_trait::async_trait]
 impl TokenProvider for Provider {
     async fn token(&self, scopes: &[&str]) -> Result<Arc<Token>, gcp_auth::Error> {
-        assert_eq!(
-            scopes,
-            ["https://www.googleapis.com/auth/devstorage.read_write"]
-        );
+        assert_eq!(scopes, ["https://www.googleapis.com/auth/devstorage.read_write"]);
         let fetched = self.fetched.load(Ordering::SeqCst);
         if self.good.is_some_and(|good| fetched >= good) {
             return Err(gcp_auth::Error::Str("no metadata server"));
@@ -63,25 +60,12 @@ async fn every_request_carries_the_current_token_and_nothing_shows_it() {
     store.delete("a", &meta.version).await.unwrap();
     let requests = emulator.requests();
     assert_eq!(requests.len(), 4);
-    let mut tokens: Vec<_> = requests
-        .into_iter()
-        .map(|r| r.authorization.unwrap())
-        .collect();
-    assert!(
-        tokens.iter().all(|t| t.starts_with("Bearer secret-")),
-        "{tokens:?}"
-    );
+    let mut tokens: Vec<_> = requests.into_iter().map(|r| r.authorization.unwrap()).collect();
+    assert!(tokens.iter().all(|t| t.starts_with("Bearer secret-")), "{tokens:?}");
     tokens.dedup();
     assert_eq!(tokens.len(), 4, "an old token was used again");
 
-    emulator.fault(
-        "*",
-        1,
-        Fault::Status {
-            on: On::Any,
-            code: 401,
-        },
-    );
+    emulator.fault("*", 1, Fault::Status { on: On::Any, code: 401 });
     let error = put(&store, "a", &noise(1000, 1)).await.unwrap_err();
     let shown = format!("{shown} {store:?} {error} {error:?}");
     assert!(!shown.contains("secret"), "{shown}");
@@ -147,9 +131,6 @@ async fn credentials_that_are_lost_in_mid_run_are_named() {
         assert_eq!(error.code(), Code::StoreForbidden, "{error}");
         assert!(!error.is_permanent());
         let text = error.to_string();
-        assert!(
-            text.contains("no metadata server") && text.contains("gcloud"),
-            "{text}"
-        );
+        assert!(text.contains("no metadata server") && text.contains("gcloud"), "{text}");
     }
 }

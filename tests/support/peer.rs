@@ -31,7 +31,10 @@ pub enum Create {
     /// Makes it, but the connection breaks before the answer.
     AnswerLost,
     /// Says so on `reached`, then waits for a permit of `go`; makes it even if the client is gone by then.
-    Held { reached: Arc<Semaphore>, go: Arc<Semaphore> },
+    Held {
+        reached: Arc<Semaphore>,
+        go: Arc<Semaphore>,
+    },
     /// Answers with a checksum of other bytes.
     WrongChecksum,
     /// Answers with this many bytes more than there are.
@@ -64,7 +67,11 @@ pub enum Fetch {
     /// 503.
     Unavailable,
     /// Says so on `reached` after so many bytes, then waits for a permit of `go`.
-    Held { after: usize, reached: Arc<Semaphore>, go: Arc<Semaphore> },
+    Held {
+        after: usize,
+        reached: Arc<Semaphore>,
+        go: Arc<Semaphore>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +171,9 @@ impl Peer {
     pub fn snapshots(&self, collection: &str) -> Vec<String> {
         let inner = self.lock();
         let found = inner.collections.get(collection);
-        found.map(|c| c.snapshots.iter().map(|s| s.name.clone()).collect()).unwrap_or_default()
+        found
+            .map(|c| c.snapshots.iter().map(|s| s.name.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// Puts somebody else's snapshot there.
@@ -198,7 +207,10 @@ type Shared = State<Arc<Mutex<Inner>>>;
 
 fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
-        .route("/", get(|| async { Json(json!({"title": "scripted peer", "version": "1.18.3"})) }))
+        .route(
+            "/",
+            get(|| async { Json(json!({"title": "scripted peer", "version": "1.18.3"})) }),
+        )
         .route("/readyz", get(ready))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))
@@ -213,9 +225,17 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
 }
 
 async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
-    let range = request.headers().get(header::RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let range = request
+        .headers()
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("");
     let path = request.uri().path().to_owned();
-    let key = request.headers().get("api-key").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let key = request
+        .headers()
+        .get("api-key")
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
     let denied = {
         let mut inner = inner.lock().unwrap();
         let line = format!("{} {path} {range}", request.method());
@@ -225,7 +245,11 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
     };
     if denied {
         // Plain text, as the real one.
-        return (StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token").into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            "Must provide an API key or an Authorization bearer token",
+        )
+            .into_response();
     }
     if request.method() == Method::HEAD {
         return StatusCode::NOT_FOUND.into_response();
@@ -254,17 +278,32 @@ async fn ready(State(inner): Shared) -> &'static str {
 }
 
 async fn cluster(State(inner): Shared) -> Response {
-    ok(inner.lock().unwrap().cluster.clone().unwrap_or(json!({"status": "disabled"})))
+    ok(inner
+        .lock()
+        .unwrap()
+        .cluster
+        .clone()
+        .unwrap_or(json!({"status": "disabled"})))
 }
 
 async fn collections(State(inner): Shared) -> Response {
-    let names: Vec<_> = inner.lock().unwrap().collections.keys().map(|name| json!({"name": name})).collect();
+    let names: Vec<_> = inner
+        .lock()
+        .unwrap()
+        .collections
+        .keys()
+        .map(|name| json!({"name": name}))
+        .collect();
     ok(json!({"collections": names}))
 }
 
 async fn aliases(State(inner): Shared) -> Response {
     let inner = inner.lock().unwrap();
-    let list: Vec<_> = inner.aliases.iter().map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
+    let list: Vec<_> = inner
+        .aliases
+        .iter()
+        .map(|(a, c)| json!({"alias_name": a, "collection_name": c}))
+        .collect();
     ok(json!({"aliases": list}))
 }
 
@@ -323,7 +362,9 @@ async fn list(State(inner): Shared, Path(c): Path<String>) -> Response {
 }
 
 fn make(inner: &Mutex<Inner>, c: &str, at: OffsetDateTime, change: impl FnOnce(&mut Snapshot)) -> Option<Snapshot> {
-    let stamp = at.format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]")).unwrap();
+    let stamp = at
+        .format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"))
+        .unwrap();
     let mut inner = inner.lock().unwrap();
     let found = inner.collections.get_mut(c)?;
     let mut snapshot = Snapshot {
@@ -341,12 +382,21 @@ fn make(inner: &Mutex<Inner>, c: &str, at: OffsetDateTime, change: impl FnOnce(&
 
 /// Ends the connection without an answer.
 fn hang_up() -> Response {
-    let body = Body::from_stream(stream::once(async { Err::<Bytes, _>(std::io::Error::other("scripted")) }));
-    Response::builder().header(header::CONTENT_LENGTH, 10).body(body).unwrap()
+    let body = Body::from_stream(stream::once(async {
+        Err::<Bytes, _>(std::io::Error::other("scripted"))
+    }));
+    Response::builder()
+        .header(header::CONTENT_LENGTH, 10)
+        .body(body)
+        .unwrap()
 }
 
 async fn create(State(inner): Shared, Path(c): Path<String>, Query(q): Query<HashMap<String, String>>) -> Response {
-    assert_eq!(q.get("wait").map(String::as_str), Some("true"), "wait=false answers 202 whatever happens");
+    assert_eq!(
+        q.get("wait").map(String::as_str),
+        Some("true"),
+        "wait=false answers 202 whatever happens"
+    );
     let now = OffsetDateTime::now_utc();
     let script = {
         let mut inner = inner.lock().unwrap();
@@ -422,7 +472,11 @@ async fn fetch(State(inner): Shared, Path((c, n)): Path<(String, String)>, heade
     let (snapshot, script) = {
         let mut inner = inner.lock().unwrap();
         let Some(found) = inner.collections.get_mut(&c) else {
-            return (StatusCode::NOT_FOUND, format!("Not found: Collection `{c}` doesn't exist!")).into_response();
+            return (
+                StatusCode::NOT_FOUND,
+                format!("Not found: Collection `{c}` doesn't exist!"),
+            )
+                .into_response();
         };
         let Some(snapshot) = found.snapshots.iter().find(|s| s.name == n).cloned() else {
             return (StatusCode::NOT_FOUND, "Not found: Snapshot not found").into_response();
@@ -449,7 +503,10 @@ async fn fetch(State(inner): Shared, Path((c, n)): Path<(String, String)>, heade
     if !snapshot.s3 && headers.get(header::IF_MATCH).is_some_and(|v| v != etag.as_str()) {
         return StatusCode::PRECONDITION_FAILED.into_response();
     }
-    let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|r| r.strip_prefix("bytes="));
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|r| r.strip_prefix("bytes="));
     let start: usize = match range.filter(|_| !snapshot.s3) {
         Some(range) => range.trim_end_matches('-').parse().unwrap(),
         None => 0,
@@ -458,14 +515,18 @@ async fn fetch(State(inner): Shared, Path((c, n)): Path<(String, String)>, heade
     let rest = bytes.slice(start..);
     let mut response = Response::builder();
     if !snapshot.s3 {
-        response = response.header(header::ETAG, etag).header(header::ACCEPT_RANGES, "bytes");
+        response = response
+            .header(header::ETAG, etag)
+            .header(header::ACCEPT_RANGES, "bytes");
         if !matches!(script, Some(Fetch::CleanEnd(_))) {
             response = response.header(header::CONTENT_LENGTH, rest.len());
         }
     }
     if start > 0 {
         let range = format!("bytes {start}-{}/{total}", total - 1);
-        response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, range);
+        response = response
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header(header::CONTENT_RANGE, range);
     }
     response.body(scripted(rest, script)).unwrap()
 }
@@ -473,12 +534,17 @@ async fn fetch(State(inner): Shared, Path((c, n)): Path<(String, String)>, heade
 /// The body of an answer, as the script wants it.
 fn scripted(rest: Bytes, script: Option<Fetch>) -> Body {
     let pieces = |bytes: Bytes| {
-        let chunks: Vec<_> = (0..bytes.len()).step_by(8192).map(|at| bytes.slice(at..bytes.len().min(at + 8192))).collect();
+        let chunks: Vec<_> = (0..bytes.len())
+            .step_by(8192)
+            .map(|at| bytes.slice(at..bytes.len().min(at + 8192)))
+            .collect();
         stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>))
     };
     let head = |n: usize| pieces(rest.slice(..n.min(rest.len())));
     match script {
-        Some(Fetch::Cut(n)) => Body::from_stream(head(n).chain(stream::once(async { Err(std::io::Error::other("scripted")) }))),
+        Some(Fetch::Cut(n)) => {
+            Body::from_stream(head(n).chain(stream::once(async { Err(std::io::Error::other("scripted")) })))
+        }
         Some(Fetch::CleanEnd(n)) => Body::from_stream(head(n)),
         Some(Fetch::Stall(n)) => Body::from_stream(head(n).chain(stream::pending())),
         Some(Fetch::Held { after, reached, go }) => {

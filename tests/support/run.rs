@@ -35,7 +35,10 @@ impl Bench {
     /// Gives Qdrant up sooner.
     #[must_use]
     pub fn impatient(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options { idle: Duration::from_millis(400), ..options(&self.ctx.qdrant.url()) };
+        let mut options = Options {
+            idle: Duration::from_millis(400),
+            ..options(&self.ctx.qdrant.url())
+        };
         change(&mut options);
         self.ctx.qdrant = Qdrant::new(options).unwrap();
         self
@@ -68,7 +71,10 @@ impl Bench {
 
     /// The bytes of an artifact, checked against the manifest.
     pub async fn artifact(&self, artifact: &manifest::Artifact) -> Vec<u8> {
-        let bytes = manifest::read_small(&*self.ctx.store, &artifact.key, u64::MAX).await.unwrap().unwrap();
+        let bytes = manifest::read_small(&*self.ctx.store, &artifact.key, u64::MAX)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(bytes.len() as u64, artifact.bytes);
         assert_eq!(qdrant_backup::hash::sha256_hex(&bytes), artifact.sha256);
         assert_eq!(format!("{:08x}", crc32c::crc32c(&bytes)), artifact.crc32c);

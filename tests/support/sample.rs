@@ -50,7 +50,12 @@ impl Client {
     }
 
     pub async fn search(&self, collection: &str, search: &Value) -> Result<Value> {
-        self.call("POST", &format!("/collections/{collection}/points/query"), Some(search.clone())).await
+        self.call(
+            "POST",
+            &format!("/collections/{collection}/points/query"),
+            Some(search.clone()),
+        )
+        .await
     }
 
     pub async fn count(&self, collection: &str) -> Result<u64> {
@@ -68,7 +73,9 @@ impl Client {
 pub async fn fill(client: &Client, prefix: &str, scale: u64) -> Result<Vec<Sample>> {
     let articles = format!("{prefix}articles");
     let dense = json!({"vectors": {"size": 64, "distance": "Cosine"}});
-    client.call("PUT", &format!("/collections/{articles}"), Some(dense)).await?;
+    client
+        .call("PUT", &format!("/collections/{articles}"), Some(dense))
+        .await?;
     upsert(client, &articles, 20 * scale, |i| {
         json!({"id": i, "vector": vector(i, 64), "payload": {"title": format!("Article {i}"), "year": 1990 + i % 35}})
     })
@@ -79,7 +86,9 @@ pub async fn fill(client: &Client, prefix: &str, scale: u64) -> Result<Vec<Sampl
         "vectors": {"image": {"size": 32, "distance": "Dot"}, "text": {"size": 48, "distance": "Euclid"}},
         "sparse_vectors": {"keywords": {}},
     });
-    client.call("PUT", &format!("/collections/{products}"), Some(named)).await?;
+    client
+        .call("PUT", &format!("/collections/{products}"), Some(named))
+        .await?;
     upsert(client, &products, 10 * scale, |i| {
         json!({
             "id": format!("00000000-0000-4000-8000-{i:012}"),
@@ -91,13 +100,18 @@ pub async fn fill(client: &Client, prefix: &str, scale: u64) -> Result<Vec<Sampl
 
     let drafts = format!("{prefix}drafts");
     let empty = json!({"vectors": {"size": 8, "distance": "Manhattan"}});
-    client.call("PUT", &format!("/collections/{drafts}"), Some(empty)).await?;
+    client
+        .call("PUT", &format!("/collections/{drafts}"), Some(empty))
+        .await?;
 
     let alias = json!({"create_alias": {"collection_name": articles, "alias_name": format!("{prefix}live")}});
-    client.call("POST", "/collections/aliases", Some(json!({"actions": [alias]}))).await?;
+    client
+        .call("POST", "/collections/aliases", Some(json!({"actions": [alias]})))
+        .await?;
 
     let query = |query: Value, using: Option<&str>| {
-        let mut search = json!({"query": query, "limit": 10, "with_payload": true, "with_vector": true, "params": {"exact": true}});
+        let mut search =
+            json!({"query": query, "limit": 10, "with_payload": true, "with_vector": true, "params": {"exact": true}});
         if let Some(name) = using {
             search["using"] = json!(name);
         }
@@ -150,6 +164,8 @@ fn vector(seed: u64, size: u64) -> Vec<f32> {
 
 fn sparse(seed: u64) -> Value {
     let indices: Vec<u64> = (0..5).map(|i| i * 100 + (seed * 13 + i * 7) % 100).collect();
-    let values: Vec<f32> = (0..5).map(|i| (seed % 11) as f32 / 8.0 + i as f32 / 4.0 + 0.125).collect();
+    let values: Vec<f32> = (0..5)
+        .map(|i| (seed % 11) as f32 / 8.0 + i as f32 / 4.0 + 0.125)
+        .collect();
     json!({"indices": indices, "values": values})
 }

@@ -43,9 +43,8 @@ impl Keys {
             return Err("Must provide an API key or an Authorization bearer token");
         };
         let is = |key: &Option<String>| {
-            key.as_deref().is_some_and(|key| {
-                verify_slices_are_equal(key.as_bytes(), given.as_bytes()).is_ok()
-            })
+            key.as_deref()
+                .is_some_and(|key| verify_slices_are_equal(key.as_bytes(), given.as_bytes()).is_ok())
         };
         if is(&self.full) {
             Ok(Access::Full)
@@ -58,11 +57,7 @@ impl Keys {
 }
 
 /// Lets a request with a valid key pass. The 401 is plain text, as on a Qdrant server.
-pub(super) async fn authenticate(
-    State(keys): State<Arc<Keys>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn authenticate(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     match keys.access(request.headers()) {
         Ok(access) => {
             request.extensions_mut().insert(access);

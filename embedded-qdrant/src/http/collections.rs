@@ -36,9 +36,7 @@ pub(super) async fn exists(State(node): Node, Path(name): Path<String>) -> Respo
     timed(async {
         match node.storage.find(&name).await {
             Ok(_) => Ok(json!({"exists": true})),
-            Err(error) if error.status() == http::StatusCode::NOT_FOUND => {
-                Ok(json!({"exists": false}))
-            }
+            Err(error) if error.status() == http::StatusCode::NOT_FOUND => Ok(json!({"exists": false})),
             Err(error) => Err(error),
         }
     })
@@ -64,9 +62,7 @@ pub(super) async fn delete(State(node): Node, Path(name): Path<String>) -> Respo
 pub(super) async fn cluster(State(node): Node, Path(name): Path<String>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
-        let points = collection
-            .read(|open| Ok(open.shard.info().points_count))
-            .await?;
+        let points = collection.read(|open| Ok(open.shard.info().points_count)).await?;
         Ok(json!({
             "peer_id": node.peer_id,
             "shard_count": 1,
@@ -117,10 +113,7 @@ pub(super) struct ChangeAliases {
     actions: Vec<Action>,
 }
 
-pub(super) async fn change_aliases(
-    State(node): Node,
-    Body(request): Body<ChangeAliases>,
-) -> Response {
+pub(super) async fn change_aliases(State(node): Node, Body(request): Body<ChangeAliases>) -> Response {
     timed(async {
         node.storage.change_aliases(request.actions).await?;
         Ok(true)

@@ -73,9 +73,7 @@ async fn open(node: &Shared, name: &str, snapshot: &str, headers: &HeaderMap) ->
     }
 
     let (start, length) = range.unwrap_or((0, size));
-    file.seek(io::SeekFrom::Start(start))
-        .await
-        .map_err(failed)?;
+    file.seek(io::SeekFrom::Start(start)).await.map_err(failed)?;
     let body = Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK));
     let partial = start != 0 || length != size;
     let status = if partial {
@@ -98,12 +96,9 @@ async fn open(node: &Shared, name: &str, snapshot: &str, headers: &HeaderMap) ->
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
     let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
     given.peek().is_none()
-        || given.filter_map(|value| value.to_str().ok()).any(|value| {
-            value
-                .split(',')
-                .map(str::trim)
-                .any(|one| one == "*" || one == etag)
-        })
+        || given
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').map(str::trim).any(|one| one == "*" || one == etag))
 }
 
 /// The first range of a `Range` header as (start, length), or `None` if it cannot be
@@ -117,11 +112,7 @@ fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
         return (length > 0).then_some((size - length, length));
     }
     let start: u64 = start.parse().ok()?;
-    let end: u64 = if end.is_empty() {
-        u64::MAX
-    } else {
-        end.parse().ok()?
-    };
+    let end: u64 = if end.is_empty() { u64::MAX } else { end.parse().ok()? };
     if start >= size || end < start {
         return None;
     }
@@ -139,13 +130,7 @@ mod tests {
         assert_eq!(parse_range("bytes=3-99", 10), Some((3, 7)));
         assert_eq!(parse_range("bytes=-4", 10), Some((6, 4)));
         assert_eq!(parse_range("bytes=-99", 10), Some((0, 10)));
-        for unsatisfiable in [
-            "bytes=10-",
-            "bytes=5-4",
-            "bytes=-0",
-            "bytes=x-",
-            "lines=0-1",
-        ] {
+        for unsatisfiable in ["bytes=10-", "bytes=5-4", "bytes=-0", "bytes=x-", "lines=0-1"] {
             assert_eq!(parse_range(unsatisfiable, 10), None, "{unsatisfiable}");
         }
         assert_eq!(parse_range("bytes=0-", 0), None);

@@ -57,19 +57,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Response> {
-        let bytes = bytes::Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                error(&Error::malformed(format_args!(
-                    "Payload error: {}",
-                    rejection.body_text()
-                )))
-            })?;
-        let text = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|wrong| {
+        let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
             error(&Error::malformed(format_args!(
-                "Format error in JSON body: {wrong}"
+                "Payload error: {}",
+                rejection.body_text()
             )))
-        })
+        })?;
+        let text = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|wrong| error(&Error::malformed(format_args!("Format error in JSON body: {wrong}"))))
     }
 }

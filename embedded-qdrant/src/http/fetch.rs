@@ -34,9 +34,8 @@ pub(super) async fn fetch(
     api_key: Option<&str>,
     scratch: &Path,
 ) -> Result<Fetched<TempPath>> {
-    let url = reqwest::Url::parse(location).map_err(|error| {
-        Error::malformed(format_args!("Format error in JSON body: location: {error}"))
-    })?;
+    let url = reqwest::Url::parse(location)
+        .map_err(|error| Error::malformed(format_args!("Format error in JSON body: location: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error::bad_input(format_args!(
             "this node recovers from http and https URLs only, not from {}",
@@ -72,10 +71,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Writes a stream into a temporary file; memory does not depend on its length.
-pub(super) async fn spool(
-    chunks: impl Stream<Item = Result<Bytes>>,
-    scratch: &Path,
-) -> Result<Fetched<TempPath>> {
+pub(super) async fn spool(chunks: impl Stream<Item = Result<Bytes>>, scratch: &Path) -> Result<Fetched<TempPath>> {
     let failed = |error: std::io::Error| Error::io("store the snapshot", &error);
     let (file, path) = NamedTempFile::new_in(scratch).map_err(failed)?.into_parts();
     let mut file = tokio::fs::File::from_std(file);

@@ -52,11 +52,7 @@ impl Shared {
 }
 
 /// All routes over `storage`.
-pub(crate) fn router(
-    storage: Arc<Storage>,
-    tasks: TaskTracker,
-    options: &NodeOptions,
-) -> Result<Router> {
+pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOptions) -> Result<Router> {
     let shared = Arc::new(Shared {
         storage,
         tasks,
@@ -85,10 +81,7 @@ pub(crate) fn router(
         .route("/collections/{name}/points/search", post(points::search))
         .route("/collections/{name}/points/query", post(points::query))
         .route("/collections/{name}/snapshots", get(snapshots::list))
-        .route(
-            "/collections/{name}/snapshots/{snapshot}",
-            get(download::snapshot),
-        );
+        .route("/collections/{name}/snapshots/{snapshot}", get(download::snapshot));
     let writing = Router::new()
         .route("/collections/aliases", post(collections::change_aliases))
         .route(
@@ -99,14 +92,8 @@ pub(crate) fn router(
         .route("/collections/{name}/points", put(points::upsert))
         .route("/collections/{name}/points/delete", post(points::delete))
         .route("/collections/{name}/snapshots", post(snapshots::create))
-        .route(
-            "/collections/{name}/snapshots/{snapshot}",
-            delete(snapshots::delete),
-        )
-        .route(
-            "/collections/{name}/snapshots/recover",
-            put(snapshots::recover),
-        )
+        .route("/collections/{name}/snapshots/{snapshot}", delete(snapshots::delete))
+        .route("/collections/{name}/snapshots/recover", put(snapshots::recover))
         .route(
             "/collections/{name}/snapshots/upload",
             post(snapshots::upload).layer(DefaultBodyLimit::disable()),
@@ -119,8 +106,5 @@ pub(crate) fn router(
         .method_not_allowed_fallback(service::unknown)
         .layer(DefaultBodyLimit::max(JSON_LIMIT))
         .layer(from_fn_with_state(keys, auth::authenticate));
-    Ok(open
-        .merge(guarded)
-        .layer(from_fn(service::no_head))
-        .with_state(shared))
+    Ok(open.merge(guarded).layer(from_fn(service::no_head)).with_state(shared))
 }

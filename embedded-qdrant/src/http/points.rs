@@ -14,11 +14,7 @@ type Node = State<Arc<Shared>>;
 
 /// Answered only when the points are on disk, whatever `wait` says: the engine does not
 /// replay its log after a crash.
-pub(super) async fn upsert(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(upsert): Body<Upsert>,
-) -> Response {
+pub(super) async fn upsert(State(node): Node, Path(name): Path<String>, Body(upsert): Body<Upsert>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         collection
@@ -33,11 +29,7 @@ pub(super) async fn upsert(
     .await
 }
 
-pub(super) async fn delete(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(delete): Body<Delete>,
-) -> Response {
+pub(super) async fn delete(State(node): Node, Path(name): Path<String>, Body(delete): Body<Delete>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         collection
@@ -52,11 +44,7 @@ pub(super) async fn delete(
     .await
 }
 
-pub(super) async fn count(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(count): Body<Count>,
-) -> Response {
+pub(super) async fn count(State(node): Node, Path(name): Path<String>, Body(count): Body<Count>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         collection.read(|open| count.run(&open.shard)).await
@@ -64,11 +52,7 @@ pub(super) async fn count(
     .await
 }
 
-pub(super) async fn scroll(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(scroll): Body<Scroll>,
-) -> Response {
+pub(super) async fn scroll(State(node): Node, Path(name): Path<String>, Body(scroll): Body<Scroll>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         collection.read(|open| scroll.run(&open.shard)).await
@@ -76,11 +60,7 @@ pub(super) async fn scroll(
     .await
 }
 
-pub(super) async fn search(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(search): Body<Search>,
-) -> Response {
+pub(super) async fn search(State(node): Node, Path(name): Path<String>, Body(search): Body<Search>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         collection.read(|open| search.run(&open.shard)).await
@@ -88,11 +68,7 @@ pub(super) async fn search(
     .await
 }
 
-pub(super) async fn query(
-    State(node): Node,
-    Path(name): Path<String>,
-    Body(query): Body<Query>,
-) -> Response {
+pub(super) async fn query(State(node): Node, Path(name): Path<String>, Body(query): Body<Query>) -> Response {
     timed(async {
         let collection = node.storage.find(&name).await?;
         let points = collection.read(|open| query.run(&open.shard)).await?;

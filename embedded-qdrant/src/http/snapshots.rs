@@ -57,11 +57,7 @@ pub(super) async fn list(State(node): Node, Path(name): Path<String>) -> Respons
     .await
 }
 
-pub(super) async fn create(
-    State(node): Node,
-    Path(name): Path<String>,
-    Query(options): Query<Options>,
-) -> Response {
+pub(super) async fn create(State(node): Node, Path(name): Path<String>, Query(options): Query<Options>) -> Response {
     // The name carries the time of the request, also if the request then has to wait.
     let now = (node.clock)();
     let work = {
@@ -111,13 +107,7 @@ pub(super) async fn recover(
         let node = node.clone();
         async move {
             let scratch = node.storage.scratch();
-            let fetched = fetch::fetch(
-                &node.client,
-                &request.location,
-                request.api_key.as_deref(),
-                &scratch,
-            )
-            .await?;
+            let fetched = fetch::fetch(&node.client, &request.location, request.api_key.as_deref(), &scratch).await?;
             check(request.checksum.as_deref(), &fetched.checksum)?;
             let path = fetched.file.to_path_buf();
             node.storage.restore(&name, path).await?;
@@ -164,8 +154,7 @@ async fn receive(node: &Shared, mut form: Multipart) -> Result<Received> {
             continue;
         }
         let name = field.file_name().map(str::to_owned);
-        let chunks =
-            field.map_err(|error| Error::malformed(format_args!("the upload broke off: {error}")));
+        let chunks = field.map_err(|error| Error::malformed(format_args!("the upload broke off: {error}")));
         let fetched = fetch::spool(chunks, &node.storage.scratch()).await?;
         return Ok(Received { name, fetched });
     }
@@ -178,10 +167,7 @@ async fn receive(node: &Shared, mut form: Multipart) -> Result<Received> {
 fn keep(received: Received, directory: PathBuf) -> Result<PathBuf> {
     disk::create_dir(&directory)?;
     // Of a path only its last part counts, as on a Qdrant server.
-    let last = received
-        .name
-        .as_deref()
-        .and_then(|name| name.rsplit('/').next());
+    let last = received.name.as_deref().and_then(|name| name.rsplit('/').next());
     let name = last.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     let path = names::file_below(&directory, &name)
         .ok_or_else(|| Error::malformed(format_args!("{name:?} is no name for a file")))?;
@@ -197,9 +183,9 @@ fn keep(received: Received, directory: PathBuf) -> Result<PathBuf> {
 
 fn check(expected: Option<&str>, actual: &str) -> Result<()> {
     match expected {
-        Some(expected) if !expected.eq_ignore_ascii_case(actual) => Err(Error::malformed(
-            format_args!("Checksum mismatch: expected {expected}, actual {actual}"),
-        )),
+        Some(expected) if !expected.eq_ignore_ascii_case(actual) => Err(Error::malformed(format_args!(
+            "Checksum mismatch: expected {expected}, actual {actual}"
+        ))),
         _ => Ok(()),
     }
 }

@@ -42,10 +42,7 @@ pub(crate) fn write(collection: &OpenCollection, peer_id: u64, scratch: &Path) -
         append_collection(&mut archive, collection, peer_id, scratch)?;
         let (file, checksum) = archive.into_inner()?.finish();
         file.into_inner()?.sync_all()?;
-        Ok(Written {
-            file: path,
-            checksum,
-        })
+        Ok(Written { file: path, checksum })
     };
     written().map_err(|error| Error::io("write the snapshot", &error))
 }
@@ -81,11 +78,7 @@ fn append_collection(
     Ok(())
 }
 
-fn append_json(
-    archive: &mut Builder<impl Write>,
-    name: &str,
-    value: &serde_json::Value,
-) -> io::Result<()> {
+fn append_json(archive: &mut Builder<impl Write>, name: &str, value: &serde_json::Value) -> io::Result<()> {
     let content = value.to_string();
     let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
     archive.append_data(&mut header, format!("{SHARD}/{name}"), content.as_bytes())

@@ -29,11 +29,7 @@ pub(crate) struct Description {
 
 /// `{collection}-{peer_id}-{Y-m-d-H-M-S}.snapshot`. Two requests in one second mean the
 /// same file; the second one replaces it, as on a Qdrant server.
-pub(crate) fn name(
-    collection: &CollectionName,
-    peer_id: u64,
-    now: OffsetDateTime,
-) -> Result<String> {
+pub(crate) fn name(collection: &CollectionName, peer_id: u64, now: OffsetDateTime) -> Result<String> {
     let format = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
     let time = now
         .to_offset(time::UtcOffset::UTC)
@@ -71,10 +67,9 @@ pub(crate) fn delete(directory: &Path, name: &str) -> Result<()> {
         _ => Error::io(format_args!("delete {path:?}"), &error),
     })?;
     match fs::remove_file(checksum_path(&path)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(
-            format_args!("delete the checksum of {path:?}"),
-            &error,
-        )),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format_args!("delete the checksum of {path:?}"), &error))
+        }
         _ => Ok(()),
     }
 }
@@ -98,8 +93,7 @@ pub(crate) fn checksum_path(snapshot: &Path) -> PathBuf {
 }
 
 fn describe(path: &Path, name: String) -> Result<Description> {
-    let metadata = fs::metadata(path)
-        .map_err(|error| Error::io(format_args!("read the size of {path:?}"), &error))?;
+    let metadata = fs::metadata(path).map_err(|error| Error::io(format_args!("read the size of {path:?}"), &error))?;
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
     let creation_time = metadata
         .created()

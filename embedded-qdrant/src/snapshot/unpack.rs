@@ -8,9 +8,7 @@ use qdrant_edge::EdgeShard;
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::collection::{
-    self, CONFIG, OpenCollection, PAYLOAD_INDEX, PayloadIndexes, SHARD, VERSION,
-};
+use crate::collection::{self, CONFIG, OpenCollection, PAYLOAD_INDEX, PayloadIndexes, SHARD, VERSION};
 use crate::config::CollectionConfig;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -20,9 +18,8 @@ use crate::error::{Error, Result};
 ///
 /// A cut, garbled or unsafe file is an error; what is then left in `into` is of no use.
 pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
-    unpack_tar(snapshot, into).map_err(|error| {
-        Error::bad_input(format_args!("the snapshot cannot be unpacked: {error}"))
-    })?;
+    unpack_tar(snapshot, into)
+        .map_err(|error| Error::bad_input(format_args!("the snapshot cannot be unpacked: {error}")))?;
     // A tar that was cut between two entries looks whole but for what is last in it.
     for name in [VERSION, CONFIG] {
         if !into.join(name).is_file() {
@@ -41,16 +38,14 @@ pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
     unpack_shard(&into.join(SHARD))?;
     collection::describe(into, &config, &indexes)?;
 
-    let open = OpenCollection::load(into)
-        .map_err(|error| error.context("the engine does not open the snapshot"))?;
+    let open = OpenCollection::load(into).map_err(|error| error.context("the engine does not open the snapshot"))?;
     let newest = newest_version(&open.shard)?;
     drop(open);
     start_log_above(&into.join(SHARD).join("wal"), newest)
 }
 
 fn read_foreign<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    disk::read_json(path)
-        .map_err(|error| Error::bad_input(format_args!("the snapshot's configuration: {error}")))
+    disk::read_json(path).map_err(|error| Error::bad_input(format_args!("the snapshot's configuration: {error}")))
 }
 
 /// Unpacks directories, regular and sparse files with plain relative names, nothing else.
@@ -63,10 +58,7 @@ fn unpack_tar(snapshot: &Path, into: &Path) -> io::Result<()> {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
-        if !matches!(
-            kind,
-            EntryType::Directory | EntryType::Regular | EntryType::GNUSparse
-        ) {
+        if !matches!(kind, EntryType::Directory | EntryType::Regular | EntryType::GNUSparse) {
             return Err(io::Error::other(format!(
                 "{path:?} is a {kind:?}; only directories and files are allowed"
             )));
@@ -107,11 +99,7 @@ fn unpack_shard(shard: &Path) -> Result<()> {
         nothing.write_all(&[0; 1024])?;
         EdgeShard::unpack_snapshot(nothing.path(), shard).map_err(io::Error::other)
     };
-    unpack().map_err(|error| {
-        Error::bad_input(format_args!(
-            "the snapshot's segments cannot be unpacked: {error}"
-        ))
-    })
+    unpack().map_err(|error| Error::bad_input(format_args!("the snapshot's segments cannot be unpacked: {error}")))
 }
 
 /// The newest operation that is in the segments of a shard.

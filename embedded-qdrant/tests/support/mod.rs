@@ -60,12 +60,7 @@ impl TestNode {
     }
 
     /// Status and parsed body.
-    pub(crate) async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: &Value,
-    ) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let response = self.send(method, path, body).await;
         let status = response.status();
         let text = response.text().await.unwrap();
@@ -102,10 +97,7 @@ impl TestNode {
         let (status, answer) = self.call(method, path, &body).await;
         assert!(!status.is_success(), "{path}: {answer}");
         let text = answer["status"]["error"].as_str();
-        (
-            status.as_u16(),
-            text.unwrap_or_else(|| panic!("{answer}")).to_owned(),
-        )
+        (status.as_u16(), text.unwrap_or_else(|| panic!("{answer}")).to_owned())
     }
 
     pub(crate) async fn count(&self, collection: &str) -> u64 {
@@ -130,21 +122,11 @@ impl TestNode {
     }
 
     /// Uploads a file as a snapshot and answers status and body.
-    pub(crate) async fn upload(
-        &self,
-        collection: &str,
-        query: &str,
-        bytes: Vec<u8>,
-    ) -> (u16, Value) {
+    pub(crate) async fn upload(&self, collection: &str, query: &str, bytes: Vec<u8>) -> (u16, Value) {
         let part = reqwest::multipart::Part::bytes(bytes).file_name("uploaded.snapshot");
         let form = reqwest::multipart::Form::new().part("snapshot", part);
         let path = format!("/collections/{collection}/snapshots/upload{query}");
-        let response = self
-            .request(Method::POST, &path)
-            .multipart(form)
-            .send()
-            .await
-            .unwrap();
+        let response = self.request(Method::POST, &path).multipart(form).send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap())
     }
@@ -178,11 +160,8 @@ impl TestNode {
         )
         .await;
         let points: Vec<Value> = (0..60u32).map(mixed_point).collect();
-        self.put(
-            &format!("/collections/{name}/points"),
-            json!({"points": points}),
-        )
-        .await;
+        self.put(&format!("/collections/{name}/points"), json!({"points": points}))
+            .await;
     }
 
     /// A collection without points.
@@ -230,11 +209,7 @@ pub(crate) fn entries(path: &Path) -> Vec<String> {
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What must be the same before and after a restore: configuration, count, a page with
@@ -249,9 +224,7 @@ pub(crate) async fn fingerprint(node: &TestNode, collection: &str) -> Value {
         json!({"query": [0.5, 1.0, 0.5, 0.25], "using": "image", "limit": 7}),
         json!({"query": {"indices": [7_000_000], "values": [2.0]}, "using": "words", "limit": 7}),
     ] {
-        let (status, answer) = node
-            .call(Method::POST, &path("/points/query"), &search)
-            .await;
+        let (status, answer) = node.call(Method::POST, &path("/points/query"), &search).await;
         if status == StatusCode::OK {
             found.push(answer["result"].clone());
         }

@@ -210,11 +210,7 @@ impl Memory {
     }
 }
 
-async fn read(
-    faults: Vec<Fault>,
-    received: watch::Sender<usize>,
-    mut source: Box<dyn Source>,
-) -> Result<Vec<u8>> {
+async fn read(faults: Vec<Fault>, received: watch::Sender<usize>, mut source: Box<dyn Source>) -> Result<Vec<u8>> {
     let mut held = Vec::new();
     let mut resumes = Vec::new();
     for fault in &faults {

@@ -27,11 +27,7 @@ pub(super) struct Reading {
 }
 
 /// Opens a file at the start of a range; `None` when it is not there, or has another version.
-pub(super) fn open(
-    path: &Path,
-    range: Option<Range<u64>>,
-    wanted: Option<Version>,
-) -> Result<Option<Reading>> {
+pub(super) fn open(path: &Path, range: Option<Range<u64>>, wanted: Option<Version>) -> Result<Option<Reading>> {
     if find(path)?.is_none() {
         return Ok(None);
     }
@@ -79,12 +75,10 @@ impl Reading {
     fn chunk(&mut self) -> Result<Bytes> {
         let want = usize::try_from(self.left.min(CHUNK)).unwrap_or_default();
         let mut buffer = BytesMut::zeroed(want);
-        self.file
-            .read_exact(&mut buffer)
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::UnexpectedEof => too_short(&self.path),
-                _ => failed("read", &self.path, e),
-            })?;
+        self.file.read_exact(&mut buffer).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => too_short(&self.path),
+            _ => failed("read", &self.path, e),
+        })?;
         self.left -= want as u64;
         Ok(buffer.freeze())
     }
@@ -109,12 +103,7 @@ pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
         let path = root.join(&directory);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 continue;
             }
             Err(e) => return Err(failed("list", &path, e)),
@@ -131,8 +120,7 @@ pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
                 directory => format!("{directory}/{name}"),
             };
             let kind = entry.file_type().map_err(|e| failed("list", &path, e))?;
-            if kind.is_dir() && (key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")))
-            {
+            if kind.is_dir() && (key.starts_with(prefix) || prefix.starts_with(&format!("{key}/"))) {
                 open.push(key);
             } else if key.starts_with(prefix)
                 && let Some(metadata) = find(&entry.path())?

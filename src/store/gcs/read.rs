@@ -74,17 +74,11 @@ impl GcsStore {
 }
 
 fn wrong_length(name: &str, how: &str) -> Error {
-    Error::new(
-        Code::LengthMismatch,
-        format!("{name} has {how} bytes than asked for"),
-    )
+    Error::new(Code::LengthMismatch, format!("{name} has {how} bytes than asked for"))
 }
 
 fn read_stalled(name: &str, limit: Duration) -> Error {
-    Error::new(
-        Code::Stalled,
-        format!("reading {name} stood still for {limit:?}"),
-    )
+    Error::new(Code::Stalled, format!("reading {name} stood still for {limit:?}"))
 }
 
 fn read_error(error: GcsError, bucket: &str, name: &str) -> Error {

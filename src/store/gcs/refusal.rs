@@ -66,9 +66,9 @@ impl Kind {
             Some(Rpc::FailedPrecondition | Rpc::Aborted) => Self::Condition,
             Some(Rpc::OutOfRange) => Self::Range,
             Some(Rpc::Unimplemented) => Self::Unimplemented,
-            Some(
-                Rpc::Unavailable | Rpc::Internal | Rpc::DeadlineExceeded | Rpc::ResourceExhausted,
-            ) => Self::Unreachable,
+            Some(Rpc::Unavailable | Rpc::Internal | Rpc::DeadlineExceeded | Rpc::ResourceExhausted) => {
+                Self::Unreachable
+            }
             Some(_) => Self::Other,
             None if error.is_serialization() || error.is_deserialization() => Self::Other,
             None if error.is_binding() => Self::Other,
@@ -111,22 +111,15 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
              e.g. with the role {}",
             role(permission)
         )),
-        Kind::Full => refused.remedy(format!(
-            "raise the quota of the project that owns the bucket {bucket}"
-        )),
-        Kind::Unreachable => refused
-            .remedy("check the network and the status of Cloud Storage; trying again is safe"),
+        Kind::Full => refused.remedy(format!("raise the quota of the project that owns the bucket {bucket}")),
+        Kind::Unreachable => refused.remedy("check the network and the status of Cloud Storage; trying again is safe"),
         _ => refused,
     }
 }
 
 /// The error of a bucket that does not exist.
 pub(super) fn missing_bucket(bucket: &str) -> Error {
-    Error::new(
-        Code::StoreMissing,
-        format!("the bucket {bucket} does not exist"),
-    )
-    .remedy(format!(
+    Error::new(Code::StoreMissing, format!("the bucket {bucket} does not exist")).remedy(format!(
         "create it with `gcloud storage buckets create gs://{bucket}`, or correct its name"
     ))
 }

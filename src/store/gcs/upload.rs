@@ -10,9 +10,8 @@ use crate::{
 };
 use bytes::Bytes;
 use google_cloud_gax::{
-    backoff_policy::BackoffPolicy, exponential_backoff::ExponentialBackoff,
-    retry_policy::RetryPolicy, retry_result::RetryResult, retry_state::RetryState,
-    retry_throttler::RetryThrottler,
+    backoff_policy::BackoffPolicy, exponential_backoff::ExponentialBackoff, retry_policy::RetryPolicy,
+    retry_result::RetryResult, retry_state::RetryState, retry_throttler::RetryThrottler,
 };
 use google_cloud_storage::{
     Error as GcsError,
@@ -226,9 +225,7 @@ impl RetryPolicy for Patience {
             return RetryResult::Permanent(error);
         }
         match RetryableErrors.on_error(state, error) {
-            RetryResult::Continue(e) if known.failures >= self.attempts => {
-                RetryResult::Exhausted(e)
-            }
+            RetryResult::Continue(e) if known.failures >= self.attempts => RetryResult::Exhausted(e),
             result => result,
         }
     }

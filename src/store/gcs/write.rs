@@ -17,18 +17,11 @@ use std::{error::Error as _, sync::Arc};
 const WRITE_ID: &str = "qdrant-backup-write";
 
 impl GcsStore {
-    pub(super) async fn upload(
-        &self,
-        key: &str,
-        source: Box<dyn Source>,
-        condition: Condition,
-    ) -> Result<ObjectMeta> {
+    pub(super) async fn upload(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
         valid_key(key)?;
         let generation = match &condition {
             Condition::Absent => 0,
-            Condition::Unchanged(version) => {
-                generation(version).ok_or_else(|| conflict(&self.gs(key)))?
-            }
+            Condition::Unchanged(version) => generation(version).ok_or_else(|| conflict(&self.gs(key)))?,
         };
         let flight = Arc::new(Flight::default());
         let write_id = uuid::Uuid::new_v4().to_string();
@@ -110,13 +103,7 @@ impl GcsStore {
     }
 
     /// Finds out whether an upload that failed at its end has become an object after all, and says what is true.
-    async fn settle(
-        &self,
-        key: &str,
-        error: Error,
-        flight: &Flight,
-        write_id: &str,
-    ) -> Result<ObjectMeta> {
+    async fn settle(&self, key: &str, error: Error, flight: &Flight, write_id: &str) -> Result<ObjectMeta> {
         let is_ours = |o: &Object| o.metadata.get(WRITE_ID).is_some_and(|id| id == write_id);
         match self.object(key).await {
             Ok(Some(object)) if is_ours(&object) => self.accept(key, &object, flight).await,
