@@ -245,7 +245,7 @@ async fn one_collection_as_the_old_service_was_asked() {
             .await
             .unwrap()
     };
-    assert_eq!(found.selection.collections, [name.clone()]);
+    assert_eq!(found.selection.collections, std::slice::from_ref(name));
     source.end().await;
 }
 

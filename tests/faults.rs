@@ -406,7 +406,9 @@ async fn with_s3_snapshot_storage_an_interrupted_read_starts_again() {
 async fn an_empty_qdrant_is_not_a_good_backup() {
     let peer = Peer::start(&[]).await;
     let bench = Bench::new(&peer.url).await;
-    assert_eq!(bench.run().await.unwrap_err().code(), Code::NothingToBackUp);
+    let error = bench.run().await.unwrap_err();
+    assert_eq!(error.code(), Code::NothingToBackUp);
+    assert!(error.to_string().contains("has 0 collections"), "{error}");
     assert_eq!(bench.keys().await, [""; 0]);
 }
 
