@@ -44,6 +44,9 @@ impl Http {
             // A redirect could carry the key to another host.
             .redirect(redirect::Policy::none())
             .connect_timeout(options.idle)
+            // Qdrant closes a connection that is idle for 5 s. A request that meets that is lost, and one that makes a
+            // snapshot is not repeated by itself.
+            .pool_idle_timeout(Duration::from_secs(2))
             // A firewall forgets a connection that is silent for minutes, as it is while a snapshot is made.
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_keepalive_interval(Duration::from_secs(30))
