@@ -141,6 +141,10 @@ impl Source for Checked {
         self.checks.expected.bytes
     }
 
+    fn crc32c(&self) -> Option<u32> {
+        Some(self.checks.digest.get().map_or(0, |digest| digest.crc32c))
+    }
+
     async fn next(&mut self) -> Option<Result<Bytes>> {
         let stop = self.checks.stop.clone();
         tokio::select! {

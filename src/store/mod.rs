@@ -62,9 +62,8 @@ pub trait Source: Send + Sync {
     /// Continues from `offset`; the first call of a writer may be `seek(0)`.
     async fn seek(&mut self, offset: u64) -> Result<()>;
 
-    /// CRC32C of the bytes from the start to the furthest one handed out so far, 0 before the first; bytes that are asked
-    /// for again do not count twice. A source that computes it anyway says so here and spares the store the work; `None`
-    /// (then always) lets the store compute it.
+    /// CRC32C of all bytes, once the last one has been handed out; anything before. A source that computes it anyway says so
+    /// here and spares the store the work; `None` (then always) lets the store compute it.
     fn crc32c(&self) -> Option<u32> {
         None
     }

@@ -28,7 +28,10 @@ impl Client {
             url: url.into(),
             key: key.map(str::to_owned),
             // No connection is used twice: a server may close an idle one at any moment.
-            http: reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default(),
+            http: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap_or_default(),
         }
     }
 

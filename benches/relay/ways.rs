@@ -1,0 +1,125 @@
+//! The two ways between source and sink, each in a process of its own that reports what it cost.
+
+use crate::Result;
+use qdrant_backup::{
+    qdrant::{Options, Qdrant, Snapshot},
+    relay::{self, Expected, Limits},
+    store::{GcsOptions, GcsStore},
+};
+use std::{
+    fs,
+    io::{self, Write as _},
+    process::Command,
+    sync::Arc,
+};
+
+/// What a way cost its process, or the processes it started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) cpu_seconds: f64,
+    /// Largest resident set in bytes; of the relay only.
+    pub(crate) peak_bytes: u64,
+}
+
+impl Cost {
+    /// Hands the cost to the process that reads our output.
+    fn print(self) -> Result<()> {
+        let Self {
+            cpu_seconds,
+            peak_bytes,
+        } = self;
+        writeln!(io::stdout(), "{cpu_seconds} {peak_bytes}")?;
+        Ok(())
+    }
+
+    /// Reads what [`Cost::print`] wrote.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let (cpu_seconds, peak_bytes) = text.trim().split_once(' ').ok_or("no cost")?;
+        Ok(Self {
+            cpu_seconds: cpu_seconds.parse()?,
+            peak_bytes: peak_bytes.parse()?,
+        })
+    }
+}
+
+/// The way that ships: Qdrant client, relay, storage client, in mode `file` with both checksums.
+pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Result<()> {
+    // The runtime of the shipped program.
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let qdrant = Qdrant::new(Options::new(format!("http://{source}").parse()?))?;
+        let options = GcsOptions {
+            endpoint: Some(sink.to_owned()),
+            ..GcsOptions::default()
+        };
+        let store = GcsStore::open("bench", "", options).await?;
+        let snapshot = Snapshot {
+            name: format!("{bytes}.snapshot"),
+            size: bytes.parse()?,
+            checksum: Some(sha256.to_owned()),
+        };
+        let body = qdrant.download("bench", &snapshot).await?;
+        let expected = Expected {
+            bytes: snapshot.size,
+            sha256: snapshot.sha256(),
+        };
+        let key = "bench/collection.snapshot";
+        relay::copy(
+            Box::new(body),
+            &expected,
+            &store,
+            key,
+            &Limits::default(),
+            None,
+            Arc::default(),
+        )
+        .await?;
+        Cost {
+            cpu_seconds: cpu_seconds(13..=14)?,
+            peak_bytes: peak_bytes()?,
+        }
+        .print()
+    })
+}
+
+/// The way to beat.
+pub(crate) fn curl(source: &str, sink: &str, bytes: &str) -> Result<()> {
+    let snapshot = format!("http://{source}/collections/bench/snapshots/{bytes}.snapshot");
+    let pipe = format!("curl -sfN {snapshot} | curl -sSf -T - http://{sink}/drop");
+    let out = Command::new("sh").args(["-c", &pipe]).output()?;
+    let answer = String::from_utf8_lossy(&out.stdout).into_owned();
+    if !out.status.success() || answer.split(' ').next() != Some(bytes) {
+        return Err(format!("{pipe}: {} {answer}", String::from_utf8_lossy(&out.stderr)).into());
+    }
+    Cost {
+        // The shell and both curls have been waited for.
+        cpu_seconds: cpu_seconds(15..=16)?,
+        peak_bytes: 0,
+    }
+    .print()
+}
+
+/// The sum of some fields of `/proc/self/stat`, counted from 0, that are in ticks: 13 and 14 are user and system time of
+/// this process, 15 and 16 those of the children that it has waited for.
+fn cpu_seconds(fields: std::ops::RangeInclusive<usize>) -> Result<f64> {
+    // What programs see is always 1/100 s on Linux, whatever the kernel's own clock.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The second field is the program's name in parentheses and may hold anything.
+    let rest = stat.rsplit_once(") ").ok_or("unknown /proc/self/stat")?.1;
+    let mut ticks = 0.0;
+    for field in rest.split(' ').skip(fields.start() - 2).take(fields.count()) {
+        ticks += field.parse::<f64>()?;
+    }
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
+fn peak_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .ok_or("no VmHWM in /proc/self/status")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib << 10)
+}
