@@ -12,12 +12,12 @@ mod tests;
 
 use crate::{
     error::{Code, Error, Result},
+    hash::hex,
     store::{Condition, ObjectMeta, Source, Store},
 };
 use checked::{Checked, Checks};
 use pace::{Pace, watch};
 use std::{
-    fmt::Write as _,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -175,11 +175,4 @@ async fn retract(store: &dyn Store, stored: &ObjectMeta, differs: Error) -> Erro
             ))
             .because(e),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

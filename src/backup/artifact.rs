@@ -2,7 +2,6 @@
 
 use super::Context;
 use crate::error::{Code, Error, Result};
-use crate::hash::hex;
 use crate::intent::{self, Intent, Recorded};
 use crate::manifest::{Artifact, Storage};
 use crate::names::{ArtifactKind, BackupId};
@@ -120,7 +119,7 @@ async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: Of
         kind: job.kind,
         node: SnapshotName::parse(&snapshot.name).map(|name| name.peer),
         bytes: digest.bytes,
-        sha256: hex(&digest.sha256),
+        sha256: digest.sha256_hex(),
         sha256_confirmed_by_qdrant: expected.sha256.is_some(),
         crc32c: format!("{:08x}", digest.crc32c),
         version: meta.version.0,
