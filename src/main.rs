@@ -8,8 +8,7 @@ use qdrant_backup::telemetry;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let (log, problems) = LogConfig::from_env(&env);
@@ -21,5 +20,11 @@ async fn main() -> ExitCode {
     for warning in obsolete(&env) {
         tracing::warn!("{warning}");
     }
-    app::run(cli, &env, &bars, log.format).await
+    match app::runtime() {
+        Ok(runtime) => runtime.block_on(app::run(cli, &env, &bars, log.format)),
+        Err(e) => {
+            tracing::error!("no threads can be started: {e}");
+            ExitCode::FAILURE
+        }
+    }
 }
