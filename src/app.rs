@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The runtime of the program: one thread moves all bytes, others hash them. With more I/O threads every chunk is handed from
-/// core to core, which cost a third more processor time and a tenth of the throughput on two cores (`benches/relay`), and
-/// one thread moves more than any network that Cloud Run offers.
+/// core to core, which cost a fifth more processor time and some throughput on two cores (`benches/relay`), and one thread
+/// moves more than any network that Cloud Run offers.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
