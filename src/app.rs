@@ -14,16 +14,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The runtime of the program: one thread moves all bytes, others hash them. With more I/O threads every chunk is handed from
-/// core to core, which cost a fifth more processor time and some throughput on two cores (`benches/relay`), and one thread
-/// moves more than any network that Cloud Run offers.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-}
-
 /// Runs a command to its exit code, see [`Error::exit_code`].
 pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
     let result = match cli.command {

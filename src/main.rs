@@ -8,7 +8,8 @@ use qdrant_backup::telemetry;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let (log, problems) = LogConfig::from_env(&env);
@@ -20,11 +21,5 @@ fn main() -> ExitCode {
     for warning in obsolete(&env) {
         tracing::warn!("{warning}");
     }
-    match app::runtime() {
-        Ok(runtime) => runtime.block_on(app::run(cli, &env, &bars, log.format)),
-        Err(e) => {
-            tracing::error!("no threads can be started: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    app::run(cli, &env, &bars, log.format).await
 }

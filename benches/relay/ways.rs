@@ -44,20 +44,19 @@ impl Cost {
 
 /// The way that ships: Qdrant client, relay, storage client, in mode `file` with both checksums.
 pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Result<()> {
-    // As in the shipped program: its runtime, and a task for the collection.
-    let runtime = qdrant_backup::app::runtime()?;
-    let [source, sink, bytes, sha256] = [source, sink, bytes, sha256].map(str::to_owned);
-    let task = runtime.spawn(async move {
+    // The runtime of the shipped program.
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
         let qdrant = Qdrant::new(Options::new(format!("http://{source}").parse()?))?;
         let options = GcsOptions {
-            endpoint: Some(sink),
+            endpoint: Some(sink.to_owned()),
             ..GcsOptions::default()
         };
         let store = GcsStore::open("bench", "", options).await?;
         let snapshot = Snapshot {
             name: format!("{bytes}.snapshot"),
             size: bytes.parse()?,
-            checksum: Some(sha256),
+            checksum: Some(sha256.to_owned()),
         };
         let body = qdrant.download("bench", &snapshot).await?;
         let expected = Expected {
@@ -80,8 +79,7 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
             peak_bytes: peak_bytes()?,
         }
         .print()
-    });
-    runtime.block_on(task)?
+    })
 }
 
 /// The way to beat.
