@@ -20,6 +20,7 @@ pub mod plan;
 pub mod progress;
 pub mod qdrant;
 pub mod relay;
+pub mod retention;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["names", "progress"],
     &["qdrant", "store"],
     &["manifest", "relay"],
-    &["intent", "lock", "plan"],
+    &["intent", "lock", "plan", "retention"],
     &["backup", "catalog"],
     &["config", "server", "telemetry"],
     &["app"],
