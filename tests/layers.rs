@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["qdrant", "store"],
     &["manifest", "relay"],
     &["intent", "lock", "plan", "retention"],
-    &["backup", "catalog"],
+    &["backup", "catalog", "pin", "prune"],
     &["config", "server", "telemetry"],
     &["app"],
     &["cli"],

@@ -8,6 +8,7 @@ use crate::config::{Config, Env};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::progress::Progress;
+use crate::prune::{self, Job};
 use std::fmt::Write;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved.
@@ -26,7 +27,10 @@ pub(super) async fn backup(args: BackupArgs, env: Env<'_>, bars: &Bars) -> Resul
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
-    let report = result?;
+    let mut report = result?;
+    if config.retention.after_backup {
+        prune::after_backup(&Job::new(&ctx, config.retention.policy), &mut report, &stop).await;
+    }
     if json {
         print_json(&report)?;
     } else {

@@ -3,10 +3,9 @@
 use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
 use crate::app;
-use crate::catalog::{self, Summary};
+use crate::catalog::{self, Detail, Proof, Summary};
 use crate::config::{Env, StoreConfig};
 use crate::error::Result;
-use crate::manifest::{Manifest, Status};
 use serde::Serialize;
 use std::fmt::Write;
 use time::OffsetDateTime;
@@ -29,10 +28,10 @@ pub(super) async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
 /// Prints what the backup `id` holds.
 pub(super) async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
     let store = app::store(&StoreConfig::from_env(env)?).await?;
-    let manifest = catalog::find(&*store, id).await?;
+    let detail = catalog::show(&*store, id, app::clock().now()).await?;
     match json {
-        true => print_json(&manifest),
-        false => print(&shown(&manifest, &store.url(), app::clock().now())),
+        true => print_json(&detail),
+        false => print(&shown(&detail, &store.url(), app::clock().now())),
     }
 }
 
@@ -40,7 +39,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
     let row = |b: &Summary| {
         [
             b.id.to_string(),
-            b.status.map_or("unreadable", status).to_owned(),
+            b.marks_text(),
             b.age(now).map(ago).unwrap_or_default(),
             count(b.collections as u64),
             count(b.points),
@@ -64,18 +63,33 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
     text
 }
 
-fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
+fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
+    let (manifest, summary) = (&detail.manifest, &detail.summary);
     let age = std::time::Duration::try_from(now - manifest.finished_at).unwrap_or_default();
     let took = (manifest.finished_at - manifest.started_at).whole_seconds();
     let mut text = format!(
         "Backup {} is {}: {} of Qdrant {}, made {} in {took} s\n{store}/{}\n\n",
-        manifest.id,
-        status(manifest.status),
+        summary.id,
+        summary.marks_text(),
         size(manifest.bytes()),
         plain(&manifest.qdrant.version),
         ago(age),
-        manifest.id.manifest(),
+        summary.id.manifest(),
     );
+    for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
+        if let Some(Proof { verdict, at }) = proof {
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            let _ = writeln!(text, "{what}{at}: {verdict:?}");
+        }
+    }
+    if let Some(pin) = &summary.pinned {
+        let by = pin.by.as_ref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
+        let note = pin.note.as_ref().map(|note| format!(": {}", plain(note))).unwrap_or_default();
+        let _ = writeln!(text, "pinned{by}{note}");
+    }
+    if summary.marks.len() > 1 {
+        text.push('\n');
+    }
     let rows: Vec<_> = manifest
         .collections
         .iter()
@@ -99,11 +113,4 @@ fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     text
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Complete => "complete",
-        Status::Partial => "PARTIAL",
-    }
 }

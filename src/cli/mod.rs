@@ -5,6 +5,8 @@ mod bars;
 mod check;
 mod exit;
 mod list;
+mod pin;
+mod prune;
 mod serve;
 mod signals;
 mod text;
@@ -30,7 +32,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve over HTTP: POST /backup, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /prune, GET /status, /collections, /backups, /health
     Serve,
     /// Make a backup now
     Backup(BackupArgs),
@@ -50,6 +52,32 @@ enum Command {
         /// Print the manifest as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Show what the retention policy would delete; with --yes, delete it
+    ///
+    /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
+    /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
+    /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
+    Prune {
+        /// Delete; without it nothing is deleted
+        #[arg(long)]
+        yes: bool,
+        /// Print plan and report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a backup whatever the retention policy says
+    Pin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+        /// Why; `show` tells it
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Leave a backup to the retention policy again
+    Unpin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
     },
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
@@ -94,6 +122,9 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup::backup(args, env, bars).await,
         Command::List { limit, json } => list::list(env, limit.into(), json).await,
         Command::Show { id, json } => list::show(env, &id, json).await,
+        Command::Prune { yes, json } => prune::prune(env, yes, json).await,
+        Command::Pin { id, note } => pin::pin(env, &id, note).await,
+        Command::Unpin { id } => pin::unpin(env, &id).await,
         Command::Check { json } => match check::check(env, json).await {
             Ok(exit) => return ExitCode::from(exit),
             Err(error) => Err(error),

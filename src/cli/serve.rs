@@ -12,7 +12,8 @@ pub(super) async fn serve(env: Env<'_>) -> Result<()> {
     let stop = signals::stop()?;
     let ctx = app::context(&config, app::who(env)).await?;
     let probe = app::probe(&config.qdrant)?;
-    let app = App::new(ctx, probe, config.backup.selection, stop.clone());
+    let app = App::new(ctx, probe, config.backup.selection, stop.clone())
+        .with_retention(config.retention.policy, config.retention.after_backup);
     let listener = server::listen(config.server.listen).await?;
     server::serve(listener, app, stop).await
 }

@@ -2,8 +2,7 @@
 
 use super::App;
 use super::error::HttpError;
-use crate::catalog::{self, Summary};
-use crate::manifest::Manifest;
+use crate::catalog::{self, Detail, Summary};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -61,11 +60,11 @@ pub(super) async fn list(
     }))
 }
 
-/// The manifest of one backup; `latest` is the newest.
+/// One backup in full; `latest` is the newest.
 pub(super) async fn show(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Manifest>, HttpError> {
+) -> Result<Json<Detail>, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    Ok(Json(catalog::find(&*app.ctx.store, &id).await?))
+    Ok(Json(catalog::show(&*app.ctx.store, &id, app.ctx.clock.now()).await?))
 }

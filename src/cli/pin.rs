@@ -1,0 +1,38 @@
+//! `pin` and `unpin`: keeps a backup whatever the retention policy says.
+
+use super::text::plain;
+use super::print;
+use crate::app;
+use crate::catalog;
+use crate::config::{Env, StoreConfig};
+use crate::error::Result;
+use crate::pin::{self, Pinned};
+
+/// Pins a backup.
+pub(super) async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
+    let store = app::store(&StoreConfig::from_env(env)?).await?;
+    let id = catalog::resolve(&*store, id).await?;
+    let text = match pin::pin(&*store, &app::clock(), id, &app::who(env), note).await? {
+        Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
+        Pinned::Now { beside: Some(who) } => format!(
+            "{id} is pinned. {} was at work meanwhile: if that is a prune, look with `show {id}` whether it came too late\n",
+            plain(&who)
+        ),
+        Pinned::Already(pin) => {
+            let by = pin.by.map(|by| format!(" by {}", plain(&by))).unwrap_or_default();
+            let at = pin.at.map(|at| format!(" since {at}")).unwrap_or_default();
+            format!("{id} is pinned already{by}{at}; that pin stays as it is\n")
+        }
+    };
+    print(&text)
+}
+
+/// Removes a pin.
+pub(super) async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
+    let store = app::store(&StoreConfig::from_env(env)?).await?;
+    let id = catalog::resolve(&*store, id).await?;
+    match pin::unpin(&*store, id).await? {
+        true => print(&format!("{id} is not pinned any more\n")),
+        false => print(&format!("{id} is not pinned\n")),
+    }
+}
