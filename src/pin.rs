@@ -28,9 +28,16 @@ pub enum Pinned {
 /// [`Code::BackupNotFound`] when there is none, also when it was deleted meanwhile.
 pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note: Option<String>) -> Result<Pinned> {
     require(store, id).await?;
-    let pin = Pin { at: Some(clock.now()), by: Some(who.to_owned()), note };
+    let pin = Pin {
+        at: Some(clock.now()),
+        by: Some(who.to_owned()),
+        note,
+    };
     let json = serde_json::to_vec(&pin).map_err(|e| Error::new(Code::Internal, "writing a pin as JSON").because(e))?;
-    match store.put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent).await {
+    match store
+        .put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent)
+        .await
+    {
         Ok(_) => {}
         Err(e) if e.code() == Code::StoreConflict => {
             let bytes = read_small(store, &id.pinned(), LARGEST).await?.unwrap_or_default();
@@ -59,7 +66,9 @@ pub async fn unpin(store: &dyn Store, id: BackupId) -> Result<bool> {
 async fn require(store: &dyn Store, id: BackupId) -> Result<()> {
     match store.head(&id.manifest()).await? {
         Some(_) => Ok(()),
-        None => Err(Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
-            .remedy("`qdrant-backup list` shows the backups")),
+        None => Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
+                .remedy("`qdrant-backup list` shows the backups"),
+        ),
     }
 }

@@ -113,9 +113,15 @@ pub async fn plan(job: &Job) -> Result<Plan> {
     let (folders, mut known) = known(store, folders).await?;
     let entries: Vec<Entry> = known.values().map(|known| known.entry.clone()).collect();
     let decisions = retention::plan(&entries, &job.policy, made_at)?;
-    let kept = decisions.iter().filter(|decision| decision.keep).filter_map(|decision| known.get(&decision.id));
+    let kept = decisions
+        .iter()
+        .filter(|decision| decision.keep)
+        .filter_map(|decision| known.get(&decision.id));
     let needed: BTreeSet<String> = kept.flat_map(|known| known.elsewhere.iter().cloned()).collect();
-    let mut reasons: BTreeMap<_, _> = decisions.into_iter().map(|decision| (decision.id, decision.reasons)).collect();
+    let mut reasons: BTreeMap<_, _> = decisions
+        .into_iter()
+        .map(|decision| (decision.id, decision.reasons))
+        .collect();
     let mut items = Vec::new();
     for (id, objects) in folders.into_iter().rev() {
         let known = known.remove(&id);
@@ -124,7 +130,10 @@ pub async fn plan(job: &Job) -> Result<Plan> {
             None => abandoned(id, &objects, &job.policy, made_at),
         };
         let keep = !reasons.is_empty();
-        let mut content: Vec<_> = objects.into_iter().filter(|o| keep || !needed.contains(&o.key)).collect();
+        let mut content: Vec<_> = objects
+            .into_iter()
+            .filter(|o| keep || !needed.contains(&o.key))
+            .collect();
         // The sort is stable: only the manifest comes forward.
         content.sort_by_key(|object| object.key != id.manifest());
         items.push(Item {
@@ -132,7 +141,10 @@ pub async fn plan(job: &Job) -> Result<Plan> {
             is_backup: known.is_some(),
             keep,
             reasons,
-            series: known.as_ref().map(|known| known.entry.series.clone()).unwrap_or_default(),
+            series: known
+                .as_ref()
+                .map(|known| known.entry.series.clone())
+                .unwrap_or_default(),
             marks: known.map(|known| known.marks).unwrap_or_default(),
             objects: content.len(),
             bytes: content.iter().map(|object| object.size).sum(),
@@ -184,7 +196,10 @@ struct Known {
 
 impl Known {
     fn new(id: BackupId, found: Found) -> Self {
-        let artifacts = found.manifest.iter().flat_map(|m| m.collections.iter().flat_map(|c| &c.artifacts));
+        let artifacts = found
+            .manifest
+            .iter()
+            .flat_map(|m| m.collections.iter().flat_map(|c| &c.artifacts));
         let keys = artifacts.map(|artifact| &artifact.key);
         Self {
             elsewhere: keys.filter(|key| !key.starts_with(&id.prefix())).cloned().collect(),

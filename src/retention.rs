@@ -59,7 +59,14 @@ impl Default for Policy {
 impl Policy {
     /// Whether no rule is on, so that nearly everything would go.
     pub fn is_empty(&self) -> bool {
-        [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly] == [0; 6]
+        [
+            self.last,
+            self.hourly,
+            self.daily,
+            self.weekly,
+            self.monthly,
+            self.yearly,
+        ] == [0; 6]
     }
 }
 
@@ -159,8 +166,10 @@ pub fn plan(backups: &[Entry], policy: &Policy, now: OffsetDateTime) -> Result<V
     }
     let mut newest_first: Vec<&Entry> = backups.iter().collect();
     newest_first.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
-    let mut reasons: BTreeMap<BackupId, BTreeSet<Reason>> =
-        newest_first.iter().map(|entry| (entry.id, guards(entry, policy, now))).collect();
+    let mut reasons: BTreeMap<BackupId, BTreeSet<Reason>> = newest_first
+        .iter()
+        .map(|entry| (entry.id, guards(entry, policy, now)))
+        .collect();
     let mut series: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in &newest_first {
         if entry.state != State::Unknown && entry.id.time() <= now {
@@ -215,13 +224,17 @@ fn by_rules(lane: impl Iterator<Item = BackupId> + Clone, policy: &Policy) -> Ve
     let rules: [(Reason, u32, Bucket); 6] = [
         // Every second is a bucket: no two ids share one.
         (Reason::Last, policy.last, |t| (t.year(), day(t) * 86_400 + seconds(t))),
-        (Reason::Hourly, policy.hourly, |t| (t.year(), day(t) * 24 + u32::from(t.hour()))),
+        (Reason::Hourly, policy.hourly, |t| {
+            (t.year(), day(t) * 24 + u32::from(t.hour()))
+        }),
         (Reason::Daily, policy.daily, |t| (t.year(), day(t))),
         (Reason::Weekly, policy.weekly, |t| {
             let (year, week, _) = t.to_iso_week_date();
             (year, week.into())
         }),
-        (Reason::Monthly, policy.monthly, |t| (t.year(), u8::from(t.month()).into())),
+        (Reason::Monthly, policy.monthly, |t| {
+            (t.year(), u8::from(t.month()).into())
+        }),
         (Reason::Yearly, policy.yearly, |t| (t.year(), 0)),
     ];
     let mut kept = Vec::new();

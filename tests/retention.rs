@@ -14,7 +14,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// No rule, no minimum age.
 fn none() -> Policy {
-    Policy { min_age: Duration::ZERO, ..Policy::default() }
+    Policy {
+        min_age: Duration::ZERO,
+        ..Policy::default()
+    }
 }
 
 /// `2026-11-20 23:59`, a space, and what is special about it: `flawed`, `unknown`, `pinned`, `of:series`.
@@ -22,7 +25,12 @@ fn entry(text: &str) -> Entry {
     let mut words = text.split(' ');
     let (date, time) = (words.next().unwrap(), words.next().unwrap());
     let id = format!("{date}T{}-00Z", time.replace(':', "-")).parse().unwrap();
-    let mut entry = Entry { id, series: String::new(), state: State::Good, pinned: false };
+    let mut entry = Entry {
+        id,
+        series: String::new(),
+        state: State::Good,
+        pinned: false,
+    };
     for word in words {
         match word {
             "flawed" => entry.state = State::Flawed,
@@ -43,7 +51,13 @@ fn decided(policy: &Policy, history: &[&str]) -> Vec<String> {
     let by_id: BTreeMap<_, _> = decisions.into_iter().map(|d| (d.id, d.reasons)).collect();
     entries
         .iter()
-        .map(|e| by_id[&e.id].iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        .map(|e| {
+            by_id[&e.id]
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        })
         .collect()
 }
 
@@ -113,7 +127,11 @@ fn weekly_goes_by_iso_weeks_also_across_the_year() {
 #[test]
 fn monthly_and_yearly_keep_the_newest_of_each() {
     table(
-        &Policy { monthly: 2, yearly: 2, ..none() },
+        &Policy {
+            monthly: 2,
+            yearly: 2,
+            ..none()
+        },
         &[
             ("2026-11-02 12:00", "newest good,monthly,yearly"),
             ("2026-11-01 12:00", ""),
@@ -127,7 +145,13 @@ fn monthly_and_yearly_keep_the_newest_of_each() {
 #[test]
 fn rules_add_up() {
     table(
-        &Policy { last: 1, daily: 2, weekly: 2, min_age: HOUR, ..none() },
+        &Policy {
+            last: 1,
+            daily: 2,
+            weekly: 2,
+            min_age: HOUR,
+            ..none()
+        },
         &[
             ("2026-11-22 11:30", "too young,newest good,last,daily,weekly"),
             ("2026-11-22 11:00", ""), // exactly the minimum age
@@ -142,7 +166,11 @@ fn rules_add_up() {
 #[test]
 fn what_is_too_young_stays() {
     table(
-        &Policy { last: 1, min_age: HOUR * 24, ..none() },
+        &Policy {
+            last: 1,
+            min_age: HOUR * 24,
+            ..none()
+        },
         &[
             ("2026-11-22 11:59", "too young,newest good,last"),
             ("2026-11-21 12:01", "too young"),
@@ -155,14 +183,31 @@ fn what_is_too_young_stays() {
 #[test]
 fn a_pin_keeps_and_changes_nothing_for_the_others() {
     let policy = Policy { last: 1, ..none() };
-    table(&policy, &[("2026-11-03 00:00", "newest good,last"), ("2026-11-02 00:00", ""), ("2026-11-01 00:00 pinned", "pinned")]);
-    table(&policy, &[("2026-11-03 00:00 pinned", "pinned,newest good,last"), ("2026-11-02 00:00", "")]);
+    table(
+        &policy,
+        &[
+            ("2026-11-03 00:00", "newest good,last"),
+            ("2026-11-02 00:00", ""),
+            ("2026-11-01 00:00 pinned", "pinned"),
+        ],
+    );
+    table(
+        &policy,
+        &[
+            ("2026-11-03 00:00 pinned", "pinned,newest good,last"),
+            ("2026-11-02 00:00", ""),
+        ],
+    );
 }
 
 #[test]
 fn a_flawed_backup_never_takes_the_place_of_a_good_one() {
     table(
-        &Policy { last: 1, daily: 1, ..none() },
+        &Policy {
+            last: 1,
+            daily: 1,
+            ..none()
+        },
         &[
             ("2026-11-22 11:00 flawed", "last,daily"), // the newest data that there is
             ("2026-11-22 10:00 flawed", ""),
@@ -177,7 +222,10 @@ fn a_flawed_backup_never_takes_the_place_of_a_good_one() {
 fn where_nothing_is_good_the_newest_stays() {
     table(
         &Policy { last: 1, ..none() },
-        &[("2026-11-22 11:00 flawed", "nothing better,last"), ("2026-11-21 11:00 flawed", "")],
+        &[
+            ("2026-11-22 11:00 flawed", "nothing better,last"),
+            ("2026-11-21 11:00 flawed", ""),
+        ],
     );
 }
 
@@ -224,7 +272,15 @@ fn what_is_not_understood_stays_and_displaces_nothing() {
 #[test]
 fn a_policy_without_a_rule_is_refused() {
     for min_age in [Duration::ZERO, HOUR * 24 * 365] {
-        let error = plan(&[entry("2026-11-22 11:00")], &Policy { min_age, ..Policy::default() }, NOW).unwrap_err();
+        let error = plan(
+            &[entry("2026-11-22 11:00")],
+            &Policy {
+                min_age,
+                ..Policy::default()
+            },
+            NOW,
+        )
+        .unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::ConfigInvalid, 2));
         assert!(error.to_string().contains("RETAIN_LAST"), "{error}");
     }
@@ -297,7 +353,11 @@ fn case(seed: u64) -> Case {
         policy.last = 1;
     }
     let early = if random.one_in(5) { random.below(span) } else { 0 };
-    Case { entries, policy, now: NOW - Duration::from_secs(early) }
+    Case {
+        entries,
+        policy,
+        now: NOW - Duration::from_secs(early),
+    }
 }
 
 const CASES: u64 = 10_000;
@@ -313,20 +373,35 @@ fn the_last_good_backup_of_every_series_survives_every_history() {
         let kept = reasons(&plan(&entries, &policy, now).unwrap());
         assert_eq!(kept.len(), entries.len(), "seed {seed}: one decision for each");
         for series in entries.iter().map(|e| &e.series).collect::<BTreeSet<_>>() {
-            let past = || entries.iter().filter(|e| &e.series == series && e.id.time() <= now && e.state != State::Unknown);
+            let past = || {
+                entries
+                    .iter()
+                    .filter(|e| &e.series == series && e.id.time() <= now && e.state != State::Unknown)
+            };
             let newest_good = past().filter(|e| e.state == State::Good).max_by_key(|e| e.id);
             if let Some(survivor) = newest_good.or(past().max_by_key(|e| e.id)) {
-                assert!(!kept[&survivor.id].is_empty(), "seed {seed}: {} of {series:?}", survivor.id);
+                assert!(
+                    !kept[&survivor.id].is_empty(),
+                    "seed {seed}: {} of {series:?}",
+                    survivor.id
+                );
             }
         }
-        assert!(entries.is_empty() || kept.values().any(|r| !r.is_empty()), "seed {seed}: nothing would be left");
+        assert!(
+            entries.is_empty() || kept.values().any(|r| !r.is_empty()),
+            "seed {seed}: nothing would be left"
+        );
     }
 }
 
 #[test]
 fn pinned_and_young_ones_are_among_those_kept_and_have_no_say_over_others() {
     for seed in 0..CASES {
-        let Case { mut entries, policy, now } = case(seed);
+        let Case {
+            mut entries,
+            policy,
+            now,
+        } = case(seed);
         let kept = reasons(&plan(&entries, &policy, now).unwrap());
         for e in &entries {
             let age = now - e.id.time();
@@ -345,14 +420,23 @@ fn pinned_and_young_ones_are_among_those_kept_and_have_no_say_over_others() {
 #[test]
 fn without_new_backups_a_later_now_only_deletes_what_was_too_young() {
     for seed in 0..CASES {
-        let Case { mut entries, policy, now } = case(seed);
+        let Case {
+            mut entries,
+            policy,
+            now,
+        } = case(seed);
         entries.retain(|e| e.id.time() <= now);
         let before = reasons(&plan(&entries, &policy, now).unwrap());
         let step = Duration::from_secs(Random(seed | 1).below(400 * 86_400));
         for later in [now + step, now + HOUR * 24 * 365 * 50] {
             let after = reasons(&plan(&entries, &policy, later).unwrap());
             for (id, reasons) in &before {
-                let lasting = |r: &[Reason]| r.iter().filter(|r| **r != Reason::TooYoung).copied().collect::<Vec<_>>();
+                let lasting = |r: &[Reason]| {
+                    r.iter()
+                        .filter(|r| **r != Reason::TooYoung)
+                        .copied()
+                        .collect::<Vec<_>>()
+                };
                 assert_eq!(lasting(reasons), lasting(&after[id]), "seed {seed}: {id}");
                 let young = later - id.time() < policy.min_age;
                 assert_eq!(after[id].contains(&Reason::TooYoung), young, "seed {seed}: {id}");
@@ -364,12 +448,19 @@ fn without_new_backups_a_later_now_only_deletes_what_was_too_young() {
 #[test]
 fn pruning_twice_deletes_nothing_more() {
     for seed in 0..CASES {
-        let Case { mut entries, policy, now } = case(seed);
+        let Case {
+            mut entries,
+            policy,
+            now,
+        } = case(seed);
         let first = reasons(&plan(&entries, &policy, now).unwrap());
         entries.retain(|e| !first[&e.id].is_empty());
         let second = plan(&entries, &policy, now).unwrap();
         assert!(second.iter().all(|d| d.keep), "seed {seed}");
-        assert!(second.iter().all(|d| d.reasons == first[&d.id]), "seed {seed}: for other reasons");
+        assert!(
+            second.iter().all(|d| d.reasons == first[&d.id]),
+            "seed {seed}: for other reasons"
+        );
     }
 }
 
@@ -379,7 +470,10 @@ fn flawed_and_unknown_ones_displace_no_good_one() {
     for seed in 0..CASES {
         let Case { entries, policy, now } = case(seed);
         let good: Vec<_> = entries.iter().filter(|e| e.state == State::Good).cloned().collect();
-        let (all, alone) = (plan(&entries, &policy, now).unwrap(), plan(&good, &policy, now).unwrap());
+        let (all, alone) = (
+            plan(&entries, &policy, now).unwrap(),
+            plan(&good, &policy, now).unwrap(),
+        );
         let all = reasons(&all);
         for (id, reasons) in reasons(&alone) {
             assert_eq!(all[&id], reasons, "seed {seed}: {id}");
@@ -411,7 +505,10 @@ fn no_rule_keeps_more_than_its_count() {
                 Reason::NewestGood | Reason::NothingBetter => 1,
                 _ => u32::MAX,
             };
-            assert!(count <= most, "seed {seed}: {count} {reason} in {series:?}, good: {good}");
+            assert!(
+                count <= most,
+                "seed {seed}: {count} {reason} in {series:?}, good: {good}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `pin` and `unpin`: keeps a backup whatever the retention policy says.
 
-use super::text::plain;
 use super::print;
+use super::text::plain;
 use crate::app;
 use crate::catalog;
 use crate::config::{Env, StoreConfig};

@@ -37,7 +37,11 @@ pub(super) async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
         false => None,
     };
     match json {
-        true => print_json(&Outcome { dry_run: !yes, plan: &plan, report: report.as_ref() })?,
+        true => print_json(&Outcome {
+            dry_run: !yes,
+            plan: &plan,
+            report: report.as_ref(),
+        })?,
         false => print(&outcome(&plan, report.as_ref()))?,
     }
     report.as_mut().and_then(Report::take_error).map_or(Ok(()), Err)
@@ -49,7 +53,11 @@ fn told(plan: &Plan, now: OffsetDateTime) -> String {
         let marks: Vec<_> = item.marks.iter().map(ToString::to_string).collect();
         [
             item.id.to_string(),
-            if item.is_backup { marks.join(" ") } else { "no backup".to_owned() },
+            if item.is_backup {
+                marks.join(" ")
+            } else {
+                "no backup".to_owned()
+            },
             item.series.clone(),
             ago(std::time::Duration::try_from(now - item.id.time()).unwrap_or_default()),
             size(item.bytes),
@@ -84,13 +92,21 @@ fn outcome(plan: &Plan, report: Option<&Report>) -> String {
     let bytes = plan.deletions().map(|item| item.bytes).sum();
     match report {
         None if count == 0 => "Nothing to delete.\n".to_owned(),
-        None => format!("Nothing was deleted. `prune --yes` deletes {count} ({}).\n", size(bytes)),
+        None => format!(
+            "Nothing was deleted. `prune --yes` deletes {count} ({}).\n",
+            size(bytes)
+        ),
         Some(report) => {
             let mut text = String::new();
             for skipped in &report.skipped {
                 let _ = writeln!(text, "{} was left alone: {}", skipped.id, skipped.why);
             }
-            let _ = writeln!(text, "Deleted {} of {count} ({}).", report.deleted.len(), size(report.bytes()));
+            let _ = writeln!(
+                text,
+                "Deleted {} of {count} ({}).",
+                report.deleted.len(),
+                size(report.bytes())
+            );
             text
         }
     }
@@ -119,9 +135,17 @@ mod tests {
         };
         let plan = Plan {
             made_at: now,
-            policy: Policy { last: 1, ..Policy::default() },
+            policy: Policy {
+                last: 1,
+                ..Policy::default()
+            },
             items: vec![
-                item("2026-11-20T12-00-00Z", true, &[Reason::NewestGood, Reason::Last], &[Mark::Good, Mark::Verified]),
+                item(
+                    "2026-11-20T12-00-00Z",
+                    true,
+                    &[Reason::NewestGood, Reason::Last],
+                    &[Mark::Good, Mark::Verified],
+                ),
                 item("2026-11-19T12-00-00Z", true, &[], &[Mark::Partial]),
                 item("2026-11-18T12-00-00Z", false, &[], &[]),
             ],

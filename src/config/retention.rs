@@ -53,7 +53,11 @@ impl PruneConfig {
         let store = StoreConfig::read(&mut reader);
         let retention = RetentionConfig::read(&mut reader);
         let lease = BackupConfig::read(&mut reader).lease;
-        reader.finish(store.map(|store| Self { store, retention, lease }))
+        reader.finish(store.map(|store| Self {
+            store,
+            retention,
+            lease,
+        }))
     }
 }
 
@@ -64,7 +68,12 @@ fn after_backup(reader: &mut Reader<'_>, policy: &Policy) -> bool {
     };
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" if policy.is_empty() => {
-            reader.problem(NAME, &text, "is set, but no retention rule is", "set e.g. RETAIN_DAILY=30, or leave it out");
+            reader.problem(
+                NAME,
+                &text,
+                "is set, but no retention rule is",
+                "set e.g. RETAIN_DAILY=30, or leave it out",
+            );
             false
         }
         "true" | "1" => true,
@@ -86,7 +95,9 @@ mod tests {
         let env = |name: &str| env.get(name).cloned();
         let mut reader = Reader::new(&env);
         let config = RetentionConfig::read(&mut reader);
-        reader.finish(Some(config)).map_err(|invalid| invalid.0.iter().map(|p| p.variable).collect())
+        reader
+            .finish(Some(config))
+            .map_err(|invalid| invalid.0.iter().map(|p| p.variable).collect())
     }
 
     #[test]
@@ -96,11 +107,36 @@ mod tests {
         assert!(config.policy.is_empty());
         assert_eq!(config.policy.min_age, Duration::from_secs(86_400));
         let all = ["LAST", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"].map(|rule| format!("RETAIN_{rule}"));
-        let all: Vec<_> = all.iter().zip(["1", "2", "3", "4", "5", "6"]).map(|(k, v)| (k.as_str(), v)).collect();
-        let set = read(&[&all[..], &[("RETAIN_MIN_AGE_HOURS", "1"), ("PRUNE_AFTER_BACKUP", "True")]].concat()).unwrap();
+        let all: Vec<_> = all
+            .iter()
+            .zip(["1", "2", "3", "4", "5", "6"])
+            .map(|(k, v)| (k.as_str(), v))
+            .collect();
+        let set = read(
+            &[
+                &all[..],
+                &[("RETAIN_MIN_AGE_HOURS", "1"), ("PRUNE_AFTER_BACKUP", "True")],
+            ]
+            .concat(),
+        )
+        .unwrap();
         let min_age = Duration::from_secs(3600);
-        let policy = Policy { last: 1, hourly: 2, daily: 3, weekly: 4, monthly: 5, yearly: 6, min_age };
-        assert_eq!(set, RetentionConfig { policy, after_backup: true });
+        let policy = Policy {
+            last: 1,
+            hourly: 2,
+            daily: 3,
+            weekly: 4,
+            monthly: 5,
+            yearly: 6,
+            min_age,
+        };
+        assert_eq!(
+            set,
+            RetentionConfig {
+                policy,
+                after_backup: true
+            }
+        );
     }
 
     #[test]

@@ -58,11 +58,17 @@ impl Report {
     /// The error that ended it before its time, told once for all that was still to be done.
     pub fn take_error(&mut self) -> Option<Error> {
         let cause = self.stopped.take()?;
-        let doing = format!("pruning stopped after {} of {} deletions", self.deleted.len(), self.planned);
+        let doing = format!(
+            "pruning stopped after {} of {} deletions",
+            self.deleted.len(),
+            self.planned
+        );
         let remedy = match cause.code() {
             Code::StoreForbidden => format!(
                 "{}; a retention policy or a hold on the bucket refuses deletions as well: then keep backups at least that long by RETAIN_MIN_AGE_HOURS",
-                cause.remedy_text().unwrap_or("let the account that this runs as delete objects")
+                cause
+                    .remedy_text()
+                    .unwrap_or("let the account that this runs as delete objects")
             ),
             _ => "run it again: it goes on where it stopped, and every backup that is listed is whole".to_owned(),
         };
@@ -119,9 +125,16 @@ async fn still_to_delete(job: &Job, item: &Item, fresh: &Plan) -> Result<Result<
     };
     if now.keep {
         let reasons: Vec<_> = now.reasons.iter().map(ToString::to_string).collect();
-        return Ok(Err(format!("it changed since the plan was made and is kept now: {}", reasons.join(", "))));
+        return Ok(Err(format!(
+            "it changed since the plan was made and is kept now: {}",
+            reasons.join(", ")
+        )));
     }
-    let same = |object: &&ObjectMeta| now.content.iter().any(|o| o.key == object.key && o.version == object.version);
+    let same = |object: &&ObjectMeta| {
+        now.content
+            .iter()
+            .any(|o| o.key == object.key && o.version == object.version)
+    };
     let objects: Vec<_> = item.content.iter().filter(same).cloned().collect();
     let manifest = item.id.manifest();
     if now.is_backup != item.is_backup || (item.is_backup && objects.first().is_none_or(|o| o.key != manifest)) {
@@ -136,7 +149,12 @@ async fn still_to_delete(job: &Job, item: &Item, fresh: &Plan) -> Result<Result<
 
 /// Deletes the objects of one backup: the manifest before anything else is touched.
 async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &mut Report) -> Result<()> {
-    let mut deleted = Deleted { id: item.id, objects: 0, bytes: 0, left: objects.len() };
+    let mut deleted = Deleted {
+        id: item.id,
+        objects: 0,
+        bytes: 0,
+        left: objects.len(),
+    };
     if item.is_backup {
         let manifest = objects.remove(0);
         if !delete_one(job, &manifest).await? {
@@ -153,7 +171,9 @@ async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &m
             // After a failure no further one is begun; those under way end and are counted.
             let done = match failed.load(Ordering::Relaxed) {
                 true => false,
-                false => delete_one(job, &object).await.inspect_err(|_| failed.store(true, Ordering::Relaxed))?,
+                false => delete_one(job, &object)
+                    .await
+                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?,
             };
             Ok((object, done))
         })
@@ -186,7 +206,11 @@ async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<bool> {
     match job.store.head(&object.key).await? {
         Some(now) if now.version == object.version => Err(Error::new(
             Code::StoreForbidden,
-            format!("{}/{} was not deleted although nothing changed it", job.store.url(), object.key),
+            format!(
+                "{}/{} was not deleted although nothing changed it",
+                job.store.url(),
+                object.key
+            ),
         )),
         _ => Ok(false),
     }

@@ -38,7 +38,11 @@ pub(super) async fn prune(
     let job = Job::new(&app.ctx, app.retention.clone());
     let plan = prune::plan(&job).await?;
     if dry_run {
-        return Ok(Json(Outcome { dry_run, plan, report: None }));
+        return Ok(Json(Outcome {
+            dry_run,
+            plan,
+            report: None,
+        }));
     }
     // A client that goes away drops this future here; the work goes on.
     let stop = app.runs.stop_token();
@@ -54,22 +58,26 @@ pub(super) async fn prune(
         tracing::info!(id = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
     }
     match report.take_error() {
-        None => Ok(Json(Outcome { dry_run, plan, report: Some(report) })),
+        None => Ok(Json(Outcome {
+            dry_run,
+            plan,
+            report: Some(report),
+        })),
         Some(error) => Err(error.into()),
     }
 }
 
-fn dry_run(body: &[u8]) -> Result<bool, HttpError> {
+fn dry_run(body: &[u8]) -> Result<bool, Error> {
+    let bad = |wrong: String| Error::new(Code::BadRequest, wrong).remedy(REMEDY);
     let body = body.trim_ascii();
     if body.is_empty() {
         return Ok(false);
     }
     // serde would take an array as a struct.
     if body[0] != b'{' {
-        return Err(HttpError::bad_request("the body is not a JSON object", REMEDY));
+        return Err(bad("the body is not a JSON object".to_owned()));
     }
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
+    let body: Body = serde_json::from_slice(body).map_err(|e| bad(format!("the body is not understood: {e}")))?;
     Ok(body.dry_run)
 }
 
@@ -79,10 +87,25 @@ mod tests {
 
     #[test]
     fn only_a_clear_request_deletes() {
-        for (body, expected) in [("", false), (" {} ", false), ("{\"dry_run\":true}", true), ("{\"dry_run\":false}", false)] {
+        for (body, expected) in [
+            ("", false),
+            (" {} ", false),
+            ("{\"dry_run\":true}", true),
+            ("{\"dry_run\":false}", false),
+        ] {
             assert_eq!(dry_run(body.as_bytes()).unwrap(), expected, "{body}");
         }
-        for wrong in ["[]", "[true]", "null", "true", "{", "{\"dryrun\":true}", "{\"dry_run\":1}", "{\"dry_run\":null}", "{\"dry_run\":true}x"] {
+        for wrong in [
+            "[]",
+            "[true]",
+            "null",
+            "true",
+            "{",
+            "{\"dryrun\":true}",
+            "{\"dry_run\":1}",
+            "{\"dry_run\":null}",
+            "{\"dry_run\":true}x",
+        ] {
             assert!(dry_run(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

@@ -13,7 +13,9 @@ use qdrant_backup::manifest::{self, Artifact, Collection, Manifest, QdrantInfo, 
 use qdrant_backup::names::{ArtifactKind, BackupId};
 use qdrant_backup::prune::{self, Job, Plan, Report};
 use qdrant_backup::retention::Policy;
-use qdrant_backup::store::{BytesSource, Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Source, Store, Version};
+use qdrant_backup::store::{
+    BytesSource, Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Source, Store, Version,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +40,12 @@ impl Bench {
     pub(crate) async fn dir() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(DirStore::open(dir.path()).await.unwrap());
-        Self { job: job(store.clone()), store, dir: Some(dir), gcs: None }
+        Self {
+            job: job(store.clone()),
+            store,
+            dir: Some(dir),
+            gcs: None,
+        }
     }
 
     pub(crate) async fn gcs() -> Self {
@@ -50,9 +57,18 @@ impl Bench {
             longest_delay: Duration::from_millis(5),
             ..Retry::default()
         };
-        let options = GcsOptions { endpoint: Some(gcs.url().to_owned()), tokens: None, retry };
+        let options = GcsOptions {
+            endpoint: Some(gcs.url().to_owned()),
+            tokens: None,
+            retry,
+        };
         let store = Arc::new(GcsStore::open(BUCKET, PREFIX, options).await.unwrap());
-        Self { job: job(store.clone()), store, dir: None, gcs: Some(gcs) }
+        Self {
+            job: job(store.clone()),
+            store,
+            dir: None,
+            gcs: Some(gcs),
+        }
     }
 
     pub(crate) async fn both() -> [Self; 2] {
@@ -64,7 +80,9 @@ impl Bench {
     }
 
     pub(crate) async fn execute(&self, plan: &Plan) -> (Report, Option<Error>) {
-        let mut report = prune::execute(&self.job, plan, &CancellationToken::new()).await.unwrap();
+        let mut report = prune::execute(&self.job, plan, &CancellationToken::new())
+            .await
+            .unwrap();
         let error = report.take_error();
         (report, error)
     }
@@ -97,7 +115,10 @@ fn job(store: Arc<dyn Store>) -> Job {
         clock: Clock::system(),
         who: "test".into(),
         lease: Duration::from_secs(30),
-        policy: Policy { last: 1, ..Policy::default() },
+        policy: Policy {
+            last: 1,
+            ..Policy::default()
+        },
     }
 }
 
@@ -113,7 +134,13 @@ pub(crate) async fn whole(store: &dyn Store) -> Vec<String> {
         for artifact in manifest.collections.iter().flat_map(|c| &c.artifacts) {
             let there = store.head(&artifact.key).await.unwrap();
             let version = there.map(|meta| meta.version.0);
-            assert_eq!(version.as_ref(), Some(&artifact.version), "{} is broken: {}", summary.id, artifact.key);
+            assert_eq!(
+                version.as_ref(),
+                Some(&artifact.version),
+                "{} is broken: {}",
+                summary.id,
+                artifact.key
+            );
         }
     }
     list.into_iter().map(|summary| summary.id.to_string()).collect()
@@ -124,14 +151,21 @@ pub(crate) fn id(text: &str) -> BackupId {
 }
 
 pub(crate) async fn put(store: &dyn Store, key: &str, bytes: &str) -> ObjectMeta {
-    store.put(key, Box::new(BytesSource::new(bytes.to_owned())), Condition::Absent).await.unwrap()
+    store
+        .put(key, Box::new(BytesSource::new(bytes.to_owned())), Condition::Absent)
+        .await
+        .unwrap()
 }
 
 /// Overwrites whatever is there, as somebody else would.
 pub(crate) async fn replace(store: &dyn Store, key: &str, bytes: &str) -> Version {
     let old = store.head(key).await.unwrap().unwrap();
     let condition = Condition::Unchanged(old.version);
-    store.put(key, Box::new(BytesSource::new(bytes.to_owned())), condition).await.unwrap().version
+    store
+        .put(key, Box::new(BytesSource::new(bytes.to_owned())), condition)
+        .await
+        .unwrap()
+        .version
 }
 
 /// A complete backup of everything.
@@ -155,7 +189,11 @@ pub(crate) async fn backup_with(store: &dyn Store, text: &str, change: impl FnOn
         tool_version: "0".into(),
         started_at: id.time(),
         finished_at: id.time() + Duration::from_secs(60),
-        qdrant: QdrantInfo { version: "1.18.3".into(), topology: Topology::Standalone, extra: BTreeMap::new() },
+        qdrant: QdrantInfo {
+            version: "1.18.3".into(),
+            topology: Topology::Standalone,
+            extra: BTreeMap::new(),
+        },
         selection: Selection::default(),
         collections,
         failed: Vec::new(),
@@ -215,11 +253,19 @@ pub(crate) struct Tricky {
 impl Tricky {
     /// Fails at the deletion of this number, counted from 0, and at all that follow, as after a crash.
     pub(crate) fn failing_at(inner: &Arc<dyn Store>, fail_at: usize) -> Self {
-        Self { inner: inner.clone(), count: Arc::default(), fail_at, before_delete: Arc::default() }
+        Self {
+            inner: inner.clone(),
+            count: Arc::default(),
+            fail_at,
+            before_delete: Arc::default(),
+        }
     }
 
     pub(crate) fn before_delete(inner: &Arc<dyn Store>, hook: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { before_delete: Arc::new(Mutex::new(Some(hook.boxed()))), ..Self::failing_at(inner, usize::MAX) }
+        Self {
+            before_delete: Arc::new(Mutex::new(Some(hook.boxed()))),
+            ..Self::failing_at(inner, usize::MAX)
+        }
     }
 }
 

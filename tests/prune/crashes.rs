@@ -9,7 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const IDS: [&str; 4] = ["2020-01-01T00-00-00Z", "2020-01-02T00-00-00Z", "2020-01-03T00-00-00Z", "2020-01-04T00-00-00Z"];
+const IDS: [&str; 4] = [
+    "2020-01-01T00-00-00Z",
+    "2020-01-02T00-00-00Z",
+    "2020-01-03T00-00-00Z",
+    "2020-01-04T00-00-00Z",
+];
 const DELETIONS: usize = 3 * 3;
 
 async fn filled(bench: &Bench) {
@@ -22,7 +27,11 @@ async fn filled(bench: &Bench) {
 async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
     for kind in ["directory", "bucket"] {
         for k in 0..=DELETIONS {
-            let mut bench = if kind == "bucket" { Bench::gcs().await } else { Bench::dir().await };
+            let mut bench = if kind == "bucket" {
+                Bench::gcs().await
+            } else {
+                Bench::dir().await
+            };
             filled(&bench).await;
             let tricky = Tricky::failing_at(&bench.store, k);
             let mut job = bench.job.clone();
@@ -30,10 +39,18 @@ async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
             let plan = prune::plan(&job).await.unwrap();
             let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
             let error = report.take_error();
-            assert_eq!(error.as_ref().map(|e| (e.code(), e.exit_code())), (k < DELETIONS).then_some((Code::StoreUnreachable, 7)), "{kind} {k}");
+            assert_eq!(
+                error.as_ref().map(|e| (e.code(), e.exit_code())),
+                (k < DELETIONS).then_some((Code::StoreUnreachable, 7)),
+                "{kind} {k}"
+            );
 
             let whole = bench.whole().await;
-            assert_eq!(whole.first().map(String::as_str), Some(IDS[3]), "{kind} {k}: the newest good one is gone");
+            assert_eq!(
+                whole.first().map(String::as_str),
+                Some(IDS[3]),
+                "{kind} {k}: the newest good one is gone"
+            );
             assert_eq!(whole.len(), 4 - k.div_ceil(3).min(3), "{kind} {k}: {whole:?}");
             let counted: usize = report.deleted.iter().map(|d| d.objects).sum();
             assert_eq!(counted, k, "{kind} {k}: what is told was done");
@@ -52,7 +69,14 @@ async fn the_manifest_goes_before_anything_else_of_its_backup() {
     let bench = Bench::gcs().await;
     filled(&bench).await;
     let gcs = bench.gcs.as_ref().unwrap();
-    let armed = gcs.fault(&format!("{PREFIX}/backups/*"), usize::MAX, Fault::Status { on: On::Delete, code: 412 });
+    let armed = gcs.fault(
+        &format!("{PREFIX}/backups/*"),
+        usize::MAX,
+        Fault::Status {
+            on: On::Delete,
+            code: 412,
+        },
+    );
     // 412 for an object that did not change: refused, whatever the answer says.
     let (report, error) = bench.execute(&bench.plan().await).await;
     let error = error.unwrap();
@@ -68,20 +92,62 @@ async fn a_bucket_that_refuses_deletion_is_reported_once_with_the_remedy() {
     let bench = Bench::gcs().await;
     filled(&bench).await;
     let gcs = bench.gcs.as_ref().unwrap();
-    gcs.deny("storage.objects.delete");
-    let before = gcs.requests().iter().filter(|r| r.target.ends_with("/DeleteObject")).count();
+    // Rights that let a backup keep its lease and delete nothing else.
+    gcs.fault(
+        "*/backups/*",
+        usize::MAX,
+        Fault::Status {
+            on: On::Delete,
+            code: 403,
+        },
+    );
+    let before = gcs
+        .requests()
+        .iter()
+        .filter(|r| r.target.ends_with("/DeleteObject"))
+        .count();
     let (report, error) = bench.execute(&bench.plan().await).await;
     let error = error.unwrap();
-    assert_eq!((error.code(), error.exit_code(), error.http_status()), (Code::StoreForbidden, 7, 502));
+    assert_eq!(
+        (error.code(), error.exit_code(), error.http_status()),
+        (Code::StoreForbidden, 7, 502)
+    );
     let text = error.to_string();
-    for part in ["stopped after 0 of 3 deletions", "storage.objects.delete", "retention policy", "RETAIN_MIN_AGE_HOURS"] {
+    for part in [
+        "stopped after 0 of 3 deletions",
+        "storage.objects.delete",
+        "retention policy",
+        "RETAIN_MIN_AGE_HOURS",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(report.deleted.is_empty() && report.skipped.is_empty());
-    let after = gcs.requests().iter().filter(|r| r.target.ends_with("/DeleteObject")).count();
+    let after = gcs
+        .requests()
+        .iter()
+        .filter(|r| r.target.ends_with("/DeleteObject"))
+        .count();
     assert_eq!(after - before, 2, "one manifest and the lease; no loop");
     assert_eq!(bench.whole().await.len(), 4);
-    assert_eq!(gcs.objects(BUCKET).iter().filter(|o| Name::parse(&o.name[PREFIX.len() + 1..]).is_none()).count(), 0);
+    assert_eq!(
+        gcs.objects(BUCKET)
+            .iter()
+            .filter(|o| Name::parse(&o.name[PREFIX.len() + 1..]).is_none())
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn without_any_right_to_delete_nothing_is_begun() {
+    let bench = Bench::gcs().await;
+    filled(&bench).await;
+    // Not even the lease can be renewed: overwriting takes the right to delete.
+    bench.gcs.as_ref().unwrap().deny("storage.objects.delete");
+    let (report, error) = bench.execute(&bench.plan().await).await;
+    assert_eq!(error.unwrap().code(), Code::StoreForbidden);
+    assert!(report.deleted.is_empty());
+    assert_eq!(bench.whole().await.len(), 4);
 }
 
 #[tokio::test]
@@ -90,10 +156,20 @@ async fn a_refusal_in_the_middle_keeps_what_was_done_and_says_how_far_it_came() 
     filled(&bench).await;
     let gcs = bench.gcs.as_ref().unwrap();
     // A hold on the second backup.
-    gcs.fault(&format!("*{}*", IDS[1]), usize::MAX, Fault::Status { on: On::Delete, code: 403 });
+    gcs.fault(
+        &format!("*{}*", IDS[1]),
+        usize::MAX,
+        Fault::Status {
+            on: On::Delete,
+            code: 403,
+        },
+    );
     let (report, error) = bench.execute(&bench.plan().await).await;
     assert!(error.unwrap().to_string().contains("stopped after 1 of 3 deletions"));
-    assert_eq!(report.deleted.iter().map(|d| (d.id, d.left)).collect::<Vec<_>>(), [(id(IDS[0]), 0)]);
+    assert_eq!(
+        report.deleted.iter().map(|d| (d.id, d.left)).collect::<Vec<_>>(),
+        [(id(IDS[0]), 0)]
+    );
     assert_eq!(bench.whole().await, [IDS[3], IDS[2], IDS[1]]);
 }
 

@@ -22,15 +22,27 @@ async fn what_no_rule_keeps_is_deleted_whole_and_nothing_else_is_touched() {
         for id in [OLD, MIDDLE, NEW] {
             backup(store, id).await;
         }
-        put(store, &id(OLD).verified(), r#"{"verdict":"intact","at":"2020-01-01T01:00:00Z","tool_version":"9"}"#).await;
+        put(
+            store,
+            &id(OLD).verified(),
+            r#"{"verdict":"intact","at":"2020-01-01T01:00:00Z","tool_version":"9"}"#,
+        )
+        .await;
         let plan = bench.plan().await;
         assert_eq!(bench.whole().await.len(), 3, "a plan deletes nothing");
         assert_eq!(plan.deletions().map(|item| item.objects).collect::<Vec<_>>(), [4, 3]);
         let (report, error) = bench.execute(&plan).await;
         assert!(error.is_none(), "{error:?}");
-        assert_eq!(report.deleted.iter().map(|d| (d.objects, d.left)).collect::<Vec<_>>(), [(4, 0), (3, 0)]);
+        assert_eq!(
+            report.deleted.iter().map(|d| (d.objects, d.left)).collect::<Vec<_>>(),
+            [(4, 0), (3, 0)]
+        );
         assert_eq!(bench.whole().await, [NEW]);
-        assert_eq!(bench.keys().await.len(), 3, "the lease is given back, and nothing of the others is left");
+        assert_eq!(
+            bench.keys().await.len(),
+            3,
+            "the lease is given back, and nothing of the others is left"
+        );
         assert_eq!(bench.prune().await, [""; 0], "a second time there is nothing to do");
     }
 }
@@ -54,11 +66,26 @@ async fn partial_and_damaged_backups_displace_no_good_one() {
     backup(store, "2020-01-02T00-00-00Z").await;
     backup_with(store, "2020-01-03T00-00-00Z", |m| m.status = Status::Partial).await;
     backup(store, "2020-01-04T00-00-00Z").await;
-    put(store, &id("2020-01-04T00-00-00Z").verified(), r#"{"verdict":"damaged","at":"2020-01-05T00:00:00Z"}"#).await;
+    put(
+        store,
+        &id("2020-01-04T00-00-00Z").verified(),
+        r#"{"verdict":"damaged","at":"2020-01-05T00:00:00Z"}"#,
+    )
+    .await;
     backup(store, "2020-01-05T00-00-00Z").await;
-    put(store, &id("2020-01-05T00-00-00Z").drilled(), r#"{"verdict":"damaged","at":"2020-01-05T00:00:00Z"}"#).await;
+    put(
+        store,
+        &id("2020-01-05T00-00-00Z").drilled(),
+        r#"{"verdict":"damaged","at":"2020-01-05T00:00:00Z"}"#,
+    )
+    .await;
     bench.prune().await;
-    let marks: Vec<_> = catalog::list(store, 10).await.unwrap().iter().map(|s| (s.id.to_string(), s.marks_text())).collect();
+    let marks: Vec<_> = catalog::list(store, 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|s| (s.id.to_string(), s.marks_text()))
+        .collect();
     let expected = [("2020-01-05T00-00-00Z", "DAMAGED"), ("2020-01-02T00-00-00Z", "good")];
     assert_eq!(marks, expected.map(|(id, marks)| (id.to_owned(), marks.to_owned())));
 }
@@ -67,7 +94,10 @@ async fn partial_and_damaged_backups_displace_no_good_one() {
 async fn a_backup_of_some_collections_displaces_none_of_everything() {
     let bench = Bench::dir().await;
     let store = &*bench.store;
-    let some = |order: [&str; 2]| Selection { collections: order.map(str::to_owned).to_vec(), ..Selection::default() };
+    let some = |order: [&str; 2]| Selection {
+        collections: order.map(str::to_owned).to_vec(),
+        ..Selection::default()
+    };
     backup(store, "2020-01-01T00-00-00Z").await;
     backup(store, "2020-01-02T00-00-00Z").await;
     // The same selection, in whatever order.
@@ -86,7 +116,12 @@ async fn what_is_not_understood_is_kept_whole_and_counts_for_nothing() {
     backup(store, newer).await;
     replace(store, &id(newer).manifest(), r#"{"format":2}"#).await;
     backup(store, "2020-01-04T00-00-00Z").await;
-    put(store, &id("2020-01-04T00-00-00Z").verified(), r#"{"verdict":"mostly harmless"}"#).await;
+    put(
+        store,
+        &id("2020-01-04T00-00-00Z").verified(),
+        r#"{"verdict":"mostly harmless"}"#,
+    )
+    .await;
     backup(store, "2020-01-05T00-00-00Z").await;
     put(store, &id("2020-01-05T00-00-00Z").drilled(), "no json").await;
     assert_eq!(bench.prune().await, ["2020-01-01T00-00-00Z"]);
@@ -109,10 +144,19 @@ async fn a_manifest_that_was_copied_from_another_folder_leads_to_no_deletion() {
     let bench = Bench::dir().await;
     let store = &*bench.store;
     let manifest = backup(store, OLD).await;
-    put(store, &id(MIDDLE).manifest(), &serde_json::to_string(&manifest).unwrap()).await;
+    put(
+        store,
+        &id(MIDDLE).manifest(),
+        &serde_json::to_string(&manifest).unwrap(),
+    )
+    .await;
     backup(store, NEW).await;
     assert_eq!(bench.prune().await, [OLD]);
-    assert_eq!(bench.whole().await, [NEW, MIDDLE], "the copy still names the objects, so they stay");
+    assert_eq!(
+        bench.whole().await,
+        [NEW, MIDDLE],
+        "the copy still names the objects, so they stay"
+    );
 }
 
 #[tokio::test]
@@ -171,7 +215,11 @@ async fn what_a_crashed_run_left_is_collected_once_all_of_it_is_old() {
             bench.later(early);
             let plan = bench.plan().await;
             let item = plan.items.iter().find(|item| !item.is_backup).unwrap();
-            assert_eq!((item.keep, item.reasons.as_slice()), (true, &[Reason::TooYoung][..]), "its objects are not a day old");
+            assert_eq!(
+                (item.keep, item.reasons.as_slice()),
+                (true, &[Reason::TooYoung][..]),
+                "its objects are not a day old"
+            );
         }
         bench.later(DAY * 2);
         bench.job.policy.min_age = DAY * 3;
@@ -189,7 +237,12 @@ async fn a_run_that_began_of_late_is_never_collected() {
     bench.later(DAY * 2);
     // The id is as young as the run; the objects' own times come from another clock.
     let young = qdrant_backup::names::BackupId::at(bench.job.clock.now() - Duration::from_secs(3600));
-    put(&*bench.store, &young.artifact("docs", &ArtifactKind::Collection, 1), "being written").await;
+    put(
+        &*bench.store,
+        &young.artifact("docs", &ArtifactKind::Collection, 1),
+        "being written",
+    )
+    .await;
     assert_eq!(bench.prune().await, [""; 0]);
 }
 
@@ -204,18 +257,41 @@ async fn what_was_replaced_after_planning_stays() {
         let artifact = id(OLD).artifact("docs", &ArtifactKind::Collection, 1);
         let theirs: Version = replace(store, &artifact, "replaced").await;
         put(store, &id(OLD).verified(), r#"{"verdict":"intact"}"#).await;
-        let manifest = bench.store.get(&id(MIDDLE).manifest(), None, None).await.unwrap().unwrap();
+        let manifest = bench
+            .store
+            .get(&id(MIDDLE).manifest(), None, None)
+            .await
+            .unwrap()
+            .unwrap();
         let text: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(manifest).await.unwrap();
         let text = String::from_utf8(text.concat()).unwrap();
         replace(store, &id(MIDDLE).manifest(), &text).await;
 
         let (report, error) = bench.execute(&plan).await;
         assert!(error.is_none(), "{error:?}");
-        assert_eq!(report.deleted.iter().map(|d| (d.id.to_string(), d.left)).collect::<Vec<_>>(), [(OLD.to_owned(), 0)]);
-        assert_eq!(report.skipped.iter().map(|s| s.id.to_string()).collect::<Vec<_>>(), [MIDDLE]);
-        assert_eq!(bench.whole().await, [NEW, MIDDLE], "a manifest that is not that of the plan stays with all it names");
+        assert_eq!(
+            report
+                .deleted
+                .iter()
+                .map(|d| (d.id.to_string(), d.left))
+                .collect::<Vec<_>>(),
+            [(OLD.to_owned(), 0)]
+        );
+        assert_eq!(
+            report.skipped.iter().map(|s| s.id.to_string()).collect::<Vec<_>>(),
+            [MIDDLE]
+        );
+        assert_eq!(
+            bench.whole().await,
+            [NEW, MIDDLE],
+            "a manifest that is not that of the plan stays with all it names"
+        );
         let left: Vec<_> = bench.keys().await.into_iter().filter(|k| k.contains(OLD)).collect();
-        assert_eq!(left, [artifact.clone(), id(OLD).verified()], "what came after the plan stays");
+        assert_eq!(
+            left,
+            [artifact.clone(), id(OLD).verified()],
+            "what came after the plan stays"
+        );
         assert_eq!(store.head(&artifact).await.unwrap().unwrap().version, theirs);
     }
 }

@@ -22,7 +22,15 @@ async fn filled(bench: &Bench) {
 }
 
 async fn pin(bench: &Bench, text: &str) -> Pinned {
-    pin::pin(&*bench.store, &bench.job.clock, id(text), "me", Some("the audit".into())).await.unwrap()
+    pin::pin(
+        &*bench.store,
+        &bench.job.clock,
+        id(text),
+        "me",
+        Some("the audit".into()),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -33,9 +41,13 @@ async fn a_pinned_backup_stays_until_it_is_unpinned() {
         assert_eq!(bench.prune().await, [MIDDLE]);
         let list = catalog::list(&*bench.store, 10).await.unwrap();
         assert_eq!(list[1].marks, [Mark::Good, Mark::Pinned]);
-        let Some(Pin { at: Some(_), by, note }) = &list[1].pinned else { panic!("{list:?}") };
+        let Some(Pin { at: Some(_), by, note }) = &list[1].pinned else {
+            panic!("{list:?}")
+        };
         assert_eq!((by.as_deref(), note.as_deref()), (Some("me"), Some("the audit")));
-        let Pinned::Already(known) = pin(&bench, OLD).await else { panic!() };
+        let Pinned::Already(known) = pin(&bench, OLD).await else {
+            panic!()
+        };
         assert_eq!(Some(&known), list[1].pinned.as_ref(), "a second pin changes nothing");
         assert!(pin::unpin(&*bench.store, id(OLD)).await.unwrap());
         assert!(!pin::unpin(&*bench.store, id(OLD)).await.unwrap());
@@ -73,7 +85,12 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
     // While the oldest one is deleted, the next one is pinned.
     job.store = Arc::new(Tricky::before_delete(&bench.store, async move {
         let pinned = pin::pin(&*store, &clock, id(MIDDLE), "me", None).await.unwrap();
-        assert_eq!(pinned, Pinned::Now { beside: Some("test (prune)".into()) });
+        assert_eq!(
+            pinned,
+            Pinned::Now {
+                beside: Some("test (prune)".into())
+            }
+        );
     }));
     let plan = prune::plan(&job).await.unwrap();
     let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
@@ -87,9 +104,16 @@ async fn only_a_backup_can_be_pinned() {
     let bench = Bench::dir().await;
     filled(&bench).await;
     let unfinished = id("2020-01-04T00-00-00Z");
-    put(&*bench.store, &unfinished.artifact("docs", &ArtifactKind::Collection, 1), "x").await;
+    put(
+        &*bench.store,
+        &unfinished.artifact("docs", &ArtifactKind::Collection, 1),
+        "x",
+    )
+    .await;
     for id in [unfinished, id("2020-01-05T00-00-00Z")] {
-        let error = pin::pin(&*bench.store, &bench.job.clock, id, "me", None).await.unwrap_err();
+        let error = pin::pin(&*bench.store, &bench.job.clock, id, "me", None)
+            .await
+            .unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::BackupNotFound, 8));
         assert!(!bench.keys().await.contains(&id.pinned()), "no pin without a backup");
     }
@@ -111,7 +135,19 @@ async fn a_pin_without_its_manifest_keeps_the_rest() {
 async fn pinning_beside_a_run_names_it() {
     let bench = Bench::dir().await;
     filled(&bench).await;
-    let lease = lock::acquire(bench.store.clone(), &bench.job.clock, "nightly", Duration::from_secs(60)).await.unwrap();
-    assert_eq!(pin(&bench, OLD).await, Pinned::Now { beside: Some("nightly".into()) });
+    let lease = lock::acquire(
+        bench.store.clone(),
+        &bench.job.clock,
+        "nightly",
+        Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        pin(&bench, OLD).await,
+        Pinned::Now {
+            beside: Some("nightly".into())
+        }
+    );
     lease.release().await.unwrap();
 }

@@ -32,18 +32,29 @@ async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
         filled(&bench).await;
         let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let peer = Peer::start(&[("c", 1000)]).await;
-        peer.on_create("c", [Create::Held { reached: reached.clone(), go: go.clone() }]);
+        peer.on_create(
+            "c",
+            [Create::Held {
+                reached: reached.clone(),
+                go: go.clone(),
+            }],
+        );
         let ctx = context(&peer.url, bench.store.clone());
         let plan = bench.plan().await;
         let second = async {
             reached.acquire().await.unwrap().forget();
-            let error = prune::execute(&bench.job, &plan, &CancellationToken::new()).await.unwrap_err();
+            let error = prune::execute(&bench.job, &plan, &CancellationToken::new())
+                .await
+                .unwrap_err();
             assert_eq!(bench.whole().await.len(), 3);
             go.add_permits(1);
             error
         };
         let (report, error) = tokio::join!(run(&ctx), second);
-        assert_eq!((error.code(), error.http_status(), error.exit_code()), (Code::RunInProgress, 409, 5));
+        assert_eq!(
+            (error.code(), error.http_status(), error.exit_code()),
+            (Code::RunInProgress, 409, 5)
+        );
         assert_eq!(report.unwrap().status, Outcome::Complete);
         assert_eq!(bench.whole().await.len(), 4);
         // What was planned before the backup still goes, and the new one stays.
@@ -85,7 +96,11 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
     for round in 0..20 {
-        let bench = if round % 2 == 0 { Bench::dir().await } else { Bench::gcs().await };
+        let bench = if round % 2 == 0 {
+            Bench::dir().await
+        } else {
+            Bench::gcs().await
+        };
         filled(&bench).await;
         let peer = Peer::start(&[("c", 1000)]).await;
         let ctx = context(&peer.url, bench.store.clone());
@@ -134,7 +149,10 @@ async fn a_prune_that_lost_its_lease_stops() {
     let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.take_error().unwrap().code(), Code::LeaseLost);
     assert_eq!(bench.whole().await.len(), 3);
-    assert!(std::fs::read_to_string(&lock).unwrap().contains("somebody else"), "the other's lease must stay");
+    assert!(
+        std::fs::read_to_string(&lock).unwrap().contains("somebody else"),
+        "the other's lease must stay"
+    );
 }
 
 #[tokio::test]
@@ -145,5 +163,8 @@ async fn of_two_prunes_with_the_same_plan_the_second_finds_nothing_left() {
     assert_eq!(bench.execute(&plan).await.0.deleted.len(), 2);
     let (report, error) = bench.execute(&plan).await;
     assert!(error.is_none());
-    assert_eq!(report.skipped.iter().map(|s| s.id).collect::<Vec<_>>(), [id(IDS[0]), id(IDS[1])]);
+    assert_eq!(
+        report.skipped.iter().map(|s| s.id).collect::<Vec<_>>(),
+        [id(IDS[0]), id(IDS[1])]
+    );
 }
