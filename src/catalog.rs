@@ -226,6 +226,24 @@ pub async fn find(store: &dyn Store, id: &str) -> Result<Manifest> {
     manifest::read(store, &resolve(store, id).await?).await
 }
 
+/// A backup in a list, and its age.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aged {
+    /// The backup.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Seconds since it was finished.
+    pub age_seconds: Option<u64>,
+}
+
+impl Aged {
+    /// The age of a backup at `now`.
+    pub fn new(summary: Summary, now: OffsetDateTime) -> Self {
+        let age_seconds = summary.age(now).map(|age| age.as_secs());
+        Self { summary, age_seconds }
+    }
+}
+
 /// A backup in full: its manifest, and what is known of its worth.
 #[derive(Clone, Debug, Serialize)]
 pub struct Detail {

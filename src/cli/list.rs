@@ -3,7 +3,7 @@
 use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
 use crate::app;
-use crate::catalog::{self, Detail, Proof, Summary};
+use crate::catalog::{self, Aged, Detail, Proof, Summary};
 use crate::config::{Env, StoreConfig};
 use crate::error::Result;
 use serde::Serialize;
@@ -14,14 +14,15 @@ use time::OffsetDateTime;
 pub(super) async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
-        backups: Vec<Summary>,
+        backups: Vec<Aged>,
     }
     let store = app::store(&StoreConfig::from_env(env)?).await?;
     let backups = catalog::list(&*store, limit).await?;
+    let now = app::clock().now();
     match json {
-        true => print_json(&Backups { backups }),
+        true => print_json(&Backups { backups: backups.into_iter().map(|b| Aged::new(b, now)).collect() }),
         false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
-        false => print(&listed(&backups, app::clock().now())),
+        false => print(&listed(&backups, now)),
     }
 }
 

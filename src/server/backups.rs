@@ -2,12 +2,11 @@
 
 use super::App;
 use super::error::HttpError;
-use crate::catalog::{self, Detail, Summary};
+use crate::catalog::{self, Aged, Detail};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 const DEFAULT_LIMIT: u16 = 50;
 const LARGEST_LIMIT: u16 = 1000;
@@ -23,23 +22,6 @@ pub(super) struct Limit {
 #[derive(Serialize)]
 pub(super) struct Backups {
     backups: Vec<Aged>,
-}
-
-/// A backup and its age.
-#[derive(Serialize)]
-pub(super) struct Aged {
-    #[serde(flatten)]
-    summary: Summary,
-    age_seconds: Option<u64>,
-}
-
-impl Aged {
-    pub(super) fn new(summary: Summary, now: OffsetDateTime) -> Self {
-        Self {
-            age_seconds: summary.age(now).map(|age| age.as_secs()),
-            summary,
-        }
-    }
 }
 
 /// The newest backups.

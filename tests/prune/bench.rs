@@ -240,14 +240,14 @@ fn artifact(meta: ObjectMeta, at: OffsetDateTime) -> Artifact {
 
 type Hook = BoxFuture<'static, ()>;
 
-/// A store that fails at one deletion, or in which something else happens right before the first one.
+/// A store that fails at one deletion, or in which something else happens right before the first one, or before the first pin.
 #[derive(Clone)]
 pub(crate) struct Tricky {
     inner: Arc<dyn Store>,
     /// Deletions so far, those of the lease aside.
     pub(crate) count: Arc<AtomicUsize>,
     fail_at: usize,
-    before_delete: Arc<Mutex<Option<Hook>>>,
+    before_change: Arc<Mutex<Option<Hook>>>,
 }
 
 impl Tricky {
@@ -257,14 +257,23 @@ impl Tricky {
             inner: inner.clone(),
             count: Arc::default(),
             fail_at,
-            before_delete: Arc::default(),
+            before_change: Arc::default(),
         }
     }
 
-    pub(crate) fn before_delete(inner: &Arc<dyn Store>, hook: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn before_change(inner: &Arc<dyn Store>, hook: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
-            before_delete: Arc::new(Mutex::new(Some(hook.boxed()))),
+            before_change: Arc::new(Mutex::new(Some(hook.boxed()))),
             ..Self::failing_at(inner, usize::MAX)
+        }
+    }
+}
+
+impl Tricky {
+    async fn happens(&self) {
+        let hook = self.before_change.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook.await;
         }
     }
 }
@@ -282,6 +291,9 @@ impl Store for Tricky {
     }
 
     async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
+        if key.ends_with("/pinned.json") {
+            self.happens().await;
+        }
         self.inner.put(key, source, condition).await
     }
 
@@ -310,10 +322,7 @@ impl Store for Tricky {
         if key == "lock.json" {
             return self.inner.delete(key, version).await;
         }
-        let hook = self.before_delete.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook.await;
-        }
+        self.happens().await;
         if self.count.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
             return Err(Error::new(Code::StoreUnreachable, format!("delete {key}: scripted")));
         }

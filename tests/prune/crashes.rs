@@ -180,7 +180,7 @@ async fn told_to_stop_it_gives_the_lease_back() {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let mut job = bench.job.clone();
-    job.store = Arc::new(Tricky::before_delete(&bench.store, async move {
+    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
         token.cancel();
         std::future::pending::<()>().await;
     }));

@@ -1,13 +1,16 @@
 //! What goes and what stays when nothing goes wrong, and what was not there when the plan was made.
 
-use crate::bench::{BUCKET, Bench, PREFIX, backup, backup_with, id, put, replace};
+use crate::bench::{BUCKET, Bench, PREFIX, Tricky, backup, backup_with, id, put, replace};
 use qdrant_backup::catalog;
 use qdrant_backup::error::Code;
-use qdrant_backup::manifest::{Selection, Status};
+use qdrant_backup::manifest::{Selection, Status, read_small};
 use qdrant_backup::names::ArtifactKind;
+use qdrant_backup::prune;
 use qdrant_backup::retention::{Policy, Reason};
-use qdrant_backup::store::Version;
+use qdrant_backup::store::{Store, Version};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -257,14 +260,7 @@ async fn what_was_replaced_after_planning_stays() {
         let artifact = id(OLD).artifact("docs", &ArtifactKind::Collection, 1);
         let theirs: Version = replace(store, &artifact, "replaced").await;
         put(store, &id(OLD).verified(), r#"{"verdict":"intact"}"#).await;
-        let manifest = bench
-            .store
-            .get(&id(MIDDLE).manifest(), None, None)
-            .await
-            .unwrap()
-            .unwrap();
-        let text: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(manifest).await.unwrap();
-        let text = String::from_utf8(text.concat()).unwrap();
+        let text = manifest_text(store, MIDDLE).await;
         replace(store, &id(MIDDLE).manifest(), &text).await;
 
         let (report, error) = bench.execute(&plan).await;
@@ -308,4 +304,28 @@ async fn a_verdict_that_came_after_planning_saves_the_last_good_one() {
     let (report, _) = bench.execute(&plan).await;
     assert!(report.skipped[0].why.contains("newest good"), "{report:?}");
     assert_eq!(bench.whole().await, [NEW, OLD]);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_names() {
+    for bench in Bench::both().await {
+        backup(&*bench.store, OLD).await;
+        backup(&*bench.store, NEW).await;
+        let store = bench.store.clone();
+        let text = manifest_text(&*store, OLD).await;
+        let mut job = bench.job.clone();
+        job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+            replace(&*store, &id(OLD).manifest(), &text).await;
+        }));
+        let plan = prune::plan(&job).await.unwrap();
+        let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
+        assert!(report.deleted.is_empty(), "{report:?}");
+        assert!(report.skipped[0].why.contains("replaced"), "{report:?}");
+        assert_eq!(bench.whole().await, [NEW, OLD]);
+    }
+}
+
+async fn manifest_text(store: &dyn Store, text: &str) -> String {
+    let bytes = read_small(store, &id(text).manifest(), 1 << 20).await.unwrap().unwrap();
+    String::from_utf8(bytes).unwrap()
 }

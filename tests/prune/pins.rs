@@ -83,7 +83,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
     let (store, clock) = (bench.store.clone(), bench.job.clock.clone());
     let mut job = bench.job.clone();
     // While the oldest one is deleted, the next one is pinned.
-    job.store = Arc::new(Tricky::before_delete(&bench.store, async move {
+    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
         let pinned = pin::pin(&*store, &clock, id(MIDDLE), "me", None).await.unwrap();
         assert_eq!(
             pinned,
@@ -150,4 +150,20 @@ async fn pinning_beside_a_run_names_it() {
         }
     );
     lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pin_that_came_too_late_says_so_and_leaves_nothing() {
+    let bench = Bench::dir().await;
+    filled(&bench).await;
+    let store = bench.store.clone();
+    let late = Tricky::before_change(&bench.store, async move {
+        let manifest = store.head(&id(OLD).manifest()).await.unwrap().unwrap();
+        store.delete(&manifest.key, &manifest.version).await.unwrap();
+    });
+    let error = pin::pin(&late, &bench.job.clock, id(OLD), "me", None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound);
+    assert!(!bench.keys().await.contains(&id(OLD).pinned()));
 }
