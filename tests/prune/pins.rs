@@ -111,9 +111,8 @@ async fn only_a_backup_can_be_pinned() {
     )
     .await;
     for id in [unfinished, id("2020-01-05T00-00-00Z")] {
-        let error = pin::pin(&*bench.store, &bench.job.clock, id, "me", None)
-            .await
-            .unwrap_err();
+        let store = Tricky::before_change(&bench.store, async { panic!("a pin was written for no backup") });
+        let error = pin::pin(&store, &bench.job.clock, id, "me", None).await.unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::BackupNotFound, 8));
         assert!(!bench.keys().await.contains(&id.pinned()), "no pin without a backup");
     }
