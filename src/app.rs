@@ -3,9 +3,10 @@
 use crate::backup::{Context, Settings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
-use crate::config::{Config, Env, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
+use crate::config::{Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
+use crate::prune::Job;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
 use crate::server::{self, App};
@@ -21,6 +22,9 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
         Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
+        Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
+        Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
+        Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
         Command::Check { json } => check(env, json).await,
     };
     match result {
@@ -73,7 +77,8 @@ async fn serve(env: Env<'_>) -> Result<()> {
     let config = Config::from_env(env)?;
     let stop = cli::stop_on_signals()?;
     let ctx = context(&config, who(env)).await?;
-    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone());
+    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone())
+        .with_retention(config.retention.policy, config.retention.after_backup);
     let listener = server::listen(config.server.listen).await?;
     server::serve(listener, app, stop).await
 }
@@ -84,7 +89,8 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
-    cli::backup(args, &ctx?, config.backup.selection, bars, &stop).await
+    let prune_after = config.retention.after_backup.then_some(config.retention.policy);
+    cli::backup(args, &ctx?, config.backup.selection, prune_after, bars, &stop).await
 }
 
 async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
@@ -96,6 +102,29 @@ async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
 async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
     cli::show(&*store, id, Clock::system().now(), json).await
+}
+
+async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
+    let config = PruneConfig::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let job = Job {
+        store: open_store(&config.store).await?,
+        clock: Clock::system(),
+        who: who(env),
+        lease: config.lease,
+        policy: config.retention.policy,
+    };
+    cli::prune(&job, yes, json, &stop).await
+}
+
+async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::pin(&*store, &Clock::system(), &who(env), id, note).await
+}
+
+async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::unpin(&*store, id).await
 }
 
 async fn check(env: Env<'_>, json: bool) -> Result<u8> {

@@ -11,8 +11,8 @@ const LAYERS: &[&[&str]] = &[
     &["names", "progress"],
     &["qdrant", "store"],
     &["manifest", "relay"],
-    &["intent", "lock", "plan"],
-    &["backup", "catalog"],
+    &["intent", "lock", "plan", "retention"],
+    &["backup", "catalog", "pin", "prune"],
     &["cli", "config", "server", "telemetry"],
     &["app"],
 ];

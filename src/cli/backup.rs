@@ -6,15 +6,18 @@ use crate::backup::{self, Context, Outcome, Report};
 use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
+use crate::prune::{self, Job};
+use crate::retention::Policy;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
-/// selection among the arguments, `default` holds.
+/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
 pub(crate) async fn backup(
     args: BackupArgs,
     ctx: &Context,
     default: Selection,
+    prune_after: Option<Policy>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -26,7 +29,10 @@ pub(crate) async fn backup(
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
-    let report = result?;
+    let mut report = result?;
+    if let Some(policy) = prune_after {
+        prune::after_backup(&Job::new(ctx, policy), &mut report, stop).await;
+    }
     match json {
         true => print_json(&report)?,
         false => print(&told(&report))?,

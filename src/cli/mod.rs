@@ -5,6 +5,8 @@ mod bars;
 mod check;
 mod exit;
 mod list;
+mod pin;
+mod prune;
 mod signals;
 mod text;
 
@@ -12,6 +14,8 @@ pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{Subject, check};
 pub(crate) use list::{list, show};
+pub(crate) use pin::{pin, unpin};
+pub(crate) use prune::prune;
 pub(crate) use signals::stop_on_signals;
 
 use crate::config::{Invalid, LogFormat, own_lines};
@@ -32,7 +36,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve over HTTP: POST /backup, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /prune, GET /status, /collections, /backups, /health
     ///
     /// SIGTERM or SIGINT stops a running backup cleanly and ends the service: exit code 0 when all is cleaned up within 9 s,
     /// else 10.
@@ -55,6 +59,32 @@ pub(crate) enum Command {
         /// Print the manifest as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Show what the retention policy would delete; with --yes, delete it
+    ///
+    /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
+    /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
+    /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
+    Prune {
+        /// Delete; without it nothing is deleted
+        #[arg(long)]
+        yes: bool,
+        /// Print plan and report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a backup whatever the retention policy says
+    Pin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+        /// Why; `show` tells it
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Leave a backup to the retention policy again
+    Unpin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
     },
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {

@@ -6,12 +6,14 @@
 //! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
-//! | `GET /backups`, `GET /backups/{id}` | what backups there are |
+//! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
+//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
 mod backup;
 mod backups;
 mod body;
 mod error;
+mod prune;
 mod request;
 mod runs;
 mod status;
@@ -20,6 +22,7 @@ use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
+use crate::retention::Policy;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -43,6 +46,7 @@ pub struct App {
     ctx: Context,
     probe: Qdrant,
     selection: Selection,
+    retention: Policy,
     runs: Runs,
 }
 
@@ -55,7 +59,16 @@ impl App {
             ctx,
             probe,
             selection,
+            retention: Policy::default(),
         }
+    }
+
+    /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
+    #[must_use]
+    pub fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
+        self.runs.prune_after(after_backup.then(|| policy.clone()));
+        self.retention = policy;
+        self
     }
 }
 
@@ -66,6 +79,7 @@ pub fn router(app: App) -> Router {
         .route("/status", get(status::status))
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
+        .route("/prune", post(prune::prune))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
         .with_state(app);

@@ -5,6 +5,9 @@ use crate::backup::{self, Context, Report};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::progress::Progress;
+use crate::prune::{self, Job};
+use crate::retention::Policy;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,7 @@ pub(super) struct Runs {
     stop: CancellationToken,
     tasks: TaskTracker,
     current: Arc<Mutex<Option<Progress>>>,
+    prune_after: Option<Policy>,
 }
 
 impl Runs {
@@ -27,7 +31,23 @@ impl Runs {
             stop,
             tasks: TaskTracker::new(),
             current: Arc::default(),
+            prune_after: None,
         }
+    }
+
+    /// From now on, prunes by this policy after each complete backup.
+    pub(super) fn prune_after(&mut self, policy: Option<Policy>) {
+        self.prune_after = policy;
+    }
+
+    /// Cancelled when the service stops.
+    pub(super) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs work that belongs to the service; it waits for its end when it stops.
+    pub(super) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tasks.spawn(work.in_current_span())
     }
 
     /// The progress of the run in this process.
@@ -49,11 +69,14 @@ impl Runs {
         }
         let progress = Progress::new(self.ctx.clock.now());
         *current = Some(progress.clone());
-        let (ctx, stop) = (self.ctx.clone(), self.stop.clone());
+        let (ctx, stop, prune_after) = (self.ctx.clone(), self.stop.clone(), self.prune_after.clone());
         let slot = Slot(self.current.clone());
         let run = async move {
             let _slot = slot;
-            let result = backup::run(&ctx, &selection, &progress, &stop).await;
+            let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
+            if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
+                prune::after_backup(&Job::new(&ctx, policy), report, &stop).await;
+            }
             let error = match &result {
                 Ok(report) => report.error(),
                 Err(_) => None,
@@ -64,7 +87,7 @@ impl Runs {
             result
         };
         // The request's span: all lines of the run belong to the trace of the request.
-        Ok(self.tasks.spawn(run.in_current_span()))
+        Ok(self.spawn(run))
     }
 
     /// Waits until no run is under way. To be called after the stop.
