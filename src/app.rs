@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
 use crate::store::{self, GcsOptions, Store};
+use crate::verify::Verifier;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,18 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             lease: config.backup.lease,
         },
     })
+}
+
+/// What verifying works with: no Qdrant.
+pub fn verifier(store: Arc<dyn Store>, who: String) -> Verifier {
+    Verifier {
+        store,
+        clock: clock(),
+        who,
+        concurrency: 4,
+        attempts: 3,
+        backoff: Duration::from_secs(1),
+    }
 }
 
 /// A client that gives up soon: for looks at Qdrant that somebody waits for.

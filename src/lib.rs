@@ -1,7 +1,7 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
+//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
 //! by the wiring ([`app`]) only.
 
 pub mod app;
@@ -23,3 +23,4 @@ pub mod relay;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod verify;

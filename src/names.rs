@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! backups/{id}/manifest.json                          written last: this is the moment the backup exists
+//! backups/{id}/verified.json                          what the last check of the backup came to
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
 //! lock.json                                           the lease
@@ -70,6 +71,11 @@ impl BackupId {
     /// Key of the manifest.
     pub fn manifest(&self) -> String {
         format!("{BACKUPS}{self}/manifest.json")
+    }
+
+    /// Key of what the last check of the backup came to.
+    pub fn verified(&self) -> String {
+        format!("{BACKUPS}{self}/verified.json")
     }
 
     /// Key of an artifact; `attempt` counts from 1.
@@ -158,6 +164,7 @@ mod tests {
             id.artifact("docs", &ArtifactKind::Shard(3), 2),
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
+        assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
         assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 

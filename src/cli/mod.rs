@@ -8,6 +8,7 @@ mod list;
 mod serve;
 mod signals;
 mod text;
+mod verify;
 
 pub use bars::Bars;
 
@@ -51,6 +52,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Read backups back and say whether they are intact: every object's length, checksums and structure
+    Verify {
+        /// A backup's id, `latest`, or `all`
+        #[arg(value_name = "ID|latest|all")]
+        what: String,
+        /// Print the report as JSON, and nothing else, to standard output
+        #[arg(long)]
+        json: bool,
+    },
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -80,7 +90,7 @@ impl Cli {
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
-            Command::Serve => own_lines("info"),
+            Command::Serve | Command::Verify { .. } => own_lines("info"),
             Command::Backup(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
@@ -94,6 +104,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup::backup(args, env, bars).await,
         Command::List { limit, json } => list::list(env, limit.into(), json).await,
         Command::Show { id, json } => list::show(env, &id, json).await,
+        Command::Verify { what, json } => verify::verify(env, &what, json).await,
         Command::Check { json } => match check::check(env, json).await {
             Ok(exit) => return ExitCode::from(exit),
             Err(error) => Err(error),

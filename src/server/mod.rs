@@ -7,6 +7,7 @@
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
 //! | `GET /backups`, `GET /backups/{id}` | what backups there are |
+//! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 
 mod backup;
 mod backups;
@@ -15,11 +16,13 @@ mod error;
 mod request;
 mod runs;
 mod status;
+mod verify;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
+use crate::verify::Verifier;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -27,8 +30,10 @@ use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -44,6 +49,8 @@ pub struct App {
     probe: Qdrant,
     selection: Selection,
     runs: Runs,
+    verifier: Verifier,
+    verifying: Arc<Semaphore>,
 }
 
 impl App {
@@ -51,6 +58,15 @@ impl App {
     /// names none. When `stop` is cancelled, a running backup is stopped cleanly and no new one begins.
     pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
         Self {
+            verifier: Verifier {
+                store: ctx.store.clone(),
+                clock: ctx.clock.clone(),
+                who: ctx.who.clone(),
+                concurrency: ctx.settings.concurrency,
+                attempts: ctx.settings.attempts,
+                backoff: ctx.settings.backoff,
+            },
+            verifying: Arc::new(Semaphore::new(1)),
             runs: Runs::new(ctx.clone(), stop),
             ctx,
             probe,
@@ -68,6 +84,7 @@ pub fn router(app: App) -> Router {
         .route("/backup", post(backup::backup))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
+        .route("/backups/{id}/verify", post(verify::verify))
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

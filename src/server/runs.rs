@@ -30,6 +30,11 @@ impl Runs {
         }
     }
 
+    /// Cancelled when the service stops.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// The progress of the run in this process.
     pub(super) fn current(&self) -> Option<Progress> {
         lock(&self.current).clone()

@@ -1,0 +1,430 @@
+//! Verify: reads every object of a backup back and says whether it is what the manifest says.
+//!
+//! Two answers are never mixed. A backup *is damaged* when the bytes that the store holds are not those that were saved, or are
+//! no whole snapshot. It *could not be checked* when they could not be read, or not be understood by this version: then nothing
+//! is said of the backup and nothing is recorded, unless damage was found elsewhere in it.
+
+mod object;
+mod record;
+mod snapshot;
+mod tar;
+
+pub use record::{Record, read as read_record};
+pub use snapshot::{Expected, Structure};
+
+use crate::catalog;
+use crate::clock::Clock;
+use crate::error::{Code, Error, Result};
+use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest, Status};
+use crate::names::{ArtifactKind, BackupId};
+use crate::store::Store;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// What verifying works with.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who runs this, e.g. `host/1234`.
+    pub who: String,
+    /// Objects at once.
+    pub concurrency: usize,
+    /// Attempts at reading one object, when the failure may pass.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubles with each further one.
+    pub backoff: Duration,
+}
+
+/// What was found out about a backup or an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is byte by byte what was saved, and whole.
+    Intact,
+    /// It is not.
+    Damaged,
+    /// Nothing can be said: it could not be read, or not be understood.
+    NotChecked,
+}
+
+/// What is wrong, as a stable word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// The store has no such object.
+    Missing,
+    /// The object was written again since.
+    Replaced,
+    /// Its length is not the recorded one.
+    Length,
+    /// Its SHA-256 is not the recorded one.
+    Sha256,
+    /// Its CRC32C is not the recorded one.
+    Crc32c,
+    /// The store found its own checksum wrong while it sent the object.
+    StoreChecksum,
+    /// Its tar is not a whole snapshot.
+    Structure,
+    /// The manifest names a key or a collection twice.
+    NamedTwice,
+    /// The manifest names a key outside its backup.
+    ForeignKey,
+    /// A collection of the manifest has no object.
+    NoArtifact,
+    /// The manifest is that of another backup.
+    OtherBackup,
+    /// The manifest says something that cannot be.
+    Manifest,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What is wrong, for programs.
+    pub problem: Problem,
+    /// What is wrong, for people.
+    pub message: String,
+    /// What was recorded, where there is one such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+/// Why something could not be checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotChecked {
+    /// Stable code.
+    pub code: Code,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// What was found out about one object.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// The collection that it belongs to.
+    pub collection: String,
+    /// Its key.
+    pub key: String,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Whether it is what was saved.
+    pub verdict: Verdict,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// What is odd and yet no damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why it could not be checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checked: Option<NotChecked>,
+}
+
+/// What was found out about one backup.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The backup.
+    pub id: BackupId,
+    /// Damaged when anything is; else not checked when anything could not be.
+    pub verdict: Verdict,
+    /// Whether the backup has all that was asked for when it was made.
+    pub status: Status,
+    /// When checking began: what is said holds for then.
+    #[serde(with = "time::serde::rfc3339")]
+    pub checked_at: OffsetDateTime,
+    /// When it had ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+    /// Who checked.
+    pub by: String,
+    /// Version of the tool that checked.
+    pub tool_version: String,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is wrong with the manifest itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Every object that the manifest names.
+    pub objects: Vec<Checked>,
+}
+
+impl Report {
+    /// The error that the verdict amounts to, unless it is intact.
+    pub fn error(&self) -> Option<Error> {
+        let all = self.objects.len();
+        let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
+        let damaged = with(Verdict::Damaged).count();
+        match self.verdict {
+            Verdict::Intact => None,
+            Verdict::Damaged if damaged == 0 => {
+                Some(Error::new(Code::BackupDamaged, format!("backup {} is damaged: its manifest is wrong", self.id)))
+            }
+            Verdict::Damaged => {
+                let text = format!("backup {} is damaged: {damaged} of {all} objects are not what was saved", self.id);
+                Some(Error::new(Code::BackupDamaged, text))
+            }
+            Verdict::NotChecked => {
+                let causes: Vec<_> = with(Verdict::NotChecked).filter_map(|object| object.not_checked.as_ref()).collect();
+                let first = causes.first()?;
+                let text = format!(
+                    "backup {} could not be checked, which says nothing about it: {} of {all} objects: {}",
+                    self.id,
+                    causes.len(),
+                    first.message
+                );
+                let error = Error::new(first.code, text);
+                Some(match &first.remedy {
+                    Some(remedy) => error.remedy(remedy.clone()),
+                    None => error.remedy("mend the cause and verify again"),
+                })
+            }
+        }
+        .map(|error| match error.remedy_text() {
+            Some(_) => error,
+            None => error.remedy("restore what is intact from it, or use another backup; make a new one now"),
+        })
+    }
+}
+
+/// The ids that `what` names: a backup's id, `latest`, or `all` (newest first).
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is no backup, [`Code::BadRequest`] for what is no id.
+pub async fn select(store: &dyn Store, what: &str) -> Result<Vec<BackupId>> {
+    let limit = match what {
+        "latest" => 1,
+        "all" => usize::MAX,
+        id => return Ok(vec![id.parse()?]),
+    };
+    let found = catalog::list(store, limit).await?;
+    match found.is_empty() {
+        true => Err(Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
+            .remedy("make one with `qdrant-backup backup` or `POST /backup`")),
+        false => Ok(found.into_iter().map(|summary| summary.id).collect()),
+    }
+}
+
+impl Verifier {
+    /// Reads the backup `id` back and records beside its manifest whether it is intact.
+    ///
+    /// # Errors
+    /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`].
+    pub async fn run(&self, id: &BackupId) -> Result<Report> {
+        let checked_at = self.clock.now();
+        let store = &*self.store;
+        let named = store.head(&id.manifest()).await?;
+        let manifest = read_manifest(store, id).await?;
+        let (findings, jobs) = plan(id, &manifest);
+        let total = jobs.len();
+        let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
+            .map(|(i, job)| async move {
+                let checked = match job {
+                    Job::Told(checked) => checked,
+                    Job::Read(subject) => object::check(self, &subject).await,
+                };
+                log(id, total, &checked);
+                (i, checked)
+            })
+            .buffer_unordered(self.concurrency.max(1))
+            .collect()
+            .await;
+        objects.sort_by_key(|(i, _)| *i);
+        let objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
+        let report = Report {
+            id: *id,
+            verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
+                (false, _) => Verdict::Damaged,
+                (true, true) => Verdict::NotChecked,
+                (true, false) => Verdict::Intact,
+            },
+            status: manifest.status,
+            checked_at,
+            finished_at: self.clock.now(),
+            by: self.who.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            bytes: objects.iter().map(|object| object.bytes).sum(),
+            findings,
+            objects,
+        };
+        // A backup that is being deleted loses its objects one by one: that is no damage.
+        let now = store.head(&id.manifest()).await?;
+        if now.map(|meta| meta.version) != named.map(|meta| meta.version) {
+            return Err(Error::new(Code::BackupNotFound, format!("backup {id} was deleted while it was being checked"))
+                .remedy("`qdrant-backup list` shows what backups there are"));
+        }
+        if report.verdict != Verdict::NotChecked {
+            record::write(store, &report).await?;
+        }
+        Ok(report)
+    }
+}
+
+/// The manifest, with a newer format told from damage: it could not be checked.
+async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+    let error = match manifest::read(store, id).await {
+        Err(error) if error.code() == Code::BackupDamaged => error,
+        other => return other,
+    };
+    let bytes = manifest::read_small(store, &id.manifest(), 256 << 20).await?.unwrap_or_default();
+    let format = serde_json::from_slice::<Value>(&bytes).ok().and_then(|fields| fields["format"].as_u64());
+    match format {
+        Some(format) if format > u64::from(FORMAT) => Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "backup {id} could not be checked, which says nothing about it: its manifest has format {format}, this version \
+                 of the tool reads up to {FORMAT}"
+            ),
+        )
+        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
+        _ => Err(Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {}", error.chain()))
+            .remedy("its objects may be whole: they are plain Qdrant snapshots; use another backup")),
+    }
+}
+
+/// What to do about one artifact of the manifest.
+enum Job {
+    Read(object::Subject),
+    /// It is known without reading.
+    Told(Checked),
+}
+
+/// Looks through the manifest itself: what is wrong with it, and what to read.
+fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
+    let mut findings = Vec::new();
+    let mut jobs = Vec::new();
+    if manifest.id != *id {
+        let message = format!("the manifest is that of backup {}", manifest.id);
+        findings.push(Finding::new(Problem::OtherBackup, message).differs(id, manifest.id));
+    }
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    for collection in &manifest.collections {
+        let name = collection.name.as_str();
+        if !names.insert(name) {
+            findings.push(Finding::new(Problem::NamedTwice, format!("collection {name:?} is in the manifest twice")));
+        }
+        if collection.artifacts.is_empty() {
+            findings.push(Finding::new(Problem::NoArtifact, format!("collection {name:?} has no object")));
+        }
+        for artifact in &collection.artifacts {
+            jobs.push(match manifest_finding(id, artifact, !keys.insert(artifact.key.as_str())) {
+                Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
+                None => match object::readable(artifact) {
+                    Ok(()) => Job::Read(object::Subject {
+                        collection: name.to_owned(),
+                        artifact: artifact.clone(),
+                        structure: expected(collection, artifact.kind),
+                    }),
+                    Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
+                },
+            });
+        }
+    }
+    (findings, jobs)
+}
+
+fn manifest_finding(id: &BackupId, artifact: &Artifact, again: bool) -> Option<Finding> {
+    let key = &artifact.key;
+    if again {
+        return Some(Finding::new(Problem::NamedTwice, format!("the manifest names {key} twice")));
+    }
+    let inside = key.strip_prefix(&id.prefix()).is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    (!inside).then(|| Finding::new(Problem::ForeignKey, format!("the manifest names {key:?}, which is outside its backup")))
+}
+
+/// What the manifest says about the structure of an artifact.
+fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
+    let shards = collection.shards["local_shards"].as_array().into_iter().flatten();
+    Expected {
+        kind,
+        shards: shards.filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok()).collect(),
+        holds_points: collection.points_before > 0 && collection.points_after > 0,
+    }
+}
+
+impl Finding {
+    fn new(problem: Problem, message: impl Into<String>) -> Self {
+        Self {
+            problem,
+            message: message.into(),
+            expected: None,
+            found: None,
+        }
+    }
+
+    fn differs(mut self, expected: impl ToString, found: impl ToString) -> Self {
+        self.expected = Some(expected.to_string());
+        self.found = Some(found.to_string());
+        self
+    }
+}
+
+impl Checked {
+    /// Nothing known of it yet.
+    fn of(collection: &str, artifact: &Artifact) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            key: artifact.key.clone(),
+            bytes: 0,
+            verdict: Verdict::Intact,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            not_checked: None,
+        }
+    }
+
+    fn found(mut self, findings: Vec<Finding>) -> Self {
+        if !findings.is_empty() {
+            self.verdict = Verdict::Damaged;
+        }
+        self.findings = findings;
+        self
+    }
+
+    fn not_checked(mut self, error: &Error) -> Self {
+        self.verdict = Verdict::NotChecked;
+        self.not_checked = Some(NotChecked::of(error));
+        self
+    }
+}
+
+impl NotChecked {
+    /// By this error.
+    pub fn of(error: &Error) -> Self {
+        Self {
+            code: error.code(),
+            message: error.chain(),
+            remedy: error.remedy_text().map(str::to_owned),
+        }
+    }
+}
+
+fn log(id: &BackupId, of: usize, object: &Checked) {
+    let (key, collection) = (&object.key, &object.collection);
+    match object.verdict {
+        Verdict::Intact => tracing::info!(%id, collection, key, bytes = object.bytes, of, "object is intact"),
+        Verdict::Damaged => {
+            let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
+            tracing::error!(%id, collection, key, of, "object is damaged: {}", problems.join("; "));
+        }
+        Verdict::NotChecked => {
+            let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
+            tracing::warn!(%id, collection, key, of, "object could not be checked: {why}");
+        }
+    }
+}
