@@ -12,11 +12,10 @@ mod tar;
 pub use record::{Record, read as read_record};
 pub use snapshot::{Expected, Structure};
 
-use crate::catalog;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest, Status};
-use crate::names::{ArtifactKind, BackupId};
+use crate::names::{ArtifactKind, BACKUPS, BackupId};
 use crate::store::Store;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -210,11 +209,23 @@ pub async fn select(store: &dyn Store, what: &str) -> Result<Vec<BackupId>> {
         "all" => usize::MAX,
         id => return Ok(vec![id.parse()?]),
     };
-    let found = catalog::list(store, limit).await?;
+    // By their places and not by what their manifests say, which is what is to be checked.
+    let folders = store.folders(BACKUPS).await?;
+    let mut ids: Vec<BackupId> = folders.iter().filter_map(|name| name.parse().ok()).collect();
+    ids.sort_unstable();
+    let mut found = Vec::new();
+    for id in ids.into_iter().rev() {
+        if store.head(&id.manifest()).await?.is_some() {
+            found.push(id);
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
     match found.is_empty() {
         true => Err(Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
             .remedy("make one with `qdrant-backup backup` or `POST /backup`")),
-        false => Ok(found.into_iter().map(|summary| summary.id).collect()),
+        false => Ok(found),
     }
 }
 
@@ -279,7 +290,7 @@ impl Verifier {
 async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
     let error = match manifest::read(store, id).await {
         Err(error) if error.code() == Code::BackupDamaged => error,
-        other => return other,
+        other => return other.map_err(|error| object::unreadable(&id.manifest(), error)),
     };
     let bytes = manifest::read_small(store, &id.manifest(), 256 << 20).await?.unwrap_or_default();
     let format = serde_json::from_slice::<Value>(&bytes).ok().and_then(|fields| fields["format"].as_u64());

@@ -74,7 +74,19 @@ pub(super) async fn check(verifier: &Verifier, subject: &Subject) -> Checked {
     match error.code() {
         // The store compared what it sent with what it had taken in, and this again and again.
         Code::ChecksumMismatch => checked.found(vec![Finding::new(Problem::StoreChecksum, error.chain())]),
-        _ => checked.not_checked(&error),
+        _ => checked.not_checked(&unreadable(&artifact.key, error)),
+    }
+}
+
+/// The error of a read that failed. What the store did not send is no damage, so it must not have the exit code of damage.
+pub(super) fn unreadable(key: &str, error: Error) -> Error {
+    match error.code() {
+        Code::Stalled | Code::LengthMismatch | Code::ChecksumMismatch => {
+            Error::new(Code::StoreUnreachable, format!("{key} could not be read to its end"))
+                .because(error)
+                .remedy("verify again; if it happens again, look at the network to the store")
+        }
+        _ => error,
     }
 }
 
