@@ -3,6 +3,7 @@
 //! ```text
 //! backups/{id}/manifest.json                          written last: this is the moment the backup exists
 //! backups/{id}/verified.json                          what the last check of the backup came to
+//! backups/{id}/drilled.json                           what the last drill of the backup came to
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
 //! lock.json                                           the lease
@@ -76,6 +77,11 @@ impl BackupId {
     /// Key of what the last check of the backup came to.
     pub fn verified(&self) -> String {
         format!("{BACKUPS}{self}/verified.json")
+    }
+
+    /// Key of what the last drill came to.
+    pub fn drilled(&self) -> String {
+        format!("{BACKUPS}{self}/drilled.json")
     }
 
     /// Key of an artifact; `attempt` counts from 1.

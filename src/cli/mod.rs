@@ -53,14 +53,7 @@ enum Command {
         json: bool,
     },
     /// Read backups back and say whether they are intact: every object's length, checksums and structure
-    Verify {
-        /// A backup's id, `latest`, or `all`
-        #[arg(value_name = "ID|latest|all")]
-        what: String,
-        /// Print the report as JSON, and nothing else, to standard output
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(VerifyArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -86,11 +79,29 @@ struct BackupArgs {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct VerifyArgs {
+    /// A backup's id, `latest`, or `all`
+    #[arg(value_name = "ID|latest|all")]
+    what: String,
+    /// Print the report as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches
+    #[cfg(feature = "engine")]
+    #[arg(long, requires = "scratch")]
+    engine: bool,
+    /// Where the engine works: a directory with room for three times the largest snapshot
+    #[cfg(feature = "engine")]
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    scratch: Option<std::path::PathBuf>,
+}
+
 impl Cli {
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
-            Command::Serve | Command::Verify { .. } => own_lines("info"),
+            Command::Serve | Command::Verify(_) => own_lines("info"),
             Command::Backup(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
@@ -104,7 +115,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup::backup(args, env, bars).await,
         Command::List { limit, json } => list::list(env, limit.into(), json).await,
         Command::Show { id, json } => list::show(env, &id, json).await,
-        Command::Verify { what, json } => verify::verify(env, &what, json).await,
+        Command::Verify(args) => verify::verify(env, &args).await,
         Command::Check { json } => match check::check(env, json).await {
             Ok(exit) => return ExitCode::from(exit),
             Err(error) => Err(error),

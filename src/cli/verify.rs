@@ -1,12 +1,13 @@
 //! `verify`: reads backups back. It needs the store alone, no Qdrant.
 
 use super::text::{plain, size};
-use super::{print, print_json, signals};
+use super::{VerifyArgs, print, print_json, signals};
 use crate::app;
 use crate::config::{Env, StoreConfig};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Status;
-use crate::verify::{self, NotChecked, Report, Verdict};
+use crate::names::BackupId;
+use crate::verify::{self, NotChecked, Report, Verdict, Verifier};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -14,14 +15,21 @@ use std::fmt::Write;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome {
-    Checked(Report),
+    Checked {
+        #[serde(flatten)]
+        report: Report,
+        #[cfg(feature = "engine")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drilled: Option<verify::engine::Drilled>,
+    },
     /// Nothing could be said of it, or its manifest is damaged.
-    Not { id: crate::names::BackupId, error: NotChecked },
+    Not { id: BackupId, error: NotChecked },
 }
 
 /// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
 /// before what could not be checked.
-pub(super) async fn verify(env: Env<'_>, what: &str, json: bool) -> Result<()> {
+pub(super) async fn verify(env: Env<'_>, args: &VerifyArgs) -> Result<()> {
+    let (what, json) = (args.what.as_str(), args.json);
     let config = StoreConfig::from_env(env)?;
     let stop = signals::stop()?;
     let work = async {
@@ -30,11 +38,8 @@ pub(super) async fn verify(env: Env<'_>, what: &str, json: bool) -> Result<()> {
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
         for id in ids {
-            let (outcome, error) = match verifier.run(&id).await {
-                Ok(report) => {
-                    let error = report.error();
-                    (Outcome::Checked(report), error)
-                }
+            let (outcome, error) = match check(&verifier, &id, args).await {
+                Ok(checked) => checked,
                 // Deleted since it was listed: none of the backups that there are.
                 Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
                 // Its error says all there is to say.
@@ -64,9 +69,28 @@ pub(super) async fn verify(env: Env<'_>, what: &str, json: bool) -> Result<()> {
     stop.run_until_cancelled(work).await.unwrap_or_else(stopped)
 }
 
+/// Verifies one backup, and lets the engine open it when it is intact and this was asked for.
+#[cfg_attr(not(feature = "engine"), expect(unused_variables, reason = "only the engine has arguments"))]
+async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<(Outcome, Option<Error>)> {
+    let report = verifier.run(id).await?;
+    let error = report.error();
+    #[cfg(feature = "engine")]
+    if let (None, true, Some(scratch)) = (&error, args.engine, &args.scratch) {
+        let drilled = verifier.drill(id, scratch).await?;
+        let error = drilled.error();
+        return Ok((Outcome::Checked { report, drilled: Some(drilled) }, error));
+    }
+    let outcome = Outcome::Checked {
+        report,
+        #[cfg(feature = "engine")]
+        drilled: None,
+    };
+    Ok((outcome, error))
+}
+
 fn told(outcome: &Outcome) -> String {
     let report = match outcome {
-        Outcome::Checked(report) => report,
+        Outcome::Checked { report, .. } => report,
         Outcome::Not { id, error } => {
             // The message names the backup and says which of the two it is.
             return format!("Backup {id}: {}\n", plain(&error.message));
@@ -97,7 +121,7 @@ fn told(outcome: &Outcome) -> String {
         Status::Complete => "",
         Status::Partial => "; it is partial, and what is missing in it cannot be checked",
     };
-    let took = (report.finished_at - report.checked_at).whole_seconds();
+    let took = (report.finished_at - report.at).whole_seconds();
     let _ = writeln!(
         text,
         "Backup {} {verdict}: {} objects, {} read in {took} s{partial}",
@@ -105,5 +129,26 @@ fn told(outcome: &Outcome) -> String {
         report.objects.len(),
         size(report.bytes)
     );
+    #[cfg(feature = "engine")]
+    if let Outcome::Checked { drilled: Some(drilled), .. } = outcome {
+        for collection in &drilled.collections {
+            let name = plain(&collection.name);
+            let _ = match &collection.problem {
+                Some(problem) => writeln!(text, "NOT PROVEN   {name}: {}", plain(problem)),
+                None => writeln!(
+                    text,
+                    "proven       {name}: {} points, {} read, {} searches",
+                    collection.points.unwrap_or_default(),
+                    collection.sampled.unwrap_or_default(),
+                    collection.searches.unwrap_or_default()
+                ),
+            };
+        }
+        for warning in &drilled.warnings {
+            let _ = writeln!(text, "warning      {}", plain(warning));
+        }
+        let verdict = if drilled.verdict == verify::engine::Outcome::Passed { "is proven" } else { "IS NOT PROVEN" };
+        let _ = writeln!(text, "Backup {} {verdict} restorable, by {} {}", drilled.id, drilled.target, drilled.target_version);
+    }
     text
 }

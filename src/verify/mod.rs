@@ -4,7 +4,11 @@
 //! no whole snapshot. It *could not be checked* when they could not be read, or not be understood by this version: then nothing
 //! is said of the backup and nothing is recorded, unless damage was found elsewhere in it.
 
+#[cfg(feature = "engine")]
+pub mod engine;
 mod object;
+#[cfg(feature = "engine")]
+mod proof;
 mod record;
 mod snapshot;
 mod tar;
@@ -144,7 +148,7 @@ pub struct Report {
     pub status: Status,
     /// When checking began: what is said holds for then.
     #[serde(with = "time::serde::rfc3339")]
-    pub checked_at: OffsetDateTime,
+    pub at: OffsetDateTime,
     /// When it had ended.
     #[serde(with = "time::serde::rfc3339")]
     pub finished_at: OffsetDateTime,
@@ -236,7 +240,7 @@ impl Verifier {
     /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`].
     pub async fn run(&self, id: &BackupId) -> Result<Report> {
-        let checked_at = self.clock.now();
+        let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;
         let manifest = read_manifest(store, id).await?;
@@ -265,7 +269,7 @@ impl Verifier {
                 (true, false) => Verdict::Intact,
             },
             status: manifest.status,
-            checked_at,
+            at,
             finished_at: self.clock.now(),
             by: self.who.clone(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -28,7 +28,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// When checking began.
     #[serde(with = "time::serde::rfc3339")]
-    pub checked_at: OffsetDateTime,
+    pub at: OffsetDateTime,
     /// Who checked.
     pub by: String,
     /// Version of the tool that checked.
@@ -69,7 +69,7 @@ pub(super) async fn write(store: &dyn Store, report: &Report) -> Result<()> {
         let condition = match store.head(&key).await? {
             None => Condition::Absent,
             Some(meta) => match read(store, &report.id).await? {
-                Some(other) if other.checked_at > report.checked_at => return Ok(()),
+                Some(other) if other.at > report.at => return Ok(()),
                 _ => Condition::Unchanged(meta.version),
             },
         };
