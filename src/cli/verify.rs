@@ -17,10 +17,10 @@ use std::fmt::Write;
 enum Outcome {
     Checked {
         #[serde(flatten)]
-        report: Report,
+        report: Box<Report>,
         #[cfg(feature = "engine")]
         #[serde(skip_serializing_if = "Option::is_none")]
-        drilled: Option<verify::engine::Drilled>,
+        drilled: Option<Box<verify::engine::Drilled>>,
     },
     /// Nothing could be said of it, or its manifest is damaged.
     Not { id: BackupId, error: NotChecked },
@@ -44,7 +44,13 @@ pub(super) async fn verify(env: Env<'_>, args: &VerifyArgs) -> Result<()> {
                 Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
                 // Its error says all there is to say.
                 Err(error) if what != "all" => return Err(error),
-                Err(error) => (Outcome::Not { id, error: NotChecked::of(&error) }, Some(error)),
+                Err(error) => (
+                    Outcome::Not {
+                        id,
+                        error: NotChecked::of(&error),
+                    },
+                    Some(error),
+                ),
             };
             if !json {
                 print(&told(&outcome))?;
@@ -65,20 +71,31 @@ pub(super) async fn verify(env: Env<'_>, args: &VerifyArgs) -> Result<()> {
         }
         worst.map_or(Ok(()), Err)
     };
-    let stopped = || Err(Error::new(Code::Cancelled, "stopped while verifying").remedy("nothing was recorded of what was under way"));
+    let stopped = || {
+        Err(Error::new(Code::Cancelled, "stopped while verifying").remedy("nothing was recorded of what was under way"))
+    };
     stop.run_until_cancelled(work).await.unwrap_or_else(stopped)
 }
 
 /// Verifies one backup, and lets the engine open it when it is intact and this was asked for.
-#[cfg_attr(not(feature = "engine"), expect(unused_variables, reason = "only the engine has arguments"))]
+#[cfg_attr(
+    not(feature = "engine"),
+    expect(unused_variables, reason = "only the engine has arguments")
+)]
 async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<(Outcome, Option<Error>)> {
-    let report = verifier.run(id).await?;
+    let report = Box::new(verifier.run(id).await?);
     let error = report.error();
     #[cfg(feature = "engine")]
     if let (None, true, Some(scratch)) = (&error, args.engine, &args.scratch) {
         let drilled = verifier.drill(id, scratch).await?;
         let error = drilled.error();
-        return Ok((Outcome::Checked { report, drilled: Some(drilled) }, error));
+        return Ok((
+            Outcome::Checked {
+                report,
+                drilled: Some(Box::new(drilled)),
+            },
+            error,
+        ));
     }
     let outcome = Outcome::Checked {
         report,
@@ -130,7 +147,10 @@ fn told(outcome: &Outcome) -> String {
         size(report.bytes)
     );
     #[cfg(feature = "engine")]
-    if let Outcome::Checked { drilled: Some(drilled), .. } = outcome {
+    if let Outcome::Checked {
+        drilled: Some(drilled), ..
+    } = outcome
+    {
         for collection in &drilled.collections {
             let name = plain(&collection.name);
             let _ = match &collection.problem {
@@ -147,8 +167,16 @@ fn told(outcome: &Outcome) -> String {
         for warning in &drilled.warnings {
             let _ = writeln!(text, "warning      {}", plain(warning));
         }
-        let verdict = if drilled.verdict == verify::engine::Outcome::Passed { "is proven" } else { "IS NOT PROVEN" };
-        let _ = writeln!(text, "Backup {} {verdict} restorable, by {} {}", drilled.id, drilled.target, drilled.target_version);
+        let verdict = if drilled.verdict == verify::engine::Outcome::Passed {
+            "is proven"
+        } else {
+            "IS NOT PROVEN"
+        };
+        let _ = writeln!(
+            text,
+            "Backup {} {verdict} restorable, by {} {}",
+            drilled.id, drilled.target, drilled.target_version
+        );
     }
     text
 }

@@ -21,7 +21,11 @@ pub(super) async fn verify(
     }
     // One at a time: memory and the store are shared with backups.
     let Ok(_turn) = app.verifying.try_acquire() else {
-        return Err(Error::new(Code::RunInProgress, "this service is verifying a backup already").remedy("wait for it to end").into());
+        return Err(
+            Error::new(Code::RunInProgress, "this service is verifying a backup already")
+                .remedy("wait for it to end")
+                .into(),
+        );
     };
     let work = async {
         let id = verify::select(&*app.verifier.store, &id).await?.into_iter().next();
@@ -30,7 +34,12 @@ pub(super) async fn verify(
     };
     // It ends with the request, and with the service: nothing is lost but the work.
     let stopped = || Err(Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute"));
-    let report = app.runs.stop().run_until_cancelled(work).await.unwrap_or_else(stopped)?;
+    let report = app
+        .runs
+        .stop()
+        .run_until_cancelled(work)
+        .await
+        .unwrap_or_else(stopped)?;
     match report.error() {
         None => Ok(Json(report)),
         Some(error) => Err(HttpError::from(error).with_report(&report)),

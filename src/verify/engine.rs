@@ -128,7 +128,12 @@ impl Verifier {
             match outcome {
                 Err(problem) => drill.problem = Some(problem),
                 Ok(proved) => {
-                    warnings.extend(proved.warnings.iter().map(|warning| format!("{:?}: {warning}", collection.name)));
+                    warnings.extend(
+                        proved
+                            .warnings
+                            .iter()
+                            .map(|warning| format!("{:?}: {warning}", collection.name)),
+                    );
                     drill.points = Some(proved.points);
                     drill.sampled = Some(proved.sampled);
                     drill.searches = Some(proved.searches);
@@ -170,7 +175,10 @@ impl Verifier {
             return Ok((0, Err(format!("{} is not there", artifact.key))));
         };
         if bytes != artifact.bytes || sha256 != artifact.sha256.to_ascii_lowercase() {
-            let problem = format!("{} has {bytes} bytes of SHA-256 {sha256}; {} of {} were saved", artifact.key, artifact.bytes, artifact.sha256);
+            let problem = format!(
+                "{} has {bytes} bytes of SHA-256 {sha256}; {} of {} were saved",
+                artifact.key, artifact.bytes, artifact.sha256
+            );
             return Ok((bytes, Err(problem)));
         }
         let (into, subject) = (scratch.to_owned(), collection.clone());
@@ -178,7 +186,9 @@ impl Verifier {
             let opened = embedded_qdrant::open_snapshot(file.path(), &into)?;
             proof::prove(&opened, &subject)
         };
-        let proved = spawn_blocking(work).await.map_err(|e| Error::new(Code::Internal, "the engine broke off").because(e))?;
+        let proved = spawn_blocking(work)
+            .await
+            .map_err(|e| Error::new(Code::Internal, "the engine broke off").because(e))?;
         match proved {
             Ok(proved) => Ok((bytes, Ok(proved))),
             Err(error) => {
@@ -194,10 +204,17 @@ impl Verifier {
 fn single(collection: &Collection) -> Result<&Artifact> {
     let shards = collection.config["params"]["shard_number"].as_u64().unwrap_or(1);
     match collection.artifacts.as_slice() {
-        [artifact] if artifact.kind == ArtifactKind::Collection && artifact.storage == Storage::Object && shards == 1 => Ok(artifact),
+        [artifact]
+            if artifact.kind == ArtifactKind::Collection && artifact.storage == Storage::Object && shards == 1 =>
+        {
+            Ok(artifact)
+        }
         _ => Err(Error::new(
             Code::Unsupported,
-            format!("collection {:?} cannot be proven by the engine, which opens snapshots of one shard", collection.name),
+            format!(
+                "collection {:?} cannot be proven by the engine, which opens snapshots of one shard",
+                collection.name
+            ),
         )
         .remedy("drill this backup on a Qdrant server")),
     }
@@ -206,12 +223,19 @@ fn single(collection: &Collection) -> Result<&Artifact> {
 /// Fails if so many bytes are not free below `scratch`.
 fn needs(scratch: &Path, bytes: u64) -> Result<()> {
     let failed = |cause: String| {
-        Error::new(Code::ConfigInvalid, format!("the scratch directory {}: {cause}", scratch.display()))
-            .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
+        Error::new(
+            Code::ConfigInvalid,
+            format!("the scratch directory {}: {cause}", scratch.display()),
+        )
+        .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
     };
     let stat = rustix::fs::statvfs(scratch).map_err(|e| failed(e.to_string()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free >= bytes { Ok(()) } else { Err(failed(format!("{free} bytes are free, {bytes} are needed"))) }
+    if free >= bytes {
+        Ok(())
+    } else {
+        Err(failed(format!("{free} bytes are free, {bytes} are needed")))
+    }
 }
 
 /// The object as a file in `scratch`, its length and SHA-256; `None` when there is none.
@@ -223,7 +247,13 @@ async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result
     };
     let failed = {
         let scratch = scratch.display().to_string();
-        move |e: std::io::Error| Error::new(Code::ConfigInvalid, format!("writing to the scratch directory {scratch}")).because(e)
+        move |e: std::io::Error| {
+            Error::new(
+                Code::ConfigInvalid,
+                format!("writing to the scratch directory {scratch}"),
+            )
+            .because(e)
+        }
     };
     let mut file = NamedTempFile::new_in(scratch).map_err(failed.clone())?;
     let (queue, mut chunks) = mpsc::channel::<Bytes>(4);
@@ -242,7 +272,9 @@ async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result
         }
     }
     drop(queue);
-    let written = writing.await.map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
+    let written = writing
+        .await
+        .map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
     written.map(Some).map_err(failed)
 }
 
@@ -251,6 +283,12 @@ async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(drilled)
         .map_err(|e| Error::new(Code::Internal, "writing what a drill came to as JSON").because(e))?;
     json.push(b'\n');
-    let condition = store.head(&key).await?.map_or(Condition::Absent, |meta| Condition::Unchanged(meta.version));
-    store.put(&key, Box::new(BytesSource::new(json)), condition).await.map(drop)
+    let condition = store
+        .head(&key)
+        .await?
+        .map_or(Condition::Absent, |meta| Condition::Unchanged(meta.version));
+    store
+        .put(&key, Box::new(BytesSource::new(json)), condition)
+        .await
+        .map(drop)
 }

@@ -10,24 +10,24 @@ mod object;
 #[cfg(feature = "engine")]
 mod proof;
 mod record;
+mod report;
 mod snapshot;
 mod tar;
 
 pub use record::{Record, read as read_record};
+pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
 pub use snapshot::{Expected, Structure};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest, Status};
+use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest};
 use crate::names::{ArtifactKind, BACKUPS, BackupId};
 use crate::store::Store;
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 
 /// What verifying works with.
 #[derive(Clone, Debug)]
@@ -44,163 +44,6 @@ pub struct Verifier {
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
-}
-
-/// What was found out about a backup or an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is byte by byte what was saved, and whole.
-    Intact,
-    /// It is not.
-    Damaged,
-    /// Nothing can be said: it could not be read, or not be understood.
-    NotChecked,
-}
-
-/// What is wrong, as a stable word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Problem {
-    /// The store has no such object.
-    Missing,
-    /// The object was written again since.
-    Replaced,
-    /// Its length is not the recorded one.
-    Length,
-    /// Its SHA-256 is not the recorded one.
-    Sha256,
-    /// Its CRC32C is not the recorded one.
-    Crc32c,
-    /// The store found its own checksum wrong while it sent the object.
-    StoreChecksum,
-    /// Its tar is not a whole snapshot.
-    Structure,
-    /// The manifest names a key or a collection twice.
-    NamedTwice,
-    /// The manifest names a key outside its backup.
-    ForeignKey,
-    /// A collection of the manifest has no object.
-    NoArtifact,
-    /// The manifest is that of another backup.
-    OtherBackup,
-    /// The manifest says something that cannot be.
-    Manifest,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// What is wrong, for programs.
-    pub problem: Problem,
-    /// What is wrong, for people.
-    pub message: String,
-    /// What was recorded, where there is one such thing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
-    /// What is there instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<String>,
-}
-
-/// Why something could not be checked.
-#[derive(Clone, Debug, Serialize)]
-pub struct NotChecked {
-    /// Stable code.
-    pub code: Code,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-/// What was found out about one object.
-#[derive(Clone, Debug, Serialize)]
-pub struct Checked {
-    /// The collection that it belongs to.
-    pub collection: String,
-    /// Its key.
-    pub key: String,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Whether it is what was saved.
-    pub verdict: Verdict,
-    /// What is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
-    /// What is odd and yet no damage.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// Why it could not be checked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_checked: Option<NotChecked>,
-}
-
-/// What was found out about one backup.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The backup.
-    pub id: BackupId,
-    /// Damaged when anything is; else not checked when anything could not be.
-    pub verdict: Verdict,
-    /// Whether the backup has all that was asked for when it was made.
-    pub status: Status,
-    /// When checking began: what is said holds for then.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// When it had ended.
-    #[serde(with = "time::serde::rfc3339")]
-    pub finished_at: OffsetDateTime,
-    /// Who checked.
-    pub by: String,
-    /// Version of the tool that checked.
-    pub tool_version: String,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// What is wrong with the manifest itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
-    /// Every object that the manifest names.
-    pub objects: Vec<Checked>,
-}
-
-impl Report {
-    /// The error that the verdict amounts to, unless it is intact.
-    pub fn error(&self) -> Option<Error> {
-        let all = self.objects.len();
-        let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
-        let damaged = with(Verdict::Damaged).count();
-        match self.verdict {
-            Verdict::Intact => None,
-            Verdict::Damaged if damaged == 0 => {
-                Some(Error::new(Code::BackupDamaged, format!("backup {} is damaged: its manifest is wrong", self.id)))
-            }
-            Verdict::Damaged => {
-                let text = format!("backup {} is damaged: {damaged} of {all} objects are not what was saved", self.id);
-                Some(Error::new(Code::BackupDamaged, text))
-            }
-            Verdict::NotChecked => {
-                let causes: Vec<_> = with(Verdict::NotChecked).filter_map(|object| object.not_checked.as_ref()).collect();
-                let first = causes.first()?;
-                let text = format!(
-                    "backup {} could not be checked, which says nothing about it: {} of {all} objects: {}",
-                    self.id,
-                    causes.len(),
-                    first.message
-                );
-                let error = Error::new(first.code, text);
-                Some(match &first.remedy {
-                    Some(remedy) => error.remedy(remedy.clone()),
-                    None => error.remedy("mend the cause and verify again"),
-                })
-            }
-        }
-        .map(|error| match error.remedy_text() {
-            Some(_) => error,
-            None => error.remedy("restore what is intact from it, or use another backup; make a new one now"),
-        })
-    }
 }
 
 /// The ids that `what` names: a backup's id, `latest`, or `all` (newest first).
@@ -227,8 +70,10 @@ pub async fn select(store: &dyn Store, what: &str) -> Result<Vec<BackupId>> {
         }
     }
     match found.is_empty() {
-        true => Err(Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
-            .remedy("make one with `qdrant-backup backup` or `POST /backup`")),
+        true => Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
+                .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
+        ),
         false => Ok(found),
     }
 }
@@ -280,8 +125,11 @@ impl Verifier {
         // A backup that is being deleted loses its objects one by one: that is no damage.
         let now = store.head(&id.manifest()).await?;
         if now.map(|meta| meta.version) != named.map(|meta| meta.version) {
-            return Err(Error::new(Code::BackupNotFound, format!("backup {id} was deleted while it was being checked"))
-                .remedy("`qdrant-backup list` shows what backups there are"));
+            return Err(Error::new(
+                Code::BackupNotFound,
+                format!("backup {id} was deleted while it was being checked"),
+            )
+            .remedy("`qdrant-backup list` shows what backups there are"));
         }
         if report.verdict != Verdict::NotChecked {
             record::write(store, &report).await?;
@@ -296,8 +144,12 @@ async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
         Err(error) if error.code() == Code::BackupDamaged => error,
         other => return other.map_err(|error| object::unreadable(&id.manifest(), error)),
     };
-    let bytes = manifest::read_small(store, &id.manifest(), 256 << 20).await?.unwrap_or_default();
-    let format = serde_json::from_slice::<Value>(&bytes).ok().and_then(|fields| fields["format"].as_u64());
+    let bytes = manifest::read_small(store, &id.manifest(), 256 << 20)
+        .await?
+        .unwrap_or_default();
+    let format = serde_json::from_slice::<Value>(&bytes)
+        .ok()
+        .and_then(|fields| fields["format"].as_u64());
     match format {
         Some(format) if format > u64::from(FORMAT) => Err(Error::new(
             Code::Unsupported,
@@ -331,23 +183,31 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
     for collection in &manifest.collections {
         let name = collection.name.as_str();
         if !names.insert(name) {
-            findings.push(Finding::new(Problem::NamedTwice, format!("collection {name:?} is in the manifest twice")));
+            findings.push(Finding::new(
+                Problem::NamedTwice,
+                format!("collection {name:?} is in the manifest twice"),
+            ));
         }
         if collection.artifacts.is_empty() {
-            findings.push(Finding::new(Problem::NoArtifact, format!("collection {name:?} has no object")));
+            findings.push(Finding::new(
+                Problem::NoArtifact,
+                format!("collection {name:?} has no object"),
+            ));
         }
         for artifact in &collection.artifacts {
-            jobs.push(match manifest_finding(id, artifact, !keys.insert(artifact.key.as_str())) {
-                Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
-                None => match object::readable(artifact) {
-                    Ok(()) => Job::Read(object::Subject {
-                        collection: name.to_owned(),
-                        artifact: artifact.clone(),
-                        structure: expected(collection, artifact.kind),
-                    }),
-                    Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
+            jobs.push(
+                match manifest_finding(id, artifact, !keys.insert(artifact.key.as_str())) {
+                    Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
+                    None => match object::readable(artifact) {
+                        Ok(()) => Job::Read(object::Subject {
+                            collection: name.to_owned(),
+                            artifact: artifact.clone(),
+                            structure: expected(collection, artifact.kind),
+                        }),
+                        Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
+                    },
                 },
-            });
+            );
         }
     }
     (findings, jobs)
@@ -356,10 +216,20 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
 fn manifest_finding(id: &BackupId, artifact: &Artifact, again: bool) -> Option<Finding> {
     let key = &artifact.key;
     if again {
-        return Some(Finding::new(Problem::NamedTwice, format!("the manifest names {key} twice")));
+        return Some(Finding::new(
+            Problem::NamedTwice,
+            format!("the manifest names {key} twice"),
+        ));
     }
-    let inside = key.strip_prefix(&id.prefix()).is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
-    (!inside).then(|| Finding::new(Problem::ForeignKey, format!("the manifest names {key:?}, which is outside its backup")))
+    let inside = key
+        .strip_prefix(&id.prefix())
+        .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    (!inside).then(|| {
+        Finding::new(
+            Problem::ForeignKey,
+            format!("the manifest names {key:?}, which is outside its backup"),
+        )
+    })
 }
 
 /// What the manifest says about the structure of an artifact.
@@ -367,65 +237,10 @@ fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
     let shards = collection.shards["local_shards"].as_array().into_iter().flatten();
     Expected {
         kind,
-        shards: shards.filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok()).collect(),
+        shards: shards
+            .filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok())
+            .collect(),
         holds_points: collection.points_before > 0 && collection.points_after > 0,
-    }
-}
-
-impl Finding {
-    fn new(problem: Problem, message: impl Into<String>) -> Self {
-        Self {
-            problem,
-            message: message.into(),
-            expected: None,
-            found: None,
-        }
-    }
-
-    fn differs(mut self, expected: impl ToString, found: impl ToString) -> Self {
-        self.expected = Some(expected.to_string());
-        self.found = Some(found.to_string());
-        self
-    }
-}
-
-impl Checked {
-    /// Nothing known of it yet.
-    fn of(collection: &str, artifact: &Artifact) -> Self {
-        Self {
-            collection: collection.to_owned(),
-            key: artifact.key.clone(),
-            bytes: 0,
-            verdict: Verdict::Intact,
-            findings: Vec::new(),
-            warnings: Vec::new(),
-            not_checked: None,
-        }
-    }
-
-    fn found(mut self, findings: Vec<Finding>) -> Self {
-        if !findings.is_empty() {
-            self.verdict = Verdict::Damaged;
-        }
-        self.findings = findings;
-        self
-    }
-
-    fn not_checked(mut self, error: &Error) -> Self {
-        self.verdict = Verdict::NotChecked;
-        self.not_checked = Some(NotChecked::of(error));
-        self
-    }
-}
-
-impl NotChecked {
-    /// By this error.
-    pub fn of(error: &Error) -> Self {
-        Self {
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
-        }
     }
 }
 

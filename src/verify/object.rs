@@ -43,7 +43,10 @@ pub(super) fn readable(artifact: &Artifact) -> Result<()> {
         Storage::Object => Ok(()),
         Storage::Other(storage) => Err(Error::new(
             Code::Unsupported,
-            format!("{} is stored as {storage:?}, which this version of the tool cannot read", artifact.key),
+            format!(
+                "{} is stored as {storage:?}, which this version of the tool cannot read",
+                artifact.key
+            ),
         )
         .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
     }
@@ -97,7 +100,11 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     };
     // By its version, so that what is read is one object from beginning to end.
     let Some(mut stream) = store.get(key, None, Some(&meta.version)).await? else {
-        return Err(Error::new(Code::StoreConflict, format!("{key} was replaced while it was being checked")).permanent(false));
+        return Err(Error::new(
+            Code::StoreConflict,
+            format!("{key} was replaced while it was being checked"),
+        )
+        .permanent(false));
     };
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
     let structure = Structure::new(subject.structure.clone());
@@ -115,7 +122,9 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
         }
     }
     drop(queue);
-    let content = hashing.await.map_err(|e| Error::new(Code::Internal, format!("checking {key} broke off")).because(e))?;
+    let content = hashing
+        .await
+        .map_err(|e| Error::new(Code::Internal, format!("checking {key} broke off")).because(e))?;
     Ok(Reading::Content(meta.version, content))
 }
 
@@ -127,8 +136,20 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
         findings.push(Finding::new(Problem::Length, message).differs(artifact.bytes, content.bytes));
     }
     for (problem, name, valid, expected, found) in [
-        (Problem::Sha256, "SHA-256", parse_sha256(&artifact.sha256).is_some(), &artifact.sha256, content.sha256),
-        (Problem::Crc32c, "CRC32C", u32::from_str_radix(&artifact.crc32c, 16).is_ok(), &artifact.crc32c, content.crc32c),
+        (
+            Problem::Sha256,
+            "SHA-256",
+            parse_sha256(&artifact.sha256).is_some(),
+            &artifact.sha256,
+            content.sha256,
+        ),
+        (
+            Problem::Crc32c,
+            "CRC32C",
+            u32::from_str_radix(&artifact.crc32c, 16).is_ok(),
+            &artifact.crc32c,
+            content.crc32c,
+        ),
     ] {
         if !valid {
             let message = format!("the manifest's {name} of {key} is none: {expected:?}");
@@ -139,14 +160,22 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
         }
     }
     if version.0 != artifact.version {
-        let message = format!("{key} was written again since the backup: it has version {}, {} was saved", version.0, artifact.version);
+        let message = format!(
+            "{key} was written again since the backup: it has version {}, {} was saved",
+            version.0, artifact.version
+        );
         // The same bytes again are no damage: a bucket or directory that was copied looks like this.
         match findings.is_empty() {
             true => checked.warnings.push(format!("{message}; its bytes are the same")),
             false => findings.push(Finding::new(Problem::Replaced, message).differs(&artifact.version, &version.0)),
         }
     }
-    findings.extend(content.structure.into_iter().map(|problem| Finding::new(Problem::Structure, format!("{key}: {problem}"))));
+    findings.extend(
+        content
+            .structure
+            .into_iter()
+            .map(|problem| Finding::new(Problem::Structure, format!("{key}: {problem}"))),
+    );
     checked.bytes = content.bytes;
     checked.found(findings)
 }

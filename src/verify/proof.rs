@@ -19,32 +19,42 @@ const TOLERANCE: f64 = 1e-3;
 
 /// What was compared.
 #[derive(Clone, Debug, Default)]
-pub struct Proved {
+pub(super) struct Proved {
     /// Exact count.
-    pub points: u64,
+    pub(super) points: u64,
     /// Points that were read with their vectors.
-    pub sampled: usize,
+    pub(super) sampled: usize,
     /// Searches that were made with their vectors.
-    pub searches: usize,
+    pub(super) searches: usize,
     /// What differs from the manifest; empty: it is proven.
-    pub problems: Vec<String>,
+    pub(super) problems: Vec<String>,
     /// What is odd and yet no fault.
-    pub warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Compares an opened snapshot with the manifest and with itself. Blocks.
 ///
 /// # Errors
 /// The engine's, when it cannot answer.
-pub fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Proved, embedded_qdrant::Error> {
+pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Proved, embedded_qdrant::Error> {
     let mut proved = Proved {
         points: opened.count()? as u64,
         ..Proved::default()
     };
-    let (low, high) = (collection.points_before.min(collection.points_after), collection.points_before.max(collection.points_after));
+    let (low, high) = (
+        collection.points_before.min(collection.points_after),
+        collection.points_before.max(collection.points_after),
+    );
     if !(low..=high).contains(&proved.points) {
-        let counted = if low == high { low.to_string() } else { format!("{low} to {high}") };
-        proved.problems.push(format!("it has {} points, {counted} were counted when it was made", proved.points));
+        let counted = if low == high {
+            low.to_string()
+        } else {
+            format!("{low} to {high}")
+        };
+        proved.problems.push(format!(
+            "it has {} points, {counted} were counted when it was made",
+            proved.points
+        ));
     }
     let info = opened.info()?;
     compare_config(&mut proved, &collection.config, &info["config"]);
@@ -68,7 +78,10 @@ pub fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Proved,
                 *times += 1;
                 proved.searches += 1;
                 if let Some(problem) = search(opened, params, &name, &point["id"], vector)? {
-                    proved.problems.push(format!("a search with the vector {name:?} of point {}: {problem}", point["id"]));
+                    proved.problems.push(format!(
+                        "a search with the vector {name:?} of point {}: {problem}",
+                        point["id"]
+                    ));
                 }
             }
         }
@@ -78,26 +91,39 @@ pub fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Proved,
 
 fn compare_config(proved: &mut Proved, recorded: &Value, found: &Value) {
     for part in ["vectors", "sparse_vectors"] {
-        let (recorded, found) = (without_nulls(&recorded["params"][part]), without_nulls(&found["params"][part]));
+        let (recorded, found) = (
+            without_nulls(&recorded["params"][part]),
+            without_nulls(&found["params"][part]),
+        );
         let empty = |value: &Value| value.is_null() || *value == json!({});
         if recorded != found && !(empty(&recorded) && empty(&found)) {
-            proved.problems.push(format!("its {part} are {found}, {recorded} when it was made"));
+            proved
+                .problems
+                .push(format!("its {part} are {found}, {recorded} when it was made"));
         }
     }
     if without_nulls(recorded) != without_nulls(found) {
         // Qdrant shows defaults that it does not store, and this differs between releases.
-        proved.warnings.push("its configuration is not word by word the one shown when it was made".into());
+        proved
+            .warnings
+            .push("its configuration is not word by word the one shown when it was made".into());
     }
 }
 
 fn compare_indexes(proved: &mut Proved, recorded: &Value, found: &Value) {
     let types = |schema: &Value| -> BTreeMap<String, Value> {
         let fields = schema.as_object().into_iter().flatten();
-        fields.map(|(field, index)| (field.clone(), index["data_type"].clone())).collect()
+        fields
+            .map(|(field, index)| (field.clone(), index["data_type"].clone()))
+            .collect()
     };
     let (recorded, found) = (types(recorded), types(found));
     if recorded != found {
-        proved.problems.push(format!("its payload indexes are {}, {} when it was made", json!(found), json!(recorded)));
+        proved.problems.push(format!(
+            "its payload indexes are {}, {} when it was made",
+            json!(found),
+            json!(recorded)
+        ));
     }
 }
 
@@ -107,7 +133,8 @@ fn sample(opened: &OpenedSnapshot) -> Result<Vec<Value>, embedded_qdrant::Error>
     let spread = (1..8).map(|i| json!(format!("{:x}0000000-0000-4000-8000-000000000000", 2 * i)));
     for offset in [Value::Null].into_iter().chain(spread) {
         let limit = if offset.is_null() { SAMPLES / 2 } else { 2 };
-        let page = opened.scroll(json!({"offset": offset, "limit": limit, "with_vector": true, "with_payload": true}))?;
+        let page =
+            opened.scroll(json!({"offset": offset, "limit": limit, "with_vector": true, "with_payload": true}))?;
         let points = page["points"].as_array().cloned().unwrap_or_default();
         found.extend(points.into_iter().map(|point| (point["id"].to_string(), point)));
     }
@@ -152,14 +179,18 @@ fn right_kind(params: &Value, name: &str, vector: &Value) -> Result<(), String> 
         Some(rows) if rows.first().is_some_and(Value::is_array) => rows.iter().all(row),
         _ => row(vector),
     };
-    if right { Ok(()) } else { Err(format!("the vector {name:?} is not {} finite numbers", config["size"])) }
+    if right {
+        Ok(())
+    } else {
+        Err(format!("the vector {name:?} is not {} finite numbers", config["size"]))
+    }
 }
 
 /// Whether the best score of a search with the vector is known beforehand.
 fn searchable(params: &Value, name: &str, vector: &Value) -> bool {
     let multi = vector[0].is_array();
     let weighted = !params["sparse_vectors"][name]["modifier"].is_null();
-    !multi && !(dense(params, name).is_none() && weighted)
+    !multi && (dense(params, name).is_some() || !weighted)
 }
 
 /// Searches the ten best for a stored vector; says what is wrong with them.
@@ -170,7 +201,8 @@ fn search(
     id: &Value,
     vector: &Value,
 ) -> Result<Option<String>, embedded_qdrant::Error> {
-    let mut query = json!({"query": vector, "limit": TOP, "with_vector": true, "with_payload": false, "params": {"exact": true}});
+    let mut query =
+        json!({"query": vector, "limit": TOP, "with_vector": true, "with_payload": false, "params": {"exact": true}});
     if !name.is_empty() {
         query["using"] = json!(name);
     }
@@ -182,15 +214,21 @@ fn search(
         return Ok(Some("it finds nothing".into()));
     };
     if metric.is_worse(best, own) {
-        return Ok(Some(format!("the best score is {best}, that of the point itself is {own}")));
+        return Ok(Some(format!(
+            "the best score is {best}, that of the point itself is {own}"
+        )));
     }
     // More points than fit into the answer may be as good.
-    let crowded = hits.len() == TOP && hits.iter().all(|hit| !hit["score"].as_f64().is_some_and(|score| metric.is_worse(score, own)));
+    let crowded = hits.len() == TOP
+        && hits
+            .iter()
+            .all(|hit| !hit["score"].as_f64().is_some_and(|score| metric.is_worse(score, own)));
     if metric.own_is_best() && !crowded && !hits.iter().any(|hit| hit["id"] == *id) {
         return Ok(Some("it does not find the point itself".into()));
     }
     // Other types than 32-bit floats are rounded when they are stored.
-    let exact = dense(params, name).is_none_or(|config| config["datatype"].is_null() || config["datatype"] == "float32");
+    let exact =
+        dense(params, name).is_none_or(|config| config["datatype"].is_null() || config["datatype"] == "float32");
     for hit in hits.iter().filter(|_| exact) {
         let of_hit = vectors(&hit["vector"]).into_iter().find(|(n, _)| n == name);
         let (Some((_, stored)), Some(score)) = (of_hit, hit["score"].as_f64()) else {
@@ -198,7 +236,10 @@ fn search(
         };
         let expected = metric.score(vector, stored);
         if (score - expected).abs() > tolerance(expected) {
-            return Ok(Some(format!("point {} has the score {score}, its vector gives {expected}", hit["id"])));
+            return Ok(Some(format!(
+                "point {} has the score {score}, its vector gives {expected}",
+                hit["id"]
+            )));
         }
     }
     Ok(None)
@@ -258,10 +299,17 @@ fn pairs(a: &Value, b: &Value) -> Vec<(f64, f64)> {
         return list(a).iter().map(number).zip(list(b).iter().map(number)).collect();
     }
     let sparse = |v: &Value| -> BTreeMap<u64, f64> {
-        list(&v["indices"]).iter().filter_map(Value::as_u64).zip(list(&v["values"]).iter().map(number)).collect()
+        list(&v["indices"])
+            .iter()
+            .filter_map(Value::as_u64)
+            .zip(list(&v["values"]).iter().map(number))
+            .collect()
     };
     let b = sparse(b);
-    sparse(a).into_iter().filter_map(|(i, x)| Some((x, *b.get(&i)?))).collect()
+    sparse(a)
+        .into_iter()
+        .filter_map(|(i, x)| Some((x, *b.get(&i)?)))
+        .collect()
 }
 
 fn tolerance(score: f64) -> f64 {

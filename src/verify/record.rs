@@ -47,7 +47,9 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
         Err(error) if error.code() == Code::BackupDamaged => return Ok(None),
         other => other?,
     };
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).filter(|record: &Record| record.id == *id))
+    Ok(bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .filter(|record: &Record| record.id == *id))
 }
 
 /// Records a report, unless a younger one is there. Replaces by compare-and-swap.
@@ -73,13 +75,19 @@ pub(super) async fn write(store: &dyn Store, report: &Report) -> Result<()> {
                 _ => Condition::Unchanged(meta.version),
             },
         };
-        match store.put(&key, Box::new(BytesSource::new(json.clone())), condition).await {
+        match store
+            .put(&key, Box::new(BytesSource::new(json.clone())), condition)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(error) if error.code() == Code::StoreConflict => last = Some(error),
             Err(error) => return Err(error),
         }
     }
-    let error = Error::new(Code::StoreConflict, format!("{}: somebody else keeps changing {key}", doing()));
+    let error = Error::new(
+        Code::StoreConflict,
+        format!("{}: somebody else keeps changing {key}", doing()),
+    );
     Err(match last {
         Some(cause) => error.because(cause),
         None => error,

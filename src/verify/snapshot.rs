@@ -19,7 +19,12 @@ use crate::names::ArtifactKind;
 use std::collections::BTreeMap;
 
 /// Files without which a collection cannot be restored.
-const COLLECTION: [&str; 4] = ["version.info", "config.json", "shard_key_mapping.json", "payload_index.json"];
+const COLLECTION: [&str; 4] = [
+    "version.info",
+    "config.json",
+    "shard_key_mapping.json",
+    "payload_index.json",
+];
 /// Files without which a shard cannot be restored; without the log Qdrant takes the shard as absent.
 const SHARD: [&str; 2] = ["replica_state.json", "shard_config.json"];
 /// Files without which a segment cannot be loaded.
@@ -99,7 +104,10 @@ impl Structure {
             }
             ArtifactKind::Shard(_) => drop(contents.shards.entry(String::new()).or_default()),
         }
-        Self { outer: Tar::new(), contents }
+        Self {
+            outer: Tar::new(),
+            contents,
+        }
     }
 
     /// Takes the next bytes of the snapshot.
@@ -117,11 +125,17 @@ impl Structure {
             _ if outer.is_broken() => false,
             Ending::Marker => true,
             Ending::NoMarker => {
-                contents.problem(format!("the archive has no end marker: it was cut after byte {}", outer.offset()));
+                contents.problem(format!(
+                    "the archive has no end marker: it was cut after byte {}",
+                    outer.offset()
+                ));
                 true
             }
             Ending::Cut => {
-                contents.problem(format!("the archive ends in the middle of an entry, after byte {}", outer.offset()));
+                contents.problem(format!(
+                    "the archive ends in the middle of an entry, after byte {}",
+                    outer.offset()
+                ));
                 true
             }
         };
@@ -222,10 +236,16 @@ impl Contents {
     }
 
     fn segment_file(&mut self, path: &str, shard: &str, segment: &str, file: Option<&str>, kind: Kind) {
-        let Some(i) = SEGMENT.iter().position(|known| Some(*known) == file && kind == Kind::File) else {
+        let Some(i) = SEGMENT
+            .iter()
+            .position(|known| Some(*known) == file && kind == Kind::File)
+        else {
             return;
         };
-        let found = self.shards.get_mut(shard).and_then(|found| found.segments.get_mut(segment));
+        let found = self
+            .shards
+            .get_mut(shard)
+            .and_then(|found| found.segments.get_mut(segment));
         if found.is_some_and(|files| std::mem::replace(&mut files[i], true)) {
             self.twice(path);
         }
@@ -258,7 +278,11 @@ impl Contents {
         };
         // No marker is no fault here, see the module's text.
         if nested.tar.ending() == Ending::Cut && !nested.broken {
-            self.problem(format!("{} ends in the middle of an entry, after its byte {}", nested.name, nested.tar.offset()));
+            self.problem(format!(
+                "{} ends in the middle of an entry, after its byte {}",
+                nested.name,
+                nested.tar.offset()
+            ));
         }
     }
 
@@ -269,14 +293,20 @@ impl Contents {
             within => format!("entry {name:?} of {within}"),
         };
         if let Kind::Other(flag) = kind {
-            self.problem(format!("{shown} has type {:?}; Qdrant takes files and directories only", char::from(flag)));
+            self.problem(format!(
+                "{shown} has type {:?}; Qdrant takes files and directories only",
+                char::from(flag)
+            ));
             return None;
         }
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
             self.problem(format!("{shown} would leave its directory"));
             return None;
         }
-        let parts: Vec<_> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let parts: Vec<_> = name
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .collect();
         Some(parts.join("/"))
     }
 
@@ -292,7 +322,9 @@ impl Contents {
             };
             self.lacking(&what, &SHARD, shard.files);
             if !shard.log {
-                self.problem(format!("{what} has no write-ahead log (wal): Qdrant would take it as not in the snapshot"));
+                self.problem(format!(
+                    "{what} has no write-ahead log (wal): Qdrant would take it as not in the snapshot"
+                ));
             }
             if shard.segments.is_empty() && self.expected.holds_points {
                 self.problem(format!("{what} has no segment"));

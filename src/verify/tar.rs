@@ -64,12 +64,24 @@ pub(super) struct Tar {
 
 enum State {
     Header,
-    LongName { left: u64, padding: u64 },
-    Extents { entry: Pending },
-    Data { left: u64, padding: u64 },
-    Padding { left: u64 },
+    LongName {
+        left: u64,
+        padding: u64,
+    },
+    Extents {
+        entry: Pending,
+    },
+    Data {
+        left: u64,
+        padding: u64,
+    },
+    Padding {
+        left: u64,
+    },
     /// Since the first block of zeros.
-    Zeros { seen: u64 },
+    Zeros {
+        seen: u64,
+    },
     Broken,
 }
 
@@ -236,7 +248,10 @@ impl Tar {
             }
             self.state = match size {
                 0 => State::Header,
-                left => State::LongName { left, padding: padding(size) },
+                left => State::LongName {
+                    left,
+                    padding: padding(size),
+                },
             };
             return Ok(());
         }
@@ -247,7 +262,8 @@ impl Tar {
         let name = String::from_utf8_lossy(until_nul(&name)).into_owned();
         if flag == b'S' {
             self.sparse = Sparse {
-                real: number(&self.block[483..495]).ok_or_else(|| broken("the size of a sparse file cannot be read"))?,
+                real: number(&self.block[483..495])
+                    .ok_or_else(|| broken("the size of a sparse file cannot be read"))?,
                 ..Sparse::default()
             };
             self.sparse.add(&self.block[386..482]).map_err(broken)?;
@@ -288,7 +304,10 @@ impl Tar {
                 why: "the map of a sparse file does not fit its size".into(),
             });
         }
-        tell(Event::Entry { name: &entry.name, kind: Kind::File });
+        tell(Event::Entry {
+            name: &entry.name,
+            kind: Kind::File,
+        });
         self.begin_content(entry.size, tell);
         Ok(())
     }
@@ -296,7 +315,12 @@ impl Tar {
     fn begin_content(&mut self, size: u64, tell: &mut dyn FnMut(Event<'_>)) {
         match size {
             0 => self.finish_entry(0, tell),
-            left => self.state = State::Data { left, padding: padding(size) },
+            left => {
+                self.state = State::Data {
+                    left,
+                    padding: padding(size),
+                }
+            }
         }
     }
 
@@ -389,10 +413,15 @@ fn checksum(block: &[u8; BLOCK]) -> u64 {
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let (head, tail) = field.split_at(field.len().saturating_sub(8));
-        let small = head.iter().enumerate().all(|(i, byte)| if i == 0 { *byte == 0x80 } else { *byte == 0 });
+        let small = head
+            .iter()
+            .enumerate()
+            .all(|(i, byte)| if i == 0 { *byte == 0x80 } else { *byte == 0 });
         // An eight-byte field has no head: its mark is part of the number.
         let bytes: [u8; 8] = tail.try_into().ok()?;
-        return (small && !head.is_empty()).then(|| u64::from_be_bytes(bytes)).filter(|n| *n < 1 << 62);
+        return (small && !head.is_empty())
+            .then(|| u64::from_be_bytes(bytes))
+            .filter(|n| *n < 1 << 62);
     }
     let text = std::str::from_utf8(until_nul(field)).ok()?.trim_matches(' ');
     u64::from_str_radix(text, 8).ok().filter(|_| !text.starts_with('+'))

@@ -48,11 +48,16 @@ impl Lab {
         let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
         fill(&Client::new(node.url(), None), "", 10).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let options = GcsOptions { endpoint: emulator.as_ref().map(|e| e.url().to_owned()), ..GcsOptions::default() };
+        let options = GcsOptions {
+            endpoint: emulator.as_ref().map(|e| e.url().to_owned()),
+            ..GcsOptions::default()
+        };
         let store = store::open(&url_of(&emulator, &dir), options).await.unwrap();
         let ctx = context(&node.url(), store.clone());
         let progress = Progress::new(ctx.clock.now());
-        let report = backup::run(&ctx, &Selection::default(), &progress, &CancellationToken::new()).await.unwrap();
+        let report = backup::run(&ctx, &Selection::default(), &progress, &CancellationToken::new())
+            .await
+            .unwrap();
         node.stop().await;
         let mut lab = Self {
             manifest: qdrant_backup::manifest::read(&*store, &report.id).await.unwrap(),
@@ -71,8 +76,15 @@ impl Lab {
 
     /// Environment of a process or service that works with this store.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        let mut env = vec![("QDRANT_URL", "http://127.0.0.1:1".to_owned()), ("BACKUP_STORE", url_of(&self.emulator, &self.dir))];
-        env.extend(self.emulator.as_ref().map(|e| ("STORAGE_EMULATOR_HOST", e.url().to_owned())));
+        let mut env = vec![
+            ("QDRANT_URL", "http://127.0.0.1:1".to_owned()),
+            ("BACKUP_STORE", url_of(&self.emulator, &self.dir)),
+        ];
+        env.extend(
+            self.emulator
+                .as_ref()
+                .map(|e| ("STORAGE_EMULATOR_HOST", e.url().to_owned())),
+        );
         env
     }
 
@@ -124,7 +136,8 @@ impl Lab {
     pub async fn edit(&self, change: impl FnOnce(&mut Value)) {
         let mut manifest: Value = serde_json::from_slice(&self.bytes(&self.id.manifest()).await).unwrap();
         change(&mut manifest);
-        self.put(&self.id.manifest(), &serde_json::to_vec(&manifest).unwrap()).await;
+        self.put(&self.id.manifest(), &serde_json::to_vec(&manifest).unwrap())
+            .await;
     }
 
     /// Makes `bytes` the artifact of `collection`, recorded as if Qdrant itself had sent them.
@@ -152,7 +165,8 @@ impl Lab {
         }
         self.put(&self.id.manifest(), &self.original(&self.id.manifest())).await;
         for collection in &self.manifest.collections {
-            self.record(&collection.name, &self.original(&collection.artifacts[0].key)).await;
+            self.record(&collection.name, &self.original(&collection.artifacts[0].key))
+                .await;
         }
     }
 }
