@@ -11,6 +11,7 @@ use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
 use crate::server::{self, App};
 use crate::store::{self, GcsOptions, Store};
+use crate::verify::Verifier;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
         Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
+        Command::Verify(args) => verify(args, env).await.map(|()| 0),
         Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
@@ -102,6 +104,23 @@ async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
 async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
     cli::show(&*store, id, Clock::system().now(), json).await
+}
+
+async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
+    let config = StoreConfig::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let Some(store) = stop.run_until_cancelled(open_store(&config)).await else {
+        return Err(Error::new(Code::Cancelled, "stopped before verifying began"));
+    };
+    let verifier = Verifier {
+        store: store?,
+        clock: Clock::system(),
+        who: who(env),
+        concurrency: 4,
+        attempts: 3,
+        backoff: Duration::from_secs(1),
+    };
+    cli::verify(&verifier, &args, &stop).await
 }
 
 async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {

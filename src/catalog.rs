@@ -48,7 +48,7 @@ pub struct Summary {
     pub problem: Option<String>,
 }
 
-/// A word for what is known of a backup. The first one of a list is one of the first four.
+/// A word for what is known of a backup. The first one of a list is one of the first five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -56,8 +56,10 @@ pub enum Mark {
     Good,
     /// Misses collections.
     Partial,
-    /// A verification or a drill found damage.
+    /// A verification found damage.
     Damaged,
+    /// A drill failed. It may be whole all the same, so it is kept; it counts as good to nobody.
+    DrillFailed,
     /// Its manifest, or a record beside it, is not understood.
     Unreadable,
     /// A verification found it intact.
@@ -74,6 +76,7 @@ impl fmt::Display for Mark {
             Self::Good => "good",
             Self::Partial => "PARTIAL",
             Self::Damaged => "DAMAGED",
+            Self::DrillFailed => "DRILL-FAILED",
             Self::Unreadable => "UNREADABLE",
             Self::Verified => "verified",
             Self::Drilled => "drilled",
@@ -96,10 +99,13 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing is wrong.
+    /// Nothing is wrong; a drill says `passed`.
+    #[serde(alias = "passed")]
     Intact,
     /// Something is.
     Damaged,
+    /// A drill did not pass. That may be the fault of the Qdrant that it used.
+    Failed,
     /// Not understood.
     #[serde(other)]
     Unknown,
@@ -175,6 +181,7 @@ impl Summary {
         let first = match self.status {
             _ if self.problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
             _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if either(Verdict::Failed) => Mark::DrillFailed,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,

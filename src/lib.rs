@@ -1,8 +1,8 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`prune`], [`pin`] → [`server`], [`cli`].
-//! [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
+//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`prune`], [`pin`] → [`verify`] →
+//! [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
 pub mod app;
 pub mod backup;
@@ -26,3 +26,4 @@ pub mod retention;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod verify;

@@ -317,6 +317,7 @@ mod tests {
             id.artifact("docs", &ArtifactKind::Shard(3), 2),
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
+        assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
         assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 

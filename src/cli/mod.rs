@@ -9,6 +9,7 @@ mod pin;
 mod prune;
 mod signals;
 mod text;
+mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
@@ -17,6 +18,7 @@ pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::prune;
 pub(crate) use signals::stop_on_signals;
+pub(crate) use verify::verify;
 
 use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
@@ -36,7 +38,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve over HTTP: POST /backup, /prune, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /backups/{id}/verify, /prune, GET /status, /collections, /backups, /health
     ///
     /// SIGTERM or SIGINT stops a running backup cleanly and ends the service: exit code 0 when all is cleaned up within 9 s,
     /// else 10.
@@ -86,6 +88,8 @@ pub(crate) enum Command {
         /// Its id, as `list` shows it, or `latest`
         id: String,
     },
+    /// Read backups back and say whether they are intact: every object's length, checksums and structure
+    Verify(VerifyArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -111,11 +115,29 @@ pub(crate) struct BackupArgs {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A backup's id, `latest`, or `all`
+    #[arg(value_name = "ID|latest|all")]
+    what: String,
+    /// Print the report as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches
+    #[cfg(feature = "engine")]
+    #[arg(long, requires = "scratch")]
+    engine: bool,
+    /// Where the engine works: a directory with room for three times the largest snapshot
+    #[cfg(feature = "engine")]
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    scratch: Option<std::path::PathBuf>,
+}
+
 impl Cli {
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
-            Command::Serve => own_lines("info"),
+            Command::Serve | Command::Verify(_) => own_lines("info"),
             Command::Backup(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }

@@ -38,7 +38,7 @@ pub(super) async fn backup(
     match result {
         Ok(report) => match report.error() {
             None => Ok(Json(report)),
-            Some(error) => Err(HttpError::from(error).with_report(report).logged()),
+            Some(error) => Err(HttpError::from(error).with_report(&report).logged()),
         },
         Err(e) => Err(refused(&app, e).await.logged()),
     }

@@ -7,6 +7,7 @@
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
 //! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
+//! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
 mod backup;
@@ -17,12 +18,14 @@ mod prune;
 mod request;
 mod runs;
 mod status;
+mod verify;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
 use crate::retention::Policy;
+use crate::verify::Verifier;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -30,8 +33,10 @@ use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -48,6 +53,8 @@ pub struct App {
     selection: Selection,
     retention: Policy,
     runs: Runs,
+    verifier: Verifier,
+    verifying: Arc<Semaphore>,
 }
 
 impl App {
@@ -55,6 +62,15 @@ impl App {
     /// names none. When `stop` is cancelled, a running backup is stopped cleanly and no new one begins.
     pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
         Self {
+            verifier: Verifier {
+                store: ctx.store.clone(),
+                clock: ctx.clock.clone(),
+                who: ctx.who.clone(),
+                concurrency: ctx.settings.concurrency,
+                attempts: ctx.settings.attempts,
+                backoff: ctx.settings.backoff,
+            },
+            verifying: Arc::new(Semaphore::new(1)),
             runs: Runs::new(ctx.clone(), stop),
             ctx,
             probe,
@@ -82,6 +98,7 @@ pub fn router(app: App) -> Router {
         .route("/prune", post(prune::prune))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
+        .route("/backups/{id}/verify", post(verify::verify))
         .with_state(app);
     with_envelope(routes)
 }

@@ -45,7 +45,7 @@ pub(super) async fn prune(
         }));
     }
     // A client that goes away drops this future here; the work goes on.
-    let stop = app.runs.stop_token();
+    let stop = app.runs.stop().clone();
     let work = app.runs.spawn(async move {
         let result = prune::execute(&job, &plan, &stop).await;
         (plan, result)

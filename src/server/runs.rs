@@ -41,8 +41,8 @@ impl Runs {
     }
 
     /// Cancelled when the service stops.
-    pub(super) fn stop_token(&self) -> CancellationToken {
-        self.stop.clone()
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
     }
 
     /// Runs work that belongs to the service; it waits for its end when it stops.
