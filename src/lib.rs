@@ -1,7 +1,7 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
+//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`], [`restore`], [`drill`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
 //! by the wiring ([`app`]) only.
 
 pub mod app;
@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drill;
 pub mod error;
 pub mod hash;
 pub mod intent;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod progress;
 pub mod qdrant;
 pub mod relay;
+pub mod restore;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -4,6 +4,7 @@
 //! backups/{id}/manifest.json                          written last: this is the moment the backup exists
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
+//! backups/{id}/drilled.json                           what the last drill found
 //! lock.json                                           the lease
 //! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
 //! ```
@@ -70,6 +71,11 @@ impl BackupId {
     /// Key of the manifest.
     pub fn manifest(&self) -> String {
         format!("{BACKUPS}{self}/manifest.json")
+    }
+
+    /// Key of what the last drill found.
+    pub fn drilled(&self) -> String {
+        format!("{BACKUPS}{self}/drilled.json")
     }
 
     /// Key of an artifact; `attempt` counts from 1.
@@ -158,6 +164,7 @@ mod tests {
             id.artifact("docs", &ArtifactKind::Shard(3), 2),
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
+        assert_eq!(id.drilled(), "backups/2026-11-22T12-00-00Z/drilled.json");
         assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 

@@ -114,16 +114,18 @@ fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
     by_collection
 }
 
-struct Filter {
+/// A [`Selection`] that can be applied.
+pub(crate) struct Filter {
     include: Option<GlobSet>,
     exclude: GlobSet,
 }
 
 impl Filter {
-    fn new(selection: &Selection) -> Result<Self> {
+    /// Fails on an empty name and on malformed patterns.
+    pub(crate) fn new(selection: &Selection) -> Result<Self> {
         if selection.collections.iter().any(String::is_empty) {
             return Err(Error::new(Code::BadRequest, "the name of a collection is empty")
-                .remedy("leave the name out to back up every collection"));
+                .remedy("leave the name out to mean every collection"));
         }
         Ok(Self {
             include: match selection.include.as_slice() {
@@ -135,20 +137,10 @@ impl Filter {
     }
 
     fn choose(&self, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
-        let known: BTreeSet<&String> = existing.iter().collect();
-        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
-            return Err(
-                Error::new(Code::CollectionNotFound, format!("{} has no collection {missing:?}", qdrant.url()))
-                    .remedy("`GET /collections` or `qdrant-backup check` shows what there is"),
-            );
-        }
-        let names: Vec<String> = existing
-            .iter()
-            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
-            .filter(|name| self.include.as_ref().is_none_or(|set| set.is_match(name)))
-            .filter(|name| !self.exclude.is_match(name))
-            .cloned()
-            .collect();
+        let names = self.pick(selection, &existing).map_err(|missing| {
+            Error::new(Code::CollectionNotFound, format!("{} has no collection {missing:?}", qdrant.url()))
+                .remedy("`GET /collections` or `qdrant-backup check` shows what there is")
+        })?;
         if names.is_empty() {
             return Err(Error::new(
                 Code::NothingToBackUp,
@@ -157,6 +149,21 @@ impl Filter {
             .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
         }
         Ok(names)
+    }
+
+    /// The names that are selected, in their order; the error is a name that is asked for and not there.
+    pub(crate) fn pick<'a>(&self, selection: &'a Selection, existing: &[String]) -> std::result::Result<Vec<String>, &'a String> {
+        let known: BTreeSet<&String> = existing.iter().collect();
+        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
+            return Err(missing);
+        }
+        Ok(existing
+            .iter()
+            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
+            .filter(|name| self.include.as_ref().is_none_or(|set| set.is_match(name)))
+            .filter(|name| !self.exclude.is_match(name))
+            .cloned()
+            .collect())
     }
 }
 

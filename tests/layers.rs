@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["qdrant", "store"],
     &["manifest", "relay"],
     &["intent", "lock", "plan"],
-    &["backup", "catalog"],
+    &["backup", "catalog", "drill", "restore"],
     &["config", "server", "telemetry"],
     &["app"],
     &["cli"],

@@ -5,6 +5,7 @@ mod bars;
 mod check;
 mod exit;
 mod list;
+mod restore;
 mod serve;
 mod signals;
 mod text;
@@ -30,7 +31,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve over HTTP: POST /backup, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /restore, GET /status, /collections, /backups, /health
     Serve,
     /// Make a backup now
     Backup(BackupArgs),
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Restore a backup, or some of it, and compare the result with it
+    Restore(restore::RestoreArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -81,7 +84,7 @@ impl Cli {
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
             Command::Serve => own_lines("info"),
-            Command::Backup(_) if !bars.are_visible() => own_lines("info"),
+            Command::Backup(_) | Command::Restore(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
     }
@@ -92,6 +95,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
     let result = match cli.command {
         Command::Serve => serve::serve(env).await,
         Command::Backup(args) => backup::backup(args, env, bars).await,
+        Command::Restore(args) => restore::restore(args, env, bars).await,
         Command::List { limit, json } => list::list(env, limit.into(), json).await,
         Command::Show { id, json } => list::show(env, &id, json).await,
         Command::Check { json } => match check::check(env, json).await {

@@ -137,12 +137,13 @@ impl Http {
         }
     }
 
-    /// A POST that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
+    /// A call that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
-    pub(super) async fn long_post(&self, path: &[&str], doing: &str) -> Result<Answer> {
-        let request = self.request(Method::POST, self.url(path, doing)?)?.query(&[("wait", "true")]);
+    pub(super) async fn long(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
+        // With `wait=false` Qdrant answers 202 whatever becomes of it.
+        let request = request.query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
-        let post = async { read(request.send().await?).await };
+        let call = async { read(request.send().await?).await };
         let watch = async {
             let mut seen = Instant::now();
             loop {
@@ -159,7 +160,7 @@ impl Http {
             }
         };
         tokio::select! {
-            answer = post => answer.map_err(|e| self.unreachable(doing, e)),
+            answer = call => answer.map_err(|e| self.unreachable(doing, e)),
             () = watch => Err(self.unreachable(doing, format!("Qdrant gave no sign of life for {:?}", self.options.idle))),
             () = sleep(self.options.create_timeout) => Err(
                 Error::new(Code::Stalled, format!("{doing}: not done within {:?}", self.options.create_timeout))

@@ -1,0 +1,1 @@
+//! The drill: a proof that a backup can be restored, without touching what is live.
