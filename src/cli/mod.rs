@@ -3,6 +3,7 @@
 mod backup;
 mod bars;
 mod check;
+mod drill;
 mod exit;
 mod list;
 mod restore;
@@ -54,6 +55,8 @@ enum Command {
     },
     /// Restore a backup, or some of it, and compare the result with it
     Restore(restore::RestoreArgs),
+    /// Prove that a backup can be restored, in throw-away collections, and record it
+    Drill(drill::DrillArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -84,7 +87,7 @@ impl Cli {
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
             Command::Serve => own_lines("info"),
-            Command::Backup(_) | Command::Restore(_) if !bars.are_visible() => own_lines("info"),
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
     }
@@ -96,6 +99,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Serve => serve::serve(env).await,
         Command::Backup(args) => backup::backup(args, env, bars).await,
         Command::Restore(args) => restore::restore(args, env, bars).await,
+        Command::Drill(args) => drill::drill(args, env, bars).await,
         Command::List { limit, json } => list::list(env, limit.into(), json).await,
         Command::Show { id, json } => list::show(env, &id, json).await,
         Command::Check { json } => match check::check(env, json).await {

@@ -22,7 +22,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
     let started_at = ctx.clock.now();
-    let plan = unless_cancelled(cancel, make(ctx, request)).await?;
+    let plan = unless_cancelled(cancel, make(ctx, request, None)).await?;
     if let Some(error) = plan.error() {
         return Err(error);
     }
@@ -101,7 +101,9 @@ async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Rep
             for step in steps {
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
-                report.failed.push(failed(ctx, request, plan.id, step, &error).await);
+                let mut failed = failed(ctx, request, plan.id, step, &error).await;
+                failed.next = format!("set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored", step.target, plan.target);
+                report.failed.push(failed);
             }
         }
     }
@@ -119,8 +121,8 @@ pub(crate) async fn restore_one(
     let Some(from) = &step.from else {
         return Err(Error::new(Code::Internal, "a step without an object was run"));
     };
-    let began = Instant::now();
     let mut notes = step.warnings.clone();
+    let began = Instant::now();
     let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
     let seconds = began.elapsed().as_secs_f64();
     progress.phase(&step.source, Phase::Check);

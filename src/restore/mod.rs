@@ -76,7 +76,12 @@ impl fmt::Display for Via {
 
 /// What a restore would do. Changes nothing.
 pub async fn plan(ctx: &Context, request: &Request) -> Result<Plan> {
-    plan::make(ctx, request).await
+    plan::make(ctx, request, None).await
+}
+
+/// The plan of a drill: every collection under a throw-away name that begins with `stem`, no alias touched.
+pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> Result<Plan> {
+    plan::make(ctx, request, Some(stem)).await
 }
 
 /// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at

@@ -145,7 +145,8 @@ pub(super) struct Target {
 }
 
 /// Plans a restore. `Err`: there is nothing to plan with, or Qdrant or the store cannot be asked.
-pub(super) async fn make(ctx: &Context, request: &Request) -> Result<Plan> {
+/// With `drill` each target is a throw-away name that begins so.
+pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
     let filter = Filter::new(&request.selection)?;
     let manifest = find(ctx, &request.id).await?;
     let qdrant = &ctx.qdrant;
@@ -177,11 +178,17 @@ pub(super) async fn make(ctx: &Context, request: &Request) -> Result<Plan> {
             .remedy("a collection snapshot restored through one node would have to be copied to the others: restore into a single node");
         plan.refusals.push(Refusal::of(None, &error));
     }
-    for collection in &chosen {
-        let step = step(ctx, request, &target, collection, &mut plan, chosen.len()).await?;
+    for (at, collection) in chosen.iter().enumerate() {
+        let to = match drill {
+            Some(stem) => format!("{stem}-{at}"),
+            None => target_name(request, collection, plan.id, &target),
+        };
+        let step = step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
-    plan_aliases(&mut plan, request, &target, &chosen);
+    if drill.is_none() {
+        plan_aliases(&mut plan, request, &target, &chosen);
+    }
     if let Some(first) = plan.collections.first()
         && let Err(error) = qdrant.may_restore(&first.target).await
     {
@@ -235,9 +242,8 @@ fn refuse_by_version(plan: &mut Plan) {
     }
 }
 
-async fn step(ctx: &Context, request: &Request, target: &Target, collection: &Collection, plan: &mut Plan, of: usize) -> Result<Step> {
+async fn step(ctx: &Context, request: &Request, target: &Target, collection: &Collection, to: String, plan: &mut Plan) -> Result<Step> {
     let name = collection.name.as_str();
-    let to = target_name(request, collection, plan.id, target);
     let mut step = Step {
         source: name.to_owned(),
         points: Points::of(collection),
@@ -271,7 +277,7 @@ async fn step(ctx: &Context, request: &Request, target: &Target, collection: &Co
         let remedy = "restore with --into another name, or with --swap, which moves aliases; or remove the alias first";
         plan.refuse(Some(name), format!("{to:?} is an alias of collection {behind:?} on the target"), remedy);
     } else if target.collections.contains(to) {
-        existing(ctx, request, &mut step, plan, of).await?;
+        existing(ctx, request, &mut step, plan).await?;
     }
     Ok(step)
 }
@@ -292,7 +298,7 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
         return Err(unsupported(&format!("its bytes are stored in a way that this version does not know: {way:?}")));
     }
     let odd = |what: &str| Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name)).remedy("the manifest was changed; take another backup");
-    if !artifact.key.starts_with(&id.prefix()) {
+    if !artifact.key.starts_with(&id.prefix()) || artifact.key.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(odd(&format!("the manifest names {:?}, which is no part of backup {id}", artifact.key)));
     }
     if parse_sha256(&artifact.sha256).is_none() {
@@ -306,17 +312,16 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
 }
 
 /// The target exists: what would be overwritten, and what cannot be.
-async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan, of: usize) -> Result<()> {
+async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
     let (name, to) = (step.source.clone(), step.target.clone());
     let info = ctx.qdrant.collection(&to).await?;
     let points = ctx.qdrant.count(&to).await?;
     step.overwrites = Some(Existing { points });
     if points > 0 && !request.overwrite {
-        let into = if of > 1 { "'{}-restored'" } else { "another name" };
         plan.refuse(
             Some(&name),
             format!("collection {to:?} exists on the target and has {points} points"),
-            &format!("restore with --overwrite to replace them, or with --into {into} to have both"),
+            "restore with --overwrite to replace them, or with --into '{}-restored' to have both",
         );
     }
     step.differences = differences("config", &step.wanted.config, &info.config);

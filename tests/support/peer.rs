@@ -3,6 +3,10 @@
 //! It is real on the wire and nowhere else: the "snapshots" are bytes. What it is told to do is per collection, each entry
 //! of a script used up by one request; after that it behaves.
 
+mod restore;
+
+pub use restore::Upload;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -85,6 +89,9 @@ pub struct Collection {
     pub fetch: VecDeque<Fetch>,
     pub shard_state: Option<&'static str>,
     pub remote_shards: bool,
+    /// Size of its vectors, if it is not 4.
+    pub size: Option<u64>,
+    pub unreadable: bool,
 }
 
 #[derive(Default)]
@@ -93,6 +100,18 @@ pub struct Inner {
     pub aliases: Vec<(String, String)>,
     pub api_key: Option<String>,
     pub cluster: Option<Value>,
+    /// Scripts of the next uploads.
+    pub upload: VecDeque<Upload>,
+    /// Uploads whose body ended early.
+    pub broken_uploads: usize,
+    /// SHA-256 of every snapshot made, and the points that it has.
+    pub made: HashMap<String, u64>,
+    /// The key may not restore.
+    pub may_not_manage: bool,
+    /// Answers that aliases were changed, and changes none.
+    pub forgets_aliases: bool,
+    /// The release, if it is not 1.18.3.
+    pub version: Option<&'static str>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -195,7 +214,8 @@ type Shared = State<Arc<Mutex<Inner>>>;
 
 fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
-        .route("/", get(|| async { Json(json!({"title": "scripted peer", "version": "1.18.3"})) }))
+        .route("/", get(version))
+        .merge(restore::routes())
         .route("/readyz", get(|| async { "all shards are ready" }))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))
@@ -243,6 +263,11 @@ fn missing(name: &str) -> Response {
     error(404, &format!("Not found: Collection `{name}` doesn't exist!"))
 }
 
+async fn version(State(inner): Shared) -> Response {
+    let version = inner.lock().unwrap().version.unwrap_or("1.18.3");
+    Json(json!({"title": "scripted peer", "version": version})).into_response()
+}
+
 async fn cluster(State(inner): Shared) -> Response {
     ok(inner.lock().unwrap().cluster.clone().unwrap_or(json!({"status": "disabled"})))
 }
@@ -263,7 +288,7 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         Some(found) => ok(json!({
             "status": "green",
             "points_count": found.points,
-            "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}}},
+            "config": {"params": {"vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"}}},
             "payload_schema": {},
         })),
         None => missing(&c),
@@ -323,9 +348,11 @@ fn make(inner: &Mutex<Inner>, c: &str, at: OffsetDateTime, change: impl FnOnce(&
         size: found.body.len() as i64,
         s3: false,
     };
+    let points = found.points;
     change(&mut snapshot);
     found.snapshots.retain(|s| s.name != snapshot.name);
     found.snapshots.push(snapshot.clone());
+    inner.made.insert(qdrant_backup::hash::sha256_hex(&snapshot.bytes), points);
     Some(snapshot)
 }
 

@@ -1,0 +1,96 @@
+//! `drill`: proves that a backup can be restored.
+
+use super::restore::other;
+use super::text::{Align, count, plain, size, table};
+use super::{Bars, print, print_json, signals};
+use crate::app;
+use crate::config::{Config, Env};
+use crate::drill::{self, Drilled, Verdict};
+use crate::error::{Code, Error, Result};
+use crate::progress::Progress;
+use crate::restore::Patience;
+use clap::Args;
+use std::fmt::Write;
+
+/// The Qdrant for drills; its key is in `DRILL_QDRANT_API_KEY` or `DRILL_QDRANT_API_KEY_FILE`.
+const URL: &str = "DRILL_QDRANT_URL";
+
+/// What to drill. The Qdrant for it is named by DRILL_QDRANT_URL (and DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE).
+#[derive(Args, Debug)]
+pub(super) struct DrillArgs {
+    /// The backup: its id, as `list` shows it, or `latest`
+    id: String,
+    /// Without DRILL_QDRANT_URL: use the Qdrant that is backed up, under names that begin with qdrant-backup-drill-
+    #[arg(long)]
+    same_qdrant: bool,
+    /// Print the result as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command. An error when the backup does not pass.
+pub(super) async fn drill(args: DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let drilled = run(&args.id, args.same_qdrant, env, bars).await?;
+    match args.json {
+        true => print_json(&drilled)?,
+        false => print(&told(&drilled))?,
+    }
+    drilled.error().map_or(Ok(()), Err)
+}
+
+/// Holds the drill where the environment says.
+async fn run(id: &str, same_qdrant: bool, env: Env<'_>, bars: &Bars) -> Result<Drilled> {
+    let url = env(URL).map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+    let config = match &url {
+        Some(url) => Config::from_env(&other(env, url, "DRILL_QDRANT"))?,
+        None => Config::from_env(env)?,
+    };
+    // A URL that is spelled the same is the same Qdrant, whichever variable names it.
+    let live = env("QDRANT_URL").is_some_and(|live| url.as_deref().is_none_or(|url| url.trim_end_matches('/') == live.trim().trim_end_matches('/')));
+    if (live || url.is_none()) && !same_qdrant {
+        return Err(Error::new(Code::RestoreRefused, "a drill into the Qdrant that is backed up needs room and time there")
+            .remedy(format!("set {URL} to a Qdrant for drills, or allow it with --same-qdrant")));
+    }
+    let stop = signals::stop()?;
+    let ctx = stop
+        .run_until_cancelled(app::context(&config, app::who(env)))
+        .await
+        .ok_or_else(|| Error::new(Code::Cancelled, "stopped before the drill began"))??;
+    let (progress, patience) = (Progress::new(ctx.clock.now()), Patience::default());
+    let result = tokio::select! {
+        result = drill::run(&ctx, id, &patience, &progress, &stop) => result,
+        never = bars.watch(&progress) => match never {},
+    };
+    bars.end(&progress.now());
+    result
+}
+
+/// The result for people.
+fn told(drilled: &Drilled) -> String {
+    let row = |c: &drill::CollectionDrill| {
+        [
+            c.name.clone(),
+            if c.verdict == Verdict::Passed { "passed" } else { "FAILED" }.to_owned(),
+            c.points.map(count).unwrap_or_default(),
+            size(c.bytes),
+        ]
+    };
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("VERDICT", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
+    let mut text = table(columns, &drilled.collections.iter().map(row).collect::<Vec<_>>());
+    for c in &drilled.collections {
+        if let Some(problem) = &c.problem {
+            let _ = writeln!(text, "FAILED   {}: {}", plain(&c.name), plain(problem));
+        }
+    }
+    for warning in &drilled.warnings {
+        let _ = writeln!(text, "warning  {}", plain(warning));
+    }
+    let verdict = if drilled.verdict == Verdict::Passed { "passed" } else { "FAILED" };
+    let _ = writeln!(text, "The drill of backup {} {verdict}, on {} (Qdrant {})", drilled.id, drilled.target, plain(&drilled.target_version));
+    text
+}
