@@ -353,7 +353,7 @@ async fn told_to_stop_it_says_what_is_there() {
     let report = result.unwrap();
     let error = report.error().unwrap();
     assert_eq!((error.code(), error.exit_code()), (Code::Cancelled, 10));
-    assert_eq!(report.failed[0].state, "it does not exist");
+    assert_eq!(report.failed[0].state, "it does not exist, and Qdrant may still be at work on it");
     assert!(!lost.bench.dir.path().join("lock.json").exists());
 }
 

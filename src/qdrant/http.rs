@@ -233,6 +233,22 @@ impl Answer {
         matches!(self.status, 408 | 429 | 500..)
     }
 
+    /// Takes the query of `url` out of the body, wherever the other side repeats it.
+    pub(super) fn redact(&mut self, url: &str) {
+        const SIGNATURE: &str = "X-Goog-Signature=";
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        if let Some((_, query)) = url.split_once('?') {
+            text = text.replace(query, "…");
+        }
+        // In whatever other form.
+        while let Some(at) = text.find(SIGNATURE) {
+            let rest = &text[at + SIGNATURE.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            text.replace_range(at..at + SIGNATURE.len() + end, "…");
+        }
+        self.body = text.into_bytes();
+    }
+
     /// The body of a 200.
     pub(super) fn ok(&self, doing: &str) -> Result<&[u8]> {
         match self.status {

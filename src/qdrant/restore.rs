@@ -94,7 +94,10 @@ impl Qdrant {
         let url = self.http.url(&["collections", collection, "snapshots", "recover"], &doing)?;
         let body = json!({ "location": location, "priority": "snapshot", "checksum": sha256 });
         let request = self.http.request(Method::PUT, url)?.json(&body);
-        done(&self.http.long(request, &doing).await?, &doing)
+        let mut answer = self.http.long(request, &doing).await?;
+        // A signed URL is a secret, and Qdrant repeats it when it complains.
+        answer.redact(location);
+        done(&answer, &doing)
     }
 
     /// Changes aliases: all of `actions` in their order, or none.

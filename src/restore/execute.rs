@@ -237,7 +237,11 @@ async fn is_absent(ctx: &Context, name: &str) -> bool {
 }
 
 async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, error: &Error) -> Failed {
-    let state = state(&ctx.qdrant, &step.target).await;
+    let mut state = state(&ctx.qdrant, &step.target).await;
+    if matches!(error.code(), Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled) {
+        // A client that goes away does not stop Qdrant.
+        state += ", and Qdrant may still be at work on it";
+    }
     let mut next = format!("qdrant-backup restore {id} {}", word(&step.source));
     if request.swap {
         next += " --swap";

@@ -54,7 +54,7 @@ async fn recover(State(inner): Shared, Json(body): Json<Value>) -> Response {
         return error(403, "Forbidden: Global manage access is required");
     }
     match body["location"].as_str() {
-        Some(location) if location.starts_with("http") => error(400, "Bad request: this peer cannot reach anybody"),
+        Some(location) if location.starts_with("http") => error(400, &format!("Bad request: Failed to download snapshot from {location}: nobody there")),
         location => error(400, &format!("Bad request: URL {location:?} with that scheme is not supported")),
     }
 }
