@@ -82,6 +82,15 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     let record = store.path().join(format!("backups/{}/drilled.json", there.id));
     let last: Drilled = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
     assert_eq!(last.target, live.url(), "the last drill is the one that is recorded");
+
+    // At the end of a backup; whether it can be held is known before.
+    let (code, _, err) = run(&["backup", "--drill"], &[]).await;
+    assert_eq!(code, Some(11), "{err}");
+    let (code, out, err) = run(&["backup", "--drill"], &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")]).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("is complete") && out.contains("passed, on"), "{out}");
+    let records = std::fs::read_dir(store.path().join("backups")).unwrap();
+    assert!(records.map(|b| b.unwrap().path().join("drilled.json")).all(|record| record.exists()));
     live.stop().await;
     drill.stop().await;
 }

@@ -1,7 +1,7 @@
 //! `backup`: one run in the foreground.
 
 use super::text::{Align, count, plain, size, table};
-use super::{BackupArgs, Bars, print, print_json, signals};
+use super::{BackupArgs, Bars, drill, print, print_json, signals};
 use crate::app;
 use crate::backup::{self, Outcome, Report};
 use crate::config::{Config, Env};
@@ -18,7 +18,11 @@ pub(super) async fn backup(args: BackupArgs, env: Env<'_>, bars: &Bars) -> Resul
         Some(ctx) => ctx?,
         None => return Err(Error::new(Code::Cancelled, "stopped before the backup began")),
     };
-    let json = args.json;
+    let (json, drill) = (args.json, args.drill.then_some(args.same_qdrant));
+    if let Some(same_qdrant) = drill {
+        // Before the backup, not hours later.
+        drill::target(same_qdrant, env)?;
+    }
     let selection = args.selection().unwrap_or(config.backup.selection);
     let progress = Progress::new(ctx.clock.now());
     let result = tokio::select! {
@@ -32,7 +36,13 @@ pub(super) async fn backup(args: BackupArgs, env: Env<'_>, bars: &Bars) -> Resul
     } else {
         print(&told(&report))?;
     }
-    report.error().map_or(Ok(()), Err)
+    if let Some(error) = report.error() {
+        return Err(error);
+    }
+    match drill {
+        Some(same_qdrant) => drill::after_backup(&report.id, same_qdrant, env, bars, &stop, json).await,
+        None => Ok(()),
+    }
 }
 
 impl BackupArgs {

@@ -4,13 +4,15 @@ use super::restore::other;
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json, signals};
 use crate::app;
-use crate::config::{Config, Env};
+use crate::config::{Config, Env, QdrantConfig};
 use crate::drill::{self, Drilled, Verdict};
 use crate::error::{Code, Error, Result};
+use crate::names::BackupId;
 use crate::progress::Progress;
 use crate::restore::Patience;
 use clap::Args;
 use std::fmt::Write;
+use tokio_util::sync::CancellationToken;
 
 /// The Qdrant for drills; its key is in `DRILL_QDRANT_API_KEY` or `DRILL_QDRANT_API_KEY_FILE`.
 const URL: &str = "DRILL_QDRANT_URL";
@@ -30,7 +32,8 @@ pub(super) struct DrillArgs {
 
 /// Runs the command. An error when the backup does not pass.
 pub(super) async fn drill(args: DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
-    let drilled = run(&args.id, args.same_qdrant, env, bars).await?;
+    let stop = signals::stop()?;
+    let drilled = run(&args.id, args.same_qdrant, env, bars, &stop).await?;
     match args.json {
         true => print_json(&drilled)?,
         false => print(&told(&drilled))?,
@@ -38,27 +41,52 @@ pub(super) async fn drill(args: DrillArgs, env: Env<'_>, bars: &Bars) -> Result<
     drilled.error().map_or(Ok(()), Err)
 }
 
-/// Holds the drill where the environment says.
-async fn run(id: &str, same_qdrant: bool, env: Env<'_>, bars: &Bars) -> Result<Drilled> {
+/// Drills the backup that was just made.
+pub(super) async fn after_backup(
+    id: &BackupId,
+    same_qdrant: bool,
+    env: Env<'_>,
+    bars: &Bars,
+    stop: &CancellationToken,
+    json: bool,
+) -> Result<()> {
+    let drilled = run(&id.to_string(), same_qdrant, env, bars, stop).await?;
+    match json {
+        // Standard output is the report of the backup.
+        true => tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled)),
+        false => print(&told(&drilled))?,
+    }
+    drilled.error().map_or(Ok(()), Err)
+}
+
+/// The Qdrant to drill on; refuses the one that is backed up, unless that is allowed.
+pub(super) fn target(same_qdrant: bool, env: Env<'_>) -> Result<Config> {
     let url = env(URL).map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
     let config = match &url {
         Some(url) => Config::from_env(&other(env, url, "DRILL_QDRANT"))?,
         None => Config::from_env(env)?,
     };
-    // A URL that is spelled the same is the same Qdrant, whichever variable names it.
-    let live = env("QDRANT_URL").is_some_and(|live| url.as_deref().is_none_or(|url| url.trim_end_matches('/') == live.trim().trim_end_matches('/')));
+    // However it is spelled: `Config` has parsed it.
+    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
     if (live || url.is_none()) && !same_qdrant {
-        return Err(Error::new(Code::RestoreRefused, "a drill into the Qdrant that is backed up needs room and time there")
-            .remedy(format!("set {URL} to a Qdrant for drills, or allow it with --same-qdrant")));
+        return Err(
+            Error::new(Code::RestoreRefused, "a drill on the Qdrant that is backed up needs room and time there")
+                .remedy(format!("set {URL} to a Qdrant for drills, or allow it with --same-qdrant")),
+        );
     }
-    let stop = signals::stop()?;
+    Ok(config)
+}
+
+/// Holds the drill where the environment says.
+async fn run(id: &str, same_qdrant: bool, env: Env<'_>, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
+    let config = target(same_qdrant, env)?;
     let ctx = stop
         .run_until_cancelled(app::context(&config, app::who(env)))
         .await
         .ok_or_else(|| Error::new(Code::Cancelled, "stopped before the drill began"))??;
     let (progress, patience) = (Progress::new(ctx.clock.now()), Patience::default());
     let result = tokio::select! {
-        result = drill::run(&ctx, id, &patience, &progress, &stop) => result,
+        result = drill::run(&ctx, id, &patience, &progress, stop) => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());

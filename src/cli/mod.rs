@@ -77,6 +77,12 @@ struct BackupArgs {
     /// Leave out the collections that match this pattern; may be given several times
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
+    #[arg(long)]
+    drill: bool,
+    /// With --drill and without DRILL_QDRANT_URL: drill on the Qdrant that is backed up
+    #[arg(long, requires = "drill")]
+    same_qdrant: bool,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,

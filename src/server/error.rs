@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 pub(super) struct HttpError {
     status: StatusCode,
     told: Told,
-    details: Details,
+    details: Box<Details>,
     /// Whether the log has it already.
     pub(super) logged: bool,
 }
@@ -62,7 +62,7 @@ impl HttpError {
                 message: message.into(),
                 remedy: Some(remedy.to_owned()),
             },
-            details: Details::default(),
+            details: Box::default(),
             logged: false,
         }
     }
@@ -130,7 +130,7 @@ impl HttpError {
             error: Told,
             request_id: &'a str,
             #[serde(flatten)]
-            details: Details,
+            details: Box<Details>,
         }
         let body = Body {
             error: self.told,
@@ -146,7 +146,7 @@ impl From<Error> for HttpError {
         Self {
             status: StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             told: Told::from(&error),
-            details: Details::default(),
+            details: Box::default(),
             logged: false,
         }
     }

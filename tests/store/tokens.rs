@@ -52,6 +52,7 @@ async fn every_request_carries_the_current_token_and_nothing_shows_it() {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: Some(Arc::new(Provider::default())),
+        signer: None,
         retry: impatient(),
     };
     let shown = format!("{options:?}");
@@ -92,6 +93,7 @@ async fn waiters_do_not_fetch_tokens_side_by_side() {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: Some(provider.clone()),
+        signer: None,
         retry: impatient(),
     };
     let store = GcsStore::open(BUCKET, "p", options).await.unwrap();
@@ -111,6 +113,7 @@ async fn missing_credentials_show_when_the_store_is_opened() {
     let options = GcsOptions {
         endpoint: None,
         tokens: Some(Arc::new(provider)),
+        signer: None,
         retry: impatient(),
     };
     let error = GcsStore::open(BUCKET, "", options).await.unwrap_err();

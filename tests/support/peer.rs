@@ -92,6 +92,8 @@ pub struct Collection {
     /// Size of its vectors, if it is not 4.
     pub size: Option<u64>,
     pub unreadable: bool,
+    /// Its configuration has a field that the backup does not know.
+    pub new_field: bool,
 }
 
 #[derive(Default)]
@@ -288,7 +290,10 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         Some(found) => ok(json!({
             "status": "green",
             "points_count": found.points,
-            "config": {"params": {"vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"}}},
+            "config": {
+                "params": {"vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"}},
+                "new_field": found.new_field.then_some(1),
+            },
             "payload_schema": {},
         })),
         None => missing(&c),

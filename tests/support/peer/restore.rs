@@ -32,6 +32,8 @@ pub enum Upload {
     OtherConfig,
     /// 200, and the counts are right, but no point can be read.
     Unreadable,
+    /// 200, and the configuration has a field more.
+    NewField,
     /// Restores it, but the connection breaks before the answer.
     AnswerLost,
     /// Says so on `reached` once the body is there, then waits for ever.
@@ -130,6 +132,7 @@ fn restore(collection: &mut Collection, body: Bytes, points: u64, file: String, 
         Some(Upload::Empty) => collection.points = 0,
         Some(Upload::Dead) => collection.shard_state = Some("Dead"),
         Some(Upload::OtherConfig) => collection.size = Some(8),
+        Some(Upload::NewField) => collection.new_field = true,
         Some(Upload::Unreadable) => collection.unreadable = true,
         _ => {}
     }
