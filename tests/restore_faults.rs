@@ -453,6 +453,22 @@ async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_
 }
 
 #[tokio::test]
+async fn a_collection_that_appears_after_the_plan_is_left_alone() {
+    let lost = Lost::new().await;
+    let peer = lost.peer.clone();
+    // While `a` is compared; the plan has been made by then.
+    lost.peer.lock().on_count = Some(Box::new(move || {
+        peer.lock().collections.entry("b".into()).or_default().points = 3;
+    }));
+    let request = Request { selection: Selection::default(), ..lost.request() };
+    let report = lost.run(&request).await.unwrap();
+    let failed = &report.failed[0];
+    assert_eq!((failed.source.as_str(), failed.code), ("b", Code::RestoreRefused), "{report:?}");
+    assert!(failed.message.contains("since the plan was made") && failed.state.contains("3 points"), "{failed:?}");
+    assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);
+}
+
+#[tokio::test]
 async fn told_to_stop_it_says_what_is_there() {
     let lost = Lost::new().await;
     let reached = Arc::new(Semaphore::new(0));
@@ -461,10 +477,11 @@ async fn told_to_stop_it_says_what_is_there() {
         reached.acquire().await.unwrap().forget();
         lost.bench.cancel.cancel();
     };
-    let request = lost.request();
+    let request = Request { selection: Selection::default(), ..lost.request() };
     let (result, ()) = tokio::join!(lost.run(&request), stop);
     let report = result.unwrap();
     let error = report.error().unwrap();
+    assert_eq!(report.failed[1].state, "as it was: it was not begun");
     assert_eq!((error.code(), error.exit_code()), (Code::Cancelled, 10));
     assert_eq!(report.failed[0].state, "it does not exist, and Qdrant may still be at work on it");
     assert!(!lost.bench.dir.path().join("lock.json").exists());

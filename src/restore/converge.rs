@@ -1,6 +1,6 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
-use super::compare::{differences, schema_differences};
+use super::compare::{differences, index_differences};
 use crate::error::{Code, Error, Result};
 use crate::manifest;
 use crate::qdrant::{CollectionInfo, Qdrant};
@@ -72,6 +72,8 @@ pub(crate) struct Wanted {
     pub(crate) points: Points,
     pub(crate) config: Value,
     pub(crate) payload_schema: Value,
+    /// The backup's, where the collection existed before and has one of its own.
+    pub(crate) or_schema: Value,
     /// Whether fields that only Qdrant has are differences; a newer release has fields of its own.
     pub(crate) to_the_letter: bool,
 }
@@ -95,7 +97,9 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
         status => notes.push(format!("its status is {status}: it serves, and Qdrant still optimizes it")),
     }
     let mut differ = differences("config", &wanted.config, &info.config);
-    differ.extend(schema_differences(&wanted.payload_schema, &info.payload_schema));
+    let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
+    differ.extend(indexes);
+    notes.extend(kept);
     if !wanted.to_the_letter {
         let (new, real) = differ.into_iter().partition(|d| d.backup.is_null());
         differ = real;

@@ -44,6 +44,10 @@ pub(super) async fn run(ctx: &Context, request: &Request, progress: &Progress, c
         warnings: plan.warnings.clone(),
     };
     for step in &plan.collections {
+        if cancel.is_cancelled() {
+            report.failed.push(not_begun(request, plan.id, step));
+            continue;
+        }
         match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
             Ok(restored) => {
                 progress.phase(&step.source, Phase::Restored);
@@ -121,6 +125,7 @@ pub(crate) async fn restore_one(
     let Some(from) = &step.from else {
         return Err(Error::new(Code::Internal, "a step without an object was run"));
     };
+    unless_cancelled(cancel, still_as_planned(ctx, step)).await?;
     let mut notes = step.warnings.clone();
     let began = Instant::now();
     let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
@@ -142,6 +147,22 @@ pub(crate) async fn restore_one(
     })
 }
 
+/// Whether the target is still what the plan saw: checking the objects may have taken hours.
+async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
+    let changed = match step.overwrites {
+        None => !is_absent(ctx, &step.target).await?,
+        Some(existing) => existing.points == 0 && ctx.qdrant.count(&step.target).await? > 0,
+    };
+    match changed {
+        false => Ok(()),
+        true => Err(Error::new(
+            Code::RestoreRefused,
+            format!("somebody else made or filled collection {:?} since the plan was made", step.target),
+        )
+        .remedy("it was left alone; plan again")),
+    }
+}
+
 /// Gets the bytes to Qdrant, and Qdrant to restore them.
 async fn transfer(
     ctx: &Context,
@@ -160,7 +181,7 @@ async fn transfer(
         };
         // A second way is tried only where the first one has changed nothing: into a collection that still does not exist.
         let may_try = plan.may_upload && step.overwrites.is_none() && error.code() != Code::Cancelled;
-        if !may_try || !is_absent(ctx, &step.target).await {
+        if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
             return Err(error);
         }
         tracing::warn!(collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
@@ -231,9 +252,26 @@ async fn remove_upload(ctx: &Context, collection: &str, file: &str) -> Result<()
     }
 }
 
-/// Whether the target does not exist; when that cannot be told, it does.
-async fn is_absent(ctx: &Context, name: &str) -> bool {
-    matches!(ctx.qdrant.collection(name).await, Err(e) if e.code() == Code::CollectionNotFound)
+async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
+    match ctx.qdrant.collection(name).await {
+        Ok(_) => Ok(false),
+        Err(e) if e.code() == Code::CollectionNotFound => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is said of a collection whose turn never came.
+fn not_begun(request: &Request, id: BackupId, step: &Step) -> Failed {
+    let error = stopped();
+    Failed {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        code: error.code(),
+        message: error.chain(),
+        remedy: None,
+        state: "as it was: it was not begun".to_owned(),
+        next: next(request, id, step, false),
+    }
 }
 
 async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, error: &Error) -> Failed {
@@ -242,17 +280,7 @@ async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, err
         // A client that goes away does not stop Qdrant.
         state += ", and Qdrant may still be at work on it";
     }
-    let mut next = format!("qdrant-backup restore {id} {}", word(&step.source));
-    if request.swap {
-        next += " --swap";
-    } else {
-        if step.target != step.source {
-            next += &format!(" --into {}", word(&step.target));
-        }
-        if state.starts_with("it exists") {
-            next += " --overwrite";
-        }
-    }
+    let exists = state.starts_with("it exists");
     Failed {
         source: step.source.clone(),
         target: step.target.clone(),
@@ -260,8 +288,23 @@ async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, err
         message: error.chain(),
         remedy: error.remedy_text().map(str::to_owned),
         state,
-        next,
+        next: next(request, id, step, exists),
     }
+}
+
+/// The command that tries this collection again.
+fn next(request: &Request, id: BackupId, step: &Step, exists: bool) -> String {
+    let mut next = format!("qdrant-backup restore {id} {}", word(&step.source));
+    if request.swap {
+        return next + " --swap";
+    }
+    if step.target != step.source {
+        next += &format!(" --into {}", word(&step.target));
+    }
+    if exists || request.overwrite {
+        next += " --overwrite";
+    }
+    next
 }
 
 /// A name as a shell takes it.

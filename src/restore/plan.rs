@@ -257,6 +257,7 @@ async fn step(ctx: &Context, request: &Request, target: &Target, collection: &Co
             points: Points::of(collection),
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
+            or_schema: collection.payload_schema.clone(),
             to_the_letter: version::same_minor(&plan.backup_version, &plan.target_version),
         },
         target: to,

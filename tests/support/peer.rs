@@ -112,6 +112,8 @@ pub struct Inner {
     pub may_not_manage: bool,
     /// Answers that aliases were changed, and changes none.
     pub forgets_aliases: bool,
+    /// What happens once, when points are counted next.
+    pub on_count: Option<Box<dyn FnOnce() + Send>>,
     /// The release, if it is not 1.18.3.
     pub version: Option<&'static str>,
     /// `METHOD path range` of every request.
@@ -320,6 +322,10 @@ async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
 }
 
 async fn count(State(inner): Shared, Path(c): Path<String>) -> Response {
+    let happens = inner.lock().unwrap().on_count.take();
+    if let Some(happens) = happens {
+        happens();
+    }
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) => ok(json!({"count": found.points})),
         None => missing(&c),
