@@ -90,9 +90,12 @@ impl Drilled {
             .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
             .collect();
         (self.verdict == Verdict::Failed).then(|| {
-            Error::new(Code::RestoreFailed, format!("the drill of backup {} failed: {}", self.id, problems.join(" | ")))
-                .permanent(true)
-                .remedy("do not rely on this backup: make another one, and drill that")
+            Error::new(
+                Code::RestoreFailed,
+                format!("the drill of backup {} failed: {}", self.id, problems.join(" | ")),
+            )
+            .permanent(true)
+            .remedy("do not rely on this backup: make another one, and drill that")
         })
     }
 }
@@ -100,7 +103,13 @@ impl Drilled {
 /// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `ctx`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
 /// not pass is an `Ok` here and an error by [`Drilled::error`].
-pub async fn run(ctx: &Context, id: &str, patience: &Patience, progress: &Progress, cancel: &CancellationToken) -> Result<Drilled> {
+pub async fn run(
+    ctx: &Context,
+    id: &str,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Drilled> {
     let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
     let token = lease.token(cancel);
     let result = under_lease(ctx, id, patience, progress, &token, &lease).await;
@@ -134,7 +143,10 @@ async fn under_lease(
     })
     .await?;
     // What forbids a restore as such says nothing of the backup.
-    if plan.refusals.iter().any(|r| r.collection.is_none() || r.code != Code::BackupDamaged)
+    if plan
+        .refusals
+        .iter()
+        .any(|r| r.collection.is_none() || r.code != Code::BackupDamaged)
         && let Some(error) = plan.error()
     {
         return Err(error);
@@ -146,7 +158,14 @@ async fn under_lease(
     let mut collections = Vec::new();
     for step in &plan.collections {
         let drilled = one(ctx, &plan, step, patience, progress, cancel, &mut warnings).await?;
-        progress.phase(&step.source, if drilled.verdict == Verdict::Passed { Phase::Restored } else { Phase::Failed });
+        progress.phase(
+            &step.source,
+            if drilled.verdict == Verdict::Passed {
+                Phase::Restored
+            } else {
+                Phase::Failed
+            },
+        );
         collections.push(drilled);
     }
     let passed = collections.iter().all(|c| c.verdict == Verdict::Passed);
@@ -203,8 +222,15 @@ async fn one(
         Err(_) => Some("Qdrant did not answer in time".to_owned()),
     };
     if let Some(why) = left {
-        tracing::warn!(collection = step.target, why, "a throw-away collection of this drill could not be deleted");
-        warnings.push(format!("the throw-away collection {:?} could not be deleted, delete it by hand: {why}", step.target));
+        tracing::warn!(
+            collection = step.target,
+            why,
+            "a throw-away collection of this drill could not be deleted"
+        );
+        warnings.push(format!(
+            "the throw-away collection {:?} could not be deleted, delete it by hand: {why}",
+            step.target
+        ));
     }
     match result {
         Ok(restored) => {
@@ -242,11 +268,15 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
 
 async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
     let key = drilled.id.drilled();
-    let mut json = serde_json::to_vec_pretty(drilled).map_err(|e| Error::new(Code::Internal, "writing the result of a drill as JSON").because(e))?;
+    let mut json = serde_json::to_vec_pretty(drilled)
+        .map_err(|e| Error::new(Code::Internal, "writing the result of a drill as JSON").because(e))?;
     json.push(b'\n');
     let condition = match store.head(&key).await? {
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,
     };
-    store.put(&key, Box::new(BytesSource::new(json)), condition).await.map(|_| ())
+    store
+        .put(&key, Box::new(BytesSource::new(json)), condition)
+        .await
+        .map(|_| ())
 }

@@ -25,7 +25,14 @@ fn patience() -> Patience {
 }
 
 async fn run(bench: &Bench) -> Result<Drilled> {
-    drill::run(&bench.ctx, "latest", &patience(), &Progress::new(bench.ctx.clock.now()), &bench.cancel).await
+    drill::run(
+        &bench.ctx,
+        "latest",
+        &patience(),
+        &Progress::new(bench.ctx.clock.now()),
+        &bench.cancel,
+    )
+    .await
 }
 
 async fn saved() -> (Peer, Bench) {
@@ -42,9 +49,16 @@ fn collections(peer: &Peer) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
-    let (live_dir, drill_dir, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (live_dir, drill_dir, store) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     let live = Node::start(NodeOptions::new(live_dir.path())).await.unwrap();
-    let options = NodeOptions { api_key: Some("full".into()), ..NodeOptions::new(drill_dir.path()) };
+    let options = NodeOptions {
+        api_key: Some("full".into()),
+        ..NodeOptions::new(drill_dir.path())
+    };
     let drill = Node::start(options).await.unwrap();
     let client = Client::new(live.url(), None);
     let samples = fill(&client, "", 20).await.unwrap();
@@ -57,22 +71,40 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     assert_eq!(code, Some(0), "{err}");
 
     let (code, _, err) = run(&["drill", "latest"], &[]).await;
-    assert_eq!(code, Some(11), "the Qdrant that is backed up is used only when told: {err}");
-    assert!(err.contains("DRILL_QDRANT_URL") && err.contains("--same-qdrant"), "{err}");
+    assert_eq!(
+        code,
+        Some(11),
+        "the Qdrant that is backed up is used only when told: {err}"
+    );
+    assert!(
+        err.contains("DRILL_QDRANT_URL") && err.contains("--same-qdrant"),
+        "{err}"
+    );
     let url = live.url();
     let (code, _, err) = run(&["drill", "latest"], &[("DRILL_QDRANT_URL", &url)]).await;
     assert_eq!(code, Some(11), "also when it is named as the one for drills: {err}");
 
     let url = drill.url();
-    let (code, out, err) = run(&["drill", "latest", "--json"], &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")]).await;
+    let (code, out, err) = run(
+        &["drill", "latest", "--json"],
+        &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")],
+    )
+    .await;
     assert_eq!(code, Some(0), "{out}{err}");
     let there: Drilled = serde_json::from_str(&out).unwrap();
-    assert_eq!((there.verdict, there.collections.len(), there.warnings.len()), (Verdict::Passed, samples.len(), 0), "{out}");
+    assert_eq!(
+        (there.verdict, there.collections.len(), there.warnings.len()),
+        (Verdict::Passed, samples.len(), 0),
+        "{out}"
+    );
     for sample in &samples {
         let drilled = there.collections.iter().find(|c| c.name == sample.name).unwrap();
         assert_eq!(drilled.points, Some(sample.points));
     }
-    let list = Client::new(drill.url(), Some("full")).call("GET", "/collections", None).await.unwrap();
+    let list = Client::new(drill.url(), Some("full"))
+        .call("GET", "/collections", None)
+        .await
+        .unwrap();
     assert_eq!(list["collections"].as_array().unwrap().len(), 0);
 
     let (code, out, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
@@ -86,11 +118,19 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     // At the end of a backup; whether it can be held is known before.
     let (code, _, err) = run(&["backup", "--drill"], &[]).await;
     assert_eq!(code, Some(11), "{err}");
-    let (code, out, err) = run(&["backup", "--drill"], &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")]).await;
+    let (code, out, err) = run(
+        &["backup", "--drill"],
+        &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")],
+    )
+    .await;
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("is complete") && out.contains("passed, on"), "{out}");
     let records = std::fs::read_dir(store.path().join("backups")).unwrap();
-    assert!(records.map(|b| b.unwrap().path().join("drilled.json")).all(|record| record.exists()));
+    assert!(
+        records
+            .map(|b| b.unwrap().path().join("drilled.json"))
+            .all(|record| record.exists())
+    );
     live.stop().await;
     drill.stop().await;
 }
@@ -106,11 +146,20 @@ async fn it_deletes_only_what_it_made_and_touches_no_alias() {
     assert!(drilled.warnings.iter().any(|w| w.contains(&theirs)), "{drilled:?}");
     assert_eq!(collections(&peer), ["a".to_owned(), "b".to_owned(), theirs]);
     assert_eq!(peer.lock().aliases, [("live".to_owned(), "a".to_owned())]);
-    let deleted: Vec<_> = peer.lock().log.iter().filter(|l| l.starts_with("DELETE /collections/") && !l.contains("/snapshots/")).cloned().collect();
+    let deleted: Vec<_> = peer
+        .lock()
+        .log
+        .iter()
+        .filter(|l| l.starts_with("DELETE /collections/") && !l.contains("/snapshots/"))
+        .cloned()
+        .collect();
     assert_eq!(deleted.len(), 2, "{deleted:?}");
     assert!(deleted.iter().all(|l| l.contains(PREFIX)), "{deleted:?}");
     let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
-    assert_eq!((record.verdict, record.by.as_str(), record.collections.len()), (Verdict::Passed, "test", 2));
+    assert_eq!(
+        (record.verdict, record.by.as_str(), record.collections.len()),
+        (Verdict::Passed, "test", 2)
+    );
 }
 
 #[tokio::test]
@@ -129,7 +178,11 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
         assert_eq!(record.verdict, Verdict::Failed);
     }
     let (peer, bench) = saved().await;
-    let id = qdrant_backup::catalog::latest(&*bench.ctx.store).await.unwrap().unwrap().id;
+    let id = qdrant_backup::catalog::latest(&*bench.ctx.store)
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
     let object = bench.dir.path().join(format!("backups/{id}/b/collection.snapshot"));
     std::fs::remove_file(object).unwrap();
     let drilled = run(&bench).await.unwrap();
@@ -144,14 +197,22 @@ async fn what_says_nothing_of_the_backup_is_no_verdict() {
     let (peer, bench) = saved().await;
     peer.lock().may_not_manage = true;
     assert_eq!(run(&bench).await.unwrap_err().code(), Code::QdrantForbidden);
-    assert!(!bench.keys().await.iter().any(|k| k.ends_with("drilled.json") || k == "lock.json"));
+    assert!(
+        !bench
+            .keys()
+            .await
+            .iter()
+            .any(|k| k.ends_with("drilled.json") || k == "lock.json")
+    );
 }
 
 #[tokio::test]
 async fn told_to_stop_it_deletes_what_it_made_and_records_nothing() {
     let (peer, bench) = saved().await;
     let reached = Arc::new(Semaphore::new(0));
-    peer.lock().upload.push_back(Upload::Held { reached: reached.clone() });
+    peer.lock().upload.push_back(Upload::Held {
+        reached: reached.clone(),
+    });
     let stop = async {
         reached.acquire().await.unwrap().forget();
         bench.cancel.cancel();
@@ -159,6 +220,16 @@ async fn told_to_stop_it_deletes_what_it_made_and_records_nothing() {
     let (result, ()) = tokio::join!(run(&bench), stop);
     assert_eq!(result.unwrap_err().code(), Code::Cancelled);
     assert_eq!(collections(&peer), ["a", "b"]);
-    assert_eq!(peer.requests(&format!("DELETE /collections/{PREFIX}")), 2, "the file and the collection");
-    assert!(!bench.keys().await.iter().any(|k| k.ends_with("drilled.json") || k == "lock.json"));
+    assert_eq!(
+        peer.requests(&format!("DELETE /collections/{PREFIX}")),
+        2,
+        "the file and the collection"
+    );
+    assert!(
+        !bench
+            .keys()
+            .await
+            .iter()
+            .any(|k| k.ends_with("drilled.json") || k == "lock.json")
+    );
 }

@@ -57,7 +57,14 @@ impl Live {
         let (status, report) = service.post("/backup", "{}").await;
         assert_eq!(status, 200, "{report}");
         let id = report["id"].as_str().unwrap().to_owned();
-        Self { client, prefix, samples, service, id, node }
+        Self {
+            client,
+            prefix,
+            samples,
+            service,
+            id,
+            node,
+        }
     }
 
     fn sample(&self, name: &str) -> &Sample {
@@ -66,7 +73,9 @@ impl Live {
 
     async fn restore(&self, request: Value) -> (u16, Value) {
         let mut body = json!({"id": self.id});
-        body.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(request.as_object().unwrap().clone());
         self.service.post("/restore", &body.to_string()).await
     }
 
@@ -87,14 +96,30 @@ impl Live {
     /// Alias to collection, of this test's collections.
     async fn aliases(&self) -> Vec<(String, String)> {
         let all = self.client.call("GET", "/aliases", None).await.unwrap();
-        let pair = |a: &Value| (a["alias_name"].as_str().unwrap().to_owned(), a["collection_name"].as_str().unwrap().to_owned());
-        all["aliases"].as_array().unwrap().iter().map(pair).filter(|(a, _)| a.starts_with(&self.prefix)).collect()
+        let pair = |a: &Value| {
+            (
+                a["alias_name"].as_str().unwrap().to_owned(),
+                a["collection_name"].as_str().unwrap().to_owned(),
+            )
+        };
+        all["aliases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(pair)
+            .filter(|(a, _)| a.starts_with(&self.prefix))
+            .collect()
     }
 
     /// Collections of this test.
     async fn collections(&self) -> Vec<String> {
         let all = self.client.call("GET", "/collections", None).await.unwrap();
-        let mut names: Vec<_> = all["collections"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<_> = all["collections"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect();
         names.retain(|n| n.contains(&self.prefix));
         names.sort();
         names
@@ -103,7 +128,11 @@ impl Live {
     async fn end(self) {
         for name in self.collections().await {
             // What a restore uploaded is not left behind.
-            let snapshots = self.client.call("GET", &format!("/collections/{name}/snapshots"), None).await.unwrap();
+            let snapshots = self
+                .client
+                .call("GET", &format!("/collections/{name}/snapshots"), None)
+                .await
+                .unwrap();
             assert_eq!(snapshots, json!([]), "{name}");
             self.client.delete(&name).await.unwrap();
         }
@@ -134,23 +163,58 @@ async fn journey(store: &[(&str, &str)]) {
 
     // What has points is not overwritten unasked, and the plan says so.
     let body = json!({"points": [0, 1, 2]});
-    let gone = live.client.call("POST", &format!("/collections/{}/points/delete?wait=true", articles.name), Some(body)).await;
+    let gone = live
+        .client
+        .call(
+            "POST",
+            &format!("/collections/{}/points/delete?wait=true", articles.name),
+            Some(body),
+        )
+        .await;
     gone.unwrap();
     let lost = live.client.count(&articles.name).await.unwrap();
     assert!(lost < articles.points);
     for dry_run in [true, false] {
-        let (status, error) = live.restore(json!({"collections": [articles.name], "dry_run": dry_run})).await;
-        assert_eq!((status, error["error"]["code"].as_str()), (409, Some("restore_refused")), "{error}");
+        let (status, error) = live
+            .restore(json!({"collections": [articles.name], "dry_run": dry_run}))
+            .await;
+        assert_eq!(
+            (status, error["error"]["code"].as_str()),
+            (409, Some("restore_refused")),
+            "{error}"
+        );
         assert!(error.to_string().contains("--overwrite"), "{error}");
     }
-    assert_eq!(live.client.count(&articles.name).await.unwrap(), lost, "a refused restore changes nothing");
-    let (status, plan) = live.restore(json!({"collections": [articles.name], "overwrite": true, "dry_run": true})).await;
-    assert_eq!((status, &plan["collections"][0]["overwrites"]["points"]), (200, &json!(lost)), "{plan}");
-    assert_eq!(live.client.count(&articles.name).await.unwrap(), lost, "a plan changes nothing");
+    assert_eq!(
+        live.client.count(&articles.name).await.unwrap(),
+        lost,
+        "a refused restore changes nothing"
+    );
+    let (status, plan) = live
+        .restore(json!({"collections": [articles.name], "overwrite": true, "dry_run": true}))
+        .await;
+    assert_eq!(
+        (status, &plan["collections"][0]["overwrites"]["points"]),
+        (200, &json!(lost)),
+        "{plan}"
+    );
+    assert_eq!(
+        live.client.count(&articles.name).await.unwrap(),
+        lost,
+        "a plan changes nothing"
+    );
     // An index that was made since the backup stays.
     let index = json!({"field_name": "year", "field_schema": "integer"});
-    live.client.call("PUT", &format!("/collections/{}/index?wait=true", articles.name), Some(index)).await.unwrap();
-    live.restored(json!({"collections": [articles.name], "overwrite": true})).await;
+    live.client
+        .call(
+            "PUT",
+            &format!("/collections/{}/index?wait=true", articles.name),
+            Some(index),
+        )
+        .await
+        .unwrap();
+    live.restored(json!({"collections": [articles.name], "overwrite": true}))
+        .await;
     assert_eq!(live.answers(articles, &articles.name).await, before);
     assert_eq!(live.aliases().await, [(alias.clone(), articles.name.clone())]);
 
@@ -160,21 +224,42 @@ async fn journey(store: &[(&str, &str)]) {
     for sample in &live.samples {
         let copy = format!("{}-copy", sample.name);
         assert_eq!(live.client.count(&copy).await.unwrap(), sample.points);
-        assert_eq!(live.answers(sample, &copy).await, live.answers(sample, &sample.name).await);
+        assert_eq!(
+            live.answers(sample, &copy).await,
+            live.answers(sample, &sample.name).await
+        );
     }
     assert_eq!(live.aliases().await, [(alias.clone(), articles.name.clone())]);
 
     // The swap: beside the live one, then the alias in one operation.
-    let report = live.restored(json!({"collections": [articles.name], "swap": true})).await;
+    let report = live
+        .restored(json!({"collections": [articles.name], "swap": true}))
+        .await;
     let swapped = report["collections"][0]["target"].as_str().unwrap().to_owned();
     assert_eq!(live.aliases().await, [(alias.clone(), swapped.clone())]);
     assert_eq!(report["replaced"], json!([articles.name]));
     assert_eq!(live.answers(articles, &alias).await, before);
-    assert_eq!(live.client.count(&articles.name).await.unwrap(), articles.points, "the old one stays");
-    let again = live.restored(json!({"collections": [articles.name], "swap": true})).await;
-    assert_eq!(again["replaced"], json!([swapped]), "a second swap takes a name of its own");
-    let (status, error) = live.restore(json!({"collections": [products.name], "swap": true})).await;
-    assert_eq!((status, error["error"]["code"].as_str()), (409, Some("restore_refused")), "{error}");
+    assert_eq!(
+        live.client.count(&articles.name).await.unwrap(),
+        articles.points,
+        "the old one stays"
+    );
+    let again = live
+        .restored(json!({"collections": [articles.name], "swap": true}))
+        .await;
+    assert_eq!(
+        again["replaced"],
+        json!([swapped]),
+        "a second swap takes a name of its own"
+    );
+    let (status, error) = live
+        .restore(json!({"collections": [products.name], "swap": true}))
+        .await;
+    assert_eq!(
+        (status, error["error"]["code"].as_str()),
+        (409, Some("restore_refused")),
+        "{error}"
+    );
     assert!(error.to_string().contains("has no alias"), "{error}");
     live.end().await;
 }
@@ -190,7 +275,11 @@ async fn from_a_directory() {
 async fn from_a_bucket() {
     let emulator = Emulator::start().await.unwrap();
     emulator.create_bucket("test-bucket");
-    journey(&[("BACKUP_STORE", "gs://test-bucket/restore"), ("STORAGE_EMULATOR_HOST", emulator.url())]).await;
+    journey(&[
+        ("BACKUP_STORE", "gs://test-bucket/restore"),
+        ("STORAGE_EMULATOR_HOST", emulator.url()),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,20 +290,28 @@ async fn the_command_line_restores_into_another_qdrant_with_a_key_of_its_own() {
     let (there, node, _dir) = node().await;
     let run = async |args: &[&str], key: &str| {
         let mut restore = command(args, &live.client.url, dir.path());
-        restore.env("QDRANT_API_KEY", "never sent there").env("RESTORE_QDRANT_API_KEY", key);
+        restore
+            .env("QDRANT_API_KEY", "never sent there")
+            .env("RESTORE_QDRANT_API_KEY", key);
         finish(restore.spawn().unwrap()).await
     };
     let to = there.url.as_str();
     let (code, out, err) = run(&["restore", "latest", "--to", to, "--dry-run"], "full").await;
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(out.contains("new; 1000 points") && out.contains(&format!("alias \"{}live\": set", live.prefix)), "{out}");
+    assert!(
+        out.contains("new; 1000 points") && out.contains(&format!("alias \"{}live\": set", live.prefix)),
+        "{out}"
+    );
     let (code, out, err) = run(&["restore", "latest", "--to", to], "full").await;
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("is complete"), "{out}");
     for sample in &live.samples {
         assert_eq!(there.count(&sample.name).await.unwrap(), sample.points);
         for search in &sample.searches {
-            assert_eq!(there.search(&sample.name, search).await.unwrap(), live.client.search(&sample.name, search).await.unwrap());
+            assert_eq!(
+                there.search(&sample.name, search).await.unwrap(),
+                live.client.search(&sample.name, search).await.unwrap()
+            );
         }
     }
     // Keys with too few rights, or none, before anything is changed.

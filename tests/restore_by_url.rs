@@ -28,8 +28,15 @@ fn signer() -> Signer {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der = key.as_der().unwrap();
     let base64 = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    let lines: Vec<_> = base64
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        lines.join("\n")
+    );
     service_account::Builder::new(json!({
         "type": "service_account",
         "client_email": "backup@project.iam.gserviceaccount.com",
@@ -57,7 +64,9 @@ async fn bucket(qdrant: &str, signer: Option<Signer>) -> (Emulator, Context) {
 
 async fn save(ctx: &Context) -> String {
     let progress = Progress::new(ctx.clock.now());
-    let report = backup::run(ctx, &Selection::default(), &progress, &CancellationToken::new()).await.unwrap();
+    let report = backup::run(ctx, &Selection::default(), &progress, &CancellationToken::new())
+        .await
+        .unwrap();
     report.id.to_string()
 }
 
@@ -68,7 +77,9 @@ async fn run(ctx: &Context, request: &Request) -> qdrant_backup::error::Result<R
 /// Downloads by signed URL that the emulator has seen.
 fn signed(emulator: &Emulator) -> Vec<String> {
     let all = emulator.requests().into_iter();
-    all.filter(|r| r.target.contains("X-Goog-Signature=")).map(|r| r.target).collect()
+    all.filter(|r| r.target.contains("X-Goog-Signature="))
+        .map(|r| r.target)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,22 +92,37 @@ async fn qdrant_fetches_the_objects_itself() {
     let id = save(&ctx).await;
     for via in [Via::Auto, Via::Url] {
         let seen = signed(&emulator).len();
-        let request = Request { id: id.clone(), into: Some(format!("{via:?}-{{}}")), via, ..Request::default() };
+        let request = Request {
+            id: id.clone(),
+            into: Some(format!("{via:?}-{{}}")),
+            via,
+            ..Request::default()
+        };
         let report = run(&ctx, &request).await.unwrap();
         assert_eq!(report.status, Outcome::Complete, "{report:?}");
         assert!(report.collections.iter().all(|c| c.via == Via::Url), "{report:?}");
         let urls = signed(&emulator);
         assert_eq!(urls.len() - seen, samples.len(), "one download for each");
         for url in urls {
-            assert!(url.starts_with(&format!("/test-bucket/some/prefix/backups/{id}/")), "{url}");
-            for part in ["X-Goog-Algorithm=GOOG4-RSA-SHA256", "X-Goog-Expires=3600", "generation="] {
+            assert!(
+                url.starts_with(&format!("/test-bucket/some/prefix/backups/{id}/")),
+                "{url}"
+            );
+            for part in [
+                "X-Goog-Algorithm=GOOG4-RSA-SHA256",
+                "X-Goog-Expires=3600",
+                "generation=",
+            ] {
                 assert!(url.contains(part), "{part}: {url}");
             }
         }
         for sample in &samples {
             let copy = format!("{via:?}-{}", sample.name);
             for search in &sample.searches {
-                assert_eq!(client.search(&copy, search).await.unwrap(), client.search(&sample.name, search).await.unwrap());
+                assert_eq!(
+                    client.search(&copy, search).await.unwrap(),
+                    client.search(&sample.name, search).await.unwrap()
+                );
             }
             let path = format!("/collections/{copy}/snapshots");
             assert_eq!(client.call("GET", &path, None).await.unwrap(), json!([]));
@@ -112,19 +138,37 @@ async fn where_qdrant_cannot_fetch_it_is_uploaded_and_that_is_told_without_the_u
     let id = save(&ctx).await;
     peer.lock().collections.clear();
 
-    let request = Request { id, via: Via::Url, ..Request::default() };
+    let request = Request {
+        id,
+        via: Via::Url,
+        ..Request::default()
+    };
     let report = run(&ctx, &request).await.unwrap();
     let failed = &report.failed[0];
-    assert_eq!((report.status, failed.code, failed.state.as_str()), (Outcome::Failed, Code::QdrantFailed, "it does not exist"));
+    assert_eq!(
+        (report.status, failed.code, failed.state.as_str()),
+        (Outcome::Failed, Code::QdrantFailed, "it does not exist")
+    );
     assert!(failed.message.contains("nobody there"), "{failed:?}");
     let text = format!("{report:?} {}", report.error().unwrap());
     assert!(!text.contains("X-Goog"), "the signed URL is a secret: {text}");
 
-    let report = run(&ctx, &Request { via: Via::Auto, ..request }).await.unwrap();
+    let report = run(
+        &ctx,
+        &Request {
+            via: Via::Auto,
+            ..request
+        },
+    )
+    .await
+    .unwrap();
     assert_eq!(report.status, Outcome::Complete, "{report:?}");
     let restored = &report.collections[0];
     assert_eq!(restored.via, Via::Upload);
-    assert!(restored.notes.iter().any(|n| n.contains("so it was uploaded")), "{restored:?}");
+    assert!(
+        restored.notes.iter().any(|n| n.contains("so it was uploaded")),
+        "{restored:?}"
+    );
     assert!(!format!("{report:?}").contains("X-Goog"));
     assert_eq!(signed(&emulator).len(), 0);
 }
@@ -135,10 +179,25 @@ async fn without_a_signer_it_is_uploaded_or_refused() {
     let (_emulator, ctx) = bucket(&peer.url, None).await;
     let id = save(&ctx).await;
     peer.lock().collections.clear();
-    let request = Request { id, via: Via::Url, ..Request::default() };
+    let request = Request {
+        id,
+        via: Via::Url,
+        ..Request::default()
+    };
     let error = run(&ctx, &request).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
     assert!(error.to_string().contains("--via upload"), "{error}");
-    let report = run(&ctx, &Request { via: Via::Auto, ..request }).await.unwrap();
-    assert_eq!((report.status, report.collections[0].via), (Outcome::Complete, Via::Upload));
+    let report = run(
+        &ctx,
+        &Request {
+            via: Via::Auto,
+            ..request
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (report.status, report.collections[0].via),
+        (Outcome::Complete, Via::Upload)
+    );
 }

@@ -69,10 +69,13 @@ pub(super) fn target(same_qdrant: bool, env: Env<'_>) -> Result<Config> {
     // However it is spelled: `Config` has parsed it.
     let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
     if (live || url.is_none()) && !same_qdrant {
-        return Err(
-            Error::new(Code::RestoreRefused, "a drill on the Qdrant that is backed up needs room and time there")
-                .remedy(format!("set {URL} to a Qdrant for drills, or allow it with --same-qdrant")),
-        );
+        return Err(Error::new(
+            Code::RestoreRefused,
+            "a drill on the Qdrant that is backed up needs room and time there",
+        )
+        .remedy(format!(
+            "set {URL} to a Qdrant for drills, or allow it with --same-qdrant"
+        )));
     }
     Ok(config)
 }
@@ -98,7 +101,12 @@ fn told(drilled: &Drilled) -> String {
     let row = |c: &drill::CollectionDrill| {
         [
             c.name.clone(),
-            if c.verdict == Verdict::Passed { "passed" } else { "FAILED" }.to_owned(),
+            if c.verdict == Verdict::Passed {
+                "passed"
+            } else {
+                "FAILED"
+            }
+            .to_owned(),
             c.points.map(count).unwrap_or_default(),
             size(c.bytes),
         ]
@@ -118,7 +126,17 @@ fn told(drilled: &Drilled) -> String {
     for warning in &drilled.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
-    let verdict = if drilled.verdict == Verdict::Passed { "passed" } else { "FAILED" };
-    let _ = writeln!(text, "The drill of backup {} {verdict}, on {} (Qdrant {})", drilled.id, drilled.target, plain(&drilled.target_version));
+    let verdict = if drilled.verdict == Verdict::Passed {
+        "passed"
+    } else {
+        "FAILED"
+    };
+    let _ = writeln!(
+        text,
+        "The drill of backup {} {verdict}, on {} (Qdrant {})",
+        drilled.id,
+        drilled.target,
+        plain(&drilled.target_version)
+    );
     text
 }

@@ -70,9 +70,9 @@ pub(super) async fn restore(args: RestoreArgs, env: Env<'_>, bars: &Bars) -> Res
         None => run(args, env, bars).await,
     };
     result.map_err(|e| match e.code() {
-        Code::QdrantUnauthorized if elsewhere.is_some() => {
-            e.remedy("set RESTORE_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY_FILE to a key that the Qdrant of --to accepts")
-        }
+        Code::QdrantUnauthorized if elsewhere.is_some() => e.remedy(
+            "set RESTORE_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY_FILE to a key that the Qdrant of --to accepts",
+        ),
         _ => e,
     })
 }
@@ -94,11 +94,17 @@ async fn run(args: RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = Config::from_env(env)?;
     let stop = signals::stop()?;
     let before = || Error::new(Code::Cancelled, "stopped before the restore began");
-    let ctx = stop.run_until_cancelled(app::context(&config, app::who(env))).await.ok_or_else(before)??;
+    let ctx = stop
+        .run_until_cancelled(app::context(&config, app::who(env)))
+        .await
+        .ok_or_else(before)??;
     let (json, dry_run) = (args.json, args.dry_run);
     let request = args.request();
     if dry_run || !json {
-        let plan = stop.run_until_cancelled(restore::plan(&ctx, &request)).await.ok_or_else(before)??;
+        let plan = stop
+            .run_until_cancelled(restore::plan(&ctx, &request))
+            .await
+            .ok_or_else(before)??;
         match json {
             true => print_json(&plan)?,
             false => print(&plan.to_string())?,
@@ -152,7 +158,15 @@ fn told(report: &Report) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
-        .map(|c| [c.source.clone(), c.target.clone(), count(c.points), size(c.bytes), rate(c.bytes, c.seconds)])
+        .map(|c| {
+            [
+                c.source.clone(),
+                c.target.clone(),
+                count(c.points),
+                size(c.bytes),
+                rate(c.bytes, c.seconds),
+            ]
+        })
         .collect();
     let columns = [
         ("COLLECTION", Align::Left),
@@ -184,7 +198,12 @@ fn told(report: &Report) -> String {
     }
     for failure in &report.failed {
         let _ = writeln!(text, "FAILED   {}: {}", plain(&failure.source), plain(&failure.message));
-        let _ = writeln!(text, "         now: {}: {}", plain(&failure.target), plain(&failure.state));
+        let _ = writeln!(
+            text,
+            "         now: {}: {}",
+            plain(&failure.target),
+            plain(&failure.state)
+        );
         if let Some(remedy) = &failure.remedy {
             let _ = writeln!(text, "         {}", plain(remedy));
         }
@@ -199,7 +218,11 @@ fn told(report: &Report) -> String {
         Outcome::Failed => "FAILED",
     };
     let took = (report.finished_at - report.started_at).whole_seconds();
-    let _ = writeln!(text, "Restore of backup {} into {} {outcome}, in {took} s", report.id, report.target);
+    let _ = writeln!(
+        text,
+        "Restore of backup {} into {} {outcome}, in {took} s",
+        report.id, report.target
+    );
     text
 }
 
@@ -219,7 +242,10 @@ mod tests {
         let env = |name: &str| Some(format!("{name}'s value"));
         let other = other(&env, "http://other:6333", "RESTORE_QDRANT");
         assert_eq!(other("QDRANT_URL").as_deref(), Some("http://other:6333"));
-        assert_eq!(other("QDRANT_API_KEY").as_deref(), Some("RESTORE_QDRANT_API_KEY's value"));
+        assert_eq!(
+            other("QDRANT_API_KEY").as_deref(),
+            Some("RESTORE_QDRANT_API_KEY's value")
+        );
         assert_eq!(other("QDRANT_HOST"), None);
         assert_eq!(other("BACKUP_STORE").as_deref(), Some("BACKUP_STORE's value"));
     }

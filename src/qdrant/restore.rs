@@ -42,7 +42,9 @@ pub enum AliasAction {
 impl AliasAction {
     fn json(&self) -> Value {
         match self {
-            Self::Create { alias, collection } => json!({"create_alias": {"alias_name": alias, "collection_name": collection}}),
+            Self::Create { alias, collection } => {
+                json!({"create_alias": {"alias_name": alias, "collection_name": collection}})
+            }
             Self::Delete { alias } => json!({"delete_alias": {"alias_name": alias}}),
             Self::Rename { from, to } => json!({"rename_alias": {"old_alias_name": from, "new_alias_name": to}}),
         }
@@ -60,8 +62,11 @@ impl Qdrant {
         match answer.status {
             // 404: nothing of that kind on the way to the refusal, but past the rights.
             400 | 404 | 422 => Ok(()),
-            200..=399 => Err(Error::new(Code::QdrantUnexpected, format!("{doing}: Qdrant took {NOWHERE:?} for a snapshot"))
-                .remedy("check that the URL is that of Qdrant's REST API")),
+            200..=399 => Err(Error::new(
+                Code::QdrantUnexpected,
+                format!("{doing}: Qdrant took {NOWHERE:?} for a snapshot"),
+            )
+            .remedy("check that the URL is that of Qdrant's REST API")),
             _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
         }
     }
@@ -70,7 +75,9 @@ impl Qdrant {
     /// file in the collection's snapshots: the caller deletes it. An error of `source` comes back with its own code.
     pub async fn upload(&self, collection: &str, file: &str, source: Box<dyn Source>, sha256: &str) -> Result<()> {
         let doing = format!("uploading a snapshot into collection {collection:?}");
-        let url = self.http.url(&["collections", collection, "snapshots", "upload"], &doing)?;
+        let url = self
+            .http
+            .url(&["collections", collection, "snapshots", "upload"], &doing)?;
         let length = source.len();
         let failure: Arc<Mutex<Option<Error>>> = Arc::default();
         let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
@@ -91,7 +98,9 @@ impl Qdrant {
     /// would send it to the host of `location`, and to wherever that redirects.
     pub async fn recover(&self, collection: &str, location: &str, sha256: &str) -> Result<()> {
         let doing = format!("letting Qdrant fetch a snapshot into collection {collection:?}");
-        let url = self.http.url(&["collections", collection, "snapshots", "recover"], &doing)?;
+        let url = self
+            .http
+            .url(&["collections", collection, "snapshots", "recover"], &doing)?;
         let body = json!({ "location": location, "priority": "snapshot", "checksum": sha256 });
         let request = self.http.request(Method::PUT, url)?.json(&body);
         let mut answer = self.http.long(request, &doing).await?;
@@ -104,14 +113,18 @@ impl Qdrant {
     pub async fn change_aliases(&self, actions: &[AliasAction]) -> Result<()> {
         let doing = "changing aliases".to_owned();
         let body = json!({ "actions": actions.iter().map(AliasAction::json).collect::<Vec<_>>() });
-        let answer = self.read(Method::POST, &["collections", "aliases"], Some(&body), &doing).await?;
+        let answer = self
+            .read(Method::POST, &["collections", "aliases"], Some(&body), &doing)
+            .await?;
         done(&answer, &doing)
     }
 
     /// Deletes a collection and its aliases. `false`: it was not there.
     pub async fn delete_collection(&self, collection: &str) -> Result<bool> {
         let doing = format!("deleting collection {collection:?}");
-        let answer = self.read(Method::DELETE, &["collections", collection], None, &doing).await?;
+        let answer = self
+            .read(Method::DELETE, &["collections", collection], None, &doing)
+            .await?;
         match answer.status {
             404 => Ok(false),
             _ => answer.result::<bool>(&doing).map_err(needs_manage),
@@ -151,7 +164,10 @@ fn body(source: Box<dyn Source>, failure: Arc<Mutex<Option<Error>>>) -> Body {
 fn done(answer: &Answer, doing: &str) -> Result<()> {
     match answer.result::<bool>(doing).map_err(needs_manage)? {
         true => Ok(()),
-        false => Err(Error::new(Code::QdrantUnexpected, format!("{doing}: Qdrant answered that it did not"))),
+        false => Err(Error::new(
+            Code::QdrantUnexpected,
+            format!("{doing}: Qdrant answered that it did not"),
+        )),
     }
 }
 

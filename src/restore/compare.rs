@@ -17,7 +17,11 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} in the backup and {} on Qdrant", self.path, self.backup, self.qdrant)
+        write!(
+            f,
+            "{} is {} in the backup and {} on Qdrant",
+            self.path, self.backup, self.qdrant
+        )
     }
 }
 
@@ -38,7 +42,11 @@ pub(super) fn schema_differences(backup: &Value, qdrant: &Value) -> Vec<Differen
 /// case it is only noted.
 pub(super) fn index_differences(before: &Value, backup: &Value, now: &Value) -> (Vec<Difference>, Vec<String>) {
     let (before, backup, now) = (bare(before), bare(backup), bare(now));
-    let fields: BTreeSet<_> = [&before, &backup, &now].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
+    let fields: BTreeSet<_> = [&before, &backup, &now]
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flat_map(|o| o.keys())
+        .collect();
     let (mut differ, mut notes) = (Vec::new(), Vec::new());
     for field in fields {
         let of = |schema: &Value| schema.get(field).cloned().unwrap_or_default();
@@ -49,7 +57,9 @@ pub(super) fn index_differences(before: &Value, backup: &Value, now: &Value) -> 
             continue;
         }
         match from_backup.is_empty() {
-            true => notes.push(format!("the payload index of {field:?} is as in the backup now, not as it was before")),
+            true => notes.push(format!(
+                "the payload index of {field:?} is as in the backup now, not as it was before"
+            )),
             false => differ.extend(from_backup),
         }
     }

@@ -49,7 +49,10 @@ impl Points {
     /// What the manifest says.
     pub fn of(collection: &manifest::Collection) -> Self {
         let (a, b) = (collection.points_before, collection.points_after);
-        Self { min: a.min(b), max: a.max(b) }
+        Self {
+            min: a.min(b),
+            max: a.max(b),
+        }
     }
 
     fn admits(&self, points: u64) -> bool {
@@ -61,7 +64,11 @@ impl fmt::Display for Points {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.min == self.max {
             true => write!(f, "{} points", self.min),
-            false => write!(f, "{} to {} points (it was written to while it was backed up)", self.min, self.max),
+            false => write!(
+                f,
+                "{} to {} points (it was written to while it was backed up)",
+                self.min, self.max
+            ),
         }
     }
 }
@@ -93,8 +100,14 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
     let mut notes = Vec::new();
     match info.status.as_str() {
         "green" => {}
-        "red" => return Err(unequal(format!("collection {name:?}: its status is red: Qdrant reports an error in it"))),
-        status => notes.push(format!("its status is {status}: it serves, and Qdrant still optimizes it")),
+        "red" => {
+            return Err(unequal(format!(
+                "collection {name:?}: its status is red: Qdrant reports an error in it"
+            )));
+        }
+        status => notes.push(format!(
+            "its status is {status}: it serves, and Qdrant still optimizes it"
+        )),
     }
     let mut differ = differences("config", &wanted.config, &info.config);
     let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
@@ -104,7 +117,10 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
         let (new, real) = differ.into_iter().partition(|d| d.backup.is_null());
         differ = real;
         let new: Vec<_> = new;
-        notes.extend(new.iter().map(|d: &super::Difference| format!("{d}: this release has it in addition")));
+        notes.extend(
+            new.iter()
+                .map(|d: &super::Difference| format!("{d}: this release has it in addition")),
+        );
     }
     if !differ.is_empty() {
         let list: Vec<_> = differ.iter().map(ToString::to_string).collect();
@@ -112,12 +128,19 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
     }
     let sample = qdrant.sample(name, SAMPLE).await?;
     if sample.len() as u64 != points.min(SAMPLE as u64) {
-        return Err(unequal(format!("collection {name:?}: {} points could be read of the first {}", sample.len(), points.min(SAMPLE as u64))));
+        return Err(unequal(format!(
+            "collection {name:?}: {} points could be read of the first {}",
+            sample.len(),
+            points.min(SAMPLE as u64)
+        )));
     }
     // A collection without vectors is possible; a point without the vectors that the collection has is as well, but not all.
     let has_vectors = |point: &Value| point.get("vector").is_some_and(|v| !v.is_null());
     if !sample.is_empty() && !sample.iter().any(has_vectors) && declares_vectors(&wanted.config) {
-        return Err(unequal(format!("collection {name:?}: none of the {} points that were read has a vector", sample.len())));
+        return Err(unequal(format!(
+            "collection {name:?}: none of the {} points that were read has a vector",
+            sample.len()
+        )));
     }
     Ok(Found {
         points,
@@ -143,7 +166,10 @@ async fn settled(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Patienc
             },
         };
         if Instant::now() >= deadline {
-            return Err(unequal(format!("collection {name:?}: {problem}, {} s after Qdrant called it restored", patience.converge.as_secs())));
+            return Err(unequal(format!(
+                "collection {name:?}: {problem}, {} s after Qdrant called it restored",
+                patience.converge.as_secs()
+            )));
         }
         sleep(patience.poll).await;
     }
@@ -174,7 +200,8 @@ async fn green(qdrant: &Qdrant, name: &str, patience: &Patience) -> Result<Colle
 }
 
 fn unequal(text: String) -> Error {
-    Error::new(Code::RestoreUnequal, text).remedy("do not use it as it is; look in Qdrant's log, and restore it again or from another backup")
+    Error::new(Code::RestoreUnequal, text)
+        .remedy("do not use it as it is; look in Qdrant's log, and restore it again or from another backup")
 }
 
 /// What a collection is like now, in words; never fails.
@@ -190,7 +217,11 @@ pub(crate) async fn state(qdrant: &Qdrant, name: &str) -> String {
             Ok(points) => format!("{points} points"),
             Err(e) => format!("points not known ({})", e.chain()),
         };
-        format!("it exists with {points}, status {}{}", info.status, shards.unwrap_or_default())
+        format!(
+            "it exists with {points}, status {}{}",
+            info.status,
+            shards.unwrap_or_default()
+        )
     };
     timeout(STATE_PATIENCE, look)
         .await

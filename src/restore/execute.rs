@@ -1,8 +1,9 @@
 //! Doing what a plan says: prove the objects, move the bytes, compare, and only then touch aliases.
 
 use super::converge::{Found, converge, state};
-use super::plan::{From, Plan, make};
+use super::plan::{Plan, make};
 use super::report::{Failed, Outcome, Report, Restored};
+use super::step::From;
 use super::{Patience, Request, Step, Via, object, swap};
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
@@ -20,7 +21,12 @@ const SIGNED_FOR: Duration = Duration::from_secs(3600);
 /// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
     let started_at = ctx.clock.now();
     let plan = unless_cancelled(cancel, make(ctx, request, None)).await?;
     if let Some(error) = plan.error() {
@@ -51,7 +57,12 @@ pub(super) async fn run(ctx: &Context, request: &Request, progress: &Progress, c
         match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
             Ok(restored) => {
                 progress.phase(&step.source, Phase::Restored);
-                tracing::info!(collection = step.source, target = step.target, points = restored.points, "collection restored");
+                tracing::info!(
+                    collection = step.source,
+                    target = step.target,
+                    points = restored.points,
+                    "collection restored"
+                );
                 report.collections.push(restored);
             }
             Err(error) => {
@@ -82,11 +93,16 @@ async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
 async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, cancel: &CancellationToken) {
     if request.swap && !report.failed.is_empty() {
-        let text = "no alias was moved, because not everything could be restored: the live collections are as they were";
+        let text =
+            "no alias was moved, because not everything could be restored: the live collections are as they were";
         return report.warnings.push(text.to_owned());
     }
     let done: BTreeSet<_> = report.collections.iter().map(|r| r.target.clone()).collect();
-    let steps: Vec<_> = plan.collections.iter().filter(|s| done.contains(&s.target) && !s.aliases.is_empty()).collect();
+    let steps: Vec<_> = plan
+        .collections
+        .iter()
+        .filter(|s| done.contains(&s.target) && !s.aliases.is_empty())
+        .collect();
     if steps.is_empty() {
         return;
     }
@@ -106,7 +122,10 @@ async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Rep
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
                 let mut failed = failed(ctx, request, plan.id, step, &error).await;
-                failed.next = format!("set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored", step.target, plan.target);
+                failed.next = format!(
+                    "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
+                    step.target, plan.target
+                );
                 report.failed.push(failed);
             }
         }
@@ -131,7 +150,11 @@ pub(crate) async fn restore_one(
     let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
     let seconds = began.elapsed().as_secs_f64();
     progress.phase(&step.source, Phase::Check);
-    let Found { points, sampled, notes: found } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience)).await?;
+    let Found {
+        points,
+        sampled,
+        notes: found,
+    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience)).await?;
     notes.extend(found);
     notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
     Ok(Restored {
@@ -157,7 +180,10 @@ async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
         false => Ok(()),
         true => Err(Error::new(
             Code::RestoreRefused,
-            format!("somebody else made or filled collection {:?} since the plan was made", step.target),
+            format!(
+                "somebody else made or filled collection {:?} since the plan was made",
+                step.target
+            ),
         )
         .remedy("it was left alone; plan again")),
     }
@@ -185,7 +211,10 @@ async fn transfer(
             return Err(error);
         }
         tracing::warn!(collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
-        notes.push(format!("Qdrant could not fetch it, so it was uploaded: {}", error.chain()));
+        notes.push(format!(
+            "Qdrant could not fetch it, so it was uploaded: {}",
+            error.chain()
+        ));
     }
     by_upload(ctx, step, from, progress, cancel, notes).await?;
     Ok(Via::Upload)
@@ -193,9 +222,14 @@ async fn transfer(
 
 async fn by_url(ctx: &Context, step: &Step, from: &From) -> Result<()> {
     let Some(signing) = ctx.store.signing() else {
-        return Err(Error::new(Code::Internal, "a URL was planned for a store that cannot sign"));
+        return Err(Error::new(
+            Code::Internal,
+            "a URL was planned for a store that cannot sign",
+        ));
     };
-    let url = signing.signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR).await?;
+    let url = signing
+        .signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR)
+        .await?;
     ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256).await
 }
 
@@ -230,7 +264,11 @@ async fn by_upload(
         }
     })
     .await;
-    let limit = if cancel.is_cancelled() { CLEAN_UP } else { Duration::from_secs(300) };
+    let limit = if cancel.is_cancelled() {
+        CLEAN_UP
+    } else {
+        Duration::from_secs(300)
+    };
     let removed = timeout(limit, remove_upload(ctx, &step.target, &file)).await;
     let problem = match removed {
         Ok(Ok(())) => None,
@@ -238,8 +276,15 @@ async fn by_upload(
         Err(_) => Some("Qdrant did not answer in time".to_owned()),
     };
     if let Some(problem) = problem {
-        tracing::warn!(collection = step.target, file, problem, "the uploaded file could not be deleted on Qdrant");
-        notes.push(format!("the uploaded file {file} is still among the collection's snapshots on Qdrant, delete it there: {problem}"));
+        tracing::warn!(
+            collection = step.target,
+            file,
+            problem,
+            "the uploaded file could not be deleted on Qdrant"
+        );
+        notes.push(format!(
+            "the uploaded file {file} is still among the collection's snapshots on Qdrant, delete it there: {problem}"
+        ));
     }
     sent
 }
@@ -276,7 +321,10 @@ fn not_begun(request: &Request, id: BackupId, step: &Step) -> Failed {
 
 async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, error: &Error) -> Failed {
     let mut state = state(&ctx.qdrant, &step.target).await;
-    if matches!(error.code(), Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled) {
+    if matches!(
+        error.code(),
+        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
+    ) {
         // A client that goes away does not stop Qdrant.
         state += ", and Qdrant may still be at work on it";
     }
@@ -317,7 +365,10 @@ fn word(name: &str) -> String {
 }
 
 /// Does `work` unless the run is told to stop.
-pub(crate) async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match cancel.is_cancelled() {
         true => Err(stopped()),
         false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
@@ -325,5 +376,6 @@ pub(crate) async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl F
 }
 
 fn stopped() -> Error {
-    Error::new(Code::Cancelled, "the restore was told to stop").remedy("the report says what each collection is like now; run it again")
+    Error::new(Code::Cancelled, "the restore was told to stop")
+        .remedy("the report says what each collection is like now; run it again")
 }

@@ -9,14 +9,16 @@ mod execute;
 mod object;
 mod plan;
 mod report;
+mod step;
 mod swap;
 mod text;
 mod version;
 
 pub use compare::Difference;
 pub use converge::{Patience, Points};
-pub use plan::{Existing, Plan, Refusal, Step};
+pub use plan::{Plan, Refusal};
 pub use report::{Failed, Outcome, Report, Restored};
+pub use step::{Existing, Step};
 pub use swap::{AliasAction, AliasPlan};
 
 pub(crate) use execute::{restore_one, unless_cancelled};

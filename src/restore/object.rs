@@ -21,7 +21,11 @@ pub(super) async fn look_up(store: &dyn Store, artifact: &Artifact) -> Result<Ob
         return Err(damaged(store, artifact, "is not there"));
     };
     if meta.size != artifact.bytes {
-        return Err(damaged(store, artifact, &format!("has {} bytes, the manifest says {}", meta.size, artifact.bytes)));
+        return Err(damaged(
+            store,
+            artifact,
+            &format!("has {} bytes, the manifest says {}", meta.size, artifact.bytes),
+        ));
     }
     if let Some(crc32c) = meta.crc32c {
         compare(store, artifact, crc32c)?;
@@ -48,13 +52,18 @@ fn compare(store: &dyn Store, artifact: &Artifact, crc32c: u32) -> Result<()> {
     let found = format!("{crc32c:08x}");
     match found.eq_ignore_ascii_case(&artifact.crc32c) {
         true => Ok(()),
-        false => Err(damaged(store, artifact, &format!("has CRC32C {found}, the manifest says {}", artifact.crc32c))),
+        false => Err(damaged(
+            store,
+            artifact,
+            &format!("has CRC32C {found}, the manifest says {}", artifact.crc32c),
+        )),
     }
 }
 
 fn damaged(store: &dyn Store, artifact: &Artifact, what: &str) -> Error {
-    Error::new(Code::BackupDamaged, format!("{}/{} {what}", store.url(), artifact.key))
-        .remedy("this collection cannot be restored from this backup; take another one, `qdrant-backup list` shows them")
+    Error::new(Code::BackupDamaged, format!("{}/{} {what}", store.url(), artifact.key)).remedy(
+        "this collection cannot be restored from this backup; take another one, `qdrant-backup list` shows them",
+    )
 }
 
 /// An object of the store as a body: always of one version, continued by range after a failure.
@@ -88,7 +97,11 @@ impl ObjectSource {
             let Some(stream) = self.store.get(&self.key, range, Some(&self.version)).await? else {
                 return Err(Error::new(
                     Code::BackupDamaged,
-                    format!("{}/{} was replaced or deleted while it was read", self.store.url(), self.key),
+                    format!(
+                        "{}/{} was replaced or deleted while it was read",
+                        self.store.url(),
+                        self.key
+                    ),
                 ));
             };
             self.stream = Some(Mutex::new(stream));
@@ -101,7 +114,13 @@ impl ObjectSource {
             Some(chunk) => chunk,
             None => Err(Error::new(
                 Code::LengthMismatch,
-                format!("{}/{} ended after {} of {} bytes", self.store.url(), self.key, self.at, self.len),
+                format!(
+                    "{}/{} ended after {} of {} bytes",
+                    self.store.url(),
+                    self.key,
+                    self.at,
+                    self.len
+                ),
             )),
         }
     }

@@ -1,26 +1,19 @@
 //! The plan of a restore: what would be done, what would be overwritten, and what forbids it. A value that prints; nothing is
 //! changed by making one.
 
-use super::compare::{Difference, differences, schema_differences};
-use super::converge::{Points, Wanted};
-use super::swap::{AliasPlan, plan_aliases};
-use super::{Request, Via, object, version};
+use super::step::{Step, plan_step, target_name};
+use super::swap::plan_aliases;
+use super::{Request, Via, version};
 use crate::backup::Context;
 use crate::catalog;
 use crate::error::{Code, Error, Result};
-use crate::hash::parse_sha256;
-use crate::manifest::{Artifact, Collection, Manifest, Status, Storage};
-use crate::names::{ArtifactKind, BackupId};
+use crate::manifest::{Collection, Manifest, Status};
+use crate::names::BackupId;
 use crate::plan::Filter;
 use crate::qdrant::ClusterInfo;
-use crate::store::ObjectMeta;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// Characters that Qdrant refuses in the name of a collection.
-const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
-const LONGEST_NAME: usize = 255;
 
 /// What would be done.
 #[derive(Clone, Debug, Serialize)]
@@ -44,45 +37,6 @@ pub struct Plan {
     /// Whether an upload may follow when Qdrant cannot fetch the objects itself.
     #[serde(skip)]
     pub(super) may_upload: bool,
-}
-
-/// What would be done for one collection.
-#[derive(Clone, Debug, Serialize)]
-pub struct Step {
-    /// Its name in the backup.
-    pub source: String,
-    /// The collection that is written.
-    pub target: String,
-    /// Points that it must have afterwards.
-    pub points: Points,
-    /// Bytes to move.
-    pub bytes: u64,
-    /// What is there now and would be replaced.
-    pub overwrites: Option<Existing>,
-    /// Where an existing target's configuration differs; Qdrant keeps the existing one.
-    pub differences: Vec<Difference>,
-    /// What becomes of the aliases.
-    pub aliases: Vec<AliasPlan>,
-    /// What the backup recorded as odd.
-    pub warnings: Vec<String>,
-    #[serde(skip)]
-    pub(super) from: Option<From>,
-    #[serde(skip)]
-    pub(super) wanted: Wanted,
-}
-
-/// The object to restore from.
-#[derive(Clone, Debug)]
-pub(super) struct From {
-    pub(super) artifact: Artifact,
-    pub(super) meta: ObjectMeta,
-}
-
-/// A target that exists.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Existing {
-    /// Its exact number of points.
-    pub points: u64,
 }
 
 /// Why a plan must not run.
@@ -123,7 +77,15 @@ impl Plan {
             false => Code::RestoreRefused,
         };
         let list: Vec<_> = self.refusals.iter().map(|r| r.message.as_str()).collect();
-        let error = Error::new(code, format!("restore of backup {} refused, nothing was changed: {}", self.id, list.join("; "))).permanent(true);
+        let error = Error::new(
+            code,
+            format!(
+                "restore of backup {} refused, nothing was changed: {}",
+                self.id,
+                list.join("; ")
+            ),
+        )
+        .permanent(true);
         let remedies: BTreeSet<_> = self.refusals.iter().filter_map(|r| r.remedy.as_deref()).collect();
         match remedies.is_empty() {
             true => Some(error),
@@ -163,12 +125,20 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     };
     let target = Target {
         collections: qdrant.collections().await?.into_iter().collect(),
-        aliases: qdrant.aliases().await?.into_iter().map(|a| (a.alias, a.collection)).collect(),
+        aliases: qdrant
+            .aliases()
+            .await?
+            .into_iter()
+            .map(|a| (a.alias, a.collection))
+            .collect(),
     };
     let chosen = choose(&filter, request, &manifest)?;
     if manifest.status == Status::Partial {
         let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
-        plan.warnings.push(format!("the backup is partial: it does not have {}", missing.join(", ")));
+        plan.warnings.push(format!(
+            "the backup is partial: it does not have {}",
+            missing.join(", ")
+        ));
     }
     refuse_by_version(&mut plan);
     if let ClusterInfo::Enabled { peers, .. } = qdrant.cluster().await?
@@ -183,7 +153,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             Some(stem) => format!("{stem}-{at}"),
             None => target_name(request, collection, plan.id, &target),
         };
-        let step = step(ctx, request, &target, collection, to, &mut plan).await?;
+        let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
     if drill.is_none() {
@@ -218,148 +188,52 @@ fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Res
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
         let why = why.map_or(String::new(), |f| format!(": it could not be saved ({})", f.message));
-        Error::new(Code::CollectionNotFound, format!("backup {} has no collection {missing:?}{why}", manifest.id))
-            .remedy(format!("`qdrant-backup show {}` shows what it has", manifest.id))
+        Error::new(
+            Code::CollectionNotFound,
+            format!("backup {} has no collection {missing:?}{why}", manifest.id),
+        )
+        .remedy(format!("`qdrant-backup show {}` shows what it has", manifest.id))
     })?;
     if picked.is_empty() {
-        return Err(Error::new(Code::RestoreRefused, format!("none of the {} collections of backup {} is selected", names.len(), manifest.id))
-            .remedy("check the patterns"));
+        return Err(Error::new(
+            Code::RestoreRefused,
+            format!(
+                "none of the {} collections of backup {} is selected",
+                names.len(),
+                manifest.id
+            ),
+        )
+        .remedy("check the patterns"));
     }
     if request.into.as_deref().is_some_and(|into| !into.contains("{}")) && picked.len() > 1 {
-        return Err(Error::new(Code::BadRequest, format!("{} collections cannot be restored into one", picked.len()))
-            .remedy("write {} in the new name where the old one belongs, or select one collection"));
+        return Err(Error::new(
+            Code::BadRequest,
+            format!("{} collections cannot be restored into one", picked.len()),
+        )
+        .remedy("write {} in the new name where the old one belongs, or select one collection"));
     }
     if request.swap && (request.into.is_some() || request.overwrite) {
-        return Err(Error::new(Code::BadRequest, "a swap goes with neither a new name nor with overwriting")
-            .remedy("it restores beside the live collection under a name of its own, and then moves the aliases"));
+        return Err(Error::new(
+            Code::BadRequest,
+            "a swap goes with neither a new name nor with overwriting",
+        )
+        .remedy("it restores beside the live collection under a name of its own, and then moves the aliases"));
     }
-    Ok(manifest.collections.iter().filter(|c| picked.contains(&c.name)).collect())
+    Ok(manifest
+        .collections
+        .iter()
+        .filter(|c| picked.contains(&c.name))
+        .collect())
 }
 
 fn refuse_by_version(plan: &mut Plan) {
     if let Some(objection) = version::objection(&plan.backup_version, &plan.target_version) {
-        plan.refuse(None, objection, "use a Qdrant of the backup's own release, at best with the newest patch");
-    }
-}
-
-async fn step(ctx: &Context, request: &Request, target: &Target, collection: &Collection, to: String, plan: &mut Plan) -> Result<Step> {
-    let name = collection.name.as_str();
-    let mut step = Step {
-        source: name.to_owned(),
-        points: Points::of(collection),
-        bytes: collection.bytes(),
-        overwrites: None,
-        differences: Vec::new(),
-        aliases: Vec::new(),
-        warnings: collection.warnings.clone(),
-        from: None,
-        wanted: Wanted {
-            points: Points::of(collection),
-            config: collection.config.clone(),
-            payload_schema: collection.payload_schema.clone(),
-            or_schema: collection.payload_schema.clone(),
-            to_the_letter: version::same_minor(&plan.backup_version, &plan.target_version),
-        },
-        target: to,
-    };
-    match source(ctx, plan.id, collection).await {
-        Ok(from) => step.from = Some(from),
-        // The store itself is in trouble: no plan.
-        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::Unsupported) => return Err(e),
-        Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
-    }
-    let to = step.target.as_str();
-    if to.is_empty() || to.len() > LONGEST_NAME || to.contains(FORBIDDEN) || matches!(to, "." | "..") {
-        let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
-        plan.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
-        return Ok(step);
-    }
-    if let Some(behind) = target.aliases.get(to) {
-        let remedy = "restore with --into another name, or with --swap, which moves aliases; or remove the alias first";
-        plan.refuse(Some(name), format!("{to:?} is an alias of collection {behind:?} on the target"), remedy);
-    } else if target.collections.contains(to) {
-        existing(ctx, request, &mut step, plan).await?;
-    }
-    Ok(step)
-}
-
-/// The object that has the collection, compared with the manifest.
-async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<From> {
-    let unsupported = |what: &str| {
-        Error::new(Code::Unsupported, format!("collection {:?}: {what}", collection.name))
-            .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
-    };
-    let [artifact] = collection.artifacts.as_slice() else {
-        return Err(unsupported(&format!("its backup has {} parts, and this version restores backups of single nodes only", collection.artifacts.len())));
-    };
-    if artifact.kind != ArtifactKind::Collection {
-        return Err(unsupported("its backup is one of a shard, and this version restores whole collections only"));
-    }
-    if let Storage::Other(way) = &artifact.storage {
-        return Err(unsupported(&format!("its bytes are stored in a way that this version does not know: {way:?}")));
-    }
-    let odd = |what: &str| Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name)).remedy("the manifest was changed; take another backup");
-    if !artifact.key.starts_with(&id.prefix()) || artifact.key.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(odd(&format!("the manifest names {:?}, which is no part of backup {id}", artifact.key)));
-    }
-    if parse_sha256(&artifact.sha256).is_none() {
-        return Err(odd("the manifest has no SHA-256 for it"));
-    }
-    let meta = object::look_up(&*ctx.store, artifact).await?;
-    Ok(From {
-        artifact: artifact.clone(),
-        meta,
-    })
-}
-
-/// The target exists: what would be overwritten, and what cannot be.
-async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
-    let (name, to) = (step.source.clone(), step.target.clone());
-    let info = ctx.qdrant.collection(&to).await?;
-    let points = ctx.qdrant.count(&to).await?;
-    step.overwrites = Some(Existing { points });
-    if points > 0 && !request.overwrite {
         plan.refuse(
-            Some(&name),
-            format!("collection {to:?} exists on the target and has {points} points"),
-            "restore with --overwrite to replace them, or with --into '{}-restored' to have both",
+            None,
+            objection,
+            "use a Qdrant of the backup's own release, at best with the newest patch",
         );
     }
-    step.differences = differences("config", &step.wanted.config, &info.config);
-    let shape = |d: &&Difference| ["vectors", "sparse_vectors", "shard_number", "sharding_method"].iter().any(|f| {
-        let at = format!("config.params.{f}");
-        d.path == at || d.path.starts_with(&format!("{at}."))
-    });
-    if let Some(differs) = step.differences.iter().find(shape) {
-        plan.refuse(
-            Some(&name),
-            format!("collection {to:?} exists with another shape: {differs}"),
-            "delete it first, or restore with --into another name",
-        );
-    }
-    step.differences.extend(schema_differences(&step.wanted.payload_schema, &info.payload_schema));
-    // An existing collection keeps its configuration: that is what it has to have afterwards.
-    step.wanted.config = info.config;
-    step.wanted.payload_schema = info.payload_schema;
-    Ok(())
-}
-
-fn target_name(request: &Request, collection: &Collection, id: BackupId, target: &Target) -> String {
-    if let Some(into) = &request.into {
-        return into.replace("{}", &collection.name);
-    }
-    if !request.swap {
-        return collection.name.clone();
-    }
-    let stem = format!("{}-restored-{id}", collection.name);
-    let taken = |name: &str| target.collections.contains(name) || target.aliases.contains_key(name);
-    let mut name = stem.clone();
-    let mut n = 2;
-    while taken(&name) {
-        name = format!("{stem}-{n}");
-        n += 1;
-    }
-    name
 }
 
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
@@ -368,18 +242,29 @@ async fn choose_way(ctx: &Context, plan: &mut Plan) {
     if wanted == Via::Upload {
         return;
     }
-    let tried = match (ctx.store.signing(), plan.collections.iter().find_map(|s| s.from.as_ref())) {
-        (Some(signing), Some(from)) => signing.signed_get_url(&from.meta.key, Some(&from.meta.version), Duration::from_secs(60)).await.map(|_| ()),
+    let tried = match (
+        ctx.store.signing(),
+        plan.collections.iter().find_map(|s| s.from.as_ref()),
+    ) {
+        (Some(signing), Some(from)) => signing
+            .signed_get_url(&from.meta.key, Some(&from.meta.version), Duration::from_secs(60))
+            .await
+            .map(|_| ()),
         (Some(_), None) => Ok(()),
-        (None, _) => Err(Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url()))
-            .remedy("restore with --via upload; only gs:// has signed URLs")),
+        (None, _) => Err(
+            Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url()))
+                .remedy("restore with --via upload; only gs:// has signed URLs"),
+        ),
     };
     match (tried, wanted) {
         (Ok(()), _) => plan.via = Via::Url,
         (Err(error), Via::Url) => plan.refusals.push(Refusal::of(None, &error)),
         (Err(error), _) => {
             if ctx.store.signing().is_some() {
-                plan.warnings.push(format!("Qdrant cannot fetch the objects itself, so they are uploaded: {}", error.chain()));
+                plan.warnings.push(format!(
+                    "Qdrant cannot fetch the objects itself, so they are uploaded: {}",
+                    error.chain()
+                ));
             }
             plan.via = Via::Upload;
         }

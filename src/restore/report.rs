@@ -93,18 +93,36 @@ impl Report {
         if self.status == Outcome::Complete {
             return None;
         }
-        let code = match self.failed.iter().find(|f| matches!(f.code, Code::Cancelled | Code::LeaseLost)) {
+        let code = match self
+            .failed
+            .iter()
+            .find(|f| matches!(f.code, Code::Cancelled | Code::LeaseLost))
+        {
             Some(stopped) => stopped.code,
             None => Code::RestoreFailed,
         };
         let list: Vec<_> = self
             .failed
             .iter()
-            .map(|f| format!("{:?}: {}; collection {:?} now: {}", f.source, f.message, f.target, f.state))
+            .map(|f| {
+                format!(
+                    "{:?}: {}; collection {:?} now: {}",
+                    f.source, f.message, f.target, f.state
+                )
+            })
             .collect();
         let all = self.collections.len() + self.failed.len();
-        let text = format!("restore of backup {}: {} of {all} not restored: {}", self.id, self.failed.len(), list.join(" | "));
+        let text = format!(
+            "restore of backup {}: {} of {all} not restored: {}",
+            self.id,
+            self.failed.len(),
+            list.join(" | ")
+        );
         let next: Vec<_> = self.failed.iter().map(|f| f.next.as_str()).collect();
-        Some(Error::new(code, text).permanent(true).remedy(format!("mend the cause, then: {}", next.join("; "))))
+        Some(
+            Error::new(code, text)
+                .permanent(true)
+                .remedy(format!("mend the cause, then: {}", next.join("; "))),
+        )
     }
 }

@@ -39,11 +39,19 @@ pub enum AliasAction {
 /// Plans the aliases of all steps; refuses a swap that would not swap anything.
 pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, chosen: &[&Collection]) {
     for (at, collection) in chosen.iter().enumerate() {
-        let Some(to) = plan.collections.get(at).map(|s| s.target.clone()) else { continue };
+        let Some(to) = plan.collections.get(at).map(|s| s.target.clone()) else {
+            continue;
+        };
         let mut names: BTreeSet<&str> = collection.aliases.iter().map(String::as_str).collect();
         if request.swap {
             // What points to the live collection now is what its clients use, whether the backup knows it or not.
-            names.extend(target.aliases.iter().filter(|(_, c)| **c == collection.name).map(|(a, _)| a.as_str()));
+            names.extend(
+                target
+                    .aliases
+                    .iter()
+                    .filter(|(_, c)| **c == collection.name)
+                    .map(|(a, _)| a.as_str()),
+            );
         }
         let aliases: Vec<_> = names
             .into_iter()
@@ -65,7 +73,11 @@ pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, 
             })
             .collect();
         let name = &collection.name;
-        if request.swap && !aliases.iter().any(|a| matches!(a.action, AliasAction::Move | AliasAction::Set)) {
+        if request.swap
+            && !aliases
+                .iter()
+                .any(|a| matches!(a.action, AliasAction::Move | AliasAction::Set))
+        {
             plan.refuse(
                 Some(name),
                 format!("collection {name:?} has no alias, so there is nothing that could be moved to the restored one"),
@@ -77,8 +89,15 @@ pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, 
                 Some(now) => format!("points to {now:?}"),
                 None => "is the name of a collection".to_owned(),
             };
-            let hint = if alias.now.is_some() { "; --move-aliases would move it" } else { "" };
-            plan.warnings.push(format!("alias {:?} of {name:?} {what} on the target and is left alone{hint}", alias.alias));
+            let hint = if alias.now.is_some() {
+                "; --move-aliases would move it"
+            } else {
+                ""
+            };
+            plan.warnings.push(format!(
+                "alias {:?} of {name:?} {what} on the target and is left alone{hint}",
+                alias.alias
+            ));
         }
         plan.collections[at].aliases = aliases;
     }
@@ -95,7 +114,9 @@ pub(super) async fn apply(qdrant: &Qdrant, steps: &[&Step]) -> Result<Vec<String
                 continue;
             }
             if alias.action == AliasAction::Move {
-                changes.push(Change::Delete { alias: alias.alias.clone() });
+                changes.push(Change::Delete {
+                    alias: alias.alias.clone(),
+                });
             }
             changes.push(Change::Create {
                 alias: alias.alias.clone(),
@@ -109,7 +130,12 @@ pub(super) async fn apply(qdrant: &Qdrant, steps: &[&Step]) -> Result<Vec<String
     if !changes.is_empty() {
         qdrant.change_aliases(&changes).await?;
     }
-    let now: BTreeMap<_, _> = qdrant.aliases().await?.into_iter().map(|a| (a.alias, a.collection)).collect();
+    let now: BTreeMap<_, _> = qdrant
+        .aliases()
+        .await?
+        .into_iter()
+        .map(|a| (a.alias, a.collection))
+        .collect();
     let lost: Vec<_> = wanted
         .iter()
         .filter(|(alias, collection)| now.get(**alias).map(String::as_str) != Some(**collection))
@@ -126,7 +152,10 @@ pub(super) async fn apply(qdrant: &Qdrant, steps: &[&Step]) -> Result<Vec<String
                 _ => None,
             })
             .collect()),
-        false => Err(Error::new(Code::RestoreUnequal, format!("after the aliases were set: {}", lost.join("; ")))
-            .remedy("the collections are restored; set the aliases by POST /collections/aliases")),
+        false => Err(Error::new(
+            Code::RestoreUnequal,
+            format!("after the aliases were set: {}", lost.join("; ")),
+        )
+        .remedy("the collections are restored; set the aliases by POST /collections/aliases")),
     }
 }

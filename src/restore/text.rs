@@ -22,7 +22,11 @@ impl fmt::Display for Plan {
                 Some(e) if e.points == 0 => "exists and is empty".to_owned(),
                 Some(e) => format!("OVERWRITES {} points", e.points),
             };
-            writeln!(f, "  {:?} -> {:?}: {what}; {}, {} bytes", step.source, step.target, step.points, step.bytes)?;
+            writeln!(
+                f,
+                "  {:?} -> {:?}: {what}; {}, {} bytes",
+                step.source, step.target, step.points, step.bytes
+            )?;
             for difference in &step.differences {
                 writeln!(f, "      {difference}: Qdrant keeps its own")?;
             }

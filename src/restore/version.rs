@@ -4,7 +4,9 @@
 /// minor release with an equal or newer patch, and the next minor release.
 pub(super) fn objection(from: &str, to: &str) -> Option<String> {
     let (Some(old), Some(new)) = (parse(from), parse(to)) else {
-        return Some(format!("the versions {from:?} (backup) and {to:?} (target) cannot be compared"));
+        return Some(format!(
+            "the versions {from:?} (backup) and {to:?} (target) cannot be compared"
+        ));
     };
     let why = if new < old {
         "Qdrant's storage is never read by an older release"
@@ -36,7 +38,12 @@ mod tests {
 
     #[test]
     fn only_the_same_minor_release_upwards_and_the_next_one_are_allowed() {
-        for (from, to) in [("1.18.3", "1.18.3"), ("1.18.1", "1.18.3"), ("1.17.0", "1.18.0"), ("1.18.3", "1.19.0-dev")] {
+        for (from, to) in [
+            ("1.18.3", "1.18.3"),
+            ("1.18.1", "1.18.3"),
+            ("1.17.0", "1.18.0"),
+            ("1.18.3", "1.19.0-dev"),
+        ] {
             assert_eq!(objection(from, to), None, "{from} to {to}");
         }
         for (from, to, why) in [

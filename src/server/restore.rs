@@ -41,7 +41,10 @@ struct Body {
 
 /// 200 with the report when everything asked for was restored and compared, or with the plan when that was asked for and has
 /// no refusal. Otherwise the error, with the report or the plan where there is one.
-pub(super) async fn restore(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Json<Value>, HttpError> {
+pub(super) async fn restore(
+    State(app): State<App>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, HttpError> {
     let (request, dry_run) = parse(&body.map_err(unread)?)?;
     if dry_run {
         let plan = restore::plan(&app.ctx, &request).await?;
@@ -55,9 +58,9 @@ pub(super) async fn restore(State(app): State<App>, body: Result<Bytes, BytesRej
         Err(e) => return Err(refused(&app, e).await),
     };
     // A client that goes away drops this future here; the run goes on.
-    let result = run
-        .await
-        .unwrap_or_else(|e| Err(Error::new(Code::Internal, "the restore ended by a defect of this service").because(e)));
+    let result = run.await.unwrap_or_else(|e| {
+        Err(Error::new(Code::Internal, "the restore ended by a defect of this service").because(e))
+    });
     match result {
         Ok(report) => match report.error() {
             None => json(&report),
@@ -77,13 +80,21 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
     if body.trim_ascii().first() != Some(&b'{') {
         return Err(HttpError::bad_request("the body is not a JSON object", REMEDY));
     }
-    let body: Body = serde_json::from_slice(body).map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
-    for (field, list) in [("collections", &body.collections), ("include", &body.include), ("exclude", &body.exclude)] {
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|e| HttpError::bad_request(format!("the body is not understood: {e}"), REMEDY))?;
+    for (field, list) in [
+        ("collections", &body.collections),
+        ("include", &body.include),
+        ("exclude", &body.exclude),
+    ] {
         if list.iter().flatten().any(|name| name.trim().is_empty()) {
             return Err(HttpError::bad_request(format!("`{field}` holds an empty name"), REMEDY));
         }
         if field != "exclude" && list.as_ref().is_some_and(Vec::is_empty) {
-            return Err(HttpError::bad_request(format!("`{field}` is an empty list, which selects nothing"), REMEDY));
+            return Err(HttpError::bad_request(
+                format!("`{field}` is an empty list, which selects nothing"),
+                REMEDY,
+            ));
         }
     }
     let request = Request {
@@ -110,8 +121,16 @@ mod tests {
     #[test]
     fn what_is_unclear_is_never_taken_for_everything() {
         for wrong in [
-            "", "{}", "[]", "\"latest\"", r#"{"id":"latest","colections":["a"]}"#, r#"{"id":"latest","collections":[]}"#,
-            r#"{"id":"latest","include":[" "]}"#, r#"{"id":"latest","to":"http://x"}"#, r#"{"id":1}"#, r#"{"id":"latest","via":"mail"}"#,
+            "",
+            "{}",
+            "[]",
+            "\"latest\"",
+            r#"{"id":"latest","colections":["a"]}"#,
+            r#"{"id":"latest","collections":[]}"#,
+            r#"{"id":"latest","include":[" "]}"#,
+            r#"{"id":"latest","to":"http://x"}"#,
+            r#"{"id":1}"#,
+            r#"{"id":"latest","via":"mail"}"#,
         ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -23,7 +23,10 @@ impl Signing for GcsStore {
         valid_key(key)?;
         let doing = format!("sign a URL for {}", self.gs(key));
         let Some(signer) = &self.signer else {
-            return Err(Error::new(Code::StoreForbidden, format!("{doing}: these credentials cannot sign")));
+            return Err(Error::new(
+                Code::StoreForbidden,
+                format!("{doing}: these credentials cannot sign"),
+            ));
         };
         let mut url = SignedUrlBuilder::for_object(self.resource(), self.name(key)).with_expiration(expires);
         if let Some(version) = version {
@@ -33,9 +36,9 @@ impl Signing for GcsStore {
             url = url.with_endpoint(emulator);
         }
         url.sign_with(signer).await.map_err(|e| {
-            Error::new(Code::StoreForbidden, doing)
-                .because(e)
-                .remedy("the service account needs iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)")
+            Error::new(Code::StoreForbidden, doing).because(e).remedy(
+                "the service account needs iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)",
+            )
         })
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{Collection, Inner, Shared, error, hang_up, missing, ok};
 use axum::Json;
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, Query, State};
 use axum::response::Response;
 use axum::routing::{post, put};
-use axum::Router;
 use qdrant_backup::hash::sha256_hex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -46,7 +46,10 @@ pub fn routes() -> Router<Arc<Mutex<Inner>>> {
         .route("/collections/{c}", axum::routing::delete(delete))
         .route("/collections/{c}/points/scroll", post(scroll))
         .route("/collections/{c}/snapshots/recover", put(recover))
-        .route("/collections/{c}/snapshots/upload", post(upload).layer(DefaultBodyLimit::disable()))
+        .route(
+            "/collections/{c}/snapshots/upload",
+            post(upload).layer(DefaultBodyLimit::disable()),
+        )
 }
 
 /// Rights first, then the scheme, as the real one.
@@ -56,8 +59,14 @@ async fn recover(State(inner): Shared, Json(body): Json<Value>) -> Response {
         return error(403, "Forbidden: Global manage access is required");
     }
     match body["location"].as_str() {
-        Some(location) if location.starts_with("http") => error(400, &format!("Bad request: Failed to download snapshot from {location}: nobody there")),
-        location => error(400, &format!("Bad request: URL {location:?} with that scheme is not supported")),
+        Some(location) if location.starts_with("http") => error(
+            400,
+            &format!("Bad request: Failed to download snapshot from {location}: nobody there"),
+        ),
+        location => error(
+            400,
+            &format!("Bad request: URL {location:?} with that scheme is not supported"),
+        ),
     }
 }
 
@@ -67,8 +76,16 @@ async fn upload(
     Query(q): Query<HashMap<String, String>>,
     mut form: Multipart,
 ) -> Response {
-    assert_eq!(q.get("wait").map(String::as_str), Some("true"), "wait=false answers 202 whatever happens");
-    assert_eq!(q.get("priority").map(String::as_str), Some("snapshot"), "`replica` discards the data");
+    assert_eq!(
+        q.get("wait").map(String::as_str),
+        Some("true"),
+        "wait=false answers 202 whatever happens"
+    );
+    assert_eq!(
+        q.get("priority").map(String::as_str),
+        Some("snapshot"),
+        "`replica` discards the data"
+    );
     let script = inner.lock().unwrap().upload.pop_front();
     let Ok(Some(mut field)) = form.next_field().await else {
         return error(400, "Multipart error: no field");
@@ -103,7 +120,13 @@ async fn upload(
     }
     let sum = sha256_hex(&bytes);
     if q.get("checksum") != Some(&sum) {
-        return error(400, &format!("Bad request: Snapshot checksum mismatch: expected {:?}, got {sum}", q.get("checksum")));
+        return error(
+            400,
+            &format!(
+                "Bad request: Snapshot checksum mismatch: expected {:?}, got {sum}",
+                q.get("checksum")
+            ),
+        );
     }
     let mut inner = inner.lock().unwrap();
     let Some(points) = inner.made.get(&sum).copied() else {
@@ -144,8 +167,13 @@ async fn scroll(State(inner): Shared, Path(c): Path<String>, Json(body): Json<Va
     let Some(found) = inner.collections.get(&c) else {
         return missing(&c);
     };
-    let limit = body["limit"].as_u64().unwrap().min(if found.unreadable { 0 } else { found.points });
-    let points: Vec<_> = (0..limit).map(|id| json!({"id": id, "vector": [0.5, 0.5, 0.5, 0.5], "payload": {}})).collect();
+    let limit = body["limit"]
+        .as_u64()
+        .unwrap()
+        .min(if found.unreadable { 0 } else { found.points });
+    let points: Vec<_> = (0..limit)
+        .map(|id| json!({"id": id, "vector": [0.5, 0.5, 0.5, 0.5], "payload": {}}))
+        .collect();
     ok(json!({"points": points, "next_page_offset": null}))
 }
 
