@@ -3,6 +3,7 @@
 use crate::support::peer::{Create, Peer, Upload};
 use crate::support::process::{command, finish};
 use crate::support::run::Bench;
+use crate::support::service::Service;
 use crate::{Lost, edit};
 use qdrant_backup::error::Code;
 use qdrant_backup::manifest::Selection;
@@ -283,4 +284,25 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::CollectionNotFound);
     assert!(error.to_string().contains("could not be saved"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_a_failure_carries_its_report_and_a_refusal_its_plan() {
+    let lost = Lost::new().await;
+    let store = url::Url::from_directory_path(lost.bench.dir.path()).unwrap().to_string();
+    let service = Service::start(&[("QDRANT_URL", &lost.peer.url), ("BACKUP_STORE", &store)]).await;
+    lost.upload(Upload::Full);
+    let (status, answer) = service.post("/restore", r#"{"id": "latest"}"#).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (502, Some("restore_failed")), "{answer}");
+    assert_eq!(answer["report"]["status"], "partial");
+    assert_eq!(answer["report"]["failed"][0]["state"], "it does not exist");
+    let (status, answer) = service.post("/restore", r#"{"id": "latest", "dry_run": true}"#).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (409, Some("restore_refused")), "{answer}");
+    assert_eq!(answer["report"]["refusals"][0]["collection"], "b", "{answer}");
+    let (status, answer) = service.post("/restore", r#"{"id": "2020-01-01T00-00-00Z"}"#).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("backup_not_found")), "{answer}");
+    let (status, answer) = service.post("/restore", "{}").await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{answer}");
+    let (status, answer) = service.post("/restore", r#"{"id": "latest", "collections": ["a"]}"#).await;
+    assert_eq!((status, answer["status"].as_str()), (200, Some("complete")), "{answer}");
 }
