@@ -396,6 +396,7 @@ async fn every_fault_is_caught_and_told() {
     table(&lines);
 }
 
+#[allow(clippy::print_stdout)]
 fn table(lines: &[Line]) {
     println!("| fault | exit | HTTP | what is said | the collection now |");
     println!("|---|---|---|---|---|");
