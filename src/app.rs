@@ -3,7 +3,9 @@
 use crate::backup::{Context, Settings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
-use crate::config::{Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete};
+use crate::config::{
+    Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete, other_qdrant,
+};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::prune::Job;
@@ -15,6 +17,7 @@ use crate::verify::Verifier;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Runs a command to its exit code, see [`Error::exit_code`].
 pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
@@ -23,6 +26,8 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
         Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
+        Command::Restore(args) => restore(args, env, bars).await.map(|()| 0),
+        Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
         Command::Verify(args) => verify(args, env).await.map(|()| 0),
         Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
@@ -91,8 +96,65 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
+    let drill = match args.drill {
+        // Its configuration is looked at before the backup, not hours later.
+        true => Some(drill_context(args.same_qdrant, env, &stop).await?),
+        false => None,
+    };
     let prune_after = config.retention.after_backup.then_some(config.retention.policy);
-    cli::backup(args, &ctx?, config.backup.selection, prune_after, bars, &stop).await
+    cli::backup(
+        args,
+        &ctx?,
+        config.backup.selection,
+        prune_after,
+        drill.as_ref(),
+        bars,
+        &stop,
+    )
+    .await
+}
+
+async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let config = match &args.to {
+        Some(url) => Config::from_env(&other_qdrant(env, url, "RESTORE_QDRANT"))?,
+        None => Config::from_env(env)?,
+    };
+    let stop = cli::stop_on_signals()?;
+    let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
+        return Err(Error::new(Code::Cancelled, "stopped before the restore began"));
+    };
+    cli::restore(args, &ctx?, bars, &stop).await
+}
+
+async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let stop = cli::stop_on_signals()?;
+    let ctx = drill_context(args.same_qdrant, env, &stop).await?;
+    cli::drill(args, &ctx, bars, &stop).await
+}
+
+/// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
+async fn drill_context(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<Context> {
+    const URL: &str = "DRILL_QDRANT_URL";
+    let url = env(URL).map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+    let config = match &url {
+        Some(url) => Config::from_env(&other_qdrant(env, url, "DRILL_QDRANT"))?,
+        None => Config::from_env(env)?,
+    };
+    // However it is spelled: `Config` has parsed it.
+    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
+    if (live || url.is_none()) && !same_qdrant {
+        return Err(Error::new(
+            Code::RestoreRefused,
+            "a drill on the Qdrant that is backed up needs room and time there",
+        )
+        .remedy(format!(
+            "set {URL} to a Qdrant for drills, or allow it with --same-qdrant"
+        )));
+    }
+    match stop.run_until_cancelled(context(&config, who(env))).await {
+        Some(ctx) => ctx,
+        None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
+    }
 }
 
 async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {

@@ -318,6 +318,7 @@ mod tests {
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
         assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
+        assert_eq!(id.drilled(), "backups/2026-11-22T12-00-00Z/drilled.json");
         assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 

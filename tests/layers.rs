@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["qdrant", "store"],
     &["manifest", "relay"],
     &["intent", "lock", "plan", "retention"],
-    &["backup", "catalog", "pin", "prune"],
+    &["backup", "catalog", "drill", "pin", "prune", "restore"],
     &["verify"],
     &["cli", "config", "server", "telemetry"],
     &["app"],

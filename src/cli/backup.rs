@@ -1,7 +1,7 @@
 //! `backup`: one run in the foreground.
 
 use super::text::{Align, count, plain, size, table};
-use super::{BackupArgs, Bars, print, print_json};
+use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::backup::{self, Context, Outcome, Report};
 use crate::error::Result;
 use crate::manifest::Selection;
@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
 /// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
+/// `drill`: what a complete backup is then drilled with.
 pub(crate) async fn backup(
     args: BackupArgs,
     ctx: &Context,
     default: Selection,
     prune_after: Option<Policy>,
+    drill: Option<&Context>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -37,7 +39,13 @@ pub(crate) async fn backup(
         true => print_json(&report)?,
         false => print(&told(&report))?,
     }
-    report.error().map_or(Ok(()), Err)
+    if let Some(error) = report.error() {
+        return Err(error);
+    }
+    match drill {
+        Some(ctx) => drill::after_backup(&report.id, ctx, bars, stop, json).await,
+        None => Ok(()),
+    }
 }
 
 impl BackupArgs {

@@ -3,10 +3,12 @@
 mod backup;
 mod bars;
 mod check;
+mod drill;
 mod exit;
 mod list;
 mod pin;
 mod prune;
+mod restore;
 mod signals;
 mod text;
 mod verify;
@@ -14,9 +16,11 @@ mod verify;
 pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{Subject, check};
+pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::prune;
+pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::stop_on_signals;
 pub(crate) use verify::verify;
 
@@ -38,10 +42,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve over HTTP: POST /backup, /backups/{id}/verify, /prune, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /restore, /backups/{id}/verify, /prune, GET /status, /collections, /backups, /health
     ///
-    /// SIGTERM or SIGINT stops a running backup cleanly and ends the service: exit code 0 when all is cleaned up within 9 s,
-    /// else 10.
+    /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when all is cleaned up
+    /// within 9 s, else 10.
     Serve,
     /// Make a backup now
     Backup(BackupArgs),
@@ -90,6 +94,10 @@ pub(crate) enum Command {
     },
     /// Read backups back and say whether they are intact: every object's length, checksums and structure
     Verify(VerifyArgs),
+    /// Restore a backup, or some of it, and compare the result with it
+    Restore(RestoreArgs),
+    /// Prove that a backup can be restored, in throw-away collections, and record it
+    Drill(DrillArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -110,6 +118,12 @@ pub(crate) struct BackupArgs {
     /// Leave out the collections that match this pattern; may be given several times
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
+    #[arg(long)]
+    pub(crate) drill: bool,
+    /// With --drill and without DRILL_QDRANT_URL: drill on the Qdrant that is backed up
+    #[arg(long, requires = "drill")]
+    pub(crate) same_qdrant: bool,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
@@ -138,7 +152,7 @@ impl Cli {
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
             Command::Serve | Command::Verify(_) => own_lines("info"),
-            Command::Backup(_) if !bars.are_visible() => own_lines("info"),
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
     }

@@ -9,6 +9,7 @@ mod retention;
 mod store;
 
 pub use qdrant::QdrantConfig;
+pub(crate) use qdrant::other_qdrant;
 pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;

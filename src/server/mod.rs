@@ -6,6 +6,7 @@
 //! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
+//! | `POST /restore` | restores a backup and answers when the result has been compared with it |
 //! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
@@ -16,6 +17,7 @@ mod body;
 mod error;
 mod prune;
 mod request;
+mod restore;
 mod runs;
 mod status;
 mod verify;
@@ -59,7 +61,7 @@ pub struct App {
 
 impl App {
     /// A service that makes backups with `ctx` and looks at Qdrant through `probe`. `selection` is that of a request which
-    /// names none. When `stop` is cancelled, a running backup is stopped cleanly and no new one begins.
+    /// names none. When `stop` is cancelled, a running backup or restore is stopped cleanly and no new one begins.
     pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
         Self {
             verifier: Verifier {
@@ -96,6 +98,7 @@ pub fn router(app: App) -> Router {
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
         .route("/prune", post(prune::prune))
+        .route("/restore", post(restore::restore))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
         .route("/backups/{id}/verify", post(verify::verify))
@@ -142,7 +145,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     };
     tokio::select! {
         result = orderly => result,
-        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup did not clean up within {GRACE:?}"))
+        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup or restore did not clean up within {GRACE:?}"))
             .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
     }
 }

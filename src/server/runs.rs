@@ -1,11 +1,12 @@
-//! The one backup that this process may be making. It belongs to the service, not to the request that started it: a client
-//! that goes away does not end it.
+//! The one backup or restore that this process may be making. It belongs to the service, not to the request that started
+//! it: a client that goes away does not end it.
 
 use crate::backup::{self, Context, Report};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::progress::Progress;
 use crate::prune::{self, Job};
+use crate::restore;
 use crate::retention::Policy;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,36 +56,57 @@ impl Runs {
         lock(&self.current).clone()
     }
 
-    /// Starts a run; the answer ends when it has ended, and may be dropped before.
-    pub(super) fn start(&self, selection: Selection) -> Result<JoinHandle<Result<Report>>> {
+    /// Starts a backup; the answer ends when it has ended, and may be dropped before.
+    pub(super) fn backup(&self, selection: Selection) -> Result<JoinHandle<Result<Report>>> {
+        let prune_after = self.prune_after.clone();
+        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
+            let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
+            if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
+                prune::after_backup(&Job::new(&ctx, policy), report, &stop).await;
+            }
+            log("backup", &result, result.as_ref().ok().and_then(Report::error));
+            result
+        };
+        self.start(work)
+    }
+
+    /// Starts a restore, likewise.
+    pub(super) fn restore(&self, request: restore::Request) -> Result<JoinHandle<Result<restore::Report>>> {
+        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
+            let result = restore::run(&ctx, &request, &progress, &stop).await;
+            log(
+                "restore",
+                &result,
+                result.as_ref().ok().and_then(restore::Report::error),
+            );
+            result
+        };
+        self.start(work)
+    }
+
+    fn start<T, F>(&self, work: impl FnOnce(Context, Progress, CancellationToken) -> F) -> Result<JoinHandle<Result<T>>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let mut current = lock(&self.current);
         if self.stop.is_cancelled() {
             return Err(Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute"));
         }
         if current.is_some() {
-            return Err(
-                Error::new(Code::RunInProgress, "this service is making a backup already")
-                    .remedy("wait for it; GET /status shows how far it is"),
-            );
+            return Err(Error::new(
+                Code::RunInProgress,
+                "this service is making a backup or a restore already",
+            )
+            .remedy("wait for it; GET /status shows how far it is"));
         }
         let progress = Progress::new(self.ctx.clock.now());
         *current = Some(progress.clone());
-        let (ctx, stop, prune_after) = (self.ctx.clone(), self.stop.clone(), self.prune_after.clone());
         let slot = Slot(self.current.clone());
+        let work = work(self.ctx.clone(), progress, self.stop.clone());
         let run = async move {
             let _slot = slot;
-            let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
-            if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
-                prune::after_backup(&Job::new(&ctx, policy), report, &stop).await;
-            }
-            let error = match &result {
-                Ok(report) => report.error(),
-                Err(_) => None,
-            };
-            if let Some(error) = error.as_ref().or(result.as_ref().err()) {
-                tracing::error!(code = %error.code(), error = %error, "backup did not succeed: {}", error.chain());
-            }
-            result
+            work.await
         };
         // The request's span: all lines of the run belong to the trace of the request.
         Ok(self.spawn(run))
@@ -94,6 +116,12 @@ impl Runs {
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+fn log<T>(what: &str, result: &Result<T>, incomplete: Option<Error>) {
+    if let Some(error) = incomplete.as_ref().or(result.as_ref().err()) {
+        tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain());
     }
 }
 

@@ -60,6 +60,7 @@ impl Bench {
         let options = GcsOptions {
             endpoint: Some(gcs.url().to_owned()),
             tokens: None,
+            signer: None,
             retry,
         };
         let store = Arc::new(GcsStore::open(BUCKET, PREFIX, options).await.unwrap());
