@@ -4,10 +4,12 @@
 mod support;
 
 use embedded_qdrant::{Node, NodeOptions};
+use qdrant_backup::catalog::{self, Mark};
 use qdrant_backup::drill::{self, Drilled, PREFIX, Verdict};
 use qdrant_backup::error::{Code, Result};
 use qdrant_backup::progress::Progress;
 use qdrant_backup::restore::Patience;
+use qdrant_backup::retention::State;
 use std::sync::Arc;
 use std::time::Duration;
 use support::peer::{Peer, Upload};
@@ -114,6 +116,8 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     let record = store.path().join(format!("backups/{}/drilled.json", there.id));
     let last: Drilled = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
     assert_eq!(last.target, live.url(), "the last drill is the one that is recorded");
+    let (code, out, err) = run(&["list"], &[]).await;
+    assert!(code == Some(0) && out.contains("good drilled"), "{out}{err}");
 
     // At the end of a backup; whether it can be held is known before.
     let (code, _, err) = run(&["backup", "--drill"], &[]).await;
@@ -176,13 +180,11 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
         assert_eq!(collections(&peer), ["a", "b"], "{script:?}");
         let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
         assert_eq!(record.verdict, Verdict::Failed);
+        let listed = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap();
+        assert_eq!((listed.marks[0], listed.state()), (Mark::DrillFailed, State::Unknown));
     }
     let (peer, bench) = saved().await;
-    let id = qdrant_backup::catalog::latest(&*bench.ctx.store)
-        .await
-        .unwrap()
-        .unwrap()
-        .id;
+    let id = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap().id;
     let object = bench.dir.path().join(format!("backups/{id}/b/collection.snapshot"));
     std::fs::remove_file(object).unwrap();
     let drilled = run(&bench).await.unwrap();
