@@ -3,16 +3,21 @@
 use crate::backup::{Context, Settings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
-use crate::config::{Config, Env, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
+use crate::config::{
+    Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete, other_qdrant,
+};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
+use crate::prune::Job;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
 use crate::server::{self, App};
 use crate::store::{self, GcsOptions, Store};
+use crate::verify::Verifier;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Runs a command to its exit code, see [`Error::exit_code`].
 pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
@@ -21,6 +26,12 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
         Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
+        Command::Restore(args) => restore(args, env, bars).await.map(|()| 0),
+        Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
+        Command::Verify(args) => verify(args, env).await.map(|()| 0),
+        Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
+        Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
+        Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
         Command::Check { json } => check(env, json).await,
     };
     match result {
@@ -73,7 +84,8 @@ async fn serve(env: Env<'_>) -> Result<()> {
     let config = Config::from_env(env)?;
     let stop = cli::stop_on_signals()?;
     let ctx = context(&config, who(env)).await?;
-    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone());
+    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone())
+        .with_retention(config.retention.policy, config.retention.after_backup);
     let listener = server::listen(config.server.listen).await?;
     server::serve(listener, app, stop).await
 }
@@ -84,7 +96,65 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
-    cli::backup(args, &ctx?, config.backup.selection, bars, &stop).await
+    let drill = match args.drill {
+        // Its configuration is looked at before the backup, not hours later.
+        true => Some(drill_context(args.same_qdrant, env, &stop).await?),
+        false => None,
+    };
+    let prune_after = config.retention.after_backup.then_some(config.retention.policy);
+    cli::backup(
+        args,
+        &ctx?,
+        config.backup.selection,
+        prune_after,
+        drill.as_ref(),
+        bars,
+        &stop,
+    )
+    .await
+}
+
+async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let config = match &args.to {
+        Some(url) => Config::from_env(&other_qdrant(env, url, "RESTORE_QDRANT"))?,
+        None => Config::from_env(env)?,
+    };
+    let stop = cli::stop_on_signals()?;
+    let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
+        return Err(Error::new(Code::Cancelled, "stopped before the restore began"));
+    };
+    cli::restore(args, &ctx?, bars, &stop).await
+}
+
+async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+    let stop = cli::stop_on_signals()?;
+    let ctx = drill_context(args.same_qdrant, env, &stop).await?;
+    cli::drill(args, &ctx, bars, &stop).await
+}
+
+/// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
+async fn drill_context(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<Context> {
+    const URL: &str = "DRILL_QDRANT_URL";
+    let url = env(URL).map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+    let config = match &url {
+        Some(url) => Config::from_env(&other_qdrant(env, url, "DRILL_QDRANT"))?,
+        None => Config::from_env(env)?,
+    };
+    // However it is spelled: `Config` has parsed it.
+    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
+    if (live || url.is_none()) && !same_qdrant {
+        return Err(Error::new(
+            Code::RestoreRefused,
+            "a drill on the Qdrant that is backed up needs room and time there",
+        )
+        .remedy(format!(
+            "set {URL} to a Qdrant for drills, or allow it with --same-qdrant"
+        )));
+    }
+    match stop.run_until_cancelled(context(&config, who(env))).await {
+        Some(ctx) => ctx,
+        None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
+    }
 }
 
 async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
@@ -96,6 +166,46 @@ async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
 async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
     cli::show(&*store, id, Clock::system().now(), json).await
+}
+
+async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
+    let config = StoreConfig::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let Some(store) = stop.run_until_cancelled(open_store(&config)).await else {
+        return Err(Error::new(Code::Cancelled, "stopped before verifying began"));
+    };
+    let verifier = Verifier {
+        store: store?,
+        clock: Clock::system(),
+        who: who(env),
+        concurrency: 4,
+        attempts: 3,
+        backoff: Duration::from_secs(1),
+    };
+    cli::verify(&verifier, &args, &stop).await
+}
+
+async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
+    let config = PruneConfig::from_env(env)?;
+    let stop = cli::stop_on_signals()?;
+    let job = Job {
+        store: open_store(&config.store).await?,
+        clock: Clock::system(),
+        who: who(env),
+        lease: config.lease,
+        policy: config.retention.policy,
+    };
+    cli::prune(&job, yes, json, &stop).await
+}
+
+async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::pin(&*store, &Clock::system(), &who(env), id, note).await
+}
+
+async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::unpin(&*store, id).await
 }
 
 async fn check(env: Env<'_>, json: bool) -> Result<u8> {

@@ -1,16 +1,21 @@
-//! What backups there are: read from the manifests, newest first.
+//! What backups there are, newest first: read from the manifests and from the records beside them.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Manifest, Status};
-use crate::names::{BACKUPS, BackupId};
-use crate::store::Store;
+use crate::manifest::{self, Manifest, Status, read_small};
+use crate::names::{BACKUPS, BackupId, Name};
+use crate::retention::State;
+use crate::store::{ObjectMeta, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Manifests read at once.
-const READ_AT_ONCE: usize = 8;
+/// Backups read at once.
+pub(crate) const READ_AT_ONCE: usize = 8;
+/// No record beside a manifest is larger.
+const LARGEST_RECORD: u64 = 64 << 20;
 
 /// One backup in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +24,8 @@ pub struct Summary {
     pub id: BackupId,
     /// Whether it has all that was asked for; `None` when the manifest cannot be read, see `problem`.
     pub status: Option<Status>,
+    /// All that is known of its worth, in one look.
+    pub marks: Vec<Mark>,
     /// When it was finished.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
@@ -28,9 +35,103 @@ pub struct Summary {
     pub points: u64,
     /// Bytes of all artifacts.
     pub bytes: u64,
+    /// Points in each collection.
+    pub points_by_collection: BTreeMap<String, u64>,
+    /// What the last verification found.
+    pub verified: Option<Proof>,
+    /// What the last drill found.
+    pub drilled: Option<Proof>,
+    /// Who asked to keep it.
+    pub pinned: Option<Pin>,
     /// Why the manifest cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// A word for what is known of a backup. The first one of a list is one of the first five.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Has all that was asked for, and nothing speaks against it.
+    Good,
+    /// Misses collections.
+    Partial,
+    /// A verification found damage.
+    Damaged,
+    /// A drill failed. It may be whole all the same, so it is kept; it counts as good to nobody.
+    DrillFailed,
+    /// Its manifest, or a record beside it, is not understood.
+    Unreadable,
+    /// A verification found it intact.
+    Verified,
+    /// A drill found it intact.
+    Drilled,
+    /// Somebody asked to keep it.
+    Pinned,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Good => "good",
+            Self::Partial => "PARTIAL",
+            Self::Damaged => "DAMAGED",
+            Self::DrillFailed => "DRILL-FAILED",
+            Self::Unreadable => "UNREADABLE",
+            Self::Verified => "verified",
+            Self::Drilled => "drilled",
+            Self::Pinned => "pinned",
+        })
+    }
+}
+
+/// What a verification or a drill found; the record itself says more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// When.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
+}
+
+/// What a proof came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is wrong; a drill says `passed`.
+    #[serde(alias = "passed")]
+    Intact,
+    /// Something is.
+    Damaged,
+    /// A drill did not pass. That may be the fault of the Qdrant that it used.
+    Failed,
+    /// Not understood.
+    #[serde(other)]
+    Unknown,
+}
+
+/// That somebody asked to keep a backup. The object's presence counts, whatever is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// When.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
+    /// By whom.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A backup with its manifest.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What a list shows of it.
+    pub summary: Summary,
+    /// `None` when it cannot be read; the summary says why.
+    pub manifest: Option<Manifest>,
 }
 
 impl Summary {
@@ -40,16 +141,58 @@ impl Summary {
             .map(|at| Duration::try_from(now - at).unwrap_or_default())
     }
 
-    fn of(manifest: &Manifest) -> Self {
-        Self {
-            id: manifest.id,
-            status: Some(manifest.status),
-            finished_at: Some(manifest.finished_at),
-            collections: manifest.collections.len(),
-            points: manifest.collections.iter().map(|c| c.points_after).sum(),
-            bytes: manifest.bytes(),
-            problem: None,
+    /// What it is worth to the rules of retention.
+    pub fn state(&self) -> State {
+        match self.marks.first() {
+            Some(Mark::Good) => State::Good,
+            Some(Mark::Partial | Mark::Damaged) => State::Flawed,
+            _ => State::Unknown,
         }
+    }
+
+    /// The marks as one text.
+    pub fn marks_text(&self) -> String {
+        self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn new(id: BackupId, manifest: Option<&Manifest>, records: Records, problem: Option<String>) -> Self {
+        let collections = manifest.map_or(&[][..], |m| &m.collections);
+        let mut summary = Self {
+            id,
+            status: manifest.map(|m| m.status),
+            marks: Vec::new(),
+            finished_at: manifest.map(|m| m.finished_at),
+            collections: collections.len(),
+            points: collections.iter().map(|c| c.points_after).sum(),
+            bytes: manifest.map_or(0, Manifest::bytes),
+            points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
+            verified: records.verified,
+            drilled: records.drilled,
+            pinned: records.pinned,
+            problem,
+        };
+        summary.marks = summary.marks();
+        summary
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let said = |proof: &Option<Proof>, verdict| proof.as_ref().is_some_and(|p| p.verdict == verdict);
+        let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
+        let first = match self.status {
+            _ if self.problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
+            _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if either(Verdict::Failed) => Mark::DrillFailed,
+            Some(Status::Complete) => Mark::Good,
+            Some(Status::Partial) => Mark::Partial,
+            None => Mark::Unreadable,
+        };
+        let more = [
+            (said(&self.verified, Verdict::Intact), Mark::Verified),
+            (said(&self.drilled, Verdict::Intact), Mark::Drilled),
+            (self.pinned.is_some(), Mark::Pinned),
+        ];
+        let more = more.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
+        [first].into_iter().chain(more).collect()
     }
 }
 
@@ -58,25 +201,9 @@ impl Summary {
 pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
     let ids = ids(store).await?;
     stream::iter(ids)
-        .map(|id| async move {
-            match manifest::read(store, &id).await {
-                Ok(manifest) => Ok(Some(Summary::of(&manifest))),
-                // Began and never ended, or was deleted meanwhile.
-                Err(e) if e.code() == Code::BackupNotFound => Ok(None),
-                Err(e) if e.code() == Code::BackupDamaged => Ok(Some(Summary {
-                    id,
-                    status: None,
-                    finished_at: None,
-                    collections: 0,
-                    points: 0,
-                    bytes: 0,
-                    problem: Some(e.chain()),
-                })),
-                Err(e) => Err(e),
-            }
-        })
+        .map(|id| look(store, id))
         .buffered(READ_AT_ONCE.min(limit.max(1)))
-        .try_filter_map(async |summary| Ok(summary))
+        .try_filter_map(async |found| Ok(found.map(|found| found.summary)))
         .take(limit)
         .try_collect()
         .await
@@ -87,18 +214,136 @@ pub async fn latest(store: &dyn Store) -> Result<Option<Summary>> {
     Ok(list(store, 1).await?.pop())
 }
 
-/// The manifest of `id`, or of the newest backup for `latest`.
-pub async fn find(store: &dyn Store, id: &str) -> Result<Manifest> {
+/// The id that a person or a request names: itself, or that of the newest backup for `latest`.
+pub async fn resolve(store: &dyn Store, id: &str) -> Result<BackupId> {
     if id != "latest" {
-        return manifest::read(store, &id.parse()?).await;
+        return id.parse();
     }
     match latest(store).await? {
-        Some(summary) => manifest::read(store, &summary.id).await,
+        Some(summary) => Ok(summary.id),
         None => Err(
             Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
                 .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
         ),
     }
+}
+
+/// The manifest of `id`, or of the newest backup for `latest`.
+pub async fn find(store: &dyn Store, id: &str) -> Result<Manifest> {
+    manifest::read(store, &resolve(store, id).await?).await
+}
+
+/// A backup in a list, and its age.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aged {
+    /// The backup.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Seconds since it was finished.
+    pub age_seconds: Option<u64>,
+}
+
+impl Aged {
+    /// The age of a backup at `now`.
+    pub fn new(summary: Summary, now: OffsetDateTime) -> Self {
+        let age_seconds = summary.age(now).map(|age| age.as_secs());
+        Self { summary, age_seconds }
+    }
+}
+
+/// A backup in full: its manifest, and what is known of its worth.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detail {
+    /// The manifest, as it is.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// What a list shows of it.
+    pub summary: Summary,
+    /// Seconds since it was finished.
+    pub age_seconds: Option<u64>,
+}
+
+/// The backup `id`, or the newest one for `latest`, in full.
+pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<Detail> {
+    let id = resolve(store, id).await?;
+    let manifest = manifest::read(store, &id).await?;
+    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
+    let records = records(store, id, &objects).await?;
+    let summary = Summary::new(id, Some(&manifest), records, misplaced(id, &manifest));
+    Ok(Detail {
+        age_seconds: summary.age(now).map(|age| age.as_secs()),
+        manifest,
+        summary,
+    })
+}
+
+/// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
+pub async fn read(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Option<Found>> {
+    if !has(objects, &id.manifest()) {
+        return Ok(None);
+    }
+    let (manifest, problem) = match manifest::read(store, &id).await {
+        Ok(manifest) => {
+            let problem = misplaced(id, &manifest);
+            (Some(manifest), problem)
+        }
+        // Deleted meanwhile.
+        Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
+        Err(e) if e.code() == Code::BackupDamaged => (None, Some(e.chain())),
+        Err(e) => return Err(e),
+    };
+    let records = records(store, id, objects).await?;
+    let summary = Summary::new(id, manifest.as_ref(), records, problem);
+    Ok(Some(Found { summary, manifest }))
+}
+
+async fn look(store: &dyn Store, id: BackupId) -> Result<Option<Found>> {
+    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
+    read(store, id, &objects).await
+}
+
+/// A manifest that was copied from another backup's folder names that one's objects.
+fn misplaced(id: BackupId, manifest: &Manifest) -> Option<String> {
+    (manifest.id != id).then(|| format!("the manifest of backup {id} is that of backup {}", manifest.id))
+}
+
+/// What lies beside a manifest.
+#[derive(Default)]
+struct Records {
+    verified: Option<Proof>,
+    drilled: Option<Proof>,
+    pinned: Option<Pin>,
+}
+
+async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Records> {
+    let unknown = Proof {
+        verdict: Verdict::Unknown,
+        at: None,
+    };
+    Ok(Records {
+        verified: record(store, objects, &id.verified(), unknown.clone()).await?,
+        drilled: record(store, objects, &id.drilled(), unknown).await?,
+        pinned: record(store, objects, &id.pinned(), Pin::default()).await?,
+    })
+}
+
+/// The record at `key`, or `unreadable` where there is one that is not understood.
+async fn record<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    if !has(objects, key) {
+        return Ok(None);
+    }
+    match read_small(store, key, LARGEST_RECORD).await {
+        Ok(bytes) => Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(unreadable))),
+        Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),
+        Err(e) => Err(e),
+    }
+}
+
+fn has(objects: &[ObjectMeta], key: &str) -> bool {
+    objects.iter().any(|object| object.key == key)
 }
 
 /// Ids of all backups that were begun, newest first.
@@ -113,4 +358,21 @@ async fn ids(store: &dyn Store) -> Result<Vec<BackupId>> {
     ids.sort_unstable();
     ids.reverse();
     Ok(ids)
+}
+
+/// The objects of each backup, finished or not.
+pub(crate) type Folders = BTreeMap<BackupId, Vec<ObjectMeta>>;
+
+/// Everything below the folder of backups: what belongs to each of them, and the keys that are not ours.
+pub(crate) async fn folders(store: &dyn Store) -> Result<(Folders, Vec<String>)> {
+    let mut backups = Folders::new();
+    let mut foreign = Vec::new();
+    let mut objects = store.list(BACKUPS).await?;
+    while let Some(object) = objects.try_next().await? {
+        match Name::parse(&object.key).and_then(|name| name.backup()) {
+            Some(id) => backups.entry(id).or_default().push(object),
+            None => foreign.push(object.key),
+        }
+    }
+    Ok((backups, foreign))
 }

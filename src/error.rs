@@ -68,6 +68,12 @@ pub enum Code {
     BackupPartial,
     /// No collection could be saved.
     BackupFailed,
+    /// The plan of a restore has refusals; nothing was changed.
+    RestoreRefused,
+    /// Not everything could be restored; the report says what is where.
+    RestoreFailed,
+    /// Qdrant called a restore done, but what it has is not what the backup has.
+    RestoreUnequal,
     /// A defect of this tool.
     Internal,
 }
@@ -170,9 +176,11 @@ impl Error {
             Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
             Code::BadRequest => 400,
             Code::CollectionNotFound | Code::BackupNotFound => 404,
-            Code::RunInProgress => 409,
+            Code::RunInProgress | Code::RestoreRefused => 409,
             Code::Cancelled | Code::LeaseLost => 503,
-            Code::QdrantUnauthorized
+            Code::RestoreFailed
+            | Code::RestoreUnequal
+            | Code::QdrantUnauthorized
             | Code::QdrantForbidden
             | Code::QdrantFailed
             | Code::QdrantUnexpected
@@ -215,6 +223,8 @@ impl Error {
             | Code::Stalled
             | Code::BackupDamaged => 9,
             Code::Cancelled | Code::LeaseLost => 10,
+            Code::RestoreRefused => 11,
+            Code::RestoreFailed | Code::RestoreUnequal => 12,
             Code::Internal => 1,
         }
     }

@@ -1,8 +1,8 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`] → [`backup`], [`catalog`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used
-//! by the wiring ([`app`]) only.
+//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`] →
+//! [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
 pub mod app;
 pub mod backup;
@@ -10,16 +10,22 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drill;
 pub mod error;
 pub mod hash;
 pub mod intent;
 pub mod lock;
 pub mod manifest;
 pub mod names;
+pub mod pin;
 pub mod plan;
 pub mod progress;
+pub mod prune;
 pub mod qdrant;
 pub mod relay;
+pub mod restore;
+pub mod retention;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod verify;

@@ -39,6 +39,7 @@ pub struct Record {
 pub struct Lease {
     inner: Arc<Inner>,
     lost: CancellationToken,
+    ended: CancellationToken,
     _renewal: DropGuard,
 }
 
@@ -104,6 +105,7 @@ pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Dura
     Ok(Lease {
         inner,
         lost,
+        ended: stop.clone(),
         _renewal: stop.drop_guard(),
     })
 }
@@ -112,6 +114,18 @@ impl Lease {
     /// Cancelled when the lease was lost.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// A token for the work under this lease: cancelled when the caller's is, or when the lease was lost.
+    pub fn token(&self, caller: &CancellationToken) -> CancellationToken {
+        let token = caller.child_token();
+        let (lost, ended, cancel) = (self.lost.clone(), self.ended.clone(), token.clone());
+        tokio::spawn(async move {
+            if ended.run_until_cancelled(lost.cancelled()).await.is_some() {
+                cancel.cancel();
+            }
+        });
+        token
     }
 
     /// Fails if the lease was lost; asks nobody.

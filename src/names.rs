@@ -4,14 +4,20 @@
 //! backups/{id}/manifest.json                          written last: this is the moment the backup exists
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
+//! backups/{id}/pinned.json                            somebody asked to keep this backup
+//! backups/{id}/verified.json                          what the last verification found
+//! backups/{id}/drilled.json                           what the last drill found
 //! lock.json                                           the lease
 //! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
 //! ```
 //! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
 //! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
+//!
+//! [`Name::parse`] is also what keeps deletions in bounds: only keys that it accepts are ever deleted. Objects that backups
+//! of a later format share must therefore get keys that it refuses.
 
 use crate::error::{Code, Error, Result};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -27,6 +33,8 @@ pub const INTENTS: &str = "intents/";
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// Longest folder name: file systems end at 255 bytes, and Qdrant makes temporary names of the last segments of a URL.
 const LONGEST: usize = 180;
+/// Hex digits of the hash that takes the place of a long name's tail.
+const HASHED: usize = 32;
 const ID: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
 
 /// What an artifact is a snapshot of.
@@ -71,22 +79,29 @@ impl BackupId {
         format!("{BACKUPS}{self}/manifest.json")
     }
 
+    /// Key of the record that somebody asked to keep this backup.
+    pub fn pinned(&self) -> String {
+        format!("{BACKUPS}{self}/pinned.json")
+    }
+
+    /// Key of the record of the last verification.
+    pub fn verified(&self) -> String {
+        format!("{BACKUPS}{self}/verified.json")
+    }
+
+    /// Key of the record of the last drill.
+    pub fn drilled(&self) -> String {
+        format!("{BACKUPS}{self}/drilled.json")
+    }
+
     /// Key of an artifact; `attempt` counts from 1.
     pub fn artifact(&self, collection: &str, kind: &ArtifactKind, attempt: u32) -> String {
-        let stem = match kind {
-            ArtifactKind::Collection => "collection".to_owned(),
-            ArtifactKind::Shard(shard) => format!("shard-{shard}"),
-        };
-        let suffix = match attempt {
-            0 | 1 => String::new(),
-            n => format!("-{n}"),
-        };
-        format!("{}{}/{stem}{suffix}.snapshot", self.prefix(), folder(collection))
+        artifact(self, &folder(collection), kind, attempt)
     }
 
     /// Key of the recorded intent for one attempt at a collection.
     pub fn intent(&self, collection: &str, attempt: u32) -> String {
-        format!("{INTENTS}{self}/{}-{attempt}.json", folder(collection))
+        intent(self, &folder(collection), attempt)
     }
 }
 
@@ -124,6 +139,138 @@ impl<'de> Deserialize<'de> for BackupId {
     }
 }
 
+/// What a key is the key of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// The lease.
+    Lock,
+    /// The manifest of a backup.
+    Manifest(BackupId),
+    /// The record that somebody asked to keep a backup.
+    Pinned(BackupId),
+    /// The record of the last verification.
+    Verified(BackupId),
+    /// The record of the last drill.
+    Drilled(BackupId),
+    /// The data of a backup.
+    Artifact {
+        /// The backup.
+        id: BackupId,
+        /// The collection's folder: its encoded name.
+        folder: String,
+        /// What it is a snapshot of.
+        kind: ArtifactKind,
+        /// Which attempt wrote it, counted from 1.
+        attempt: u32,
+    },
+    /// What a run has open on Qdrant.
+    Intent {
+        /// The run.
+        id: BackupId,
+        /// The collection's folder: its encoded name.
+        folder: String,
+        /// Which attempt, counted from 1.
+        attempt: u32,
+    },
+}
+
+impl Name {
+    /// Reads a key; `None` for every key that this module would not have built, to the letter.
+    pub fn parse(key: &str) -> Option<Self> {
+        let segments: Vec<&str> = key.split('/').collect();
+        let name = match segments.as_slice() {
+            [LOCK] => Self::Lock,
+            ["backups", id, "manifest.json"] => Self::Manifest(id.parse().ok()?),
+            ["backups", id, "pinned.json"] => Self::Pinned(id.parse().ok()?),
+            ["backups", id, "verified.json"] => Self::Verified(id.parse().ok()?),
+            ["backups", id, "drilled.json"] => Self::Drilled(id.parse().ok()?),
+            ["backups", id, folder, file] if is_folder(folder) => {
+                let stem = file.strip_suffix(".snapshot")?;
+                let (kind, attempt) = match stem.strip_prefix("shard-") {
+                    Some(rest) => {
+                        let (shard, attempt) = attempt_of(rest);
+                        (ArtifactKind::Shard(shard.parse().ok()?), attempt)
+                    }
+                    None => (ArtifactKind::Collection, attempt_of(stem).1),
+                };
+                Self::Artifact {
+                    id: id.parse().ok()?,
+                    folder: (*folder).to_owned(),
+                    kind,
+                    attempt: attempt?,
+                }
+            }
+            ["intents", id, file] => {
+                let (folder, attempt) = file.strip_suffix(".json")?.rsplit_once('-')?;
+                let id = id.parse().ok()?;
+                is_folder(folder).then_some(())?;
+                Self::Intent {
+                    id,
+                    folder: folder.to_owned(),
+                    attempt: attempt.parse().ok()?,
+                }
+            }
+            _ => return None,
+        };
+        // Only the form that we write ourselves: no leading zeros, no other spelling.
+        (name.key() == key).then_some(name)
+    }
+
+    /// The key itself.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Lock => LOCK.to_owned(),
+            Self::Manifest(id) => id.manifest(),
+            Self::Pinned(id) => id.pinned(),
+            Self::Verified(id) => id.verified(),
+            Self::Drilled(id) => id.drilled(),
+            Self::Artifact {
+                id,
+                folder,
+                kind,
+                attempt,
+            } => artifact(id, folder, kind, *attempt),
+            Self::Intent { id, folder, attempt } => intent(id, folder, *attempt),
+        }
+    }
+
+    /// The backup in whose folder it lies; `None` for what lies in no backup's folder.
+    pub fn backup(&self) -> Option<BackupId> {
+        match self {
+            Self::Manifest(id)
+            | Self::Pinned(id)
+            | Self::Verified(id)
+            | Self::Drilled(id)
+            | Self::Artifact { id, .. } => Some(*id),
+            Self::Lock | Self::Intent { .. } => None,
+        }
+    }
+}
+
+fn artifact(id: &BackupId, folder: &str, kind: &ArtifactKind, attempt: u32) -> String {
+    let stem = match kind {
+        ArtifactKind::Collection => "collection".to_owned(),
+        ArtifactKind::Shard(shard) => format!("shard-{shard}"),
+    };
+    let suffix = match attempt {
+        0 | 1 => String::new(),
+        n => format!("-{n}"),
+    };
+    format!("{}{folder}/{stem}{suffix}.snapshot", id.prefix())
+}
+
+fn intent(id: &BackupId, folder: &str, attempt: u32) -> String {
+    format!("{INTENTS}{id}/{folder}-{attempt}.json")
+}
+
+/// What stands before the number of the attempt, and that number; `None` when it is none.
+fn attempt_of(stem: &str) -> (&str, Option<u32>) {
+    match stem.split_once('-') {
+        Some((stem, attempt)) => (stem, attempt.parse().ok()),
+        None => (stem, Some(1)),
+    }
+}
+
 /// The folder of a collection: its percent-encoded name. A name whose encoding is too long for a file system keeps its
 /// head and gets a part of its SHA-256 instead of the tail; the manifest has the full name.
 fn folder(collection: &str) -> String {
@@ -133,7 +280,20 @@ fn folder(collection: &str) -> String {
     }
     let hash = crate::hash::sha256_hex(collection.as_bytes());
     // `~` is never in an encoded name, so a short name cannot collide with a shortened one.
-    format!("{}~{}", &encoded[..LONGEST - 33], &hash[..32])
+    format!("{}~{}", &encoded[..LONGEST - HASHED - 1], &hash[..HASHED])
+}
+
+/// Whether [`folder`] can have built it.
+fn is_folder(text: &str) -> bool {
+    if let Some((head, hash)) = text.split_once('~') {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        return text.len() == LONGEST
+            && hash.len() == HASHED
+            && hash.bytes().all(hex)
+            && head.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%".contains(&b));
+    }
+    let name = percent_decode_str(text).decode_utf8();
+    !text.is_empty() && name.is_ok_and(|name| folder(&name) == text)
 }
 
 #[cfg(test)]
@@ -157,6 +317,8 @@ mod tests {
             id.artifact("docs", &ArtifactKind::Shard(3), 2),
             "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
         );
+        assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
+        assert_eq!(id.drilled(), "backups/2026-11-22T12-00-00Z/drilled.json");
         assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
     }
 
@@ -206,6 +368,96 @@ mod tests {
                 "{folder}"
             );
             assert!(seen.insert(folder), "{name} shares a folder with another");
+        }
+    }
+
+    #[test]
+    fn every_key_of_ours_reads_back_as_what_it_is() {
+        let id = id();
+        for name in [
+            "docs",
+            "..",
+            "a/b",
+            "a b",
+            "100%",
+            "shard-1",
+            "a-2",
+            "向量",
+            "lock.json",
+            &"é".repeat(127),
+        ] {
+            for (kind, attempt) in [
+                (ArtifactKind::Collection, 1),
+                (ArtifactKind::Collection, 3),
+                (ArtifactKind::Shard(0), 1),
+                (ArtifactKind::Shard(7), 2),
+            ] {
+                let key = id.artifact(name, &kind, attempt);
+                let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+                assert_eq!(
+                    parsed,
+                    Name::Artifact {
+                        id,
+                        folder: folder(name),
+                        kind,
+                        attempt
+                    }
+                );
+                assert_eq!((parsed.key(), parsed.backup()), (key, Some(id)));
+            }
+            let key = id.intent(name, 2);
+            let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+            assert_eq!((parsed.key(), parsed.backup()), (key, None));
+        }
+        for name in [
+            Name::Lock,
+            Name::Manifest(id),
+            Name::Pinned(id),
+            Name::Verified(id),
+            Name::Drilled(id),
+        ] {
+            assert_eq!(Name::parse(&name.key()), Some(name));
+        }
+    }
+
+    #[test]
+    fn no_other_key_is_taken_for_ours() {
+        for key in [
+            "",
+            "backups",
+            "backups/",
+            "backups/readme.txt",
+            "Lock.json",
+            "x/lock.json",
+            "lock.json/",
+            "/lock.json",
+            "backups/2026-11-22/manifest.json",
+            "backups/2026-11-22T12-00-00Z",
+            "backups/2026-11-22T12-00-00Z/",
+            "backups/2026-11-22T12-00-00Z/manifest.json.bak",
+            "backups/2026-11-22T12-00-00Z/notes.json",
+            "backups/2026-11-22T12-00-00Z/docs/notes.txt",
+            "backups/2026-11-22T12-00-00Z/docs/manifest.json",
+            "backups/2026-11-22T12-00-00Z/docs/collection-1.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/collection-02.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/collection-+2.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/shard-.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/shard-01.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/other.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/docs/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z//collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/../collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/a b/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%64ocs/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%2f/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%FF/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/a~b/collection.snapshot",
+            "intents/2026-11-22T12-00-00Z/docs.json",
+            "intents/2026-11-22T12-00-00Z/docs-01.json",
+            "lock.json2",
+            "backups\\x",
+        ] {
+            assert_eq!(Name::parse(key), None, "{key}");
         }
     }
 }

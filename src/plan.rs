@@ -122,16 +122,18 @@ fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
     by_collection
 }
 
-struct Filter {
+/// A [`Selection`] that can be applied.
+pub(crate) struct Filter {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
 }
 
 impl Filter {
-    fn new(selection: &Selection) -> Result<Self> {
+    /// Fails on an empty name and on malformed patterns.
+    pub(crate) fn new(selection: &Selection) -> Result<Self> {
         if selection.collections.iter().any(String::is_empty) {
             return Err(Error::new(Code::BadRequest, "the name of a collection is empty")
-                .remedy("leave the name out to back up every collection"));
+                .remedy("leave the name out to mean every collection"));
         }
         Ok(Self {
             include: patterns(&selection.include)?,
@@ -140,21 +142,13 @@ impl Filter {
     }
 
     fn choose(&self, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
-        let known: BTreeSet<&String> = existing.iter().collect();
-        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
-            return Err(Error::new(
+        let names = self.pick(selection, &existing).map_err(|missing| {
+            Error::new(
                 Code::CollectionNotFound,
                 format!("{} has no collection {missing:?}", qdrant.url()),
             )
-            .remedy("`GET /collections` or `qdrant-backup check` shows what there is"));
-        }
-        let names: Vec<String> = existing
-            .iter()
-            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
-            .filter(|name| self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
-            .filter(|name| !self.exclude.iter().any(|p| p.matches(name)))
-            .cloned()
-            .collect();
+            .remedy("`GET /collections` or `qdrant-backup check` shows what there is")
+        })?;
         if names.is_empty() {
             return Err(Error::new(
                 Code::NothingToBackUp,
@@ -167,6 +161,25 @@ impl Filter {
             .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
         }
         Ok(names)
+    }
+
+    /// The names that are selected, in their order; the error is a name that is asked for and not there.
+    pub(crate) fn pick<'a>(
+        &self,
+        selection: &'a Selection,
+        existing: &[String],
+    ) -> std::result::Result<Vec<String>, &'a String> {
+        let known: BTreeSet<&String> = existing.iter().collect();
+        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
+            return Err(missing);
+        }
+        Ok(existing
+            .iter()
+            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
+            .filter(|name| self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
+            .filter(|name| !self.exclude.iter().any(|p| p.matches(name)))
+            .cloned()
+            .collect())
     }
 }
 

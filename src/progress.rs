@@ -16,8 +16,14 @@ pub enum Phase {
     Waiting,
     /// Qdrant makes the snapshot; how far it is cannot be asked.
     Snapshot,
-    /// Bytes go from Qdrant to the store.
+    /// Bytes go between Qdrant and the store.
     Copy,
+    /// Qdrant restores a snapshot; how far it is cannot be asked.
+    Restore,
+    /// What Qdrant has now is compared with the backup.
+    Check,
+    /// Restored and compared.
+    Restored,
     /// Saved and checked.
     Saved,
     /// Given up.
@@ -33,7 +39,7 @@ pub struct CollectionProgress {
     pub name: String,
     /// What is being done.
     pub phase: Phase,
-    /// Bytes that have left Qdrant in this attempt.
+    /// Bytes that have passed in this attempt.
     pub bytes_done: u64,
     /// Bytes to go in all, known once the snapshot is made.
     pub bytes_total: Option<u64>,

@@ -1,4 +1,4 @@
-//! The relay: the bytes of one snapshot pass once, from Qdrant into the store, through bounded memory.
+//! The relay: the bytes of one snapshot pass once, from Qdrant into the store or back, through bounded memory.
 //!
 //! On the way they are counted, hashed (SHA-256, CRC32C), slowed down when a rate limit is set, and watched for stalls. The
 //! last chunk is handed to the store only after length and SHA-256 have been found right, so a wrong or short body can never
@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use pace::RateLimiter;
 
@@ -76,6 +76,90 @@ impl Default for Limits {
     }
 }
 
+/// The two ends of a transfer, and what to do about trouble, for messages.
+#[derive(Clone, Debug)]
+struct Route {
+    key: String,
+    source: String,
+    sink: String,
+    /// Who says what the bytes are: `Qdrant announced`.
+    promise: &'static str,
+    /// What became of it: `nothing was stored: back up again`.
+    nothing: &'static str,
+    again: &'static str,
+}
+
+impl Route {
+    fn backup(key: &str, store: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            source: "Qdrant".to_owned(),
+            sink: store.to_owned(),
+            promise: "Qdrant announced",
+            nothing: "nothing was stored: back up again",
+            again: "back up again",
+        }
+    }
+}
+
+/// Watches an [`outgoing`] body; when it is dropped, the body ends with an error.
+pub struct Watch {
+    pace: Arc<Pace>,
+    limits: Limits,
+    route: Route,
+    _stop: DropGuard,
+}
+
+impl Watch {
+    /// Ends with the error of a stall, if there is one before the last byte; never otherwise.
+    pub async fn stalled(&self) -> Error {
+        watch(&self.pace, &self.limits, &self.route).await
+    }
+}
+
+/// The bytes of the object `key` in `store` on their way to Qdrant: checked as those of a [`copy`] are, so that Qdrant never
+/// gets the last chunk of a wrong body. What happens after the last byte is for the caller to watch.
+pub fn outgoing(
+    source: Box<dyn Source>,
+    expected: Expected,
+    (store, key, sink): (&str, &str, &str),
+    limits: &Limits,
+    rate: Option<&RateLimiter>,
+    on_bytes: Arc<AtomicU64>,
+) -> (Box<dyn Source>, Watch) {
+    /// As good as for ever, and still a time that can be added to one.
+    const FOREVER: Duration = Duration::from_secs(366 * 86_400);
+    let route = Route {
+        key: key.to_owned(),
+        source: store.to_owned(),
+        sink: sink.to_owned(),
+        promise: "the manifest says",
+        nothing: "Qdrant did not get the whole of it and restored nothing",
+        again: "restore again",
+    };
+    let pace = Arc::new(Pace::new());
+    let stop = CancellationToken::new();
+    let checks = Checks {
+        route: route.clone(),
+        expected,
+        rate: rate.cloned(),
+        on_bytes,
+        pace: Arc::clone(&pace),
+        digest: Arc::default(),
+        stop: stop.clone(),
+    };
+    let watch = Watch {
+        pace,
+        limits: Limits {
+            commit: FOREVER,
+            ..limits.clone()
+        },
+        route,
+        _stop: stop.drop_guard(),
+    };
+    (Box::new(Checked::new(source, checks)), watch)
+}
+
 /// Moves the bytes of `source` into `store` under `key`, which must not exist, and returns what the bytes were and what the
 /// store says it holds: the same. `on_bytes` grows by every byte that passes for the first time.
 ///
@@ -109,8 +193,9 @@ pub async fn copy(
     // A store may have handed the body to a connection task that outlives the call: this ends the body in any case.
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
+    let route = Route::backup(key, &store.url());
     let checks = Checks {
-        key: key.to_owned(),
+        route: route.clone(),
         expected: expected.clone(),
         rate: rate.cloned(),
         on_bytes,
@@ -119,11 +204,10 @@ pub async fn copy(
         stop,
     };
     let body = Checked::new(source, checks);
-    let url = store.url();
     let stored = tokio::select! {
         biased;
         stored = store.put(key, Box::new(body), Condition::Absent) => stored?,
-        stalled = watch(&pace, limits, key, &url) => return Err(stalled),
+        stalled = watch(&pace, limits, &route) => return Err(stalled),
     };
     match compare(key, digest.get(), &stored) {
         Ok(digest) => Ok((digest, stored)),

@@ -228,7 +228,7 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     assert_eq!(err, "");
     let lines: Vec<_> = out.lines().collect();
     assert!(
-        lines[0].starts_with("ID ") && lines[1].contains("PARTIAL") && lines[2].contains("complete"),
+        lines[0].starts_with("ID ") && lines[1].contains("PARTIAL") && lines[2].contains("good"),
         "{out}"
     );
     assert!(lines[2].contains("3.00 MiB") && lines[2].contains("s ago"), "{out}");

@@ -16,6 +16,20 @@ use futures_util::stream::{self, StreamExt as _};
 use http::HeaderMap;
 use std::{collections::HashMap, io, ops::Range, sync::Arc};
 
+/// `GET /{bucket}/{name}` by a signed URL. The signature must be there and is not looked at.
+pub(crate) async fn signed(
+    State(app): State<Arc<App>>,
+    path: Path<(String, String)>,
+    Query(mut parameters): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    if !parameters.contains_key("X-Goog-Signature") {
+        return Err(Refusal::new(403, "anonymous caller: the URL is not signed"));
+    }
+    parameters.insert("alt".to_owned(), "media".to_owned());
+    get(State(app), path, Query(parameters), headers).await
+}
+
 /// `GET /storage/v1/b/{bucket}/o/{name}`, with `alt=media` the bytes.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,

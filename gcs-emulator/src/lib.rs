@@ -74,6 +74,7 @@ impl Emulator {
             .route("/upload/storage/v1/b/{bucket}/o", post(upload::start))
             .route("/upload/session/{id}", put(upload::put).delete(upload::cancel))
             .route("/storage/v1/b/{bucket}/o/{*name}", get(download::get))
+            .route("/{bucket}/{*name}", get(download::signed))
             .merge(grpc::routes())
             .layer(from_fn_with_state(app.clone(), log))
             .layer(DefaultBodyLimit::disable())

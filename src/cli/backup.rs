@@ -1,20 +1,25 @@
 //! `backup`: one run in the foreground.
 
 use super::text::{Align, count, plain, size, table};
-use super::{BackupArgs, Bars, print, print_json};
+use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::backup::{self, Context, Outcome, Report};
 use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
+use crate::prune::{self, Job};
+use crate::retention::Policy;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
-/// selection among the arguments, `default` holds.
+/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
+/// `drill`: what a complete backup is then drilled with.
 pub(crate) async fn backup(
     args: BackupArgs,
     ctx: &Context,
     default: Selection,
+    prune_after: Option<Policy>,
+    drill: Option<&Context>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -26,12 +31,21 @@ pub(crate) async fn backup(
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
-    let report = result?;
+    let mut report = result?;
+    if let Some(policy) = prune_after {
+        prune::after_backup(&Job::new(ctx, policy), &mut report, stop).await;
+    }
     match json {
         true => print_json(&report)?,
         false => print(&told(&report))?,
     }
-    report.error().map_or(Ok(()), Err)
+    if let Some(error) = report.error() {
+        return Err(error);
+    }
+    match drill {
+        Some(ctx) => drill::after_backup(&report.id, ctx, bars, stop, json).await,
+        None => Ok(()),
+    }
 }
 
 impl BackupArgs {

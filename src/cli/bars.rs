@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const EVERY: Duration = Duration::from_millis(100);
 const COPY: &str = "{prefix:24!} [{bar:28}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
-const SNAPSHOT: &str = "{prefix:24!} {spinner} Qdrant makes the snapshot, {elapsed}";
+const WAIT: &str = "{prefix:24!} {spinner} {msg}, {elapsed}";
 
 /// Bars on standard error, and the way for log lines past them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,20 +90,21 @@ impl Bars {
         let name = plain(&collection.name);
         match collection.phase {
             Phase::Waiting => {}
-            Phase::Snapshot | Phase::Copy => {
+            Phase::Snapshot | Phase::Copy | Phase::Restore | Phase::Check => {
                 let bar = bar.get_or_insert_with(|| self.bars.add(ProgressBar::no_length().with_prefix(name)));
                 if let Some(total) = collection.bytes_total {
                     bar.set_length(total);
                 }
                 if changed {
                     bar.set_style(style(collection.phase));
+                    bar.set_message(word(collection));
                     // Rate and time left are those of this attempt.
                     bar.reset();
                     bar.enable_steady_tick(EVERY);
                 }
                 bar.set_position(collection.bytes_done);
             }
-            Phase::Saved | Phase::Failed | Phase::Gone => {
+            Phase::Saved | Phase::Restored | Phase::Failed | Phase::Gone => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
                     self.bars.remove(&bar);
@@ -125,8 +126,10 @@ impl Bars {
 fn log(collection: &CollectionProgress) {
     let name = &collection.name;
     match collection.phase {
-        Phase::Snapshot | Phase::Copy => tracing::info!(collection = name, "{}: {}", plain(name), word(collection)),
-        Phase::Waiting | Phase::Saved | Phase::Failed | Phase::Gone => {}
+        Phase::Snapshot | Phase::Copy | Phase::Restore | Phase::Check => {
+            tracing::info!(collection = name, "{}: {}", plain(name), word(collection))
+        }
+        Phase::Waiting | Phase::Saved | Phase::Restored | Phase::Failed | Phase::Gone => {}
     }
 }
 
@@ -135,6 +138,9 @@ fn word(collection: &CollectionProgress) -> String {
         Phase::Waiting => "waiting".to_owned(),
         Phase::Snapshot => "Qdrant makes the snapshot".to_owned(),
         Phase::Copy => format!("copying {}", size(collection.bytes_total.unwrap_or_default())),
+        Phase::Restore => "Qdrant restores it".to_owned(),
+        Phase::Check => "comparing it with the backup".to_owned(),
+        Phase::Restored => "restored".to_owned(),
         Phase::Saved => format!("saved, {}", size(collection.bytes_total.unwrap_or_default())),
         Phase::Failed => "FAILED".to_owned(),
         Phase::Gone => "was deleted meanwhile".to_owned(),
@@ -142,7 +148,7 @@ fn word(collection: &CollectionProgress) -> String {
 }
 
 fn style(phase: Phase) -> ProgressStyle {
-    let template = if phase == Phase::Copy { COPY } else { SNAPSHOT };
+    let template = if phase == Phase::Copy { COPY } else { WAIT };
     // The templates are tested.
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -276,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_valid() {
-        for template in [COPY, SNAPSHOT] {
+        for template in [COPY, WAIT] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

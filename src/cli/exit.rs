@@ -1,18 +1,23 @@
 //! The exit codes, as the help shows them. They are decided by [`crate::error::Error::exit_code`].
 
 /// Exit codes and what they mean.
-const EXITS: [(u8, &str); 11] = [
+const EXITS: [(u8, &str); 13] = [
     (0, "done: everything that was asked for"),
     (1, "a defect of this tool"),
     (2, "configuration or command line"),
     (3, "partial: some collections were saved, some were not"),
     (4, "no collection was saved"),
-    (5, "another backup is running"),
+    (5, "another backup, restore, drill or prune is running"),
     (6, "Qdrant: unreachable, refuses the key, or fails"),
     (7, "store: unreachable, missing, forbidden, full, or fails"),
     (8, "no such collection or backup"),
     (9, "data: stalled, cut, changed or damaged"),
     (10, "stopped by a signal, or the lease was lost"),
+    (11, "the restore was refused; nothing was changed"),
+    (
+        12,
+        "the restore failed, or Qdrant has not what the backup has; the report says what is where",
+    ),
 ];
 
 /// The table below the help.
@@ -27,7 +32,7 @@ mod tests {
     use crate::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 27] = [
+    const CODES: [(Code, u8); 30] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -55,6 +60,9 @@ mod tests {
         (Code::SnapshotChanged, 9),
         (Code::BackupDamaged, 9),
         (Code::Cancelled, 10),
+        (Code::RestoreRefused, 11),
+        (Code::RestoreFailed, 12),
+        (Code::RestoreUnequal, 12),
     ];
 
     #[test]
@@ -64,8 +72,12 @@ mod tests {
         }
         assert_eq!(Error::new(Code::LeaseLost, "").exit_code(), 10);
         let table = table();
-        for exit in 0..=10 {
+        for exit in 0..=12 {
             assert!(table.contains(&format!("\n  {exit:>2}  ")), "{exit} is not in the help");
+        }
+        for (exit, meaning) in EXITS {
+            let row = format!("\n| {exit} | {meaning} |\n");
+            assert!(include_str!("../../README.md").contains(&row), "the README lacks {row}");
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
-use crate::catalog::{self, Summary};
+use crate::catalog::{self, Aged, Detail, Proof, Summary};
 use crate::error::Result;
-use crate::manifest::{Manifest, Status};
 use crate::store::Store;
 use serde::Serialize;
 use std::fmt::Write;
@@ -14,11 +13,13 @@ use time::OffsetDateTime;
 pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
-        backups: Vec<Summary>,
+        backups: Vec<Aged>,
     }
     let backups = catalog::list(store, limit).await?;
     match json {
-        true => print_json(&Backups { backups }),
+        true => print_json(&Backups {
+            backups: backups.into_iter().map(|b| Aged::new(b, now)).collect(),
+        }),
         false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
         false => print(&listed(&backups, now)),
     }
@@ -26,10 +27,10 @@ pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, j
 
 /// Prints what the backup `id` holds.
 pub(crate) async fn show(store: &dyn Store, id: &str, now: OffsetDateTime, json: bool) -> Result<()> {
-    let manifest = catalog::find(store, id).await?;
+    let detail = catalog::show(store, id, now).await?;
     match json {
-        true => print_json(&manifest),
-        false => print(&shown(&manifest, &store.url(), now)),
+        true => print_json(&detail),
+        false => print(&shown(&detail, &store.url(), now)),
     }
 }
 
@@ -37,7 +38,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
     let row = |b: &Summary| {
         [
             b.id.to_string(),
-            b.status.map_or("unreadable", status).to_owned(),
+            b.marks_text(),
             b.age(now).map(ago).unwrap_or_default(),
             count(b.collections as u64),
             count(b.points),
@@ -61,18 +62,41 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
     text
 }
 
-fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
+fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
+    let (manifest, summary) = (&detail.manifest, &detail.summary);
     let age = std::time::Duration::try_from(now - manifest.finished_at).unwrap_or_default();
     let took = (manifest.finished_at - manifest.started_at).as_seconds_f64();
     let mut text = format!(
         "Backup {} is {}: {} of Qdrant {}, made {} in {took:.1} s\n{store}/{}\n\n",
-        manifest.id,
-        status(manifest.status),
+        summary.id,
+        summary.marks_text(),
         size(manifest.bytes()),
         plain(&manifest.qdrant.version),
         ago(age),
-        manifest.id.manifest(),
+        summary.id.manifest(),
     );
+    for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
+        if let Some(Proof { verdict, at }) = proof {
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            let _ = writeln!(text, "{what}{at}: {verdict:?}");
+        }
+    }
+    if let Some(pin) = &summary.pinned {
+        let by = pin
+            .by
+            .as_ref()
+            .map(|by| format!(" by {}", plain(by)))
+            .unwrap_or_default();
+        let note = pin
+            .note
+            .as_ref()
+            .map(|note| format!(": {}", plain(note)))
+            .unwrap_or_default();
+        let _ = writeln!(text, "pinned{by}{note}");
+    }
+    if summary.marks.len() > 1 {
+        text.push('\n');
+    }
     let rows: Vec<_> = manifest
         .collections
         .iter()
@@ -101,11 +125,4 @@ fn shown(manifest: &Manifest, store: &str, now: OffsetDateTime) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     text
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Complete => "complete",
-        Status::Partial => "PARTIAL",
-    }
 }

@@ -3,16 +3,26 @@
 mod backup;
 mod bars;
 mod check;
+mod drill;
 mod exit;
 mod list;
+mod pin;
+mod prune;
+mod restore;
 mod signals;
 mod text;
+mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{Subject, check};
+pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use list::{list, show};
+pub(crate) use pin::{pin, unpin};
+pub(crate) use prune::prune;
+pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::stop_on_signals;
+pub(crate) use verify::verify;
 
 use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
@@ -32,10 +42,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve over HTTP: POST /backup, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /restore, /backups/{id}/verify, /prune, GET /status, /collections, /backups, /health
     ///
-    /// SIGTERM or SIGINT stops a running backup cleanly and ends the service: exit code 0 when all is cleaned up within 9 s,
-    /// else 10.
+    /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when all is cleaned up
+    /// within 9 s, else 10.
     Serve,
     /// Make a backup now
     Backup(BackupArgs),
@@ -56,6 +66,38 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what the retention policy would delete; with --yes, delete it
+    ///
+    /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
+    /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
+    /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
+    Prune {
+        /// Delete; without it nothing is deleted
+        #[arg(long)]
+        yes: bool,
+        /// Print plan and report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a backup whatever the retention policy says
+    Pin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+        /// Why; `show` tells it
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Leave a backup to the retention policy again
+    Unpin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+    },
+    /// Read backups back and say whether they are intact: every object's length, checksums and structure
+    Verify(VerifyArgs),
+    /// Restore a backup, or some of it, and compare the result with it
+    Restore(RestoreArgs),
+    /// Prove that a backup can be restored, in throw-away collections, and record it
+    Drill(DrillArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
     Check {
         /// Print JSON
@@ -76,17 +118,41 @@ pub(crate) struct BackupArgs {
     /// Leave out the collections that match this pattern; may be given several times
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
+    #[arg(long)]
+    pub(crate) drill: bool,
+    /// With --drill and without DRILL_QDRANT_URL: drill on the Qdrant that is backed up
+    #[arg(long, requires = "drill")]
+    pub(crate) same_qdrant: bool,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A backup's id, `latest`, or `all`
+    #[arg(value_name = "ID|latest|all")]
+    what: String,
+    /// Print the report as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches
+    #[cfg(feature = "engine")]
+    #[arg(long, requires = "scratch")]
+    engine: bool,
+    /// Where the engine works: a directory with room for three times the largest snapshot
+    #[cfg(feature = "engine")]
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    scratch: Option<std::path::PathBuf>,
 }
 
 impl Cli {
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
-            Command::Serve => own_lines("info"),
-            Command::Backup(_) if !bars.are_visible() => own_lines("info"),
+            Command::Serve | Command::Verify(_) => own_lines("info"),
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => own_lines("info"),
             _ => own_lines("warn"),
         }
     }

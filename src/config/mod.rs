@@ -5,10 +5,13 @@
 
 mod qdrant;
 mod reader;
+mod retention;
 mod store;
 
 pub use qdrant::QdrantConfig;
+pub(crate) use qdrant::other_qdrant;
 pub use reader::{Env, Invalid, Problem};
+pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
 
 use crate::manifest::Selection;
@@ -29,6 +32,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How backups are made.
     pub backup: BackupConfig,
+    /// Which backups are kept.
+    pub retention: RetentionConfig,
     /// The HTTP service.
     pub server: ServerConfig,
 }
@@ -41,11 +46,13 @@ impl Config {
         let qdrant = QdrantConfig::read(&mut reader);
         let store = StoreConfig::read(&mut reader);
         let backup = BackupConfig::read(&mut reader);
+        let retention = RetentionConfig::read(&mut reader);
         let server = ServerConfig::read(&mut reader);
         let all = qdrant.zip(store).map(|(qdrant, store)| Self {
             qdrant,
             store,
             backup,
+            retention,
             server,
         });
         reader.finish(all)
@@ -57,6 +64,7 @@ impl Config {
             qdrant: QdrantConfig::for_testing(qdrant),
             store: StoreConfig::for_testing(store),
             backup: BackupConfig::for_testing(),
+            retention: RetentionConfig::default(),
             server: ServerConfig::for_testing(),
         }
     }

@@ -171,3 +171,38 @@ fn api_key(reader: &mut Reader<'_>) -> Option<SecretString> {
     }
     Some(key.into())
 }
+
+/// The environment with another Qdrant in the place of the one that is backed up; its key comes from `{prefix}_API_KEY`. The
+/// key of the first one never goes to the other.
+pub(crate) fn other_qdrant<'a>(
+    env: super::Env<'a>,
+    url: &str,
+    prefix: &'static str,
+) -> impl Fn(&str) -> Option<String> + use<'a> {
+    let url = url.to_owned();
+    move |name| match name {
+        "QDRANT_URL" => Some(url.clone()),
+        "QDRANT_API_KEY" => env(&format!("{prefix}_API_KEY")),
+        "QDRANT_API_KEY_FILE" => env(&format!("{prefix}_API_KEY_FILE")),
+        "QDRANT_HOST" | "QDRANT_PORT" => None,
+        _ => env(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_one_qdrant_never_goes_to_another() {
+        let env = |name: &str| Some(format!("{name}'s value"));
+        let other = other_qdrant(&env, "http://other:6333", "RESTORE_QDRANT");
+        assert_eq!(other("QDRANT_URL").as_deref(), Some("http://other:6333"));
+        assert_eq!(
+            other("QDRANT_API_KEY").as_deref(),
+            Some("RESTORE_QDRANT_API_KEY's value")
+        );
+        assert_eq!(other("QDRANT_HOST"), None);
+        assert_eq!(other("BACKUP_STORE").as_deref(), Some("BACKUP_STORE's value"));
+    }
+}

@@ -152,14 +152,13 @@ impl Http {
         }
     }
 
-    /// A POST that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
+    /// A call that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
-    pub(super) async fn long_post(&self, path: &[&str], doing: &str) -> Result<Answer> {
-        let request = self
-            .request(Method::POST, self.url(path, doing)?)?
-            .query(&[("wait", "true")]);
+    pub(super) async fn long(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
+        // With `wait=false` Qdrant answers 202 whatever becomes of it.
+        let request = request.query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
-        let post = async { read(request.send().await?).await };
+        let call = async { read(request.send().await?).await };
         let watch = async {
             let mut seen = Instant::now();
             loop {
@@ -176,7 +175,7 @@ impl Http {
             }
         };
         tokio::select! {
-            answer = post => answer.map_err(|e| self.unreachable(doing, e)),
+            answer = call => answer.map_err(|e| self.unreachable(doing, e)),
             () = watch => Err(self.unreachable(doing, format!("Qdrant gave no sign of life for {:?}", self.options.idle))),
             () = sleep(self.options.create_timeout) => Err(
                 Error::new(Code::Stalled, format!("{doing}: not done within {:?}", self.options.create_timeout))
@@ -246,6 +245,22 @@ fn retry_after(response: &Response) -> Option<Duration> {
 impl Answer {
     fn is_transient(&self) -> bool {
         matches!(self.status, 408 | 429 | 500..)
+    }
+
+    /// Takes the query of `url` out of the body, wherever the other side repeats it.
+    pub(super) fn redact(&mut self, url: &str) {
+        const SIGNATURE: &str = "X-Goog-Signature=";
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        if let Some((_, query)) = url.split_once('?') {
+            text = text.replace(query, "…");
+        }
+        // In whatever other form.
+        while let Some(at) = text.find(SIGNATURE) {
+            let rest = &text[at + SIGNATURE.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            text.replace_range(at..at + SIGNATURE.len() + end, "…");
+        }
+        self.body = text.into_bytes();
     }
 
     /// The body of a 200.

@@ -1,13 +1,15 @@
-//! Qdrant over its REST API: the calls that a backup needs, and no more.
+//! Qdrant over its REST API: the calls that a backup and a restore need, and no more.
 //!
 //! One concrete client, no port: the risks are on the wire. Behaviour that differs from Qdrant's documentation was seen on a
 //! real 1.18.3 server and is noted where it matters.
 
 mod download;
 mod http;
+mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub use restore::AliasAction;
 pub use snapshot::{Snapshot, SnapshotName};
 
 use crate::error::{Code, Error, Result};
@@ -34,7 +36,7 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Longest time of an exact count, which reads every segment.
     pub count_timeout: Duration,
-    /// Longest time that Qdrant may take to make one snapshot. Qdrant itself has no limit, and hundreds of GB take hours.
+    /// Longest time that Qdrant may take to make or restore one snapshot. Qdrant itself has no limit, and hundreds of GB take hours.
     pub create_timeout: Duration,
     /// Further attempts at a call that may be repeated, and at a cut download that makes no progress.
     pub retries: u32,
@@ -259,7 +261,8 @@ impl Qdrant {
     pub async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
         let doing = format!("making a snapshot of collection {collection:?}");
         let path = ["collections", collection, "snapshots"];
-        let answer = self.http.long_post(&path, &doing).await?;
+        let request = self.http.request(Method::POST, self.http.url(&path, &doing)?)?;
+        let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing)?;
         snapshot.checked(&doing)
     }

@@ -1,7 +1,7 @@
 //! The body that the store reads: the source's bytes, checked on their way.
 
 use super::{
-    Digest, Expected,
+    Digest, Expected, Route,
     hasher::Hasher,
     hex,
     pace::{Pace, RateLimiter, Side},
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What every transfer needs besides its bytes.
 pub(super) struct Checks {
-    pub(super) key: String,
+    pub(super) route: Route,
     pub(super) expected: Expected,
     pub(super) rate: Option<RateLimiter>,
     pub(super) on_bytes: Arc<AtomicU64>,
@@ -111,13 +111,17 @@ impl Checked {
             return Err(Error::new(
                 Code::ChecksumMismatch,
                 format!(
-                    "{}: SHA-256 of the bytes read is {}, Qdrant announced {}",
-                    self.checks.key,
+                    "{}: SHA-256 of the bytes read is {}, {} {}",
+                    self.checks.route.key,
                     digest.sha256_hex(),
+                    self.checks.route.promise,
                     hex(expected)
                 ),
             )
-            .remedy("nothing was stored: back up again; if it happens again, look at the node's disk"));
+            .remedy(format!(
+                "{}; if it happens again, look at the disk of {}",
+                self.checks.route.nothing, self.checks.route.source
+            )));
         }
         let _ = self.checks.digest.set(digest);
         Ok(())
@@ -127,11 +131,14 @@ impl Checked {
         Error::new(
             Code::LengthMismatch,
             format!(
-                "{}: {} bytes were announced, but Qdrant {what}",
-                self.checks.key, self.checks.expected.bytes
+                "{}: {} bytes were announced, but {} {what}",
+                self.checks.route.key, self.checks.expected.bytes, self.checks.route.source
             ),
         )
-        .remedy("nothing was stored: back up again; if it happens again, look for a proxy that cuts long answers")
+        .remedy(format!(
+            "{}; if it happens again, look for a proxy that cuts long answers",
+            self.checks.route.nothing
+        ))
     }
 }
 
@@ -162,8 +169,8 @@ impl Source for Checked {
             return Err(Error::new(
                 Code::Internal,
                 format!(
-                    "{}: the store asks for byte {offset}, only {} were sent",
-                    self.checks.key, self.mark
+                    "{}: byte {offset} is asked for again, only {} were sent",
+                    self.checks.route.key, self.mark
                 ),
             ));
         }

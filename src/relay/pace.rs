@@ -1,6 +1,6 @@
 //! How fast the bytes pass: the shared rate limit, and the watch for stalls with the side that is to blame.
 
-use super::Limits;
+use super::{Limits, Route};
 use crate::error::{Code, Error};
 use std::{
     num::NonZeroU32,
@@ -114,7 +114,7 @@ impl Standing {
 }
 
 /// Ends with an error as soon as the transfer no longer keeps to `limits`.
-pub(super) async fn watch(pace: &Pace, limits: &Limits, key: &str, store: &str) -> Error {
+pub(super) async fn watch(pace: &Pace, limits: &Limits, route: &Route) -> Error {
     let mut window_ends = Instant::now() + limits.window;
     let mut before = lock(&pace.now).clone();
     loop {
@@ -126,12 +126,12 @@ pub(super) async fn watch(pace: &Pace, limits: &Limits, key: &str, store: &str) 
             (_, false) => Some(limits.idle),
         };
         if patience.is_some_and(|patience| now >= standing.since + patience) {
-            return silent(&standing, now - standing.since, key, store);
+            return silent(&standing, now - standing.since, route);
         }
         if now >= window_ends {
             let current = standing.at(now);
             if !standing.whole
-                && let Some(slow) = too_slow(&before, &current, limits, key, store)
+                && let Some(slow) = too_slow(&before, &current, limits, route)
             {
                 return slow;
             }
@@ -143,29 +143,45 @@ pub(super) async fn watch(pace: &Pace, limits: &Limits, key: &str, store: &str) 
     }
 }
 
-fn silent(standing: &Standing, silence: Duration, key: &str, store: &str) -> Error {
+fn silent(standing: &Standing, silence: Duration, route: &Route) -> Error {
+    let Route {
+        key,
+        source,
+        sink,
+        again,
+        ..
+    } = route;
     let seconds = silence.as_secs();
     let bytes = standing.passed;
     match (standing.whole, standing.side) {
         (true, _) => Error::new(
             Code::Stalled,
-            format!("{key}: {store} did not confirm the object within {seconds} s after its last byte ({bytes})"),
+            format!("{key}: {sink} did not confirm the object within {seconds} s after its last byte ({bytes})"),
         )
-        .remedy("look at the store's status; nothing counts as saved: back up again"),
+        .remedy(format!("look at the store's status; nothing counts as saved: {again}")),
         (false, Side::Source) => Error::new(
             Code::Stalled,
-            format!("{key}: Qdrant sent nothing for {seconds} s after {bytes} bytes"),
+            format!("{key}: {source} sent nothing for {seconds} s after {bytes} bytes"),
         )
-        .remedy("look at the node's load and log and at the network to it, then back up again"),
+        .remedy(format!(
+            "look at its load and log and at the network to it, then {again}"
+        )),
         (false, _) => Error::new(
             Code::Stalled,
-            format!("{key}: {store} took nothing for {seconds} s after {bytes} bytes"),
+            format!("{key}: {sink} took nothing for {seconds} s after {bytes} bytes"),
         )
-        .remedy("look at the store's status and at the network to it, then back up again"),
+        .remedy(format!("look at its status and at the network to it, then {again}")),
     }
 }
 
-fn too_slow(before: &Standing, now: &Standing, limits: &Limits, key: &str, store: &str) -> Option<Error> {
+fn too_slow(before: &Standing, now: &Standing, limits: &Limits, route: &Route) -> Option<Error> {
+    let Route {
+        key,
+        source: from,
+        sink: to,
+        again,
+        ..
+    } = route;
     let bytes = now.passed - before.passed;
     let source = now.source - before.source;
     let sink = now.store - before.store;
@@ -173,7 +189,7 @@ fn too_slow(before: &Standing, now: &Standing, limits: &Limits, key: &str, store
     if bytes as f64 >= due {
         return None;
     }
-    let to_blame = if source >= sink { "Qdrant" } else { store };
+    let to_blame = if source >= sink { from } else { to };
     let seconds = limits.window.as_secs();
     Some(
         Error::new(
@@ -183,7 +199,7 @@ fn too_slow(before: &Standing, now: &Standing, limits: &Limits, key: &str, store
                 due.ceil()
             ),
         )
-        .remedy("look at the load of the slower side and at the network to it, then back up again"),
+        .remedy(format!("look at the load of the slower side and at the network to it, then {again}")),
     )
 }
 

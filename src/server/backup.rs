@@ -17,17 +17,9 @@ pub(super) async fn backup(
     State(app): State<App>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Report>, HttpError> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => HttpError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the body is larger than {} bytes", super::BODY_LIMIT),
-            "select collections by patterns instead of names",
-        ),
-        _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),
-    })?;
+    let body = body.map_err(unread)?;
     let selection = body::selection(&body)?.unwrap_or_else(|| app.selection.clone());
-    let run = match app.runs.start(selection) {
+    let run = match app.runs.backup(selection) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),
     };
@@ -38,14 +30,27 @@ pub(super) async fn backup(
     match result {
         Ok(report) => match report.error() {
             None => Ok(Json(report)),
-            Some(error) => Err(HttpError::from(error).with_report(report).logged()),
+            Some(error) => Err(HttpError::from(error).with_report(&report).logged()),
         },
         Err(e) => Err(refused(&app, e).await.logged()),
     }
 }
 
+/// The error of a body that could not be read.
+pub(super) fn unread(rejection: BytesRejection) -> HttpError {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => HttpError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body is larger than {} bytes", super::BODY_LIMIT),
+            "select collections by patterns instead of names",
+        ),
+        _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),
+    }
+}
+
 /// The error; if another run is in the way, with who and since when.
-async fn refused(app: &App, error: Error) -> HttpError {
+pub(super) async fn refused(app: &App, error: Error) -> HttpError {
     let holder = match (error.code(), app.runs.current()) {
         (Code::RunInProgress, Some(progress)) => Some(HeldBy {
             who: app.ctx.who.clone(),

@@ -2,13 +2,11 @@
 
 use super::App;
 use super::error::HttpError;
-use crate::catalog::{self, Summary};
-use crate::manifest::Manifest;
+use crate::catalog::{self, Aged, Detail};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 const DEFAULT_LIMIT: u16 = 50;
 const LARGEST_LIMIT: u16 = 1000;
@@ -24,23 +22,6 @@ pub(super) struct Limit {
 #[derive(Serialize)]
 pub(super) struct Backups {
     backups: Vec<Aged>,
-}
-
-/// A backup and its age.
-#[derive(Serialize)]
-pub(super) struct Aged {
-    #[serde(flatten)]
-    summary: Summary,
-    age_seconds: Option<u64>,
-}
-
-impl Aged {
-    pub(super) fn new(summary: Summary, now: OffsetDateTime) -> Self {
-        Self {
-            age_seconds: summary.age(now).map(|age| age.as_secs()),
-            summary,
-        }
-    }
 }
 
 /// The newest backups.
@@ -64,11 +45,11 @@ pub(super) async fn list(
     }))
 }
 
-/// The manifest of one backup; `latest` is the newest.
+/// One backup in full; `latest` is the newest.
 pub(super) async fn show(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Manifest>, HttpError> {
+) -> Result<Json<Detail>, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    Ok(Json(catalog::find(&*app.ctx.store, &id).await?))
+    Ok(Json(catalog::show(&*app.ctx.store, &id, app.ctx.clock.now()).await?))
 }

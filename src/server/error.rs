@@ -4,12 +4,12 @@
 //! {"error": {"code": "run_in_progress", "message": "…", "remedy": "…"}, "request_id": "…"}
 //! ```
 
-use crate::backup::Report;
 use crate::error::{Code, Error};
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use std::any::Any;
 use time::OffsetDateTime;
 
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 pub(super) struct HttpError {
     status: StatusCode,
     told: Told,
-    details: Details,
+    details: Box<Details>,
     /// Whether the log has it already.
     pub(super) logged: bool,
 }
@@ -36,7 +36,7 @@ pub(super) struct Told {
 struct Details {
     /// What a run came to in spite of its error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Report>,
+    report: Option<Value>,
     /// Who is in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<HeldBy>,
@@ -62,7 +62,7 @@ impl HttpError {
                 message: message.into(),
                 remedy: Some(remedy.to_owned()),
             },
-            details: Details::default(),
+            details: Box::default(),
             logged: false,
         }
     }
@@ -73,8 +73,9 @@ impl HttpError {
     }
 
     /// Adds the report of the run.
-    pub(super) fn with_report(mut self, report: Report) -> Self {
-        self.details.report = Some(report);
+    pub(super) fn with_report(mut self, report: &impl Serialize) -> Self {
+        // What cannot be shown as JSON is left out; the error itself is still told.
+        self.details.report = serde_json::to_value(report).ok();
         self
     }
 
@@ -95,7 +96,7 @@ impl HttpError {
             StatusCode::NOT_FOUND,
             "not_found",
             format!("there is nothing at {}", uri.path()),
-            "see GET /health, /status, /collections, /backups, /backups/{id} and POST /backup",
+            "see GET /health, /status, /collections, /backups, /backups/{id} and POST /backup, /restore, /backups/{id}/verify, /prune",
         )
     }
 
@@ -129,7 +130,7 @@ impl HttpError {
             error: Told,
             request_id: &'a str,
             #[serde(flatten)]
-            details: Details,
+            details: Box<Details>,
         }
         let body = Body {
             error: self.told,
@@ -145,7 +146,7 @@ impl From<Error> for HttpError {
         Self {
             status: StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             told: Told::from(&error),
-            details: Details::default(),
+            details: Box::default(),
             logged: false,
         }
     }

@@ -6,20 +6,28 @@
 //! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
-//! | `GET /backups`, `GET /backups/{id}` | what backups there are |
+//! | `POST /restore` | restores a backup and answers when the result has been compared with it |
+//! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
+//! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
+//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
 mod backup;
 mod backups;
 mod body;
 mod error;
+mod prune;
 mod request;
+mod restore;
 mod runs;
 mod status;
+mod verify;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
+use crate::retention::Policy;
+use crate::verify::Verifier;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -27,8 +35,10 @@ use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -43,19 +53,40 @@ pub struct App {
     ctx: Context,
     probe: Qdrant,
     selection: Selection,
+    retention: Policy,
     runs: Runs,
+    verifier: Verifier,
+    verifying: Arc<Semaphore>,
 }
 
 impl App {
     /// A service that makes backups with `ctx` and looks at Qdrant through `probe`. `selection` is that of a request which
-    /// names none. When `stop` is cancelled, a running backup is stopped cleanly and no new one begins.
+    /// names none. When `stop` is cancelled, a running backup or restore is stopped cleanly and no new one begins.
     pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
         Self {
+            verifier: Verifier {
+                store: ctx.store.clone(),
+                clock: ctx.clock.clone(),
+                who: ctx.who.clone(),
+                concurrency: ctx.settings.concurrency,
+                attempts: ctx.settings.attempts,
+                backoff: ctx.settings.backoff,
+            },
+            verifying: Arc::new(Semaphore::new(1)),
             runs: Runs::new(ctx.clone(), stop),
             ctx,
             probe,
             selection,
+            retention: Policy::default(),
         }
+    }
+
+    /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
+    #[must_use]
+    pub fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
+        self.runs.prune_after(after_backup.then(|| policy.clone()));
+        self.retention = policy;
+        self
     }
 }
 
@@ -66,8 +97,11 @@ pub fn router(app: App) -> Router {
         .route("/status", get(status::status))
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
+        .route("/prune", post(prune::prune))
+        .route("/restore", post(restore::restore))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
+        .route("/backups/{id}/verify", post(verify::verify))
         .with_state(app);
     with_envelope(routes)
 }
@@ -111,7 +145,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     };
     tokio::select! {
         result = orderly => result,
-        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup did not clean up within {GRACE:?}"))
+        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup or restore did not clean up within {GRACE:?}"))
             .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
     }
 }

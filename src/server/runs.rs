@@ -1,10 +1,14 @@
-//! The one backup that this process may be making. It belongs to the service, not to the request that started it: a client
-//! that goes away does not end it.
+//! The one backup or restore that this process may be making. It belongs to the service, not to the request that started
+//! it: a client that goes away does not end it.
 
 use crate::backup::{self, Context, Report};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::progress::Progress;
+use crate::prune::{self, Job};
+use crate::restore;
+use crate::retention::Policy;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +22,7 @@ pub(super) struct Runs {
     stop: CancellationToken,
     tasks: TaskTracker,
     current: Arc<Mutex<Option<Progress>>>,
+    prune_after: Option<Policy>,
 }
 
 impl Runs {
@@ -27,7 +32,23 @@ impl Runs {
             stop,
             tasks: TaskTracker::new(),
             current: Arc::default(),
+            prune_after: None,
         }
+    }
+
+    /// From now on, prunes by this policy after each complete backup.
+    pub(super) fn prune_after(&mut self, policy: Option<Policy>) {
+        self.prune_after = policy;
+    }
+
+    /// Cancelled when the service stops.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs work that belongs to the service; it waits for its end when it stops.
+    pub(super) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tasks.spawn(work.in_current_span())
     }
 
     /// The progress of the run in this process.
@@ -35,42 +56,72 @@ impl Runs {
         lock(&self.current).clone()
     }
 
-    /// Starts a run; the answer ends when it has ended, and may be dropped before.
-    pub(super) fn start(&self, selection: Selection) -> Result<JoinHandle<Result<Report>>> {
+    /// Starts a backup; the answer ends when it has ended, and may be dropped before.
+    pub(super) fn backup(&self, selection: Selection) -> Result<JoinHandle<Result<Report>>> {
+        let prune_after = self.prune_after.clone();
+        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
+            let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
+            if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
+                prune::after_backup(&Job::new(&ctx, policy), report, &stop).await;
+            }
+            log("backup", &result, result.as_ref().ok().and_then(Report::error));
+            result
+        };
+        self.start(work)
+    }
+
+    /// Starts a restore, likewise.
+    pub(super) fn restore(&self, request: restore::Request) -> Result<JoinHandle<Result<restore::Report>>> {
+        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
+            let result = restore::run(&ctx, &request, &progress, &stop).await;
+            log(
+                "restore",
+                &result,
+                result.as_ref().ok().and_then(restore::Report::error),
+            );
+            result
+        };
+        self.start(work)
+    }
+
+    fn start<T, F>(&self, work: impl FnOnce(Context, Progress, CancellationToken) -> F) -> Result<JoinHandle<Result<T>>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let mut current = lock(&self.current);
         if self.stop.is_cancelled() {
             return Err(Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute"));
         }
         if current.is_some() {
-            return Err(
-                Error::new(Code::RunInProgress, "this service is making a backup already")
-                    .remedy("wait for it; GET /status shows how far it is"),
-            );
+            return Err(Error::new(
+                Code::RunInProgress,
+                "this service is making a backup or a restore already",
+            )
+            .remedy("wait for it; GET /status shows how far it is"));
         }
         let progress = Progress::new(self.ctx.clock.now());
         *current = Some(progress.clone());
-        let (ctx, stop) = (self.ctx.clone(), self.stop.clone());
         let slot = Slot(self.current.clone());
+        let work = work(self.ctx.clone(), progress, self.stop.clone());
         let run = async move {
             let _slot = slot;
-            let result = backup::run(&ctx, &selection, &progress, &stop).await;
-            let error = match &result {
-                Ok(report) => report.error(),
-                Err(_) => None,
-            };
-            if let Some(error) = error.as_ref().or(result.as_ref().err()) {
-                tracing::error!(code = %error.code(), error = %error, "backup did not succeed: {}", error.chain());
-            }
-            result
+            work.await
         };
         // The request's span: all lines of the run belong to the trace of the request.
-        Ok(self.tasks.spawn(run.in_current_span()))
+        Ok(self.spawn(run))
     }
 
     /// Waits until no run is under way. To be called after the stop.
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+fn log<T>(what: &str, result: &Result<T>, incomplete: Option<Error>) {
+    if let Some(error) = incomplete.as_ref().or(result.as_ref().err()) {
+        tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain());
     }
 }
 

@@ -1,9 +1,8 @@
 //! `GET /health`, `GET /status` and `GET /collections`: how things are.
 
 use super::App;
-use super::backups::Aged;
 use super::error::{HttpError, Told};
-use crate::catalog;
+use crate::catalog::{self, Aged};
 use crate::error::{Code, Error, Result};
 use crate::lock;
 use crate::progress::RunProgress;

@@ -5,11 +5,12 @@
 
 mod read;
 mod refusal;
+mod sign;
 mod upload;
 mod write;
 
 use super::{
-    Condition, ObjectMeta, Source, Store, Version,
+    Condition, ObjectMeta, Signing, Source, Store, Version,
     token::{self, RequestHeaders, Tokens},
     valid_key, valid_list_prefix,
 };
@@ -17,6 +18,7 @@ use crate::error::{Code, Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use google_cloud_auth::signer::Signer;
 use google_cloud_gax::{
     options::RequestOptionsBuilder as _,
     paginator::{ItemPaginator as _, Paginator as _},
@@ -44,6 +46,8 @@ pub struct GcsOptions {
     pub endpoint: Option<String>,
     /// Where tokens come from; `None` finds it out, or goes without when an `endpoint` is given.
     pub tokens: Option<Arc<dyn gcp_auth::TokenProvider>>,
+    /// What signs URLs; `None` finds it out, or goes without when an `endpoint` is given.
+    pub signer: Option<Signer>,
     /// When to try again, and when to give up.
     pub retry: Retry,
 }
@@ -88,7 +92,9 @@ pub struct GcsStore {
     bucket: String,
     /// Without slashes at its ends.
     prefix: String,
-    emulated: bool,
+    /// Address of the emulator.
+    emulator: Option<String>,
+    signer: Option<Signer>,
     retry: Retry,
 }
 
@@ -102,6 +108,7 @@ impl GcsStore {
         let GcsOptions {
             endpoint,
             tokens,
+            signer,
             retry,
         } = options;
         let endpoint = endpoint.as_deref().map(Endpoint::parse).transpose()?;
@@ -137,7 +144,8 @@ impl GcsStore {
             control: control.build().await.map_err(failed)?,
             bucket: bucket.to_string(),
             prefix: prefix.trim_matches('/').to_string(),
-            emulated: endpoint.is_some(),
+            signer: signer.or_else(|| endpoint.is_none().then(sign::discover).flatten()),
+            emulator: endpoint.map(|e| e.url),
             retry,
         })
     }
@@ -221,6 +229,10 @@ impl Store for GcsStore {
         version: Option<&Version>,
     ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         self.download(key, range, version).await
+    }
+
+    fn signing(&self) -> Option<&dyn Signing> {
+        self.signer.is_some().then_some(self)
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
@@ -319,7 +331,7 @@ impl Store for GcsStore {
                     ));
                 }
             }
-            Err(e) if self.emulated && Kind::of(&e) == Kind::Unimplemented => {}
+            Err(e) if self.emulator.is_some() && Kind::of(&e) == Kind::Unimplemented => {}
             Err(e) if Kind::of(&e) == Kind::NotFound => {
                 return Err(missing_bucket(&self.bucket).because(e));
             }

@@ -5,6 +5,7 @@
 
 mod dir;
 mod gcs;
+mod sign;
 mod token;
 mod url;
 
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 
 pub use dir::DirStore;
 pub use gcs::{GcsOptions, GcsStore, Retry};
+pub use sign::Signing;
 pub use url::open;
 
 /// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
@@ -101,6 +103,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// Deletes an object if it still has this version. `Ok(false)`: it was not there any more, or has another version.
     async fn delete(&self, key: &str, version: &Version) -> Result<bool>;
+
+    /// The store as one that signs URLs, if it does.
+    fn signing(&self) -> Option<&dyn Signing> {
+        None
+    }
 
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;

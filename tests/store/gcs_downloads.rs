@@ -98,6 +98,7 @@ async fn a_service_that_does_not_answer_is_given_up() {
     let options = qdrant_backup::store::GcsOptions {
         endpoint: Some(silent.local_addr().unwrap().to_string()),
         tokens: None,
+        signer: None,
         retry: Retry {
             attempts: 2,
             stall: Duration::from_millis(100),

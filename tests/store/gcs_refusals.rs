@@ -97,6 +97,7 @@ async fn a_service_that_is_not_there_is_unreachable() {
     let options = GcsOptions {
         endpoint: Some(address),
         tokens: None,
+        signer: None,
         retry: impatient(),
     };
     drop(store);

@@ -199,6 +199,7 @@ pub(crate) async fn gcs_with(emulator: &Emulator, prefix: &str, retry: Retry) ->
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: None,
+        signer: None,
         retry,
     };
     GcsStore::open(BUCKET, prefix, options).await.unwrap()

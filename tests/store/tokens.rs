@@ -51,6 +51,7 @@ async fn every_request_carries_the_current_token_and_nothing_shows_it() {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: Some(Arc::new(Provider::default())),
+        signer: None,
         retry: impatient(),
     };
     let shown = format!("{options:?}");
@@ -78,6 +79,7 @@ async fn waiters_do_not_fetch_tokens_side_by_side() {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: Some(provider.clone()),
+        signer: None,
         retry: impatient(),
     };
     let store = GcsStore::open(BUCKET, "p", options).await.unwrap();
@@ -97,6 +99,7 @@ async fn missing_credentials_show_when_the_store_is_opened() {
     let options = GcsOptions {
         endpoint: None,
         tokens: Some(Arc::new(provider)),
+        signer: None,
         retry: impatient(),
     };
     let error = GcsStore::open(BUCKET, "", options).await.unwrap_err();
@@ -120,6 +123,7 @@ async fn credentials_that_are_lost_in_mid_run_are_named() {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: Some(Arc::new(provider)),
+        signer: None,
         retry: impatient(),
     };
     let store = GcsStore::open(BUCKET, "p", options).await.unwrap();

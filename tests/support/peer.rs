@@ -3,6 +3,10 @@
 //! It is real on the wire and nowhere else: the "snapshots" are bytes. What it is told to do is per collection, each entry
 //! of a script used up by one request; after that it behaves.
 
+mod restore;
+
+pub use restore::Upload;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -92,6 +96,11 @@ pub struct Collection {
     pub fetch: VecDeque<Fetch>,
     pub shard_state: Option<&'static str>,
     pub remote_shards: bool,
+    /// Size of its vectors, if it is not 4.
+    pub size: Option<u64>,
+    pub unreadable: bool,
+    /// Its configuration has a field that the backup does not know.
+    pub new_field: bool,
 }
 
 #[derive(Default)]
@@ -102,6 +111,20 @@ pub struct Inner {
     pub cluster: Option<Value>,
     /// Nothing is answered to the question whether it is ready, as by a node that went away without closing connections.
     pub deaf: bool,
+    /// Scripts of the next uploads.
+    pub upload: VecDeque<Upload>,
+    /// Uploads whose body ended early.
+    pub broken_uploads: usize,
+    /// SHA-256 of every snapshot made, and the points that it has.
+    pub made: HashMap<String, u64>,
+    /// The key may not restore.
+    pub may_not_manage: bool,
+    /// Answers that aliases were changed, and changes none.
+    pub forgets_aliases: bool,
+    /// What happens once, when points are counted next.
+    pub on_count: Option<Box<dyn FnOnce() + Send>>,
+    /// The release, if it is not 1.18.3.
+    pub version: Option<&'static str>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -207,10 +230,8 @@ type Shared = State<Arc<Mutex<Inner>>>;
 
 fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
-        .route(
-            "/",
-            get(|| async { Json(json!({"title": "scripted peer", "version": "1.18.3"})) }),
-        )
+        .route("/", get(version))
+        .merge(restore::routes())
         .route("/readyz", get(ready))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))
@@ -277,6 +298,11 @@ async fn ready(State(inner): Shared) -> &'static str {
     "all shards are ready"
 }
 
+async fn version(State(inner): Shared) -> Response {
+    let version = inner.lock().unwrap().version.unwrap_or("1.18.3");
+    Json(json!({"title": "scripted peer", "version": version})).into_response()
+}
+
 async fn cluster(State(inner): Shared) -> Response {
     ok(inner
         .lock()
@@ -312,7 +338,10 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         Some(found) => ok(json!({
             "status": "green",
             "points_count": found.points,
-            "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}}},
+            "config": {
+                "params": {"vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"}},
+                "new_field": found.new_field.then_some(1),
+            },
             "payload_schema": {},
         })),
         None => missing(&c),
@@ -339,6 +368,10 @@ async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
 }
 
 async fn count(State(inner): Shared, Path(c): Path<String>) -> Response {
+    let happens = inner.lock().unwrap().on_count.take();
+    if let Some(happens) = happens {
+        happens();
+    }
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) => ok(json!({"count": found.points})),
         None => missing(&c),
@@ -374,9 +407,13 @@ fn make(inner: &Mutex<Inner>, c: &str, at: OffsetDateTime, change: impl FnOnce(&
         size: found.body.len() as i64,
         s3: false,
     };
+    let points = found.points;
     change(&mut snapshot);
     found.snapshots.retain(|s| s.name != snapshot.name);
     found.snapshots.push(snapshot.clone());
+    inner
+        .made
+        .insert(qdrant_backup::hash::sha256_hex(&snapshot.bytes), points);
     Some(snapshot)
 }
 

@@ -23,7 +23,8 @@ impl Service {
         let stop = CancellationToken::new();
         let ctx = app::context(&config, "service under test".into()).await.unwrap();
         let probe = app::probe(&config.qdrant).unwrap();
-        let service = server::App::new(ctx, probe, config.backup.selection.clone(), stop.clone());
+        let service = server::App::new(ctx, probe, config.backup.selection.clone(), stop.clone())
+            .with_retention(config.retention.policy.clone(), config.retention.after_backup);
         let listener = server::listen(config.server.listen).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(server::serve(listener, service, stop.clone()));

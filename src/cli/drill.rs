@@ -1,0 +1,108 @@
+//! `drill`: proves that a backup can be restored.
+
+use super::text::{Align, count, plain, size, table};
+use super::{Bars, print, print_json};
+use crate::backup::Context;
+use crate::drill::{self, Drilled, Verdict};
+use crate::error::Result;
+use crate::names::BackupId;
+use crate::progress::Progress;
+use crate::restore::Patience;
+use clap::Args;
+use std::fmt::Write;
+use tokio_util::sync::CancellationToken;
+
+/// What to drill. The Qdrant for it is named by DRILL_QDRANT_URL (and DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE).
+#[derive(Args, Debug)]
+pub(crate) struct DrillArgs {
+    /// The backup: its id, as `list` shows it, or `latest`
+    id: String,
+    /// Without DRILL_QDRANT_URL: use the Qdrant that is backed up, under names that begin with qdrant-backup-drill-
+    #[arg(long)]
+    pub(crate) same_qdrant: bool,
+    /// Print the result as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Drills on the Qdrant of `ctx`. An error when the backup does not pass.
+pub(crate) async fn drill(args: DrillArgs, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<()> {
+    let drilled = run(&args.id, ctx, bars, stop).await?;
+    match args.json {
+        true => print_json(&drilled)?,
+        false => print(&told(&drilled))?,
+    }
+    drilled.error().map_or(Ok(()), Err)
+}
+
+/// Drills the backup that was just made.
+pub(super) async fn after_backup(
+    id: &BackupId,
+    ctx: &Context,
+    bars: &Bars,
+    stop: &CancellationToken,
+    json: bool,
+) -> Result<()> {
+    let drilled = run(&id.to_string(), ctx, bars, stop).await?;
+    match json {
+        // Standard output is the report of the backup.
+        true => tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled)),
+        false => print(&told(&drilled))?,
+    }
+    drilled.error().map_or(Ok(()), Err)
+}
+
+async fn run(id: &str, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
+    let (progress, patience) = (Progress::new(ctx.clock.now()), Patience::default());
+    let result = tokio::select! {
+        result = drill::run(ctx, id, &patience, &progress, stop) => result,
+        never = bars.watch(&progress) => match never {},
+    };
+    bars.end(&progress.now());
+    result
+}
+
+/// The result for people.
+fn told(drilled: &Drilled) -> String {
+    let row = |c: &drill::CollectionDrill| {
+        [
+            c.name.clone(),
+            if c.verdict == Verdict::Passed {
+                "passed"
+            } else {
+                "FAILED"
+            }
+            .to_owned(),
+            c.points.map(count).unwrap_or_default(),
+            size(c.bytes),
+        ]
+    };
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("VERDICT", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
+    let mut text = table(columns, &drilled.collections.iter().map(row).collect::<Vec<_>>());
+    for c in &drilled.collections {
+        if let Some(problem) = &c.problem {
+            let _ = writeln!(text, "FAILED   {}: {}", plain(&c.name), plain(problem));
+        }
+    }
+    for warning in &drilled.warnings {
+        let _ = writeln!(text, "warning  {}", plain(warning));
+    }
+    let verdict = if drilled.verdict == Verdict::Passed {
+        "passed"
+    } else {
+        "FAILED"
+    };
+    let _ = writeln!(
+        text,
+        "The drill of backup {} {verdict}, on {} (Qdrant {})",
+        drilled.id,
+        drilled.target,
+        plain(&drilled.target_version)
+    );
+    text
+}

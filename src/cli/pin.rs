@@ -1,0 +1,36 @@
+//! `pin` and `unpin`: keeps a backup whatever the retention policy says.
+
+use super::print;
+use super::text::plain;
+use crate::catalog;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::pin::{self, Pinned};
+use crate::store::Store;
+
+/// Pins a backup.
+pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: &str, note: Option<String>) -> Result<()> {
+    let id = catalog::resolve(store, id).await?;
+    let text = match pin::pin(store, clock, id, who, note).await? {
+        Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
+        Pinned::Now { beside: Some(who) } => format!(
+            "{id} is pinned. {} was at work meanwhile: if that is a prune, look with `show {id}` whether it came too late\n",
+            plain(&who)
+        ),
+        Pinned::Already(pin) => {
+            let by = pin.by.map(|by| format!(" by {}", plain(&by))).unwrap_or_default();
+            let at = pin.at.map(|at| format!(" since {at}")).unwrap_or_default();
+            format!("{id} is pinned already{by}{at}; that pin stays as it is\n")
+        }
+    };
+    print(&text)
+}
+
+/// Removes a pin.
+pub(crate) async fn unpin(store: &dyn Store, id: &str) -> Result<()> {
+    let id = catalog::resolve(store, id).await?;
+    match pin::unpin(store, id).await? {
+        true => print(&format!("{id} is not pinned any more\n")),
+        false => print(&format!("{id} is not pinned\n")),
+    }
+}

@@ -1,0 +1,154 @@
+//! `prune`: shows what the retention policy would delete, or deletes it. It needs the store alone, no Qdrant.
+
+use super::text::{Align, ago, plain, size, table};
+use super::{print, print_json};
+use crate::error::{Code, Error, Result};
+use crate::prune::{self, Item, Job, Plan, Report};
+use serde::Serialize;
+use std::fmt::Write;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+/// Prints the plan, and executes it if told to. An error when not all of it could be executed.
+pub(crate) async fn prune(job: &Job, yes: bool, json: bool, stop: &CancellationToken) -> Result<()> {
+    #[derive(Serialize)]
+    struct Outcome<'a> {
+        dry_run: bool,
+        plan: &'a Plan,
+        report: Option<&'a Report>,
+    }
+    let planned = stop.run_until_cancelled(prune::plan(job)).await;
+    let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
+    if !json {
+        print(&told(&plan, job.clock.now()))?;
+    }
+    let mut report = match yes {
+        true => Some(prune::execute(job, &plan, stop).await?),
+        false => None,
+    };
+    match json {
+        true => print_json(&Outcome {
+            dry_run: !yes,
+            plan: &plan,
+            report: report.as_ref(),
+        })?,
+        false => print(&outcome(&plan, report.as_ref()))?,
+    }
+    report.as_mut().and_then(Report::take_error).map_or(Ok(()), Err)
+}
+
+fn told(plan: &Plan, now: OffsetDateTime) -> String {
+    let row = |item: &Item| {
+        let reasons: Vec<_> = item.reasons.iter().map(ToString::to_string).collect();
+        let marks: Vec<_> = item.marks.iter().map(ToString::to_string).collect();
+        [
+            item.id.to_string(),
+            if item.is_backup {
+                marks.join(" ")
+            } else {
+                "no backup".to_owned()
+            },
+            item.series.clone(),
+            ago(std::time::Duration::try_from(now - item.id.time()).unwrap_or_default()),
+            size(item.bytes),
+            if item.keep { "keep" } else { "DELETE" }.to_owned(),
+            reasons.join(", "),
+        ]
+    };
+    let columns = [
+        ("ID", Align::Left),
+        ("STATUS", Align::Left),
+        ("OF", Align::Left),
+        ("BEGUN", Align::Right),
+        ("SIZE", Align::Right),
+        ("", Align::Left),
+        ("BECAUSE", Align::Left),
+    ];
+    let mut text = match plan.items.is_empty() {
+        true => "There is no backup.\n".to_owned(),
+        false => table(columns, &plan.items.iter().map(row).collect::<Vec<_>>()),
+    };
+    for key in plan.foreign.iter().take(20) {
+        let _ = writeln!(text, "not ours, left alone: {}", plain(key));
+    }
+    if plan.foreign.len() > 20 {
+        let _ = writeln!(text, "not ours, left alone: {} more", plan.foreign.len() - 20);
+    }
+    text
+}
+
+fn outcome(plan: &Plan, report: Option<&Report>) -> String {
+    let count = plan.deletions().count();
+    let bytes = plan.deletions().map(|item| item.bytes).sum();
+    match report {
+        None if count == 0 => "Nothing to delete.\n".to_owned(),
+        None => format!(
+            "Nothing was deleted. `prune --yes` deletes {count} ({}).\n",
+            size(bytes)
+        ),
+        Some(report) => {
+            let mut text = String::new();
+            for skipped in &report.skipped {
+                let _ = writeln!(text, "{} was left alone: {}", skipped.id, skipped.why);
+            }
+            let _ = writeln!(
+                text,
+                "Deleted {} of {count} ({}).",
+                report.deleted.len(),
+                size(report.bytes())
+            );
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Mark;
+    use crate::retention::{Policy, Reason};
+    use time::macros::datetime;
+
+    #[test]
+    fn the_plan_tells_what_goes_and_why_the_rest_stays() {
+        let now = datetime!(2026-11-22 12:00 UTC);
+        let item = |id: &str, is_backup, reasons: &[Reason], marks: &[Mark]| Item {
+            id: id.parse().unwrap(),
+            is_backup,
+            keep: !reasons.is_empty(),
+            reasons: reasons.to_vec(),
+            marks: marks.to_vec(),
+            series: if is_backup { "everything".into() } else { String::new() },
+            objects: 2,
+            bytes: 3 << 20,
+            content: Vec::new(),
+        };
+        let plan = Plan {
+            made_at: now,
+            policy: Policy {
+                last: 1,
+                ..Policy::default()
+            },
+            items: vec![
+                item(
+                    "2026-11-20T12-00-00Z",
+                    true,
+                    &[Reason::NewestGood, Reason::Last],
+                    &[Mark::Good, Mark::Verified],
+                ),
+                item("2026-11-19T12-00-00Z", true, &[], &[Mark::Partial]),
+                item("2026-11-18T12-00-00Z", false, &[], &[]),
+            ],
+            foreign: vec!["backups/a\u{1b}".into()],
+        };
+        assert_eq!(
+            told(&plan, now) + &outcome(&plan, None),
+            "ID                    STATUS         OF            BEGUN      SIZE          BECAUSE\n\
+             2026-11-20T12-00-00Z  good verified  everything  2 d ago  3.00 MiB  keep    newest good, last\n\
+             2026-11-19T12-00-00Z  PARTIAL        everything  3 d ago  3.00 MiB  DELETE\n\
+             2026-11-18T12-00-00Z  no backup                  4 d ago  3.00 MiB  DELETE\n\
+             not ours, left alone: backups/a\\u{1b}\n\
+             Nothing was deleted. `prune --yes` deletes 2 (6.00 MiB).\n"
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! `restore`: shows the plan, does it, and tells what is true afterwards.
+
+use super::text::{Align, count, plain, size, table};
+use super::{Bars, print, print_json};
+use crate::backup::Context;
+use crate::error::{Code, Error, Result};
+use crate::manifest::Selection;
+use crate::progress::Progress;
+use crate::restore::{self, Outcome, Patience, Report, Request, Via};
+use clap::{Args, ValueEnum};
+use std::fmt::Write;
+use tokio_util::sync::CancellationToken;
+
+/// What to restore, and to where. Existing collections that have points are never overwritten without --overwrite.
+#[derive(Args, Debug)]
+pub(crate) struct RestoreArgs {
+    /// The backup: its id, as `list` shows it, or `latest`
+    id: String,
+    /// Collections to restore; each must be in the backup. Without any: all of them
+    #[arg(value_name = "COLLECTION")]
+    collections: Vec<String>,
+    /// Restore the collections that match this pattern; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Leave out the collections that match this pattern; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Restore under another name; {} in it stands for the old one, e.g. '{}-copy'
+    #[arg(long, value_name = "NAME")]
+    into: Option<String>,
+    /// Restore into the Qdrant at this URL; its key is taken from RESTORE_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY_FILE
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Replace the points of collections that exist
+    #[arg(long)]
+    overwrite: bool,
+    /// Restore beside the live collection, compare, and then move its aliases in one operation
+    #[arg(long, conflicts_with_all = ["overwrite", "into"])]
+    swap: bool,
+    /// Move aliases that point to other collections by now
+    #[arg(long)]
+    move_aliases: bool,
+    /// How the bytes get to Qdrant
+    #[arg(long, value_enum, default_value_t = Way::Auto)]
+    via: Way,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the report, or with --dry-run the plan, as JSON and nothing else to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the bytes get to Qdrant.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Way {
+    /// By signed URL where the store has them, else by upload
+    Auto,
+    /// Qdrant fetches the objects from signed URLs
+    Url,
+    /// This process pushes the objects
+    Upload,
+}
+
+/// Restores into the Qdrant of `ctx`. An error when the plan has refusals, or not everything was restored.
+pub(crate) async fn restore(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<()> {
+    let elsewhere = args.to.is_some();
+    run(args, ctx, bars, stop).await.map_err(|e| match e.code() {
+        Code::QdrantUnauthorized if elsewhere => e.remedy(
+            "set RESTORE_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY_FILE to a key that the Qdrant of --to accepts",
+        ),
+        _ => e,
+    })
+}
+
+async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<()> {
+    let before = || Error::new(Code::Cancelled, "stopped before the restore began");
+    let (json, dry_run) = (args.json, args.dry_run);
+    let request = args.request();
+    if dry_run || !json {
+        let plan = stop
+            .run_until_cancelled(restore::plan(ctx, &request))
+            .await
+            .ok_or_else(before)??;
+        match json {
+            true => print_json(&plan)?,
+            false => print(&plan.to_string())?,
+        }
+        if let Some(error) = plan.error() {
+            return Err(error);
+        }
+    }
+    if dry_run {
+        return Ok(());
+    }
+    let progress = Progress::new(ctx.clock.now());
+    let result = tokio::select! {
+        result = restore::run(ctx, &request, &progress, stop) => result,
+        never = bars.watch(&progress) => match never {},
+    };
+    bars.end(&progress.now());
+    let report = result?;
+    match json {
+        true => print_json(&report)?,
+        false => print(&told(&report))?,
+    }
+    report.error().map_or(Ok(()), Err)
+}
+
+impl RestoreArgs {
+    fn request(self) -> Request {
+        Request {
+            id: self.id,
+            selection: Selection {
+                collections: self.collections,
+                include: self.include,
+                exclude: self.exclude,
+            },
+            into: self.into,
+            overwrite: self.overwrite,
+            move_aliases: self.move_aliases,
+            swap: self.swap,
+            via: match self.via {
+                Way::Auto => Via::Auto,
+                Way::Url => Via::Url,
+                Way::Upload => Via::Upload,
+            },
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// The report for people.
+fn told(report: &Report) -> String {
+    let rows: Vec<_> = report
+        .collections
+        .iter()
+        .map(|c| {
+            [
+                c.source.clone(),
+                c.target.clone(),
+                count(c.points),
+                size(c.bytes),
+                rate(c.bytes, c.seconds),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("COLLECTION", Align::Left),
+        ("RESTORED AS", Align::Left),
+        ("POINTS", Align::Right),
+        ("SIZE", Align::Right),
+        ("RATE", Align::Right),
+    ];
+    let mut text = match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", table(columns, &rows)),
+    };
+    for c in &report.collections {
+        for note in &c.notes {
+            let _ = writeln!(text, "note     {}: {}", plain(&c.target), plain(note));
+        }
+    }
+    for alias in &report.aliases {
+        let _ = writeln!(text, "alias    {} points to what was restored", plain(alias));
+    }
+    for old in &report.replaced {
+        let _ = writeln!(
+            text,
+            "replaced {} is still there; once nobody needs it: curl -X DELETE {}/collections/{}",
+            plain(old),
+            report.target,
+            percent_encoding::utf8_percent_encode(old, percent_encoding::NON_ALPHANUMERIC)
+        );
+    }
+    for failure in &report.failed {
+        let _ = writeln!(text, "FAILED   {}: {}", plain(&failure.source), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "         now: {}: {}",
+            plain(&failure.target),
+            plain(&failure.state)
+        );
+        if let Some(remedy) = &failure.remedy {
+            let _ = writeln!(text, "         {}", plain(remedy));
+        }
+        let _ = writeln!(text, "         next: {}", plain(&failure.next));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning  {}", plain(warning));
+    }
+    let outcome = match report.status {
+        Outcome::Complete => "is complete: counts, configuration and samples are those of the backup",
+        Outcome::Partial => "is PARTIAL",
+        Outcome::Failed => "FAILED",
+    };
+    let took = (report.finished_at - report.started_at).whole_seconds();
+    let _ = writeln!(
+        text,
+        "Restore of backup {} into {} {outcome}, in {took} s",
+        report.id, report.target
+    );
+    text
+}
+
+fn rate(bytes: u64, seconds: f64) -> String {
+    match seconds > 0.0 {
+        true => format!("{}/s", size((bytes as f64 / seconds) as u64)),
+        false => String::new(),
+    }
+}

@@ -1,0 +1,178 @@
+//! `verify`: reads backups back. It needs the store alone, no Qdrant.
+
+use super::text::{plain, size};
+use super::{VerifyArgs, print, print_json};
+use crate::error::{Code, Error, Result};
+use crate::manifest::Status;
+use crate::names::BackupId;
+use crate::verify::{self, NotChecked, Report, Verdict, Verifier};
+use serde::Serialize;
+use std::fmt::Write;
+use tokio_util::sync::CancellationToken;
+
+/// What became of one of several backups.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Checked {
+        #[serde(flatten)]
+        report: Box<Report>,
+        #[cfg(feature = "engine")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drilled: Option<Box<verify::engine::Drilled>>,
+    },
+    /// Nothing could be said of it, or its manifest is damaged.
+    Not { id: BackupId, error: NotChecked },
+}
+
+/// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
+/// before what could not be checked.
+pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &CancellationToken) -> Result<()> {
+    let (what, json) = (args.what.as_str(), args.json);
+    let work = async {
+        let ids = verify::select(&*verifier.store, what).await?;
+        let mut worst: Option<Error> = None;
+        let mut outcomes = Vec::new();
+        for id in ids {
+            let (outcome, error) = match check(verifier, &id, args).await {
+                Ok(checked) => checked,
+                // Deleted since it was listed: none of the backups that there are.
+                Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
+                // Its error says all there is to say.
+                Err(error) if what != "all" => return Err(error),
+                Err(error) => (
+                    Outcome::Not {
+                        id,
+                        error: NotChecked::of(&error),
+                    },
+                    Some(error),
+                ),
+            };
+            if !json {
+                print(&told(&outcome))?;
+            }
+            outcomes.push(outcome);
+            if let Some(error) = error
+                && worst.as_ref().is_none_or(|worst| worst.code() != Code::BackupDamaged)
+            {
+                worst = Some(error);
+            }
+        }
+        if json {
+            match (what, outcomes.as_slice()) {
+                ("all", _) => print_json(&serde_json::json!({ "backups": outcomes }))?,
+                (_, [one]) => print_json(one)?,
+                _ => {}
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    };
+    let stopped = || {
+        Err(Error::new(Code::Cancelled, "stopped while verifying").remedy("nothing was recorded of what was under way"))
+    };
+    stop.run_until_cancelled(work).await.unwrap_or_else(stopped)
+}
+
+/// Verifies one backup, and lets the engine open it when it is intact and this was asked for.
+#[cfg_attr(
+    not(feature = "engine"),
+    expect(unused_variables, reason = "only the engine has arguments")
+)]
+async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<(Outcome, Option<Error>)> {
+    let report = Box::new(verifier.run(id).await?);
+    let error = report.error();
+    #[cfg(feature = "engine")]
+    if let (None, true, Some(scratch)) = (&error, args.engine, &args.scratch) {
+        let drilled = verifier.drill(id, scratch).await?;
+        let error = drilled.error();
+        return Ok((
+            Outcome::Checked {
+                report,
+                drilled: Some(Box::new(drilled)),
+            },
+            error,
+        ));
+    }
+    let outcome = Outcome::Checked {
+        report,
+        #[cfg(feature = "engine")]
+        drilled: None,
+    };
+    Ok((outcome, error))
+}
+
+fn told(outcome: &Outcome) -> String {
+    let report = match outcome {
+        Outcome::Checked { report, .. } => report,
+        Outcome::Not { id, error } => {
+            // The message names the backup and says which of the two it is.
+            return format!("Backup {id}: {}\n", plain(&error.message));
+        }
+    };
+    let mut text = String::new();
+    for finding in &report.findings {
+        let _ = writeln!(text, "DAMAGED      manifest: {}", plain(&finding.message));
+    }
+    for object in &report.objects {
+        let name = plain(&object.collection);
+        for finding in &object.findings {
+            let _ = writeln!(text, "DAMAGED      {name}: {}", plain(&finding.message));
+        }
+        for warning in &object.warnings {
+            let _ = writeln!(text, "warning      {name}: {}", plain(warning));
+        }
+        if let Some(why) = &object.not_checked {
+            let _ = writeln!(text, "NOT CHECKED  {name}: {}", plain(&why.message));
+        }
+    }
+    let verdict = match report.verdict {
+        Verdict::Intact => "is intact",
+        Verdict::Damaged => "IS DAMAGED",
+        Verdict::NotChecked => "COULD NOT BE CHECKED",
+    };
+    let partial = match report.status {
+        Status::Complete => "",
+        Status::Partial => "; it is partial, and what is missing in it cannot be checked",
+    };
+    let took = (report.finished_at - report.at).whole_seconds();
+    let _ = writeln!(
+        text,
+        "Backup {} {verdict}: {} objects, {} read in {took} s{partial}",
+        report.id,
+        report.objects.len(),
+        size(report.bytes)
+    );
+    #[cfg(feature = "engine")]
+    if let Outcome::Checked {
+        drilled: Some(drilled), ..
+    } = outcome
+    {
+        for collection in &drilled.collections {
+            let name = plain(&collection.name);
+            let _ = match &collection.problem {
+                Some(problem) => writeln!(text, "NOT PROVEN   {name}: {}", plain(problem)),
+                None => writeln!(
+                    text,
+                    "proven       {name}: {} points, {} read, {} searches",
+                    collection.points.unwrap_or_default(),
+                    collection.sampled.unwrap_or_default(),
+                    collection.searches.unwrap_or_default()
+                ),
+            };
+        }
+        for warning in &drilled.warnings {
+            let _ = writeln!(text, "warning      {}", plain(warning));
+        }
+        let verdict = if drilled.verdict == verify::engine::Outcome::Passed {
+            "is proven"
+        } else {
+            "IS NOT PROVEN"
+        };
+        let _ = writeln!(
+            text,
+            "Backup {} {verdict} restorable, by {} {}",
+            drilled.id, drilled.target, drilled.target_version
+        );
+    }
+    text
+}

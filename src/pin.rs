@@ -1,0 +1,74 @@
+//! Pins: a record beside the manifest that keeps a backup whatever the policy says.
+
+use crate::catalog::Pin;
+use crate::clock::Clock;
+use crate::error::{Code, Error, Result};
+use crate::lock;
+use crate::manifest::read_small;
+use crate::names::BackupId;
+use crate::store::{BytesSource, Condition, Store};
+
+const LARGEST: u64 = 1 << 20;
+
+/// What came of [`pin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// It is pinned now.
+    Now {
+        /// Who holds the lease. If that is a prune which had already looked for pins, the backup may go all the same.
+        beside: Option<String>,
+    },
+    /// It was pinned before; that pin stays as it is.
+    Already(Pin),
+}
+
+/// Pins the backup `id`.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is none, also when it was deleted meanwhile.
+pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note: Option<String>) -> Result<Pinned> {
+    require(store, id).await?;
+    let pin = Pin {
+        at: Some(clock.now()),
+        by: Some(who.to_owned()),
+        note,
+    };
+    let json = serde_json::to_vec(&pin).map_err(|e| Error::new(Code::Internal, "writing a pin as JSON").because(e))?;
+    match store
+        .put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent)
+        .await
+    {
+        Ok(_) => {}
+        Err(e) if e.code() == Code::StoreConflict => {
+            let bytes = read_small(store, &id.pinned(), LARGEST).await?.unwrap_or_default();
+            return Ok(Pinned::Already(serde_json::from_slice(&bytes).unwrap_or_default()));
+        }
+        Err(e) => return Err(e),
+    }
+    // A prune that starts from here on sees the pin; one that is under way may have looked before.
+    let beside = lock::holder(store, clock).await?.map(|record| record.who);
+    if let Err(gone) = require(store, id).await {
+        unpin(store, id).await?;
+        return Err(gone);
+    }
+    Ok(Pinned::Now { beside })
+}
+
+/// Removes the pin of `id`; `false` when there is none.
+pub async fn unpin(store: &dyn Store, id: BackupId) -> Result<bool> {
+    match store.head(&id.pinned()).await? {
+        Some(pin) => store.delete(&pin.key, &pin.version).await,
+        None => Ok(false),
+    }
+}
+
+/// There is a backup of that id. Whether its manifest can be read does not matter.
+async fn require(store: &dyn Store, id: BackupId) -> Result<()> {
+    match store.head(&id.manifest()).await? {
+        Some(_) => Ok(()),
+        None => Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
+                .remedy("`qdrant-backup list` shows the backups"),
+        ),
+    }
+}

@@ -1,0 +1,381 @@
+//! Doing what a plan says: prove the objects, move the bytes, compare, and only then touch aliases.
+
+use super::converge::{Found, converge, state};
+use super::plan::{Plan, make};
+use super::report::{Failed, Outcome, Report, Restored};
+use super::step::From;
+use super::{Patience, Request, Step, Via, object, swap};
+use crate::backup::Context;
+use crate::error::{Code, Error, Result};
+use crate::hash::parse_sha256;
+use crate::names::BackupId;
+use crate::progress::{Phase, Progress};
+use crate::relay::{self, Expected};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a signed URL is good for: it is checked when Qdrant begins to read.
+const SIGNED_FOR: Duration = Duration::from_secs(3600);
+/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
+    let started_at = ctx.clock.now();
+    let plan = unless_cancelled(cancel, make(ctx, request, None)).await?;
+    if let Some(error) = plan.error() {
+        return Err(error);
+    }
+    progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
+    tracing::info!(id = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
+    // Before anything is changed.
+    unless_cancelled(cancel, prove_all(ctx, &plan)).await?;
+
+    let mut report = Report {
+        id: plan.id,
+        target: plan.target.clone(),
+        status: Outcome::Failed,
+        started_at,
+        finished_at: started_at,
+        collections: Vec::new(),
+        failed: Vec::new(),
+        aliases: Vec::new(),
+        replaced: Vec::new(),
+        warnings: plan.warnings.clone(),
+    };
+    for step in &plan.collections {
+        if cancel.is_cancelled() {
+            report.failed.push(not_begun(request, plan.id, step));
+            continue;
+        }
+        match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
+            Ok(restored) => {
+                progress.phase(&step.source, Phase::Restored);
+                tracing::info!(
+                    collection = step.source,
+                    target = step.target,
+                    points = restored.points,
+                    "collection restored"
+                );
+                report.collections.push(restored);
+            }
+            Err(error) => {
+                progress.phase(&step.source, Phase::Failed);
+                tracing::error!(collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
+                report.failed.push(failed(ctx, request, plan.id, step, &error).await);
+            }
+        }
+    }
+    aliases(ctx, request, &plan, &mut report, cancel).await;
+    report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
+        (_, true) => Outcome::Complete,
+        (false, false) => Outcome::Partial,
+        (true, false) => Outcome::Failed,
+    };
+    report.finished_at = ctx.clock.now();
+    tracing::info!(id = %report.id, status = ?report.status, "restore ended");
+    Ok(report)
+}
+
+async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
+    for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
+        object::prove(&*ctx.store, &from.artifact, &from.meta).await?;
+    }
+    Ok(())
+}
+
+/// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
+async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, cancel: &CancellationToken) {
+    if request.swap && !report.failed.is_empty() {
+        let text =
+            "no alias was moved, because not everything could be restored: the live collections are as they were";
+        return report.warnings.push(text.to_owned());
+    }
+    let done: BTreeSet<_> = report.collections.iter().map(|r| r.target.clone()).collect();
+    let steps: Vec<_> = plan
+        .collections
+        .iter()
+        .filter(|s| done.contains(&s.target) && !s.aliases.is_empty())
+        .collect();
+    if steps.is_empty() {
+        return;
+    }
+    match unless_cancelled(cancel, swap::apply(&ctx.qdrant, &steps)).await {
+        Ok(changed) => {
+            report.aliases = changed;
+            let left: BTreeSet<_> = steps
+                .iter()
+                .flat_map(|s| &s.aliases)
+                .filter(|a| a.action == swap::AliasAction::Move)
+                .filter_map(|a| a.now.clone())
+                .collect();
+            report.replaced = left.into_iter().collect();
+        }
+        Err(error) => {
+            for step in steps {
+                // The collection is whole, but what was asked for is not done.
+                report.collections.retain(|r| r.target != step.target);
+                let mut failed = failed(ctx, request, plan.id, step, &error).await;
+                failed.next = format!(
+                    "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
+                    step.target, plan.target
+                );
+                report.failed.push(failed);
+            }
+        }
+    }
+}
+
+/// Restores one collection and compares it.
+pub(crate) async fn restore_one(
+    ctx: &Context,
+    plan: &Plan,
+    step: &Step,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Restored> {
+    let Some(from) = &step.from else {
+        return Err(Error::new(Code::Internal, "a step without an object was run"));
+    };
+    unless_cancelled(cancel, still_as_planned(ctx, step)).await?;
+    let mut notes = step.warnings.clone();
+    let began = Instant::now();
+    let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    progress.phase(&step.source, Phase::Check);
+    let Found {
+        points,
+        sampled,
+        notes: found,
+    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience)).await?;
+    notes.extend(found);
+    notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
+    Ok(Restored {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        points,
+        expected: step.points,
+        sampled,
+        bytes: step.bytes,
+        seconds,
+        via,
+        notes,
+    })
+}
+
+/// Whether the target is still what the plan saw: checking the objects may have taken hours.
+async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
+    let changed = match step.overwrites {
+        None => !is_absent(ctx, &step.target).await?,
+        Some(existing) => existing.points == 0 && ctx.qdrant.count(&step.target).await? > 0,
+    };
+    match changed {
+        false => Ok(()),
+        true => Err(Error::new(
+            Code::RestoreRefused,
+            format!(
+                "somebody else made or filled collection {:?} since the plan was made",
+                step.target
+            ),
+        )
+        .remedy("it was left alone; plan again")),
+    }
+}
+
+/// Gets the bytes to Qdrant, and Qdrant to restore them.
+async fn transfer(
+    ctx: &Context,
+    plan: &Plan,
+    step: &Step,
+    from: &From,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    notes: &mut Vec<String>,
+) -> Result<Via> {
+    if plan.via == Via::Url {
+        progress.phase(&step.source, Phase::Restore);
+        let error = match unless_cancelled(cancel, by_url(ctx, step, from)).await {
+            Ok(()) => return Ok(Via::Url),
+            Err(e) => e,
+        };
+        // A second way is tried only where the first one has changed nothing: into a collection that still does not exist.
+        let may_try = plan.may_upload && step.overwrites.is_none() && error.code() != Code::Cancelled;
+        if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
+            return Err(error);
+        }
+        tracing::warn!(collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
+        notes.push(format!(
+            "Qdrant could not fetch it, so it was uploaded: {}",
+            error.chain()
+        ));
+    }
+    by_upload(ctx, step, from, progress, cancel, notes).await?;
+    Ok(Via::Upload)
+}
+
+async fn by_url(ctx: &Context, step: &Step, from: &From) -> Result<()> {
+    let Some(signing) = ctx.store.signing() else {
+        return Err(Error::new(
+            Code::Internal,
+            "a URL was planned for a store that cannot sign",
+        ));
+    };
+    let url = signing
+        .signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR)
+        .await?;
+    ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256).await
+}
+
+async fn by_upload(
+    ctx: &Context,
+    step: &Step,
+    from: &From,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    // A name that nobody else has, so that what is deleted afterwards is surely this file.
+    let file = format!("qdrant-backup-{}.snapshot", uuid::Uuid::new_v4());
+    let source = object::ObjectSource::new(ctx.store.clone(), &from.meta);
+    let expected = Expected {
+        bytes: from.artifact.bytes,
+        sha256: parse_sha256(&from.artifact.sha256),
+    };
+    let settings = &ctx.settings;
+    let (body, watch) = relay::outgoing(
+        Box::new(source),
+        expected,
+        (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
+        &settings.limits,
+        settings.rate.as_deref(),
+        progress.copying(&step.source, from.artifact.bytes),
+    );
+    let sent = unless_cancelled(cancel, async {
+        tokio::select! {
+            sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
+            stalled = watch.stalled() => Err(stalled),
+        }
+    })
+    .await;
+    let limit = if cancel.is_cancelled() {
+        CLEAN_UP
+    } else {
+        Duration::from_secs(300)
+    };
+    let removed = timeout(limit, remove_upload(ctx, &step.target, &file)).await;
+    let problem = match removed {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(e.to_string()),
+        Err(_) => Some("Qdrant did not answer in time".to_owned()),
+    };
+    if let Some(problem) = problem {
+        tracing::warn!(
+            collection = step.target,
+            file,
+            problem,
+            "the uploaded file could not be deleted on Qdrant"
+        );
+        notes.push(format!(
+            "the uploaded file {file} is still among the collection's snapshots on Qdrant, delete it there: {problem}"
+        ));
+    }
+    sent
+}
+
+/// Deletes the file that Qdrant keeps of an upload, and no other.
+async fn remove_upload(ctx: &Context, collection: &str, file: &str) -> Result<()> {
+    match ctx.qdrant.delete_snapshot(collection, file).await {
+        Err(e) if e.code() == Code::CollectionNotFound => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
+    match ctx.qdrant.collection(name).await {
+        Ok(_) => Ok(false),
+        Err(e) if e.code() == Code::CollectionNotFound => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is said of a collection whose turn never came.
+fn not_begun(request: &Request, id: BackupId, step: &Step) -> Failed {
+    let error = stopped();
+    Failed {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        code: error.code(),
+        message: error.chain(),
+        remedy: None,
+        state: "as it was: it was not begun".to_owned(),
+        next: next(request, id, step, false),
+    }
+}
+
+async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, error: &Error) -> Failed {
+    let mut state = state(&ctx.qdrant, &step.target).await;
+    if matches!(
+        error.code(),
+        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
+    ) {
+        // A client that goes away does not stop Qdrant.
+        state += ", and Qdrant may still be at work on it";
+    }
+    let exists = state.starts_with("it exists");
+    Failed {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        code: error.code(),
+        message: error.chain(),
+        remedy: error.remedy_text().map(str::to_owned),
+        state,
+        next: next(request, id, step, exists),
+    }
+}
+
+/// The command that tries this collection again.
+fn next(request: &Request, id: BackupId, step: &Step, exists: bool) -> String {
+    let mut next = format!("qdrant-backup restore {id} {}", word(&step.source));
+    if request.swap {
+        return next + " --swap";
+    }
+    if step.target != step.source {
+        next += &format!(" --into {}", word(&step.target));
+    }
+    if exists || request.overwrite {
+        next += " --overwrite";
+    }
+    next
+}
+
+/// A name as a shell takes it.
+fn word(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
+}
+
+/// Does `work` unless the run is told to stop.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match cancel.is_cancelled() {
+        true => Err(stopped()),
+        false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Cancelled, "the restore was told to stop")
+        .remedy("the report says what each collection is like now; run it again")
+}

@@ -1,0 +1,272 @@
+//! The plan of a restore: what would be done, what would be overwritten, and what forbids it. A value that prints; nothing is
+//! changed by making one.
+
+use super::step::{Step, plan_step, target_name};
+use super::swap::plan_aliases;
+use super::{Request, Via, version};
+use crate::backup::Context;
+use crate::catalog;
+use crate::error::{Code, Error, Result};
+use crate::manifest::{Collection, Manifest, Status};
+use crate::names::BackupId;
+use crate::plan::Filter;
+use crate::qdrant::ClusterInfo;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What would be done.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The backup.
+    pub id: BackupId,
+    /// Release of the Qdrant that it is of.
+    pub backup_version: String,
+    /// The Qdrant to restore into.
+    pub target: String,
+    /// Its release.
+    pub target_version: String,
+    /// How the bytes get there.
+    pub via: Via,
+    /// The collections in the order of their names.
+    pub collections: Vec<Step>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+    /// What forbids it; it runs only without any.
+    pub refusals: Vec<Refusal>,
+    /// Whether an upload may follow when Qdrant cannot fetch the objects itself.
+    #[serde(skip)]
+    pub(super) may_upload: bool,
+}
+
+/// Why a plan must not run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// The collection of the backup that it is about; none: all.
+    pub collection: Option<String>,
+    /// Stable code.
+    pub code: Code,
+    /// What is in the way.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn of(collection: Option<&str>, error: &Error) -> Self {
+        Self {
+            collection: collection.map(str::to_owned),
+            code: error.code(),
+            message: error.chain(),
+            remedy: error.remedy_text().map(str::to_owned),
+        }
+    }
+}
+
+impl Plan {
+    /// Bytes to move.
+    pub fn bytes(&self) -> u64 {
+        self.collections.iter().map(|s| s.bytes).sum()
+    }
+
+    /// The error that its refusals amount to: with the code that they share, or else [`Code::RestoreRefused`].
+    pub fn error(&self) -> Option<Error> {
+        let first = self.refusals.first()?;
+        let code = match self.refusals.iter().all(|r| r.code == first.code) {
+            true => first.code,
+            false => Code::RestoreRefused,
+        };
+        let list: Vec<_> = self.refusals.iter().map(|r| r.message.as_str()).collect();
+        let error = Error::new(
+            code,
+            format!(
+                "restore of backup {} refused, nothing was changed: {}",
+                self.id,
+                list.join("; ")
+            ),
+        )
+        .permanent(true);
+        let remedies: BTreeSet<_> = self.refusals.iter().filter_map(|r| r.remedy.as_deref()).collect();
+        match remedies.is_empty() {
+            true => Some(error),
+            false => Some(error.remedy(remedies.into_iter().collect::<Vec<_>>().join("; "))),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, collection: Option<&str>, message: String, remedy: &str) {
+        let error = Error::new(Code::RestoreRefused, message).remedy(remedy);
+        self.refusals.push(Refusal::of(collection, &error));
+    }
+}
+
+/// What is on the target.
+pub(super) struct Target {
+    pub(super) collections: BTreeSet<String>,
+    /// Alias to collection.
+    pub(super) aliases: BTreeMap<String, String>,
+}
+
+/// Plans a restore. `Err`: there is nothing to plan with, or Qdrant or the store cannot be asked.
+/// With `drill` each target is a throw-away name that begins so.
+pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
+    let filter = Filter::new(&request.selection)?;
+    let manifest = find(ctx, &request.id).await?;
+    let qdrant = &ctx.qdrant;
+    let mut plan = Plan {
+        id: manifest.id,
+        backup_version: manifest.qdrant.version.clone(),
+        target: qdrant.url(),
+        target_version: qdrant.version().await?,
+        via: request.via,
+        collections: Vec::new(),
+        warnings: Vec::new(),
+        refusals: Vec::new(),
+        may_upload: request.via == Via::Auto,
+    };
+    let target = Target {
+        collections: qdrant.collections().await?.into_iter().collect(),
+        aliases: qdrant
+            .aliases()
+            .await?
+            .into_iter()
+            .map(|a| (a.alias, a.collection))
+            .collect(),
+    };
+    let chosen = choose(&filter, request, &manifest)?;
+    if manifest.status == Status::Partial {
+        let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
+        plan.warnings.push(format!(
+            "the backup is partial: it does not have {}",
+            missing.join(", ")
+        ));
+    }
+    refuse_by_version(&mut plan);
+    if let ClusterInfo::Enabled { peers, .. } = qdrant.cluster().await?
+        && peers.len() > 1
+    {
+        let error = Error::new(Code::Unsupported, format!("{} is a cluster of {} nodes, and this version restores into a single node only", plan.target, peers.len()))
+            .remedy("a collection snapshot restored through one node would have to be copied to the others: restore into a single node");
+        plan.refusals.push(Refusal::of(None, &error));
+    }
+    for (at, collection) in chosen.iter().enumerate() {
+        let to = match drill {
+            Some(stem) => format!("{stem}-{at}"),
+            None => target_name(request, collection, plan.id, &target),
+        };
+        let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
+        plan.collections.push(step);
+    }
+    if drill.is_none() {
+        plan_aliases(&mut plan, request, &target, &chosen);
+    }
+    if let Some(first) = plan.collections.first()
+        && let Err(error) = qdrant.may_restore(&first.target).await
+    {
+        match error.code() {
+            Code::QdrantForbidden => plan.refusals.push(Refusal::of(None, &error)),
+            _ => return Err(error),
+        }
+    }
+    choose_way(ctx, &mut plan).await;
+    Ok(plan)
+}
+
+async fn find(ctx: &Context, id: &str) -> Result<Manifest> {
+    let manifest = catalog::find(&*ctx.store, id).await?;
+    if id != "latest" && manifest.id.to_string() != id {
+        return Err(Error::new(
+            Code::BackupDamaged,
+            format!("the manifest of backup {id} is that of backup {}", manifest.id),
+        )
+        .remedy("somebody moved objects in the store; take another backup"));
+    }
+    Ok(manifest)
+}
+
+fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
+    let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
+    let picked = filter.pick(&request.selection, &names).map_err(|missing| {
+        let why = manifest.failed.iter().find(|f| f.collection == *missing);
+        let why = why.map_or(String::new(), |f| format!(": it could not be saved ({})", f.message));
+        Error::new(
+            Code::CollectionNotFound,
+            format!("backup {} has no collection {missing:?}{why}", manifest.id),
+        )
+        .remedy(format!("`qdrant-backup show {}` shows what it has", manifest.id))
+    })?;
+    if picked.is_empty() {
+        return Err(Error::new(
+            Code::RestoreRefused,
+            format!(
+                "none of the {} collections of backup {} is selected",
+                names.len(),
+                manifest.id
+            ),
+        )
+        .remedy("check the patterns"));
+    }
+    if request.into.as_deref().is_some_and(|into| !into.contains("{}")) && picked.len() > 1 {
+        return Err(Error::new(
+            Code::BadRequest,
+            format!("{} collections cannot be restored into one", picked.len()),
+        )
+        .remedy("write {} in the new name where the old one belongs, or select one collection"));
+    }
+    if request.swap && (request.into.is_some() || request.overwrite) {
+        return Err(Error::new(
+            Code::BadRequest,
+            "a swap goes with neither a new name nor with overwriting",
+        )
+        .remedy("it restores beside the live collection under a name of its own, and then moves the aliases"));
+    }
+    Ok(manifest
+        .collections
+        .iter()
+        .filter(|c| picked.contains(&c.name))
+        .collect())
+}
+
+fn refuse_by_version(plan: &mut Plan) {
+    if let Some(objection) = version::objection(&plan.backup_version, &plan.target_version) {
+        plan.refuse(
+            None,
+            objection,
+            "use a Qdrant of the backup's own release, at best with the newest patch",
+        );
+    }
+}
+
+/// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
+async fn choose_way(ctx: &Context, plan: &mut Plan) {
+    let wanted = plan.via;
+    if wanted == Via::Upload {
+        return;
+    }
+    let tried = match (
+        ctx.store.signing(),
+        plan.collections.iter().find_map(|s| s.from.as_ref()),
+    ) {
+        (Some(signing), Some(from)) => signing
+            .signed_get_url(&from.meta.key, Some(&from.meta.version), Duration::from_secs(60))
+            .await
+            .map(|_| ()),
+        (Some(_), None) => Ok(()),
+        (None, _) => Err(
+            Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url()))
+                .remedy("restore with --via upload; only gs:// has signed URLs"),
+        ),
+    };
+    match (tried, wanted) {
+        (Ok(()), _) => plan.via = Via::Url,
+        (Err(error), Via::Url) => plan.refusals.push(Refusal::of(None, &error)),
+        (Err(error), _) => {
+            if ctx.store.signing().is_some() {
+                plan.warnings.push(format!(
+                    "Qdrant cannot fetch the objects itself, so they are uploaded: {}",
+                    error.chain()
+                ));
+            }
+            plan.via = Via::Upload;
+        }
+    }
+}

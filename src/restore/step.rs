@@ -1,0 +1,209 @@
+//! The plan for one collection: its object, its target, and what is there already.
+
+use super::Request;
+use super::compare::{Difference, differences, schema_differences};
+use super::converge::{Points, Wanted};
+use super::plan::{Plan, Refusal, Target};
+use super::swap::AliasPlan;
+use super::{object, version};
+use crate::backup::Context;
+use crate::error::{Code, Error, Result};
+use crate::hash::parse_sha256;
+use crate::manifest::{Artifact, Collection, Storage};
+use crate::names::{ArtifactKind, BackupId};
+use crate::store::ObjectMeta;
+use serde::Serialize;
+
+/// Characters that Qdrant refuses in the name of a collection.
+const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
+const LONGEST_NAME: usize = 255;
+
+/// What would be done for one collection.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name in the backup.
+    pub source: String,
+    /// The collection that is written.
+    pub target: String,
+    /// Points that it must have afterwards.
+    pub points: Points,
+    /// Bytes to move.
+    pub bytes: u64,
+    /// What is there now and would be replaced.
+    pub overwrites: Option<Existing>,
+    /// Where an existing target's configuration differs; Qdrant keeps the existing one.
+    pub differences: Vec<Difference>,
+    /// What becomes of the aliases.
+    pub aliases: Vec<AliasPlan>,
+    /// What the backup recorded as odd.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) from: Option<From>,
+    #[serde(skip)]
+    pub(super) wanted: Wanted,
+}
+
+/// The object to restore from.
+#[derive(Clone, Debug)]
+pub(super) struct From {
+    pub(super) artifact: Artifact,
+    pub(super) meta: ObjectMeta,
+}
+
+/// A target that exists.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Existing {
+    /// Its exact number of points.
+    pub points: u64,
+}
+
+/// Plans one collection; what is in the way becomes a refusal of the plan.
+pub(super) async fn plan_step(
+    ctx: &Context,
+    request: &Request,
+    target: &Target,
+    collection: &Collection,
+    to: String,
+    plan: &mut Plan,
+) -> Result<Step> {
+    let name = collection.name.as_str();
+    let mut step = Step {
+        source: name.to_owned(),
+        points: Points::of(collection),
+        bytes: collection.bytes(),
+        overwrites: None,
+        differences: Vec::new(),
+        aliases: Vec::new(),
+        warnings: collection.warnings.clone(),
+        from: None,
+        wanted: Wanted {
+            points: Points::of(collection),
+            config: collection.config.clone(),
+            payload_schema: collection.payload_schema.clone(),
+            or_schema: collection.payload_schema.clone(),
+            to_the_letter: version::same_minor(&plan.backup_version, &plan.target_version),
+        },
+        target: to,
+    };
+    match source(ctx, plan.id, collection).await {
+        Ok(from) => step.from = Some(from),
+        // The store itself is in trouble: no plan.
+        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::Unsupported) => return Err(e),
+        Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
+    }
+    let to = step.target.as_str();
+    if to.is_empty() || to.len() > LONGEST_NAME || to.contains(FORBIDDEN) || matches!(to, "." | "..") {
+        let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
+        plan.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
+        return Ok(step);
+    }
+    if let Some(behind) = target.aliases.get(to) {
+        let remedy = "restore with --into another name, or with --swap, which moves aliases; or remove the alias first";
+        plan.refuse(
+            Some(name),
+            format!("{to:?} is an alias of collection {behind:?} on the target"),
+            remedy,
+        );
+    } else if target.collections.contains(to) {
+        existing(ctx, request, &mut step, plan).await?;
+    }
+    Ok(step)
+}
+
+/// The object that has the collection, compared with the manifest.
+async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<From> {
+    let unsupported = |what: &str| {
+        Error::new(Code::Unsupported, format!("collection {:?}: {what}", collection.name))
+            .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
+    };
+    let [artifact] = collection.artifacts.as_slice() else {
+        return Err(unsupported(&format!(
+            "its backup has {} parts, and this version restores backups of single nodes only",
+            collection.artifacts.len()
+        )));
+    };
+    if artifact.kind != ArtifactKind::Collection {
+        return Err(unsupported(
+            "its backup is one of a shard, and this version restores whole collections only",
+        ));
+    }
+    if let Storage::Other(way) = &artifact.storage {
+        return Err(unsupported(&format!(
+            "its bytes are stored in a way that this version does not know: {way:?}"
+        )));
+    }
+    let odd = |what: &str| {
+        Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
+            .remedy("the manifest was changed; take another backup")
+    };
+    if !artifact.key.starts_with(&id.prefix()) || artifact.key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(odd(&format!(
+            "the manifest names {:?}, which is no part of backup {id}",
+            artifact.key
+        )));
+    }
+    if parse_sha256(&artifact.sha256).is_none() {
+        return Err(odd("the manifest has no SHA-256 for it"));
+    }
+    let meta = object::look_up(&*ctx.store, artifact).await?;
+    Ok(From {
+        artifact: artifact.clone(),
+        meta,
+    })
+}
+
+/// The target exists: what would be overwritten, and what cannot be.
+async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
+    let (name, to) = (step.source.clone(), step.target.clone());
+    let info = ctx.qdrant.collection(&to).await?;
+    let points = ctx.qdrant.count(&to).await?;
+    step.overwrites = Some(Existing { points });
+    if points > 0 && !request.overwrite {
+        plan.refuse(
+            Some(&name),
+            format!("collection {to:?} exists on the target and has {points} points"),
+            "restore with --overwrite to replace them, or with --into '{}-restored' to have both",
+        );
+    }
+    step.differences = differences("config", &step.wanted.config, &info.config);
+    let shape = |d: &&Difference| {
+        ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
+            .iter()
+            .any(|f| {
+                let at = format!("config.params.{f}");
+                d.path == at || d.path.starts_with(&format!("{at}."))
+            })
+    };
+    if let Some(differs) = step.differences.iter().find(shape) {
+        plan.refuse(
+            Some(&name),
+            format!("collection {to:?} exists with another shape: {differs}"),
+            "delete it first, or restore with --into another name",
+        );
+    }
+    step.differences
+        .extend(schema_differences(&step.wanted.payload_schema, &info.payload_schema));
+    // An existing collection keeps its configuration: that is what it has to have afterwards.
+    step.wanted.config = info.config;
+    step.wanted.payload_schema = info.payload_schema;
+    Ok(())
+}
+
+/// The name under which a collection is restored.
+pub(super) fn target_name(request: &Request, collection: &Collection, id: BackupId, target: &Target) -> String {
+    if let Some(into) = &request.into {
+        return into.replace("{}", &collection.name);
+    }
+    if !request.swap {
+        return collection.name.clone();
+    }
+    let stem = format!("{}-restored-{id}", collection.name);
+    let taken = |name: &str| target.collections.contains(name) || target.aliases.contains_key(name);
+    let mut name = stem.clone();
+    let mut n = 2;
+    while taken(&name) {
+        name = format!("{stem}-{n}");
+        n += 1;
+    }
+    name
+}

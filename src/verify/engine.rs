@@ -1,0 +1,294 @@
+//! The drill without a server: Qdrant's own engine opens each snapshot of a backup from a scratch directory.
+//!
+//! Unlike everything else here it needs disk, about three times the largest snapshot, so it is a command for an operator's
+//! machine and no part of the service. Built with the feature `engine` only.
+
+use super::proof::{self, Proved};
+use super::{Verifier, object, read_manifest};
+use crate::error::{Code, Error, Result};
+use crate::hash::hex;
+use crate::manifest::{Artifact, Collection, Storage};
+use crate::names::{ArtifactKind, BackupId};
+use crate::store::{BytesSource, Condition, Store};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+use tempfile::NamedTempFile;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+const FORMAT: u32 = 1;
+/// What a snapshot is opened by.
+const ENGINE: &str = "qdrant-edge, in this process";
+const ENGINE_VERSION: &str = "0.7.2";
+/// Disk that opening takes beside the data itself.
+const SPARE: u64 = 128 << 20;
+
+/// What the drill came to: `drilled.json` beside the manifest, in the form that a drill on a server writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Drilled {
+    /// Version of this format.
+    pub format: u32,
+    /// The backup.
+    pub id: BackupId,
+    /// When the drill ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who ran it.
+    pub by: String,
+    /// Version of the tool.
+    pub tool_version: String,
+    /// What opened the snapshots.
+    pub target: String,
+    /// Its version.
+    pub target_version: String,
+    /// What came of it all.
+    pub verdict: Outcome,
+    /// What came of each collection.
+    pub collections: Vec<CollectionDrill>,
+    /// What the reader should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Whether what the engine opened was equal to the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was.
+    Passed,
+    /// It was not, or could not be opened.
+    Failed,
+}
+
+/// What came of one collection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectionDrill {
+    /// Its name.
+    pub name: String,
+    /// What came of it.
+    pub verdict: Outcome,
+    /// Exact count.
+    pub points: Option<u64>,
+    /// Points that were read with their vectors.
+    pub sampled: Option<usize>,
+    /// Searches that were made with their vectors.
+    pub searches: Option<usize>,
+    /// Bytes read from the store.
+    pub bytes: u64,
+    /// Seconds for all of it.
+    pub seconds: Option<f64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Drilled {
+    /// The error that it amounts to, unless it passed.
+    pub fn error(&self) -> Option<Error> {
+        let problem = |c: &CollectionDrill| c.problem.as_ref().map(|problem| format!("{:?}: {problem}", c.name));
+        let problems: Vec<_> = self.collections.iter().filter_map(problem).collect();
+        (self.verdict == Outcome::Failed).then(|| {
+            let text = format!("backup {} is not proven restorable: {}", self.id, problems.join(" | "));
+            Error::new(Code::BackupDamaged, text).remedy("do not rely on this backup: make another one, and drill that")
+        })
+    }
+}
+
+impl Verifier {
+    /// Opens every snapshot of the backup `id` with the engine, below `scratch`, compares it with the manifest, and records the
+    /// result beside it. One at a time; nothing stays in `scratch`.
+    ///
+    /// # Errors
+    /// `Err`: no verdict, because the drill itself could not be held: store unreachable, no disk, or a kind of snapshot that the
+    /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`Drilled::error`].
+    pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+        let manifest = read_manifest(&*self.store, id).await?;
+        let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
+        let mut collections = Vec::new();
+        let mut warnings = Vec::new();
+        for (collection, artifact) in manifest.collections.iter().zip(single) {
+            let began = Instant::now();
+            let (bytes, outcome) = self.open(collection, artifact, scratch).await?;
+            let mut drill = CollectionDrill {
+                name: collection.name.clone(),
+                verdict: Outcome::Failed,
+                points: None,
+                sampled: None,
+                searches: None,
+                bytes,
+                seconds: Some(began.elapsed().as_secs_f64()),
+                problem: None,
+            };
+            match outcome {
+                Err(problem) => drill.problem = Some(problem),
+                Ok(proved) => {
+                    warnings.extend(
+                        proved
+                            .warnings
+                            .iter()
+                            .map(|warning| format!("{:?}: {warning}", collection.name)),
+                    );
+                    drill.points = Some(proved.points);
+                    drill.sampled = Some(proved.sampled);
+                    drill.searches = Some(proved.searches);
+                    match proved.problems.is_empty() {
+                        true => drill.verdict = Outcome::Passed,
+                        false => drill.problem = Some(proved.problems.join("; ")),
+                    }
+                }
+            }
+            tracing::info!(%id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
+            collections.push(drill);
+        }
+        let passed = collections.iter().all(|c| c.verdict == Outcome::Passed);
+        let drilled = Drilled {
+            format: FORMAT,
+            id: *id,
+            at: self.clock.now(),
+            by: self.who.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: ENGINE.to_owned(),
+            target_version: ENGINE_VERSION.to_owned(),
+            verdict: if passed { Outcome::Passed } else { Outcome::Failed },
+            collections,
+            warnings,
+        };
+        record(&*self.store, &drilled).await?;
+        Ok(drilled)
+    }
+
+    /// Fetches one snapshot and lets the engine prove it; bytes read, and what came of it.
+    async fn open(
+        &self,
+        collection: &Collection,
+        artifact: &Artifact,
+        scratch: &Path,
+    ) -> Result<(u64, std::result::Result<Proved, String>)> {
+        needs(scratch, artifact.bytes.saturating_mul(3).saturating_add(SPARE))?;
+        let Some((file, bytes, sha256)) = fetch(&*self.store, artifact, scratch).await? else {
+            return Ok((0, Err(format!("{} is not there", artifact.key))));
+        };
+        if bytes != artifact.bytes || sha256 != artifact.sha256.to_ascii_lowercase() {
+            let problem = format!(
+                "{} has {bytes} bytes of SHA-256 {sha256}; {} of {} were saved",
+                artifact.key, artifact.bytes, artifact.sha256
+            );
+            return Ok((bytes, Err(problem)));
+        }
+        let (into, subject) = (scratch.to_owned(), collection.clone());
+        let work = move || {
+            let opened = embedded_qdrant::open_snapshot(file.path(), &into)?;
+            proof::prove(&opened, &subject)
+        };
+        let proved = spawn_blocking(work)
+            .await
+            .map_err(|e| Error::new(Code::Internal, "the engine broke off").because(e))?;
+        match proved {
+            Ok(proved) => Ok((bytes, Ok(proved))),
+            Err(error) => {
+                // A disk that filled up says nothing about the backup.
+                needs(scratch, SPARE / 2)?;
+                Ok((bytes, Err(format!("the engine does not open it: {error}"))))
+            }
+        }
+    }
+}
+
+/// The one object of a collection, if the engine can open it.
+fn single(collection: &Collection) -> Result<&Artifact> {
+    let shards = collection.config["params"]["shard_number"].as_u64().unwrap_or(1);
+    match collection.artifacts.as_slice() {
+        [artifact]
+            if artifact.kind == ArtifactKind::Collection && artifact.storage == Storage::Object && shards == 1 =>
+        {
+            Ok(artifact)
+        }
+        _ => Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "collection {:?} cannot be proven by the engine, which opens snapshots of one shard",
+                collection.name
+            ),
+        )
+        .remedy("drill this backup on a Qdrant server")),
+    }
+}
+
+/// Fails if so many bytes are not free below `scratch`.
+fn needs(scratch: &Path, bytes: u64) -> Result<()> {
+    let failed = |cause: String| {
+        Error::new(
+            Code::ConfigInvalid,
+            format!("the scratch directory {}: {cause}", scratch.display()),
+        )
+        .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
+    };
+    let stat = rustix::fs::statvfs(scratch).map_err(|e| failed(e.to_string()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= bytes {
+        Ok(())
+    } else {
+        Err(failed(format!("{free} bytes are free, {bytes} are needed")))
+    }
+}
+
+/// The object as a file in `scratch`, its length and SHA-256; `None` when there is none.
+async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result<Option<(NamedTempFile, u64, String)>> {
+    let key = artifact.key.as_str();
+    let unreadable = |error| object::unreadable(key, error);
+    let Some(mut stream) = store.get(key, None, None).await.map_err(unreadable)? else {
+        return Ok(None);
+    };
+    let failed = {
+        let scratch = scratch.display().to_string();
+        move |e: std::io::Error| {
+            Error::new(
+                Code::ConfigInvalid,
+                format!("writing to the scratch directory {scratch}"),
+            )
+            .because(e)
+        }
+    };
+    let mut file = NamedTempFile::new_in(scratch).map_err(failed.clone())?;
+    let (queue, mut chunks) = mpsc::channel::<Bytes>(4);
+    let writing = spawn_blocking(move || {
+        let (mut sha256, mut bytes) = (Context::new(&SHA256), 0);
+        while let Some(chunk) = chunks.blocking_recv() {
+            sha256.update(&chunk);
+            bytes += chunk.len() as u64;
+            file.write_all(&chunk)?;
+        }
+        Ok((file, bytes, hex(sha256.finish().as_ref())))
+    });
+    while let Some(chunk) = stream.try_next().await.map_err(unreadable)? {
+        if queue.send(chunk).await.is_err() {
+            break; // writing failed, which the join tells
+        }
+    }
+    drop(queue);
+    let written = writing
+        .await
+        .map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
+    written.map(Some).map_err(failed)
+}
+
+async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
+    let key = drilled.id.drilled();
+    let mut json = serde_json::to_vec_pretty(drilled)
+        .map_err(|e| Error::new(Code::Internal, "writing what a drill came to as JSON").because(e))?;
+    json.push(b'\n');
+    let condition = store
+        .head(&key)
+        .await?
+        .map_or(Condition::Absent, |meta| Condition::Unchanged(meta.version));
+    store
+        .put(&key, Box::new(BytesSource::new(json)), condition)
+        .await
+        .map(drop)
+}

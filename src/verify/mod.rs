@@ -1,0 +1,260 @@
+//! Verify: reads every object of a backup back and says whether it is what the manifest says.
+//!
+//! Two answers are never mixed. A backup *is damaged* when the bytes that the store holds are not those that were saved, or are
+//! no whole snapshot. It *could not be checked* when they could not be read, or not be understood by this version: then nothing
+//! is said of the backup and nothing is recorded, unless damage was found elsewhere in it.
+
+#[cfg(feature = "engine")]
+pub mod engine;
+mod object;
+#[cfg(feature = "engine")]
+mod proof;
+mod record;
+mod report;
+mod snapshot;
+mod tar;
+
+pub use record::{Record, read as read_record};
+pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
+pub use snapshot::{Expected, Structure};
+
+use crate::clock::Clock;
+use crate::error::{Code, Error, Result};
+use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest};
+use crate::names::{ArtifactKind, BACKUPS, BackupId};
+use crate::store::Store;
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What verifying works with.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who runs this, e.g. `host/1234`.
+    pub who: String,
+    /// Objects at once.
+    pub concurrency: usize,
+    /// Attempts at reading one object, when the failure may pass.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubles with each further one.
+    pub backoff: Duration,
+}
+
+/// The ids that `what` names: a backup's id, `latest`, or `all` (newest first).
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is no backup, [`Code::BadRequest`] for what is no id.
+pub async fn select(store: &dyn Store, what: &str) -> Result<Vec<BackupId>> {
+    let limit = match what {
+        "latest" => 1,
+        "all" => usize::MAX,
+        id => return Ok(vec![id.parse()?]),
+    };
+    // By their places and not by what their manifests say, which is what is to be checked.
+    let folders = store.folders(BACKUPS).await?;
+    let mut ids: Vec<BackupId> = folders.iter().filter_map(|name| name.parse().ok()).collect();
+    ids.sort_unstable();
+    let mut found = Vec::new();
+    for id in ids.into_iter().rev() {
+        if store.head(&id.manifest()).await?.is_some() {
+            found.push(id);
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
+    match found.is_empty() {
+        true => Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
+                .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
+        ),
+        false => Ok(found),
+    }
+}
+
+impl Verifier {
+    /// Reads the backup `id` back and records beside its manifest whether it is intact.
+    ///
+    /// # Errors
+    /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`].
+    pub async fn run(&self, id: &BackupId) -> Result<Report> {
+        let at = self.clock.now();
+        let store = &*self.store;
+        let named = store.head(&id.manifest()).await?;
+        let manifest = read_manifest(store, id).await?;
+        let (findings, jobs) = plan(id, &manifest);
+        let total = jobs.len();
+        let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
+            .map(|(i, job)| async move {
+                let checked = match job {
+                    Job::Told(checked) => checked,
+                    Job::Read(subject) => object::check(self, &subject).await,
+                };
+                log(id, total, &checked);
+                (i, checked)
+            })
+            .buffer_unordered(self.concurrency.max(1))
+            .collect()
+            .await;
+        objects.sort_by_key(|(i, _)| *i);
+        let objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
+        let report = Report {
+            id: *id,
+            verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
+                (false, _) => Verdict::Damaged,
+                (true, true) => Verdict::NotChecked,
+                (true, false) => Verdict::Intact,
+            },
+            status: manifest.status,
+            at,
+            finished_at: self.clock.now(),
+            by: self.who.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            bytes: objects.iter().map(|object| object.bytes).sum(),
+            findings,
+            objects,
+        };
+        // A backup that is being deleted loses its objects one by one: that is no damage.
+        let now = store.head(&id.manifest()).await?;
+        if now.map(|meta| meta.version) != named.map(|meta| meta.version) {
+            return Err(Error::new(
+                Code::BackupNotFound,
+                format!("backup {id} was deleted while it was being checked"),
+            )
+            .remedy("`qdrant-backup list` shows what backups there are"));
+        }
+        if report.verdict != Verdict::NotChecked {
+            record::write(store, &report).await?;
+        }
+        Ok(report)
+    }
+}
+
+/// The manifest, with a newer format told from damage: it could not be checked.
+async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+    let error = match manifest::read(store, id).await {
+        Err(error) if error.code() == Code::BackupDamaged => error,
+        other => return other.map_err(|error| object::unreadable(&id.manifest(), error)),
+    };
+    let bytes = manifest::read_small(store, &id.manifest(), 256 << 20)
+        .await?
+        .unwrap_or_default();
+    let format = serde_json::from_slice::<Value>(&bytes)
+        .ok()
+        .and_then(|fields| fields["format"].as_u64());
+    match format {
+        Some(format) if format > u64::from(FORMAT) => Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "backup {id} could not be checked, which says nothing about it: its manifest has format {format}, this version \
+                 of the tool reads up to {FORMAT}"
+            ),
+        )
+        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
+        _ => Err(Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {}", error.chain()))
+            .remedy("its objects may be whole: they are plain Qdrant snapshots; use another backup")),
+    }
+}
+
+/// What to do about one artifact of the manifest.
+enum Job {
+    Read(object::Subject),
+    /// It is known without reading.
+    Told(Checked),
+}
+
+/// Looks through the manifest itself: what is wrong with it, and what to read.
+fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
+    let mut findings = Vec::new();
+    let mut jobs = Vec::new();
+    if manifest.id != *id {
+        let message = format!("the manifest is that of backup {}", manifest.id);
+        findings.push(Finding::new(Problem::OtherBackup, message).differs(id, manifest.id));
+    }
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    for collection in &manifest.collections {
+        let name = collection.name.as_str();
+        if !names.insert(name) {
+            findings.push(Finding::new(
+                Problem::NamedTwice,
+                format!("collection {name:?} is in the manifest twice"),
+            ));
+        }
+        if collection.artifacts.is_empty() {
+            findings.push(Finding::new(
+                Problem::NoArtifact,
+                format!("collection {name:?} has no object"),
+            ));
+        }
+        for artifact in &collection.artifacts {
+            jobs.push(
+                match manifest_finding(id, artifact, !keys.insert(artifact.key.as_str())) {
+                    Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
+                    None => match object::readable(artifact) {
+                        Ok(()) => Job::Read(object::Subject {
+                            collection: name.to_owned(),
+                            artifact: artifact.clone(),
+                            structure: expected(collection, artifact.kind),
+                        }),
+                        Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
+                    },
+                },
+            );
+        }
+    }
+    (findings, jobs)
+}
+
+fn manifest_finding(id: &BackupId, artifact: &Artifact, again: bool) -> Option<Finding> {
+    let key = &artifact.key;
+    if again {
+        return Some(Finding::new(
+            Problem::NamedTwice,
+            format!("the manifest names {key} twice"),
+        ));
+    }
+    let inside = key
+        .strip_prefix(&id.prefix())
+        .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    (!inside).then(|| {
+        Finding::new(
+            Problem::ForeignKey,
+            format!("the manifest names {key:?}, which is outside its backup"),
+        )
+    })
+}
+
+/// What the manifest says about the structure of an artifact.
+fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
+    let shards = collection.shards["local_shards"].as_array().into_iter().flatten();
+    Expected {
+        kind,
+        shards: shards
+            .filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok())
+            .collect(),
+        holds_points: collection.points_before > 0 && collection.points_after > 0,
+    }
+}
+
+fn log(id: &BackupId, of: usize, object: &Checked) {
+    let (key, collection) = (&object.key, &object.collection);
+    match object.verdict {
+        Verdict::Intact => tracing::info!(%id, collection, key, bytes = object.bytes, of, "object is intact"),
+        Verdict::Damaged => {
+            let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
+            tracing::error!(%id, collection, key, of, "object is damaged: {}", problems.join("; "));
+        }
+        Verdict::NotChecked => {
+            let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
+            tracing::warn!(%id, collection, key, of, "object could not be checked: {why}");
+        }
+    }
+}

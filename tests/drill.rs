@@ -1,0 +1,237 @@
+//! The drill: what it proves, what it records, and that it deletes only what it made.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use embedded_qdrant::{Node, NodeOptions};
+use qdrant_backup::catalog::{self, Mark};
+use qdrant_backup::drill::{self, Drilled, PREFIX, Verdict};
+use qdrant_backup::error::{Code, Result};
+use qdrant_backup::progress::Progress;
+use qdrant_backup::restore::Patience;
+use qdrant_backup::retention::State;
+use std::sync::Arc;
+use std::time::Duration;
+use support::peer::{Peer, Upload};
+use support::process::{command, finish};
+use support::run::Bench;
+use support::sample::{Client, fill};
+use tokio::sync::Semaphore;
+
+fn patience() -> Patience {
+    Patience {
+        converge: Duration::from_millis(50),
+        green: Duration::from_millis(50),
+        poll: Duration::from_millis(5),
+    }
+}
+
+async fn run(bench: &Bench) -> Result<Drilled> {
+    drill::run(
+        &bench.ctx,
+        "latest",
+        &patience(),
+        &Progress::new(bench.ctx.clock.now()),
+        &bench.cancel,
+    )
+    .await
+}
+
+async fn saved() -> (Peer, Bench) {
+    let peer = Peer::start(&[("a", 3 << 20), ("b", 1000)]).await;
+    peer.lock().aliases.push(("live".into(), "a".into()));
+    let bench = Bench::new(&peer.url).await;
+    bench.run().await.unwrap();
+    (peer, bench)
+}
+
+fn collections(peer: &Peer) -> Vec<String> {
+    peer.lock().collections.keys().cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
+    let (live_dir, drill_dir, store) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    let live = Node::start(NodeOptions::new(live_dir.path())).await.unwrap();
+    let options = NodeOptions {
+        api_key: Some("full".into()),
+        ..NodeOptions::new(drill_dir.path())
+    };
+    let drill = Node::start(options).await.unwrap();
+    let client = Client::new(live.url(), None);
+    let samples = fill(&client, "", 20).await.unwrap();
+    let before = client.call("GET", "/collections", None).await.unwrap();
+    let run = async |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = command(args, &live.url(), store.path());
+        finish(command.envs(env.iter().copied()).spawn().unwrap()).await
+    };
+    let (code, _, err) = run(&["backup"], &[]).await;
+    assert_eq!(code, Some(0), "{err}");
+
+    let (code, _, err) = run(&["drill", "latest"], &[]).await;
+    assert_eq!(
+        code,
+        Some(11),
+        "the Qdrant that is backed up is used only when told: {err}"
+    );
+    assert!(
+        err.contains("DRILL_QDRANT_URL") && err.contains("--same-qdrant"),
+        "{err}"
+    );
+    let url = live.url();
+    let (code, _, err) = run(&["drill", "latest"], &[("DRILL_QDRANT_URL", &url)]).await;
+    assert_eq!(code, Some(11), "also when it is named as the one for drills: {err}");
+
+    let url = drill.url();
+    let (code, out, err) = run(
+        &["drill", "latest", "--json"],
+        &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")],
+    )
+    .await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let there: Drilled = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (there.verdict, there.collections.len(), there.warnings.len()),
+        (Verdict::Passed, samples.len(), 0),
+        "{out}"
+    );
+    for sample in &samples {
+        let drilled = there.collections.iter().find(|c| c.name == sample.name).unwrap();
+        assert_eq!(drilled.points, Some(sample.points));
+    }
+    let list = Client::new(drill.url(), Some("full"))
+        .call("GET", "/collections", None)
+        .await
+        .unwrap();
+    assert_eq!(list["collections"].as_array().unwrap().len(), 0);
+
+    let (code, out, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("passed, on"), "{out}");
+    assert_eq!(client.call("GET", "/collections", None).await.unwrap(), before);
+    let record = store.path().join(format!("backups/{}/drilled.json", there.id));
+    let last: Drilled = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert_eq!(last.target, live.url(), "the last drill is the one that is recorded");
+    let (code, out, err) = run(&["list"], &[]).await;
+    assert!(code == Some(0) && out.contains("good drilled"), "{out}{err}");
+
+    // At the end of a backup; whether it can be held is known before.
+    let (code, _, err) = run(&["backup", "--drill"], &[]).await;
+    assert_eq!(code, Some(11), "{err}");
+    let (code, out, err) = run(
+        &["backup", "--drill"],
+        &[("DRILL_QDRANT_URL", &url), ("DRILL_QDRANT_API_KEY", "full")],
+    )
+    .await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("is complete") && out.contains("passed, on"), "{out}");
+    let records = std::fs::read_dir(store.path().join("backups")).unwrap();
+    assert!(
+        records
+            .map(|b| b.unwrap().path().join("drilled.json"))
+            .all(|record| record.exists())
+    );
+    live.stop().await;
+    drill.stop().await;
+}
+
+#[tokio::test]
+async fn it_deletes_only_what_it_made_and_touches_no_alias() {
+    let (peer, bench) = saved().await;
+    let theirs = format!("{PREFIX}somebody-elses");
+    peer.lock().collections.entry(theirs.clone()).or_default();
+    peer.lock().log.clear();
+    let drilled = run(&bench).await.unwrap();
+    assert_eq!(drilled.verdict, Verdict::Passed);
+    assert!(drilled.warnings.iter().any(|w| w.contains(&theirs)), "{drilled:?}");
+    assert_eq!(collections(&peer), ["a".to_owned(), "b".to_owned(), theirs]);
+    assert_eq!(peer.lock().aliases, [("live".to_owned(), "a".to_owned())]);
+    let deleted: Vec<_> = peer
+        .lock()
+        .log
+        .iter()
+        .filter(|l| l.starts_with("DELETE /collections/") && !l.contains("/snapshots/"))
+        .cloned()
+        .collect();
+    assert_eq!(deleted.len(), 2, "{deleted:?}");
+    assert!(deleted.iter().all(|l| l.contains(PREFIX)), "{deleted:?}");
+    let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
+    assert_eq!(
+        (record.verdict, record.by.as_str(), record.collections.len()),
+        (Verdict::Passed, "test", 2)
+    );
+}
+
+#[tokio::test]
+async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
+    for script in [Upload::Empty, Upload::Dead, Upload::OtherConfig, Upload::Full] {
+        let (peer, bench) = saved().await;
+        peer.lock().upload.push_back(script.clone());
+        let drilled = run(&bench).await.unwrap();
+        assert_eq!(drilled.verdict, Verdict::Failed, "{script:?}");
+        let verdicts: Vec<_> = drilled.collections.iter().map(|c| c.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Failed, Verdict::Passed], "{script:?}");
+        let error = drilled.error().unwrap();
+        assert_eq!((error.code(), error.exit_code()), (Code::RestoreFailed, 12));
+        assert_eq!(collections(&peer), ["a", "b"], "{script:?}");
+        let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
+        assert_eq!(record.verdict, Verdict::Failed);
+        let listed = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap();
+        assert_eq!((listed.marks[0], listed.state()), (Mark::DrillFailed, State::Unknown));
+    }
+    let (peer, bench) = saved().await;
+    let id = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap().id;
+    let object = bench.dir.path().join(format!("backups/{id}/b/collection.snapshot"));
+    std::fs::remove_file(object).unwrap();
+    let drilled = run(&bench).await.unwrap();
+    let problem = drilled.collections[1].problem.as_deref().unwrap();
+    assert_eq!(drilled.verdict, Verdict::Failed);
+    assert!(problem.contains("is not there"), "{problem}");
+    assert_eq!(collections(&peer), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_says_nothing_of_the_backup_is_no_verdict() {
+    let (peer, bench) = saved().await;
+    peer.lock().may_not_manage = true;
+    assert_eq!(run(&bench).await.unwrap_err().code(), Code::QdrantForbidden);
+    assert!(
+        !bench
+            .keys()
+            .await
+            .iter()
+            .any(|k| k.ends_with("drilled.json") || k == "lock.json")
+    );
+}
+
+#[tokio::test]
+async fn told_to_stop_it_deletes_what_it_made_and_records_nothing() {
+    let (peer, bench) = saved().await;
+    let reached = Arc::new(Semaphore::new(0));
+    peer.lock().upload.push_back(Upload::Held {
+        reached: reached.clone(),
+    });
+    let stop = async {
+        reached.acquire().await.unwrap().forget();
+        bench.cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(run(&bench), stop);
+    assert_eq!(result.unwrap_err().code(), Code::Cancelled);
+    assert_eq!(collections(&peer), ["a", "b"]);
+    assert_eq!(
+        peer.requests(&format!("DELETE /collections/{PREFIX}")),
+        2,
+        "the file and the collection"
+    );
+    assert!(
+        !bench
+            .keys()
+            .await
+            .iter()
+            .any(|k| k.ends_with("drilled.json") || k == "lock.json")
+    );
+}

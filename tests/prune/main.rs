@@ -1,0 +1,12 @@
+//! Pruning in both stores: what goes, what stays, and what a crash, a race or a refusal leaves.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod crashes;
+mod execution;
+mod faces;
+mod pins;
+mod races;

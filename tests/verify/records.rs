@@ -1,0 +1,144 @@
+//! What is recorded, and which backups are verified.
+
+use super::{service, support, verifier};
+use qdrant_backup::catalog::{self, Mark};
+use qdrant_backup::clock::Clock;
+use qdrant_backup::retention::State;
+use qdrant_backup::verify::{Verdict, Verifier, read_record};
+use serde_json::{Value, json};
+use support::lab::Lab;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_is_that_of_the_youngest_check() {
+    for lab in [Lab::in_directory().await, Lab::in_bucket().await] {
+        let store = &*lab.store;
+        assert!(read_record(store, &lab.id).await.unwrap().is_none());
+        let first = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+        let record = read_record(store, &lab.id).await.unwrap().unwrap();
+        assert_eq!((record.format, record.id, record.verdict), (1, lab.id, Verdict::Intact));
+        assert_eq!(
+            (record.by.as_str(), record.tool_version.as_str()),
+            ("test", env!("CARGO_PKG_VERSION"))
+        );
+        assert_eq!(record.at, first.at);
+        assert_eq!(record.extra["objects"].as_array().unwrap().len(), 3);
+
+        lab.delete(&lab.key("drafts")).await;
+        verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+        assert_eq!(
+            read_record(store, &lab.id).await.unwrap().unwrap().verdict,
+            Verdict::Damaged
+        );
+
+        // One that began earlier and ended later does not replace it.
+        let early = time::macros::datetime!(2026-01-01 00:00 UTC);
+        let late = Verifier {
+            clock: Clock::new(move || early),
+            ..verifier(lab.store.clone())
+        };
+        lab.put(&lab.key("drafts"), &lab.original(&lab.key("drafts"))).await;
+        assert_eq!(late.run(&lab.id).await.unwrap().verdict, Verdict::Intact);
+        assert_eq!(
+            read_record(store, &lab.id).await.unwrap().unwrap().verdict,
+            Verdict::Damaged
+        );
+
+        // What cannot be read as a record is replaced.
+        lab.put(&lab.id.verified(), b"nonsense").await;
+        assert!(read_record(store, &lab.id).await.unwrap().is_none());
+        verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+        assert_eq!(
+            read_record(store, &lab.id).await.unwrap().unwrap().verdict,
+            Verdict::Intact
+        );
+
+        // Several at once end well, and one of them is recorded.
+        let verifier = verifier(lab.store.clone());
+        let (a, b, c) = tokio::join!(verifier.run(&lab.id), verifier.run(&lab.id), verifier.run(&lab.id));
+        let youngest = [a, b, c].map(|r| r.unwrap().at).into_iter().max().unwrap();
+        assert_eq!(read_record(store, &lab.id).await.unwrap().unwrap().at, youngest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_backups_are_verified_and_damage_decides_the_exit_code() {
+    let lab = Lab::in_directory().await;
+    // A second backup whose manifest is newer than this version, a third that is damaged.
+    let manifest = lab.original(&lab.id.manifest());
+    let mut newer: Value = serde_json::from_slice(&manifest).unwrap();
+    newer["format"] = json!(2);
+    lab.put(
+        "backups/2030-01-01T00-00-00Z/manifest.json",
+        &serde_json::to_vec(&newer).unwrap(),
+    )
+    .await;
+    let (exit, out, err) = lab.cli(&["verify", "all"]).await;
+    assert_eq!(exit, 6, "{out}{err}");
+    assert!(out.contains("has format 2") && out.contains("is intact"), "{out}{err}");
+    lab.put("backups/2029-01-01T00-00-00Z/manifest.json", &manifest).await;
+    let (exit, out, err) = lab.cli(&["verify", "all", "--json"]).await;
+    assert_eq!(exit, 9, "{out}{err}");
+    let all: Value = serde_json::from_str(&out).unwrap();
+    let all = all["backups"].as_array().unwrap();
+    assert_eq!(all[0]["error"]["code"], "unsupported");
+    assert_eq!(all[1]["verdict"], "damaged");
+    assert_eq!(all[2]["verdict"], "intact");
+    assert_eq!(all.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_backup_is_refused() {
+    let lab = Lab::in_directory().await;
+    let service = service(&lab).await;
+    for (id, status, code) in [
+        ("nope", 400, "bad_request"),
+        ("all", 400, "bad_request"),
+        ("2020-01-01T00-00-00Z", 404, "backup_not_found"),
+    ] {
+        let (got, answer) = service.post(&format!("/backups/{id}/verify"), "").await;
+        assert_eq!(
+            (got, answer["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{answer}"
+        );
+    }
+    let (status, _) = service.get("/backups/latest/verify").await;
+    assert_eq!(status, 405);
+    let (status, report) = service.post("/backups/latest/verify", "").await;
+    assert_eq!(
+        (status, report["id"].as_str()),
+        (200, Some(lab.id.to_string().as_str())),
+        "{report}"
+    );
+    assert_eq!(lab.cli(&["verify", "nope"]).await.0, 2);
+    assert_eq!(lab.cli(&["verify", "2020-01-01T00-00-00Z"]).await.0, 8);
+    lab.delete(&lab.id.manifest()).await;
+    assert_eq!(lab.cli(&["verify", "latest"]).await.0, 8);
+    assert_eq!(lab.cli(&["verify", "all"]).await.0, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_verify_and_drill_record_is_what_the_catalog_reads() {
+    let lab = Lab::in_directory().await;
+    let listed = async || {
+        let mut list = catalog::list(&*lab.store, 10).await.unwrap();
+        assert_eq!(list.len(), 1);
+        let one = list.remove(0);
+        (one.marks.clone(), one.state())
+    };
+    let (verifier, scratch) = (verifier(lab.store.clone()), tempfile::tempdir().unwrap());
+    assert_eq!(listed().await, (vec![Mark::Good], State::Good));
+    verifier.run(&lab.id).await.unwrap();
+    assert_eq!(listed().await, (vec![Mark::Good, Mark::Verified], State::Good));
+    assert!(verifier.drill(&lab.id, scratch.path()).await.unwrap().error().is_none());
+    let proven = vec![Mark::Good, Mark::Verified, Mark::Drilled];
+    assert_eq!(listed().await, (proven, State::Good));
+
+    lab.delete(&lab.key("drafts")).await;
+    assert!(verifier.drill(&lab.id, scratch.path()).await.unwrap().error().is_some());
+    // It could be the fault of what it was drilled on: not good, and not given up either.
+    let unproven = vec![Mark::DrillFailed, Mark::Verified];
+    assert_eq!(listed().await, (unproven, State::Unknown));
+    assert_eq!(verifier.run(&lab.id).await.unwrap().verdict, Verdict::Damaged);
+    assert_eq!(listed().await, (vec![Mark::Damaged], State::Flawed));
+}
