@@ -44,7 +44,8 @@ impl Cost {
 
 /// The way that ships: Qdrant client, relay, storage client, in mode `file` with both checksums.
 pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Result<()> {
-    // The runtime of the shipped program.
+    // As the shipped program does.
+    relay::keep_freed_buffers();
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let qdrant = Qdrant::new(Options::new(format!("http://{source}").parse()?))?;
@@ -88,7 +89,7 @@ pub(crate) fn curl(source: &str, sink: &str, bytes: &str) -> Result<()> {
     let pipe = format!("curl -sfN {snapshot} | curl -sSf -T - http://{sink}/drop");
     let out = Command::new("sh").args(["-c", &pipe]).output()?;
     let answer = String::from_utf8_lossy(&out.stdout).into_owned();
-    if !out.status.success() || answer.split(' ').next() != Some(bytes) {
+    if !out.status.success() || answer.trim() != bytes {
         return Err(format!("{pipe}: {} {answer}", String::from_utf8_lossy(&out.stderr)).into());
     }
     Cost {

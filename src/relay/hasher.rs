@@ -11,10 +11,11 @@ use std::{
 use tokio::sync::Notify;
 
 /// Bytes that may wait for being hashed. Counted in bytes, since chunks are of any size.
-pub(super) const QUEUE_BYTES: usize = 2 << 20;
+pub(super) const QUEUE_BYTES: usize = 4 << 20;
 
-/// Bytes for which a blocking thread is woken. Waking costs some 10 µs, hashing this much some 70 µs.
-const BATCH_BYTES: usize = 128 << 10;
+/// Bytes for which a blocking thread is woken, and below which the transfer is woken when it waits for a full queue. Every
+/// wake costs two changes of threads, which are dear where processors are few; so both sides work in strides.
+const STRIDE_BYTES: usize = 1 << 20;
 
 /// Hashes the chunks pushed into it, in their order.
 pub(super) struct Hasher {
@@ -30,6 +31,8 @@ struct Work {
     queue: VecDeque<Bytes>,
     /// Pushed and not yet hashed.
     pending: usize,
+    /// What `pending` has to come down to before somebody who waits is woken.
+    wake_at: usize,
     bytes: u64,
     crc32c: u32,
     /// Away while a thread hashes.
@@ -41,6 +44,7 @@ impl Hasher {
         let work = Work {
             queue: VecDeque::new(),
             pending: 0,
+            wake_at: 0,
             bytes: 0,
             crc32c: 0,
             sha256: Some(Context::new(&SHA256)),
@@ -55,7 +59,10 @@ impl Hasher {
 
     /// Waits until `len` more bytes may be pushed (or, for a chunk larger than the queue, until it is empty).
     pub(super) async fn room(&self, len: usize) {
-        self.pending_at_most(QUEUE_BYTES.saturating_sub(len)).await;
+        let most = QUEUE_BYTES.saturating_sub(len);
+        if self.shared.lock().pending > most {
+            self.pending_at_most(most.min(STRIDE_BYTES)).await;
+        }
     }
 
     /// Queues a chunk, after [`Hasher::room`] for it.
@@ -64,7 +71,7 @@ impl Hasher {
         work.pending += chunk.len();
         work.queue.push_back(chunk);
         drop(work);
-        self.start(BATCH_BYTES);
+        self.start(STRIDE_BYTES);
     }
 
     /// The digest of everything pushed so far; may be asked again.
@@ -83,7 +90,14 @@ impl Hasher {
     }
 
     async fn pending_at_most(&self, most: usize) {
-        while self.shared.lock().pending > most {
+        loop {
+            {
+                let mut work = self.shared.lock();
+                if work.pending <= most {
+                    return;
+                }
+                work.wake_at = most;
+            }
             self.start(1);
             self.shared.hashed.notified().await;
         }
@@ -132,7 +146,9 @@ impl Shared {
             work.bytes += len as u64;
             work.pending -= len;
             // Still under the lock: who is woken by this finds the context in its place if this was the last chunk.
-            self.hashed.notify_one();
+            if work.pending <= work.wake_at {
+                self.hashed.notify_one();
+            }
         }
         work.sha256 = Some(sha256);
     }
