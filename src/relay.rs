@@ -142,6 +142,7 @@ pub fn outgoing(
     let checks = Checks {
         route: route.clone(),
         expected,
+        crc32c: false,
         rate: rate.cloned(),
         on_bytes,
         pace: Arc::clone(&pace),
@@ -207,6 +208,7 @@ pub async fn copy(
     let checks = Checks {
         route: route.clone(),
         expected: expected.clone(),
+        crc32c: true,
         rate: rate.cloned(),
         on_bytes,
         pace: Arc::clone(&pace),

@@ -3,9 +3,13 @@
 //! `cargo run --release -p relay-bench -- --gib 4,16 --runs 5`. Source, sink and either way are processes of their own on the loopback
 //! interface (this program starts itself again). Both ways run in turns within one run, since only their ratio means
 //! anything on a machine that does other work too; the ratio shown is the median of the runs' ratios. Linux only.
+//!
+//! `relay-bench restore` measures the way back, see [`restore`].
 #![allow(clippy::print_stdout)]
 
+mod node;
 mod peers;
+mod restore;
 mod ways;
 
 use aws_lc_rs::digest;
@@ -33,6 +37,11 @@ fn main() -> Result<ExitCode> {
         ["sink"] => peers::sink()?,
         ["relay", source, sink, bytes, sha256] => ways::relay(source, sink, bytes, sha256)?,
         ["curl", source, sink, bytes] => ways::curl(source, sink, bytes)?,
+        ["node"] => node::node()?,
+        ["curl-upload", file, node, collection] => restore::curl(file, node, collection)?,
+        ["send", store, node, collection, crc32c] => restore::restore(store, node, collection, Some(crc32c))?,
+        ["check-send", store, node, collection] => restore::restore(store, node, collection, None)?,
+        ["restore", options @ ..] => return restore::compare(&Options::parse(options)?),
         _ => return compare(&Options::parse(&words)?),
     }
     Ok(ExitCode::SUCCESS)

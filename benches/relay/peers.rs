@@ -141,7 +141,7 @@ fn take_upload(connection: &mut Connection, request: &Request, sessions: &Atomic
 }
 
 /// Listens on a free port, names it on standard output, and serves until the process is killed.
-fn serve(handle: impl Fn(&mut Connection, &Request) -> Result<()> + Send + Sync + 'static) -> Result<()> {
+pub(crate) fn serve(handle: impl Fn(&mut Connection, &Request) -> Result<()> + Send + Sync + 'static) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     let handle = Arc::new(handle);
@@ -166,9 +166,9 @@ fn serve(handle: impl Fn(&mut Connection, &Request) -> Result<()> + Send + Sync 
     Ok(())
 }
 
-struct Request {
-    method: String,
-    path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     headers: Vec<(String, String)>,
 }
 
@@ -179,7 +179,7 @@ impl Request {
     }
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// The part of `buffer` that has been read from the socket and not been used.
@@ -203,7 +203,7 @@ impl Connection {
         Ok(Request { method, path, headers })
     }
 
-    fn answer(&mut self, status: &str, headers: &str, body: &str) -> Result<()> {
+    pub(crate) fn answer(&mut self, status: &str, headers: &str, body: &str) -> Result<()> {
         let length = body.len();
         write!(
             self.stream,
@@ -213,7 +213,7 @@ impl Connection {
     }
 
     /// Reads the body of `request`, of known length or chunked.
-    fn body(&mut self, request: &Request, mut each: impl FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn body(&mut self, request: &Request, mut each: impl FnMut(&[u8])) -> Result<()> {
         if request.header("expect").is_some() {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }

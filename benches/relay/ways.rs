@@ -17,13 +17,13 @@ use std::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) cpu_seconds: f64,
-    /// Largest resident set in bytes; of the relay only.
+    /// Largest resident set in bytes; not of curl.
     pub(crate) peak_bytes: u64,
 }
 
 impl Cost {
     /// Hands the cost to the process that reads our output.
-    fn print(self) -> Result<()> {
+    pub(crate) fn print(self) -> Result<()> {
         let Self {
             cpu_seconds,
             peak_bytes,
@@ -102,7 +102,7 @@ pub(crate) fn curl(source: &str, sink: &str, bytes: &str) -> Result<()> {
 
 /// The sum of some fields of `/proc/self/stat`, counted from 0, that are in ticks: 13 and 14 are user and system time of
 /// this process, 15 and 16 those of the children that it has waited for.
-fn cpu_seconds(fields: std::ops::RangeInclusive<usize>) -> Result<f64> {
+pub(crate) fn cpu_seconds(fields: std::ops::RangeInclusive<usize>) -> Result<f64> {
     // What programs see is always 1/100 s on Linux, whatever the kernel's own clock.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat")?;
@@ -115,7 +115,7 @@ fn cpu_seconds(fields: std::ops::RangeInclusive<usize>) -> Result<f64> {
     Ok(ticks / TICKS_PER_SECOND)
 }
 
-fn peak_bytes() -> Result<u64> {
+pub(crate) fn peak_bytes() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status
         .lines()

@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Checks {
     pub(super) route: Route,
     pub(super) expected: Expected,
+    /// Whether the CRC32C is wanted: the store's is compared with it. On the way to Qdrant it is not: there the SHA-256 is
+    /// compared, and the CRC32C was before the transfer began.
+    pub(super) crc32c: bool,
     pub(super) rate: Option<RateLimiter>,
     pub(super) on_bytes: Arc<AtomicU64>,
     pub(super) pace: Arc<Pace>,
@@ -46,8 +49,8 @@ impl Checked {
     pub(super) fn new(source: Box<dyn Source>, checks: Checks) -> Self {
         Self {
             source,
+            hasher: Hasher::new(checks.crc32c),
             checks,
-            hasher: Hasher::new(),
             at: 0,
             mark: 0,
         }

@@ -34,19 +34,21 @@ struct Work {
     /// What `pending` has to come down to before somebody who waits is woken.
     wake_at: usize,
     bytes: u64,
-    crc32c: u32,
+    /// `None`: nobody will compare it.
+    crc32c: Option<u32>,
     /// Away while a thread hashes.
     sha256: Option<Context>,
 }
 
 impl Hasher {
-    pub(super) fn new() -> Self {
+    /// Without `crc32c` that checksum is not computed, and 0 in the digest.
+    pub(super) fn new(crc32c: bool) -> Self {
         let work = Work {
             queue: VecDeque::new(),
             pending: 0,
             wake_at: 0,
             bytes: 0,
-            crc32c: 0,
+            crc32c: crc32c.then_some(0),
             sha256: Some(Context::new(&SHA256)),
         };
         Self {
@@ -85,7 +87,7 @@ impl Hasher {
         Digest {
             bytes: work.bytes,
             sha256,
-            crc32c: work.crc32c,
+            crc32c: work.crc32c.unwrap_or_default(),
         }
     }
 
@@ -137,7 +139,7 @@ impl Shared {
             // Both over a piece that is still in the processor's nearest cache.
             for piece in chunk.chunks(16 << 10) {
                 sha256.update(piece);
-                crc32c = crc32c::crc32c_append(crc32c, piece);
+                crc32c = crc32c.map(|sum| crc32c::crc32c_append(sum, piece));
             }
             let len = chunk.len();
             drop(chunk);

@@ -5,7 +5,7 @@ use crate::{
     error::{Code, Error, Result},
     store::{ObjectMeta, Version},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use std::{
     fs::{self, File},
@@ -15,7 +15,8 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-const CHUNK: u64 = 256 * 1024;
+/// Large enough that the changes of threads between reading and sending do not count.
+const CHUNK: u64 = 512 * 1024;
 /// Chunks that are read ahead.
 const AHEAD: usize = 2;
 
@@ -73,14 +74,15 @@ pub(super) fn stream(mut reading: Reading) -> BoxStream<'static, Result<Bytes>> 
 
 impl Reading {
     fn chunk(&mut self) -> Result<Bytes> {
-        let want = usize::try_from(self.left.min(CHUNK)).unwrap_or_default();
-        let mut buffer = BytesMut::zeroed(want);
-        self.file.read_exact(&mut buffer).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => too_short(&self.path),
-            _ => failed("read", &self.path, e),
-        })?;
-        self.left -= want as u64;
-        Ok(buffer.freeze())
+        let want = self.left.min(CHUNK);
+        // Not cleared first: that took 7 % of the processor time of a restore.
+        let mut buffer = Vec::with_capacity(usize::try_from(want).unwrap_or_default());
+        let read = (&self.file).take(want).read_to_end(&mut buffer);
+        if read.map_err(|e| failed("read", &self.path, e))? as u64 != want {
+            return Err(too_short(&self.path));
+        }
+        self.left -= want;
+        Ok(buffer.into())
     }
 }
 

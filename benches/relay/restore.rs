@@ -1,0 +1,276 @@
+//! `relay-bench restore`: the upload of a restore beside a `curl` upload of the same file.
+//!
+//! The file lies in a `file://` store and is in the page cache; the receiver is [`crate::node`]. Three ways, each a process
+//! of its own, in turns:
+//! - `curl -F snapshot=@file`;
+//! - the restore operation from a store that keeps a CRC32C of each object, as a bucket does: the bytes are read once, and
+//!   their SHA-256 is compared with the manifest before the last of them is sent;
+//! - the restore operation from a directory, which keeps none: the whole file is read and compared with the manifest first.
+
+use crate::{
+    Options, Peer, Result, Sample, eprint_line, median, peers, sample, sha256,
+    ways::{Cost, cpu_seconds, peak_bytes},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use qdrant_backup::{
+    backup::{Context, Settings},
+    clock::Clock,
+    error::Result as StoreResult,
+    progress::Progress,
+    qdrant::{Options as QdrantOptions, Qdrant},
+    relay::Limits,
+    restore::{self, Request, Via},
+    store::{Condition, DirStore, ObjectMeta, Source, Store, Version},
+};
+use serde_json::json;
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    ops::Range,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+const THROUGHPUT: f64 = 0.9;
+const PEAK_MB: f64 = 50.0;
+
+const BACKUP: &str = "backups/2026-11-22T12-00-00Z";
+const KEY: &str = "backups/2026-11-22T12-00-00Z/bench/collection.snapshot";
+
+/// Measures all ways, prints the table and the verdict.
+pub(crate) fn compare(options: &Options) -> Result<ExitCode> {
+    let node = Peer::start("node")?;
+    let (mut table, mut throughput, mut peak) = (String::new(), f64::INFINITY, 0.0_f64);
+    table += "| way | GiB | MB/s | ratio | CPU s/GiB | ratio | peak RSS MB |\n|---|---|---|---|---|---|---|\n";
+    for gib in &options.gib {
+        let dir = tempfile::tempdir()?;
+        let store = dir.path().to_str().ok_or("the temporary directory has no plain name")?;
+        let crc32c = lay_out(dir.path(), (gib * f64::from(1 << 30)) as u64)?.to_string();
+        let file = format!("{store}/{KEY}");
+        let mut runs: Vec<[Sample; 3]> = Vec::new();
+        for run in 1..=options.runs {
+            let curl = || sample(&["curl-upload", &file, &node.address, &format!("curl-{run}")], *gib);
+            let send = || sample(&["send", store, &node.address, &format!("send-{run}"), &crc32c], *gib);
+            let whole = || sample(&["check-send", store, &node.address, &format!("whole-{run}")], *gib);
+            // Whoever comes second must not always be the same.
+            let samples = match run % 2 {
+                0 => {
+                    let (w, s) = (whole()?, send()?);
+                    [curl()?, s, w]
+                }
+                _ => [curl()?, send()?, whole()?],
+            };
+            let [c, s, w] = samples
+                .each_ref()
+                .map(|s| format!("{:.0} MB/s {:.2} s/GiB", s.mb_per_second, s.cpu_per_gib));
+            eprint_line(&format!(
+                "{gib} GiB, run {run} of {}: curl {c}, upload {s}, check and upload {w}",
+                options.runs
+            ));
+            runs.push(samples);
+        }
+        let names = [
+            "`curl -F`",
+            "restore: SHA-256, upload",
+            "restore: CRC32C of the whole file first, then SHA-256, upload",
+        ];
+        for (way, name) in names.iter().enumerate() {
+            let of = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way])));
+            let ratio = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way]) / value(&r[0])));
+            let (speed, cpu): (fn(&Sample) -> f64, fn(&Sample) -> f64) = (|s| s.mb_per_second, |s| s.cpu_per_gib);
+            // Memory is a promise: the worst counts.
+            let most = runs.iter().map(|r| r[way].peak_mb).fold(0.0, f64::max);
+            let most_text = if way == 0 { String::new() } else { format!("{most:.1}") };
+            let _ = writeln!(
+                table,
+                "| {name} | {gib} | {:.0} | {:.2} | {:.2} | {:.2} | {most_text} |",
+                of(speed),
+                ratio(speed),
+                of(cpu),
+                ratio(cpu),
+            );
+            peak = peak.max(most);
+            if way == 1 {
+                throughput = throughput.min(ratio(speed));
+            }
+        }
+    }
+    println!("{table}");
+    if !options.verdict {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lines = [
+        (
+            throughput >= THROUGHPUT,
+            format!("upload {throughput:.2} of curl's throughput, at least {THROUGHPUT}"),
+        ),
+        (peak < PEAK_MB, format!("peak memory {peak:.1} MB, below {PEAK_MB}")),
+    ];
+    for (met, line) in &lines {
+        println!("{}: {line}", if *met { "met" } else { "MISSED" });
+    }
+    Ok(match lines.iter().all(|(met, _)| *met) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Makes a backup of one collection in the directory, and returns the CRC32C of its file. Written through to the disk, so
+/// that nothing is written while it is measured, and read once.
+fn lay_out(dir: &Path, bytes: u64) -> Result<u32> {
+    let path = dir.join(KEY);
+    fs::create_dir_all(path.parent().ok_or("no parent")?)?;
+    let pattern = peers::pattern();
+    let mut file = BufWriter::new(File::create(&path)?);
+    let (mut left, mut crc32c) = (bytes, 0);
+    while left > 0 {
+        let piece = &pattern[..left.min(pattern.len() as u64) as usize];
+        file.write_all(piece)?;
+        crc32c = crc32c::crc32c_append(crc32c, piece);
+        left -= piece.len() as u64;
+    }
+    file.into_inner()?.sync_all()?;
+    io::copy(&mut File::open(&path)?, &mut io::sink())?;
+    let at = "2026-11-22T12:00:00Z";
+    let manifest = json!({
+        "format": 1, "id": BACKUP.rsplit('/').next(), "status": "complete", "tool_version": "bench",
+        "started_at": at, "finished_at": at,
+        "qdrant": {"version": "1.18.3", "topology": {"kind": "standalone"}},
+        "selection": {},
+        "collections": [{
+            "name": "bench", "config": {}, "payload_schema": {}, "aliases": [], "points_before": 0, "points_after": 0,
+            "shards": {},
+            "artifacts": [{
+                "key": KEY, "storage": "object", "kind": "collection", "bytes": bytes, "sha256": sha256(bytes),
+                "sha256_confirmed_by_qdrant": true, "crc32c": format!("{crc32c:08x}"), "version": "1",
+                "snapshot": "bench.snapshot", "requested_at": at, "created_at": at,
+            }],
+        }],
+    });
+    fs::write(dir.join(BACKUP).join("manifest.json"), manifest.to_string())?;
+    Ok(crc32c)
+}
+
+/// The way to measure by.
+pub(crate) fn curl(file: &str, node: &str, collection: &str) -> Result<()> {
+    let url = format!("http://{node}/collections/{collection}/snapshots/upload?wait=true&priority=snapshot");
+    let form = format!("snapshot=@{file}");
+    let out = Command::new("curl").args(["-sSf", "-F", &form, &url]).output()?;
+    let answer = String::from_utf8_lossy(&out.stdout).into_owned();
+    if !out.status.success() || !answer.contains("\"result\":true") {
+        return Err(format!(
+            "curl -F {form} {url}: {} {answer}",
+            String::from_utf8_lossy(&out.stderr)
+        )
+        .into());
+    }
+    Cost {
+        // curl has been waited for.
+        cpu_seconds: cpu_seconds(15..=16)?,
+        peak_bytes: 0,
+    }
+    .print()
+}
+
+/// The operation that ships, from plan to comparison. With `crc32c` the store says that of every object.
+pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&str>) -> Result<()> {
+    // The runtime of the shipped program.
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let dir = DirStore::open(Path::new(dir)).await?;
+        let store: Arc<dyn Store> = match crc32c {
+            Some(crc32c) => Arc::new(Keeping {
+                dir,
+                crc32c: crc32c.parse()?,
+            }),
+            None => Arc::new(dir),
+        };
+        let ctx = Context {
+            qdrant: Qdrant::new(QdrantOptions::new(format!("http://{node}").parse()?))?,
+            store,
+            clock: Clock::system(),
+            who: "bench".to_owned(),
+            settings: Settings {
+                concurrency: 1,
+                attempts: 1,
+                backoff: Duration::ZERO,
+                limits: Limits::default(),
+                rate: None,
+                lease: Duration::from_secs(120),
+            },
+        };
+        let request = Request {
+            id: "latest".to_owned(),
+            into: Some(collection.to_owned()),
+            via: Via::Upload,
+            ..Request::default()
+        };
+        let progress = Progress::new(ctx.clock.now());
+        let report = restore::run(&ctx, &request, &progress, &CancellationToken::new()).await?;
+        match report.error() {
+            Some(error) => Err(error.into()),
+            None => Cost {
+                cpu_seconds: cpu_seconds(13..=14)?,
+                peak_bytes: peak_bytes()?,
+            }
+            .print(),
+        }
+    })
+}
+
+/// A directory that knows the CRC32C of its one object.
+#[derive(Debug)]
+struct Keeping {
+    dir: DirStore,
+    crc32c: u32,
+}
+
+#[async_trait]
+impl Store for Keeping {
+    fn url(&self) -> String {
+        self.dir.url()
+    }
+
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> StoreResult<ObjectMeta> {
+        self.dir.put(key, source, condition).await
+    }
+
+    async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        version: Option<&Version>,
+    ) -> StoreResult<Option<BoxStream<'static, StoreResult<Bytes>>>> {
+        self.dir.get(key, range, version).await
+    }
+
+    async fn head(&self, key: &str) -> StoreResult<Option<ObjectMeta>> {
+        let mut meta = self.dir.head(key).await?;
+        if let Some(meta) = meta.as_mut().filter(|meta| meta.key == KEY) {
+            meta.crc32c = Some(self.crc32c);
+        }
+        Ok(meta)
+    }
+
+    async fn list(&self, prefix: &str) -> StoreResult<BoxStream<'static, StoreResult<ObjectMeta>>> {
+        self.dir.list(prefix).await
+    }
+
+    async fn folders(&self, prefix: &str) -> StoreResult<Vec<String>> {
+        self.dir.folders(prefix).await
+    }
+
+    async fn delete(&self, key: &str, version: &Version) -> StoreResult<bool> {
+        self.dir.delete(key, version).await
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        self.dir.check().await
+    }
+}
