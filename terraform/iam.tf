@@ -10,7 +10,8 @@
 #   lock.json, intents/                        the lease, and the records of snapshots in the making
 #   backups/ID/verified.json, drilled.json     what the last verification and the last drill found; names that no
 #                                              manifest and no snapshot can have
-#   backups/                                   only with prune = true
+#   backups/, jobs/                            only with prune = true: old backups (and so pins), and what the tasks of
+#                                              old executions of a job have agreed on
 #
 # The identity for restores may read, take the lease, and record a drill. It may also sign with its own name (tokenCreator
 # on itself and nothing else): Qdrant then fetches snapshots by signed URL, straight from the bucket. What runs as it is
@@ -36,6 +37,7 @@ locals {
     verified = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/verified.json\"))"
     drilled  = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
     backups  = "resource.name.startsWith(\"${local.prefix_resource}/backups/\")"
+    jobs     = "resource.name.startsWith(\"${local.prefix_resource}/jobs/\")"
   }
 
   bucket_grants = merge({
@@ -63,8 +65,8 @@ locals {
     var.prune ? {
       prune = {
         role       = "roles/storage.objectUser"
-        title      = "Old backups"
-        expression = local.rewritten.backups
+        title      = "Old backups and executions"
+        expression = "${local.rewritten.backups} || ${local.rewritten.jobs}"
       }
     } : {},
   )

@@ -406,7 +406,7 @@ variable "project_id" {
 }
 
 variable "prune" {
-  description = "Whether old backups are deleted after each complete backup, by `retention`. The service then gets the right to delete below `backups/`; without it, nothing can."
+  description = "Whether old backups are deleted after each complete backup, by `retention`. The service then gets the right to delete below `backups/`; without it, it cannot."
   type        = bool
   default     = false
   nullable    = false

@@ -186,8 +186,8 @@ run "pruning" {
   }
 
   assert {
-    condition     = google_storage_bucket_iam_member.backup["prune"].role == "roles/storage.objectUser" && google_storage_bucket_iam_member.backup["prune"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\")"
-    error_message = "what prunes may delete, below backups/ only"
+    condition     = google_storage_bucket_iam_member.backup["prune"].role == "roles/storage.objectUser" && google_storage_bucket_iam_member.backup["prune"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/jobs/\")"
+    error_message = "what prunes may delete, below backups/ and jobs/ only"
   }
   assert {
     condition = alltrue([
