@@ -347,9 +347,9 @@ variable "network" {
 }
 
 variable "noncurrent_version_days" {
-  description = "Days for which overwritten or deleted objects of the backups stay restorable as noncurrent versions in a bucket that is created here."
+  description = "Days for which overwritten or deleted objects stay as noncurrent versions in a bucket that is created here; `soft_delete_days` begin after them. What is pruned is paid for as long as both together."
   type        = number
-  default     = 30
+  default     = 3
   nullable    = false
 
   validation {
