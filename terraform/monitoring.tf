@@ -6,7 +6,8 @@
 #                          dashboard and the alerts below, which do not ask the service anything
 #   the platform           jobs that were killed, the scheduler's own errors
 #
-# The counts are taken with "or vector(0)", so that a policy is true, too, when there was never anything to count.
+# The counts are taken with "or vector(0)", so that a policy is true, too, when there was never anything to count, and with
+# increase() instead of absent_over_time(), so that points of zero do not look like runs.
 
 locals {
   log_source = join(" OR ", [
@@ -199,14 +200,14 @@ locals {
     {
       no_backup = {
         title = "no good backup for ${var.backup_max_age_hours} hours"
-        query = "${format(local.counted["backup_finished"], var.backup_max_age_hours, var.backup_max_age_hours)} < 1"
+        query = "${format(local.counted["backup_finished"], var.backup_max_age_hours, var.backup_max_age_hours)} < 0.5"
         text  = "No run has ended with every collection saved for ${var.backup_max_age_hours} h."
       }
     },
     var.verify_schedule == null ? {} : {
       not_verified = {
         title = "newest verified backup is older than ${var.verified_max_age_hours} hours"
-        query = "${format(local.counted["verify_finished"], var.verified_max_age_hours, var.verified_max_age_hours)} < 1"
+        query = "${format(local.counted["verify_finished"], var.verified_max_age_hours, var.verified_max_age_hours)} < 0.5"
         text  = "No backup was read back and found intact for ${var.verified_max_age_hours} h: the newest verified one is older than that, or there is none."
       }
     },

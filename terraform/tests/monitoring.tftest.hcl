@@ -62,7 +62,7 @@ run "counts_are_true_when_nothing_ever_ran" {
       for name, hours in { no_backup = 3, not_verified = 72 } :
       length(regexall("or vector\\(0\\)", google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query)) == 2 &&
       length(regexall("\\[${hours}h\\]", google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query)) == 2 &&
-      endswith(google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query, " < 1")
+      endswith(google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query, " < 0.5")
     ])
     error_message = "nothing counts as zero, for the service and for the jobs"
   }
