@@ -1,35 +1,48 @@
 # syntax=docker/dockerfile:1
 
-# The image of the service: one binary on a base without shell or package manager.
+# The image of the service and of its jobs: one binary on a base without shell or package manager.
 # Build it with BuildKit (the default of current Docker):  docker build -t qdrant-backup-api .
 
 ARG RUST_VERSION=1.95
 
-# --- build: the same Debian release as the last stage, so that the binary's glibc is there ---------------
-# The slim image has rustc, cargo, gcc and libc6-dev: a C compiler is all that the dependencies ask for.
-FROM rust:${RUST_VERSION}-slim-bookworm AS build
+# --- deps: the outside crates, compiled. A layer that only a changed manifest or lock file makes anew ---------
+# The same Debian release as the last stage, so that the binary's glibc is there. The slim image has rustc, cargo, gcc
+# and libc6-dev: a C compiler is all that the dependencies ask for.
+FROM rust:${RUST_VERSION}-slim-bookworm AS deps
 WORKDIR /src
-COPY . .
-# Only the shipped binary is built; the other workspace members serve tests and demo and are not compiled.
-# The cache mounts keep registry and compiled dependencies from one build to the next. Cargo recognises a
-# changed source by its time, and a cache can be newer than another checkout's files: hence the touch.
-RUN --mount=type=cache,id=qdrant-backup-registry,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,id=qdrant-backup-target,target=/src/target,sharing=locked \
-    find src -type f -exec touch {} + \
-    && cargo build --locked --release --bin qdrant-backup \
-    && cp target/release/qdrant-backup /qdrant-backup
+COPY Cargo.toml Cargo.lock ./
+COPY embedded-qdrant/Cargo.toml embedded-qdrant/
+COPY gcs-emulator/Cargo.toml gcs-emulator/
+COPY benches/relay/Cargo.toml benches/relay/
+# Cargo reads the manifests of every workspace member and wants the targets that they declare: empty ones will do. The
+# other members serve tests and demo; neither they nor what only they need is compiled.
+RUN mkdir src embedded-qdrant/src gcs-emulator/src \
+    && touch src/lib.rs embedded-qdrant/src/lib.rs gcs-emulator/src/lib.rs \
+    && echo 'fn main() {}' > src/main.rs && cp src/main.rs benches/relay/main.rs \
+    && cargo build --locked --release --bin qdrant-backup
 
-# --- image: glibc, libgcc, CA certificates, a user without rights, nothing else ---------------------------
+# --- build: the program itself -----------------------------------------------------------------------------
+FROM deps AS build
+COPY src src
+# Cargo recognises a changed source by its time, and a checkout's files can be older than the empty ones above.
+RUN find src -type f -exec touch {} + \
+    && cargo build --locked --release --bin qdrant-backup
+
+# --- image: glibc, libgcc, CA certificates, a user without rights, nothing else ----------------------------
 FROM gcr.io/distroless/cc-debian12:nonroot
+ARG CREATED=unknown
 ARG REVISION=unknown
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="qdrant-backup" \
       org.opencontainers.image.description="Backs up every collection of a Qdrant into a bucket, streamed and checked byte by byte" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-COPY --from=build /qdrant-backup /usr/local/bin/qdrant-backup
+COPY --from=build /src/target/release/qdrant-backup /usr/local/bin/qdrant-backup
 # The number of distroless' "nonroot", because runtimes that insist on a non-root user cannot look up names.
 USER 65532:65532
 EXPOSE 8080
-# Nothing is written to the file system, so a read-only root works.
+# Nothing is written to the file system, so a read-only root works. A job gives another command: backup, verify, ...
 ENTRYPOINT ["/usr/local/bin/qdrant-backup"]
 CMD ["serve"]

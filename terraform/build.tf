@@ -1,5 +1,5 @@
 # The identity under which Cloud Build runs ../cloudbuild.yaml, in place of the project-wide default account: it may
-# fetch the uploaded source, write images to the one repository, update the one service, and write logs.
+# fetch the uploaded source, write images to the one repository, update the one service and its jobs, and write logs.
 
 resource "google_service_account" "build" {
   project      = var.project_id
@@ -53,9 +53,24 @@ resource "google_cloud_run_v2_service_iam_member" "build" {
   member   = google_service_account.build.member
 }
 
+resource "google_cloud_run_v2_job_iam_member" "build" {
+  for_each = google_cloud_run_v2_job.job
+
+  project  = var.project_id
+  location = var.region
+  name     = each.value.name
+  role     = "roles/run.developer"
+  member   = google_service_account.build.member
+}
+
 # Whoever deploys a revision must be allowed to act as the account that it runs as.
 resource "google_service_account_iam_member" "build" {
-  service_account_id = google_service_account.backup.name
+  for_each = {
+    backup  = google_service_account.backup.name
+    restore = google_service_account.restore.name
+  }
+
+  service_account_id = each.value
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.build.member
 }

@@ -76,7 +76,16 @@ terraform version | sed -n '/^Terraform v/p'
 if [ -x "$offline/install.sh" ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
   command -v openssl >/dev/null || install openssl
-  quietly "$offline/install.sh" "$cache/provider" || fail "could not prepare the offline copy of the provider's schema"
+  # From a copy, because it serves the types that a list beside it names, and this configuration needs some more.
+  rm -rf "$cache/offline"
+  cp -r "$offline" "$cache/offline"
+  chmod -R u+w "$cache/offline"
+  cat >>"$cache/offline/resources.txt" <<'TYPES'
+google_monitoring_uptime_check_config
+google_storage_transfer_job
+data.google_storage_transfer_project_service_account
+TYPES
+  quietly "$cache/offline/install.sh" "$cache/provider" || fail "could not prepare the offline copy of the provider's schema"
   export TF_CLI_CONFIG_FILE=$cache/provider/terraform.rc
   constraints=()
   for version in "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/; do
@@ -97,11 +106,15 @@ terraform fmt -check -diff -recursive . || fail "not formatted: run terraform fm
 # A role that is not in this list was never thought about: add it here when it has been.
 cat >"$work/roles" <<'ROLES'
 roles/artifactregistry.writer
+roles/cloudkms.cryptoKeyEncrypterDecrypter
+roles/iam.serviceAccountTokenCreator
 roles/iam.serviceAccountUser
 roles/logging.logWriter
 roles/run.developer
 roles/run.invoker
+roles/run.jobsExecutorWithOverrides
 roles/secretmanager.secretAccessor
+roles/storage.legacyBucketReader
 roles/storage.objectCreator
 roles/storage.objectUser
 roles/storage.objectViewer
@@ -111,6 +124,14 @@ sed 's/#.*//' ./*.tf | grep -oE 'roles/[A-Za-z.]+' | sort -u | diff "$work/roles
 if grep -nE 'resource +"[a-z0-9_]+_iam_(binding|policy)"' ./*.tf; then
   fail "iam_binding and iam_policy take away what others have granted: use iam_member"
 fi
+
+# Each validation of a variable has a case in tests/validations.tftest.hcl.
+awk '
+  FNR == NR { while (match($0, /var\.[a-z_]+/) && /expect_failures/) { cases[substr($0, RSTART + 4, RLENGTH - 4)]++; break } next }
+  /^variable "/ { split($0, part, "\""); name = part[2] }
+  /^  validation \{/ { validations[name]++ }
+  END { for (name in validations) if (cases[name] < validations[name]) { print name ": " validations[name] " validations, " cases[name] + 0 " cases"; bad = 1 } exit bad }
+' tests/validations.tftest.hcl variables.tf || fail "validations without a case that expects them to fail"
 
 # --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
 for constraint in "${constraints[@]}"; do

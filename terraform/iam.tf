@@ -1,11 +1,21 @@
-# Two identities without keys: the service's and the scheduler's. Grants are single members on single resources, so
-# that nothing that others have granted is taken away. The identity of the build is in build.tf.
+# Three identities without keys: the service's (its jobs for backups and verifying run as it, too), the one for restores,
+# and the scheduler's. Grants are single members on single resources, so that nothing that others have granted is taken
+# away. The identity of the build is in build.tf.
 #
 # Rights on the bucket. Backups are written once and never changed, so the service may create objects and read them,
 # and may not overwrite or delete: roles/storage.objectCreator and objectViewer hold no storage.objects.delete, which
 # Cloud Storage asks for to replace an object, too. Not even a stolen token of the service can destroy a backup. The
-# exceptions are the lease (lock.json) and the records of snapshots in the making (intents/), which live by being
-# rewritten and removed: there, and only there, objectUser adds that.
+# exceptions live by being rewritten or removed, and there, and only there, objectUser adds that:
+#
+#   lock.json, intents/                        the lease, and the records of snapshots in the making
+#   backups/ID/verified.json, drilled.json     what the last verification and the last drill found; names that no
+#                                              manifest and no snapshot can have
+#   backups/, jobs/                            only with prune = true: old backups (and so pins), and what the tasks of
+#                                              old executions of a job have agreed on
+#
+# The identity for restores may read, take the lease, and record a drill. It may also sign with its own name (tokenCreator
+# on itself and nothing else): Qdrant then fetches snapshots by signed URL, straight from the bucket. What runs as it is
+# the job for restores, started by the members of restore_members.
 #
 # Each grant ends at the prefix by a condition on resource.name, which for an object is
 # projects/_/buckets/BUCKET/objects/NAME. Listing is different: storage.objects.list is checked against the bucket,
@@ -21,7 +31,16 @@ locals {
   prefix_resource = "${local.bucket_resource}/objects/${var.prefix}"
   below_prefix    = "resource.name == \"${local.bucket_resource}\" || resource.name.startsWith(\"${local.prefix_resource}/\")"
 
-  bucket_grants = {
+  rewritten = {
+    lease    = "resource.name == \"${local.prefix_resource}/lock.json\""
+    intents  = "resource.name.startsWith(\"${local.prefix_resource}/intents/\")"
+    verified = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/verified.json\"))"
+    drilled  = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
+    backups  = "resource.name.startsWith(\"${local.prefix_resource}/backups/\")"
+    jobs     = "resource.name.startsWith(\"${local.prefix_resource}/jobs/\")"
+  }
+
+  bucket_grants = merge({
     create = {
       role       = "roles/storage.objectCreator"
       title      = "Below the prefix"
@@ -30,7 +49,33 @@ locals {
     lease = {
       role       = "roles/storage.objectUser"
       title      = "Lease and intents"
-      expression = "resource.name == \"${local.prefix_resource}/lock.json\" || resource.name.startsWith(\"${local.prefix_resource}/intents/\")"
+      expression = "${local.rewritten.lease} || ${local.rewritten.intents}"
+    }
+    records = {
+      role       = "roles/storage.objectUser"
+      title      = "Records of verifications and drills"
+      expression = "${local.rewritten.verified} || ${local.rewritten.drilled}"
+    }
+    read = {
+      role       = "roles/storage.objectViewer"
+      title      = "Below the prefix, and listing"
+      expression = local.below_prefix
+    }
+    },
+    var.prune ? {
+      prune = {
+        role       = "roles/storage.objectUser"
+        title      = "Old backups and executions"
+        expression = "${local.rewritten.backups} || ${local.rewritten.jobs}"
+      }
+    } : {},
+  )
+
+  restore_grants = {
+    lease = {
+      role       = "roles/storage.objectUser"
+      title      = "Lease, and records of drills"
+      expression = "${local.rewritten.lease} || ${local.rewritten.drilled}"
     }
     read = {
       role       = "roles/storage.objectViewer"
@@ -44,6 +89,14 @@ resource "google_service_account" "backup" {
   project      = var.project_id
   account_id   = var.service_name
   display_name = "Qdrant backup service"
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_service_account" "restore" {
+  project      = var.project_id
+  account_id   = "${var.service_name}-restore"
+  display_name = "Restores Qdrant backups"
 
   depends_on = [google_project_service.required]
 }
@@ -69,6 +122,26 @@ resource "google_storage_bucket_iam_member" "backup" {
   }
 }
 
+resource "google_storage_bucket_iam_member" "restore" {
+  for_each = local.restore_grants
+
+  bucket = local.bucket_name
+  role   = each.value.role
+  member = google_service_account.restore.member
+
+  condition {
+    title      = each.value.title
+    expression = each.value.expression
+  }
+}
+
+# On itself only: a signed URL is made by IAM's signBlob in the signer's own name.
+resource "google_service_account_iam_member" "restore_signs_as_itself" {
+  service_account_id = google_service_account.restore.name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = google_service_account.restore.member
+}
+
 resource "google_secret_manager_secret_iam_member" "backup" {
   count = var.use_qdrant_api_key ? 1 : 0
 
@@ -76,6 +149,15 @@ resource "google_secret_manager_secret_iam_member" "backup" {
   secret_id = google_secret_manager_secret.qdrant_api_key[0].secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.backup.member
+}
+
+resource "google_secret_manager_secret_iam_member" "restore" {
+  count = var.use_qdrant_api_key ? 1 : 0
+
+  project   = var.project_id
+  secret_id = google_secret_manager_secret.qdrant_api_key[0].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.restore.member
 }
 
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
@@ -94,4 +176,57 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
   name     = google_cloud_run_v2_service.backup.name
   role     = "roles/run.invoker"
   member   = each.value
+}
+
+# The scheduler starts the jobs that it has a schedule for, as they are: run.invoker holds no right to change arguments.
+resource "google_cloud_run_v2_job_iam_member" "scheduler" {
+  for_each = toset(concat(
+    var.schedule_target == "job" ? ["backup"] : [],
+    var.verify_schedule == null ? [] : ["verify"],
+  ))
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.job[each.key].name
+  role     = "roles/run.invoker"
+  member   = google_service_account.scheduler.member
+}
+
+# Whoever may call the service may start the jobs for backups and verifying, too.
+resource "google_cloud_run_v2_job_iam_member" "invoker" {
+  for_each = {
+    for pair in setproduct(["backup", "verify"], var.invoker_members) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }
+  }
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.job[each.value.job].name
+  role     = "roles/run.invoker"
+  member   = each.value.member
+}
+
+# With arguments of their own: which backup, which collections, where to. That includes environment variables, and so
+# the address to which Qdrant's key is sent: these are people whom one would give the key.
+resource "google_cloud_run_v2_job_iam_member" "restore" {
+  for_each = var.restore_members
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.job["restore"].name
+  role     = "roles/run.jobsExecutorWithOverrides"
+  member   = each.value
+}
+
+# The check of freshness (monitoring.tf). Google makes the agent's account with the first check that uses it, hence the
+# dependency.
+resource "google_cloud_run_v2_service_iam_member" "uptime" {
+  count = var.freshness_check ? 1 : 0
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_service.backup.name
+  role     = "roles/run.invoker"
+  member   = "serviceAccount:${local.uptime_agent_email}"
+
+  depends_on = [google_monitoring_uptime_check_config.freshness]
 }

@@ -1,31 +1,71 @@
-# The service: enabled APIs, the image's repository, Qdrant's key, and Cloud Run itself.
+# The service: enabled APIs, the image's repository, Qdrant's key, and Cloud Run itself. The jobs are in jobs.tf.
+
+data "google_project" "this" {
+  project_id = var.project_id
+}
 
 locals {
   image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
   image            = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
 
-  # A fixed string, not the service's own address: the scheduler asks for tokens for it and the service accepts them,
-  # and neither has to know an address that exists only after the other.
-  audience = "https://${var.service_name}.${var.project_id}.internal"
+  # The address that Cloud Run gives a service, known before there is one. Tokens are asked for it (by the scheduler, and
+  # by the uptime check, which always takes the address that it calls) and accepted for it (by the platform, and by the
+  # service itself with auth_mode = "oidc"), and nothing has to wait for anything else to exist.
+  service_host = "${var.service_name}-${data.google_project.this.number}.${var.region}.run.app"
+  audience     = "https://${local.service_host}"
 
+  # What a service or job needs that reads backups or makes them.
   environment = merge(var.environment, {
     BACKUP_STORE         = "gs://${local.bucket_name}/${var.prefix}"
     GOOGLE_CLOUD_PROJECT = var.project_id
     QDRANT_URL           = var.qdrant_url
   })
 
+  # What comes on top where backups are made: which of them are kept.
+  retention_environment = merge(
+    { for rule, number in var.retention : "RETAIN_${upper(rule)}" => tostring(number) if number != null },
+    var.prune ? { PRUNE_AFTER_BACKUP = "true" } : {},
+  )
+
+  # And on top of that for the service: who may call it, and when it has to raise the alarm.
+  service_environment = merge(
+    local.environment,
+    local.retention_environment,
+    {
+      AUTH_AUDIENCE  = local.audience
+      AUTH_MODE      = var.auth_mode
+      BACKUP_MAX_AGE = "${var.backup_max_age_hours}h"
+    },
+    var.auth_mode == "oidc" ? { AUTH_ALLOWED_EMAILS = join(",", local.allowed_emails) } : {},
+  )
+
+  allowed_emails = sort(concat(
+    tolist(var.auth_allowed_emails),
+    [google_service_account.scheduler.email],
+    var.freshness_check ? [local.uptime_agent_email] : [],
+  ))
+
+  # Made by Google with the first uptime check that uses it.
+  uptime_agent_email = "service-${data.google_project.this.number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+
   services = concat(
     [
       "artifactregistry.googleapis.com",
       "cloudbuild.googleapis.com",
+      "cloudresourcemanager.googleapis.com",
       "cloudscheduler.googleapis.com",
       "compute.googleapis.com",
       "iam.googleapis.com",
+      "iamcredentials.googleapis.com",
+      "logging.googleapis.com",
+      "monitoring.googleapis.com",
       "run.googleapis.com",
       "secretmanager.googleapis.com",
       "storage.googleapis.com",
     ],
     var.egress == "connector" ? ["vpcaccess.googleapis.com"] : [],
+    var.kms_key == null ? [] : ["cloudkms.googleapis.com"],
+    var.vault_retention_days == null ? [] : ["storagetransfer.googleapis.com"],
   )
 }
 
@@ -73,8 +113,10 @@ resource "google_cloud_run_v2_service" "backup" {
   ingress             = var.ingress
   custom_audiences    = [local.audience]
   deletion_protection = var.deletion_protection
-  # The platform checks every caller's identity. The service relies on it.
-  invoker_iam_disabled = false
+  # The platform checks every caller's identity, and the service relies on it. With "oidc" the service does so itself,
+  # which it only can when the platform passes tokens on untouched: where the platform checks them, it takes the
+  # signature off.
+  invoker_iam_disabled = var.auth_mode == "oidc"
 
   template {
     service_account                  = google_service_account.backup.email
@@ -117,13 +159,14 @@ resource "google_cloud_run_v2_service" "backup" {
           cpu    = tostring(var.cpu)
           memory = "${var.memory_mib}Mi"
         }
-        # A backup goes on when its client has hung up, so the CPU must not be taken away with the last open request.
-        cpu_idle          = false
+        # A backup goes on when its client has hung up, so the CPU must not be taken away with the last open request,
+        # and an instance is paid for as long as it is there. Where a job makes the backups, the service only answers.
+        cpu_idle          = var.schedule_target == "job"
         startup_cpu_boost = true
       }
 
       dynamic "env" {
-        for_each = local.environment
+        for_each = local.service_environment
         content {
           name  = env.key
           value = env.value

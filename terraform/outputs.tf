@@ -13,13 +13,34 @@ output "image_repository" {
   value       = local.image_repository
 }
 
+output "dashboard" {
+  description = "Address of the dashboard in the console."
+  value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${reverse(split("/", google_monitoring_dashboard.backup.id))[0]}?project=${var.project_id}"
+}
+
+output "jobs" {
+  description = "Names of the Cloud Run jobs: for backups, for verifying, for restores."
+  value       = { for role, job in google_cloud_run_v2_job.job : role => job.name }
+}
+
 output "next_steps" {
   description = "The commands that one needs next, with this deployment's names."
   value       = <<-EOT
     # Back up now, and see how it went:
     gcloud scheduler jobs run ${google_cloud_scheduler_job.backup.name} --project=${var.project_id} --location=${var.region}
-    gcloud run services logs read ${var.service_name} --project=${var.project_id} --region=${var.region} --limit=50
+    gcloud logging read '(${local.log_source}) AND jsonPayload.event:"_finished"' --project=${var.project_id} --limit=10 --format='table(timestamp, jsonPayload.event, jsonPayload.outcome, jsonPayload.backup)'
     gcloud storage ls gs://${local.bucket_name}/${var.prefix}/backups/
+
+    # The same as a job, for backups that take longer than 30 minutes:
+    gcloud run jobs execute ${google_cloud_run_v2_job.job["backup"].name} --project=${var.project_id} --region=${var.region} --wait
+
+    # Read the newest backup back:
+    gcloud run jobs execute ${google_cloud_run_v2_job.job["verify"].name} --project=${var.project_id} --region=${var.region} --wait
+
+    # What a restore would do (as it is the job only shows the plan), and a restore of one collection under another name:
+    gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait
+    gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait \
+      --args=restore,latest,COLLECTION,--into,COLLECTION-restored
 
     # Release a new version (from the repository's top level):
     gcloud builds submit --config=cloudbuild.yaml --project=${var.project_id} \
@@ -27,6 +48,11 @@ output "next_steps" {
       --gcs-source-staging-dir=${google_storage_bucket.build_source.url}/source \
       --substitutions=_REGION=${var.region},_SERVICE=${var.service_name}
   EOT
+}
+
+output "restore_service_account" {
+  description = "E-mail address of the account that restores run as."
+  value       = google_service_account.restore.email
 }
 
 output "scheduler_job" {
@@ -42,4 +68,9 @@ output "service_account" {
 output "service_url" {
   description = "Address of the service."
   value       = google_cloud_run_v2_service.backup.uri
+}
+
+output "vault" {
+  description = "The bucket with copies that cannot be deleted before their time; null if there is none."
+  value       = one(google_storage_bucket.vault[*].url)
 }

@@ -24,6 +24,13 @@ resource "google_storage_bucket" "backup" {
     retention_duration_seconds = var.soft_delete_days * 24 * 60 * 60
   }
 
+  dynamic "encryption" {
+    for_each = var.kms_key == null ? [] : [var.kms_key]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
   # No rule deletes a live object: age alone does not tell whether a backup is the last good one.
   lifecycle_rule {
     action {
@@ -46,6 +53,44 @@ resource "google_storage_bucket" "backup" {
       with_state                 = "ARCHIVED"
     }
   }
+
+  # Snapshots only: small records are read often, and cheaper storage charges for reading.
+  dynamic "lifecycle_rule" {
+    for_each = var.nearline_after_days == null ? [] : [var.nearline_after_days]
+    content {
+      action {
+        type          = "SetStorageClass"
+        storage_class = "NEARLINE"
+      }
+      condition {
+        age                   = lifecycle_rule.value
+        matches_prefix        = ["${var.prefix}/backups/"]
+        matches_suffix        = [".snapshot"]
+        matches_storage_class = ["STANDARD"]
+        with_state            = "LIVE"
+      }
+    }
+  }
+
+  depends_on = [
+    google_kms_crypto_key_iam_member.storage,
+    google_project_service.required,
+  ]
+}
+
+# The bucket uses the key as this account of Google's: without the grant no object can be written.
+data "google_storage_project_service_account" "this" {
+  count = var.kms_key == null ? 0 : 1
+
+  project = var.project_id
+}
+
+resource "google_kms_crypto_key_iam_member" "storage" {
+  count = var.kms_key == null ? 0 : 1
+
+  crypto_key_id = var.kms_key
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = data.google_storage_project_service_account.this[0].member
 
   depends_on = [google_project_service.required]
 }

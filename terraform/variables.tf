@@ -1,3 +1,49 @@
+variable "auth_allowed_emails" {
+  description = "With `auth_mode = \"oidc\"`: e-mail addresses of the people and accounts that may call, beside the scheduler and the check of freshness."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.auth_allowed_emails : can(regex("^[^@,\\s]+@[^@,\\s]+$", email))])
+    error_message = "auth_allowed_emails are plain e-mail addresses, without user: or serviceAccount:."
+  }
+
+  validation {
+    condition     = length(var.auth_allowed_emails) == 0 || var.auth_mode == "oidc"
+    error_message = "auth_allowed_emails has a meaning with auth_mode = \"oidc\" only; with \"iam\", use invoker_members."
+  }
+}
+
+variable "auth_mode" {
+  description = "Who checks callers. `iam`: the platform, by run.invoker grants. `oidc`: the platform lets every request through and the service itself verifies the token and compares its e-mail address with `auth_allowed_emails`; for callers that cannot be granted a role."
+  type        = string
+  default     = "iam"
+  nullable    = false
+
+  validation {
+    condition     = contains(["iam", "oidc"], var.auth_mode)
+    error_message = "auth_mode is iam or oidc. A deployed service is never without a check."
+  }
+
+  validation {
+    condition     = var.auth_mode == "iam" || length(var.invoker_members) == 0
+    error_message = "invoker_members are grants, which auth_mode = \"oidc\" does not look at: use auth_allowed_emails."
+  }
+}
+
+variable "backup_max_age_hours" {
+  description = "Hours after which a collection without a good backup raises the alarm. More than one turn of the schedule, so that a single failed run is not an emergency yet."
+  type        = number
+  default     = 26
+  nullable    = false
+
+  validation {
+    condition     = var.backup_max_age_hours >= 1 && var.backup_max_age_hours <= 720 && floor(var.backup_max_age_hours) == var.backup_max_age_hours
+    error_message = "backup_max_age_hours is a whole number from 1 to 720."
+  }
+}
+
 variable "bucket_location" {
   description = "Location of the bucket, if one is created. Null: the region of the service, so that no backup leaves it."
   type        = string
@@ -83,7 +129,7 @@ variable "create_firewall_rule" {
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete the Cloud Run service."
+  description = "Whether Terraform refuses to delete the Cloud Run service and jobs."
   type        = bool
   default     = true
   nullable    = false
@@ -123,20 +169,28 @@ variable "egress_cidr" {
 }
 
 variable "environment" {
-  description = "Further environment variables of the service, such as BACKUP_CONCURRENCY or BACKUP_MAX_MBPS. No secrets: they would be readable in the service's description and in Terraform's state."
+  description = "Further environment variables of the service and the jobs, such as BACKUP_CONCURRENCY or BACKUP_MAX_MBPS. No secrets: they would be readable in the service's description and in Terraform's state."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition = alltrue([
-      for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !contains([
-        "BACKUP_STORE", "GCS_BUCKET_NAME", "GCS_FOLDER_PREFIX", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "PORT",
-        "QDRANT_API_KEY", "QDRANT_API_KEY_FILE", "QDRANT_HOST", "QDRANT_PORT", "QDRANT_URL",
+      for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("^(AUTH|RETAIN)_", name)) && !contains([
+        "BACKUP_JOB_MAX_RETRIES", "BACKUP_MAX_AGE", "BACKUP_STORE", "GCS_BUCKET_NAME", "GCS_FOLDER_PREFIX",
+        "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "LISTEN", "PORT", "PRUNE_AFTER_BACKUP", "QDRANT_API_KEY",
+        "QDRANT_API_KEY_FILE", "QDRANT_HOST", "QDRANT_PORT", "QDRANT_URL", "STORAGE_EMULATOR_HOST",
       ], name)
     ])
-    error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: store, Qdrant's address and key, project, port and credentials have variables of their own or are given by the platform."
+    error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: callers, store, retention, Qdrant's address and key, project, port and credentials have variables of their own or are given by the platform."
   }
+}
+
+variable "freshness_check" {
+  description = "Whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see Cost in docs/operations.md."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "image" {
@@ -158,7 +212,7 @@ variable "ingress" {
 }
 
 variable "invoker_members" {
-  description = "Who else may call the service, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account always may."
+  description = "Who else may call the service and start the jobs for backups and verifying, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account always may."
   type        = set(string)
   default     = []
   nullable    = false
@@ -166,6 +220,58 @@ variable "invoker_members" {
   validation {
     condition     = alltrue([for member in var.invoker_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
     error_message = "invoker_members are user:, group: or serviceAccount: with an e-mail address. allUsers, allAuthenticatedUsers and whole domains are refused: a backup service is never public."
+  }
+}
+
+variable "job_max_retries" {
+  description = "How often a task of the job for backups that failed is started again."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.job_max_retries >= 0 && var.job_max_retries <= 10 && floor(var.job_max_retries) == var.job_max_retries
+    error_message = "job_max_retries is a whole number from 0 to 10."
+  }
+}
+
+variable "job_tasks" {
+  description = "Tasks among which the job for backups divides the collections, all at once. Each makes BACKUP_CONCURRENCY snapshots at a time on Qdrant's disk."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.job_tasks >= 1 && var.job_tasks <= 100 && floor(var.job_tasks) == var.job_tasks
+    error_message = "job_tasks is a whole number from 1 to 100."
+  }
+}
+
+variable "job_timeout_seconds" {
+  description = "Longest time for one attempt of a task of any of the jobs."
+  type        = number
+  default     = 43200
+  nullable    = false
+
+  validation {
+    condition     = var.job_timeout_seconds >= 60 && var.job_timeout_seconds <= 604800 && floor(var.job_timeout_seconds) == var.job_timeout_seconds
+    error_message = "job_timeout_seconds is a whole number from 60 to 604800 (7 days), the limit of Cloud Run."
+  }
+}
+
+variable "kms_key" {
+  description = "Key of Cloud KMS that encrypts the buckets created here, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, in the location of the bucket. Null: keys that Google manages."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
+    error_message = "kms_key is projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version."
+  }
+
+  validation {
+    condition     = var.kms_key == null || var.create_bucket || var.vault_retention_days != null
+    error_message = "kms_key is for buckets that are created here; an existing bucket keeps its own settings."
   }
 }
 
@@ -217,6 +323,17 @@ variable "min_instances" {
   }
 }
 
+variable "nearline_after_days" {
+  description = "Days after which snapshots in a bucket that is created here move to the storage class NEARLINE: cheaper to keep, but reading them costs, and so does deleting them within 30 days of the move. Null: never."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.nearline_after_days == null ? true : var.nearline_after_days >= 1 && floor(var.nearline_after_days) == var.nearline_after_days
+    error_message = "nearline_after_days is a whole number from 1, or null."
+  }
+}
+
 variable "network" {
   description = "Name of the VPC network in which Qdrant runs, in the same project."
   type        = string
@@ -230,14 +347,38 @@ variable "network" {
 }
 
 variable "noncurrent_version_days" {
-  description = "Days for which overwritten or deleted objects of the backups stay restorable as noncurrent versions in a bucket that is created here."
+  description = "Days for which overwritten or deleted objects stay as noncurrent versions in a bucket that is created here; `soft_delete_days` begin after them. What is pruned is paid for as long as both together."
   type        = number
-  default     = 30
+  default     = 3
   nullable    = false
 
   validation {
     condition     = var.noncurrent_version_days >= 1 && floor(var.noncurrent_version_days) == var.noncurrent_version_days
     error_message = "noncurrent_version_days is a whole number from 1."
+  }
+}
+
+variable "notification_channels" {
+  description = "Existing notification channels for the alerts, `projects/P/notificationChannels/N`."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for channel in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
+    error_message = "notification_channels are projects/P/notificationChannels/N, as `gcloud beta monitoring channels list` shows them."
+  }
+}
+
+variable "notification_emails" {
+  description = "E-mail addresses to which the alerts go. Without any channel, alerts are only to be seen in the console."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.notification_emails : can(regex("^[^@\\s]+@[^@\\s]+$", email))])
+    error_message = "notification_emails are e-mail addresses."
   }
 }
 
@@ -261,6 +402,18 @@ variable "project_id" {
   validation {
     condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.project_id))
     error_message = "project_id is the id of a project (6 to 30 lower-case letters, digits and hyphens), not its name or number."
+  }
+}
+
+variable "prune" {
+  description = "Whether old backups are deleted after each complete backup, by `retention`. The service then gets the right to delete below `backups/`; without it, it cannot."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.prune || anytrue([for rule in ["last", "hourly", "daily", "weekly", "monthly", "yearly"] : try(var.retention[rule] > 0, false)])
+    error_message = "prune = true needs a rule to go by: set retention, for instance { hourly = 48, daily = 30, monthly = 12 }."
   }
 }
 
@@ -306,6 +459,38 @@ variable "request_timeout_seconds" {
   }
 }
 
+variable "restore_members" {
+  description = "Who may start the job for restores with arguments of their own, such as `group:dba@example.com`. They can make it write to Qdrant."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in var.restore_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
+    error_message = "restore_members are user:, group: or serviceAccount: with an e-mail address."
+  }
+}
+
+variable "retention" {
+  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), and below which age in hours nothing is deleted. Only `prune` deletes by it."
+  type = object({
+    last          = optional(number)
+    hourly        = optional(number)
+    daily         = optional(number)
+    weekly        = optional(number)
+    monthly       = optional(number)
+    yearly        = optional(number)
+    min_age_hours = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number])
+    error_message = "retention has whole numbers from 0 to 100000."
+  }
+}
+
 variable "schedule" {
   description = "When to back up, in cron's five fields."
   type        = string
@@ -319,14 +504,14 @@ variable "schedule" {
 }
 
 variable "schedule_paused" {
-  description = "Whether the scheduled backups are paused, during maintenance for instance."
+  description = "Whether the scheduled backups and verifications are paused, during maintenance for instance."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "schedule_retries" {
-  description = "How often a failed scheduled backup is tried again before the next one is due."
+  description = "How often a scheduled call that failed is tried again before the next one is due."
   type        = number
   default     = 2
   nullable    = false
@@ -334,6 +519,18 @@ variable "schedule_retries" {
   validation {
     condition     = var.schedule_retries >= 0 && var.schedule_retries <= 5 && floor(var.schedule_retries) == var.schedule_retries
     error_message = "schedule_retries is a whole number from 0 to 5."
+  }
+}
+
+variable "schedule_target" {
+  description = "What makes the scheduled backups. `service`: one request, which the scheduler waits for, 30 minutes at most. `job`: a Cloud Run job, which may take days."
+  type        = string
+  default     = "service"
+  nullable    = false
+
+  validation {
+    condition     = contains(["service", "job"], var.schedule_target)
+    error_message = "schedule_target is service or job."
   }
 }
 
@@ -373,4 +570,79 @@ variable "use_qdrant_api_key" {
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "vault_copy_hours" {
+  description = "Hours from one copy into the vault to the next."
+  type        = number
+  default     = 24
+  nullable    = false
+
+  validation {
+    condition     = var.vault_copy_hours >= 1 && floor(var.vault_copy_hours) == var.vault_copy_hours
+    error_message = "vault_copy_hours is a whole number from 1."
+  }
+}
+
+variable "vault_delete_after_days" {
+  description = "Days after which the vault deletes a copy, whatever else there is. Null: never; the vault then grows for ever."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.vault_delete_after_days == null ? true : floor(var.vault_delete_after_days) == var.vault_delete_after_days && try(var.vault_delete_after_days > var.vault_retention_days, false)
+    error_message = "vault_delete_after_days is a whole number above vault_retention_days."
+  }
+}
+
+variable "vault_location" {
+  description = "Location of the vault. Null: that of the bucket. Another region survives the loss of this one."
+  type        = string
+  default     = null
+}
+
+variable "vault_locked" {
+  description = "Whether the vault's retention is locked. This cannot be undone: until every object is old enough, nobody can delete one, nor the bucket. Try it unlocked first."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.vault_locked || var.vault_retention_days != null
+    error_message = "vault_locked locks the retention of the vault: set vault_retention_days."
+  }
+}
+
+variable "vault_retention_days" {
+  description = "Makes a second bucket into which the backups are copied, and in which nobody can delete or change them for so many days. Null: no second bucket."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.vault_retention_days == null ? true : var.vault_retention_days >= 1 && var.vault_retention_days <= 3650 && floor(var.vault_retention_days) == var.vault_retention_days
+    error_message = "vault_retention_days is a whole number from 1 to 3650, or null."
+  }
+}
+
+variable "verified_max_age_hours" {
+  description = "Hours after which an alert says that no backup was read back and found intact. More than one turn of `verify_schedule`."
+  type        = number
+  default     = 50
+  nullable    = false
+
+  validation {
+    condition     = var.verified_max_age_hours >= 2 && var.verified_max_age_hours <= 2160 && floor(var.verified_max_age_hours) == var.verified_max_age_hours
+    error_message = "verified_max_age_hours is a whole number from 2 to 2160."
+  }
+}
+
+variable "verify_schedule" {
+  description = "When to read the newest backup back, in cron's five fields. Null: never, and no alert about it."
+  type        = string
+  default     = "30 5 * * *"
+
+  validation {
+    condition     = var.verify_schedule == null ? true : can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.verify_schedule)))
+    error_message = "verify_schedule has cron's five fields: minute, hour, day of month, month, day of week; or is null."
+  }
 }

@@ -5,6 +5,12 @@ provider "google" {
   access_token = "not-a-token"
 }
 
+# Nothing is asked over the network: what a plan would read from the project is given here.
+override_data {
+  target = data.google_project.this
+  values = { number = "123456789012" }
+}
+
 variables {
   project_id = "demo-project"
   qdrant_url = "http://10.140.0.5:6333"
@@ -61,6 +67,9 @@ run "environment_and_key" {
     condition = {
       for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value if length(e.value_source) == 0
       } == {
+      AUTH_AUDIENCE        = "https://qdrant-backup-123456789012.asia-east1.run.app"
+      AUTH_MODE            = "iam"
+      BACKUP_MAX_AGE       = "26h"
       BACKUP_STORE         = "gs://demo-project-qdrant-backup/qdrant"
       GOOGLE_CLOUD_PROJECT = "demo-project"
       QDRANT_URL           = "http://10.140.0.5:6333"
@@ -99,6 +108,18 @@ run "callers" {
     error_message = "and nobody else"
   }
   assert {
+    condition     = length(google_cloud_run_v2_job_iam_member.invoker) + length(google_cloud_run_v2_job_iam_member.restore) == 0 && keys(google_cloud_run_v2_job_iam_member.scheduler) == ["verify"]
+    error_message = "nobody may start a job but the scheduler the one that it has a schedule for"
+  }
+  assert {
+    condition     = google_cloud_run_v2_service_iam_member.uptime[0].role == "roles/run.invoker" && google_cloud_run_v2_service_iam_member.uptime[0].member == "serviceAccount:service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+    error_message = "the agent of the uptime checks may ask for freshness"
+  }
+  assert {
+    condition     = length(distinct([google_service_account.restore.email, google_service_account.backup.email, google_service_account.build.email, google_service_account.scheduler.email])) == 4
+    error_message = "restores are an identity of their own, too"
+  }
+  assert {
     condition     = google_service_account.scheduler.email != google_service_account.backup.email && google_service_account.build.email != google_service_account.backup.email
     error_message = "scheduler, build and service are different identities"
   }
@@ -120,8 +141,11 @@ run "schedule" {
     error_message = "POST of an empty object: every collection"
   }
   assert {
-    condition     = google_cloud_run_v2_service.backup.custom_audiences == tolist([google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].audience])
-    error_message = "the token is made for the audience that the service accepts"
+    condition = (
+      google_cloud_run_v2_service.backup.custom_audiences == tolist([google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].audience]) &&
+      one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_AUDIENCE"]) == google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].audience
+    )
+    error_message = "the token is made for the audience that the platform and the service accept"
   }
   assert {
     condition     = google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].service_account_email == google_service_account.scheduler.email && length(google_cloud_scheduler_job.backup.http_target[0].oauth_token) == 0
@@ -183,12 +207,16 @@ run "rights_on_the_bucket_are_append_only" {
   command = plan
 
   assert {
-    condition     = { for name, grant in google_storage_bucket_iam_member.backup : name => grant.role } == { create = "roles/storage.objectCreator", lease = "roles/storage.objectUser", read = "roles/storage.objectViewer" }
-    error_message = "create and read; more only for the lease"
+    condition     = { for name, grant in google_storage_bucket_iam_member.backup : name => grant.role } == { create = "roles/storage.objectCreator", lease = "roles/storage.objectUser", read = "roles/storage.objectViewer", records = "roles/storage.objectUser" }
+    error_message = "create and read; more only for the lease and the records"
   }
   assert {
     condition     = google_storage_bucket_iam_member.backup["lease"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/lock.json\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/intents/\")"
     error_message = "overwriting and deleting ends at lock.json and intents/"
+  }
+  assert {
+    condition     = google_storage_bucket_iam_member.backup["records"].condition[0].expression == "(resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/verified.json\")) || (resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
+    error_message = "and at the records of verifications and drills"
   }
   assert {
     condition = alltrue([
@@ -210,13 +238,15 @@ run "the_build_may_do_its_work_and_no_more" {
     condition = {
       logs       = google_project_iam_member.build.role
       repository = google_artifact_registry_repository_iam_member.build.role
-      runtime    = google_service_account_iam_member.build.role
+      jobs       = distinct([for grant in google_cloud_run_v2_job_iam_member.build : grant.role])
+      runtime    = distinct([for grant in google_service_account_iam_member.build : grant.role])
       service    = google_cloud_run_v2_service_iam_member.build.role
       source     = google_storage_bucket_iam_member.build.role
       } == {
       logs       = "roles/logging.logWriter"
       repository = "roles/artifactregistry.writer"
-      runtime    = "roles/iam.serviceAccountUser"
+      jobs       = tolist(["roles/run.developer"])
+      runtime    = tolist(["roles/iam.serviceAccountUser"])
       service    = "roles/run.developer"
       source     = "roles/storage.objectViewer"
     }

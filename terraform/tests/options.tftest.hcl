@@ -4,6 +4,12 @@ provider "google" {
   access_token = "not-a-token"
 }
 
+# Nothing is asked over the network: what a plan would read from the project is given here.
+override_data {
+  target = data.google_project.this
+  values = { number = "123456789012" }
+}
+
 variables {
   project_id = "demo-project"
   qdrant_url = "http://10.140.0.5:6333"
@@ -187,15 +193,20 @@ run "other_name" {
   }
 }
 
-run "example_existing_bucket" {
+run "oidc" {
   command = plan
 
-  module {
-    source = "./examples/existing-bucket"
+  variables {
+    auth_mode           = "oidc"
+    auth_allowed_emails = ["someone@example.com"]
   }
 
   assert {
-    condition     = output.backup_store == "gs://csfiledata.ariel.com.tw/qdrant"
-    error_message = "the example can be planned"
+    condition     = google_cloud_run_v2_service.backup.invoker_iam_disabled && one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_MODE"]) == "oidc"
+    error_message = "the platform lets tokens through untouched, and the service verifies them: never one without the other"
+  }
+  assert {
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com,service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com,someone@example.com"
+    error_message = "the scheduler, the check of freshness, and the listed people"
   }
 }

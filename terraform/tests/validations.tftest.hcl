@@ -4,6 +4,12 @@ provider "google" {
   access_token = "not-a-token"
 }
 
+# Nothing is asked over the network: what a plan would read from the project is given here.
+override_data {
+  target = data.google_project.this
+  values = { number = "123456789012" }
+}
+
 variables {
   project_id = "demo-project"
   qdrant_url = "http://10.140.0.5:6333"
@@ -351,4 +357,280 @@ run "soft_delete_of_three_days" {
   }
 
   expect_failures = [var.soft_delete_days]
+}
+
+run "oidc_emails_are_plain" {
+  command = plan
+
+  variables {
+    auth_mode           = "oidc"
+    auth_allowed_emails = ["user:someone@example.com", "a@example.com,b@example.com"]
+  }
+
+  expect_failures = [var.auth_allowed_emails]
+}
+
+run "iam_looks_at_no_emails" {
+  command = plan
+
+  variables {
+    auth_allowed_emails = ["someone@example.com"]
+  }
+
+  expect_failures = [var.auth_allowed_emails]
+}
+
+run "a_deployed_service_checks_its_callers" {
+  command = plan
+
+  variables {
+    auth_mode = "none"
+  }
+
+  expect_failures = [var.auth_mode]
+}
+
+run "oidc_looks_at_no_grants" {
+  command = plan
+
+  variables {
+    auth_mode       = "oidc"
+    invoker_members = ["user:someone@example.com"]
+  }
+
+  expect_failures = [var.auth_mode]
+}
+
+run "no_backup_is_fresh_for_ever" {
+  command = plan
+
+  variables {
+    backup_max_age_hours = 10000
+  }
+
+  expect_failures = [var.backup_max_age_hours]
+}
+
+run "environment_may_not_open_the_door" {
+  command = plan
+
+  variables {
+    environment = { AUTH_MODE = "none" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "environment_may_not_prune" {
+  command = plan
+
+  variables {
+    environment = { RETAIN_LAST = "1" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "environment_may_not_lie_about_retries" {
+  command = plan
+
+  variables {
+    environment = { BACKUP_JOB_MAX_RETRIES = "0" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "too_many_retries_of_a_task" {
+  command = plan
+
+  variables {
+    job_max_retries = 11
+  }
+
+  expect_failures = [var.job_max_retries]
+}
+
+run "a_job_without_tasks" {
+  command = plan
+
+  variables {
+    job_tasks = 0
+  }
+
+  expect_failures = [var.job_tasks]
+}
+
+run "longer_than_a_week" {
+  command = plan
+
+  variables {
+    job_timeout_seconds = 604801
+  }
+
+  expect_failures = [var.job_timeout_seconds]
+}
+
+run "key_is_no_version" {
+  command = plan
+
+  variables {
+    kms_key = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+  }
+
+  expect_failures = [var.kms_key]
+}
+
+run "key_for_a_bucket_that_is_not_ours" {
+  command = plan
+
+  variables {
+    create_bucket = false
+    bucket_name   = "csfiledata.ariel.com.tw"
+    kms_key       = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k"
+  }
+
+  expect_failures = [var.kms_key]
+}
+
+run "nearline_at_once" {
+  command = plan
+
+  variables {
+    nearline_after_days = 0
+  }
+
+  expect_failures = [var.nearline_after_days]
+}
+
+run "channel_is_no_address" {
+  command = plan
+
+  variables {
+    notification_channels = ["ops@example.com"]
+  }
+
+  expect_failures = [var.notification_channels]
+}
+
+run "address_is_no_channel" {
+  command = plan
+
+  variables {
+    notification_emails = ["projects/p/notificationChannels/1"]
+  }
+
+  expect_failures = [var.notification_emails]
+}
+
+run "pruning_by_no_rule" {
+  command = plan
+
+  variables {
+    prune = true
+  }
+
+  expect_failures = [var.prune]
+}
+
+run "pruning_by_a_rule_of_zero" {
+  command = plan
+
+  variables {
+    prune     = true
+    retention = { daily = 0, min_age_hours = 24 }
+  }
+
+  expect_failures = [var.prune]
+}
+
+run "nobody_else_restores" {
+  command = plan
+
+  variables {
+    restore_members = ["allAuthenticatedUsers"]
+  }
+
+  expect_failures = [var.restore_members]
+}
+
+run "half_a_backup" {
+  command = plan
+
+  variables {
+    retention = { daily = 0.5 }
+  }
+
+  expect_failures = [var.retention]
+}
+
+run "unknown_target" {
+  command = plan
+
+  variables {
+    schedule_target = "function"
+  }
+
+  expect_failures = [var.schedule_target]
+}
+
+run "vault_is_copied_all_the_time" {
+  command = plan
+
+  variables {
+    vault_copy_hours = 0
+  }
+
+  expect_failures = [var.vault_copy_hours]
+}
+
+run "vault_deletes_before_its_time" {
+  command = plan
+
+  variables {
+    vault_retention_days    = 30
+    vault_delete_after_days = 30
+  }
+
+  expect_failures = [var.vault_delete_after_days]
+}
+
+run "nothing_to_lock" {
+  command = plan
+
+  variables {
+    vault_locked = true
+  }
+
+  expect_failures = [var.vault_locked]
+}
+
+run "vault_for_a_century" {
+  command = plan
+
+  variables {
+    vault_retention_days = 36500
+  }
+
+  expect_failures = [var.vault_retention_days]
+}
+
+run "verified_within_an_hour" {
+  command = plan
+
+  variables {
+    verified_max_age_hours = 1
+  }
+
+  expect_failures = [var.verified_max_age_hours]
+}
+
+run "verify_schedule_has_five_fields" {
+  command = plan
+
+  variables {
+    verify_schedule = "@daily"
+  }
+
+  expect_failures = [var.verify_schedule]
 }

@@ -1,5 +1,6 @@
 # Backups into a bucket that exists already, here one named after a domain, below the folder "qdrant"; Qdrant runs on
-# a machine with the network tag "qdrant", and an operations team may start backups from their laptops.
+# a machine with the network tag "qdrant", and an operations team may start backups and restores from
+# their laptops.
 
 terraform {
   required_version = ">= 1.9"
@@ -31,6 +32,9 @@ module "qdrant_backup" {
 
   ingress         = "INGRESS_TRAFFIC_ALL"
   invoker_members = ["group:ops@ariel.com.tw"]
+  restore_members = ["group:ops@ariel.com.tw"]
+
+  notification_emails = ["ops@ariel.com.tw"]
 
   environment = {
     BACKUP_CONCURRENCY = "2"
