@@ -222,6 +222,7 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        retention: config.as_ref().ok().map(|c| c.retention.clone()),
         invalid: config.err(),
         unclear,
         obsolete: obsolete(env),
