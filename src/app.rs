@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::{
     Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete, other_qdrant,
 };
+use crate::drill;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::prune::Job;
@@ -85,7 +86,8 @@ async fn serve(env: Env<'_>) -> Result<()> {
     let stop = cli::stop_on_signals()?;
     let ctx = context(&config, who(env)).await?;
     let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone())
-        .with_retention(config.retention.policy, config.retention.after_backup);
+        .with_retention(config.retention.policy, config.retention.after_backup)
+        .with_drills_on(drill_qdrant(env)?);
     let listener = server::listen(config.server.listen).await?;
     server::serve(listener, app, stop).await
 }
@@ -134,27 +136,32 @@ async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
 
 /// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
 async fn drill_context(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<Context> {
-    const URL: &str = "DRILL_QDRANT_URL";
-    let url = env(URL).map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
-    let config = match &url {
-        Some(url) => Config::from_env(&other_qdrant(env, url, "DRILL_QDRANT"))?,
-        None => Config::from_env(env)?,
+    let config = match drill_config(env)? {
+        Some(config) => config,
+        None if same_qdrant => Config::from_env(env)?,
+        None => return Err(drill::needs_a_qdrant()),
     };
-    // However it is spelled: `Config` has parsed it.
-    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
-    if (live || url.is_none()) && !same_qdrant {
-        return Err(Error::new(
-            Code::RestoreRefused,
-            "a drill on the Qdrant that is backed up needs room and time there",
-        )
-        .remedy(format!(
-            "set {URL} to a Qdrant for drills, or allow it with --same-qdrant"
-        )));
-    }
     match stop.run_until_cancelled(context(&config, who(env))).await {
         Some(ctx) => ctx,
         None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
     }
+}
+
+/// The Qdrant for drills, if one is named by `DRILL_QDRANT_URL` that is not the one that is backed up.
+pub fn drill_qdrant(env: Env<'_>) -> Result<Option<Qdrant>> {
+    let config = drill_config(env)?;
+    config.map(|config| Qdrant::new(options(&config.qdrant))).transpose()
+}
+
+fn drill_config(env: Env<'_>) -> Result<Option<Config>> {
+    let url = env("DRILL_QDRANT_URL").map(|url| url.trim().to_owned());
+    let Some(url) = url.filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    let config = Config::from_env(&other_qdrant(env, &url, "DRILL_QDRANT"))?;
+    // However it is spelled: `Config` has parsed it.
+    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
+    Ok((!live).then_some(config))
 }
 
 async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
@@ -222,6 +229,7 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        retention: config.as_ref().ok().map(|c| c.retention.clone()),
         invalid: config.err(),
         unclear,
         obsolete: obsolete(env),

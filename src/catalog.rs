@@ -22,7 +22,7 @@ const LARGEST_RECORD: u64 = 64 << 20;
 pub struct Summary {
     /// Its id.
     pub id: BackupId,
-    /// Whether it has all that was asked for; `None` when the manifest cannot be read, see `problem`.
+    /// Whether it has all that was asked for; `None` when the manifest cannot be used, see `problem`.
     pub status: Option<Status>,
     /// All that is known of its worth, in one look.
     pub marks: Vec<Mark>,
@@ -43,7 +43,7 @@ pub struct Summary {
     pub drilled: Option<Proof>,
     /// Who asked to keep it.
     pub pinned: Option<Pin>,
-    /// Why the manifest cannot be read.
+    /// Why the manifest cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -56,11 +56,11 @@ pub enum Mark {
     Good,
     /// Misses collections.
     Partial,
-    /// A verification found damage.
+    /// A verification found damage, or the manifest is none, or that of another backup.
     Damaged,
     /// A drill failed. It may be whole all the same, so it is kept; it counts as good to nobody.
     DrillFailed,
-    /// Its manifest, or a record beside it, is not understood.
+    /// Its manifest, or a record beside it, is of a kind that this version does not read.
     Unreadable,
     /// A verification found it intact.
     Verified,
@@ -130,7 +130,8 @@ pub struct Pin {
 pub struct Found {
     /// What a list shows of it.
     pub summary: Summary,
-    /// `None` when it cannot be read; the summary says why.
+    /// What lies where its manifest belongs, also when it is another backup's; `None` when it cannot be read. The summary
+    /// says what is wrong.
     pub manifest: Option<Manifest>,
 }
 
@@ -144,6 +145,8 @@ impl Summary {
     /// What it is worth to the rules of retention.
     pub fn state(&self) -> State {
         match self.marks.first() {
+            // What it holds is not known.
+            _ if self.problem.is_some() => State::Unknown,
             Some(Mark::Good) => State::Good,
             Some(Mark::Partial | Mark::Damaged) => State::Flawed,
             _ => State::Unknown,
@@ -155,7 +158,8 @@ impl Summary {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    fn new(id: BackupId, manifest: Option<&Manifest>, records: Records, problem: Option<String>) -> Self {
+    fn new(id: BackupId, manifest: Result<&Manifest, &Error>, records: Records) -> Self {
+        let (manifest, problem) = (manifest.ok(), manifest.err());
         let collections = manifest.map_or(&[][..], |m| &m.collections);
         let mut summary = Self {
             id,
@@ -169,17 +173,18 @@ impl Summary {
             verified: records.verified,
             drilled: records.drilled,
             pinned: records.pinned,
-            problem,
+            problem: problem.map(Error::chain),
         };
-        summary.marks = summary.marks();
+        summary.marks = summary.marks(problem.map(Error::code));
         summary
     }
 
-    fn marks(&self) -> Vec<Mark> {
+    fn marks(&self, problem: Option<Code>) -> Vec<Mark> {
         let said = |proof: &Option<Proof>, verdict| proof.as_ref().is_some_and(|p| p.verdict == verdict);
         let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
         let first = match self.status {
-            _ if self.problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
+            _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
+            _ if problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
             _ if either(Verdict::Damaged) => Mark::Damaged,
             _ if either(Verdict::Failed) => Mark::DrillFailed,
             Some(Status::Complete) => Mark::Good,
@@ -196,8 +201,8 @@ impl Summary {
     }
 }
 
-/// The newest `limit` backups, newest first. Only what has a manifest is a backup. A manifest that cannot be read is listed
-/// with its problem, so that one damaged backup does not hide the others.
+/// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
+/// problem, so that one damaged backup does not hide the others.
 pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
     let ids = ids(store).await?;
     stream::iter(ids)
@@ -215,16 +220,41 @@ pub async fn latest(store: &dyn Store) -> Result<Option<Summary>> {
 }
 
 /// The id that a person or a request names: itself, or that of the newest backup for `latest`.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is no backup, [`Code::BadRequest`] for what is no id.
 pub async fn resolve(store: &dyn Store, id: &str) -> Result<BackupId> {
-    if id != "latest" {
-        return id.parse();
+    match id {
+        "latest" => Ok(newest(store, 1).await?[0]),
+        id => id.parse(),
     }
-    match latest(store).await? {
-        Some(summary) => Ok(summary.id),
-        None => Err(
+}
+
+/// The ids of all backups, newest first.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is none.
+pub async fn all(store: &dyn Store) -> Result<Vec<BackupId>> {
+    newest(store, usize::MAX).await
+}
+
+/// By their places and not by what their manifests say, which may be damaged. At least one.
+async fn newest(store: &dyn Store, limit: usize) -> Result<Vec<BackupId>> {
+    let mut found = Vec::new();
+    for id in ids(store).await? {
+        if store.head(&id.manifest()).await?.is_some() {
+            found.push(id);
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
+    match found.is_empty() {
+        true => Err(
             Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
                 .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
         ),
+        false => Ok(found),
     }
 }
 
@@ -268,8 +298,7 @@ pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<De
     let id = resolve(store, id).await?;
     let manifest = manifest::read(store, &id).await?;
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    let records = records(store, id, &objects).await?;
-    let summary = Summary::new(id, Some(&manifest), records, misplaced(id, &manifest));
+    let summary = Summary::new(id, Ok(&manifest), records(store, id, &objects).await?);
     Ok(Detail {
         age_seconds: summary.age(now).map(|age| age.as_secs()),
         manifest,
@@ -282,29 +311,27 @@ pub async fn read(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Re
     if !has(objects, &id.manifest()) {
         return Ok(None);
     }
-    let (manifest, problem) = match manifest::read(store, &id).await {
-        Ok(manifest) => {
-            let problem = misplaced(id, &manifest);
-            (Some(manifest), problem)
-        }
+    let read = match manifest::read_anyones(store, &id).await {
         // Deleted meanwhile.
         Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
-        Err(e) if e.code() == Code::BackupDamaged => (None, Some(e.chain())),
-        Err(e) => return Err(e),
+        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
+        read => read,
     };
-    let records = records(store, id, objects).await?;
-    let summary = Summary::new(id, manifest.as_ref(), records, problem);
-    Ok(Some(Found { summary, manifest }))
+    let misplaced = read.as_ref().ok().and_then(|m| m.require_place(&id).err());
+    let usable = match &misplaced {
+        Some(error) => Err(error),
+        None => read.as_ref(),
+    };
+    let summary = Summary::new(id, usable, records(store, id, objects).await?);
+    Ok(Some(Found {
+        summary,
+        manifest: read.ok(),
+    }))
 }
 
 async fn look(store: &dyn Store, id: BackupId) -> Result<Option<Found>> {
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
     read(store, id, &objects).await
-}
-
-/// A manifest that was copied from another backup's folder names that one's objects.
-fn misplaced(id: BackupId, manifest: &Manifest) -> Option<String> {
-    (manifest.id != id).then(|| format!("the manifest of backup {id} is that of backup {}", manifest.id))
 }
 
 /// What lies beside a manifest.

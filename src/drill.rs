@@ -3,101 +3,34 @@
 //! Every collection is restored under a throw-away name of a reserved prefix, compared with the manifest as any restore is,
 //! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
 
+mod record;
+
+pub use record::{CollectionDrill, Drilled, Verdict, read};
+
+pub(crate) use record::record;
+
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::lock;
-use crate::names::BackupId;
 use crate::progress::{Phase, Progress};
 use crate::restore::{self, Patience, Plan, Request, Step};
-use crate::store::{BytesSource, Condition, Store};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// What the names of all throw-away collections begin with. Nobody else may use it.
 pub const PREFIX: &str = "qdrant-backup-drill-";
-/// The record's format.
-const FORMAT: u32 = 1;
 /// Deleting after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 const DELETE: Duration = Duration::from_secs(300);
 
-/// What a drill found: `drilled.json` beside the manifest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drilled {
-    /// Version of this format.
-    pub format: u32,
-    /// The backup.
-    pub id: BackupId,
-    /// When the drill ended.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// Who ran it.
-    pub by: String,
-    /// Version of the tool.
-    pub tool_version: String,
-    /// The Qdrant that it was restored into, and its release.
-    pub target: String,
-    /// Release of that Qdrant.
-    pub target_version: String,
-    /// What came of it all.
-    pub verdict: Verdict,
-    /// What came of each collection.
-    pub collections: Vec<CollectionDrill>,
-    /// What the reader should know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-/// Whether a restore was equal to the backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It was.
-    Passed,
-    /// It was not, or could not be made.
-    Failed,
-}
-
-/// What came of one collection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CollectionDrill {
-    /// Its name in the backup.
-    pub name: String,
-    /// What came of it.
-    pub verdict: Verdict,
-    /// Exact count of the restored collection.
-    pub points: Option<u64>,
-    /// Points that were read with their vectors.
-    pub sampled: Option<usize>,
-    /// Bytes moved.
-    pub bytes: u64,
-    /// Seconds for moving and restoring them.
-    pub seconds: Option<f64>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-impl Drilled {
-    /// The error that the drill amounts to, if it did not pass.
-    pub fn error(&self) -> Option<Error> {
-        let problems: Vec<_> = self
-            .collections
-            .iter()
-            .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
-            .collect();
-        (self.verdict == Verdict::Failed).then(|| {
-            Error::new(
-                Code::RestoreFailed,
-                format!("the drill of backup {} failed: {}", self.id, problems.join(" | ")),
-            )
-            .permanent(true)
-            .remedy("do not rely on this backup: make another one, and drill that")
-        })
-    }
+/// What is said where nobody has named a Qdrant for drills, nor allowed one on the Qdrant that is backed up.
+pub fn needs_a_qdrant() -> Error {
+    Error::new(
+        Code::RestoreRefused,
+        "a drill on the Qdrant that is backed up needs room and time there",
+    )
+    .remedy("set DRILL_QDRANT_URL to a Qdrant for drills, or allow it with --same-qdrant, or {\"same_qdrant\": true} over HTTP")
 }
 
 /// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `ctx`, compares and deletes them, and
@@ -138,8 +71,8 @@ async fn under_lease(
     };
     let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let (plan, mut warnings) = restore::unless_cancelled(cancel, async {
-        let left = left_behind(ctx).await?;
-        Ok((restore::plan_drill(ctx, &request, &stem).await?, left))
+        let plan = restore::plan_drill(ctx, &request, &stem).await?;
+        Ok((plan, left_behind(ctx).await?))
     })
     .await?;
     // What forbids a restore as such says nothing of the backup.
@@ -168,19 +101,13 @@ async fn under_lease(
         );
         collections.push(drilled);
     }
-    let passed = collections.iter().all(|c| c.verdict == Verdict::Passed);
-    let drilled = Drilled {
-        format: FORMAT,
-        id: plan.id,
-        at: ctx.clock.now(),
-        by: ctx.who.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        target: plan.target,
-        target_version: plan.target_version,
-        verdict: if passed { Verdict::Passed } else { Verdict::Failed },
+    let drilled = Drilled::new(
+        plan.id,
+        (ctx.clock.now(), &ctx.who),
+        (&plan.target, &plan.target_version),
         collections,
         warnings,
-    };
+    );
     restore::unless_cancelled(cancel, lease.confirm()).await?;
     record(&*ctx.store, &drilled).await?;
     tracing::info!(id = %drilled.id, verdict = ?drilled.verdict, "drill ended");
@@ -202,6 +129,7 @@ async fn one(
         verdict: Verdict::Failed,
         points: None,
         sampled: None,
+        searches: None,
         bytes: step.bytes,
         seconds: None,
         problem: plan
@@ -257,26 +185,4 @@ async fn left_behind(ctx: &Context) -> Result<Vec<String>> {
     Ok(left
         .map(|name| format!("collection {name:?} was left by a drill that was killed, unless another one runs now: delete it by hand"))
         .collect())
-}
-
-/// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
-pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
-    const LARGEST: u64 = 16 << 20;
-    let bytes = crate::manifest::read_small(store, &id.drilled(), LARGEST).await?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
-
-async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
-    let key = drilled.id.drilled();
-    let mut json = serde_json::to_vec_pretty(drilled)
-        .map_err(|e| Error::new(Code::Internal, "writing the result of a drill as JSON").because(e))?;
-    json.push(b'\n');
-    let condition = match store.head(&key).await? {
-        Some(meta) => Condition::Unchanged(meta.version),
-        None => Condition::Absent,
-    };
-    store
-        .put(&key, Box::new(BytesSource::new(json)), condition)
-        .await
-        .map(|_| ())
 }

@@ -40,7 +40,7 @@ pub enum Code {
     QdrantFailed,
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected,
-    /// This Qdrant cannot be backed up correctly by this version of the tool.
+    /// This Qdrant cannot be backed up, or restored into, correctly by this version of the tool.
     Unsupported,
     /// A snapshot vanished or changed while it was read.
     SnapshotChanged,
@@ -62,8 +62,11 @@ pub enum Code {
     StoreConflict,
     /// Any other refusal or failure of the store.
     StoreFailed,
-    /// What is stored is not what the tool writes: damaged or of a newer version.
+    /// What is stored is not what was saved.
     BackupDamaged,
+    /// The backup, or a part of it, is of a kind that this version of the tool does not read: usually a newer one's. That
+    /// says nothing about its worth.
+    BackupUnsupported,
     /// Some collections were saved, some were not.
     BackupPartial,
     /// No collection could be saved.
@@ -193,6 +196,7 @@ impl Error {
             | Code::StoreConflict
             | Code::StoreFailed => 502,
             Code::QdrantUnreachable | Code::StoreUnreachable | Code::Stalled => 503,
+            Code::BackupUnsupported => 501,
             Code::StoreFull => 507,
         }
     }
@@ -225,6 +229,7 @@ impl Error {
             Code::Cancelled | Code::LeaseLost => 10,
             Code::RestoreRefused => 11,
             Code::RestoreFailed | Code::RestoreUnequal => 12,
+            Code::BackupUnsupported => 13,
             Code::Internal => 1,
         }
     }

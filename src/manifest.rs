@@ -210,6 +210,15 @@ impl Manifest {
     pub fn bytes(&self) -> u64 {
         self.collections.iter().map(Collection::bytes).sum()
     }
+
+    /// That this is the manifest of the backup `id`: one that was copied here names the objects of another backup, which may
+    /// go with it at any time.
+    pub fn require_place(&self, id: &BackupId) -> Result<()> {
+        match self.id == *id {
+            true => Ok(()),
+            false => Err(damaged(id, &format!("its manifest is that of backup {}", self.id))),
+        }
+    }
 }
 
 /// Writes the manifest: the moment from which the backup exists. Never overwrites one.
@@ -226,8 +235,19 @@ pub async fn commit(store: &dyn Store, manifest: &Manifest) -> Result<ObjectMeta
         .await
 }
 
-/// Reads the manifest of a backup.
+/// Reads the manifest of the backup `id`.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] without one, [`Code::BackupDamaged`] for what is no manifest or that of another backup,
+/// [`Code::BackupUnsupported`] for a newer format.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+    let manifest = read_anyones(store, id).await?;
+    manifest.require_place(id)?;
+    Ok(manifest)
+}
+
+/// The manifest that lies where that of the backup `id` belongs, also when it is another one's.
+pub async fn read_anyones(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
     let key = id.manifest();
     let Some(bytes) = read_small(store, &key, LARGEST).await? else {
         return Err(
@@ -235,32 +255,34 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
                 .remedy("`qdrant-backup list` shows the backups; one without a manifest never ended"),
         );
     };
-    parse(&bytes, &format!("{}/{key}", store.url()))
+    parse(&bytes, id)
 }
 
-/// Parses a manifest; `what` names it in errors.
-pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest> {
-    let damaged =
-        |e: serde_json::Error| Error::new(Code::BackupDamaged, format!("{what} is not a manifest")).because(e);
+/// Parses what is stored as the manifest of the backup `id`.
+fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
+    let malformed = |e: serde_json::Error| damaged(id, "its manifest is none").because(e);
     // The version first: a newer format may not even parse as this one.
-    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(damaged)?;
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(malformed)?;
     match fields.get("format").and_then(Value::as_u64) {
         Some(format) if format <= u64::from(FORMAT) => {}
         Some(format) => {
             return Err(Error::new(
-                Code::BackupDamaged,
-                format!("{what} has format {format}, this version of the tool reads up to {FORMAT}"),
+                Code::BackupUnsupported,
+                format!(
+                    "backup {id} cannot be read by this version of the tool, which says nothing about its worth: its manifest \
+                     has format {format}, this version reads up to {FORMAT}"
+                ),
             )
             .remedy("use the version of qdrant-backup that wrote it, or a newer one"));
         }
-        None => {
-            return Err(Error::new(
-                Code::BackupDamaged,
-                format!("{what} is not a manifest: it has no `format`"),
-            ));
-        }
+        None => return Err(damaged(id, "its manifest is none: it has no `format`")),
     }
-    serde_json::from_value(Value::Object(fields)).map_err(damaged)
+    serde_json::from_value(Value::Object(fields)).map_err(malformed)
+}
+
+fn damaged(id: &BackupId, how: &str) -> Error {
+    Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
+        .remedy("use another backup; its objects may be whole: they are plain Qdrant snapshots")
 }
 
 /// Reads an object of at most `largest` bytes into memory; `None` when there is none.

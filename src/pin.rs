@@ -55,10 +55,13 @@ pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note
 }
 
 /// Removes the pin of `id`; `false` when there is none.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is neither a pin nor a backup.
 pub async fn unpin(store: &dyn Store, id: BackupId) -> Result<bool> {
     match store.head(&id.pinned()).await? {
         Some(pin) => store.delete(&pin.key, &pin.version).await,
-        None => Ok(false),
+        None => require(store, id).await.map(|()| false),
     }
 }
 

@@ -70,6 +70,23 @@ impl Policy {
     }
 }
 
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = [
+            ("last", self.last),
+            ("hourly", self.hourly),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+            ("yearly", self.yearly),
+        ];
+        for (name, count) in rules.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{name} {count}, ")?;
+        }
+        write!(f, "and whatever is younger than {} h", self.min_age.as_secs() / 3600)
+    }
+}
+
 /// What a backup is worth to the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -60,7 +60,17 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
         .collect();
     assert_eq!(
         lines,
-        ["configuration", "qdrant", "key", "plan", "rights", "store", "lease"].map(|check| vec!["ok", check])
+        [
+            "configuration",
+            "qdrant",
+            "key",
+            "plan",
+            "rights",
+            "store",
+            "lease",
+            "retention"
+        ]
+        .map(|check| vec!["ok", check])
     );
     assert!(
         out.contains("1.18.3") && out.contains("1 collection") && !out.contains('\u{1b}'),
@@ -85,6 +95,7 @@ async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
             ("rights", rights),
             ("store", store),
             ("lease", lease),
+            ("retention", "ok"),
         ])
     };
     assert_eq!(
@@ -127,11 +138,52 @@ async fn check_tells_all_problems_of_the_configuration_and_tries_the_rest() {
         ("rights", "ok"),
         ("store", "skip"),
         ("lease", "skip"),
+        ("retention", "skip"),
     ]);
     assert_eq!((code, found), (Some(2), expected));
     for word in ["s3://bucket", "BACKUP_CONCURRENCY", "LOG_LEVEL"] {
         assert!(text.contains(word), "{word} is missing: {text}");
     }
+}
+
+#[tokio::test]
+async fn check_tells_what_pruning_keeps_and_whether_it_may_delete_the_rest() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let gcs = gcs_emulator::Emulator::start().await.unwrap();
+    gcs.create_bucket("b");
+    let url = url::Url::from_directory_path(dir.path()).unwrap().to_string();
+    let line = async |store: &str, more: &[(&str, &str)]| {
+        let mut command = command(&["check", "--json"], &peer.url, dir.path());
+        command
+            .env("BACKUP_STORE", store)
+            .env("STORAGE_EMULATOR_HOST", gcs.url());
+        let (code, out, err) = finish(command.envs(more.iter().copied()).spawn().unwrap()).await;
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let line = report["checks"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(line["check"], "retention");
+        assert!(code == Some(0) || line["state"] == "warn", "{out}{err}");
+        (line["state"].as_str().unwrap().to_owned(), line.to_string())
+    };
+    let (state, text) = line(&url, &[]).await;
+    assert!(state == "ok" && text.contains("no rule is set"), "{text}");
+    let rules = [
+        ("RETAIN_LAST", "3"),
+        ("RETAIN_DAILY", "30"),
+        ("PRUNE_AFTER_BACKUP", "true"),
+    ];
+    let (state, text) = line(&url, &rules[..2]).await;
+    assert!(
+        state == "ok" && text.contains("`prune` keeps last 3, daily 30, and whatever is younger than 24 h"),
+        "{text}"
+    );
+    for store in [url.as_str(), "gs://b/p"] {
+        let (state, text) = line(store, &rules).await;
+        assert!(state == "ok" && text.contains("the others may be deleted"), "{text}");
+    }
+    gcs.deny("storage.objects.delete");
+    let (state, text) = line("gs://b/p", &rules).await;
+    assert!(state == "warn" && text.contains("storage.objects.delete"), "{text}");
 }
 
 #[tokio::test]

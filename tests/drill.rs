@@ -3,7 +3,6 @@
 
 mod support;
 
-use embedded_qdrant::{Node, NodeOptions};
 use qdrant_backup::catalog::{self, Mark};
 use qdrant_backup::drill::{self, Drilled, PREFIX, Verdict};
 use qdrant_backup::error::{Code, Result};
@@ -13,9 +12,9 @@ use qdrant_backup::retention::State;
 use std::sync::Arc;
 use std::time::Duration;
 use support::peer::{Peer, Upload};
+use support::place::{Place, node};
 use support::process::{command, finish};
 use support::run::Bench;
-use support::sample::{Client, fill};
 use tokio::sync::Semaphore;
 
 fn patience() -> Patience {
@@ -51,23 +50,13 @@ fn collections(peer: &Peer) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
-    let (live_dir, drill_dir, store) = (
-        tempfile::tempdir().unwrap(),
-        tempfile::tempdir().unwrap(),
-        tempfile::tempdir().unwrap(),
-    );
-    let live = Node::start(NodeOptions::new(live_dir.path())).await.unwrap();
-    let options = NodeOptions {
-        api_key: Some("full".into()),
-        ..NodeOptions::new(drill_dir.path())
-    };
-    let drill = Node::start(options).await.unwrap();
-    let client = Client::new(live.url(), None);
-    let samples = fill(&client, "", 20).await.unwrap();
-    let before = client.call("GET", "/collections", None).await.unwrap();
+    let (live, store) = (Place::new(20).await, tempfile::tempdir().unwrap());
+    let (there, drill, _drill_dir) = node().await;
+    let before = live.collections().await;
     let run = async |args: &[&str], env: &[(&str, &str)]| {
-        let mut command = command(args, &live.url(), store.path());
-        finish(command.envs(env.iter().copied()).spawn().unwrap()).await
+        let mut command = command(args, &live.client.url, store.path());
+        command.envs(live.env()).envs(env.iter().copied());
+        finish(command.spawn().unwrap()).await
     };
     let (code, _, err) = run(&["backup"], &[]).await;
     assert_eq!(code, Some(0), "{err}");
@@ -82,7 +71,7 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
         err.contains("DRILL_QDRANT_URL") && err.contains("--same-qdrant"),
         "{err}"
     );
-    let url = live.url();
+    let url = live.client.url.clone();
     let (code, _, err) = run(&["drill", "latest"], &[("DRILL_QDRANT_URL", &url)]).await;
     assert_eq!(code, Some(11), "also when it is named as the one for drills: {err}");
 
@@ -93,29 +82,33 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     )
     .await;
     assert_eq!(code, Some(0), "{out}{err}");
-    let there: Drilled = serde_json::from_str(&out).unwrap();
+    let drilled: Drilled = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (there.verdict, there.collections.len(), there.warnings.len()),
-        (Verdict::Passed, samples.len(), 0),
+        (drilled.verdict, drilled.collections.len(), drilled.warnings.len()),
+        (Verdict::Passed, live.samples.len(), 0),
         "{out}"
     );
-    for sample in &samples {
-        let drilled = there.collections.iter().find(|c| c.name == sample.name).unwrap();
+    for sample in &live.samples {
+        let drilled = drilled.collections.iter().find(|c| c.name == sample.name).unwrap();
         assert_eq!(drilled.points, Some(sample.points));
     }
-    let list = Client::new(drill.url(), Some("full"))
-        .call("GET", "/collections", None)
-        .await
-        .unwrap();
+    let list = there.call("GET", "/collections", None).await.unwrap();
     assert_eq!(list["collections"].as_array().unwrap().len(), 0);
 
     let (code, out, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("passed, on"), "{out}");
-    assert_eq!(client.call("GET", "/collections", None).await.unwrap(), before);
-    let record = store.path().join(format!("backups/{}/drilled.json", there.id));
+    assert_eq!(live.collections().await, before);
+    if !live.is_shared() {
+        let all = live.client.call("GET", "/collections", None).await.unwrap();
+        assert_eq!(all["collections"].as_array().unwrap().len(), before.len(), "{all}");
+    }
+    let record = store.path().join(format!("backups/{}/drilled.json", drilled.id));
     let last: Drilled = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
-    assert_eq!(last.target, live.url(), "the last drill is the one that is recorded");
+    assert_eq!(
+        last.target, live.client.url,
+        "the last drill is the one that is recorded"
+    );
     let (code, out, err) = run(&["list"], &[]).await;
     assert!(code == Some(0) && out.contains("good drilled"), "{out}{err}");
 
@@ -135,7 +128,7 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
             .map(|b| b.unwrap().path().join("drilled.json"))
             .all(|record| record.exists())
     );
-    live.stop().await;
+    live.end().await;
     drill.stop().await;
 }
 

@@ -1,74 +1,33 @@
 //! Restores through the HTTP service and the shipped binary, from both stores: what was deleted comes back equal, nothing is
 //! overwritten unasked, aliases are set, moved and swapped.
 //!
-//! The Qdrant is the embedded node, or the server that `QDRANT_TEST_URL` (and `QDRANT_TEST_API_KEY`) names.
+//! Qdrant and bucket are those of this workspace, or real ones, see [`support::place`].
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
 
-use embedded_qdrant::{Node, NodeOptions};
-use gcs_emulator::Emulator;
 use serde_json::{Value, json};
+use support::place::{Bucket, Place, borrowed, node};
 use support::process::{command, finish};
-use support::sample::{Client, Sample, fill};
 use support::service::Service;
 use tempfile::TempDir;
 
 /// A Qdrant with the sample collections, a service that backs it up, and a backup.
 struct Live {
-    client: Client,
-    prefix: String,
-    samples: Vec<Sample>,
+    place: Place,
     service: Service,
     id: String,
-    node: Option<(Node, TempDir)>,
-}
-
-async fn node() -> (Client, Node, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let options = NodeOptions {
-        api_key: Some("full".into()),
-        read_only_key: Some("read".into()),
-        ..NodeOptions::new(dir.path())
-    };
-    let node = Node::start(options).await.unwrap();
-    (Client::new(node.url(), Some("full")), node, dir)
 }
 
 impl Live {
-    async fn start(store: &[(&str, &str)]) -> Self {
-        let prefix = format!("t{}-", uuid::Uuid::new_v4().simple());
-        let (client, node) = match std::env::var("QDRANT_TEST_URL") {
-            Ok(url) => {
-                let key = std::env::var("QDRANT_TEST_API_KEY").ok();
-                (Client::new(url.trim_end_matches('/'), key.as_deref()), None)
-            }
-            Err(_) => {
-                let (client, node, dir) = node().await;
-                (client, Some((node, dir)))
-            }
-        };
-        let samples = fill(&client, &prefix, 50).await.unwrap();
-        let include = format!("{prefix}*");
-        let mut env = vec![("QDRANT_URL", client.url.as_str()), ("BACKUP_INCLUDE", &include)];
-        env.extend(client.key.as_deref().map(|key| ("QDRANT_API_KEY", key)));
-        env.extend(store);
-        let service = Service::start(&env).await;
+    async fn start(store: &[(&'static str, String)]) -> Self {
+        let place = Place::new(50).await;
+        let env = [place.env(), store.to_vec()].concat();
+        let service = Service::start(&borrowed(&env)).await;
         let (status, report) = service.post("/backup", "{}").await;
         assert_eq!(status, 200, "{report}");
         let id = report["id"].as_str().unwrap().to_owned();
-        Self {
-            client,
-            prefix,
-            samples,
-            service,
-            id,
-            node,
-        }
-    }
-
-    fn sample(&self, name: &str) -> &Sample {
-        self.samples.iter().find(|s| s.name.ends_with(name)).unwrap()
+        Self { place, service, id }
     }
 
     async fn restore(&self, request: Value) -> (u16, Value) {
@@ -85,85 +44,43 @@ impl Live {
         report
     }
 
-    async fn answers(&self, sample: &Sample, collection: &str) -> Vec<Value> {
-        let mut answers = Vec::new();
-        for search in &sample.searches {
-            answers.push(self.client.search(collection, search).await.unwrap());
-        }
-        answers
-    }
-
     /// Alias to collection, of this test's collections.
     async fn aliases(&self) -> Vec<(String, String)> {
-        let all = self.client.call("GET", "/aliases", None).await.unwrap();
+        let all = self.place.client.call("GET", "/aliases", None).await.unwrap();
         let pair = |a: &Value| {
             (
                 a["alias_name"].as_str().unwrap().to_owned(),
                 a["collection_name"].as_str().unwrap().to_owned(),
             )
         };
-        all["aliases"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(pair)
-            .filter(|(a, _)| a.starts_with(&self.prefix))
-            .collect()
-    }
-
-    /// Collections of this test.
-    async fn collections(&self) -> Vec<String> {
-        let all = self.client.call("GET", "/collections", None).await.unwrap();
-        let mut names: Vec<_> = all["collections"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| c["name"].as_str().unwrap().to_owned())
-            .collect();
-        names.retain(|n| n.contains(&self.prefix));
-        names.sort();
-        names
-    }
-
-    async fn end(self) {
-        for name in self.collections().await {
-            // What a restore uploaded is not left behind.
-            let snapshots = self
-                .client
-                .call("GET", &format!("/collections/{name}/snapshots"), None)
-                .await
-                .unwrap();
-            assert_eq!(snapshots, json!([]), "{name}");
-            self.client.delete(&name).await.unwrap();
-        }
-        if let Some((node, _dir)) = self.node {
-            node.stop().await;
-        }
+        let all = all["aliases"].as_array().unwrap().iter().map(pair);
+        all.filter(|(a, _)| a.starts_with(&self.place.prefix)).collect()
     }
 }
 
 /// What was deleted at night, and the other ways to get it back.
-async fn journey(store: &[(&str, &str)]) {
+async fn journey(store: &[(&'static str, String)]) {
     let live = Live::start(store).await;
-    let (articles, products) = (live.sample("articles"), live.sample("products"));
-    let alias = format!("{}live", live.prefix);
-    let before = live.answers(articles, &articles.name).await;
+    let place = &live.place;
+    let (articles, products) = (place.sample("articles"), place.sample("products"));
+    let alias = format!("{}live", place.prefix);
+    let before = place.answers(articles, &articles.name).await;
     assert!(!before[0]["points"].as_array().unwrap().is_empty());
 
     // Deleted, and its alias with it.
-    live.client.delete(&articles.name).await.unwrap();
+    place.client.delete(&articles.name).await.unwrap();
     assert_eq!(live.aliases().await, []);
     let report = live.restored(json!({"collections": [articles.name]})).await;
     let restored = &report["collections"][0];
     assert_eq!(restored["points"], json!(articles.points), "{report}");
     assert_eq!(restored["sampled"], json!(100));
     assert_eq!(report["aliases"], json!([alias]));
-    assert_eq!(live.answers(articles, &articles.name).await, before);
+    assert_eq!(place.answers(articles, &articles.name).await, before);
     assert_eq!(live.aliases().await, [(alias.clone(), articles.name.clone())]);
 
     // What has points is not overwritten unasked, and the plan says so.
     let body = json!({"points": [0, 1, 2]});
-    let gone = live
+    let gone = place
         .client
         .call(
             "POST",
@@ -172,7 +89,7 @@ async fn journey(store: &[(&str, &str)]) {
         )
         .await;
     gone.unwrap();
-    let lost = live.client.count(&articles.name).await.unwrap();
+    let lost = place.client.count(&articles.name).await.unwrap();
     assert!(lost < articles.points);
     for dry_run in [true, false] {
         let (status, error) = live
@@ -186,7 +103,7 @@ async fn journey(store: &[(&str, &str)]) {
         assert!(error.to_string().contains("--overwrite"), "{error}");
     }
     assert_eq!(
-        live.client.count(&articles.name).await.unwrap(),
+        place.client.count(&articles.name).await.unwrap(),
         lost,
         "a refused restore changes nothing"
     );
@@ -199,13 +116,14 @@ async fn journey(store: &[(&str, &str)]) {
         "{plan}"
     );
     assert_eq!(
-        live.client.count(&articles.name).await.unwrap(),
+        place.client.count(&articles.name).await.unwrap(),
         lost,
         "a plan changes nothing"
     );
     // An index that was made since the backup stays.
     let index = json!({"field_name": "year", "field_schema": "integer"});
-    live.client
+    place
+        .client
         .call(
             "PUT",
             &format!("/collections/{}/index?wait=true", articles.name),
@@ -215,18 +133,18 @@ async fn journey(store: &[(&str, &str)]) {
         .unwrap();
     live.restored(json!({"collections": [articles.name], "overwrite": true}))
         .await;
-    assert_eq!(live.answers(articles, &articles.name).await, before);
+    assert_eq!(place.answers(articles, &articles.name).await, before);
     assert_eq!(live.aliases().await, [(alias.clone(), articles.name.clone())]);
 
     // Everything beside the originals; the aliases stay where they are.
     let report = live.restored(json!({"into": "{}-copy"})).await;
     assert_eq!(report["collections"].as_array().unwrap().len(), 3);
-    for sample in &live.samples {
+    for sample in &place.samples {
         let copy = format!("{}-copy", sample.name);
-        assert_eq!(live.client.count(&copy).await.unwrap(), sample.points);
+        assert_eq!(place.client.count(&copy).await.unwrap(), sample.points);
         assert_eq!(
-            live.answers(sample, &copy).await,
-            live.answers(sample, &sample.name).await
+            place.answers(sample, &copy).await,
+            place.answers(sample, &sample.name).await
         );
     }
     assert_eq!(live.aliases().await, [(alias.clone(), articles.name.clone())]);
@@ -238,9 +156,9 @@ async fn journey(store: &[(&str, &str)]) {
     let swapped = report["collections"][0]["target"].as_str().unwrap().to_owned();
     assert_eq!(live.aliases().await, [(alias.clone(), swapped.clone())]);
     assert_eq!(report["replaced"], json!([articles.name]));
-    assert_eq!(live.answers(articles, &alias).await, before);
+    assert_eq!(place.answers(articles, &alias).await, before);
     assert_eq!(
-        live.client.count(&articles.name).await.unwrap(),
+        place.client.count(&articles.name).await.unwrap(),
         articles.points,
         "the old one stays"
     );
@@ -261,71 +179,84 @@ async fn journey(store: &[(&str, &str)]) {
         "{error}"
     );
     assert!(error.to_string().contains("has no alias"), "{error}");
-    live.end().await;
+    live.place.end().await;
+}
+
+fn directory(dir: &TempDir) -> Vec<(&'static str, String)> {
+    let url = url::Url::from_directory_path(dir.path()).unwrap();
+    vec![("BACKUP_STORE", url.to_string())]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = url::Url::from_directory_path(dir.path()).unwrap().to_string();
-    journey(&[("BACKUP_STORE", &url)]).await;
+    journey(&directory(&tempfile::tempdir().unwrap())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_bucket() {
-    let emulator = Emulator::start().await.unwrap();
-    emulator.create_bucket("test-bucket");
-    journey(&[
-        ("BACKUP_STORE", "gs://test-bucket/restore"),
-        ("STORAGE_EMULATOR_HOST", emulator.url()),
-    ])
-    .await;
+    let bucket = Bucket::new().await;
+    journey(&bucket.env()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_restores_into_another_qdrant_with_a_key_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let url = url::Url::from_directory_path(dir.path()).unwrap().to_string();
-    let live = Live::start(&[("BACKUP_STORE", &url)]).await;
-    let (there, node, _dir) = node().await;
-    let run = async |args: &[&str], key: &str| {
-        let mut restore = command(args, &live.client.url, dir.path());
-        restore
-            .env("QDRANT_API_KEY", "never sent there")
-            .env("RESTORE_QDRANT_API_KEY", key);
+    let live = Live::start(&directory(&dir)).await;
+    let place = &live.place;
+    // A real server is restored into by its own address, under other names: it has to take what it made.
+    let other = match place.is_shared() {
+        true => None,
+        false => Some(node().await),
+    };
+    let there = other.as_ref().map_or(&place.client, |(client, ..)| client);
+    let run = async |args: &[&str], key: Option<&str>| {
+        let mut restore = command(args, &place.client.url, dir.path());
+        restore.env("QDRANT_API_KEY", "never sent there");
+        restore.envs(key.map(|key| ("RESTORE_QDRANT_API_KEY", key)));
         finish(restore.spawn().unwrap()).await
     };
-    let to = there.url.as_str();
-    let (code, out, err) = run(&["restore", "latest", "--to", to, "--dry-run"], "full").await;
+    let (to, into, full) = (there.url.as_str(), "{}-there", there.key.as_deref());
+    let (code, out, err) = run(&["restore", "latest", "--to", to, "--into", into, "--dry-run"], full).await;
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(
-        out.contains("new; 1000 points") && out.contains(&format!("alias \"{}live\": set", live.prefix)),
-        "{out}"
-    );
-    let (code, out, err) = run(&["restore", "latest", "--to", to], "full").await;
+    assert!(out.contains("new; 1000 points"), "{out}");
+    let (code, out, err) = run(&["restore", "latest", "--to", to, "--into", into], full).await;
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("is complete"), "{out}");
-    for sample in &live.samples {
-        assert_eq!(there.count(&sample.name).await.unwrap(), sample.points);
+    for sample in &place.samples {
+        let name = format!("{}-there", sample.name);
+        assert_eq!(there.count(&name).await.unwrap(), sample.points);
         for search in &sample.searches {
             assert_eq!(
-                there.search(&sample.name, search).await.unwrap(),
-                live.client.search(&sample.name, search).await.unwrap()
+                there.search(&name, search).await.unwrap(),
+                place.client.search(&sample.name, search).await.unwrap()
             );
         }
     }
     // Keys with too few rights, or none, before anything is changed.
-    for (key, exit, word) in [("read", 6, "manage"), ("wrong", 6, "RESTORE_QDRANT_API_KEY")] {
+    let before = there.call("GET", "/collections", None).await.unwrap();
+    let wrong = full.map(|_| ("wrong", "RESTORE_QDRANT_API_KEY"));
+    let read_only = place.read_only.as_deref().map(|key| (key, "manage"));
+    let keys = wrong.into_iter().chain(read_only);
+    for (key, word) in keys
+        .map(|(key, word)| (Some(key), word))
+        .chain(full.map(|_| (None, "RESTORE_QDRANT_API_KEY")))
+    {
         let (code, out, err) = run(&["restore", "latest", "--to", to, "--into", "{}-2"], key).await;
-        assert_eq!(code, Some(exit), "{out}{err}");
-        assert!(err.contains(word), "{err}");
+        assert_eq!(code, Some(6), "{key:?}: {out}{err}");
+        assert!(err.contains(word), "{key:?}: {err}");
     }
-    let (code, out, err) = run(&["restore", "latest", "--to", to, "--json"], "full").await;
+    if !place.is_shared() {
+        assert_eq!(there.call("GET", "/collections", None).await.unwrap(), before);
+    }
+    assert!(place.collections().await.iter().all(|name| !name.ends_with("-2")));
+    let (code, out, err) = run(&["restore", "latest", "--to", to, "--into", into, "--json"], full).await;
     assert_eq!((code, out.as_str()), (Some(11), ""), "{err}");
-    let (code, _, err) = run(&["restore", "latest", "--to", to, "--into", "one"], "full").await;
+    let (code, _, err) = run(&["restore", "latest", "--to", to, "--into", "one"], full).await;
     assert_eq!(code, Some(2), "{err}");
-    let (code, _, err) = run(&["restore", "latest", "nope", "--to", to], "full").await;
+    let (code, _, err) = run(&["restore", "latest", "nope", "--to", to], full).await;
     assert_eq!(code, Some(8), "{err}");
-    live.end().await;
-    node.stop().await;
+    live.place.end().await;
+    if let Some((_, node, _dir)) = other {
+        node.stop().await;
+    }
 }

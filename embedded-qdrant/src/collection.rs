@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qdrant_edge::{CreateIndex, EdgeShard, FieldIndexOperations, JsonPath, PayloadFieldSchema, UpdateOperation};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,22 @@ impl Drop for Shard {
     }
 }
 
+/// Opens a shard. Its log is locked for whoever has it open; a process that is being started anywhere in this one has inherited
+/// what was open then, and gives it back a moment later.
+fn load(dir: &Path, config: &CollectionConfig) -> Result<EdgeShard> {
+    const TRIES: u32 = 100;
+    let mut tries = 0;
+    loop {
+        match EdgeShard::load(dir, Some(config.engine()?)) {
+            Err(error) if tries < TRIES && error.to_string().contains("WouldBlock") => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            loaded => return Ok(loaded?),
+        }
+    }
+}
+
 /// A collection opened in the engine. Its calls block.
 pub(crate) struct OpenCollection {
     dir: PathBuf,
@@ -94,7 +111,7 @@ impl OpenCollection {
         let open = Self {
             dir: dir.to_owned(),
             indexes: disk::read_json(&dir.join(PAYLOAD_INDEX))?,
-            shard: Shard(Some(EdgeShard::load(&dir.join(SHARD), Some(config.engine()?))?)),
+            shard: Shard(Some(load(&dir.join(SHARD), &config)?)),
             config,
         };
         open.build_missing_indexes()?;

@@ -3,7 +3,7 @@
 use super::text::{Align, plain, table};
 use super::{print, print_json};
 use crate::clock::Clock;
-use crate::config::{Invalid, Problem};
+use crate::config::{Invalid, Problem, RetentionConfig};
 use crate::error::{Code, Error, Result};
 use crate::lock;
 use crate::manifest::Selection;
@@ -34,6 +34,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
     pub(crate) selection: Selection,
+    /// Which backups are kept; `None` when the configuration does not work.
+    pub(crate) retention: Option<RetentionConfig>,
     /// Opens the store; `None` when its configuration does not work.
     pub(crate) store: Option<BoxFuture<'a, Result<Arc<dyn Store>>>>,
     /// The time of day.
@@ -88,9 +90,16 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
         }
         None => checks.skip(&["qdrant", "key", "plan", "rights"], "configuration"),
     }
-    match subject.store {
+    let store = match subject.store {
         Some(store) => check_store(&mut checks, store, &subject.clock, &subject.who).await,
-        None => checks.skip(&["store", "lease"], "configuration"),
+        None => {
+            checks.skip(&["store", "lease"], "configuration");
+            None
+        }
+    };
+    match &subject.retention {
+        Some(retention) => check_retention(&mut checks, retention, store.as_deref()).await,
+        None => checks.skip(&["retention"], "configuration"),
     }
     let ok = checks.exit == 0;
     match json {
@@ -188,7 +197,13 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str) {
     }
 }
 
-async fn check_store(checks: &mut Checks, store: BoxFuture<'_, Result<Arc<dyn Store>>>, clock: &Clock, who: &str) {
+/// The store, if it can be used.
+async fn check_store(
+    checks: &mut Checks,
+    store: BoxFuture<'_, Result<Arc<dyn Store>>>,
+    clock: &Clock,
+    who: &str,
+) -> Option<Arc<dyn Store>> {
     let opened = patiently(async {
         let store = store.await?;
         store.check().await?;
@@ -198,11 +213,13 @@ async fn check_store(checks: &mut Checks, store: BoxFuture<'_, Result<Arc<dyn St
         Ok(store) => store,
         Err(error) => {
             checks.fail("store", &error);
-            return checks.skip(&["lease"], "store");
+            checks.skip(&["lease"], "store");
+            return None;
         }
     };
     checks.ok("store", format!("{} may be read and written", store.url()));
-    let lease = patiently(async { lock::acquire(store, clock, who, LEASE).await?.release().await });
+    let taken = store.clone();
+    let lease = patiently(async { lock::acquire(taken, clock, who, LEASE).await?.release().await });
     match lease.await {
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
         // As it should be while a backup runs.
@@ -215,6 +232,46 @@ async fn check_store(checks: &mut Checks, store: BoxFuture<'_, Result<Arc<dyn St
             );
         }
         Err(error) => checks.fail("lease", &error),
+    }
+    Some(store)
+}
+
+/// What the policy says, and whether it can be carried out where a backup does that. No backup depends on it, so nothing of it
+/// is a failure.
+async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store: Option<&dyn Store>) {
+    let policy = &retention.policy;
+    if policy.is_empty() {
+        return checks.ok("retention", "no rule is set: nothing is ever pruned");
+    }
+    if !retention.after_backup {
+        return checks.ok("retention", format!("`prune` keeps {policy}"));
+    }
+    let text = format!("after each complete backup, pruning keeps {policy}");
+    let Some(store) = store else {
+        return checks.skip(&["retention"], "store");
+    };
+    match patiently(store.may_delete()).await {
+        Ok(Some(true)) => checks.ok("retention", format!("{text}; the others may be deleted")),
+        Ok(Some(false)) => checks.add(
+            "retention",
+            State::Warn,
+            format!("{text}; but {} does not let this account delete just any object", store.url()),
+            Some(
+                "if a condition grants it storage.objects.delete below backups/, all is well: that cannot be seen from here; \
+                 else grant it roles/storage.objectUser on the bucket"
+                    .to_owned(),
+            ),
+        ),
+        Ok(None) => checks.ok(
+            "retention",
+            format!("{text}; whether the others may be deleted shows only when it is tried"),
+        ),
+        Err(error) => checks.add(
+            "retention",
+            State::Warn,
+            error.chain(),
+            error.remedy_text().map(str::to_owned),
+        ),
     }
 }
 

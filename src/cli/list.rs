@@ -2,11 +2,12 @@
 
 use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
-use crate::catalog::{self, Aged, Detail, Proof, Summary};
+use crate::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
 use crate::error::Result;
 use crate::store::Store;
 use serde::Serialize;
 use std::fmt::Write;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Prints the newest `limit` backups.
@@ -64,7 +65,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
 
 fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
     let (manifest, summary) = (&detail.manifest, &detail.summary);
-    let age = std::time::Duration::try_from(now - manifest.finished_at).unwrap_or_default();
+    let age = Duration::try_from(now - manifest.finished_at).unwrap_or_default();
     let took = (manifest.finished_at - manifest.started_at).as_seconds_f64();
     let mut text = format!(
         "Backup {} is {}: {} of Qdrant {}, made {} in {took:.1} s\n{store}/{}\n\n",
@@ -77,8 +78,18 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
     );
     for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
         if let Some(Proof { verdict, at }) = proof {
-            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-            let _ = writeln!(text, "{what}{at}: {verdict:?}");
+            let ago = at.and_then(|at| Duration::try_from(now - at).ok()).map(ago);
+            let found = match verdict {
+                Verdict::Intact => "intact",
+                Verdict::Damaged => "DAMAGED",
+                Verdict::Failed => "FAILED",
+                Verdict::Unknown => "not understood",
+            };
+            let _ = writeln!(
+                text,
+                "{what} {}: {found}",
+                ago.as_deref().unwrap_or("at an unknown time")
+            );
         }
     }
     if let Some(pin) = &summary.pinned {

@@ -42,7 +42,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve over HTTP: POST /backup, /restore, /backups/{id}/verify, /prune, GET /status, /collections, /backups, /health
+    /// Serve over HTTP: POST /backup, /restore, /prune, GET /status, /collections, /backups, /health, and more
     ///
     /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when all is cleaned up
     /// within 9 s, else 10.

@@ -190,7 +190,9 @@ fn told(report: &Report) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        Outcome::Complete => "is complete: counts, configuration and samples are those of the backup",
+        Outcome::Complete => {
+            "is complete: counts and configuration are those of the backup, and its points can be read"
+        }
         Outcome::Partial => "is PARTIAL",
         Outcome::Failed => "FAILED",
     };

@@ -2,10 +2,11 @@
 
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
+use crate::catalog;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Status;
 use crate::names::BackupId;
-use crate::verify::{self, NotChecked, Report, Verdict, Verifier};
+use crate::verify::{NotChecked, Report, Verdict, Verifier};
 use serde::Serialize;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ enum Outcome {
         report: Box<Report>,
         #[cfg(feature = "engine")]
         #[serde(skip_serializing_if = "Option::is_none")]
-        drilled: Option<Box<verify::engine::Drilled>>,
+        drilled: Option<Box<crate::drill::Drilled>>,
     },
     /// Nothing could be said of it, or its manifest is damaged.
     Not { id: BackupId, error: NotChecked },
@@ -30,7 +31,10 @@ enum Outcome {
 pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &CancellationToken) -> Result<()> {
     let (what, json) = (args.what.as_str(), args.json);
     let work = async {
-        let ids = verify::select(&*verifier.store, what).await?;
+        let ids = match what {
+            "all" => catalog::all(&*verifier.store).await?,
+            id => vec![catalog::resolve(&*verifier.store, id).await?],
+        };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
         for id in ids {
@@ -163,7 +167,7 @@ fn told(outcome: &Outcome) -> String {
         for warning in &drilled.warnings {
             let _ = writeln!(text, "warning      {}", plain(warning));
         }
-        let verdict = if drilled.verdict == verify::engine::Outcome::Passed {
+        let verdict = if drilled.verdict == crate::drill::Verdict::Passed {
             "is proven"
         } else {
             "IS NOT PROVEN"

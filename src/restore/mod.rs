@@ -1,7 +1,7 @@
 //! The restore operation: from a plan to the truth about what Qdrant has afterwards.
 //!
 //! Qdrant's 200 means that it took a snapshot, not that the collection has what the backup has. So nothing is called restored
-//! before its count, configuration and a sample of its points were compared with the manifest.
+//! before its count and configuration were compared with the manifest, and a sample of its points was read with their vectors.
 
 mod compare;
 mod converge;

@@ -110,7 +110,7 @@ pub(super) struct Target {
 /// With `drill` each target is a throw-away name that begins so.
 pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
     let filter = Filter::new(&request.selection)?;
-    let manifest = find(ctx, &request.id).await?;
+    let manifest = catalog::find(&*ctx.store, &request.id).await?;
     let qdrant = &ctx.qdrant;
     let mut plan = Plan {
         id: manifest.id,
@@ -169,18 +169,6 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     choose_way(ctx, &mut plan).await;
     Ok(plan)
-}
-
-async fn find(ctx: &Context, id: &str) -> Result<Manifest> {
-    let manifest = catalog::find(&*ctx.store, id).await?;
-    if id != "latest" && manifest.id.to_string() != id {
-        return Err(Error::new(
-            Code::BackupDamaged,
-            format!("the manifest of backup {id} is that of backup {}", manifest.id),
-        )
-        .remedy("somebody moved objects in the store; take another backup"));
-    }
-    Ok(manifest)
 }
 
 fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {

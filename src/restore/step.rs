@@ -88,7 +88,7 @@ pub(super) async fn plan_step(
     match source(ctx, plan.id, collection).await {
         Ok(from) => step.from = Some(from),
         // The store itself is in trouble: no plan.
-        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::Unsupported) => return Err(e),
+        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
     }
     let to = step.target.as_str();
@@ -113,8 +113,11 @@ pub(super) async fn plan_step(
 /// The object that has the collection, compared with the manifest.
 async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<From> {
     let unsupported = |what: &str| {
-        Error::new(Code::Unsupported, format!("collection {:?}: {what}", collection.name))
-            .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
+        Error::new(
+            Code::BackupUnsupported,
+            format!("collection {:?}: {what}", collection.name),
+        )
+        .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
     };
     let [artifact] = collection.artifacts.as_slice() else {
         return Err(unsupported(&format!(

@@ -1,14 +1,15 @@
-//! The body of `POST /backup`.
+//! The bodies of requests: JSON objects that are understood to the last field.
 
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 const REMEDY: &str =
     "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Body {
     collection: Option<String>,
     collections: Option<Vec<String>>,
@@ -16,19 +17,23 @@ struct Body {
     exclude: Option<Vec<String>>,
 }
 
-/// What the body asks for; `None` when it leaves that to the configuration. No body at all is the same as `{}`. The content
+/// The fields of a body in which all are optional; no body at all is the same as `{}`. `remedy` says what to send.
+pub(super) fn object<T: Default + DeserializeOwned>(body: &[u8], remedy: &str) -> Result<T> {
+    let body = body.trim_ascii();
+    match body.first() {
+        None => Ok(T::default()),
+        Some(b'{') => {
+            serde_json::from_slice(body).map_err(|e| bad_request(format!("the body is not understood: {e}"), remedy))
+        }
+        // serde would take an array as a struct.
+        Some(_) => Err(bad_request("the body is not a JSON object", remedy)),
+    }
+}
+
+/// What the body of `POST /backup` asks for; `None` when it leaves that to the configuration. No body at all is the same as `{}`. The content
 /// type does not matter: callers of old send none.
 pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>> {
-    let body = body.trim_ascii();
-    if body.is_empty() {
-        return Ok(None);
-    }
-    // serde would take an array as a struct, and `[]` must not mean everything.
-    if body[0] != b'{' {
-        return Err(bad_request("the body is not a JSON object", REMEDY));
-    }
-    let body: Body =
-        serde_json::from_slice(body).map_err(|e| bad_request(format!("the body is not understood: {e}"), REMEDY))?;
+    let body: Body = object(body, REMEDY)?;
     if body.collection.is_some() && body.collections.is_some() {
         return Err(bad_request(
             "`collection` and `collections` are both given",

@@ -96,7 +96,7 @@ impl HttpError {
             StatusCode::NOT_FOUND,
             "not_found",
             format!("there is nothing at {}", uri.path()),
-            "see GET /health, /status, /collections, /backups, /backups/{id} and POST /backup, /restore, /backups/{id}/verify, /prune",
+            super::PATHS,
         )
     }
 

@@ -9,12 +9,16 @@
 //! | `POST /restore` | restores a backup and answers when the result has been compared with it |
 //! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
+//! | `POST /backups/{id}/drill` | proves that a backup can be restored, in throw-away collections |
+//! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
 mod backup;
 mod backups;
 mod body;
+mod drill;
 mod error;
+mod pin;
 mod prune;
 mod request;
 mod restore;
@@ -30,7 +34,7 @@ use crate::retention::Policy;
 use crate::verify::Verifier;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
@@ -54,6 +58,7 @@ pub struct App {
     probe: Qdrant,
     selection: Selection,
     retention: Policy,
+    drills_on: Option<Qdrant>,
     runs: Runs,
     verifier: Verifier,
     verifying: Arc<Semaphore>,
@@ -78,7 +83,15 @@ impl App {
             probe,
             selection,
             retention: Policy::default(),
+            drills_on: None,
         }
+    }
+
+    /// Names the Qdrant for drills. Without one they need a request that allows the Qdrant that is backed up.
+    #[must_use]
+    pub fn with_drills_on(mut self, qdrant: Option<Qdrant>) -> Self {
+        self.drills_on = qdrant;
+        self
     }
 
     /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
@@ -89,6 +102,10 @@ impl App {
         self
     }
 }
+
+/// What a client that asks for something else is told.
+const PATHS: &str = "there are GET /health, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, /prune, \
+                     /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
 
 /// All routes.
 pub fn router(app: App) -> Router {
@@ -102,6 +119,8 @@ pub fn router(app: App) -> Router {
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backups::show))
         .route("/backups/{id}/verify", post(verify::verify))
+        .route("/backups/{id}/drill", post(drill::drill))
+        .route("/backups/{id}/pin", put(pin::pin).delete(pin::unpin))
         .with_state(app);
     with_envelope(routes)
 }
@@ -155,6 +174,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_client_that_is_lost_is_told_every_path_of_the_readme() {
+        let rows = include_str!("../../README.md")
+            .lines()
+            .filter_map(|l| l.strip_prefix("| `"));
+        let paths = rows.filter_map(|row| Some(row.split_once('`')?.0.split_once(" /")?.1));
+        let mut all = 0;
+        for path in paths.map(|path| path.split('?').next().unwrap()) {
+            assert!(
+                format!("{PATHS},").contains(&format!("/{path},")) || PATHS.contains(&format!("/{path};")),
+                "/{path}"
+            );
+            all += 1;
+        }
+        assert!(
+            all > 10,
+            "only {all} paths found: the test no longer reads the README right"
+        );
+    }
 
     #[tokio::test]
     async fn a_panic_ends_the_request_and_not_the_service() {

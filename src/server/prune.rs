@@ -3,6 +3,8 @@
 //! `{"dry_run": true}` only plans. No body, or `{}`, deletes: who calls this has said so.
 
 use super::App;
+use super::backup::unread;
+use super::body;
 use super::error::HttpError;
 use crate::error::{Code, Error};
 use crate::prune::{self, Job, Plan, Report};
@@ -33,8 +35,7 @@ pub(super) async fn prune(
     State(app): State<App>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Outcome>, HttpError> {
-    let body = body.map_err(|rejection| HttpError::bad_request(rejection.body_text(), REMEDY))?;
-    let dry_run = dry_run(&body)?;
+    let Body { dry_run } = body::object(&body.map_err(unread)?, REMEDY)?;
     let job = Job::new(&app.ctx, app.retention.clone());
     let plan = prune::plan(&job).await?;
     if dry_run {
@@ -67,23 +68,13 @@ pub(super) async fn prune(
     }
 }
 
-fn dry_run(body: &[u8]) -> Result<bool, Error> {
-    let bad = |wrong: String| Error::new(Code::BadRequest, wrong).remedy(REMEDY);
-    let body = body.trim_ascii();
-    if body.is_empty() {
-        return Ok(false);
-    }
-    // serde would take an array as a struct.
-    if body[0] != b'{' {
-        return Err(bad("the body is not a JSON object".to_owned()));
-    }
-    let body: Body = serde_json::from_slice(body).map_err(|e| bad(format!("the body is not understood: {e}")))?;
-    Ok(body.dry_run)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn dry_run(body: &str) -> Result<bool, Error> {
+        body::object(body.as_bytes(), REMEDY).map(|Body { dry_run }| dry_run)
+    }
 
     #[test]
     fn only_a_clear_request_deletes() {
@@ -93,7 +84,7 @@ mod tests {
             ("{\"dry_run\":true}", true),
             ("{\"dry_run\":false}", false),
         ] {
-            assert_eq!(dry_run(body.as_bytes()).unwrap(), expected, "{body}");
+            assert_eq!(dry_run(body).unwrap(), expected, "{body}");
         }
         for wrong in [
             "[]",
@@ -106,7 +97,7 @@ mod tests {
             "{\"dry_run\":null}",
             "{\"dry_run\":true}x",
         ] {
-            assert!(dry_run(wrong.as_bytes()).is_err(), "{wrong}");
+            assert!(dry_run(wrong).is_err(), "{wrong}");
         }
     }
 }

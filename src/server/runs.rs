@@ -1,12 +1,14 @@
-//! The one backup or restore that this process may be making. It belongs to the service, not to the request that started
+//! The one backup, restore or drill that this process may be at. It belongs to the service, not to the request that started
 //! it: a client that goes away does not end it.
 
 use crate::backup::{self, Context, Report};
+use crate::drill::{self, Drilled};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
+use crate::names::BackupId;
 use crate::progress::Progress;
 use crate::prune::{self, Job};
-use crate::restore;
+use crate::restore::{self, Patience};
 use crate::retention::Policy;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +69,7 @@ impl Runs {
             log("backup", &result, result.as_ref().ok().and_then(Report::error));
             result
         };
-        self.start(work)
+        self.start(self.ctx.clone(), work)
     }
 
     /// Starts a restore, likewise.
@@ -81,10 +83,24 @@ impl Runs {
             );
             result
         };
-        self.start(work)
+        self.start(self.ctx.clone(), work)
     }
 
-    fn start<T, F>(&self, work: impl FnOnce(Context, Progress, CancellationToken) -> F) -> Result<JoinHandle<Result<T>>>
+    /// Starts a drill on the Qdrant of `ctx`, likewise.
+    pub(super) fn drill(&self, ctx: Context, id: BackupId) -> Result<JoinHandle<Result<Drilled>>> {
+        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
+            let result = drill::run(&ctx, &id.to_string(), &Patience::default(), &progress, &stop).await;
+            log("drill", &result, result.as_ref().ok().and_then(Drilled::error));
+            result
+        };
+        self.start(ctx, work)
+    }
+
+    fn start<T, F>(
+        &self,
+        ctx: Context,
+        work: impl FnOnce(Context, Progress, CancellationToken) -> F,
+    ) -> Result<JoinHandle<Result<T>>>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
@@ -96,14 +112,14 @@ impl Runs {
         if current.is_some() {
             return Err(Error::new(
                 Code::RunInProgress,
-                "this service is making a backup or a restore already",
+                "this service is at a backup, a restore or a drill already",
             )
             .remedy("wait for it; GET /status shows how far it is"));
         }
         let progress = Progress::new(self.ctx.clock.now());
         *current = Some(progress.clone());
         let slot = Slot(self.current.clone());
-        let work = work(self.ctx.clone(), progress, self.stop.clone());
+        let work = work(ctx, progress, self.stop.clone());
         let run = async move {
             let _slot = slot;
             work.await

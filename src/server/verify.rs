@@ -2,8 +2,9 @@
 
 use super::App;
 use super::error::HttpError;
+use crate::catalog;
 use crate::error::{Code, Error};
-use crate::verify::{self, Report};
+use crate::verify::Report;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -16,9 +17,6 @@ pub(super) async fn verify(
 ) -> Result<Json<Report>, HttpError> {
     const REMEDY: &str = "GET /backups lists the ids";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
-    if id == "all" {
-        return Err(HttpError::bad_request("one request verifies one backup", REMEDY));
-    }
     // One at a time: memory and the store are shared with backups.
     let Ok(_turn) = app.verifying.try_acquire() else {
         return Err(
@@ -28,8 +26,7 @@ pub(super) async fn verify(
         );
     };
     let work = async {
-        let id = verify::select(&*app.verifier.store, &id).await?.into_iter().next();
-        let id = id.ok_or_else(|| Error::new(Code::BackupNotFound, "there is no backup"))?;
+        let id = catalog::resolve(&*app.verifier.store, &id).await?;
         app.verifier.run(&id).await
     };
     // It ends with the request, and with the service: nothing is lost but the work.

@@ -159,6 +159,11 @@ impl Store for DirStore {
         })
         .await
     }
+
+    /// Who may write in a directory may delete there.
+    async fn may_delete(&self) -> Result<Option<bool>> {
+        Ok(Some(true))
+    }
 }
 
 /// Gives a staged file its name, if nothing has it.

@@ -5,6 +5,7 @@
 
 mod read;
 mod refusal;
+mod rights;
 mod sign;
 mod upload;
 mod write;
@@ -310,39 +311,23 @@ impl Store for GcsStore {
     }
 
     async fn check(&self) -> Result<()> {
-        let sent = self
-            .control
-            .test_iam_permissions()
-            .set_resource(self.resource())
-            .set_permissions(PERMISSIONS)
-            .with_idempotency(true)
-            .with_attempt_timeout(self.retry.stall)
-            .send()
-            .await;
-        match sent {
-            Ok(answer) => {
-                let missing = PERMISSIONS.map(|p| (!answer.permissions.iter().any(|a| a == p)).then_some(p));
-                let missing: Vec<_> = missing.into_iter().flatten().collect();
-                if !missing.is_empty() {
-                    let text = format!("the bucket {} does not grant {}", self.bucket, missing.join(", "));
-                    return Err(Error::new(Code::StoreForbidden, text).remedy(
-                        "grant the roles roles/storage.objectCreator and roles/storage.objectViewer on the bucket to the \
-                         account that this runs as",
-                    ));
-                }
-            }
-            Err(e) if self.emulator.is_some() && Kind::of(&e) == Kind::Unimplemented => {}
-            Err(e) if Kind::of(&e) == Kind::NotFound => {
-                return Err(missing_bucket(&self.bucket).because(e));
-            }
-            Err(e) => {
-                let doing = format!("check the bucket {}", self.bucket);
-                return Err(explain(e, &self.bucket, doing, "storage.objects.list"));
-            }
+        if let Some(missing) = rights::missing(self, &PERMISSIONS).await?
+            && !missing.is_empty()
+        {
+            let text = format!("the bucket {} does not grant {}", self.bucket, missing.join(", "));
+            return Err(Error::new(Code::StoreForbidden, text).remedy(
+                "grant the roles roles/storage.objectCreator and roles/storage.objectViewer on the bucket to the \
+                 account that this runs as",
+            ));
         }
         // The first object, if there is one, proves that the bucket answers.
         let mut objects = self.list("").await?;
         objects.next().await.transpose().map(drop)
+    }
+
+    async fn may_delete(&self) -> Result<Option<bool>> {
+        let missing = rights::missing(self, &["storage.objects.delete"]).await?;
+        Ok(missing.map(|missing| missing.is_empty()))
     }
 }
 

@@ -111,6 +111,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;
+
+    /// Whether any object may be deleted; `None` where that shows only when it is tried.
+    async fn may_delete(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
 }
 
 /// Refuses keys that are not plain paths. They are built from names that others chose, and a manifest can be forged.

@@ -117,3 +117,36 @@ impl fmt::Debug for RequestHeaders {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct One;
+
+    #[async_trait::async_trait]
+    impl gcp_auth::TokenProvider for One {
+        async fn token(&self, _: &[&str]) -> Result<Arc<gcp_auth::Token>, gcp_auth::Error> {
+            let token = serde_json::json!({"access_token": "s3cret", "expires_in": 3600});
+            Ok(Arc::new(serde_json::from_value(token).unwrap()))
+        }
+
+        async fn project_id(&self) -> Result<Arc<str>, gcp_auth::Error> {
+            Ok("project".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_token_is_sent_and_not_shown_by_debug() {
+        let headers = RequestHeaders {
+            tokens: Some(Arc::new(Tokens::new(Arc::new(One)))),
+            host: None,
+            constant: EntityTag::new(),
+        };
+        let CacheableResource::New { data, .. } = headers.headers(Extensions::new()).await.unwrap() else {
+            panic!("there is a token")
+        };
+        assert_eq!(data[header::AUTHORIZATION], "Bearer s3cret");
+        assert!(!format!("{data:?}").contains("s3cret"));
+    }
+}

@@ -5,100 +5,27 @@
 
 use super::proof::{self, Proved};
 use super::{Verifier, object, read_manifest};
+use crate::drill::{self, CollectionDrill, Drilled, Verdict};
 use crate::error::{Code, Error, Result};
 use crate::hash::hex;
 use crate::manifest::{Artifact, Collection, Storage};
 use crate::names::{ArtifactKind, BackupId};
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::Store;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use tempfile::NamedTempFile;
-use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-const FORMAT: u32 = 1;
 /// What a snapshot is opened by.
 const ENGINE: &str = "qdrant-edge, in this process";
 const ENGINE_VERSION: &str = "0.7.2";
 /// Disk that opening takes beside the data itself.
 const SPARE: u64 = 128 << 20;
-
-/// What the drill came to: `drilled.json` beside the manifest, in the form that a drill on a server writes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drilled {
-    /// Version of this format.
-    pub format: u32,
-    /// The backup.
-    pub id: BackupId,
-    /// When the drill ended.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// Who ran it.
-    pub by: String,
-    /// Version of the tool.
-    pub tool_version: String,
-    /// What opened the snapshots.
-    pub target: String,
-    /// Its version.
-    pub target_version: String,
-    /// What came of it all.
-    pub verdict: Outcome,
-    /// What came of each collection.
-    pub collections: Vec<CollectionDrill>,
-    /// What the reader should know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-/// Whether what the engine opened was equal to the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was.
-    Passed,
-    /// It was not, or could not be opened.
-    Failed,
-}
-
-/// What came of one collection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CollectionDrill {
-    /// Its name.
-    pub name: String,
-    /// What came of it.
-    pub verdict: Outcome,
-    /// Exact count.
-    pub points: Option<u64>,
-    /// Points that were read with their vectors.
-    pub sampled: Option<usize>,
-    /// Searches that were made with their vectors.
-    pub searches: Option<usize>,
-    /// Bytes read from the store.
-    pub bytes: u64,
-    /// Seconds for all of it.
-    pub seconds: Option<f64>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-impl Drilled {
-    /// The error that it amounts to, unless it passed.
-    pub fn error(&self) -> Option<Error> {
-        let problem = |c: &CollectionDrill| c.problem.as_ref().map(|problem| format!("{:?}: {problem}", c.name));
-        let problems: Vec<_> = self.collections.iter().filter_map(problem).collect();
-        (self.verdict == Outcome::Failed).then(|| {
-            let text = format!("backup {} is not proven restorable: {}", self.id, problems.join(" | "));
-            Error::new(Code::BackupDamaged, text).remedy("do not rely on this backup: make another one, and drill that")
-        })
-    }
-}
 
 impl Verifier {
     /// Opens every snapshot of the backup `id` with the engine, below `scratch`, compares it with the manifest, and records the
@@ -117,7 +44,7 @@ impl Verifier {
             let (bytes, outcome) = self.open(collection, artifact, scratch).await?;
             let mut drill = CollectionDrill {
                 name: collection.name.clone(),
-                verdict: Outcome::Failed,
+                verdict: Verdict::Failed,
                 points: None,
                 sampled: None,
                 searches: None,
@@ -138,7 +65,7 @@ impl Verifier {
                     drill.sampled = Some(proved.sampled);
                     drill.searches = Some(proved.searches);
                     match proved.problems.is_empty() {
-                        true => drill.verdict = Outcome::Passed,
+                        true => drill.verdict = Verdict::Passed,
                         false => drill.problem = Some(proved.problems.join("; ")),
                     }
                 }
@@ -146,20 +73,14 @@ impl Verifier {
             tracing::info!(%id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
             collections.push(drill);
         }
-        let passed = collections.iter().all(|c| c.verdict == Outcome::Passed);
-        let drilled = Drilled {
-            format: FORMAT,
-            id: *id,
-            at: self.clock.now(),
-            by: self.who.clone(),
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            target: ENGINE.to_owned(),
-            target_version: ENGINE_VERSION.to_owned(),
-            verdict: if passed { Outcome::Passed } else { Outcome::Failed },
+        let drilled = Drilled::new(
+            *id,
+            (self.clock.now(), &self.who),
+            (ENGINE, ENGINE_VERSION),
             collections,
             warnings,
-        };
-        record(&*self.store, &drilled).await?;
+        );
+        drill::record(&*self.store, &drilled).await?;
         Ok(drilled)
     }
 
@@ -210,7 +131,7 @@ fn single(collection: &Collection) -> Result<&Artifact> {
             Ok(artifact)
         }
         _ => Err(Error::new(
-            Code::Unsupported,
+            Code::BackupUnsupported,
             format!(
                 "collection {:?} cannot be proven by the engine, which opens snapshots of one shard",
                 collection.name
@@ -276,19 +197,4 @@ async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result
         .await
         .map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
     written.map(Some).map_err(failed)
-}
-
-async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
-    let key = drilled.id.drilled();
-    let mut json = serde_json::to_vec_pretty(drilled)
-        .map_err(|e| Error::new(Code::Internal, "writing what a drill came to as JSON").because(e))?;
-    json.push(b'\n');
-    let condition = store
-        .head(&key)
-        .await?
-        .map_or(Condition::Absent, |meta| Condition::Unchanged(meta.version));
-    store
-        .put(&key, Box::new(BytesSource::new(json)), condition)
-        .await
-        .map(drop)
 }

@@ -20,11 +20,10 @@ pub use snapshot::{Expected, Structure};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Artifact, Collection, FORMAT, Manifest};
-use crate::names::{ArtifactKind, BACKUPS, BackupId};
+use crate::manifest::{self, Artifact, Collection, Manifest};
+use crate::names::{ArtifactKind, BackupId};
 use crate::store::Store;
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,38 +43,6 @@ pub struct Verifier {
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
-}
-
-/// The ids that `what` names: a backup's id, `latest`, or `all` (newest first).
-///
-/// # Errors
-/// [`Code::BackupNotFound`] when there is no backup, [`Code::BadRequest`] for what is no id.
-pub async fn select(store: &dyn Store, what: &str) -> Result<Vec<BackupId>> {
-    let limit = match what {
-        "latest" => 1,
-        "all" => usize::MAX,
-        id => return Ok(vec![id.parse()?]),
-    };
-    // By their places and not by what their manifests say, which is what is to be checked.
-    let folders = store.folders(BACKUPS).await?;
-    let mut ids: Vec<BackupId> = folders.iter().filter_map(|name| name.parse().ok()).collect();
-    ids.sort_unstable();
-    let mut found = Vec::new();
-    for id in ids.into_iter().rev() {
-        if store.head(&id.manifest()).await?.is_some() {
-            found.push(id);
-        }
-        if found.len() == limit {
-            break;
-        }
-    }
-    match found.is_empty() {
-        true => Err(
-            Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
-                .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
-        ),
-        false => Ok(found),
-    }
 }
 
 impl Verifier {
@@ -138,30 +105,9 @@ impl Verifier {
     }
 }
 
-/// The manifest, with a newer format told from damage: it could not be checked.
 async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
-    let error = match manifest::read(store, id).await {
-        Err(error) if error.code() == Code::BackupDamaged => error,
-        other => return other.map_err(|error| object::unreadable(&id.manifest(), error)),
-    };
-    let bytes = manifest::read_small(store, &id.manifest(), 256 << 20)
-        .await?
-        .unwrap_or_default();
-    let format = serde_json::from_slice::<Value>(&bytes)
-        .ok()
-        .and_then(|fields| fields["format"].as_u64());
-    match format {
-        Some(format) if format > u64::from(FORMAT) => Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "backup {id} could not be checked, which says nothing about it: its manifest has format {format}, this version \
-                 of the tool reads up to {FORMAT}"
-            ),
-        )
-        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
-        _ => Err(Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {}", error.chain()))
-            .remedy("its objects may be whole: they are plain Qdrant snapshots; use another backup")),
-    }
+    let unread = |error| object::unreadable(&id.manifest(), error);
+    manifest::read(store, id).await.map_err(unread)
 }
 
 /// What to do about one artifact of the manifest.
@@ -175,10 +121,6 @@ enum Job {
 fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
     let mut findings = Vec::new();
     let mut jobs = Vec::new();
-    if manifest.id != *id {
-        let message = format!("the manifest is that of backup {}", manifest.id);
-        findings.push(Finding::new(Problem::OtherBackup, message).differs(id, manifest.id));
-    }
     let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for collection in &manifest.collections {
         let name = collection.name.as_str();

@@ -42,7 +42,7 @@ pub(super) fn readable(artifact: &Artifact) -> Result<()> {
     match &artifact.storage {
         Storage::Object => Ok(()),
         Storage::Other(storage) => Err(Error::new(
-            Code::Unsupported,
+            Code::BackupUnsupported,
             format!(
                 "{} is stored as {storage:?}, which this version of the tool cannot read",
                 artifact.key

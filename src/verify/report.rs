@@ -42,8 +42,6 @@ pub enum Problem {
     ForeignKey,
     /// A collection of the manifest has no object.
     NoArtifact,
-    /// The manifest is that of another backup.
-    OtherBackup,
     /// The manifest says something that cannot be.
     Manifest,
 }

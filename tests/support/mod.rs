@@ -3,6 +3,7 @@
 
 pub mod lab;
 pub mod peer;
+pub mod place;
 pub mod process;
 pub mod run;
 pub mod sample;

@@ -9,7 +9,7 @@ use support::lab::{Lab, of};
 use support::run::keys;
 
 /// What the engine said of a backup, by the library.
-async fn drilled(lab: &Lab) -> qdrant_backup::verify::engine::Drilled {
+async fn drilled(lab: &Lab) -> qdrant_backup::drill::Drilled {
     let scratch = tempfile::tempdir().unwrap();
     let drilled = verifier(lab.store.clone())
         .drill(&lab.id, scratch.path())
@@ -140,7 +140,7 @@ async fn the_engine_finds_what_checksums_cannot() {
         let problem = articles.problem.clone().unwrap_or_default();
         println!("{what:52} {}", problem.chars().take(150).collect::<String>());
         assert!(problem.contains(says), "{what}: {problem}");
-        assert_eq!(drilled.error().unwrap().exit_code(), 9);
+        assert_eq!(drilled.error().unwrap().exit_code(), 12);
         let text = drilled.error().unwrap().to_string();
         assert!(
             text.contains("is not proven restorable") && !text.contains("damaged"),
@@ -172,13 +172,13 @@ async fn a_drill_that_cannot_be_held_has_no_verdict() {
         .drill(&lab.id, scratch.path())
         .await
         .unwrap_err();
-    assert_eq!(error.code(), Code::Unsupported, "{error}");
+    assert_eq!(error.code(), Code::BackupUnsupported, "{error}");
     lab.edit(|m| m["format"] = json!(7)).await;
     let error = verifier(lab.store.clone())
         .drill(&lab.id, scratch.path())
         .await
         .unwrap_err();
-    assert_eq!(error.code(), Code::Unsupported, "{error}");
+    assert_eq!(error.code(), Code::BackupUnsupported, "{error}");
     assert!(keys(&*lab.store).await.iter().all(|key| !key.ends_with("drilled.json")));
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }

@@ -109,12 +109,25 @@ const CASES: &[Case] = &[
     damaged("collection without an object", &["no_artifact"], "has no object"),
     damaged(
         "manifest of another backup",
-        &["other_backup"],
-        "is that of backup 2020-01-01T00-00-00Z",
+        &[],
+        "its manifest is that of backup 2020-01-01T00-00-00Z",
     ),
-    damaged("manifest is no JSON", &[], "is not a manifest"),
-    unclear("manifest of a newer format", "has format 99", 6, 502, "unsupported"),
-    unclear("unknown storage", "is stored as \"chunks\"", 6, 502, "unsupported"),
+    damaged("manifest is no JSON", &[], "its manifest is none"),
+    damaged("manifest without its format", &[], "it has no `format`"),
+    unclear(
+        "manifest of a newer format",
+        "has format 99",
+        13,
+        501,
+        "backup_unsupported",
+    ),
+    unclear(
+        "unknown storage",
+        "is stored as \"chunks\"",
+        13,
+        501,
+        "backup_unsupported",
+    ),
     unclear("manifest missing", "has no backup", 8, 404, "backup_not_found"),
 ];
 
@@ -198,6 +211,9 @@ async fn befall(lab: &Lab, what: &str) {
         "collection without an object" => lab.edit(|m| of(m, "articles")["artifacts"] = json!([])).await,
         "manifest of another backup" => lab.edit(|m| m["id"] = json!("2020-01-01T00-00-00Z")).await,
         "manifest is no JSON" => lab.put(&lab.id.manifest(), b"{\"format\": 1, ").await,
+        "manifest without its format" => {
+            lab.edit(|m| drop(m.as_object_mut().unwrap().remove("format"))).await;
+        }
         "manifest of a newer format" => lab.edit(|m| m["format"] = json!(99)).await,
         "unknown storage" => artifact("storage", json!("chunks")).await,
         "manifest missing" => lab.delete(&lab.id.manifest()).await,
@@ -280,8 +296,8 @@ async fn fault_matrix(lab: Lab, store: &str) {
         assert_eq!(message.contains("is damaged"), is_damage, "{what}: {message}");
         assert_eq!(said.to_lowercase().contains("damaged"), is_damage, "{what}: {said}");
         assert_eq!(
-            said.to_lowercase().contains("could not be checked"),
-            code == "unsupported",
+            said.contains("which says nothing about it"),
+            code == "backup_unsupported",
             "{what}: {said}"
         );
         // A record says damaged, or there is none: never that it is intact.

@@ -73,15 +73,18 @@ async fn all_backups_are_verified_and_damage_decides_the_exit_code() {
     )
     .await;
     let (exit, out, err) = lab.cli(&["verify", "all"]).await;
-    assert_eq!(exit, 6, "{out}{err}");
+    assert_eq!(exit, 13, "{out}{err}");
     assert!(out.contains("has format 2") && out.contains("is intact"), "{out}{err}");
     lab.put("backups/2029-01-01T00-00-00Z/manifest.json", &manifest).await;
     let (exit, out, err) = lab.cli(&["verify", "all", "--json"]).await;
     assert_eq!(exit, 9, "{out}{err}");
     let all: Value = serde_json::from_str(&out).unwrap();
     let all = all["backups"].as_array().unwrap();
-    assert_eq!(all[0]["error"]["code"], "unsupported");
-    assert_eq!(all[1]["verdict"], "damaged");
+    assert_eq!(all[0]["error"]["code"], "backup_unsupported");
+    assert_eq!(
+        all[1]["error"]["code"], "backup_damaged",
+        "it is a copy of another one's manifest"
+    );
     assert_eq!(all[2]["verdict"], "intact");
     assert_eq!(all.len(), 3);
 }

@@ -1,0 +1,61 @@
+//! `POST /backups/{id}/drill`: proves that a backup can be restored, and answers when that is done.
+//!
+//! On the Qdrant that `DRILL_QDRANT_URL` names; `{"same_qdrant": true}` allows the one that is backed up instead where none is
+//! named. The request names no other: whoever may call this service must not choose where Qdrant's data goes.
+
+use super::App;
+use super::backup::{refused, unread};
+use super::body;
+use super::error::HttpError;
+use crate::backup::Context;
+use crate::catalog;
+use crate::drill::{self, Drilled};
+use crate::error::{Code, Error};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use serde::Deserialize;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Body {
+    same_qdrant: bool,
+}
+
+/// 200 with what was found when the backup came back equal. Otherwise the error, with what was found where there is a verdict.
+pub(super) async fn drill(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Drilled>, HttpError> {
+    const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up";
+    let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
+    let Body { same_qdrant } = body::object(&body.map_err(unread)?, REMEDY)?;
+    let qdrant = match (&app.drills_on, same_qdrant) {
+        (Some(qdrant), _) => qdrant,
+        (None, true) => &app.ctx.qdrant,
+        (None, false) => return Err(drill::needs_a_qdrant().into()),
+    };
+    let ctx = Context {
+        qdrant: qdrant.clone(),
+        ..app.ctx.clone()
+    };
+    // `latest` is that of now, not of when the run begins.
+    let id = catalog::resolve(&*ctx.store, &id).await?;
+    let run = match app.runs.drill(ctx, id) {
+        Ok(run) => run,
+        Err(e) => return Err(refused(&app, e).await),
+    };
+    // A client that goes away drops this future here; the run goes on.
+    let result = run
+        .await
+        .unwrap_or_else(|e| Err(Error::new(Code::Internal, "the drill ended by a defect of this service").because(e)));
+    match result {
+        Ok(drilled) => match drilled.error() {
+            None => Ok(Json(drilled)),
+            Some(error) => Err(HttpError::from(error).with_report(&drilled).logged()),
+        },
+        Err(e) => Err(refused(&app, e).await.logged()),
+    }
+}

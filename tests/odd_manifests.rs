@@ -1,0 +1,197 @@
+//! A manifest that was copied into another backup's folder, one of a newer version of the tool, and one that is none: every
+//! way to look at a backup says the same of it, nothing is restored from it, and nothing of it is deleted.
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use qdrant_backup::names::BackupId;
+use serde_json::{Value, json};
+use support::lab::Lab;
+use support::service::Service;
+
+/// The id of the odd one. It is newer than the backup that the lab makes, so `latest` means it.
+const ODD: &str = "2030-01-01T00-00-00Z";
+
+struct Case {
+    what: &'static str,
+    mark: &'static str,
+    says: &'static str,
+    code: &'static str,
+    exit: i32,
+    http: u16,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        what: "a copy of another backup's manifest",
+        mark: "DAMAGED",
+        says: "is damaged: its manifest is that of backup ",
+        code: "backup_damaged",
+        exit: 9,
+        http: 500,
+    },
+    Case {
+        what: "a manifest of a newer version",
+        mark: "UNREADABLE",
+        says: "says nothing about its worth: its manifest has format 2, this version reads up to 1",
+        code: "backup_unsupported",
+        exit: 13,
+        http: 501,
+    },
+    Case {
+        what: "no manifest at all in its place",
+        mark: "DAMAGED",
+        says: "is damaged: its manifest is none",
+        code: "backup_damaged",
+        exit: 9,
+        http: 500,
+    },
+];
+
+/// A folder with objects of its own and an odd manifest, beside the good backup.
+async fn befall(lab: &Lab, what: &str) {
+    let manifest = lab.original(&lab.id.manifest());
+    let odd: BackupId = ODD.parse().unwrap();
+    for collection in &lab.manifest.collections {
+        let key = &collection.artifacts[0].key;
+        lab.put(&key.replace(&lab.id.to_string(), ODD), &lab.original(key))
+            .await;
+    }
+    let bytes = match what {
+        "a copy of another backup's manifest" => manifest,
+        "a manifest of a newer version" => {
+            let mut newer: Value = serde_json::from_slice(&manifest).unwrap();
+            newer["id"] = json!(ODD);
+            newer["format"] = json!(2);
+            serde_json::to_vec(&newer).unwrap()
+        }
+        _ => b"[]".to_vec(),
+    };
+    lab.put(&odd.manifest(), &bytes).await;
+}
+
+async fn every_way(lab: Lab) {
+    let env = lab.env();
+    let mut env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    // The good backup is the one that may go: of the odd one nothing is known.
+    env.extend([("RETAIN_LAST", "1"), ("RETAIN_MIN_AGE_HOURS", "0")]);
+    let service = Service::start(&env).await;
+    for case in CASES {
+        let what = case.what;
+        lab.mend().await;
+        befall(&lab, what).await;
+        let before = support::run::keys(&*lab.store).await;
+
+        // The lists show it for what it is, and the good one beside it; neither twice.
+        let (exit, out, err) = lab.cli(&["list"]).await;
+        assert_eq!(exit, 0, "{what}: {err}");
+        let rows: Vec<_> = out
+            .lines()
+            .filter(|l| l.contains(" ago") || l.contains(case.mark))
+            .collect();
+        assert_eq!(rows.len(), 2, "{what}: {out}");
+        assert!(rows[0].starts_with(&format!("{ODD}  {}", case.mark)), "{what}: {out}");
+        assert!(rows[1].starts_with(&format!("{}  good", lab.id)), "{what}: {out}");
+        assert!(out.contains(case.says), "{what}: {out}");
+        let (_, list) = service.get("/backups").await;
+        let ids: Vec<_> = list["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| b["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, [ODD, &lab.id.to_string()], "{what}");
+        assert_eq!(
+            list["backups"][0]["marks"],
+            json!([case.mark.to_lowercase()]),
+            "{what}: {list}"
+        );
+        assert_eq!(
+            list["backups"][0]["status"],
+            Value::Null,
+            "{what}: nothing of it is believed"
+        );
+
+        // Whatever needs what is in it fails by one code and one message.
+        let mut said = Vec::new();
+        for args in [
+            &["show", ODD][..],
+            &["show", "latest"],
+            &["verify", ODD],
+            &["verify", "latest", "--json"],
+            &["restore", ODD],
+            &["restore", "latest", "--dry-run"],
+            &["drill", "latest", "--same-qdrant"],
+        ] {
+            let (exit, out, err) = lab.cli(args).await;
+            assert_eq!(exit, case.exit, "{what}: {args:?}: {out}{err}");
+            said.push(err);
+        }
+        for (path, body) in [
+            ("/backups/latest/verify", "{}"),
+            ("/backups/latest/drill", r#"{"same_qdrant": true}"#),
+            ("/restore", r#"{"id": "latest"}"#),
+        ] {
+            let (status, answer) = service.post(path, body).await;
+            let error = &answer["error"];
+            assert_eq!(
+                (status, error["code"].as_str()),
+                (case.http, Some(case.code)),
+                "{what}: {path}: {answer}"
+            );
+            said.push(format!(
+                "error: {}\n  {}\n",
+                error["message"].as_str().unwrap(),
+                error["remedy"].as_str().unwrap()
+            ));
+        }
+        let (status, answer) = service.get(&format!("/backups/{ODD}")).await;
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (case.http, Some(case.code)),
+            "{what}: {answer}"
+        );
+        assert!(
+            said[0].contains(case.says) && said[0].contains(ODD),
+            "{what}: {}",
+            said[0]
+        );
+        assert!(said.iter().all(|one| *one == said[0]), "{what}: {said:#?}");
+
+        // It counts for nothing, and nothing of it is deleted; nor is the good one, for which it would be no replacement.
+        let (status, answer) = service.post("/prune", "{}").await;
+        assert_eq!(status, 200, "{what}: {answer}");
+        let item = &answer["plan"]["items"][0];
+        assert_eq!(
+            (item["id"].as_str(), item["keep"].as_bool()),
+            (Some(ODD), Some(true)),
+            "{what}: {answer}"
+        );
+        assert!(
+            item["reasons"].as_array().unwrap().contains(&json!("not_understood")),
+            "{what}: {item}"
+        );
+        assert_eq!(
+            support::run::keys(&*lab.store).await,
+            before,
+            "{what}: nothing was written or deleted"
+        );
+        println!(
+            "{what:38} {:>4} {:>4}  {:20} {}",
+            case.exit,
+            case.http,
+            case.code,
+            said[0].lines().next().unwrap()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_manifest_in_a_directory_is_told_alike_by_every_way() {
+    every_way(Lab::in_directory().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_manifest_in_a_bucket_is_told_alike_by_every_way() {
+    every_way(Lab::in_bucket().await).await;
+}
