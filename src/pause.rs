@@ -42,3 +42,28 @@ impl Pause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_at_the_end_or_after_a_minute() {
+        let pause = Pause::default();
+        let begun = Instant::now();
+        pause.over().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "there was none");
+        pause.begin();
+        let other = pause.clone();
+        let waiting = tokio::spawn(async move { other.over().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        pause.end();
+        waiting.await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        pause.begin();
+        pause.over().await;
+        assert_eq!(begun.elapsed(), LONGEST, "its end was never told");
+    }
+}

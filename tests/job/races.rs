@@ -1,7 +1,7 @@
 //! Processes that do the same at the same time, and runs that must not.
 
 use crate::bench::{Bench, EXECUTION, TASKS, end_of, name, node, spawn, succeeded};
-use crate::support::peer::{Fetch, Peer};
+use crate::support::peer::{Create, Fetch, Peer};
 use crate::support::process::finish;
 use gcs_emulator::Fault;
 use qdrant_backup::clock::Clock;
@@ -64,6 +64,33 @@ async fn two_that_do_the_same_task_come_to_one_result() {
         let after = bench.is_whole(TASKS, &[3], "both").await;
         assert_eq!(before.finished_at, after.finished_at);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_attempt_that_is_made_twice_gives_nothing_up() {
+    let names: Vec<_> = (0..TASKS).map(name).collect();
+    let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 1000)).collect();
+    let peer = Peer::start(&collections).await;
+    let bench = Bench::in_directory(&peer.url).await;
+    for task in (0..TASKS).filter(|task| *task != 3) {
+        assert_eq!(bench.run(task, 0).await.0, Some(0));
+    }
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    peer.on_create(
+        "c03",
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+    );
+    let slower = bench.begin([3], 3).await;
+    reached.acquire().await.unwrap().forget();
+    // The name of the first intent is taken.
+    let (code, out, err) = bench.run(3, 3).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    go.add_permits(1);
+    succeeded(&slower.ends().await, "the slower one");
+    bench.is_whole(TASKS, &[3], "both").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
