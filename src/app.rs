@@ -9,6 +9,7 @@ use crate::config::{
 use crate::drill;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
+use crate::pause::Pause;
 use crate::prune::Job;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
@@ -95,6 +96,10 @@ async fn serve(env: Env<'_>) -> Result<()> {
 async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = Config::from_env(env)?;
     let stop = cli::stop_on_signals()?;
+    let pause = Pause::default();
+    if config.task.is_some() {
+        cli::pause_on_signals(pause.clone())?;
+    }
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
@@ -104,6 +109,20 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
         false => None,
     };
     let prune_after = config.retention.after_backup.then_some(config.retention.policy);
+    if let Some(task) = &config.task {
+        let ctx = Context {
+            qdrant: Qdrant::new(Options {
+                pause,
+                ..options(&config.qdrant)
+            })?,
+            ..ctx?
+        };
+        let afterwards = cli::Afterwards {
+            prune: prune_after,
+            drill: drill.as_ref(),
+        };
+        return cli::backup_task(args, &ctx, config.backup.selection, task, afterwards, bars, &stop).await;
+    }
     cli::backup(
         args,
         &ctx?,

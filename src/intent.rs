@@ -67,12 +67,20 @@ pub async fn clear(store: &dyn Store, recorded: &Recorded) {
     }
 }
 
-/// Removes what crashed runs left on Qdrant. Call it with the lease held: then every intent in the store is a dead run's.
+/// Removes what crashed runs left on Qdrant. Call it with the lease held, and for intents of which nobody is at work any
+/// more: with a lease that is not shared that is each one in the store.
 /// Returns what the operator should know; trouble with an orphan never stops a backup.
-pub async fn recover(store: &dyn Store, qdrant: &Qdrant, now: OffsetDateTime) -> Result<Vec<String>> {
+pub async fn recover(
+    store: &dyn Store,
+    qdrant: &Qdrant,
+    now: OffsetDateTime,
+    is_dead: impl Fn(&Intent) -> bool,
+) -> Result<Vec<String>> {
     let keys: Vec<_> = store.list(INTENTS).await?.try_collect().await?;
     let mut warnings = Vec::new();
-    for meta in keys {
+    // Attempts at a collection that follow each other in seconds may have made snapshots that could be either's. The last
+    // one's can be told, since the others' were there or are too early; without it, so can theirs.
+    for meta in keys.into_iter().rev() {
         let Some(bytes) = read_small(store, &meta.key, LARGEST).await? else {
             continue;
         };
@@ -84,6 +92,9 @@ pub async fn recover(store: &dyn Store, qdrant: &Qdrant, now: OffsetDateTime) ->
             ));
             continue;
         };
+        if !is_dead(&intent) {
+            continue;
+        }
         let recorded = Recorded {
             key: meta.key,
             version: meta.version,

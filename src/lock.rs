@@ -2,6 +2,9 @@
 //!
 //! The holder renews it at a third of its life. A run whose lease is lost is told at once, and proves that it still holds it
 //! right before it commits. A holder that died is succeeded when its lease has run out.
+//!
+//! The processes of one execution of a job hold it together ([`join`]): any of them renews it for all, and the one that ends
+//! the execution gives it back. One that is killed is in nobody's way when it is tried again.
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -18,11 +21,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 const LARGEST: u64 = 64 << 10;
+/// Of a shared lease: each lost turn means that another process wrote it, so that the next look finds it fresh.
+const TURNS: u32 = 10;
 
 /// What the lease's object says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Unique for each acquisition.
+    /// Unique for each acquisition, or common to all processes that hold it together.
     pub holder: String,
     /// Who that is, for people.
     pub who: String,
@@ -32,6 +37,13 @@ pub struct Record {
     /// From then on anybody may take it.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
+}
+
+impl Record {
+    /// Whether it is that of the processes of `group`, see [`join`].
+    pub fn is_of(&self, group: &str) -> bool {
+        self.holder == shared_by(group)
+    }
 }
 
 /// A held lease. Dropped without [`Lease::release`] it is no longer renewed and runs out by itself.
@@ -48,6 +60,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Clock,
     life: Duration,
+    shared: bool,
     held: Mutex<Held>,
 }
 
@@ -90,27 +103,52 @@ pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Dura
         },
         Err(e) => return Err(e),
     };
-    let inner = Arc::new(Inner {
+    Ok(Lease::kept(Inner {
         store,
         clock: clock.clone(),
         life,
+        shared: false,
         held: Mutex::new(Held { record, version }),
-    });
-    let lost = CancellationToken::new();
-    let stop = CancellationToken::new();
-    let renewal = stop
-        .clone()
-        .run_until_cancelled_owned(keep(inner.clone(), lost.clone()));
-    tokio::spawn(renewal.in_current_span());
-    Ok(Lease {
-        inner,
-        lost,
-        ended: stop.clone(),
-        _renewal: stop.drop_guard(),
-    })
+    }))
+}
+
+/// Takes the lease for `group`, or joins the other processes of `group` that hold it; fails with [`Code::RunInProgress`]
+/// naming the holder while anybody else does. A member that ends before the whole group does drops the lease: the others
+/// go on renewing it.
+pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Duration) -> Result<Lease> {
+    let ours = Record {
+        holder: shared_by(group),
+        who: group.to_owned(),
+        since: clock.now(),
+        expires_at: clock.now(),
+    };
+    let held = share(&*store, clock, &ours, life, true).await?;
+    Ok(Lease::kept(Inner {
+        store,
+        clock: clock.clone(),
+        life,
+        shared: true,
+        held: Mutex::new(held),
+    }))
 }
 
 impl Lease {
+    fn kept(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        let lost = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let renewal = stop
+            .clone()
+            .run_until_cancelled_owned(keep(inner.clone(), lost.clone()));
+        tokio::spawn(renewal.in_current_span());
+        Self {
+            inner,
+            lost,
+            ended: stop.clone(),
+            _renewal: stop.drop_guard(),
+        }
+    }
+
     /// Cancelled when the lease was lost.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
@@ -142,16 +180,35 @@ impl Lease {
         self.inner.renew().await
     }
 
-    /// Gives the lease back, if it is still held.
+    /// Gives the lease back, if it is still held; a shared one for the whole group.
     pub async fn release(self) -> Result<()> {
+        let store = &*self.inner.store;
         let held = self.inner.held.lock().await;
-        self.inner.store.delete(LOCK, &held.version).await.map(|_| ())
+        if store.delete(LOCK, &held.version).await? || !self.inner.shared {
+            return Ok(());
+        }
+        for _ in 0..TURNS {
+            match read(store).await? {
+                // Another member has renewed it since.
+                Some((record, version)) if record.holder == held.record.holder => {
+                    if store.delete(LOCK, &version).await? {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok(())
     }
 }
 
 impl Inner {
     async fn renew(&self) -> Result<()> {
         let mut held = self.held.lock().await;
+        if self.shared {
+            *held = share(&*self.store, &self.clock, &held.record, self.life, false).await?;
+            return Ok(());
+        }
         let record = Record {
             expires_at: self.clock.now() + self.life,
             ..held.record.clone()
@@ -169,6 +226,47 @@ impl Inner {
         *held = Held { record, version };
         Ok(())
     }
+}
+
+/// Makes sure that the lease is that of `ours` for two thirds of its life or more, whoever of the group wrote it. Only a
+/// newcomer `may_take` one that is nobody's.
+async fn share(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, may_take: bool) -> Result<Held> {
+    for _ in 0..TURNS {
+        let now = clock.now();
+        let (since, condition) = match read(store).await? {
+            Some((record, version)) if record.holder == ours.holder => {
+                // Many members would otherwise write the one object more often than a store allows.
+                if record.expires_at - now > life * 2 / 3 {
+                    return Ok(Held { record, version });
+                }
+                (record.since, Condition::Unchanged(version))
+            }
+            None if may_take => (now, Condition::Absent),
+            None => return Err(lost("its object was deleted")),
+            Some((other, _)) if !may_take => return Err(lost(&format!("{} took it at {}", other.who, other.since))),
+            Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
+            Some((other, version)) => {
+                tracing::warn!(who = other.who, since = %other.since, "taking over a lease that ran out");
+                (now, Condition::Unchanged(version))
+            }
+        };
+        let record = Record {
+            since,
+            expires_at: now + life,
+            ..ours.clone()
+        };
+        match write(store, &record, condition).await {
+            Ok(version) => return Ok(Held { record, version }),
+            // Somebody else was faster, or the first answer was lost: the next look tells.
+            Err(e) if e.code() == Code::StoreConflict => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::new(
+        Code::StoreUnreachable,
+        format!("{}/{LOCK} was changed by others {TURNS} times in a row", store.url()),
+    )
+    .remedy("try again"))
 }
 
 /// Renews until dropped; cancels `lost` when the lease is another's, or could not be renewed before it runs out.
@@ -216,6 +314,11 @@ async fn write(store: &dyn Store, record: &Record, condition: Condition) -> Resu
         serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing the lease as JSON").because(e))?;
     let meta = store.put(LOCK, Box::new(BytesSource::new(json)), condition).await?;
     Ok(meta.version)
+}
+
+/// The holder's id of a shared lease. No other one has a slash.
+fn shared_by(group: &str) -> String {
+    format!("group/{group}")
 }
 
 fn in_progress(other: &Record) -> Error {

@@ -9,6 +9,8 @@
 //! backups/{id}/drilled.json                           what the last drill found
 //! lock.json                                           the lease
 //! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
+//! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
+//! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
 //! ```
 //! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
 //! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
@@ -16,8 +18,10 @@
 //! [`Name::parse`] is also what keeps deletions in bounds: only keys that it accepts are ever deleted. Objects that backups
 //! of a later format share must therefore get keys that it refuses.
 
+mod execution;
 mod id;
 
+pub use execution::Execution;
 pub use id::BackupId;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -29,6 +33,8 @@ pub const LOCK: &str = "lock.json";
 pub const BACKUPS: &str = "backups/";
 /// Prefix of all recorded intents.
 pub const INTENTS: &str = "intents/";
+/// Prefix of the records of all executions of jobs.
+pub const JOBS: &str = "jobs/";
 
 /// All but ASCII letters, digits, `-` and `_`: a dot would allow `..` and `manifest.json` as a collection's folder.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
@@ -80,6 +86,15 @@ pub enum Name {
         /// Which attempt, counted from 1.
         attempt: u32,
     },
+    /// What the tasks of an execution have agreed on.
+    JobPlan(Execution),
+    /// What a task has come to with a collection.
+    JobPart {
+        /// The execution.
+        execution: Execution,
+        /// The collection's folder: its encoded name.
+        folder: String,
+    },
 }
 
 impl Name {
@@ -118,6 +133,14 @@ impl Name {
                     attempt: attempt.parse().ok()?,
                 }
             }
+            ["jobs", execution, "plan.json"] => Self::JobPlan(execution.parse().ok()?),
+            ["jobs", execution, "parts", file] => {
+                let folder = file.strip_suffix(".json").filter(|folder| is_folder(folder))?;
+                Self::JobPart {
+                    execution: execution.parse().ok()?,
+                    folder: folder.to_owned(),
+                }
+            }
             _ => return None,
         };
         // Only the form that we write ourselves: no leading zeros, no other spelling.
@@ -139,6 +162,8 @@ impl Name {
                 attempt,
             } => artifact(id, folder, kind, *attempt),
             Self::Intent { id, folder, attempt } => intent(id, folder, *attempt),
+            Self::JobPlan(execution) => execution.plan(),
+            Self::JobPart { execution, folder } => execution.part_in(folder),
         }
     }
 
@@ -150,7 +175,15 @@ impl Name {
             | Self::Verified(id)
             | Self::Drilled(id)
             | Self::Artifact { id, .. } => Some(*id),
-            Self::Lock | Self::Intent { .. } => None,
+            Self::Lock | Self::Intent { .. } | Self::JobPlan(_) | Self::JobPart { .. } => None,
+        }
+    }
+
+    /// The execution whose record it is; `None` for everything else.
+    pub fn execution(&self) -> Option<&Execution> {
+        match self {
+            Self::JobPlan(execution) | Self::JobPart { execution, .. } => Some(execution),
+            _ => None,
         }
     }
 }
@@ -294,9 +327,11 @@ mod tests {
                 );
                 assert_eq!((parsed.key(), parsed.backup()), (key, Some(id)));
             }
-            let key = id.intent(name, 2);
-            let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
-            assert_eq!((parsed.key(), parsed.backup()), (key, None));
+            let execution: Execution = "nightly-x7k2p".parse().unwrap();
+            for key in [id.intent(name, 2), execution.part(name)] {
+                let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+                assert_eq!((parsed.key(), parsed.backup()), (key, None));
+            }
         }
         for name in [
             Name::Lock,
@@ -304,6 +339,7 @@ mod tests {
             Name::Pinned(id),
             Name::Verified(id),
             Name::Drilled(id),
+            Name::JobPlan("nightly-x7k2p".parse().unwrap()),
         ] {
             assert_eq!(Name::parse(&name.key()), Some(name));
         }
@@ -343,6 +379,12 @@ mod tests {
             "backups/2026-11-22T12-00-00Z/a~b/collection.snapshot",
             "intents/2026-11-22T12-00-00Z/docs.json",
             "intents/2026-11-22T12-00-00Z/docs-01.json",
+            "jobs/x/plan.json.bak",
+            "jobs/X/plan.json",
+            "jobs/../plan.json",
+            "jobs/x/parts/.json",
+            "jobs/x/parts/a b.json",
+            "jobs/x/parts/docs/plan.json",
             "lock.json2",
             "backups\\x",
         ] {

@@ -5,6 +5,7 @@ use crate::manifest::{QdrantInfo, Selection, Topology};
 use crate::names::ArtifactKind;
 use crate::qdrant::{Alias, ClusterInfo, Qdrant};
 use glob::Pattern;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -20,7 +21,7 @@ pub struct Plan {
 }
 
 /// How one collection will be saved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CollectionPlan {
     /// Its name.
     pub name: String,
@@ -31,7 +32,7 @@ pub struct CollectionPlan {
 }
 
 /// One snapshot to take.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArtifactPlan {
     /// Of what.
     pub kind: ArtifactKind,

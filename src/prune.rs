@@ -15,7 +15,7 @@ use crate::catalog::{self, Folders, Found, Mark};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Selection};
-use crate::names::BackupId;
+use crate::names::{BackupId, Execution, JOBS, Name};
 use crate::retention::{self, Entry, Policy, Reason};
 use crate::store::{ObjectMeta, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -67,6 +67,8 @@ pub struct Plan {
     pub policy: Policy,
     /// The backups, and what unfinished or half deleted ones left; newest first.
     pub items: Vec<Item>,
+    /// Records of executions of jobs that nobody needs any more; they are deleted, too.
+    pub jobs: Vec<Records>,
     /// Keys among the backups that are not ours; nothing of it is touched.
     pub foreign: Vec<String>,
 }
@@ -95,7 +97,24 @@ pub struct Item {
     pub(crate) content: Vec<ObjectMeta>,
 }
 
+/// What the tasks of an execution told each other, long ago.
+#[derive(Clone, Debug, Serialize)]
+pub struct Records {
+    /// The execution.
+    pub execution: Execution,
+    /// Number of objects.
+    pub objects: usize,
+    /// The objects; what tells the others' meaning is the last.
+    #[serde(skip)]
+    pub(crate) content: Vec<ObjectMeta>,
+}
+
 impl Plan {
+    /// Whether there is nothing to delete.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.deletions().next().is_none()
+    }
+
     /// What is to be deleted, oldest first.
     pub fn deletions(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().rev().filter(|item| !item.keep)
@@ -109,7 +128,8 @@ impl Plan {
 pub async fn plan(job: &Job) -> Result<Plan> {
     let store = &*job.store;
     let made_at = job.clock.now();
-    let (folders, foreign) = catalog::folders(store).await?;
+    let (folders, mut foreign) = catalog::folders(store).await?;
+    let jobs = jobs(store, &job.policy, made_at, &mut foreign).await?;
     let (folders, mut known) = known(store, folders).await?;
     let entries: Vec<Entry> = known.values().map(|known| known.entry.clone()).collect();
     let decisions = retention::plan(&entries, &job.policy, made_at)?;
@@ -157,8 +177,37 @@ pub async fn plan(job: &Job) -> Result<Plan> {
         made_at,
         policy: job.policy.clone(),
         items,
+        jobs,
         foreign,
     })
+}
+
+/// Records of executions that have ended, one way or another: what is still at work keeps the lease, and adds to them.
+async fn jobs(
+    store: &dyn Store,
+    policy: &Policy,
+    now: OffsetDateTime,
+    foreign: &mut Vec<String>,
+) -> Result<Vec<Records>> {
+    let mut executions: BTreeMap<Execution, Vec<ObjectMeta>> = BTreeMap::new();
+    let mut objects = store.list(JOBS).await?;
+    while let Some(object) = objects.try_next().await? {
+        match Name::parse(&object.key).as_ref().and_then(Name::execution) {
+            Some(execution) => executions.entry(execution.clone()).or_default().push(object),
+            None => foreign.push(object.key),
+        }
+    }
+    let age = policy.min_age.max(ABANDONED);
+    executions.retain(|_, objects| objects.iter().all(|object| now - object.updated >= age));
+    let records = executions.into_iter().map(|(execution, mut content)| {
+        content.sort_by_key(|object| object.key == execution.plan());
+        Records {
+            execution,
+            objects: content.len(),
+            content,
+        }
+    });
+    Ok(records.collect())
 }
 
 /// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the

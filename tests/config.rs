@@ -287,3 +287,33 @@ fn a_wrong_log_setting_is_told_and_stops_nothing() {
     );
     assert_eq!(log.project.as_deref(), Some("p"));
 }
+
+#[test]
+fn cloud_run_tells_which_task_of_a_job_this_is() {
+    assert_eq!(config(&MINIMAL).unwrap().task, None);
+    // A service on Cloud Run is no job.
+    assert_eq!(config(&with(&[("K_SERVICE", "qdrant-backup")])).unwrap().task, None);
+    let job = [
+        ("CLOUD_RUN_EXECUTION", "nightly-x7k2p"),
+        ("CLOUD_RUN_TASK_INDEX", "7"),
+        ("CLOUD_RUN_TASK_COUNT", "8"),
+    ];
+    let task = config(&with(&job)).unwrap().task.unwrap();
+    assert_eq!(
+        (task.execution.as_str(), task.index, task.count),
+        ("nightly-x7k2p", 7, 8)
+    );
+    assert_eq!((task.attempt, task.max_retries), (0, 0));
+    assert!(
+        task.is_last_attempt(),
+        "without a number no failure waits for a further attempt"
+    );
+    let more = [("CLOUD_RUN_TASK_ATTEMPT", "2"), ("BACKUP_JOB_MAX_RETRIES", "3")];
+    let task = config(&with(&[&job[..], &more].concat())).unwrap().task.unwrap();
+    assert!((task.attempt, task.max_retries) == (2, 3) && !task.is_last_attempt());
+    for missing in 0..job.len() {
+        let mut rest = job.to_vec();
+        let (variable, _) = rest.remove(missing);
+        assert_eq!(complaints(&with(&rest)), [variable]);
+    }
+}

@@ -24,6 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) run: BackupId,
     pub(super) collection: &'a str,
     pub(super) kind: ArtifactKind,
+    /// Number of the first attempt; each one's objects have it in their names.
+    pub(super) first: u32,
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -38,14 +40,16 @@ pub(super) struct Done {
 pub(super) async fn save(job: Job<'_>) -> Result<Done> {
     let settings = &job.ctx.settings;
     let mut pause = settings.backoff;
-    for attempt in 1.. {
+    let last = job.first + settings.attempts.saturating_sub(1);
+    for attempt in job.first.. {
         let error = match attempt_once(job, attempt).await {
             Ok(done) => return Ok(done),
             Err(e) => e,
         };
-        // A snapshot that vanished is gone for good, but another one can be made.
-        let useless = error.is_permanent() && error.code() != Code::SnapshotChanged;
-        if useless || attempt >= settings.attempts || job.cancel.is_cancelled() {
+        // A snapshot that vanished is gone for good, but another one can be made. A name that is taken, as by a process that
+        // does the same task again although this one still lives, is not that of the next attempt.
+        let useless = error.is_permanent() && !matches!(error.code(), Code::SnapshotChanged | Code::StoreConflict);
+        if useless || attempt >= last || job.cancel.is_cancelled() {
             return Err(error);
         }
         tracing::warn!(collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");

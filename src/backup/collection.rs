@@ -12,15 +12,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
-/// Saves one collection. `Ok(None)`: it was deleted on Qdrant in mid-run.
+/// Saves one collection; `first` is the number of the first attempt. `Ok(None)`: it was deleted on Qdrant in mid-run.
 pub(super) async fn save_collection(
     ctx: &Context,
     run: BackupId,
     plan: &CollectionPlan,
+    first: u32,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Option<Collection>> {
-    match try_save(ctx, run, plan, progress, cancel).await {
+    match try_save(ctx, run, plan, first, progress, cancel).await {
         Ok(collection) => Ok(Some(collection)),
         Err(e) if may_mean_gone(&e) && is_gone(ctx, &plan.name).await => Ok(None),
         Err(e) => Err(e),
@@ -31,6 +32,7 @@ async fn try_save(
     ctx: &Context,
     run: BackupId,
     plan: &CollectionPlan,
+    first: u32,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Collection> {
@@ -51,6 +53,7 @@ async fn try_save(
             run,
             collection: name,
             kind: artifact.kind,
+            first,
             progress,
             cancel,
         })

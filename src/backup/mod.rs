@@ -2,20 +2,25 @@
 
 mod artifact;
 mod collection;
+pub mod job;
+mod report;
+
+pub use report::{Outcome, Report, Saved};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::intent;
+use crate::intent::{self, Intent};
 use crate::lock;
-use crate::manifest::{self, Failure, Manifest, Selection, Status};
+use crate::manifest::{self, Failure, Manifest, Selection};
 use crate::names::BackupId;
-use crate::plan::{self, Plan};
+use crate::plan::{self, CollectionPlan};
 use crate::progress::{Phase, Progress};
 use crate::qdrant::Qdrant;
 use crate::relay::{Limits, RateLimiter};
 use crate::store::Store;
 use futures_util::TryStreamExt;
-use serde::Serialize;
+use report::{Results, Run};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -57,94 +62,6 @@ pub struct Settings {
     pub lease: Duration,
 }
 
-/// What a run came to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The backup's id.
-    pub id: BackupId,
-    /// Whether everything asked for was saved.
-    pub status: Outcome,
-    /// Start of the run.
-    #[serde(with = "time::serde::rfc3339")]
-    pub started_at: OffsetDateTime,
-    /// End of the run.
-    #[serde(with = "time::serde::rfc3339")]
-    pub finished_at: OffsetDateTime,
-    /// Where the manifest is; none when nothing was saved.
-    pub manifest: Option<String>,
-    /// What was saved.
-    pub collections: Vec<Saved>,
-    /// What was not.
-    pub failed: Vec<Failure>,
-    /// What the reader should know.
-    pub warnings: Vec<String>,
-}
-
-/// Whether everything asked for was saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// All of it.
-    Complete,
-    /// Some of it.
-    Partial,
-    /// Nothing.
-    Failed,
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The word in the API, as serde writes it.
-        self.serialize(f)
-    }
-}
-
-/// One saved collection.
-#[derive(Clone, Debug, Serialize)]
-pub struct Saved {
-    /// Its name.
-    pub name: String,
-    /// Exact count after the snapshot was made.
-    pub points: u64,
-    /// Bytes stored.
-    pub bytes: u64,
-}
-
-impl Report {
-    /// Bytes of everything that was saved.
-    pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(|c| c.bytes).sum()
-    }
-
-    /// The error that the run amounts to, if not everything was saved.
-    pub fn error(&self) -> Option<Error> {
-        let all = self.collections.len() + self.failed.len();
-        let names: Vec<_> = self.failed.iter().map(|f| f.collection.as_str()).collect();
-        let names = names.join(", ");
-        match self.status {
-            Outcome::Complete => None,
-            Outcome::Partial => Some(
-                Error::new(
-                    Code::BackupPartial,
-                    format!(
-                        "backup {}: {} of {all} collections could not be saved: {names}",
-                        self.id,
-                        self.failed.len()
-                    ),
-                )
-                .remedy("the others are saved and can be restored; mend the causes and run it again"),
-            ),
-            Outcome::Failed => Some(
-                Error::new(
-                    Code::BackupFailed,
-                    format!("backup {}: nothing could be saved of: {names}", self.id),
-                )
-                .remedy("mend the causes and run it again; `qdrant-backup check` helps to find them"),
-            ),
-        }
-    }
-}
-
 /// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`Report::status`]; a partial or failed run
 /// is an `Ok` here, so that its list can be shown, and an error by [`Report::error`].
 pub async fn run(
@@ -176,7 +93,7 @@ pub async fn run(
         other => other,
     };
     if lease.confirm_not_lost().is_ok() {
-        sweep(ctx).await;
+        sweep(ctx, |_| true).await;
     }
     if let Err(error) = lease.release().await {
         tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
@@ -193,7 +110,7 @@ async fn under_lease(
 ) -> Result<Report> {
     let started_at = ctx.clock.now();
     let (id, plan, orphans) = artifact::unless_cancelled(cancel, async {
-        let orphans = intent::recover(&*ctx.store, &ctx.qdrant, started_at).await?;
+        let orphans = intent::recover(&*ctx.store, &ctx.qdrant, started_at, |_| true).await?;
         let plan = plan::make(&ctx.qdrant, selection).await?;
         Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
     })
@@ -201,55 +118,27 @@ async fn under_lease(
     progress.planned(id, plan.collections.iter().map(|c| c.name.as_str()));
     tracing::info!(%id, collections = plan.collections.len(), "backup begins");
 
-    let mut results = save_all(ctx, id, &plan, progress, cancel).await?;
-    results.collections.sort_by(|a, b| a.name.cmp(&b.name));
-    results.failed.sort_by(|a, b| a.collection.cmp(&b.collection));
-    let warnings = [plan.warnings, orphans, results.gone].concat();
-    for warning in &warnings {
-        tracing::warn!(%id, "{warning}");
-    }
-    let status = match (results.collections.is_empty(), results.failed.is_empty()) {
-        (false, true) => Outcome::Complete,
-        (false, false) => Outcome::Partial,
-        (true, false) => Outcome::Failed,
-        (true, true) => {
-            return Err(Error::new(
-                Code::NothingToBackUp,
-                "every collection to be backed up was deleted in mid-run",
-            )
-            .remedy("nothing was saved; check what deletes collections"));
+    let settings = Arc::new((ctx.clone(), progress.clone(), cancel.clone()));
+    let save = move |collection: CollectionPlan| {
+        let shared = settings.clone();
+        async move {
+            let (ctx, progress, cancel) = &*shared;
+            collection::save_collection(ctx, id, &collection, 1, progress, cancel).await
         }
     };
-    let finished_at = ctx.clock.now();
-    let mut report = Report {
+    let results = save_all(ctx, id, plan.collections, progress, cancel, save).await?;
+    artifact::unless_cancelled(cancel, async { Ok(()) }).await?;
+    let run = Run {
         id,
-        status,
         started_at,
-        finished_at,
-        manifest: None,
-        collections: results.collections.iter().map(Saved::of).collect(),
-        failed: results.failed.clone(),
-        warnings: warnings.clone(),
+        finished_at: ctx.clock.now(),
+        qdrant: plan.qdrant,
+        selection: selection.clone(),
+        warnings: [plan.warnings, orphans].concat(),
+        extra: BTreeMap::new(),
     };
-    if status != Outcome::Failed {
-        let manifest = Manifest {
-            format: manifest::FORMAT,
-            id,
-            status: if status == Outcome::Complete {
-                Status::Complete
-            } else {
-                Status::Partial
-            },
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at,
-            finished_at,
-            qdrant: plan.qdrant,
-            selection: selection.clone(),
-            collections: results.collections,
-            failed: results.failed,
-            warnings,
-            extra: Default::default(),
-        };
+    let (mut report, manifest) = run.conclude(results)?;
+    if let Some(manifest) = manifest {
         artifact::unless_cancelled(cancel, lease.confirm()).await?;
         commit(ctx, &manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
@@ -276,8 +165,8 @@ async fn commit(ctx: &Context, manifest: &Manifest) -> Result<()> {
 }
 
 /// Removes what this run could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
-async fn sweep(ctx: &Context) {
-    let work = intent::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now());
+async fn sweep(ctx: &Context, is_dead: impl Fn(&Intent) -> bool) {
+    let work = intent::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), is_dead);
     match timeout(artifact::CLEAN_UP, work).await {
         Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
         Ok(Err(error)) => {
@@ -287,33 +176,34 @@ async fn sweep(ctx: &Context) {
     }
 }
 
-#[derive(Default)]
-struct Results {
-    collections: Vec<manifest::Collection>,
-    failed: Vec<Failure>,
-    gone: Vec<String>,
-}
-
-/// Saves all collections of the plan, some at once. An `Err` ends the run; what befalls one collection does not.
-async fn save_all(
+/// Does `save` for all these collections, for some at once. An `Err` ends the run; what befalls one collection does not.
+/// Told to stop, it waits until each has cleaned up.
+async fn save_all<S, F>(
     ctx: &Context,
     id: BackupId,
-    plan: &Plan,
+    collections: Vec<CollectionPlan>,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Results> {
+    save: S,
+) -> Result<Results>
+where
+    S: Fn(CollectionPlan) -> F,
+    F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
+{
     let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
     let mut tasks = JoinSet::new();
-    for collection in plan.collections.clone() {
-        let (ctx, progress, cancel, turns) = (ctx.clone(), progress.clone(), cancel.clone(), turns.clone());
+    for collection in collections {
+        let (cancel, turns) = (cancel.clone(), turns.clone());
+        let name = collection.name.clone();
+        let save = save(collection);
         let work = async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let result = match cancel.is_cancelled() {
                 true => artifact::unless_cancelled(&cancel, std::future::pending()).await,
-                false => collection::save_collection(&ctx, id, &collection, &progress, &cancel).await,
+                false => save.await,
             };
-            (collection.name, result)
+            (name, result)
         };
         // The caller's span goes along: it carries the request's trace.
         tasks.spawn(work.in_current_span());
@@ -330,12 +220,10 @@ async fn save_all(
             }
             Ok(None) => {
                 progress.phase(&name, Phase::Gone);
-                results.gone.push(format!(
-                    "collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup"
-                ));
+                results.gone.push(name);
             }
             // The other tasks see the same token and end by themselves, each after cleaning up.
-            Err(e) if e.code() == Code::Cancelled => {}
+            Err(e) if e.code() == Code::Cancelled => results.stopped.push(name),
             Err(e) => {
                 progress.phase(&name, Phase::Failed);
                 tracing::error!(%id, collection = name, code = %e.code(), error = %e, "collection not saved");
@@ -343,7 +231,7 @@ async fn save_all(
             }
         }
     }
-    artifact::unless_cancelled(cancel, async { Ok(results) }).await
+    Ok(results)
 }
 
 /// The id of a run that starts now. The lease keeps others away, so a second that is taken is that of an earlier run.
@@ -353,14 +241,4 @@ async fn free_id(store: &dyn Store, now: OffsetDateTime) -> Result<BackupId> {
         id = id.next();
     }
     Ok(id)
-}
-
-impl Saved {
-    fn of(collection: &manifest::Collection) -> Self {
-        Self {
-            name: collection.name.clone(),
-            points: collection.points_after,
-            bytes: collection.bytes(),
-        }
-    }
 }

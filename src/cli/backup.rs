@@ -50,7 +50,7 @@ pub(crate) async fn backup(
 
 impl BackupArgs {
     /// What the arguments select; `None` when they select nothing in particular.
-    fn selection(self) -> Option<Selection> {
+    pub(super) fn selection(self) -> Option<Selection> {
         let selection = Selection {
             collections: self.collections,
             include: self.include,
@@ -61,7 +61,7 @@ impl BackupArgs {
 }
 
 /// The report for people.
-fn told(report: &Report) -> String {
+pub(super) fn told(report: &Report) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()

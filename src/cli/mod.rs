@@ -5,6 +5,7 @@ mod bars;
 mod check;
 mod drill;
 mod exit;
+mod job;
 mod list;
 mod pin;
 mod prune;
@@ -17,11 +18,12 @@ pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{Subject, check};
 pub(crate) use drill::{DrillArgs, drill};
+pub(crate) use job::{Afterwards, backup_task};
 pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::prune;
 pub(crate) use restore::{RestoreArgs, restore};
-pub(crate) use signals::stop_on_signals;
+pub(crate) use signals::{pause_on_signals, stop_on_signals};
 pub(crate) use verify::verify;
 
 use crate::config::{Invalid, LogFormat, own_lines};
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// within 9 s, else 10.
     Serve,
     /// Make a backup now
+    ///
+    /// As a task of a Cloud Run job (CLOUD_RUN_EXECUTION, CLOUD_RUN_TASK_INDEX and CLOUD_RUN_TASK_COUNT are set) it backs up its
+    /// share of the collections; the task that ends last commits the backup of all. BACKUP_JOB_MAX_RETRIES must be the job's.
     Backup(BackupArgs),
     /// List the backups, newest first
     List {

@@ -68,6 +68,14 @@ fn told(plan: &Plan, now: OffsetDateTime) -> String {
         true => "There is no backup.\n".to_owned(),
         false => table(columns, &plan.items.iter().map(row).collect::<Vec<_>>()),
     };
+    if !plan.jobs.is_empty() {
+        let objects: usize = plan.jobs.iter().map(|records| records.objects).sum();
+        let _ = writeln!(
+            text,
+            "DELETE as well: the records of {} executions of jobs that ended long ago ({objects} small objects)",
+            plan.jobs.len()
+        );
+    }
     for key in plan.foreign.iter().take(20) {
         let _ = writeln!(text, "not ours, left alone: {}", plain(key));
     }
@@ -81,7 +89,7 @@ fn outcome(plan: &Plan, report: Option<&Report>) -> String {
     let count = plan.deletions().count();
     let bytes = plan.deletions().map(|item| item.bytes).sum();
     match report {
-        None if count == 0 => "Nothing to delete.\n".to_owned(),
+        None if plan.is_empty() => "Nothing to delete.\n".to_owned(),
         None => format!(
             "Nothing was deleted. `prune --yes` deletes {count} ({}).\n",
             size(bytes)
@@ -139,6 +147,11 @@ mod tests {
                 item("2026-11-19T12-00-00Z", true, &[], &[Mark::Partial]),
                 item("2026-11-18T12-00-00Z", false, &[], &[]),
             ],
+            jobs: vec![prune::Records {
+                execution: "nightly-x7k2p".parse().unwrap(),
+                objects: 21,
+                content: Vec::new(),
+            }],
             foreign: vec!["backups/a\u{1b}".into()],
         };
         assert_eq!(
@@ -147,6 +160,7 @@ mod tests {
              2026-11-20T12-00-00Z  good verified  everything  2 d ago  3.00 MiB  keep    newest good, last\n\
              2026-11-19T12-00-00Z  PARTIAL        everything  3 d ago  3.00 MiB  DELETE\n\
              2026-11-18T12-00-00Z  no backup                  4 d ago  3.00 MiB  DELETE\n\
+             DELETE as well: the records of 1 executions of jobs that ended long ago (21 small objects)\n\
              not ours, left alone: backups/a\\u{1b}\n\
              Nothing was deleted. `prune --yes` deletes 2 (6.00 MiB).\n"
         );

@@ -1,12 +1,12 @@
-//! SIGINT and SIGTERM: the first one stops cleanly, the second one at once.
+//! SIGINT and SIGTERM: the first one stops cleanly, the second one at once. SIGTSTP and SIGCONT: a pause of the network.
 
 use crate::error::{Code, Error, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use crate::pause::Pause;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// A token that the first signal cancels. Another signal ends the process without cleaning up.
 pub(crate) fn stop_on_signals() -> Result<CancellationToken> {
-    let listen = |kind| signal(kind).map_err(|e| Error::new(Code::Internal, "listening for signals").because(e));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let stop = CancellationToken::new();
     let token = stop.clone();
@@ -24,4 +24,32 @@ pub(crate) fn stop_on_signals() -> Result<CancellationToken> {
         std::process::exit(Error::new(Code::Cancelled, "").exit_code().into());
     });
     Ok(stop)
+}
+
+/// Keeps to `pause` between SIGTSTP and SIGCONT, by which Cloud Run tells a job that its network is moved. Elsewhere SIGTSTP is
+/// left to stop the process: on a terminal that is what Ctrl-Z does.
+pub(crate) fn pause_on_signals(pause: Pause) -> Result<()> {
+    let (mut begin, mut end) = (
+        listen(SignalKind::from_raw(libc::SIGTSTP))?,
+        listen(SignalKind::from_raw(libc::SIGCONT))?,
+    );
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = begin.recv() => {
+                    tracing::info!("SIGTSTP: no new requests until SIGCONT; what is cut meanwhile is continued");
+                    pause.begin();
+                }
+                _ = end.recv() => {
+                    tracing::info!("SIGCONT: going on");
+                    pause.end();
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|e| Error::new(Code::Internal, "listening for signals").because(e))
 }

@@ -3,6 +3,7 @@
 //! All of the environment comes in through one function, so that a test passes a map. Values that are empty count as unset.
 //! Whatever is wrong is reported at once, with the variable, its value (never a secret) and the remedy.
 
+mod job;
 mod qdrant;
 mod reader;
 mod retention;
@@ -14,6 +15,7 @@ pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
 
+use crate::backup::job::Task;
 use crate::manifest::Selection;
 use reader::Reader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -36,6 +38,9 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The HTTP service.
     pub server: ServerConfig,
+    /// Which task of a job this is, if it is one: `CLOUD_RUN_EXECUTION`, `CLOUD_RUN_TASK_INDEX`, `CLOUD_RUN_TASK_COUNT`,
+    /// `CLOUD_RUN_TASK_ATTEMPT` and `BACKUP_JOB_MAX_RETRIES`.
+    pub task: Option<Task>,
 }
 
 impl Config {
@@ -48,12 +53,14 @@ impl Config {
         let backup = BackupConfig::read(&mut reader);
         let retention = RetentionConfig::read(&mut reader);
         let server = ServerConfig::read(&mut reader);
+        let task = job::read(&mut reader);
         let all = qdrant.zip(store).map(|(qdrant, store)| Self {
             qdrant,
             store,
             backup,
             retention,
             server,
+            task,
         });
         reader.finish(all)
     }
@@ -66,6 +73,7 @@ impl Config {
             backup: BackupConfig::for_testing(),
             retention: RetentionConfig::default(),
             server: ServerConfig::for_testing(),
+            task: None,
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Report {
     pub deleted: Vec<Deleted>,
     /// What was left alone, and why.
     pub skipped: Vec<Skipped>,
+    /// Number of executions of jobs whose records were deleted.
+    pub jobs: usize,
     /// What ended it before its time.
     #[serde(skip)]
     stopped: Option<Error>,
@@ -85,7 +87,7 @@ pub async fn execute(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resu
         planned: plan.deletions().count(),
         ..Report::default()
     };
-    if report.planned == 0 {
+    if plan.is_empty() {
         return Ok(report);
     }
     let who = format!("{} (prune)", job.who);
@@ -113,6 +115,15 @@ async fn under_lease(job: &Job, planned: &Plan, lease: &Lease, report: &mut Repo
         match still_to_delete(job, item, &fresh).await? {
             Ok(objects) => delete(job, item, objects, report).await?,
             Err(why) => report.skipped.push(Skipped { id: item.id, why }),
+        }
+    }
+    for records in &planned.jobs {
+        // What has been added to since is somebody's.
+        if fresh.jobs.iter().any(|other| other.execution == records.execution) {
+            for object in &records.content {
+                delete_one(job, object).await?;
+            }
+            report.jobs += 1;
         }
     }
     Ok(())

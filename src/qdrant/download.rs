@@ -65,6 +65,7 @@ impl Download {
         if let Some(etag) = &self.etag {
             request = request.header(header::IF_MATCH, etag);
         }
+        self.http.options().pause.over().await;
         let idle = self.http.options().idle;
         let response = timeout(idle, request.send())
             .await

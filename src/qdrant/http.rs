@@ -131,6 +131,7 @@ impl Http {
             if let Some(body) = body {
                 request = request.json(body);
             }
+            self.options.pause.over().await;
             let result = timeout(limit, async { read(request.send().await?).await }).await;
             let (result, pause) = match result {
                 Ok(Ok(answer)) if answer.is_transient() => {
@@ -158,6 +159,7 @@ impl Http {
         // With `wait=false` Qdrant answers 202 whatever becomes of it.
         let request = request.query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
+        self.options.pause.over().await;
         let call = async { read(request.send().await?).await };
         let watch = async {
             let mut seen = Instant::now();

@@ -13,6 +13,7 @@ pub use restore::AliasAction;
 pub use snapshot::{Snapshot, SnapshotName};
 
 use crate::error::{Code, Error, Result};
+use crate::pause::Pause;
 use http::{Answer, Http};
 use reqwest::Method;
 use secrecy::SecretString;
@@ -42,6 +43,8 @@ pub struct Options {
     pub retries: u32,
     /// Pause before the first further attempt; doubles with each.
     pub backoff: Duration,
+    /// While it lasts no request is begun.
+    pub pause: Pause,
 }
 
 impl Options {
@@ -56,6 +59,7 @@ impl Options {
             create_timeout: Duration::from_secs(6 * 3600),
             retries: 4,
             backoff: Duration::from_millis(500),
+            pause: Pause::default(),
         }
     }
 }

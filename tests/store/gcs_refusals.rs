@@ -52,6 +52,25 @@ async fn a_refusal_names_the_bucket_and_the_permission() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_taken_is_a_conflict_also_for_who_may_not_replace_objects() {
+    let emulator = emulator().await;
+    let store = gcs(&emulator, "p").await;
+    put(&store, "a", &noise(1000, 1)).await.unwrap();
+    emulator.fault(
+        "p/*",
+        2,
+        Fault::Status {
+            on: On::Start,
+            code: 403,
+        },
+    );
+    for (key, code) in [("a", Code::StoreConflict), ("b", Code::StoreForbidden)] {
+        let error = put(&store, key, &noise(1000, 2)).await.unwrap_err();
+        assert_eq!(error.code(), code, "{key}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn too_many_requests_and_outages_may_be_tried_again_later() {
     for code in [429, 500, 503] {
         let (_, errors) = with_status(code).await;

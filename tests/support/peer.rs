@@ -76,6 +76,12 @@ pub enum Fetch {
         reached: Arc<Semaphore>,
         go: Arc<Semaphore>,
     },
+    /// The same, and then the connection breaks.
+    HeldThenCut {
+        after: usize,
+        reached: Arc<Semaphore>,
+        go: Arc<Semaphore>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -593,6 +599,14 @@ fn scripted(rest: Bytes, script: Option<Fetch>) -> Body {
             })
             .flatten();
             Body::from_stream(head(after).chain(wait))
+        }
+        Some(Fetch::HeldThenCut { after, reached, go }) => {
+            let cut = stream::once(async move {
+                reached.add_permits(1);
+                go.acquire().await.unwrap().forget();
+                Err(std::io::Error::other("scripted"))
+            });
+            Body::from_stream(head(after).chain(cut))
         }
         _ => Body::from_stream(pieces(rest).map(|r| Ok::<_, Infallible>(r.unwrap()))),
     }

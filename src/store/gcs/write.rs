@@ -66,6 +66,10 @@ impl GcsStore {
                     .remedy("check the network to Cloud Storage; trying again is safe")
             }
         };
+        let error = match condition {
+            Condition::Absent if error.code() == Code::StoreForbidden => self.taken(key, error).await,
+            _ => error,
+        };
         // Only once every byte was sent can the service have made an object of them, and its answer have been lost.
         if flight.began() && flight.digest().0 == len {
             return self.settle(key, error, &flight, &write_id).await;
@@ -112,6 +116,15 @@ impl GcsStore {
                 "whether {} was written is unknown: look before trying again",
                 self.gs(key)
             ))),
+        }
+    }
+
+    /// Whoever may create objects but not replace them may be refused with a 403 where an object is, before the condition on
+    /// it is looked at.
+    async fn taken(&self, key: &str, refusal: Error) -> Error {
+        match self.object(key).await {
+            Ok(Some(_)) => Error::new(Code::StoreConflict, format!("{} exists already", self.gs(key))).because(refusal),
+            _ => refusal,
         }
     }
 

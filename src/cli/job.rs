@@ -1,0 +1,113 @@
+//! `backup` as one task of a job: its share, and the whole backup if it is the one that ends it.
+
+use super::backup::told;
+use super::text::size;
+use super::{BackupArgs, Bars, drill, print, print_json};
+use crate::backup::Context;
+use crate::backup::job::{self, Task, TaskReport};
+use crate::error::Result;
+use crate::manifest::Selection;
+use crate::progress::Progress;
+use crate::prune::{self, Job};
+use crate::retention::Policy;
+use tokio_util::sync::CancellationToken;
+
+/// What is done after a complete backup, by the task that committed it.
+pub(crate) struct Afterwards<'a> {
+    /// The policy by which old ones go.
+    pub(crate) prune: Option<Policy>,
+    /// What it is drilled with.
+    pub(crate) drill: Option<&'a Context>,
+}
+
+/// As `backup`, for a share of the collections.
+pub(crate) async fn backup_task(
+    args: BackupArgs,
+    ctx: &Context,
+    default: Selection,
+    task: &Task,
+    afterwards: Afterwards<'_>,
+    bars: &Bars,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let json = args.json;
+    let selection = args.selection().unwrap_or(default);
+    let progress = Progress::new(ctx.clock.now());
+    let result = tokio::select! {
+        result = job::run(ctx, &selection, task, &progress, stop) => result,
+        never = bars.watch(&progress) => match never {},
+    };
+    bars.end(&progress.now());
+    let mut report = result?;
+    let committed = report.committed;
+    if let Some(policy) = afterwards.prune
+        && let Some(backup) = report.backup.as_mut().filter(|_| committed)
+    {
+        prune::after_backup(&Job::new(ctx, policy), backup, stop).await;
+    }
+    match json {
+        true => print_json(&report)?,
+        false => print(&task_told(&report))?,
+    }
+    if let Some(error) = report.error() {
+        return Err(error);
+    }
+    match afterwards.drill {
+        Some(ctx) if committed => drill::after_backup(&report.id, ctx, bars, stop, json).await,
+        _ => Ok(()),
+    }
+}
+
+/// The report for people.
+fn task_told(report: &TaskReport) -> String {
+    let bytes = report.saved.iter().map(|c| c.bytes).sum();
+    let mut text = format!(
+        "Task {} of {} of execution {}, backup {}: {} collections saved, {}",
+        report.task,
+        report.tasks,
+        report.execution,
+        report.id,
+        report.saved.len(),
+        size(bytes)
+    );
+    if !report.failed.is_empty() {
+        text += &format!(", {} FAILED", report.failed.len());
+    }
+    match &report.backup {
+        None => text + &format!("; {} of all tasks' collections are not done yet\n", report.open),
+        Some(backup) => text + "\n" + &told(backup),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Saved;
+
+    #[test]
+    fn a_task_that_does_not_end_the_backup_tells_its_share() {
+        let report = TaskReport {
+            id: "2026-11-22T12-00-00Z".parse().unwrap(),
+            execution: "nightly-x7k2p".parse().unwrap(),
+            task: 3,
+            tasks: 8,
+            attempt: 0,
+            last_attempt: false,
+            saved: vec![Saved {
+                name: "docs".into(),
+                points: 1200,
+                bytes: 3 << 20,
+            }],
+            failed: Vec::new(),
+            open: 5,
+            backup: None,
+            committed: false,
+        };
+        assert_eq!(
+            task_told(&report),
+            "Task 3 of 8 of execution nightly-x7k2p, backup 2026-11-22T12-00-00Z: 1 collections saved, 3.00 MiB; 5 of all \
+             tasks' collections are not done yet\n"
+        );
+        assert!(report.error().is_none());
+    }
+}
