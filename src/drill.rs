@@ -5,6 +5,7 @@
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::lock;
 use crate::names::BackupId;
 use crate::progress::{Phase, Progress};
@@ -110,6 +111,19 @@ pub async fn run(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Drilled> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, id, patience, progress, cancel).await;
+    events::drill(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
+    ctx: &Context,
+    id: &str,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Drilled> {
     let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
     let token = lease.token(cancel);
     let result = under_lease(ctx, id, patience, progress, &token, &lease).await;
@@ -183,7 +197,6 @@ async fn under_lease(
     };
     restore::unless_cancelled(cancel, lease.confirm()).await?;
     record(&*ctx.store, &drilled).await?;
-    tracing::info!(id = %drilled.id, verdict = ?drilled.verdict, "drill ended");
     Ok(drilled)
 }
 

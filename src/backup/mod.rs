@@ -5,6 +5,7 @@ mod collection;
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::intent;
 use crate::lock;
 use crate::manifest::{self, Failure, Manifest, Selection, Status};
@@ -153,6 +154,18 @@ pub async fn run(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Report> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, selection, progress, cancel).await;
+    events::backup(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
+    ctx: &Context,
+    selection: &Selection,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
     // A token of its own: losing the lease ends this run, not whatever else listens to the caller's token.
     let cancel = cancel.child_token();
     let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
@@ -254,7 +267,6 @@ async fn under_lease(
         commit(ctx, &manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
-    tracing::info!(%id, status = %report.status, bytes = report.bytes(), "backup ended");
     Ok(report)
 }
 
