@@ -2,7 +2,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /health` | the process is alive; asks nobody |
+//! | `GET /health` | the process is alive; asks nobody; open to everybody, as nothing else is |
+//! | `GET /health/freshness` | whether every collection has a young enough backup; 503 when one has not |
 //! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
@@ -11,10 +12,13 @@
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
+mod audit;
+pub mod auth;
 mod backup;
 mod backups;
 mod body;
 mod error;
+mod freshness;
 mod prune;
 mod request;
 mod restore;
@@ -24,10 +28,12 @@ mod verify;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
+use crate::freshness::Wanted;
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
 use crate::retention::Policy;
 use crate::verify::Verifier;
+use auth::Auth;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -57,6 +63,8 @@ pub struct App {
     runs: Runs,
     verifier: Verifier,
     verifying: Arc<Semaphore>,
+    auth: Auth,
+    wanted: Wanted,
 }
 
 impl App {
@@ -78,7 +86,23 @@ impl App {
             probe,
             selection,
             retention: Policy::default(),
+            auth: Auth::none(),
+            wanted: Wanted::default(),
         }
+    }
+
+    /// Sets who may call; without it everybody may, and [`serve`] refuses any address but loopback.
+    #[must_use]
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Sets how old the last good backup of a collection may be for `GET /health/freshness`.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.wanted.max_age = max_age;
+        self
     }
 
     /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
@@ -92,8 +116,10 @@ impl App {
 
 /// All routes.
 pub fn router(app: App) -> Router {
+    let auth = app.auth.clone();
     let routes = Router::new()
         .route("/health", get(status::health))
+        .route("/health/freshness", get(freshness::freshness))
         .route("/status", get(status::status))
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
@@ -103,15 +129,16 @@ pub fn router(app: App) -> Router {
         .route("/backups/{id}", get(backups::show))
         .route("/backups/{id}/verify", post(verify::verify))
         .with_state(app);
-    with_envelope(routes)
+    with_envelope(routes, auth)
 }
 
-/// Around all routes: limits, the one form of errors, request ids, the log.
-fn with_envelope(routes: Router) -> Router {
+/// Around all routes: limits, who may call, the one form of errors, request ids, the log.
+fn with_envelope(routes: Router, auth: Auth) -> Router {
     routes
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn_with_state(auth, auth::guard))
         .layer(CatchPanicLayer::custom(HttpError::panicked))
         .layer(axum::middleware::from_fn(request::envelope))
 }
@@ -126,11 +153,20 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until `stop` is cancelled, then ends what is under way. An error when that takes longer than Cloud Run and Docker
-/// allow.
+/// allow, and at once when others could reach a service that asks nobody who they are.
 pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::new(Code::Internal, "asking for the address that is listened on").because(e))?;
+    if app.auth.is_none() && !address.ip().to_canonical().is_loopback() {
+        return Err(Error::new(
+            Code::ConfigInvalid,
+            format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
+        )
+        .remedy("set AUTH_MODE=oidc, or LISTEN=127.0.0.1:8080"));
     }
+    let callers = app.auth.told();
+    tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
     let runs = app.runs.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let orderly = async {
@@ -161,7 +197,7 @@ mod tests {
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let routes = Router::new().route("/", get(async || -> String { panic!("secret of the internals") }));
-        tokio::spawn(axum::serve(listener, with_envelope(routes)).into_future());
+        tokio::spawn(axum::serve(listener, with_envelope(routes, Auth::none())).into_future());
         for _ in 0..2 {
             let answer = reqwest::get(&url).await.unwrap();
             assert_eq!(answer.status(), 500);
