@@ -17,6 +17,7 @@ use super::artifact::{CLEAN_UP, unless_cancelled};
 use super::collection::save_collection;
 use super::{Context, Report, Results, Saved, save_all, sweep};
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::intent::{self, Intent};
 use crate::lock::{self, Lease};
 use crate::manifest::{Failure, Selection};
@@ -114,6 +115,24 @@ impl TaskReport {
 /// Does the share of `task`, and commits the backup if nothing is left to be done by others. `Err` and `Ok` as for
 /// [`super::run`]. The lease stays with the execution until the backup has ended, or runs out.
 pub async fn run(
+    ctx: &Context,
+    selection: &Selection,
+    task: &Task,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<TaskReport> {
+    let began = ctx.clock.now();
+    let result = attempt(ctx, selection, task, progress, cancel).await;
+    // The end of the backup has its line from whoever commits it. Before the last attempt no error is an end.
+    if let Err(e) = &result
+        && task.is_last_attempt()
+    {
+        events::backup(progress.now().id, ctx.clock.now() - began, Err(e));
+    }
+    result
+}
+
+async fn attempt(
     ctx: &Context,
     selection: &Selection,
     task: &Task,
