@@ -11,6 +11,7 @@ pub(crate) use record::record;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::lock;
 use crate::progress::{Phase, Progress};
 use crate::restore::{self, Patience, Plan, Request, Step};
@@ -37,6 +38,19 @@ pub fn needs_a_qdrant() -> Error {
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
 /// not pass is an `Ok` here and an error by [`Drilled::error`].
 pub async fn run(
+    ctx: &Context,
+    id: &str,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Drilled> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, id, patience, progress, cancel).await;
+    events::drill(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
     ctx: &Context,
     id: &str,
     patience: &Patience,
@@ -110,7 +124,6 @@ async fn under_lease(
     );
     restore::unless_cancelled(cancel, lease.confirm()).await?;
     record(&*ctx.store, &drilled).await?;
-    tracing::info!(id = %drilled.id, verdict = ?drilled.verdict, "drill ended");
     Ok(drilled)
 }
 

@@ -1,8 +1,8 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`] →
-//! [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
+//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
+//! [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
 pub mod app;
 pub mod backup;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod drill;
 pub mod error;
+pub mod events;
 pub mod hash;
 pub mod intent;
 pub mod lock;

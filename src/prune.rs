@@ -14,6 +14,7 @@ use crate::backup::{self, Context, Outcome};
 use crate::catalog::{self, Folders, Found, Mark};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::events;
 use crate::manifest::{Manifest, Selection};
 use crate::names::{BackupId, Execution, JOBS, Name};
 use crate::retention::{self, Entry, Policy, Reason};
@@ -220,6 +221,9 @@ pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &Cance
     let Some(plan) = cancel.run_until_cancelled(plan(job)).await else {
         return;
     };
+    if let Err(error) = &plan {
+        events::prune(time::Duration::ZERO, 0, 0, Some(error.code()));
+    }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;
         for deleted in &report.deleted {

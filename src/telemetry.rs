@@ -8,6 +8,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+/// Lines that pass whatever the filter says. The audit log must not depend on how much else is wanted.
+const AUDIT: &str = "qdrant_backup::server::audit=info";
+/// The same in JSON, for alerts and dashboards count these.
+const EVENTS: &str = "qdrant_backup::events=info";
 /// Where Cloud Logging looks for the trace.
 const TRACE: &str = "logging.googleapis.com/trace";
 
@@ -38,6 +42,11 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::new(log.filter.as_deref().unwrap_or(default_filter));
+    let always = [Some(AUDIT), (log.format == LogFormat::Json).then_some(EVENTS)];
+    let filter = always
+        .into_iter()
+        .filter_map(|directive| directive?.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_ansi(colour)

@@ -377,7 +377,7 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
             "backup begins",
             "download interrupted; continuing",
             "collection saved",
-            "backup ended",
+            "backup finished: good",
             "POST /backup 200"
         ]
     );

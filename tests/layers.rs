@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["qdrant", "store"],
     &["manifest", "relay"],
     &["intent", "lock", "plan", "retention"],
-    &["backup", "catalog", "drill", "pin", "prune", "restore"],
+    &["backup", "catalog", "drill", "events", "pin", "prune", "restore"],
     &["verify"],
     &["cli", "config", "server", "telemetry"],
     &["app"],

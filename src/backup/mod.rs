@@ -9,6 +9,7 @@ pub use report::{Outcome, Report, Saved};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::intent::{self, Intent};
 use crate::lock;
 use crate::manifest::{self, Failure, Manifest, Selection};
@@ -65,6 +66,18 @@ pub struct Settings {
 /// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`Report::status`]; a partial or failed run
 /// is an `Ok` here, so that its list can be shown, and an error by [`Report::error`].
 pub async fn run(
+    ctx: &Context,
+    selection: &Selection,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, selection, progress, cancel).await;
+    events::backup(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
     ctx: &Context,
     selection: &Selection,
     progress: &Progress,
@@ -143,7 +156,6 @@ async fn under_lease(
         commit(ctx, &manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
-    tracing::info!(%id, status = %report.status, bytes = report.bytes(), "backup ended");
     Ok(report)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Item, Job, Plan, plan};
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::lock::{self, Lease};
 use crate::names::BackupId;
 use crate::store::ObjectMeta;
@@ -83,6 +84,21 @@ impl Report {
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
 pub async fn execute(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
+    let began = job.clock.now();
+    let result = with_lease(job, plan, cancel).await;
+    let (deleted, bytes, failed) = match &result {
+        Ok(report) => (
+            report.deleted.len(),
+            report.bytes(),
+            report.stopped.as_ref().map(Error::code),
+        ),
+        Err(error) => (0, 0, Some(error.code())),
+    };
+    events::prune(job.clock.now() - began, deleted, bytes, failed);
+    result
+}
+
+async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
     let mut report = Report {
         planned: plan.deletions().count(),
         ..Report::default()

@@ -79,7 +79,6 @@ pub(super) async fn run(
         (true, false) => Outcome::Failed,
     };
     report.finished_at = ctx.clock.now();
-    tracing::info!(id = %report.id, status = ?report.status, "restore ended");
     Ok(report)
 }
 

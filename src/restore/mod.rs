@@ -25,6 +25,7 @@ pub(crate) use execute::{restore_one, unless_cancelled};
 
 use crate::backup::Context;
 use crate::error::Result;
+use crate::events;
 use crate::lock;
 use crate::manifest::Selection;
 use crate::progress::Progress;
@@ -90,6 +91,18 @@ pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> 
 /// the same time. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
 /// each collection can be shown, and an error by [`Report::error`].
 pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, request, progress, cancel).await;
+    events::restore(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
     let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
     let token = lease.token(cancel);
     let result = execute::run(ctx, request, progress, &token).await;

@@ -7,6 +7,7 @@ use super::proof::{self, Proved};
 use super::{Verifier, object, read_manifest};
 use crate::drill::{self, CollectionDrill, Drilled, Verdict};
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::hash::hex;
 use crate::manifest::{Artifact, Collection, Storage};
 use crate::names::{ArtifactKind, BackupId};
@@ -35,6 +36,19 @@ impl Verifier {
     /// `Err`: no verdict, because the drill itself could not be held: store unreachable, no disk, or a kind of snapshot that the
     /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`Drilled::error`].
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+        let began = self.clock.now();
+        let result = self.prove(id, scratch).await;
+        let code = match &result {
+            Ok(drilled) => drilled.error().map(|error| error.code()),
+            Err(error) => Some(error.code()),
+        };
+        let collections = result.as_ref().map_or(&[][..], |drilled| &drilled.collections);
+        let bytes = collections.iter().map(|c| c.bytes).sum();
+        events::drilled(Some(*id), self.clock.now() - began, code, collections.len(), bytes);
+        result
+    }
+
+    async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
         let manifest = read_manifest(&*self.store, id).await?;
         let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
         let mut collections = Vec::new();

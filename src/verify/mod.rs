@@ -20,6 +20,7 @@ pub use snapshot::{Expected, Structure};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::manifest::{self, Artifact, Collection, Manifest};
 use crate::names::{ArtifactKind, BackupId};
 use crate::store::Store;
@@ -52,6 +53,23 @@ impl Verifier {
     /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`].
     pub async fn run(&self, id: &BackupId) -> Result<Report> {
+        let began = self.clock.now();
+        let result = self.read_back(id).await;
+        let code = match &result {
+            Ok(report) => report.error().map(|error| error.code()),
+            Err(error) => Some(error.code()),
+        };
+        let outcome = match code {
+            None => "good",
+            Some(Code::BackupDamaged) => "damaged",
+            Some(_) => "failed",
+        };
+        let bytes = result.as_ref().map_or(0, |report| report.bytes);
+        events::verify(*id, self.clock.now() - began, outcome, code, bytes);
+        result
+    }
+
+    async fn read_back(&self, id: &BackupId) -> Result<Report> {
         let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;

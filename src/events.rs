@@ -1,0 +1,135 @@
+//! The log lines that alerts and dashboards count: one at the end of each run. Their fields are part of the API.
+//!
+//! | `event` | `outcome` | and |
+//! |---|---|---|
+//! | `backup_finished` | `good`, `partial`, `failed` | `collections`: how many were saved; `bytes` |
+//! | `verify_finished` | `good`, `damaged`; `failed`: could not be checked | `bytes` |
+//! | `restore_finished` | `good`, `failed` | `collections`, `bytes` |
+//! | `drill_finished` | `proven`, `failed` | `collections`, `bytes` |
+//! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
+//!
+//! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is refused
+//! because another one works ends nothing and gets no line. In JSON, [`crate::telemetry`] lets them pass whatever the log level.
+
+use crate::backup;
+use crate::drill;
+use crate::error::{Code, Error, Result};
+use crate::names::BackupId;
+use crate::restore;
+use time::Duration;
+
+/// A backup ended; `id`, as soon as it had one.
+pub(crate) fn backup(id: Option<BackupId>, took: Duration, result: &Result<backup::Report>) {
+    let code = code(result, backup::Report::error);
+    if code == Some(Code::RunInProgress) {
+        return;
+    }
+    let outcome = match result.as_ref().map(|report| report.status) {
+        Ok(backup::Outcome::Complete) => "good",
+        Ok(backup::Outcome::Partial) => "partial",
+        Ok(backup::Outcome::Failed) | Err(_) => "failed",
+    };
+    let (collections, bytes) = result.as_ref().map_or((0, 0), |r| (r.collections.len(), r.bytes()));
+    tracing::info!(
+        event = "backup_finished",
+        outcome,
+        backup = id.map(display),
+        code = code.map(display),
+        collections,
+        bytes,
+        seconds = seconds(took),
+        "backup finished: {outcome}"
+    );
+}
+
+/// A backup was read back.
+pub(crate) fn verify(id: BackupId, took: Duration, outcome: &str, code: Option<Code>, bytes: u64) {
+    tracing::info!(
+        event = "verify_finished",
+        outcome,
+        backup = %id,
+        code = code.map(display),
+        bytes,
+        seconds = seconds(took),
+        "verification finished: {outcome}"
+    );
+}
+
+/// A restore ended.
+pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<restore::Report>) {
+    let code = code(result, restore::Report::error);
+    if code == Some(Code::RunInProgress) {
+        return;
+    }
+    let outcome = if code.is_none() { "good" } else { "failed" };
+    let (collections, bytes) = result.as_ref().map_or((0, 0), |r| {
+        (r.collections.len(), r.collections.iter().map(|c| c.bytes).sum::<u64>())
+    });
+    tracing::info!(
+        event = "restore_finished",
+        outcome,
+        backup = id.map(display),
+        code = code.map(display),
+        collections,
+        bytes,
+        seconds = seconds(took),
+        "restore finished: {outcome}"
+    );
+}
+
+/// A drill on a server ended.
+pub(crate) fn drill(id: Option<BackupId>, took: Duration, result: &Result<drill::Drilled>) {
+    let code = code(result, drill::Drilled::error);
+    if code == Some(Code::RunInProgress) {
+        return;
+    }
+    let (collections, bytes) = result.as_ref().map_or((0, 0), |d| {
+        (d.collections.len(), d.collections.iter().map(|c| c.bytes).sum::<u64>())
+    });
+    drilled(id, took, code, collections, bytes);
+}
+
+/// A drill ended, on a server or by the engine: proven, unless there is a code.
+pub(crate) fn drilled(id: Option<BackupId>, took: Duration, code: Option<Code>, collections: usize, bytes: u64) {
+    let outcome = if code.is_none() { "proven" } else { "failed" };
+    tracing::info!(
+        event = "drill_finished",
+        outcome,
+        backup = id.map(display),
+        code = code.map(display),
+        collections,
+        bytes,
+        seconds = seconds(took),
+        "drill finished: {outcome}"
+    );
+}
+
+/// Backups were deleted, or were to be.
+pub(crate) fn prune(took: Duration, deleted: usize, bytes: u64, failed: Option<Code>) {
+    if failed == Some(Code::RunInProgress) {
+        return;
+    }
+    let outcome = if failed.is_none() { "good" } else { "failed" };
+    tracing::info!(
+        event = "prune_finished",
+        outcome,
+        code = failed.map(display),
+        deleted,
+        bytes,
+        seconds = seconds(took),
+        "prune finished: {outcome}"
+    );
+}
+
+fn code<R>(result: &Result<R>, error: impl FnOnce(&R) -> Option<Error>) -> Option<Code> {
+    match result {
+        Ok(report) => error(report).map(|error| error.code()),
+        Err(error) => Some(error.code()),
+    }
+}
+
+/// Whole seconds, rounded: the JSON for Cloud Logging has fractions as texts, which a metric cannot take. A clock that was set
+/// back makes no negative time.
+fn seconds(took: Duration) -> u64 {
+    u64::try_from((took + Duration::milliseconds(500)).whole_seconds()).unwrap_or_default()
+}

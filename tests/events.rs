@@ -1,0 +1,228 @@
+//! The lines that alerts and dashboards count, as the shipped binary writes them.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use qdrant_backup::clock::Clock;
+use qdrant_backup::lock;
+use qdrant_backup::store::{DirStore, Store};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use support::peer::{Create, Peer};
+use support::process::{command, finish};
+
+/// Runs a command with logs for Cloud Logging and nothing but errors wanted; its exit code, and the events that it logged.
+async fn run(args: &[&str], peer: &Peer, store: &Path, env: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
+    let mut command = command(args, &peer.url, store);
+    command
+        .env("LOG_FORMAT", "json")
+        .env("LOG_LEVEL", "error")
+        .envs(env.iter().copied());
+    let (code, _, err) = finish(command.spawn().unwrap()).await;
+    let lines = err
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")));
+    (code, lines.filter(|line: &Value| line["event"].is_string()).collect())
+}
+
+/// The one event, without what differs from run to run.
+#[track_caller]
+fn one(events: &[Value]) -> Value {
+    let [event] = events else {
+        panic!("not one event: {events:?}");
+    };
+    assert!(event["seconds"].is_u64(), "{event}");
+    assert_eq!(event["severity"], "INFO");
+    let fields = ["event", "outcome", "code", "collections", "bytes", "deleted"];
+    let fields = fields.into_iter().filter(|field| event.get(field).is_some());
+    fields.map(|field| (field.to_owned(), event[field].clone())).collect()
+}
+
+fn folder(store: &Path) -> PathBuf {
+    let mut folders: Vec<_> = std::fs::read_dir(store.join("backups"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    folders.sort();
+    folders.pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_ends_with_one_line_that_says_how() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (code, events) = run(&["backup"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        one(&events),
+        json!({"event": "backup_finished", "outcome": "good", "collections": 2, "bytes": 1010})
+    );
+    assert_eq!(
+        events[0]["backup"],
+        folder(dir.path()).file_name().unwrap().to_str().unwrap()
+    );
+
+    peer.on_create("logs", [Create::Forbidden]);
+    let (code, events) = run(&["backup"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        one(&events),
+        json!({"event": "backup_finished", "outcome": "partial", "code": "backup_partial", "collections": 1, "bytes": 1000})
+    );
+
+    peer.on_create("logs", [Create::Forbidden]);
+    let (code, events) = run(&["backup", "logs"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(4));
+    assert_eq!(
+        one(&events),
+        json!({"event": "backup_finished", "outcome": "failed", "code": "backup_failed", "collections": 0, "bytes": 0})
+    );
+    assert!(events[0]["backup"].is_string());
+
+    peer.lock().api_key = Some("k".into());
+    let (code, events) = run(&["backup"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(6));
+    assert_eq!(
+        one(&events),
+        json!({"event": "backup_finished", "outcome": "failed", "code": "qdrant_unauthorized", "collections": 0, "bytes": 0})
+    );
+    assert_eq!(events[0].get("backup"), None, "it never had an id");
+}
+
+#[tokio::test]
+async fn a_run_that_another_one_keeps_away_is_no_failed_one() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    run(&["backup"], &peer, dir.path(), &[]).await;
+    let store: Arc<dyn Store> = Arc::new(DirStore::open(dir.path()).await.unwrap());
+    let lease = lock::acquire(store, &Clock::system(), "another", Duration::from_secs(60))
+        .await
+        .unwrap();
+    for args in [
+        &["backup"][..],
+        &["restore", "latest", "--into", "{}-copy"],
+        &["drill", "latest", "--same-qdrant"],
+    ] {
+        let (code, events) = run(args, &peer, dir.path(), &[]).await;
+        assert_eq!((code, events), (Some(5), vec![]), "{args:?}");
+    }
+    lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_verification_ends_with_one_line_for_each_backup() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    run(&["backup"], &peer, dir.path(), &[]).await;
+    // What the peer calls a snapshot is no tar.
+    let (code, events) = run(&["verify", "latest"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(9));
+    assert_eq!(
+        one(&events),
+        json!({"event": "verify_finished", "outcome": "damaged", "code": "backup_damaged", "bytes": 1000})
+    );
+    assert_eq!(
+        events[0]["backup"],
+        folder(dir.path()).file_name().unwrap().to_str().unwrap()
+    );
+
+    let manifest = folder(dir.path()).join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("\"format\": 1", "\"format\": 9", 1)).unwrap();
+    let (_, events) = run(&["verify", "latest"], &peer, dir.path(), &[]).await;
+    assert_eq!(
+        one(&events)["outcome"],
+        "failed",
+        "not understood says nothing about it"
+    );
+    std::fs::write(&manifest, "garbage").unwrap();
+    let (_, events) = run(&["verify", "latest"], &peer, dir.path(), &[]).await;
+    assert_eq!(one(&events)["outcome"], "damaged");
+}
+
+#[tokio::test]
+async fn an_intact_backup_is_verified_as_good() {
+    let lab = support::lab::Lab::in_directory().await;
+    let peer = Peer::start(&[]).await;
+    let store = lab.path("");
+    let (code, events) = run(&["verify", "latest"], &peer, &store, &[]).await;
+    assert_eq!(code, Some(0));
+    let event = one(&events);
+    assert_eq!(
+        (&event["event"], &event["outcome"]),
+        (&json!("verify_finished"), &json!("good"))
+    );
+    assert!(
+        event["bytes"].as_u64().unwrap() > 0 && event.get("code").is_none(),
+        "{event}"
+    );
+}
+
+#[tokio::test]
+async fn restores_and_drills_end_with_one_line() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    run(&["backup"], &peer, dir.path(), &[]).await;
+    let (code, events) = run(&["restore", "latest", "--into", "{}-copy"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(0), "{events:?}");
+    assert_eq!(
+        one(&events),
+        json!({"event": "restore_finished", "outcome": "good", "collections": 1, "bytes": 1000})
+    );
+    let (code, events) = run(&["restore", "latest"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(11), "the live collection is not overwritten");
+    let event = one(&events);
+    assert_eq!(
+        (&event["outcome"], &event["code"]),
+        (&json!("failed"), &json!("restore_refused"))
+    );
+
+    let (code, events) = run(&["drill", "latest", "--same-qdrant"], &peer, dir.path(), &[]).await;
+    assert_eq!(code, Some(0), "{events:?}");
+    assert_eq!(
+        one(&events),
+        json!({"event": "drill_finished", "outcome": "proven", "collections": 1, "bytes": 1000})
+    );
+    let snapshot = folder(dir.path()).join("docs/collection.snapshot");
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    bytes[500] ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+    let (_, events) = run(&["drill", "latest", "--same-qdrant"], &peer, dir.path(), &[]).await;
+    let event = one(&events);
+    assert_eq!(
+        (&event["event"], &event["outcome"]),
+        (&json!("drill_finished"), &json!("failed"))
+    );
+    assert!(event["code"].is_string());
+}
+
+#[tokio::test]
+async fn pruning_ends_with_one_line_also_after_a_backup() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let policy = [("RETAIN_LAST", "1"), ("RETAIN_MIN_AGE_HOURS", "0")];
+    for _ in 0..3 {
+        run(&["backup"], &peer, dir.path(), &[]).await;
+    }
+    let (_, events) = run(&["prune"], &peer, dir.path(), &policy).await;
+    assert_eq!(events, Vec::<Value>::new(), "a plan ends nothing");
+    let (code, events) = run(&["prune", "--yes"], &peer, dir.path(), &policy).await;
+    assert_eq!(code, Some(0));
+    let event = one(&events);
+    assert_eq!(
+        (&event["event"], &event["outcome"], &event["deleted"]),
+        (&json!("prune_finished"), &json!("good"), &json!(2))
+    );
+    assert!(event["bytes"].as_u64().unwrap() > 2000, "{event}");
+
+    let after = [&policy[..], &[("PRUNE_AFTER_BACKUP", "true")]].concat();
+    let (code, events) = run(&["backup"], &peer, dir.path(), &after).await;
+    assert_eq!(code, Some(0));
+    let told: Vec<_> = events
+        .iter()
+        .map(|e| (e["event"].as_str().unwrap(), e["outcome"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("backup_finished", "good"), ("prune_finished", "good")]);
+}
