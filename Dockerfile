@@ -42,6 +42,8 @@ LABEL org.opencontainers.image.title="qdrant-backup" \
 COPY --from=build /src/target/release/qdrant-backup /usr/local/bin/qdrant-backup
 # The number of distroless' "nonroot", because runtimes that insist on a non-root user cannot look up names.
 USER 65532:65532
+# On all addresses, since nobody outside reaches a container's own 127.0.0.1: AUTH_MODE says who may call.
+ENV PORT=8080
 EXPOSE 8080
 # Nothing is written to the file system, so a read-only root works. A job gives another command: backup, verify, ...
 ENTRYPOINT ["/usr/local/bin/qdrant-backup"]

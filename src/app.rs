@@ -13,6 +13,7 @@ use crate::pause::Pause;
 use crate::prune::Job;
 use crate::qdrant::{Options, Qdrant};
 use crate::relay::{Limits, RateLimiter};
+use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::store::{self, GcsOptions, Store};
 use crate::verify::Verifier;
@@ -83,12 +84,15 @@ pub fn probe(config: &QdrantConfig) -> Result<Qdrant> {
 }
 
 async fn serve(env: Env<'_>) -> Result<()> {
-    let config = Config::from_env(env)?;
+    let config = Config::for_service(env)?;
     let stop = cli::stop_on_signals()?;
     let ctx = context(&config, who(env)).await?;
+    let auth = Auth::new(config.server.auth, ctx.clock.clone())?;
     let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone())
         .with_retention(config.retention.policy, config.retention.after_backup)
-        .with_drills_on(drill_qdrant(env)?);
+        .with_drills_on(drill_qdrant(env)?)
+        .with_auth(auth)
+        .with_max_age(config.server.max_age);
     let listener = server::listen(config.server.listen).await?;
     server::serve(listener, app, stop).await
 }

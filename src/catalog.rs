@@ -5,7 +5,7 @@ use crate::manifest::{self, Manifest, Status, read_small};
 use crate::names::{BACKUPS, BackupId, Name};
 use crate::retention::State;
 use crate::store::{ObjectMeta, Store};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -204,14 +204,21 @@ impl Summary {
 /// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
 /// problem, so that one damaged backup does not hide the others.
 pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
-    let ids = ids(store).await?;
-    stream::iter(ids)
-        .map(|id| look(store, id))
-        .buffered(READ_AT_ONCE.min(limit.max(1)))
-        .try_filter_map(async |found| Ok(found.map(|found| found.summary)))
+    newest(store, READ_AT_ONCE.min(limit.max(1)))
+        .await?
+        .map_ok(|found| found.summary)
         .take(limit)
         .try_collect()
         .await
+}
+
+/// All backups, newest first, `at_once` of them read ahead.
+pub(crate) async fn newest(store: &dyn Store, at_once: usize) -> Result<impl Stream<Item = Result<Found>>> {
+    let ids = ids(store).await?;
+    Ok(stream::iter(ids)
+        .map(move |id| look(store, id))
+        .buffered(at_once)
+        .try_filter_map(async |found| Ok(found)))
 }
 
 /// The newest backup that has a manifest.

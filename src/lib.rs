@@ -2,7 +2,7 @@
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
 //! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
-//! [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
+//! [`freshness`], [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
 pub mod app;
 pub mod backup;
@@ -13,6 +13,7 @@ pub mod config;
 pub mod drill;
 pub mod error;
 pub mod events;
+pub mod freshness;
 pub mod hash;
 pub mod intent;
 pub mod lock;

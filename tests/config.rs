@@ -3,6 +3,7 @@
 
 use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
 use qdrant_backup::error::{Code, Error};
+use qdrant_backup::server::auth::{Mode, Rules};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ fn two_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!((config.store.url.as_str(), config.store.emulator), ("gs://b/p", None));
     assert_eq!((config.backup.concurrency, config.backup.max_mbps), (2, None));
     assert_eq!(config.backup.lease, Duration::from_secs(120));
-    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.max_age, Duration::from_secs(26 * 3600));
 }
 
 #[test]
@@ -315,5 +317,113 @@ fn cloud_run_tells_which_task_of_a_job_this_is() {
         let mut rest = job.to_vec();
         let (variable, _) = rest.remove(missing);
         assert_eq!(complaints(&with(&rest)), [variable]);
+    }
+}
+
+#[test]
+fn who_may_call_is_never_in_doubt() {
+    const LOCAL: (&str, &str) = ("LISTEN", "127.0.0.1:8080");
+    const OPEN: (&str, &str) = ("LISTEN", "0.0.0.0:8080");
+    const PORT: (&str, &str) = ("PORT", "8080");
+    const RUN: (&str, &str) = ("K_SERVICE", "backup");
+    const AUDIENCE: (&str, &str) = ("AUTH_AUDIENCE", "https://a.test");
+    const EMAILS: (&str, &str) = ("AUTH_ALLOWED_EMAILS", "Me@X.test, sa@p.iam.gserviceaccount.com");
+    let mode = |mode| ("AUTH_MODE", mode);
+    let rules = || {
+        let emails = ["me@x.test", "sa@p.iam.gserviceaccount.com"].map(str::to_owned);
+        Mode::Oidc(Rules::google(vec!["https://a.test".to_owned()], emails))
+    };
+    let wrong = |variables: &[&'static str]| Err(variables.to_vec());
+    for (vars, expected) in [
+        (vec![], Ok(Mode::None)),
+        (vec![LOCAL], Ok(Mode::None)),
+        (vec![("LISTEN", "[::1]:0")], Ok(Mode::None)),
+        (vec![("LISTEN", "127.7.7.7:0"), mode("none")], Ok(Mode::None)),
+        (vec![LOCAL, PORT, mode("None")], Ok(Mode::None)),
+        (vec![OPEN], wrong(&["AUTH_MODE"])),
+        (vec![PORT], wrong(&["AUTH_MODE"])),
+        (vec![("LISTEN", "[::]:8080")], wrong(&["AUTH_MODE"])),
+        (vec![("LISTEN", "10.0.0.7:8080")], wrong(&["AUTH_MODE"])),
+        (vec![OPEN, mode("")], wrong(&["AUTH_MODE"])),
+        (vec![OPEN, mode("none")], wrong(&["AUTH_MODE"])),
+        (vec![OPEN, mode("off")], wrong(&["AUTH_MODE"])),
+        (vec![LOCAL, mode("off")], wrong(&["AUTH_MODE"])),
+        (vec![RUN, PORT], Ok(Mode::Iam)),
+        (vec![RUN, PORT, mode("iam")], Ok(Mode::Iam)),
+        (vec![RUN, PORT, mode("none")], wrong(&["AUTH_MODE"])),
+        (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(Mode::Iam)),
+        (vec![OPEN, mode("iam")], wrong(&["AUTH_MODE"])),
+        (vec![LOCAL, mode("iam")], wrong(&["AUTH_MODE"])),
+        (vec![RUN, PORT, mode("oidc"), AUDIENCE, EMAILS], Ok(rules())),
+        (vec![OPEN, mode("OIDC"), AUDIENCE, EMAILS], Ok(rules())),
+        (vec![OPEN, mode("oidc"), AUDIENCE], wrong(&["AUTH_ALLOWED_EMAILS"])),
+        (vec![OPEN, mode("oidc"), EMAILS], wrong(&["AUTH_AUDIENCE"])),
+        (
+            vec![OPEN, mode("oidc")],
+            wrong(&["AUTH_AUDIENCE", "AUTH_ALLOWED_EMAILS"]),
+        ),
+        (
+            vec![
+                OPEN,
+                mode("oidc"),
+                AUDIENCE,
+                ("AUTH_ALLOWED_EMAILS", "*@x.test,me,@,a b@c"),
+            ],
+            wrong(&["AUTH_ALLOWED_EMAILS"; 4]),
+        ),
+    ] {
+        let vars = with(&vars);
+        let found = Config::for_service(&env(&vars)).map(|config| config.server.auth);
+        let found = found.map_err(|Invalid(problems)| {
+            for problem in &problems {
+                assert!(!problem.remedy.is_empty() && !problem.wrong.is_empty(), "{problem}");
+            }
+            problems.iter().map(|problem| problem.variable).collect()
+        });
+        assert_eq!(found, expected, "{vars:?}");
+        // Commands that nobody calls do not mind.
+        assert!(config(&vars).is_ok(), "{vars:?}");
+    }
+    let Invalid(problems) = Config::for_service(&env(&with(&[PORT]))).unwrap_err();
+    let told = problems[0].to_string();
+    for word in ["AUTH_MODE", "0.0.0.0:8080", "AUTH_MODE=oidc", "LISTEN=127.0.0.1:8080"] {
+        assert!(told.contains(word), "{word} is missing: {told}");
+    }
+}
+
+#[test]
+fn a_length_of_time_has_a_unit() {
+    let age = |text| config(&with(&[("BACKUP_MAX_AGE", text)])).map(|config| config.server.max_age.as_secs());
+    for (text, seconds) in [
+        ("26h", 93_600),
+        ("90m", 5400),
+        ("60s", 60),
+        ("2d", 172_800),
+        (" 1h ", 3600),
+        ("", 93_600),
+    ] {
+        assert_eq!(age(text), Ok(seconds), "{text}");
+    }
+    for wrong in [
+        "26",
+        "h",
+        "-1h",
+        "+1h",
+        "1.5h",
+        "1h30m",
+        "59s",
+        "0h",
+        "4000d",
+        "99999999999999999999h",
+        "999999999999999999d",
+        "1é",
+        "26 h",
+        "26H",
+    ] {
+        assert_eq!(
+            complaints(&with(&[("BACKUP_MAX_AGE", wrong)])),
+            ["BACKUP_MAX_AGE"],
+            "{wrong}"
+        );
     }
 }

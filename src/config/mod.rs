@@ -3,6 +3,7 @@
 //! All of the environment comes in through one function, so that a test passes a map. Values that are empty count as unset.
 //! Whatever is wrong is reported at once, with the variable, its value (never a secret) and the remedy.
 
+mod auth;
 mod job;
 mod qdrant;
 mod reader;
@@ -16,7 +17,9 @@ pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
 
 use crate::backup::job::Task;
+use crate::freshness;
 use crate::manifest::Selection;
+use crate::server::auth::Mode;
 use reader::Reader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -44,15 +47,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads everything.
+    /// Reads everything that a command needs. Who may call is not looked at, since nobody can: see [`Config::for_service`].
     pub fn from_env(env: Env<'_>) -> Result<Self, Invalid> {
+        Self::read(env, false)
+    }
+
+    /// Reads everything that the service needs: also who may call it.
+    pub fn for_service(env: Env<'_>) -> Result<Self, Invalid> {
+        Self::read(env, true)
+    }
+
+    fn read(env: Env<'_>, service: bool) -> Result<Self, Invalid> {
         let mut reader = Reader::new(env);
         // All groups are read before the first problem ends it.
         let qdrant = QdrantConfig::read(&mut reader);
         let store = StoreConfig::read(&mut reader);
         let backup = BackupConfig::read(&mut reader);
         let retention = RetentionConfig::read(&mut reader);
-        let server = ServerConfig::read(&mut reader);
+        let mut server = ServerConfig::read(&mut reader);
+        if service {
+            server.auth = auth::read(&mut reader, server.listen);
+        }
         let task = job::read(&mut reader);
         let all = qdrant.zip(store).map(|(qdrant, store)| Self {
             qdrant,
@@ -130,41 +145,57 @@ impl BackupConfig {
 /// The HTTP service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// `LISTEN` (address and port), or `PORT` on all addresses; default port 8080.
+    /// `LISTEN` (address and port), or `PORT` on all addresses; default port 8080 on the loopback address.
     pub listen: SocketAddr,
+    /// `AUTH_MODE` (`iam`, `oidc` or `none`) with `AUTH_AUDIENCE` and `AUTH_ALLOWED_EMAILS`. Unset: `iam` on Cloud Run, `none`
+    /// on a loopback address, and a problem elsewhere.
+    pub auth: Mode,
+    /// `BACKUP_MAX_AGE`: how old the last good backup of a collection may be, a minute to ten years; default `26h`.
+    pub max_age: Duration,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            auth: Mode::None,
+            max_age: freshness::Wanted::default().max_age,
         }
     }
 }
 
 impl ServerConfig {
     fn read(reader: &mut Reader<'_>) -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        const TEN_YEARS: Duration = Duration::from_secs(3660 * 86_400);
         let default = Self::default();
+        Self {
+            listen: Self::listen(reader).unwrap_or(default.listen),
+            auth: default.auth,
+            max_age: reader
+                .duration("BACKUP_MAX_AGE", MINUTE..=TEN_YEARS)
+                .unwrap_or(default.max_age),
+        }
+    }
+
+    fn listen(reader: &mut Reader<'_>) -> Option<SocketAddr> {
         // Cloud Run always sets PORT, so LISTEN has to win.
         let Some(text) = reader.text("LISTEN") else {
-            let port = reader.number("PORT", 0..=u16::MAX).unwrap_or(default.listen.port());
-            return Self {
-                listen: (default.listen.ip(), port).into(),
-            };
+            let port = reader.number("PORT", 0..=u16::MAX)?;
+            return Some((Ipv4Addr::UNSPECIFIED, port).into());
         };
-        match text.parse() {
-            Ok(listen) => Self { listen },
-            Err(_) => {
-                let remedy = "write an address and a port, e.g. 127.0.0.1:8080 or [::]:8080";
-                reader.problem("LISTEN", &text, "is not an address to listen on", remedy);
-                default
-            }
+        let listen = text.parse().ok();
+        if listen.is_none() {
+            let remedy = "write an address and a port, e.g. 127.0.0.1:8080 or [::]:8080";
+            reader.problem("LISTEN", &text, "is not an address to listen on", remedy);
         }
+        listen
     }
 
     fn for_testing() -> Self {
         Self {
             listen: (IpAddr::from(Ipv4Addr::LOCALHOST), 0).into(),
+            ..Self::default()
         }
     }
 }

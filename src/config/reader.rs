@@ -4,6 +4,7 @@ use crate::error::{Code, Error};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Longest part of a value that a message repeats.
 const SHOWN: usize = 120;
@@ -132,7 +133,50 @@ impl<'a> Reader<'a> {
 
     /// Notes that a variable that must be set is not.
     pub(super) fn missing(&mut self, variable: &'static str, remedy: &str) {
-        self.secret_problem(variable, "is not set", remedy);
+        self.unset_problem(variable, "is not set", remedy);
+    }
+
+    /// Notes why a variable must be set that is not.
+    pub(super) fn unset_problem(
+        &mut self,
+        variable: &'static str,
+        wrong: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(Problem {
+            variable,
+            value: None,
+            wrong: wrong.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A length of time: a whole number with its unit, `s`, `m`, `h` or `d`.
+    pub(super) fn duration(&mut self, name: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let text = self.text(name)?;
+        let parsed = text.split_at_checked(text.len() - 1).and_then(|(number, unit)| {
+            let unit = match unit {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                "d" => 86_400,
+                _ => return None,
+            };
+            let number: u64 = number
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| number.parse().ok())??;
+            Some(Duration::from_secs(number.checked_mul(unit)?))
+        });
+        match parsed {
+            Some(duration) if range.contains(&duration) => Some(duration),
+            _ => {
+                let (from, to) = (range.start().as_secs(), range.end().as_secs());
+                let wrong = format!("is not a length of time from {from} s to {to} s");
+                self.problem(name, &text, wrong, "write a whole number and s, m, h or d, e.g. 26h");
+                None
+            }
+        }
     }
 
     /// Notes what is wrong with a value.

@@ -1,24 +1,27 @@
 //! `POST /backup`: makes a backup and answers when it has ended.
 
 use super::App;
+use super::audit::Audit;
 use super::body;
 use super::error::{HeldBy, HttpError};
 use crate::backup::Report;
 use crate::error::{Code, Error};
 use crate::lock;
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 
 /// 200 with the report when everything asked for was saved. Otherwise the error, with the report where there is one.
 pub(super) async fn backup(
     State(app): State<App>,
+    Extension(audit): Extension<Audit>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Report>, HttpError> {
     let body = body.map_err(unread)?;
     let selection = body::selection(&body)?.unwrap_or_else(|| app.selection.clone());
+    audit.asked(&body);
     let run = match app.runs.backup(selection) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),

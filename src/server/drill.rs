@@ -4,6 +4,7 @@
 //! named. The request names no other: whoever may call this service must not choose where Qdrant's data goes.
 
 use super::App;
+use super::audit::Audit;
 use super::backup::{refused, unread};
 use super::body;
 use super::error::HttpError;
@@ -11,10 +12,10 @@ use crate::backup::Context;
 use crate::catalog;
 use crate::drill::{self, Drilled};
 use crate::error::{Code, Error};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde::Deserialize;
 
 #[derive(Default, Deserialize)]
@@ -26,12 +27,15 @@ struct Body {
 /// 200 with what was found when the backup came back equal. Otherwise the error, with what was found where there is a verdict.
 pub(super) async fn drill(
     State(app): State<App>,
+    Extension(audit): Extension<Audit>,
     id: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Drilled>, HttpError> {
     const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    let Body { same_qdrant } = body::object(&body.map_err(unread)?, REMEDY)?;
+    let body = body.map_err(unread)?;
+    let Body { same_qdrant } = body::object(&body, REMEDY)?;
+    audit.asked(&body);
     let qdrant = match (&app.drills_on, same_qdrant) {
         (Some(qdrant), _) => qdrant,
         (None, true) => &app.ctx.qdrant,

@@ -6,7 +6,7 @@
 
 use crate::error::{Code, Error};
 use axum::Json;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -118,6 +118,11 @@ impl HttpError {
         .into_response()
     }
 
+    /// The stable code.
+    pub(super) fn code(&self) -> &str {
+        &self.told.code
+    }
+
     /// `code: message`, for the log.
     pub(super) fn summary(&self) -> String {
         format!("{}: {}", self.told.code, self.told.message)
@@ -137,7 +142,13 @@ impl HttpError {
             request_id,
             details: self.details,
         };
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        // A 401 has to say by which scheme one gets in.
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
     }
 }
 

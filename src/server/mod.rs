@@ -2,7 +2,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /health` | the process is alive; asks nobody |
+//! | `GET /health` | the process is alive; asks nobody; open to everybody, as nothing else is |
+//! | `GET /health/freshness` | whether every collection has a young enough backup; 503 when one has not |
 //! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
@@ -13,11 +14,14 @@
 //! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
+mod audit;
+pub mod auth;
 mod backup;
 mod backups;
 mod body;
 mod drill;
 mod error;
+mod freshness;
 mod pin;
 mod prune;
 mod request;
@@ -28,10 +32,12 @@ mod verify;
 
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
+use crate::freshness::Wanted;
 use crate::manifest::Selection;
 use crate::qdrant::Qdrant;
 use crate::retention::Policy;
 use crate::verify::Verifier;
+use auth::Auth;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
@@ -62,6 +68,8 @@ pub struct App {
     runs: Runs,
     verifier: Verifier,
     verifying: Arc<Semaphore>,
+    auth: Auth,
+    wanted: Wanted,
 }
 
 impl App {
@@ -83,6 +91,8 @@ impl App {
             probe,
             selection,
             retention: Policy::default(),
+            auth: Auth::none(),
+            wanted: Wanted::default(),
             drills_on: None,
         }
     }
@@ -91,6 +101,20 @@ impl App {
     #[must_use]
     pub fn with_drills_on(mut self, qdrant: Option<Qdrant>) -> Self {
         self.drills_on = qdrant;
+        self
+    }
+
+    /// Sets who may call; without it everybody may, and [`serve`] refuses any address but loopback.
+    #[must_use]
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Sets how old the last good backup of a collection may be for `GET /health/freshness`.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.wanted.max_age = max_age;
         self
     }
 
@@ -104,13 +128,15 @@ impl App {
 }
 
 /// What a client that asks for something else is told.
-const PATHS: &str = "there are GET /health, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, /prune, \
-                     /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
+const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
+                     /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
 
 /// All routes.
 pub fn router(app: App) -> Router {
+    let auth = app.auth.clone();
     let routes = Router::new()
         .route("/health", get(status::health))
+        .route("/health/freshness", get(freshness::freshness))
         .route("/status", get(status::status))
         .route("/collections", get(status::collections))
         .route("/backup", post(backup::backup))
@@ -122,15 +148,16 @@ pub fn router(app: App) -> Router {
         .route("/backups/{id}/drill", post(drill::drill))
         .route("/backups/{id}/pin", put(pin::pin).delete(pin::unpin))
         .with_state(app);
-    with_envelope(routes)
+    with_envelope(routes, auth)
 }
 
-/// Around all routes: limits, the one form of errors, request ids, the log.
-fn with_envelope(routes: Router) -> Router {
+/// Around all routes: limits, who may call, the one form of errors, request ids, the log.
+fn with_envelope(routes: Router, auth: Auth) -> Router {
     routes
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn_with_state(auth, auth::guard))
         .layer(CatchPanicLayer::custom(HttpError::panicked))
         .layer(axum::middleware::from_fn(request::envelope))
 }
@@ -145,11 +172,20 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until `stop` is cancelled, then ends what is under way. An error when that takes longer than Cloud Run and Docker
-/// allow.
+/// allow, and at once when others could reach a service that asks nobody who they are.
 pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::new(Code::Internal, "asking for the address that is listened on").because(e))?;
+    if app.auth.is_none() && !address.ip().to_canonical().is_loopback() {
+        return Err(Error::new(
+            Code::ConfigInvalid,
+            format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
+        )
+        .remedy("set AUTH_MODE=oidc, or LISTEN=127.0.0.1:8080"));
     }
+    let callers = app.auth.told();
+    tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
     let runs = app.runs.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let orderly = async {
@@ -200,7 +236,7 @@ mod tests {
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let routes = Router::new().route("/", get(async || -> String { panic!("secret of the internals") }));
-        tokio::spawn(axum::serve(listener, with_envelope(routes)).into_future());
+        tokio::spawn(axum::serve(listener, with_envelope(routes, Auth::none())).into_future());
         for _ in 0..2 {
             let answer = reqwest::get(&url).await.unwrap();
             assert_eq!(answer.status(), 500);

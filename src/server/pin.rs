@@ -1,16 +1,17 @@
 //! `PUT` and `DELETE /backups/{id}/pin`: keeps a backup whatever the retention policy says, or no longer.
 
 use super::App;
+use super::audit::Audit;
 use super::backup::unread;
 use super::body;
 use super::error::HttpError;
 use crate::catalog::{self, Pin};
 use crate::names::BackupId;
 use crate::pin::{self, Pinned};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 #[derive(Default, Deserialize)]
@@ -40,11 +41,14 @@ pub(super) struct IsNotPinned {
 /// 200 when the backup is pinned, by this request or by an earlier one.
 pub(super) async fn pin(
     State(app): State<App>,
+    Extension(audit): Extension<Audit>,
     id: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<IsPinned>, HttpError> {
     const REMEDY: &str = "send {}, or {\"note\": \"why\"}";
-    let Body { note } = body::object(&body.map_err(unread)?, REMEDY)?;
+    let body = body.map_err(unread)?;
+    let Body { note } = body::object(&body, REMEDY)?;
+    audit.asked(&body);
     let (store, id) = (&*app.ctx.store, named(&app, id).await?);
     let (already, beside) = match pin::pin(store, &app.ctx.clock, id, &app.ctx.who, note).await? {
         Pinned::Now { beside } => (None, beside),

@@ -3,15 +3,16 @@
 //! `{"dry_run": true}` only plans. No body, or `{}`, deletes: who calls this has said so.
 
 use super::App;
+use super::audit::Audit;
 use super::backup::unread;
 use super::body;
 use super::error::HttpError;
 use crate::error::{Code, Error};
 use crate::prune::{self, Job, Plan, Report};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 const REMEDY: &str = "send {} to delete by the policy, {\"dry_run\": true} to see what would be deleted";
@@ -33,9 +34,12 @@ pub(super) struct Outcome {
 /// 200 when all of the plan was executed, or none was to be.
 pub(super) async fn prune(
     State(app): State<App>,
+    Extension(audit): Extension<Audit>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Outcome>, HttpError> {
-    let Body { dry_run } = body::object(&body.map_err(unread)?, REMEDY)?;
+    let body = body.map_err(unread)?;
+    let Body { dry_run } = body::object(&body, REMEDY)?;
+    audit.asked(&body);
     let job = Job::new(&app.ctx, app.retention.clone());
     let plan = prune::plan(&job).await?;
     if dry_run {

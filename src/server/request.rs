@@ -1,5 +1,6 @@
 //! Around every request: its id, its trace, its one line in the log, and the form of its errors.
 
+use super::audit::{Audit, Ended};
 use super::error::HttpError;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -13,7 +14,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 64;
 
 /// Gives the request an id and a span, and renders its error. The span is also that of a backup which the request starts.
-pub(super) async fn envelope(request: Request, next: Next) -> Response {
+pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
+    let audit = Audit::default();
+    request.extensions_mut().insert(audit.clone());
     let headers = request.headers();
     let id = taken_id(headers).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     // `crate::telemetry` links lines to the trace that this field names.
@@ -21,7 +24,7 @@ pub(super) async fn envelope(request: Request, next: Next) -> Response {
     if let Some(trace) = trace_id(headers) {
         span.record("trace", trace);
     }
-    let mut line = AccessLine::new(&request, span.clone());
+    let mut line = AccessLine::new(&request, span.clone(), audit);
     let mut response = next.run(request).instrument(span).await;
     let error = response.extensions_mut().remove::<HttpError>();
     line.end(&response, error.as_ref());
@@ -57,31 +60,37 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
     w3c.filter(valid).or(google.filter(valid))
 }
 
-/// The line that the log gets for each request, also when the client goes away before it has an answer.
+/// The line that the log gets for each request, also when the client goes away before it has an answer. Where the request may
+/// change something, it is that of the audit log.
 struct AccessLine {
     method: String,
     path: String,
     began: Instant,
     span: Span,
+    audit: Option<Audit>,
     ended: bool,
 }
 
 impl AccessLine {
-    fn new(request: &Request, span: Span) -> Self {
+    fn new(request: &Request, span: Span, audit: Audit) -> Self {
         Self {
             method: request.method().to_string(),
             // Without the query: it is the client's business.
             path: request.uri().path().to_owned(),
             began: Instant::now(),
             span,
+            audit: Audit::concerns(request.method()).then_some(audit),
             ended: false,
         }
     }
 
     fn end(&mut self, response: &Response, error: Option<&HttpError>) {
         self.ended = true;
-        let (Self { method, path, .. }, latency_ms) = (&*self, self.latency_ms());
         let status = response.status().as_u16();
+        if self.audited(Some(status), error) {
+            return;
+        }
+        let (Self { method, path, .. }, latency_ms) = (&*self, self.latency_ms());
         let error = error.filter(|e| !e.logged).map(HttpError::summary);
         let _in = self.span.enter();
         if status >= 500 {
@@ -91,6 +100,22 @@ impl AccessLine {
         }
     }
 
+    /// Writes the line of the audit log, if the request gets one.
+    fn audited(&self, status: Option<u16>, error: Option<&HttpError>) -> bool {
+        let Some(audit) = &self.audit else {
+            return false;
+        };
+        let _in = self.span.enter();
+        audit.write(&Ended {
+            method: &self.method,
+            path: &self.path,
+            status,
+            latency_ms: self.latency_ms(),
+            error,
+        });
+        true
+    }
+
     fn latency_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -98,7 +123,7 @@ impl AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && !self.audited(None, None) {
             let (Self { method, path, .. }, latency_ms) = (&*self, self.latency_ms());
             let _in = self.span.enter();
             tracing::info!(

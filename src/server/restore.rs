@@ -1,15 +1,16 @@
 //! `POST /restore`: restores a backup and answers when the result has been compared with it.
 
 use super::App;
+use super::audit::Audit;
 use super::backup::{refused, unread};
 use super::error::HttpError;
 use crate::error::{Code, Error};
 use crate::manifest::Selection;
 use crate::restore::{self, Patience, Request, Via};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,9 +44,12 @@ struct Body {
 /// no refusal. Otherwise the error, with the report or the plan where there is one.
 pub(super) async fn restore(
     State(app): State<App>,
+    Extension(audit): Extension<Audit>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, HttpError> {
-    let (request, dry_run) = parse(&body.map_err(unread)?)?;
+    let body = body.map_err(unread)?;
+    let (request, dry_run) = parse(&body)?;
+    audit.asked(&body);
     if dry_run {
         let plan = restore::plan(&app.ctx, &request).await?;
         return match plan.error() {

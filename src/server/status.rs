@@ -181,7 +181,7 @@ async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     }
 }
 
-async fn patiently<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn patiently<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(PATIENCE, work).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(

@@ -1,0 +1,76 @@
+//! Who may call the service.
+
+use super::reader::Reader;
+use crate::server::auth::{Mode, Rules};
+use std::net::SocketAddr;
+
+const MODE: &str = "AUTH_MODE";
+const AUDIENCE: &str = "AUTH_AUDIENCE";
+const EMAILS: &str = "AUTH_ALLOWED_EMAILS";
+/// Cloud Run sets it.
+const CLOUD_RUN: &str = "K_SERVICE";
+
+/// Reads the mode for a service that listens on `listen`. A mode in which everybody could call is a problem.
+pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
+    let local = listen.ip().to_canonical().is_loopback();
+    let on_cloud_run = reader.text(CLOUD_RUN).is_some();
+    let own = format!("or listen for this machine alone: LISTEN=127.0.0.1:{}", listen.port());
+    let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {EMAILS}, {own}");
+    let Some(text) = reader.text(MODE) else {
+        if on_cloud_run {
+            return Mode::Iam;
+        }
+        if !local {
+            let wrong = format!("is not set, and other machines reach {listen}");
+            reader.unset_problem(MODE, wrong, oidc);
+        }
+        return Mode::None;
+    };
+    match text.to_ascii_lowercase().as_str() {
+        "none" if local => Mode::None,
+        "none" => {
+            reader.problem(MODE, &text, format!("lets everybody in who reaches {listen}"), oidc);
+            Mode::None
+        }
+        "iam" if on_cloud_run => Mode::Iam,
+        "iam" => {
+            let wrong =
+                format!("leaves it to Cloud Run to check callers, and this is not Cloud Run ({CLOUD_RUN} is not set)");
+            reader.problem(MODE, &text, wrong, oidc);
+            Mode::Iam
+        }
+        "oidc" => Mode::Oidc(rules(reader)),
+        _ => {
+            reader.problem(MODE, &text, "is not a mode", "write iam, oidc or none");
+            Mode::None
+        }
+    }
+}
+
+fn rules(reader: &mut Reader<'_>) -> Rules {
+    let audiences = reader.list(AUDIENCE);
+    if audiences.is_empty() {
+        let wrong = format!("is not set, and {MODE}=oidc needs it");
+        let remedy = "set it to the text that callers ask their tokens for, e.g. the service's URL";
+        reader.unset_problem(AUDIENCE, wrong, remedy);
+    }
+    let emails = reader.list(EMAILS);
+    if emails.is_empty() {
+        let wrong = format!(
+            "is not set, and {MODE}=oidc needs it: anybody with a Google account can get a token for any audience"
+        );
+        let remedy =
+            "list the addresses that may call, e.g. scheduler@my-project.iam.gserviceaccount.com,me@example.com";
+        reader.unset_problem(EMAILS, wrong, remedy);
+    }
+    for email in &emails {
+        let whole = email
+            .split_once('@')
+            .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
+        if !whole || email.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control()) {
+            let remedy = "write whole addresses with commas between them; there are no patterns";
+            reader.problem(EMAILS, email, "is not an e-mail address", remedy);
+        }
+    }
+    Rules::google(audiences, emails)
+}

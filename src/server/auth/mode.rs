@@ -1,0 +1,45 @@
+//! The modes in which callers are checked.
+
+use std::collections::BTreeSet;
+
+/// The names under which Google issues identity tokens.
+const GOOGLE: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
+/// Where Google publishes the keys that it signs them with.
+const GOOGLE_KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
+
+/// How it is decided who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everybody may. For loopback addresses only: [`super::super::serve`] refuses it on any other.
+    None,
+    /// The platform decides before a request gets here, as Cloud Run does with its IAM check.
+    Iam,
+    /// This service verifies the caller's identity token.
+    Oidc(Rules),
+}
+
+/// What an identity token must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Who may have issued it: one of these, exactly.
+    pub issuers: Vec<String>,
+    /// Where the issuer publishes its keys, as a JWK set.
+    pub keys_url: String,
+    /// For whom it must be issued: one of these, exactly.
+    pub audiences: Vec<String>,
+    /// Whose it may be: e-mail addresses in lower case. Anybody can have a token issued for any audience, so this is what
+    /// decides.
+    pub emails: BTreeSet<String>,
+}
+
+impl Rules {
+    /// Tokens of Google for one of these audiences and one of these e-mail addresses, in whatever case.
+    pub fn google(audiences: Vec<String>, emails: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            issuers: GOOGLE.map(str::to_owned).to_vec(),
+            keys_url: GOOGLE_KEYS.to_owned(),
+            audiences,
+            emails: emails.into_iter().map(|email| email.to_ascii_lowercase()).collect(),
+        }
+    }
+}

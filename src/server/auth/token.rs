@@ -1,0 +1,177 @@
+//! Verifies identity tokens. Nothing of a token is believed before its signature has been checked, and nothing of it is ever
+//! repeated to the caller.
+
+use super::super::error::HttpError;
+use super::jwks::{Jwks, NoKey};
+use super::{Bearer, Rules, SERVERLESS, bearer, forbidden, is_stripped, unauthorized};
+use crate::clock::Clock;
+use crate::error::Result;
+use axum::http::{HeaderMap, StatusCode, header};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Seconds by which the clocks of the issuer and of this machine may differ.
+const LEEWAY: f64 = 30.0;
+const HOW: &str = "send `Authorization: Bearer TOKEN` with an identity token, e.g. of `gcloud auth print-identity-token \
+                   --impersonate-service-account=ACCOUNT --audiences=AUDIENCE --include-email`";
+
+/// Verifies tokens by one set of rules.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    rules: Rules,
+    keys: Jwks,
+    clock: Clock,
+    validation: Validation,
+}
+
+/// What is read of a token besides what `jsonwebtoken` reads.
+#[derive(Deserialize)]
+struct Claims {
+    /// One issuer, not a list.
+    #[expect(dead_code, reason = "compared by jsonwebtoken")]
+    iss: String,
+    exp: f64,
+    nbf: Option<f64>,
+    email: Option<Value>,
+    email_verified: Option<Value>,
+}
+
+impl Verifier {
+    pub(super) fn new(rules: Rules, clock: Clock) -> Result<Self> {
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_issuer(&rules.issuers);
+        validation.set_audience(&rules.audiences);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // By our own clock, below.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Ok(Self {
+            keys: Jwks::new(rules.keys_url.clone(), clock.clone())?,
+            rules,
+            clock,
+            validation,
+        })
+    }
+
+    /// The caller's e-mail address, proven, and whether it may call. The outer error: it is not proven.
+    pub(super) async fn verify(&self, headers: &HeaderMap) -> Result<(String, Result<(), HttpError>), HttpError> {
+        let token = match bearer(headers, &header::AUTHORIZATION) {
+            Bearer::Token(token) if is_stripped(token) => return Err(stripped()),
+            Bearer::Token(token) => token,
+            Bearer::Unreadable => return Err(malformed("Authorization holds no token that can be read")),
+            Bearer::Absent => match bearer(headers, &SERVERLESS) {
+                Bearer::Token(token) if is_stripped(token) => return Err(stripped()),
+                _ => {
+                    return Err(unauthorized(
+                        "token_missing",
+                        "this service wants an identity token",
+                        HOW,
+                    ));
+                }
+            },
+        };
+        let claims = self.claims(token).await?;
+        self.check_time(&claims)?;
+        let email = match (claims.email, claims.email_verified) {
+            (Some(Value::String(email)), Some(Value::Bool(true))) => email.to_ascii_lowercase(),
+            _ => {
+                return Err(forbidden(
+                    "email_not_verified",
+                    "the token has no e-mail address that its issuer has verified",
+                    "ask for one with the address in it: --include-email, or the token of a service account's full format",
+                ));
+            }
+        };
+        let allowed = match self.rules.emails.contains(&email) {
+            true => Ok(()),
+            false => Err(forbidden(
+                "caller_not_allowed",
+                "the token is good, but its e-mail address is not among those that may call",
+                "add the address to AUTH_ALLOWED_EMAILS, or call as one that is in it",
+            )),
+        };
+        Ok((email, allowed))
+    }
+
+    /// The claims of a token that is signed by the issuer and meant for this service.
+    async fn claims(&self, token: &str) -> Result<Claims, HttpError> {
+        let header = decode_header(token).map_err(|_| malformed("the token is not a JWT with a known algorithm"))?;
+        if header.alg != Algorithm::RS256 || header.crit.is_some() {
+            return Err(untrusted("the token is not signed as its issuer signs (RS256)"));
+        }
+        let Some(id) = header.kid else {
+            return Err(untrusted("the token does not say which key signed it"));
+        };
+        let key = self.keys.key(&id).await.map_err(|why| match why {
+            NoKey::Unknown => untrusted("the token is signed with a key that its issuer does not publish"),
+            NoKey::Unavailable => HttpError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys_unavailable",
+                "the issuer's public keys could not be fetched, so no token can be checked",
+                "try again in a minute; the service must be able to reach www.googleapis.com",
+            ),
+        })?;
+        let decoded = decode::<Claims>(token, &key, &self.validation);
+        decoded.map(|token| token.claims).map_err(|e| match e.kind() {
+            ErrorKind::InvalidSignature => untrusted("the token's signature is not that of its issuer"),
+            ErrorKind::InvalidIssuer => wrong_issuer(),
+            ErrorKind::InvalidAudience => self.wrong_audience(),
+            ErrorKind::MissingRequiredClaim(claim) if claim == "aud" => self.wrong_audience(),
+            ErrorKind::MissingRequiredClaim(claim) if claim == "iss" => wrong_issuer(),
+            _ => malformed("the token's claims are not those of an identity token"),
+        })
+    }
+
+    fn check_time(&self, claims: &Claims) -> Result<(), HttpError> {
+        let now = self.clock.now().unix_timestamp() as f64;
+        if claims.exp + LEEWAY <= now {
+            return Err(unauthorized(
+                "token_expired",
+                "the token has expired",
+                "get a new token",
+            ));
+        }
+        if claims.nbf.is_some_and(|nbf| now + LEEWAY < nbf) {
+            return Err(unauthorized(
+                "token_not_yet_valid",
+                "the token is not valid yet",
+                "compare the clocks of the issuer and of this service",
+            ));
+        }
+        Ok(())
+    }
+
+    fn wrong_audience(&self) -> HttpError {
+        unauthorized(
+            "token_audience",
+            format!(
+                "the token is not meant for this service but for another audience than {}",
+                self.rules.audiences.join(" or ")
+            ),
+            "ask for a token with that audience: --audiences, or the audience of the Scheduler job; or set AUTH_AUDIENCE",
+        )
+    }
+}
+
+fn wrong_issuer() -> HttpError {
+    unauthorized("token_issuer", "the token is not issued by Google", HOW)
+}
+
+fn stripped() -> HttpError {
+    unauthorized(
+        "token_stripped",
+        "Cloud Run took the token's signature away (SIGNATURE_REMOVED_BY_GOOGLE) because it has checked it itself",
+        "where Cloud Run's IAM check is on, set AUTH_MODE=iam; where it is off, send the token in Authorization and nothing in \
+         X-Serverless-Authorization",
+    )
+}
+
+fn malformed(message: &str) -> HttpError {
+    unauthorized("token_malformed", message, HOW)
+}
+
+fn untrusted(message: &str) -> HttpError {
+    unauthorized("token_not_trusted", message, HOW)
+}
