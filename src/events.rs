@@ -9,7 +9,8 @@
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
 //!
 //! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is refused
-//! because another one works ends nothing and gets no line. In JSON, [`crate::telemetry`] lets them pass whatever the log level.
+//! because another one works, or a restore because of its plan, ends nothing and gets no line. In JSON they pass whatever the
+//! log level.
 
 use crate::backup;
 use crate::drill;
@@ -58,7 +59,7 @@ pub(crate) fn verify(id: BackupId, took: Duration, outcome: &str, code: Option<C
 /// A restore ended.
 pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<restore::Report>) {
     let code = code(result, restore::Report::error);
-    if code == Some(Code::RunInProgress) {
+    if matches!(code, Some(Code::RunInProgress | Code::RestoreRefused)) {
         return;
     }
     let outcome = if code.is_none() { "good" } else { "failed" };

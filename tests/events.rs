@@ -172,12 +172,13 @@ async fn restores_and_drills_end_with_one_line() {
         json!({"event": "restore_finished", "outcome": "good", "collections": 1, "bytes": 1000})
     );
     let (code, events) = run(&["restore", "latest"], &peer, dir.path(), &[]).await;
-    assert_eq!(code, Some(11), "the live collection is not overwritten");
-    let event = one(&events);
     assert_eq!(
-        (&event["outcome"], &event["code"]),
-        (&json!("failed"), &json!("restore_refused"))
+        (code, events),
+        (Some(11), vec![]),
+        "what is refused by its plan ends nothing"
     );
+    let (code, events) = run(&["restore", "latest", "--json"], &peer, dir.path(), &[]).await;
+    assert_eq!((code, events), (Some(11), vec![]));
 
     let (code, events) = run(&["drill", "latest", "--same-qdrant"], &peer, dir.path(), &[]).await;
     assert_eq!(code, Some(0), "{events:?}");
@@ -212,10 +213,12 @@ async fn pruning_ends_with_one_line_also_after_a_backup() {
     assert_eq!(code, Some(0));
     let event = one(&events);
     assert_eq!(
-        (&event["event"], &event["outcome"], &event["deleted"]),
-        (&json!("prune_finished"), &json!("good"), &json!(2))
+        (&event["event"], &event["outcome"]),
+        (&json!("prune_finished"), &json!("good"))
     );
-    assert!(event["bytes"].as_u64().unwrap() > 2000, "{event}");
+    // Backups of one second have ids of different ones: the last but one may still be too young.
+    let counted = (event["deleted"].as_u64().unwrap(), event["bytes"].as_u64().unwrap());
+    assert!(matches!(counted.0, 1 | 2) && counted.1 > 1000, "{event}");
 
     let after = [&policy[..], &[("PRUNE_AFTER_BACKUP", "true")]].concat();
     let (code, events) = run(&["backup"], &peer, dir.path(), &after).await;
