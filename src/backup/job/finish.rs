@@ -4,6 +4,7 @@ use super::Task;
 use super::record::{self, Fate, Part, Plan};
 use crate::backup::{Context, Outcome, Report, Results, Run, commit};
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::lock::Lease;
 use crate::manifest::{self, Manifest};
 use crate::store::ObjectMeta;
@@ -80,7 +81,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
         }
         report.manifest = Some(format!("{}/{}", ctx.store.url(), plan.id.manifest()));
     }
-    tracing::info!(id = %plan.id, status = %report.status, bytes = report.bytes(), "backup ended");
+    events::backup_ended(report.finished_at - report.started_at, &report);
     Ok(Standing::Ended {
         by_this_task: report.status != Outcome::Failed,
         report,

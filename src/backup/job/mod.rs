@@ -17,6 +17,7 @@ use super::artifact::{CLEAN_UP, unless_cancelled};
 use super::collection::save_collection;
 use super::{Context, Report, Results, Saved, save_all, sweep};
 use crate::error::{Code, Error, Result};
+use crate::events;
 use crate::intent::{self, Intent};
 use crate::lock::{self, Lease};
 use crate::manifest::{Failure, Selection};
@@ -114,6 +115,23 @@ impl TaskReport {
 /// Does the share of `task`, and commits the backup if nothing is left to be done by others. `Err` and `Ok` as for
 /// [`super::run`]. The lease stays with the execution until the backup has ended, or runs out.
 pub async fn run(
+    ctx: &Context,
+    selection: &Selection,
+    task: &Task,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<TaskReport> {
+    let began = ctx.clock.now();
+    let result = work(ctx, selection, task, progress, cancel).await;
+    if let Err(error) = &result
+        && task.is_last_attempt()
+    {
+        events::backup_failed(progress.now().id, ctx.clock.now() - began, error.code());
+    }
+    result
+}
+
+async fn work(
     ctx: &Context,
     selection: &Selection,
     task: &Task,
