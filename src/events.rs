@@ -9,7 +9,9 @@
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
 //!
 //! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is refused
-//! because another one works ends nothing and gets no line. In JSON, [`crate::telemetry`] lets them pass whatever the log level.
+//! because another one works, or a restore because of its plan, ends nothing and gets no line. In JSON they pass whatever the
+//! log level. Of a backup that the tasks of a job make, the task that ends it writes the line; a task that has to give up in its
+//! last attempt writes one, too, since the backup may then never end.
 
 use crate::backup;
 use crate::drill;
@@ -18,21 +20,40 @@ use crate::names::BackupId;
 use crate::restore;
 use time::Duration;
 
-/// A backup ended; `id`, as soon as it had one.
-pub(crate) fn backup(id: Option<BackupId>, took: Duration, result: std::result::Result<&backup::Report, &Error>) {
-    let code = match result {
-        Ok(report) => report.error().map(|error| error.code()),
-        Err(error) => Some(error.code()),
-    };
-    if code == Some(Code::RunInProgress) {
-        return;
+/// A backup ended; `id`, as soon as it had one. Of those that the tasks of a job make, whoever ends it tells.
+pub(crate) fn backup(id: Option<BackupId>, took: Duration, result: &Result<backup::Report>) {
+    match result {
+        Ok(report) => backup_ended(took, report),
+        Err(error) => backup_failed(id, took, error.code()),
     }
-    let outcome = match result.map(|report| report.status) {
-        Ok(backup::Outcome::Complete) => "good",
-        Ok(backup::Outcome::Partial) => "partial",
-        Ok(backup::Outcome::Failed) | Err(_) => "failed",
+}
+
+/// A backup came to its end.
+pub(crate) fn backup_ended(took: Duration, report: &backup::Report) {
+    let outcome = match report.status {
+        backup::Outcome::Complete => "good",
+        backup::Outcome::Partial => "partial",
+        backup::Outcome::Failed => "failed",
     };
-    let (collections, bytes) = result.map_or((0, 0), |r| (r.collections.len(), r.bytes()));
+    let code = report.error().map(|error| error.code());
+    let (id, saved) = (Some(report.id), (report.collections.len(), report.bytes()));
+    backup_line(outcome, id, took, code, saved);
+}
+
+/// Nothing came of a backup, or of a task's last attempt at its share.
+pub(crate) fn backup_failed(id: Option<BackupId>, took: Duration, code: Code) {
+    if code != Code::RunInProgress {
+        backup_line("failed", id, took, Some(code), (0, 0));
+    }
+}
+
+fn backup_line(
+    outcome: &str,
+    id: Option<BackupId>,
+    took: Duration,
+    code: Option<Code>,
+    (collections, bytes): (usize, u64),
+) {
     tracing::info!(
         event = "backup_finished",
         outcome,
@@ -61,7 +82,7 @@ pub(crate) fn verify(id: BackupId, took: Duration, outcome: &str, code: Option<C
 /// A restore ended.
 pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<restore::Report>) {
     let code = code(result, restore::Report::error);
-    if code == Some(Code::RunInProgress) {
+    if matches!(code, Some(Code::RunInProgress | Code::RestoreRefused)) {
         return;
     }
     let outcome = if code.is_none() { "good" } else { "failed" };
@@ -80,21 +101,16 @@ pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<rest
     );
 }
 
-/// A drill on a server ended.
+/// A drill ended, on a server or by the engine.
 pub(crate) fn drill(id: Option<BackupId>, took: Duration, result: &Result<drill::Drilled>) {
     let code = code(result, drill::Drilled::error);
     if code == Some(Code::RunInProgress) {
         return;
     }
+    let outcome = if code.is_none() { "proven" } else { "failed" };
     let (collections, bytes) = result.as_ref().map_or((0, 0), |d| {
         (d.collections.len(), d.collections.iter().map(|c| c.bytes).sum::<u64>())
     });
-    drilled(id, took, code, collections, bytes);
-}
-
-/// A drill ended, on a server or by the engine: proven, unless there is a code.
-pub(crate) fn drilled(id: Option<BackupId>, took: Duration, code: Option<Code>, collections: usize, bytes: u64) {
-    let outcome = if code.is_none() { "proven" } else { "failed" };
     tracing::info!(
         event = "drill_finished",
         outcome,

@@ -5,7 +5,6 @@ mod support;
 
 use qdrant_backup::clock::Clock;
 use qdrant_backup::lock;
-use qdrant_backup::names::LOCK;
 use qdrant_backup::store::{DirStore, Store};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -93,51 +92,6 @@ async fn a_backup_ends_with_one_line_that_says_how() {
 }
 
 #[tokio::test]
-async fn the_tasks_of_a_job_have_one_line_together_from_the_one_that_ends_the_backup() {
-    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
-    let dir = tempfile::tempdir().unwrap();
-    let task = async |execution, index, retries| {
-        let job = [
-            ("CLOUD_RUN_EXECUTION", execution),
-            ("CLOUD_RUN_TASK_COUNT", "2"),
-            ("CLOUD_RUN_TASK_INDEX", index),
-            ("BACKUP_JOB_MAX_RETRIES", retries),
-        ];
-        run(&["backup"], &peer, dir.path(), &job).await
-    };
-    assert_eq!(task("one", "0", "0").await, (Some(0), vec![]));
-    let (code, events) = task("one", "1", "0").await;
-    assert_eq!(code, Some(0));
-    assert_eq!(
-        one(&events),
-        json!({"event": "backup_finished", "outcome": "good", "collections": 2, "bytes": 1010})
-    );
-    assert_eq!(
-        task("one", "1", "0").await,
-        (Some(0), vec![]),
-        "tried again, it ends nothing"
-    );
-
-    // No error before the last attempt is the end of the backup.
-    peer.on_create("docs", [Create::Forbidden]);
-    assert_eq!(task("two", "0", "1").await, (Some(4), vec![]));
-    let other = Arc::new(DirStore::open(dir.path()).await.unwrap());
-    other
-        .delete(LOCK, &other.head(LOCK).await.unwrap().unwrap().version)
-        .await
-        .unwrap();
-    let lease = lock::acquire(other, &Clock::system(), "other", Duration::from_secs(60))
-        .await
-        .unwrap();
-    assert_eq!(
-        task("three", "0", "0").await,
-        (Some(5), vec![]),
-        "somebody else's run is no end of ours"
-    );
-    lease.release().await.unwrap();
-}
-
-#[tokio::test]
 async fn a_run_that_another_one_keeps_away_is_no_failed_one() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();
@@ -218,12 +172,13 @@ async fn restores_and_drills_end_with_one_line() {
         json!({"event": "restore_finished", "outcome": "good", "collections": 1, "bytes": 1000})
     );
     let (code, events) = run(&["restore", "latest"], &peer, dir.path(), &[]).await;
-    assert_eq!(code, Some(11), "the live collection is not overwritten");
-    let event = one(&events);
     assert_eq!(
-        (&event["outcome"], &event["code"]),
-        (&json!("failed"), &json!("restore_refused"))
+        (code, events),
+        (Some(11), vec![]),
+        "what is refused by its plan ends nothing"
     );
+    let (code, events) = run(&["restore", "latest", "--json"], &peer, dir.path(), &[]).await;
+    assert_eq!((code, events), (Some(11), vec![]));
 
     let (code, events) = run(&["drill", "latest", "--same-qdrant"], &peer, dir.path(), &[]).await;
     assert_eq!(code, Some(0), "{events:?}");
@@ -258,10 +213,12 @@ async fn pruning_ends_with_one_line_also_after_a_backup() {
     assert_eq!(code, Some(0));
     let event = one(&events);
     assert_eq!(
-        (&event["event"], &event["outcome"], &event["deleted"]),
-        (&json!("prune_finished"), &json!("good"), &json!(2))
+        (&event["event"], &event["outcome"]),
+        (&json!("prune_finished"), &json!("good"))
     );
-    assert!(event["bytes"].as_u64().unwrap() > 2000, "{event}");
+    // Backups of one second have ids of different ones: the last but one may still be too young.
+    let counted = (event["deleted"].as_u64().unwrap(), event["bytes"].as_u64().unwrap());
+    assert!(matches!(counted.0, 1 | 2) && counted.1 > 1000, "{event}");
 
     let after = [&policy[..], &[("PRUNE_AFTER_BACKUP", "true")]].concat();
     let (code, events) = run(&["backup"], &peer, dir.path(), &after).await;

@@ -73,7 +73,7 @@ pub async fn run(
 ) -> Result<Report> {
     let began = ctx.clock.now();
     let result = with_lease(ctx, selection, progress, cancel).await;
-    events::backup(progress.now().id, ctx.clock.now() - began, result.as_ref());
+    events::backup(progress.now().id, ctx.clock.now() - began, &result);
     result
 }
 

@@ -91,6 +91,8 @@ impl App {
             probe,
             selection,
             retention: Policy::default(),
+            auth: Auth::none(),
+            wanted: Wanted::default(),
             drills_on: None,
             auth: Auth::none(),
             wanted: Wanted::default(),
@@ -128,8 +130,8 @@ impl App {
 }
 
 /// What a client that asks for something else is told.
-const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, /prune, \
-                     /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
+const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
+                     /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
 
 /// All routes.
 pub fn router(app: App) -> Router {

@@ -38,13 +38,7 @@ impl Verifier {
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
         let began = self.clock.now();
         let result = self.prove(id, scratch).await;
-        let code = match &result {
-            Ok(drilled) => drilled.error().map(|error| error.code()),
-            Err(error) => Some(error.code()),
-        };
-        let collections = result.as_ref().map_or(&[][..], |drilled| &drilled.collections);
-        let bytes = collections.iter().map(|c| c.bytes).sum();
-        events::drilled(Some(*id), self.clock.now() - began, code, collections.len(), bytes);
+        events::drill(Some(*id), self.clock.now() - began, &result);
         result
     }
 

@@ -81,7 +81,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
         }
         report.manifest = Some(format!("{}/{}", ctx.store.url(), plan.id.manifest()));
     }
-    events::backup(Some(plan.id), ctx.clock.now() - plan.started_at, Ok(&report));
+    events::backup_ended(report.finished_at - report.started_at, &report);
     Ok(Standing::Ended {
         by_this_task: report.status != Outcome::Failed,
         report,

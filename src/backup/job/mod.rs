@@ -122,17 +122,16 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<TaskReport> {
     let began = ctx.clock.now();
-    let result = attempt(ctx, selection, task, progress, cancel).await;
-    // The end of the backup has its line from whoever commits it. Before the last attempt no error is an end.
-    if let Err(e) = &result
+    let result = work(ctx, selection, task, progress, cancel).await;
+    if let Err(error) = &result
         && task.is_last_attempt()
     {
-        events::backup(progress.now().id, ctx.clock.now() - began, Err(e));
+        events::backup_failed(progress.now().id, ctx.clock.now() - began, error.code());
     }
     result
 }
 
-async fn attempt(
+async fn work(
     ctx: &Context,
     selection: &Selection,
     task: &Task,
