@@ -5,6 +5,7 @@ mod support;
 
 use qdrant_backup::clock::Clock;
 use qdrant_backup::lock;
+use qdrant_backup::names::LOCK;
 use qdrant_backup::store::{DirStore, Store};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -89,6 +90,51 @@ async fn a_backup_ends_with_one_line_that_says_how() {
         json!({"event": "backup_finished", "outcome": "failed", "code": "qdrant_unauthorized", "collections": 0, "bytes": 0})
     );
     assert_eq!(events[0].get("backup"), None, "it never had an id");
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_job_have_one_line_together_from_the_one_that_ends_the_backup() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let task = async |execution, index, retries| {
+        let job = [
+            ("CLOUD_RUN_EXECUTION", execution),
+            ("CLOUD_RUN_TASK_COUNT", "2"),
+            ("CLOUD_RUN_TASK_INDEX", index),
+            ("BACKUP_JOB_MAX_RETRIES", retries),
+        ];
+        run(&["backup"], &peer, dir.path(), &job).await
+    };
+    assert_eq!(task("one", "0", "0").await, (Some(0), vec![]));
+    let (code, events) = task("one", "1", "0").await;
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        one(&events),
+        json!({"event": "backup_finished", "outcome": "good", "collections": 2, "bytes": 1010})
+    );
+    assert_eq!(
+        task("one", "1", "0").await,
+        (Some(0), vec![]),
+        "tried again, it ends nothing"
+    );
+
+    // No error before the last attempt is the end of the backup.
+    peer.on_create("docs", [Create::Forbidden]);
+    assert_eq!(task("two", "0", "1").await, (Some(4), vec![]));
+    let other = Arc::new(DirStore::open(dir.path()).await.unwrap());
+    other
+        .delete(LOCK, &other.head(LOCK).await.unwrap().unwrap().version)
+        .await
+        .unwrap();
+    let lease = lock::acquire(other, &Clock::system(), "other", Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(
+        task("three", "0", "0").await,
+        (Some(5), vec![]),
+        "somebody else's run is no end of ours"
+    );
+    lease.release().await.unwrap();
 }
 
 #[tokio::test]

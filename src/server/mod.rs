@@ -94,8 +94,6 @@ impl App {
             auth: Auth::none(),
             wanted: Wanted::default(),
             drills_on: None,
-            auth: Auth::none(),
-            wanted: Wanted::default(),
         }
     }
 
