@@ -204,7 +204,7 @@ impl Summary {
 /// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
 /// problem, so that one damaged backup does not hide the others.
 pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
-    newest(store, READ_AT_ONCE.min(limit.max(1)))
+    newest_first(store, READ_AT_ONCE.min(limit.max(1)))
         .await?
         .map_ok(|found| found.summary)
         .take(limit)
@@ -213,7 +213,7 @@ pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
 }
 
 /// All backups, newest first, `at_once` of them read ahead.
-pub(crate) async fn newest(store: &dyn Store, at_once: usize) -> Result<impl Stream<Item = Result<Found>>> {
+pub(crate) async fn newest_first(store: &dyn Store, at_once: usize) -> Result<impl Stream<Item = Result<Found>>> {
     let ids = ids(store).await?;
     Ok(stream::iter(ids)
         .map(move |id| look(store, id))

@@ -142,7 +142,7 @@ pub fn standings(names: &[String], backups: &[Good], wanted: Wanted, now: Offset
 /// Those of the store.
 pub async fn good_backups(store: &dyn Store, wanted: Wanted, now: OffsetDateTime) -> Result<Vec<Good>> {
     let (mut good, mut older) = (Vec::new(), 0);
-    let mut backups = std::pin::pin!(catalog::newest(store, READ_AT_ONCE).await?);
+    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE).await?);
     while let Some(found) = backups.try_next().await? {
         let id = found.summary.id;
         let verified = found.summary.marks.contains(&Mark::Verified);

@@ -43,6 +43,9 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// What there is, what is wanted of it, and how a collection stands by that, with its age.
+type Case = (&'static str, Wanted, Vec<Good>, State, Option<u64>);
+
 #[test]
 fn a_collection_is_fresh_when_its_last_good_backup_is_young_enough() {
     use State::{Fresh, Missing, Stale};
@@ -51,7 +54,7 @@ fn a_collection_is_fresh_when_its_last_good_backup_is_young_enough() {
         verified: false,
     };
     let only_verified = Wanted { verified: true, ..any };
-    let cases: Vec<(&str, Wanted, Vec<Good>, State, Option<u64>)> = vec![
+    let cases: Vec<Case> = vec![
         ("no backup at all", any, vec![], Missing, None),
         ("made now", any, vec![good(0, &["a"])], Fresh, Some(0)),
         (
