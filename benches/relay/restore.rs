@@ -4,7 +4,7 @@
 //! of its own, in turns:
 //! - `curl -F snapshot=@file`;
 //! - the restore operation from a store that keeps a CRC32C of each object, as a bucket does: the bytes are read once, and
-//!   their SHA-256 is compared with the manifest before the last of them is sent;
+//!   their CRC32C is compared with the manifest before the last of them is sent (their SHA-256 is for Qdrant to compare);
 //! - the restore operation from a directory, which keeps none: the whole file is read and compared with the manifest first.
 
 use crate::{
@@ -77,13 +77,14 @@ pub(crate) fn compare(options: &Options) -> Result<ExitCode> {
         }
         let names = [
             "`curl -F`",
-            "restore: SHA-256, upload",
-            "restore: CRC32C of the whole file first, then SHA-256, upload",
+            "restore: upload, CRC32C on the way",
+            "restore: CRC32C of the whole file first, then the same",
         ];
         for (way, name) in names.iter().enumerate() {
             let of = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way])));
             let ratio = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way]) / value(&r[0])));
-            let (speed, cpu): (fn(&Sample) -> f64, fn(&Sample) -> f64) = (|s| s.mb_per_second, |s| s.cpu_per_gib);
+            type Value = fn(&Sample) -> f64;
+            let (speed, cpu): (Value, Value) = (|s| s.mb_per_second, |s| s.cpu_per_gib);
             // Memory is a promise: the worst counts.
             let most = runs.iter().map(|r| r[way].peak_mb).fold(0.0, f64::max);
             let most_text = if way == 0 { String::new() } else { format!("{most:.1}") };

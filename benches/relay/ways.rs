@@ -63,6 +63,7 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
         let expected = Expected {
             bytes: snapshot.size,
             sha256: snapshot.sha256(),
+            crc32c: None,
         };
         let key = "bench/collection.snapshot";
         relay::copy(

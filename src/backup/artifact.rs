@@ -105,6 +105,7 @@ async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: Of
     let expected = Expected {
         bytes: snapshot.size,
         sha256: snapshot.sha256(),
+        crc32c: None,
     };
     let settings = &ctx.settings;
     let (digest, meta) = relay::copy(

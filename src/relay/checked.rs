@@ -1,8 +1,8 @@
 //! The body that the store reads: the source's bytes, checked on their way.
 
 use super::{
-    Digest, Expected, Route,
-    hasher::Hasher,
+    Expected, Route,
+    hasher::{Hasher, Sums},
     hex,
     pace::{Pace, RateLimiter, Side},
 };
@@ -22,14 +22,13 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Checks {
     pub(super) route: Route,
     pub(super) expected: Expected,
-    /// Whether the CRC32C is wanted: the store's is compared with it. On the way to Qdrant it is not: there the SHA-256 is
-    /// compared, and the CRC32C was before the transfer began.
-    pub(super) crc32c: bool,
+    /// Whether the SHA-256 is computed, too: not where the other side does, and compares it.
+    pub(super) sha256: bool,
     pub(super) rate: Option<RateLimiter>,
     pub(super) on_bytes: Arc<AtomicU64>,
     pub(super) pace: Arc<Pace>,
     /// Set when all bytes have been found right.
-    pub(super) digest: Arc<OnceLock<Digest>>,
+    pub(super) digest: Arc<OnceLock<Sums>>,
     /// Ends the body from outside.
     pub(super) stop: CancellationToken,
 }
@@ -49,7 +48,7 @@ impl Checked {
     pub(super) fn new(source: Box<dyn Source>, checks: Checks) -> Self {
         Self {
             source,
-            hasher: Hasher::new(checks.crc32c),
+            hasher: Hasher::new(checks.sha256),
             checks,
             at: 0,
             mark: 0,
@@ -96,7 +95,7 @@ impl Checked {
         Ok(Some(chunk))
     }
 
-    /// Whether the source ends here and its bytes have the expected SHA-256.
+    /// Whether the source ends here and its bytes have the expected sums.
     async fn check_whole(&mut self) -> Result<()> {
         if self.checks.digest.get().is_some() {
             return Ok(());
@@ -107,27 +106,32 @@ impl Checked {
             Some(Err(e)) => return Err(e),
         }
         self.checks.pace.wait_for(Side::Own);
-        let digest = self.hasher.digest().await;
-        if let Some(expected) = &self.checks.expected.sha256
-            && *expected != digest.sha256
+        let sums = self.hasher.sums().await;
+        if let (Some(expected), Some(found)) = (&self.checks.expected.sha256, &sums.sha256)
+            && expected != found
         {
-            return Err(Error::new(
-                Code::ChecksumMismatch,
-                format!(
-                    "{}: SHA-256 of the bytes read is {}, {} {}",
-                    self.checks.route.key,
-                    digest.sha256_hex(),
-                    self.checks.route.promise,
-                    hex(expected)
-                ),
-            )
-            .remedy(format!(
-                "{}; if it happens again, look at the disk of {}",
-                self.checks.route.nothing, self.checks.route.source
-            )));
+            return Err(self.wrong_bytes("SHA-256", &hex(found), &hex(expected)));
         }
-        let _ = self.checks.digest.set(digest);
+        if let Some(expected) = self.checks.expected.crc32c
+            && expected != sums.crc32c
+        {
+            let [found, expected] = [sums.crc32c, expected].map(|sum| format!("{sum:08x}"));
+            return Err(self.wrong_bytes("CRC32C", &found, &expected));
+        }
+        let _ = self.checks.digest.set(sums);
         Ok(())
+    }
+
+    fn wrong_bytes(&self, sum: &str, found: &str, expected: &str) -> Error {
+        let Route { key, promise, .. } = &self.checks.route;
+        Error::new(
+            Code::ChecksumMismatch,
+            format!("{key}: {sum} of the bytes read is {found}, {promise} {expected}"),
+        )
+        .remedy(format!(
+            "{}; if it happens again, look at the disk of {}",
+            self.checks.route.nothing, self.checks.route.source
+        ))
     }
 
     fn wrong_length(&self, what: &str) -> Error {
@@ -152,7 +156,7 @@ impl Source for Checked {
     }
 
     fn crc32c(&self) -> Option<u32> {
-        Some(self.checks.digest.get().map_or(0, |digest| digest.crc32c))
+        Some(self.checks.digest.get().map_or(0, |sums| sums.crc32c))
     }
 
     async fn next(&mut self) -> Option<Result<Bytes>> {

@@ -1,7 +1,6 @@
 //! SHA-256 and CRC32C beside the transfer: hashing takes as much processor time as moving the bytes, so it runs on
 //! blocking threads while the next chunks are already on their way.
 
-use super::Digest;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{
@@ -34,22 +33,37 @@ struct Work {
     /// What `pending` has to come down to before somebody who waits is woken.
     wake_at: usize,
     bytes: u64,
-    /// `None`: nobody will compare it.
-    crc32c: Option<u32>,
     /// Away while a thread hashes.
+    hashes: Option<Hashes>,
+}
+
+struct Hashes {
+    crc32c: u32,
+    /// `None`: somebody else computes it.
     sha256: Option<Context>,
 }
 
+/// What the chunks came to.
+#[derive(Clone, Debug)]
+pub(super) struct Sums {
+    pub(super) bytes: u64,
+    pub(super) crc32c: u32,
+    /// `None`: it was not wanted.
+    pub(super) sha256: Option<[u8; 32]>,
+}
+
 impl Hasher {
-    /// Without `crc32c` that checksum is not computed, and 0 in the digest.
-    pub(super) fn new(crc32c: bool) -> Self {
+    /// The CRC32C, and the SHA-256 if wanted, which takes nine tenths of the time.
+    pub(super) fn new(sha256: bool) -> Self {
         let work = Work {
             queue: VecDeque::new(),
             pending: 0,
             wake_at: 0,
             bytes: 0,
-            crc32c: crc32c.then_some(0),
-            sha256: Some(Context::new(&SHA256)),
+            hashes: Some(Hashes {
+                crc32c: 0,
+                sha256: sha256.then(|| Context::new(&SHA256)),
+            }),
         };
         Self {
             shared: Arc::new(Shared {
@@ -76,18 +90,24 @@ impl Hasher {
         self.start(STRIDE_BYTES);
     }
 
-    /// The digest of everything pushed so far; may be asked again.
-    pub(super) async fn digest(&self) -> Digest {
+    /// The sums of everything pushed so far; may be asked again.
+    pub(super) async fn sums(&self) -> Sums {
         self.pending_at_most(0).await;
         let work = self.shared.lock();
-        let mut sha256 = [0; 32];
-        if let Some(context) = &work.sha256 {
-            sha256.copy_from_slice(context.clone().finish().as_ref());
+        let (mut crc32c, mut sha256) = (0, None);
+        // In its place whenever nothing is pending.
+        if let Some(hashes) = &work.hashes {
+            crc32c = hashes.crc32c;
+            sha256 = hashes.sha256.clone().map(|context| {
+                let mut sha256 = [0; 32];
+                sha256.copy_from_slice(context.finish().as_ref());
+                sha256
+            });
         }
-        Digest {
+        Sums {
             bytes: work.bytes,
+            crc32c,
             sha256,
-            crc32c: work.crc32c.unwrap_or_default(),
         }
     }
 
@@ -109,11 +129,11 @@ impl Hasher {
     fn start(&self, enough: usize) {
         let mut work = self.shared.lock();
         if work.pending >= enough
-            && let Some(sha256) = work.sha256.take()
+            && let Some(hashes) = work.hashes.take()
         {
             drop(work);
             let shared = Arc::clone(&self.shared);
-            tokio::task::spawn_blocking(move || shared.drain(sha256));
+            tokio::task::spawn_blocking(move || shared.drain(hashes));
         }
     }
 }
@@ -131,27 +151,27 @@ impl Shared {
     }
 
     /// Hashes until the queue is empty.
-    fn drain(&self, mut sha256: Context) {
+    fn drain(&self, mut hashes: Hashes) {
         let mut work = self.lock();
         while let Some(chunk) = work.queue.pop_front() {
-            let mut crc32c = work.crc32c;
             drop(work);
             // Both over a piece that is still in the processor's nearest cache.
             for piece in chunk.chunks(16 << 10) {
-                sha256.update(piece);
-                crc32c = crc32c.map(|sum| crc32c::crc32c_append(sum, piece));
+                if let Some(sha256) = &mut hashes.sha256 {
+                    sha256.update(piece);
+                }
+                hashes.crc32c = crc32c::crc32c_append(hashes.crc32c, piece);
             }
             let len = chunk.len();
             drop(chunk);
             work = self.lock();
-            work.crc32c = crc32c;
             work.bytes += len as u64;
             work.pending -= len;
-            // Still under the lock: who is woken by this finds the context in its place if this was the last chunk.
+            // Still under the lock: who is woken by this finds the hashes in their place if this was the last chunk.
             if work.pending <= work.wake_at {
                 self.hashed.notify_one();
             }
         }
-        work.sha256 = Some(sha256);
+        work.hashes = Some(hashes);
     }
 }

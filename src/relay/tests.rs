@@ -80,6 +80,7 @@ async fn a_missing_checksum_of_qdrant_is_no_error() {
     let unknown = Expected {
         bytes: 1000,
         sha256: None,
+        crc32c: None,
     };
     let store = Memory::default();
     let (digest, _) = run(Script::new(&bytes, 100), &unknown, &store).await.unwrap();

@@ -246,6 +246,7 @@ async fn by_upload(
     let expected = Expected {
         bytes: from.artifact.bytes,
         sha256: parse_sha256(&from.artifact.sha256),
+        crc32c: u32::from_str_radix(&from.artifact.crc32c, 16).ok(),
     };
     let settings = &ctx.settings;
     let (body, watch) = relay::outgoing(

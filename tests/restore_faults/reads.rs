@@ -14,6 +14,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[tokio::test]
 async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
+    let mut lost = Lost::new().await;
+    lost.bench.ctx.store = Arc::new(Flaky {
+        flips: true,
+        ..Flaky::new(&lost, usize::MAX)
+    });
+    let report = lost.run(&lost.request()).await.unwrap();
+    let failed = &report.failed[0];
+    assert_eq!(failed.code, Code::ChecksumMismatch, "{failed:?}");
+    assert!(
+        failed.message.contains("CRC32C of the bytes read is")
+            && failed.message.contains("the manifest says")
+            && failed.state == "it does not exist",
+        "{failed:?}"
+    );
+    assert_eq!(lost.peer.lock().broken_uploads, 1, "the last chunk was held back");
+}
+
+#[tokio::test]
+async fn bytes_whose_crc32c_happens_to_be_right_are_refused_by_qdrant() {
     let lost = Lost::new().await;
     // Same length, and a manifest whose CRC32C is that of the wrong bytes: only the SHA-256 can tell.
     edit(&lost.object("a"), |bytes| bytes[LONG - 1] ^= 1);
@@ -26,20 +45,30 @@ async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
     });
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
-    assert_eq!(failed.code, Code::ChecksumMismatch, "{failed:?}");
     assert!(
-        failed.message.contains("the manifest says") && failed.state == "it does not exist",
+        failed.message.contains("checksum mismatch") && failed.state == "it does not exist",
         "{failed:?}"
     );
-    assert_eq!(lost.peer.lock().broken_uploads, 1, "the last chunk was held back");
 }
 
-/// A store whose reads of snapshots break off after every so many bytes.
+/// A store whose reads of snapshots break off after every so many bytes, or have another last byte.
 #[derive(Debug)]
 struct Flaky {
     inner: Arc<dyn Store>,
     after: usize,
+    flips: bool,
     cuts: AtomicUsize,
+}
+
+impl Flaky {
+    fn new(lost: &Lost, after: usize) -> Self {
+        Self {
+            inner: lost.bench.ctx.store.clone(),
+            after,
+            flips: false,
+            cuts: AtomicUsize::new(0),
+        }
+    }
 }
 
 #[async_trait]
@@ -66,7 +95,11 @@ impl Store for Flaky {
         }
         self.cuts.fetch_add(1, Ordering::Relaxed);
         let all: Vec<Bytes> = stream.try_collect().await?;
-        let bytes = Bytes::from(all.concat());
+        let mut bytes = all.concat();
+        if let (true, Some(last)) = (self.flips, bytes.last_mut()) {
+            *last ^= 1;
+        }
+        let bytes = Bytes::from(bytes);
         let chunks = match bytes.len() <= self.after {
             true => vec![Ok(bytes)],
             false => vec![
@@ -109,11 +142,7 @@ impl Store for Flaky {
 #[tokio::test]
 async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_is_given_up() {
     let mut lost = Lost::new().await;
-    let flaky = Arc::new(Flaky {
-        inner: lost.bench.ctx.store.clone(),
-        after: 1_000_000,
-        cuts: AtomicUsize::new(0),
-    });
+    let flaky = Arc::new(Flaky::new(&lost, 1_000_000));
     lost.bench.ctx.store = flaky.clone();
     let report = lost.run(&lost.request()).await.unwrap();
     assert_eq!(report.status, Outcome::Complete, "{report:?}");
@@ -124,11 +153,7 @@ async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_
     );
 
     let mut lost = Lost::new().await;
-    lost.bench.ctx.store = Arc::new(Flaky {
-        inner: lost.bench.ctx.store.clone(),
-        after: 0,
-        cuts: AtomicUsize::new(0),
-    });
+    lost.bench.ctx.store = Arc::new(Flaky::new(&lost, 0));
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(

@@ -35,6 +35,7 @@ pub(super) fn expected(bytes: &[u8]) -> Expected {
     Expected {
         bytes: bytes.len() as u64,
         sha256: hash.as_ref().try_into().ok(),
+        crc32c: None,
     }
 }
 
