@@ -1,6 +1,6 @@
 //! Who may call: one check around everything but `GET /health`.
 //!
-//! What it lets through and what it refuses goes to the log with the caller's name, see [`super::audit`].
+//! What it lets through and what it refuses goes to the log with the caller's name, see `server::audit`.
 
 mod browser;
 mod email;
