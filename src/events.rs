@@ -37,32 +37,35 @@ pub(crate) fn backup_ended(took: Duration, report: &backup::Report) {
     };
     let code = report.error().map(|error| error.code());
     let (id, saved) = (Some(report.id), (report.collections.len(), report.bytes()));
-    backup_line(outcome, id, took, code, saved);
+    line("backup", outcome, id, took, code, saved);
 }
 
 /// Nothing came of a backup, or of a task's last attempt at its share.
 pub(crate) fn backup_failed(id: Option<BackupId>, took: Duration, code: Code) {
     if code != Code::RunInProgress {
-        backup_line("failed", id, took, Some(code), (0, 0));
+        line("backup", "failed", id, took, Some(code), (0, 0));
     }
 }
 
-fn backup_line(
+/// The line of a run that concerns collections.
+fn line(
+    run: &str,
     outcome: &str,
     id: Option<BackupId>,
     took: Duration,
     code: Option<Code>,
     (collections, bytes): (usize, u64),
 ) {
+    let event = format!("{run}_finished");
     tracing::info!(
-        event = "backup_finished",
+        event = event.as_str(),
         outcome,
         backup = id.map(display),
         code = code.map(display),
         collections,
         bytes,
         seconds = seconds(took),
-        "backup finished: {outcome}"
+        "{run} finished: {outcome}"
     );
 }
 
@@ -86,19 +89,10 @@ pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<rest
         return;
     }
     let outcome = if code.is_none() { "good" } else { "failed" };
-    let (collections, bytes) = result.as_ref().map_or((0, 0), |r| {
-        (r.collections.len(), r.collections.iter().map(|c| c.bytes).sum::<u64>())
+    let restored = result.as_ref().map_or((0, 0), |r| {
+        (r.collections.len(), r.collections.iter().map(|c| c.bytes).sum())
     });
-    tracing::info!(
-        event = "restore_finished",
-        outcome,
-        backup = id.map(display),
-        code = code.map(display),
-        collections,
-        bytes,
-        seconds = seconds(took),
-        "restore finished: {outcome}"
-    );
+    line("restore", outcome, id, took, code, restored);
 }
 
 /// A drill ended, on a server or by the engine.
@@ -108,19 +102,10 @@ pub(crate) fn drill(id: Option<BackupId>, took: Duration, result: &Result<drill:
         return;
     }
     let outcome = if code.is_none() { "proven" } else { "failed" };
-    let (collections, bytes) = result.as_ref().map_or((0, 0), |d| {
-        (d.collections.len(), d.collections.iter().map(|c| c.bytes).sum::<u64>())
+    let restored = result.as_ref().map_or((0, 0), |d| {
+        (d.collections.len(), d.collections.iter().map(|c| c.bytes).sum())
     });
-    tracing::info!(
-        event = "drill_finished",
-        outcome,
-        backup = id.map(display),
-        code = code.map(display),
-        collections,
-        bytes,
-        seconds = seconds(took),
-        "drill finished: {outcome}"
-    );
+    line("drill", outcome, id, took, code, restored);
 }
 
 /// Backups were deleted, or were to be.

@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Large enough that the changes of threads between reading and sending do not count.
+/// Each chunk costs a change of threads between reading and sending; this many bytes at once make that rare.
 const CHUNK: u64 = 512 * 1024;
 /// Chunks that are read ahead.
 const AHEAD: usize = 2;
@@ -75,7 +75,7 @@ pub(super) fn stream(mut reading: Reading) -> BoxStream<'static, Result<Bytes>> 
 impl Reading {
     fn chunk(&mut self) -> Result<Bytes> {
         let want = self.left.min(CHUNK);
-        // Not cleared first: that took 7 % of the processor time of a restore.
+        // Not cleared first: all of it is read over.
         let mut buffer = Vec::with_capacity(usize::try_from(want).unwrap_or_default());
         let read = (&self.file).take(want).read_to_end(&mut buffer);
         if read.map_err(|e| failed("read", &self.path, e))? as u64 != want {
