@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 const LARGEST: u64 = 64 << 10;
-/// Of a shared lease: each lost turn means that another process wrote it, so that the next look finds it fresh.
+/// Of attempts to write it: each lost turn means that somebody else wrote it, or that our own answer was lost, so that the next
+/// look finds it fresh.
 const TURNS: u32 = 10;
 
 /// What the lease's object says.
@@ -60,7 +61,6 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Clock,
     life: Duration,
-    shared: bool,
     held: Mutex<Held>,
 }
 
@@ -78,56 +78,28 @@ pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<Record>> 
 
 /// Takes the lease, or fails with [`Code::RunInProgress`] naming the holder.
 pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
-    let now = clock.now();
-    let record = Record {
-        holder: uuid::Uuid::new_v4().to_string(),
-        who: who.to_owned(),
-        since: now,
-        expires_at: now + life,
-    };
-    let condition = match read(&*store).await? {
-        None => Condition::Absent,
-        Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
-        Some((other, version)) => {
-            tracing::warn!(who = other.who, since = %other.since, "taking over a lease that ran out");
-            Condition::Unchanged(version)
-        }
-    };
-    let version = match write(&*store, &record, condition).await {
-        Ok(version) => version,
-        Err(e) if e.code() == Code::StoreConflict => match read(&*store).await? {
-            // The write was done although the first answer to it was lost.
-            Some((r, version)) if r.holder == record.holder => version,
-            Some((other, _)) => return Err(in_progress(&other)),
-            None => return Err(e),
-        },
-        Err(e) => return Err(e),
-    };
-    Ok(Lease::kept(Inner {
-        store,
-        clock: clock.clone(),
-        life,
-        shared: false,
-        held: Mutex::new(Held { record, version }),
-    }))
+    take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await
 }
 
 /// Takes the lease for `group`, or joins the other processes of `group` that hold it; fails with [`Code::RunInProgress`]
 /// naming the holder while anybody else does. A member that ends before the whole group does drops the lease: the others
 /// go on renewing it.
 pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Duration) -> Result<Lease> {
+    take(store, clock, shared_by(group), group, life).await
+}
+
+async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Lease> {
     let ours = Record {
-        holder: shared_by(group),
-        who: group.to_owned(),
+        holder,
+        who: who.to_owned(),
         since: clock.now(),
         expires_at: clock.now(),
     };
-    let held = share(&*store, clock, &ours, life, true).await?;
+    let held = hold(&*store, clock, &ours, life, true).await?;
     Ok(Lease::kept(Inner {
         store,
         clock: clock.clone(),
         life,
-        shared: true,
         held: Mutex::new(held),
     }))
 }
@@ -174,22 +146,27 @@ impl Lease {
         Ok(())
     }
 
-    /// Proves, by renewing it, that the lease is still held.
+    /// Proves that the lease is still held, and will be for half of its life at least. If it is not, it counts as lost from
+    /// then on.
     pub async fn confirm(&self) -> Result<()> {
         self.confirm_not_lost()?;
-        self.inner.renew().await
+        let confirmed = self.inner.renew(self.inner.life / 6).await;
+        if confirmed.as_ref().is_err_and(|e| e.code() == Code::LeaseLost) {
+            self.lost.cancel();
+        }
+        confirmed
     }
 
     /// Gives the lease back, if it is still held; a shared one for the whole group.
     pub async fn release(self) -> Result<()> {
         let store = &*self.inner.store;
         let held = self.inner.held.lock().await;
-        if store.delete(LOCK, &held.version).await? || !self.inner.shared {
+        if store.delete(LOCK, &held.version).await? {
             return Ok(());
         }
         for _ in 0..TURNS {
             match read(store).await? {
-                // Another member has renewed it since.
+                // Renewed since by another member of the group, or by us without an answer.
                 Some((record, version)) if record.holder == held.record.holder => {
                     if store.delete(LOCK, &version).await? {
                         break;
@@ -203,40 +180,32 @@ impl Lease {
 }
 
 impl Inner {
-    async fn renew(&self) -> Result<()> {
-        let mut held = self.held.lock().await;
-        if self.shared {
-            *held = share(&*self.store, &self.clock, &held.record, self.life, false).await?;
-            return Ok(());
-        }
-        let record = Record {
-            expires_at: self.clock.now() + self.life,
-            ..held.record.clone()
+    /// Renews within `limit`: a store that does not answer must not keep anybody waiting until the lease has run out.
+    async fn renew(&self, limit: Duration) -> Result<()> {
+        let renewal = async {
+            let mut held = self.held.lock().await;
+            *held = hold(&*self.store, &self.clock, &held.record, self.life, false).await?;
+            Ok(())
         };
-        let condition = Condition::Unchanged(held.version.clone());
-        let version = match write(&*self.store, &record, condition).await {
-            Ok(version) => version,
-            Err(e) if e.code() == Code::StoreConflict => match read(&*self.store).await? {
-                Some((r, version)) if r == record => version,
-                Some((other, _)) => return Err(lost(&format!("{} took it at {}", other.who, other.since))),
-                None => return Err(lost("its object was deleted")),
-            },
-            Err(e) => return Err(e),
-        };
-        *held = Held { record, version };
-        Ok(())
+        timeout(limit, renewal).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                Code::StoreUnreachable,
+                format!("{}/{LOCK}: not renewed within {limit:?}", self.store.url()),
+            )
+            .remedy("check the network to the store; trying again is safe"))
+        })
     }
 }
 
-/// Makes sure that the lease is that of `ours` for two thirds of its life or more, whoever of the group wrote it. Only a
-/// newcomer `may_take` one that is nobody's.
-async fn share(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, may_take: bool) -> Result<Held> {
+/// Makes sure that the lease is that of `ours` for two thirds of its life or more, whoever of the group wrote it, and whether
+/// or not we got the answer to our own last write. Only a newcomer `may_take` one that is nobody's.
+async fn hold(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, may_take: bool) -> Result<Held> {
     for _ in 0..TURNS {
         let now = clock.now();
         let (since, condition) = match read(store).await? {
             Some((record, version)) if record.holder == ours.holder => {
                 // Many members would otherwise write the one object more often than a store allows.
-                if record.expires_at - now > life * 2 / 3 {
+                if record.expires_at - clock.now() > life * 2 / 3 {
                     return Ok(Held { record, version });
                 }
                 (record.since, Condition::Unchanged(version))
@@ -256,7 +225,9 @@ async fn share(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, 
             ..ours.clone()
         };
         match write(store, &record, condition).await {
-            Ok(version) => return Ok(Held { record, version }),
+            // Not if the write took so long that others may soon begin: then it is written again.
+            Ok(version) if record.expires_at - clock.now() > life * 2 / 3 => return Ok(Held { record, version }),
+            Ok(_) => {}
             // Somebody else was faster, or the first answer was lost: the next look tells.
             Err(e) if e.code() == Code::StoreConflict => {}
             Err(e) => return Err(e),
@@ -264,32 +235,39 @@ async fn share(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, 
     }
     Err(Error::new(
         Code::StoreUnreachable,
-        format!("{}/{LOCK} was changed by others {TURNS} times in a row", store.url()),
+        format!(
+            "{}/{LOCK} could not be written in {TURNS} turns: others changed it, or the store was too slow",
+            store.url()
+        ),
     )
     .remedy("try again"))
 }
 
 /// Renews until dropped; cancels `lost` when the lease is another's, or could not be renewed before it runs out.
 async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
+    let step = inner.life / 6;
     let mut pause = inner.life / 3;
+    let mut expires_at = inner.held.lock().await.record.expires_at;
     loop {
         sleep(pause).await;
-        let error = match inner.renew().await {
+        // Stop while nobody else can have begun: a sixth of its life before it ends.
+        let left = Duration::try_from(expires_at - inner.clock.now()).unwrap_or_default();
+        let error = match inner.renew(left.saturating_sub(step).min(step)).await {
             Ok(()) => {
+                expires_at = inner.held.lock().await.record.expires_at;
                 pause = inner.life / 3;
                 continue;
             }
             Err(e) => e,
         };
-        let left = inner.held.lock().await.record.expires_at - inner.clock.now();
-        // Stop while nobody else can have begun: a sixth of its life before it ends.
-        if error.code() == Code::LeaseLost || left < inner.life / 6 {
+        let left = Duration::try_from(expires_at - inner.clock.now()).unwrap_or_default();
+        if error.code() == Code::LeaseLost || left <= step {
             tracing::error!(error = %error, "the lease is lost");
             lost.cancel();
             return;
         }
         tracing::warn!(error = %error, "the lease could not be renewed; trying again");
-        pause = inner.life / 12;
+        pause = (step / 2).min(left - step);
     }
 }
 

@@ -8,3 +8,4 @@ pub mod process;
 pub mod run;
 pub mod sample;
 pub mod service;
+pub mod twisted;

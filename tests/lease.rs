@@ -1,0 +1,71 @@
+//! The lease when the store is slow or silent: who holds it knows in time when it does not any more.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use qdrant_backup::clock::Clock;
+use qdrant_backup::error::Code;
+use qdrant_backup::lock;
+use qdrant_backup::store::{DirStore, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use support::twisted::{Twist, Twisted};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio::time::{Instant, timeout};
+
+const LIFE: Duration = Duration::from_secs(120);
+const BEGAN: OffsetDateTime = datetime!(2026-11-22 12:00:00 UTC);
+
+/// A store in which the nth write of the lease is twisted, counted from 0, and a clock that goes with the test's time.
+async fn twisted(twist: impl Fn(usize) -> Twist + Send + Sync + 'static) -> (TempDir, Arc<dyn Store>, Clock) {
+    let dir = tempfile::tempdir().unwrap();
+    let inner: Arc<dyn Store> = Arc::new(DirStore::open(dir.path()).await.unwrap());
+    let writes = AtomicUsize::new(0);
+    let store = Twisted::new(&inner, move |_| twist(writes.fetch_add(1, Ordering::SeqCst)));
+    let start = Instant::now();
+    (dir, store, Clock::new(move || BEGAN + start.elapsed()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_renewed_is_lost_before_anybody_else_can_take_it() {
+    let (_dir, store, clock) = twisted(|write| if write == 0 { Twist::None } else { Twist::Hangs }).await;
+    let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
+    let told = timeout(LIFE * 10, lease.lost().cancelled()).await;
+    assert!(told.is_ok(), "it waits for the store for ever");
+    assert!(clock.now() < BEGAN + LIFE, "others may have begun: {}", clock.now());
+    assert!(clock.now() > BEGAN + LIFE / 2, "given up too early: {}", clock.now());
+    assert_eq!(lease.confirm().await.unwrap_err().code(), Code::LeaseLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_renewal_that_hangs_is_tried_again() {
+    let (_dir, store, clock) = twisted(|write| if write == 1 { Twist::Hangs } else { Twist::None }).await;
+    let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
+    assert!(timeout(LIFE * 10, lease.lost().cancelled()).await.is_err(), "lost");
+    lease.confirm().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_and_given_back_although_the_answers_to_its_renewals_are_lost() {
+    let (dir, store, clock) = twisted(|write| if write == 0 { Twist::None } else { Twist::AnswerLost }).await;
+    let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
+    assert!(timeout(LIFE * 10, lease.lost().cancelled()).await.is_err(), "lost");
+    lease.release().await.unwrap();
+    assert!(!dir.path().join("lock.json").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_first_write_took_long_is_fresh_when_it_is_held() {
+    let (_dir, store, clock) = twisted(|write| match write {
+        0 => Twist::After(Box::pin(tokio::time::sleep(LIFE * 2))),
+        _ => Twist::None,
+    })
+    .await;
+    let lease = lock::acquire(store.clone(), &clock, "x", LIFE).await.unwrap();
+    let record = lock::holder(&*store, &clock).await.unwrap().unwrap();
+    assert!(record.expires_at >= clock.now() + LIFE / 2, "{record:?}");
+    lease.release().await.unwrap();
+}
