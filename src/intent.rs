@@ -16,8 +16,10 @@ use time::{Duration, OffsetDateTime};
 const LARGEST: u64 = 16 << 20;
 /// How far the second in the snapshot's name may lie from the second of the intent: rounding, and the way to the node.
 const EARLY: Duration = Duration::seconds(1);
-/// Recording the intent lies between the two, and Qdrant's `Date` was seen to lag by 2 s on a busy machine.
-const LATE: Duration = Duration::seconds(10);
+/// The same for a snapshot that was asked for at the last moment: Qdrant's `Date` was seen to lag by 2 s on a busy machine.
+const LATE: Duration = Duration::seconds(5);
+/// Within this time after Qdrant's snapshots were listed the new one has to be asked for, if the store is not too slow for that.
+pub(crate) const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Longer than Qdrant takes for any snapshot; then the intent is given up.
 const GIVEN_UP: Duration = Duration::hours(48);
 
@@ -32,9 +34,16 @@ pub struct Intent {
     pub qdrant: String,
     /// Names of the snapshots that were there before: somebody else's.
     pub existing: Vec<String>,
-    /// When the snapshot was asked for, by Qdrant's clock.
+    /// From when on the snapshot was asked for, by Qdrant's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub requested_at: OffsetDateTime,
+    /// How many seconds later the request was sent at the latest.
+    #[serde(default = "within_seconds")]
+    pub within_seconds: u64,
+}
+
+fn within_seconds() -> u64 {
+    WITHIN.as_secs()
 }
 
 /// An intent that is in the store.
@@ -124,7 +133,7 @@ pub async fn settle(
     }
     let there = match qdrant.snapshots(&intent.collection).await {
         Ok((there, _)) => there,
-        // The collection is gone, and its snapshots with it.
+        // The collection is gone, and its snapshots can be reached only if there is one of that name again.
         Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
         Err(e) => return Err(e),
     };
@@ -159,6 +168,11 @@ pub async fn settle(
 impl Intent {
     /// The snapshots that this intent may have led to.
     fn candidates<'a>(&self, there: &'a [Snapshot]) -> Vec<&'a Snapshot> {
+        let within = std::time::Duration::from_secs(self.within_seconds);
+        let latest = self
+            .requested_at
+            .checked_add(LATE)
+            .and_then(|t| t.checked_add(within.try_into().ok()?));
         there
             .iter()
             .filter(|s| !self.existing.contains(&s.name))
@@ -166,7 +180,7 @@ impl Intent {
                 SnapshotName::parse(&s.name).is_some_and(|name| {
                     name.collection == self.collection
                         && name.requested_at >= self.requested_at - EARLY
-                        && name.requested_at <= self.requested_at + LATE
+                        && latest.is_some_and(|latest| name.requested_at <= latest)
                 })
             })
             .collect()
@@ -186,6 +200,7 @@ mod tests {
             qdrant: "http://h:6333".into(),
             existing: vec!["docs-7-2026-11-22-12-00-00.snapshot".into()],
             requested_at: at,
+            within_seconds: 5,
         };
         let there: Vec<_> = names
             .iter()

@@ -43,7 +43,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let version = qdrant.version().await?;
-    let topology = topology(qdrant).await?;
+    let (topology, hidden) = topology(qdrant).await?;
     let existing = qdrant.collections().await?;
     let names = filter.choose(qdrant, selection, existing)?;
     let mut aliases = aliases_of(qdrant.aliases().await?);
@@ -58,7 +58,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
         })
         .collect();
     Ok(Plan {
-        warnings: version_warning(&version).into_iter().collect(),
+        warnings: version_warning(&version).into_iter().chain(hidden).collect(),
         qdrant: QdrantInfo {
             version,
             topology,
@@ -78,11 +78,16 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused.
-async fn topology(qdrant: &Qdrant) -> Result<Topology> {
+/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused. With a warning when that
+/// could not be looked at.
+async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
     match qdrant.cluster().await? {
-        ClusterInfo::Disabled | ClusterInfo::Hidden => Ok(Topology::Standalone),
-        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok(Topology::Standalone),
+        ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
+        ClusterInfo::Hidden => {
+            let warning = "the key may not ask whether Qdrant is a cluster: it was taken for a single node, and only each collection's own shards were looked at";
+            Ok((Topology::Standalone, Some(warning.to_owned())))
+        }
+        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
         ClusterInfo::Enabled { peers, .. } => Err(Error::new(
             Code::Unsupported,
             format!(

@@ -464,6 +464,8 @@ async fn absurd_names_are_backed_up_like_any_other() {
     let long = "x".repeat(190);
     let names = [
         "a b",
+        "ab",
+        "a\tb\n",
         "100%",
         "a%2Fb",
         "..x",

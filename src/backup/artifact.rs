@@ -11,7 +11,7 @@ use crate::relay::{self, Expected};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
@@ -65,17 +65,11 @@ pub(super) async fn save(job: Job<'_>) -> Result<Done> {
 
 async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
     let (ctx, collection) = (job.ctx, job.collection);
-    let (there, date) = unless_cancelled(job.cancel, ctx.qdrant.snapshots(collection)).await?;
-    let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
-    let requested_at = ctx.clock.now();
-    let intent = Intent {
-        run: job.run,
-        collection: collection.to_owned(),
-        qdrant: ctx.qdrant.url(),
-        existing: existing.clone(),
-        requested_at: date.unwrap_or(requested_at),
-    };
-    let recorded = unless_cancelled(job.cancel, intent::record(&*ctx.store, intent, attempt)).await?;
+    let Announced {
+        existing,
+        requested_at,
+        recorded,
+    } = announce(job, attempt).await?;
 
     job.progress.phase(collection, Phase::Snapshot);
     let created = unless_cancelled(job.cancel, ctx.qdrant.create_snapshot(collection)).await;
@@ -91,9 +85,60 @@ async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
             return Err(e);
         }
     };
-    let result = unless_cancelled(job.cancel, relay(job, attempt, &snapshot, requested_at)).await;
+    let result = match SnapshotName::parse(&snapshot.name) {
+        Some(name) if name.collection != collection => Err(another(collection, &snapshot)),
+        _ => unless_cancelled(job.cancel, relay(job, attempt, &snapshot, requested_at)).await,
+    };
     delete(job, &snapshot, &recorded).await;
     result
+}
+
+/// What is known when a snapshot may be asked for.
+struct Announced {
+    /// The names that cannot be ours.
+    existing: Vec<String>,
+    requested_at: OffsetDateTime,
+    recorded: Recorded,
+}
+
+/// Looks at what is there, and records that there will be one more at once; again, if that took so long that the one could
+/// not be told from others'.
+async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
+    let (ctx, collection) = (job.ctx, job.collection);
+    let mut within = intent::WITHIN;
+    loop {
+        let (there, date) = unless_cancelled(job.cancel, ctx.qdrant.snapshots(collection)).await?;
+        let looked = Instant::now();
+        let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
+        let requested_at = ctx.clock.now();
+        let intent = Intent {
+            run: job.run,
+            collection: collection.to_owned(),
+            qdrant: ctx.qdrant.url(),
+            existing: existing.clone(),
+            requested_at: date.unwrap_or(requested_at),
+            within_seconds: within.as_secs(),
+        };
+        let recorded = unless_cancelled(job.cancel, intent::record(&*ctx.store, intent, attempt)).await?;
+        let recording = looked.elapsed();
+        ctx.qdrant.unpaused().await;
+        if !job.cancel.is_cancelled() && looked.elapsed() <= within {
+            return Ok(Announced {
+                existing,
+                requested_at,
+                recorded,
+            });
+        }
+        // Nothing has been asked of Qdrant: whatever were found there by this intent would be somebody else's.
+        intent::clear(&*ctx.store, &recorded).await;
+        unless_cancelled(job.cancel, async { Ok(()) }).await?;
+        tracing::info!(
+            collection,
+            ?recording,
+            "recording an intent took long; looking at the snapshots again"
+        );
+        within = within.max(recording * 2);
+    }
 }
 
 async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: OffsetDateTime) -> Result<Done> {
@@ -162,8 +207,19 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
     };
     let error = match timeout(limit, work).await {
         Ok(Ok(())) => return intent::clear(&*ctx.store, recorded).await,
-        // The collection was deleted, and its snapshots with it.
-        Ok(Err(e)) if e.code() == Code::CollectionNotFound => return intent::clear(&*ctx.store, recorded).await,
+        // Qdrant keeps the snapshots of a collection that was deleted, where its API does not reach them until there is
+        // a collection of that name again. The intent stays: then the next run deletes it.
+        Ok(Err(e)) if e.code() == Code::CollectionNotFound => {
+            tracing::warn!(
+                collection,
+                snapshot = snapshot.name,
+                "the collection was deleted, and with it the way to its snapshot, which may still be on Qdrant's disk: delete \
+                 snapshots/{collection}/{} there by hand (unless a collection of that name is made within two days: then a \
+                 later run does it)",
+                snapshot.name
+            );
+            return;
+        }
         Ok(Err(e)) => e.to_string(),
         Err(_) => "Qdrant did not answer in time".to_owned(),
     };
@@ -178,17 +234,16 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
 /// A create that failed may still have made a snapshot, or make one later.
 async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     let ctx = job.ctx;
-    // Qdrant refused: nothing was begun.
+    // Qdrant itself refused or failed: there is nothing of ours, and nothing will appear any more. What has appeared
+    // meanwhile is somebody else's. A lost connection, or a gateway's answer, does not mean that.
     if matches!(
         error.code(),
-        Code::QdrantUnauthorized | Code::QdrantForbidden | Code::CollectionNotFound
+        Code::QdrantUnauthorized | Code::QdrantForbidden | Code::QdrantFailed | Code::CollectionNotFound
     ) {
         return intent::clear(&*ctx.store, recorded).await;
     }
     let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
-        // Qdrant has answered, so nothing will appear any more. A lost connection, or a gateway's answer, does not mean that.
-        Ok(Ok(None)) if error.code() == Code::QdrantFailed => intent::clear(&*ctx.store, recorded).await,
         Ok(Ok(None)) => {}
         Ok(Ok(Some(warning))) => tracing::warn!(warning),
         Ok(Err(e)) => {
@@ -198,6 +253,17 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
             tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
         }
     }
+}
+
+fn another(collection: &str, snapshot: &Snapshot) -> Error {
+    Error::new(
+        Code::QdrantUnexpected,
+        format!(
+            "asked for a snapshot of collection {collection:?}, Qdrant made {:?}, which is not of that one",
+            snapshot.name
+        ),
+    )
+    .remedy("a proxy before Qdrant seems to change the name in the URL; connect without it")
 }
 
 fn same_second(collection: &str, snapshot: &Snapshot) -> Error {

@@ -105,8 +105,11 @@ async fn with_lease(
         Err(e) if e.code() == Code::Cancelled => lease.confirm_not_lost().and(Err(e)),
         other => other,
     };
-    if lease.confirm_not_lost().is_ok() {
-        sweep(ctx, |_| true).await;
+    // Only its own: should somebody else have begun all the same, what they have open is none of our business.
+    if let Some(id) = progress.now().id
+        && lease.confirm_not_lost().is_ok()
+    {
+        sweep(ctx, |intent| intent.run == id).await;
     }
     if let Err(error) = lease.release().await {
         tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");

@@ -150,11 +150,18 @@ impl Run {
     pub(super) fn conclude(mut self, mut results: Results) -> Result<(Report, Option<Manifest>)> {
         let id = self.id;
         results.collections.sort_by(|a, b| a.name.cmp(&b.name));
+        for name in results.gone {
+            let text = format!("collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup");
+            // Of a pattern there is one less; who asked for it by its name does not have what was asked for.
+            if self.selection.collections.contains(&name) {
+                let error =
+                    Error::new(Code::CollectionNotFound, text).remedy("leave it out, or find out what deletes it");
+                results.failed.push(Failure::of(&name, &error));
+            } else {
+                self.warnings.push(text);
+            }
+        }
         results.failed.sort_by(|a, b| a.collection.cmp(&b.collection));
-        let gone = results.gone.iter();
-        self.warnings.extend(
-            gone.map(|name| format!("collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup")),
-        );
         for warning in &self.warnings {
             tracing::warn!(%id, "{warning}");
         }

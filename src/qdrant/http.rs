@@ -3,6 +3,7 @@
 
 use super::Options;
 use crate::error::{Code, Error, Result};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -18,6 +19,8 @@ use url::Url;
 const LARGEST_ANSWER: usize = 64 << 20;
 /// An error text is cut here.
 const LONGEST_TEXT: usize = 500;
+/// What stands for itself in a segment of a URL's path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Longest pause that a `Retry-After` can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -83,10 +86,19 @@ impl Http {
             ));
         }
         let mut url = self.options.url.clone();
-        url.path_segments_mut()
-            .map_err(|()| Error::new(Code::ConfigInvalid, format!("{} cannot be a base URL", self.base())))?
-            .pop_if_empty()
-            .extend(path);
+        if url.cannot_be_a_base() {
+            return Err(Error::new(
+                Code::ConfigInvalid,
+                format!("{} cannot be a base URL", self.base()),
+            ));
+        }
+        // Not by `path_segments_mut`, which drops tabs and line ends, and so would name another collection.
+        let whole = path
+            .iter()
+            .fold(url.path().trim_end_matches('/').to_owned(), |path, segment| {
+                format!("{path}/{}", utf8_percent_encode(segment, SEGMENT))
+            });
+        url.set_path(&whole);
         Ok(url)
     }
 
@@ -361,6 +373,14 @@ mod tests {
         let http = http("http://h:6333/base/");
         let url = http.url(&["collections", "a/b c%é?#"], "x").unwrap();
         assert_eq!(url.as_str(), "http://h:6333/base/collections/a%2Fb%20c%25%C3%A9%3F%23");
+        // Qdrant takes them, and they are not the same collection.
+        let url = http
+            .url(&["collections", "a\tb\r\n", "%2e%2e", "...", "\u{7f}"], "x")
+            .unwrap();
+        assert_eq!(
+            url.as_str(),
+            "http://h:6333/base/collections/a%09b%0D%0A/%252e%252e/.../%7F"
+        );
         for name in ["", ".", ".."] {
             assert_eq!(
                 http.url(&["collections", name], "x").unwrap_err().code(),

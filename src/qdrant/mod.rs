@@ -166,6 +166,11 @@ impl Qdrant {
             })
     }
 
+    /// Waits for the end of a pause of the network, see [`Pause`], so that the next request does not have to.
+    pub(crate) async fn unpaused(&self) {
+        self.http.options().pause.over().await;
+    }
+
     /// How the node is clustered.
     pub async fn cluster(&self) -> Result<ClusterInfo> {
         let doing = format!("asking {} for its cluster", self.url());

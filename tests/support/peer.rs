@@ -32,8 +32,12 @@ pub enum Create {
     Forbidden,
     /// 500 with this text.
     Fails(&'static str),
+    /// 500, while somebody else's is made in the same second.
+    FailsBesideAnothers,
     /// Makes it, but the connection breaks before the answer.
     AnswerLost,
+    /// Makes one of another collection, as behind a proxy that changes the path.
+    OfAnother,
     /// Says so on `reached`, then waits for a permit of `go`; makes it even if the client is gone by then.
     Held {
         reached: Arc<Semaphore>,
@@ -453,6 +457,11 @@ async fn create(State(inner): Shared, Path(c): Path<String>, Query(q): Query<Has
         None => answer(make(&inner, &c, now, |_| {})),
         Some(Create::Forbidden) => error(403, "Forbidden: Global manage access is required"),
         Some(Create::Fails(text)) => error(500, text),
+        Some(Create::FailsBesideAnothers) => {
+            make(&inner, &c, now, |_| {});
+            error(500, "No space left on device")
+        }
+        Some(Create::OfAnother) => answer(make(&inner, &c, now, |s| s.name = format!("another-{}", s.name))),
         Some(Create::AnswerLost) => {
             make(&inner, &c, now, |_| {});
             hang_up()

@@ -148,7 +148,7 @@ async fn work(
     let group = task.execution.as_str();
     if let Some((plan, standing)) = ended.await? {
         tracing::info!(id = %plan.id, task = task.index, "the backup of this execution has ended already");
-        unless_cancelled(cancel, clear(ctx, group)).await?;
+        unless_cancelled(cancel, clear(ctx, group, plan.id)).await?;
         let parts = unless_cancelled(cancel, record::share(ctx, task, &plan)).await?;
         return Ok(report(task, &plan, parts, Vec::new(), standing));
     }
@@ -161,26 +161,28 @@ async fn work(
         other => other,
     };
     // Otherwise other tasks still work under it, or this one when it is tried again.
-    if result.as_ref().is_ok_and(|report| report.backup.is_some()) {
-        end(ctx, lease).await;
+    if let Ok(report) = &result
+        && report.backup.is_some()
+    {
+        end(ctx, lease, report.id).await;
     }
     result
 }
 
 /// Cleans up after a task that was killed between the commit and the end of its lease.
-async fn clear(ctx: &Context, group: &str) -> Result<()> {
+async fn clear(ctx: &Context, group: &str, id: BackupId) -> Result<()> {
     let holder = lock::holder(&*ctx.store, &ctx.clock).await?;
     if holder.is_some_and(|record| record.is_of(group)) {
         let lease = lock::join(ctx.store.clone(), &ctx.clock, group, ctx.settings.lease).await?;
-        end(ctx, lease).await;
+        end(ctx, lease, id).await;
     }
     Ok(())
 }
 
 /// Nobody works for the execution any more.
-async fn end(ctx: &Context, lease: Lease) {
+async fn end(ctx: &Context, lease: Lease, id: BackupId) {
     if lease.confirm_not_lost().is_ok() {
-        sweep(ctx, |_| true).await;
+        sweep(ctx, |intent| intent.run == id).await;
     }
     if let Err(error) = lease.release().await {
         tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
