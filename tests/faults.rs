@@ -460,6 +460,16 @@ async fn an_unreachable_qdrant_is_named_with_its_address() {
 }
 
 #[tokio::test]
+async fn a_url_that_is_not_qdrants_is_not_a_missing_collection() {
+    let peer = Peer::start(&[("c", 10)]).await;
+    let bench = Bench::new(&format!("{}/elsewhere", peer.url)).await;
+    let error = bench.run().await.unwrap_err();
+    assert_eq!(error.code(), Code::QdrantUnexpected, "{error}");
+    assert!(error.remedy_text().unwrap().contains("REST API"), "{error}");
+    assert_eq!(bench.keys().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn absurd_names_are_backed_up_like_any_other() {
     let long = "x".repeat(190);
     let names = [

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use tokio::time::{Instant, sleep, timeout};
-use url::Url;
+use url::{Host, Url};
 
 /// No short answer of Qdrant is larger; bounds what is read into memory.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -42,7 +42,14 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(options: Options) -> Result<Self> {
-        let client = Client::builder()
+        // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
+        let builder = match options.url.host() {
+            Some(Host::Ipv4(ip)) if ip.is_loopback() => Client::builder().no_proxy(),
+            Some(Host::Ipv6(ip)) if ip.is_loopback() => Client::builder().no_proxy(),
+            Some(Host::Domain("localhost")) => Client::builder().no_proxy(),
+            _ => Client::builder(),
+        };
+        let client = builder
             .http1_only()
             // A redirect could carry the key to another host.
             .redirect(redirect::Policy::none())

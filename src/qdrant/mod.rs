@@ -159,11 +159,7 @@ impl Qdrant {
         let answer = self.read(Method::GET, &[], None, &doing).await?;
         serde_json::from_slice::<Root>(answer.ok(&doing)?)
             .map(|root| root.version)
-            .map_err(|e| {
-                Error::new(Code::QdrantUnexpected, doing)
-                    .because(e)
-                    .remedy("the URL must be that of Qdrant's REST API, usually port 6333")
-            })
+            .map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e).remedy(REST_API))
     }
 
     /// Waits for the end of a pause of the network, see [`Pause`], so that the next request does not have to.
@@ -300,6 +296,17 @@ impl Qdrant {
 
     /// A call that may be repeated.
     async fn read(&self, method: Method, path: &[&str], body: Option<&Value>, doing: &str) -> Result<Answer> {
-        self.http.call(method, path, body, doing).await
+        let answer = self.http.call(method, path, body, doing).await?;
+        // Of a path with a name in it a 404 means that name; what every Qdrant has is missing only where there is none.
+        if answer.status == 404 && path.len() < 2 {
+            return Err(Error::new(
+                Code::QdrantUnexpected,
+                format!("{doing}: there is no such thing (HTTP 404)"),
+            )
+            .remedy(REST_API));
+        }
+        Ok(answer)
     }
 }
+
+const REST_API: &str = "the URL must be that of Qdrant's REST API, usually port 6333";
