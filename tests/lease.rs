@@ -10,7 +10,7 @@ use qdrant_backup::store::{DirStore, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::twisted::{Twist, Twisted};
+use support::twisted::{Twist, twisted};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -20,18 +20,18 @@ const LIFE: Duration = Duration::from_secs(120);
 const BEGAN: OffsetDateTime = datetime!(2026-11-22 12:00:00 UTC);
 
 /// A store in which the nth write of the lease is twisted, counted from 0, and a clock that goes with the test's time.
-async fn twisted(twist: impl Fn(usize) -> Twist + Send + Sync + 'static) -> (TempDir, Arc<dyn Store>, Clock) {
+async fn store_and_clock(twist: impl Fn(usize) -> Twist + Send + Sync + 'static) -> (TempDir, Arc<dyn Store>, Clock) {
     let dir = tempfile::tempdir().unwrap();
     let inner: Arc<dyn Store> = Arc::new(DirStore::open(dir.path()).await.unwrap());
     let writes = AtomicUsize::new(0);
-    let store = Twisted::new(&inner, move |_| twist(writes.fetch_add(1, Ordering::SeqCst)));
+    let store = twisted(&inner, move |_| twist(writes.fetch_add(1, Ordering::SeqCst)));
     let start = Instant::now();
     (dir, store, Clock::new(move || BEGAN + start.elapsed()))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_renewed_is_lost_before_anybody_else_can_take_it() {
-    let (_dir, store, clock) = twisted(|write| if write == 0 { Twist::None } else { Twist::Hangs }).await;
+    let (_dir, store, clock) = store_and_clock(|write| if write == 0 { Twist::None } else { Twist::Hangs }).await;
     let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
     let told = timeout(LIFE * 10, lease.lost().cancelled()).await;
     assert!(told.is_ok(), "it waits for the store for ever");
@@ -42,7 +42,7 @@ async fn a_lease_that_cannot_be_renewed_is_lost_before_anybody_else_can_take_it(
 
 #[tokio::test(start_paused = true)]
 async fn one_renewal_that_hangs_is_tried_again() {
-    let (_dir, store, clock) = twisted(|write| if write == 1 { Twist::Hangs } else { Twist::None }).await;
+    let (_dir, store, clock) = store_and_clock(|write| if write == 1 { Twist::Hangs } else { Twist::None }).await;
     let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
     assert!(timeout(LIFE * 10, lease.lost().cancelled()).await.is_err(), "lost");
     lease.confirm().await.unwrap();
@@ -50,7 +50,7 @@ async fn one_renewal_that_hangs_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_kept_and_given_back_although_the_answers_to_its_renewals_are_lost() {
-    let (dir, store, clock) = twisted(|write| if write == 0 { Twist::None } else { Twist::AnswerLost }).await;
+    let (dir, store, clock) = store_and_clock(|write| if write == 0 { Twist::None } else { Twist::AnswerLost }).await;
     let lease = lock::acquire(store, &clock, "x", LIFE).await.unwrap();
     assert!(timeout(LIFE * 10, lease.lost().cancelled()).await.is_err(), "lost");
     lease.release().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_lease_is_kept_and_given_back_although_the_answers_to_its_renewals_are
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_whose_first_write_took_long_is_fresh_when_it_is_held() {
-    let (_dir, store, clock) = twisted(|write| match write {
+    let (_dir, store, clock) = store_and_clock(|write| match write {
         0 => Twist::After(Box::pin(tokio::time::sleep(LIFE * 2))),
         _ => Twist::None,
     })

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::peer::{Create, Fetch, Peer};
 use support::run::Bench;
-use support::twisted::{Twist, Twisted};
+use support::twisted::{Twist, twisted};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -134,7 +134,7 @@ async fn when_recording_an_intent_takes_long_what_is_there_is_looked_at_again() 
     let intents = AtomicUsize::new(0);
     let (listed, their) = (peer.clone(), name_now());
     let name = their.clone();
-    bench.ctx.store = Twisted::new(&bench.ctx.store, move |key| {
+    bench.ctx.store = twisted(&bench.ctx.store, move |key| {
         if !key.starts_with("intents/") || intents.fetch_add(1, Ordering::SeqCst) > 0 {
             return Twist::None;
         }

@@ -200,10 +200,21 @@ async fn the_exit_code_says_what_happened() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_the_manifest_is_committed_there_is_none_or_a_whole_one() {
+    for (fault, backups) in [
+        // The service has all bytes of the manifest, but its client is gone before it commits.
+        (gcs_emulator::Fault::SlowCommit, 0),
+        // It has committed, and nobody was told.
+        (gcs_emulator::Fault::WithholdAnswer, 1),
+    ] {
+        killed_at_the_manifest(fault, backups).await;
+    }
+}
+
+async fn killed_at_the_manifest(fault: gcs_emulator::Fault, backups: usize) {
     let peer = Peer::start(&[("c", LONG)]).await;
     let gcs = gcs_emulator::Emulator::start().await.unwrap();
     gcs.create_bucket("b");
-    let commit = gcs.fault("*manifest.json", 1, gcs_emulator::Fault::SlowCommit);
+    let commit = gcs.fault("*manifest.json", 1, fault);
     let mut child = Command::new(env!("CARGO_BIN_EXE_qdrant-backup"))
         .arg("backup")
         .env_clear()
@@ -216,14 +227,15 @@ async fn killed_while_the_manifest_is_committed_there_is_none_or_a_whole_one() {
     commit.hit().await;
     child.start_kill().unwrap(); // SIGKILL
     child.wait().await.unwrap();
-    // The service has all bytes of the manifest by now; whether it still commits is its own affair.
     commit.release();
     let options = GcsOptions {
         endpoint: Some(gcs.url().to_owned()),
         ..GcsOptions::default()
     };
     let store = store::open("gs://b/p", options).await.unwrap();
-    for backup in catalog::list(&*store, 10).await.unwrap() {
+    let list = catalog::list(&*store, 10).await.unwrap();
+    assert_eq!(list.len(), backups, "{fault:?}");
+    for backup in list {
         let manifest = manifest::read(&*store, &backup.id).await.unwrap();
         let artifact = &manifest.collections[0].artifacts[0];
         let bytes = manifest::read_small(&*store, &artifact.key, u64::MAX)

@@ -4,6 +4,9 @@
 //! the one in this workspace. It must know preconditions and speak gRPC on the same port.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/bucket.rs"]
+#[allow(unreachable_pub)]
+mod bucket;
 mod conformance;
 mod dir;
 mod gcs_downloads;

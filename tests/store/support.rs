@@ -140,7 +140,7 @@ pub(crate) async fn make_gcs() -> Made {
         };
     };
     let bucket = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| BUCKET.to_string());
-    create_bucket(&endpoint, &bucket).await;
+    crate::bucket::create_bucket(&endpoint, &bucket).await;
     let prefix = uuid::Uuid::new_v4().to_string();
     let options = GcsOptions {
         endpoint: Some(endpoint),
@@ -151,28 +151,6 @@ pub(crate) async fn make_gcs() -> Made {
         store: Arc::new(store),
         _keep: Box::new(()),
     }
-}
-
-/// Creates it if this emulator can; one that exists already is as good.
-async fn create_bucket(endpoint: &str, bucket: &str) {
-    use google_cloud_storage::{client::StorageControl, model::Bucket};
-    let url = match endpoint.contains("://") {
-        true => endpoint.to_string(),
-        false => format!("http://{endpoint}"),
-    };
-    let control = StorageControl::builder()
-        .with_endpoint(url)
-        .with_credentials(google_cloud_auth::credentials::anonymous::Builder::new().build())
-        .build()
-        .await
-        .unwrap();
-    let _ = control
-        .create_bucket()
-        .set_parent("projects/_")
-        .set_bucket_id(bucket)
-        .set_bucket(Bucket::new().set_project("projects/test-project"))
-        .send()
-        .await;
 }
 
 pub(crate) async fn emulator() -> Emulator {

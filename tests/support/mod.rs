@@ -1,6 +1,7 @@
 //! What the end-to-end tests share.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
+pub mod bucket;
 pub mod lab;
 pub mod peer;
 pub mod place;

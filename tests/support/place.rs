@@ -128,7 +128,10 @@ impl Bucket {
         let name = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| "test-bucket".to_owned());
         let prefix = format!("test/{}", uuid::Uuid::new_v4());
         let (endpoint, emulator) = match std::env::var("GCS_TEST_ENDPOINT") {
-            Ok(endpoint) => (endpoint, None),
+            Ok(endpoint) => {
+                super::bucket::create_bucket(&endpoint, &name).await;
+                (endpoint, None)
+            }
             Err(_) => {
                 let emulator = Emulator::start().await.unwrap();
                 emulator.create_bucket(&name);

@@ -21,19 +21,17 @@ pub enum Twist {
     After(BoxFuture<'static, ()>),
 }
 
-/// `inner`, with what `twist` says of each write by its key.
-pub struct Twisted {
-    pub inner: Arc<dyn Store>,
-    pub twist: Box<dyn Fn(&str) -> Twist + Send + Sync>,
+struct Twisted {
+    inner: Arc<dyn Store>,
+    twist: Box<dyn Fn(&str) -> Twist + Send + Sync>,
 }
 
-impl Twisted {
-    pub fn new(inner: &Arc<dyn Store>, twist: impl Fn(&str) -> Twist + Send + Sync + 'static) -> Arc<dyn Store> {
-        Arc::new(Self {
-            inner: inner.clone(),
-            twist: Box::new(twist),
-        })
-    }
+/// `inner`, with what `twist` says of each write by its key.
+pub fn twisted(inner: &Arc<dyn Store>, twist: impl Fn(&str) -> Twist + Send + Sync + 'static) -> Arc<dyn Store> {
+    Arc::new(Twisted {
+        inner: inner.clone(),
+        twist: Box::new(twist),
+    })
 }
 
 impl fmt::Debug for Twisted {
