@@ -1,6 +1,7 @@
 //! SHA-256 and CRC32C beside the transfer: hashing takes as much processor time as moving the bytes, so it runs on
 //! blocking threads while the next chunks are already on their way.
 
+use crate::hash::crc32c_append;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{
@@ -160,7 +161,7 @@ impl Shared {
                 if let Some(sha256) = &mut hashes.sha256 {
                     sha256.update(piece);
                 }
-                hashes.crc32c = crc32c::crc32c_append(hashes.crc32c, piece);
+                hashes.crc32c = crc32c_append(hashes.crc32c, piece);
             }
             let len = chunk.len();
             drop(chunk);

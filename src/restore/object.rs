@@ -1,6 +1,7 @@
 //! The objects of a backup on their way back: looked up, proven, and read so that a cut costs only what is missing.
 
 use crate::error::{Code, Error, Result};
+use crate::hash::crc32c_append;
 use crate::manifest::Artifact;
 use crate::store::{ObjectMeta, Source, Store, Version};
 use async_trait::async_trait;
@@ -43,7 +44,7 @@ pub(super) async fn prove(store: &dyn Store, artifact: &Artifact, meta: &ObjectM
     };
     let mut crc32c = 0;
     while let Some(chunk) = stream.next().await {
-        crc32c = crc32c::crc32c_append(crc32c, &chunk?);
+        crc32c = crc32c_append(crc32c, &chunk?);
     }
     compare(store, artifact, crc32c)
 }

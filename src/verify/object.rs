@@ -3,7 +3,7 @@
 use super::snapshot::{Expected, Structure};
 use super::{Checked, Finding, Problem, Verifier};
 use crate::error::{Code, Error, Result};
-use crate::hash::{hex, parse_sha256};
+use crate::hash::{crc32c_append, hex, parse_sha256};
 use crate::manifest::{Artifact, Storage};
 use crate::store::{Store, Version};
 use aws_lc_rs::digest::{Context, SHA256};
@@ -202,7 +202,7 @@ impl Sums {
         // All over a piece that is still in the processor's nearest cache.
         for piece in chunk.chunks(16 << 10) {
             self.sha256.update(piece);
-            self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
+            self.crc32c = crc32c_append(self.crc32c, piece);
             self.structure.feed(piece);
         }
         self.bytes += chunk.len() as u64;

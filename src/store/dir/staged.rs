@@ -3,6 +3,7 @@
 use super::{STAGING, failed};
 use crate::{
     error::{Code, Error, Result},
+    hash::crc32c_append,
     store::Source,
 };
 use bytes::Bytes;
@@ -68,7 +69,7 @@ impl Staged {
                 Err(e) => return Err(failed("read back", &self.path, e)),
             };
             stored.len += n as u64;
-            stored.crc32c = crc32c::crc32c_append(stored.crc32c, &buffer[..n]);
+            stored.crc32c = crc32c_append(stored.crc32c, &buffer[..n]);
         }
         if stored == sent {
             return Ok(());
@@ -157,7 +158,7 @@ fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> i
     let mut crc32c = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         if sum {
-            crc32c = crc32c::crc32c_append(crc32c, &chunk);
+            crc32c = crc32c_append(crc32c, &chunk);
         }
         file.write_all(&chunk)?;
     }

@@ -6,6 +6,7 @@
 
 use crate::{
     error::{Code, Error, Result},
+    hash::crc32c_append,
     store::{Source, gcs::Retry},
 };
 use bytes::Bytes;
@@ -126,7 +127,7 @@ impl Body {
             && end > known.handed
         {
             let new = &chunk[usize::try_from(new).unwrap_or(usize::MAX)..];
-            known.crc32c = crc32c::crc32c_append(known.crc32c, new);
+            known.crc32c = crc32c_append(known.crc32c, new);
         }
         known.handed = known.handed.max(end);
         self.at = end;
