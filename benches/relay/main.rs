@@ -1,8 +1,12 @@
 //! The relay beside `curl | curl`: how fast, how much processor time, how much memory.
 //!
-//! `cargo run --release -p relay-bench -- --gib 4,16 --runs 5`. Source, sink and either way are processes of their own on the loopback
-//! interface (this program starts itself again). Both ways run in turns within one run, since only their ratio means
+//! `cargo run --release -p relay-bench -- --gib 4,16 --runs 5`. Source, sink and each way are processes of their own on the loopback
+//! interface (this program starts itself again). All ways run in turns within one run, since only their ratios mean
 //! anything on a machine that does other work too; the ratio shown is the median of the runs' ratios. Linux only.
+//!
+//! Two more rows tell what the ratio is made of: the same pipe with `sha256sum` in it, and the SHA-256 alone, faster than which
+//! no single stream can be checked on the machine. The kernel's congestion control is named, for it decides how dear a byte on
+//! loopback is: `bbr` paces it, `cubic` does not.
 //!
 //! `relay-bench restore` measures the way back, see [`restore`].
 #![allow(clippy::print_stdout)]
@@ -36,7 +40,8 @@ fn main() -> Result<ExitCode> {
         ["source"] => peers::source()?,
         ["sink"] => peers::sink()?,
         ["relay", source, sink, bytes, sha256] => ways::relay(source, sink, bytes, sha256)?,
-        ["curl", source, sink, bytes] => ways::curl(source, sink, bytes)?,
+        ["curl", source, sink, bytes, _] => ways::curl(source, sink, bytes)?,
+        ["curl-sha256sum", source, sink, bytes, sha256] => ways::curl_sha256sum(source, sink, bytes, sha256)?,
         ["node"] => node::node()?,
         ["curl-upload", file, node, collection] => restore::curl(file, node, collection)?,
         ["send", store, node, collection, crc32c] => restore::restore(store, node, collection, Some(crc32c))?,
@@ -84,21 +89,27 @@ impl Options {
     }
 }
 
-/// One transfer.
+/// One transfer. Memory is not measured of what is not ours.
 struct Sample {
     mb_per_second: f64,
     cpu_per_gib: f64,
     peak_mb: f64,
 }
 
-/// What one size came to: medians.
+/// What one way came to at one size: medians, and the medians of the ratios to [`CURL`] in the same run.
 struct Row {
+    way: &'static str,
     gib: f64,
-    curl: Sample,
-    relay: Sample,
+    sample: Sample,
     throughput: f64,
     cpu: f64,
 }
+
+/// The way that the others are compared with.
+const CURL: &str = r"`curl \| curl`";
+const CURL_SHA256SUM: &str = r"`curl \| tee >(sha256sum) \| curl`";
+const RELAY: &str = "relay, SHA-256 + CRC32C";
+const SHA256: &str = "SHA-256 alone, nothing moved";
 
 fn compare(options: &Options) -> Result<ExitCode> {
     if Command::new("curl")
@@ -111,38 +122,76 @@ fn compare(options: &Options) -> Result<ExitCode> {
     }
     let source = Peer::start("source")?;
     let sink = Peer::start("sink")?;
+    let (source, sink) = (source.address.as_str(), sink.address.as_str());
     let mut rows = Vec::new();
-    for gib in &options.gib {
+    for &gib in &options.gib {
         let bytes = (gib * f64::from(1 << 30)) as u64;
+        let start = Instant::now();
         let sha256 = sha256(bytes);
+        let hashing = start.elapsed().as_secs_f64();
         let bytes = bytes.to_string();
-        let relay = ["relay", &source.address, &sink.address, &bytes, &sha256];
-        let curl = ["curl", &source.address, &sink.address, &bytes];
-        let (mut relays, mut curls) = (Vec::new(), Vec::new());
-        for run in 1..=options.runs {
-            // Whoever comes second must not always be the same.
-            if run % 2 == 0 {
-                relays.push(sample(&relay, *gib)?);
-                curls.push(sample(&curl, *gib)?);
-            } else {
-                curls.push(sample(&curl, *gib)?);
-                relays.push(sample(&relay, *gib)?);
-            }
-            let (r, c) = (&relays[run - 1], &curls[run - 1]);
-            eprint_line(&format!(
-                "{gib} GiB, run {run} of {}: curl {:.0} MB/s {:.2} s/GiB, relay {:.0} MB/s {:.2} s/GiB {:.1} MB",
-                options.runs, c.mb_per_second, c.cpu_per_gib, r.mb_per_second, r.cpu_per_gib, r.peak_mb
-            ));
-        }
-        rows.push(Row::of(*gib, &curls, &relays));
+        let of = |way: &str| [way, source, sink, &bytes, &sha256].map(str::to_owned).to_vec();
+        let ways = [(CURL, "curl"), (CURL_SHA256SUM, "curl-sha256sum"), (RELAY, "relay")];
+        let measured = measure(gib, options.runs, &ways, |way, _| of(way))?;
+        let curl = &measured[0].sample;
+        let (mb_per_second, cpu_per_gib) = (megabytes(gib) / hashing, hashing / gib);
+        let alone = Row {
+            way: SHA256,
+            gib,
+            throughput: mb_per_second / curl.mb_per_second,
+            cpu: cpu_per_gib / curl.cpu_per_gib,
+            sample: Sample {
+                mb_per_second,
+                cpu_per_gib,
+                peak_mb: 0.0,
+            },
+        };
+        rows.extend(measured);
+        rows.push(alone);
     }
     println!("{}", table(&rows));
+    let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?;
+    println!("TCP congestion control: {}\n", control.trim());
     if !options.verdict {
         return Ok(ExitCode::SUCCESS);
     }
+    rows.retain(|row| row.way == RELAY);
     let (text, met) = verdict(&rows);
     println!("{text}");
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes each way in turns, `runs` times. The first one is what the others are compared with; `args` makes the arguments for a
+/// way and a run, and a way without a peak of its own is not ours.
+fn measure(
+    gib: f64,
+    runs: usize,
+    ways: &[(&'static str, &str)],
+    args: impl Fn(&str, usize) -> Vec<String>,
+) -> Result<Vec<Row>> {
+    let mut all: Vec<Vec<Sample>> = Vec::new();
+    for run in 1..=runs {
+        let mut samples = Vec::new();
+        // Whoever comes first must not always be the same.
+        for turn in 0..ways.len() {
+            let way = (turn + run) % ways.len();
+            samples.push((way, sample(&args(ways[way].1, run), gib)?));
+        }
+        samples.sort_by_key(|(way, _)| *way);
+        let text = samples.iter().fold(String::new(), |mut text, (way, s)| {
+            let _ = write!(
+                text,
+                ", {} {:.0} MB/s {:.2} s/GiB",
+                ways[*way].1, s.mb_per_second, s.cpu_per_gib
+            );
+            text
+        });
+        eprint_line(&format!("{gib} GiB, run {run} of {runs}{text}"));
+        all.push(samples.into_iter().map(|(_, sample)| sample).collect());
+    }
+    Ok((0..ways.len())
+        .map(|way| Row::of(ways[way].0, gib, &all, way))
+        .collect())
 }
 
 #[allow(clippy::print_stderr)]
@@ -180,7 +229,7 @@ impl Drop for Peer {
 }
 
 /// Runs one way from its process's start to its end.
-fn sample(way: &[&str], gib: f64) -> Result<Sample> {
+fn sample(way: &[String], gib: f64) -> Result<Sample> {
     let start = Instant::now();
     let out = Command::new(std::env::current_exe()?)
         .args(way)
@@ -192,10 +241,14 @@ fn sample(way: &[&str], gib: f64) -> Result<Sample> {
     }
     let cost = Cost::parse(std::str::from_utf8(&out.stdout)?)?;
     Ok(Sample {
-        mb_per_second: gib * f64::from(1 << 30) / 1e6 / seconds,
+        mb_per_second: megabytes(gib) / seconds,
         cpu_per_gib: cost.cpu_seconds / gib,
         peak_mb: cost.peak_bytes as f64 / 1e6,
     })
+}
+
+fn megabytes(gib: f64) -> f64 {
+    gib * f64::from(1 << 30) / 1e6
 }
 
 /// SHA-256 of what the source serves, as Qdrant tells it when a snapshot has been made.
@@ -215,20 +268,21 @@ fn sha256(bytes: u64) -> String {
 }
 
 impl Row {
-    fn of(gib: f64, curls: &[Sample], relays: &[Sample]) -> Self {
-        let pairs = || relays.iter().zip(curls);
-        let middle = |samples: &[Sample]| Sample {
-            mb_per_second: median(samples.iter().map(|s| s.mb_per_second)),
-            cpu_per_gib: median(samples.iter().map(|s| s.cpu_per_gib)),
-            // Memory is a promise: the worst counts.
-            peak_mb: samples.iter().map(|s| s.peak_mb).fold(0.0, f64::max),
-        };
+    /// The way at `i` of each run.
+    fn of(way: &'static str, gib: f64, runs: &[Vec<Sample>], i: usize) -> Self {
+        let of = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[i])));
+        let ratio = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[i]) / value(&r[0])));
         Self {
+            way,
             gib,
-            curl: middle(curls),
-            relay: middle(relays),
-            throughput: median(pairs().map(|(r, c)| r.mb_per_second / c.mb_per_second)),
-            cpu: median(pairs().map(|(r, c)| r.cpu_per_gib / c.cpu_per_gib)),
+            throughput: ratio(|s| s.mb_per_second),
+            cpu: ratio(|s| s.cpu_per_gib),
+            sample: Sample {
+                mb_per_second: of(|s| s.mb_per_second),
+                cpu_per_gib: of(|s| s.cpu_per_gib),
+                // Memory is a promise: the worst counts.
+                peak_mb: runs.iter().map(|r| r[i].peak_mb).fold(0.0, f64::max),
+            },
         }
     }
 }
@@ -249,21 +303,20 @@ fn table(rows: &[Row]) -> String {
         String::from("| way | GiB | MB/s | ratio | CPU s/GiB | ratio | peak RSS MB |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
         let Row {
+            way,
             gib,
-            curl,
-            relay,
+            sample,
             throughput,
             cpu,
         } = row;
+        let peak = match sample.peak_mb {
+            0.0 => String::new(),
+            mb => format!(" {mb:.1}"),
+        };
         let _ = writeln!(
             text,
-            "| `curl \\| curl` | {gib} | {:.0} | 1 | {:.2} | 1 | |",
-            curl.mb_per_second, curl.cpu_per_gib
-        );
-        let _ = writeln!(
-            text,
-            "| relay, SHA-256 + CRC32C | {gib} | {:.0} | {throughput:.2} | {:.2} | {cpu:.2} | {:.1} |",
-            relay.mb_per_second, relay.cpu_per_gib, relay.peak_mb
+            "| {way} | {gib} | {:.0} | {throughput:.2} | {:.2} | {cpu:.2} |{peak} |",
+            sample.mb_per_second, sample.cpu_per_gib
         );
     }
     text
@@ -275,8 +328,8 @@ fn verdict(rows: &[Row]) -> (String, bool) {
         |value: fn(&Row) -> f64, pick: fn(f64, f64) -> f64| rows.iter().map(value).reduce(pick).unwrap_or(f64::NAN);
     let throughput = worst(|r| r.throughput, f64::min);
     let cpu = worst(|r| r.cpu, f64::max);
-    let peak = worst(|r| r.relay.peak_mb, f64::max);
-    let spread = peak - worst(|r| r.relay.peak_mb, f64::min);
+    let peak = worst(|r| r.sample.peak_mb, f64::max);
+    let spread = peak - worst(|r| r.sample.peak_mb, f64::min);
     let lines = [
         (
             throughput >= THROUGHPUT,

@@ -8,7 +8,7 @@
 //! - the restore operation from a directory, which keeps none: the whole file is read and compared with the manifest first.
 
 use crate::{
-    Options, Peer, Result, Sample, eprint_line, median, peers, sample, sha256,
+    Options, Peer, Result, measure, peers, sha256, table,
     ways::{Cost, cpu_seconds, peak_bytes},
 };
 use async_trait::async_trait;
@@ -26,7 +26,6 @@ use qdrant_backup::{
 };
 use serde_json::json;
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     io::{self, BufWriter, Write as _},
     ops::Range,
@@ -37,6 +36,7 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+const UPLOAD: &str = "restore: upload, CRC32C on the way";
 const THROUGHPUT: f64 = 0.9;
 const PEAK_MB: f64 = 50.0;
 
@@ -46,63 +46,36 @@ const KEY: &str = "backups/2026-11-22T12-00-00Z/bench/collection.snapshot";
 /// Measures all ways, prints the table and the verdict.
 pub(crate) fn compare(options: &Options) -> Result<ExitCode> {
     let node = Peer::start("node")?;
-    let (mut table, mut throughput, mut peak) = (String::new(), f64::INFINITY, 0.0_f64);
-    table += "| way | GiB | MB/s | ratio | CPU s/GiB | ratio | peak RSS MB |\n|---|---|---|---|---|---|---|\n";
-    for gib in &options.gib {
+    let mut rows = Vec::new();
+    for &gib in &options.gib {
         let dir = tempfile::tempdir()?;
         let store = dir.path().to_str().ok_or("the temporary directory has no plain name")?;
         let crc32c = lay_out(dir.path(), (gib * f64::from(1 << 30)) as u64)?.to_string();
         let file = format!("{store}/{KEY}");
-        let mut runs: Vec<[Sample; 3]> = Vec::new();
-        for run in 1..=options.runs {
-            let curl = || sample(&["curl-upload", &file, &node.address, &format!("curl-{run}")], *gib);
-            let send = || sample(&["send", store, &node.address, &format!("send-{run}"), &crc32c], *gib);
-            let whole = || sample(&["check-send", store, &node.address, &format!("whole-{run}")], *gib);
-            // Whoever comes second must not always be the same.
-            let samples = match run % 2 {
-                0 => {
-                    let (w, s) = (whole()?, send()?);
-                    [curl()?, s, w]
-                }
-                _ => [curl()?, send()?, whole()?],
-            };
-            let [c, s, w] = samples
-                .each_ref()
-                .map(|s| format!("{:.0} MB/s {:.2} s/GiB", s.mb_per_second, s.cpu_per_gib));
-            eprint_line(&format!(
-                "{gib} GiB, run {run} of {}: curl {c}, upload {s}, check and upload {w}",
-                options.runs
-            ));
-            runs.push(samples);
-        }
-        let names = [
-            "`curl -F`",
-            "restore: upload, CRC32C on the way",
-            "restore: CRC32C of the whole file first, then the same",
+        let ways = [
+            ("`curl -F`", "curl-upload"),
+            (UPLOAD, "send"),
+            ("restore: CRC32C of the whole file first, then the same", "check-send"),
         ];
-        for (way, name) in names.iter().enumerate() {
-            let of = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way])));
-            let ratio = |value: fn(&Sample) -> f64| median(runs.iter().map(|r| value(&r[way]) / value(&r[0])));
-            type Value = fn(&Sample) -> f64;
-            let (speed, cpu): (Value, Value) = (|s| s.mb_per_second, |s| s.cpu_per_gib);
-            // Memory is a promise: the worst counts.
-            let most = runs.iter().map(|r| r[way].peak_mb).fold(0.0, f64::max);
-            let most_text = if way == 0 { String::new() } else { format!("{most:.1}") };
-            let _ = writeln!(
-                table,
-                "| {name} | {gib} | {:.0} | {:.2} | {:.2} | {:.2} | {most_text} |",
-                of(speed),
-                ratio(speed),
-                of(cpu),
-                ratio(cpu),
-            );
-            peak = peak.max(most);
-            if way == 1 {
-                throughput = throughput.min(ratio(speed));
+        rows.extend(measure(gib, options.runs, &ways, |way, run| {
+            let collection = format!("{way}-{run}");
+            let mut args = match way {
+                "curl-upload" => vec![way, &file, &node.address, &collection],
+                _ => vec![way, store, &node.address, &collection],
+            };
+            if way == "send" {
+                args.push(&crc32c);
             }
-        }
+            args.into_iter().map(str::to_owned).collect()
+        })?);
     }
-    println!("{table}");
+    println!("{}", table(&rows));
+    let throughput = rows
+        .iter()
+        .filter(|row| row.way == UPLOAD)
+        .map(|row| row.throughput)
+        .fold(f64::INFINITY, f64::min);
+    let peak = rows.iter().map(|row| row.sample.peak_mb).fold(0.0, f64::max);
     if !options.verdict {
         return Ok(ExitCode::SUCCESS);
     }

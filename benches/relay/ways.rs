@@ -84,17 +84,40 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
     })
 }
 
-/// The way to beat.
+/// The way to beat. It checks nothing.
 pub(crate) fn curl(source: &str, sink: &str, bytes: &str) -> Result<()> {
-    let snapshot = format!("http://{source}/collections/bench/snapshots/{bytes}.snapshot");
-    let pipe = format!("curl -sfN {snapshot} | curl -sSf -T - http://{sink}/drop");
-    let out = Command::new("sh").args(["-c", &pipe]).output()?;
+    let [get, put] = curls(source, sink, bytes);
+    shell(&format!("{get} | {put}"), &[bytes])
+}
+
+/// The same with one of the two checksums, as a script would compute it.
+pub(crate) fn curl_sha256sum(source: &str, sink: &str, bytes: &str, sha256: &str) -> Result<()> {
+    let [get, put] = curls(source, sink, bytes);
+    // The sink's answer passes sha256sum by.
+    let pipe = format!("exec 4>&1; {{ {get} | tee /dev/fd/3 | {put} >&4; }} 3>&1 | sha256sum");
+    shell(&pipe, &[bytes, sha256])
+}
+
+fn curls(source: &str, sink: &str, bytes: &str) -> [String; 2] {
+    [
+        format!("curl -sfN http://{source}/collections/bench/snapshots/{bytes}.snapshot"),
+        format!("curl -sSf -T - http://{sink}/drop"),
+    ]
+}
+
+/// Runs a pipe whose output must have these words, in any order, besides the name `-` that sha256sum gives its input.
+fn shell(pipe: &str, words: &[&str]) -> Result<()> {
+    let out = Command::new("sh").args(["-c", pipe]).output()?;
     let answer = String::from_utf8_lossy(&out.stdout).into_owned();
-    if !out.status.success() || answer.trim() != bytes {
+    let mut found: Vec<&str> = answer.split_whitespace().filter(|word| *word != "-").collect();
+    let mut wanted = words.to_vec();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    if !out.status.success() || found != wanted {
         return Err(format!("{pipe}: {} {answer}", String::from_utf8_lossy(&out.stderr)).into());
     }
     Cost {
-        // The shell and both curls have been waited for.
+        // The shell and all that it started have been waited for.
         cpu_seconds: cpu_seconds(15..=16)?,
         peak_bytes: 0,
     }
