@@ -460,6 +460,15 @@ async fn an_unreachable_qdrant_is_named_with_its_address() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_not_ask_whether_qdrant_is_a_cluster_makes_a_backup_with_a_warning() {
+    let (peer, bench) = with_script([], []).await;
+    peer.lock().cluster_hidden = true;
+    let report = saved(&peer, &bench).await;
+    assert!(report.warnings[0].contains("taken for a single node"), "{report:?}");
+    assert_eq!(bench.manifest(&report).await.warnings, report.warnings);
+}
+
+#[tokio::test]
 async fn a_url_that_is_not_qdrants_is_not_a_missing_collection() {
     let peer = Peer::start(&[("c", 10)]).await;
     let bench = Bench::new(&format!("{}/elsewhere", peer.url)).await;

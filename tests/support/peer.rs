@@ -119,6 +119,8 @@ pub struct Inner {
     pub aliases: Vec<(String, String)>,
     pub api_key: Option<String>,
     pub cluster: Option<Value>,
+    /// The key is for collections only: it may not ask for the cluster.
+    pub cluster_hidden: bool,
     /// Nothing is answered to the question whether it is ready, as by a node that went away without closing connections.
     pub deaf: bool,
     /// Scripts of the next uploads.
@@ -314,12 +316,11 @@ async fn version(State(inner): Shared) -> Response {
 }
 
 async fn cluster(State(inner): Shared) -> Response {
-    ok(inner
-        .lock()
-        .unwrap()
-        .cluster
-        .clone()
-        .unwrap_or(json!({"status": "disabled"})))
+    let inner = inner.lock().unwrap();
+    match inner.cluster_hidden {
+        true => error(403, "Forbidden: Global access is required"),
+        false => ok(inner.cluster.clone().unwrap_or(json!({"status": "disabled"}))),
+    }
 }
 
 async fn collections(State(inner): Shared) -> Response {
