@@ -119,7 +119,7 @@ impl Verifier {
             .remedy("`qdrant-backup list` shows what backups there are"));
         }
         if report.verdict != Verdict::NotChecked
-            && let Err(error) = record::write(store, &report).await
+            && let Err(error) = record::write(store, &self.clock, &report).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
             tracing::warn!(%id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");

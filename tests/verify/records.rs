@@ -76,6 +76,38 @@ fn began_long_ago(lab: &Lab) -> Verifier {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record_of_the_future() {
+    let lab = Lab::in_directory().await;
+    let recorded = async || read_record(&*lab.store, &lab.id).await.unwrap().unwrap();
+    verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+    assert_eq!(recorded().await.verdict, Verdict::Intact);
+    lab.delete(&lab.key("drafts")).await;
+    let late = began_long_ago(&lab).run(&lab.id).await.unwrap();
+    assert_eq!(late.verdict, Verdict::Damaged);
+    assert_eq!(
+        (recorded().await.verdict, recorded().await.at),
+        (Verdict::Damaged, late.at)
+    );
+
+    // A clock that is a year ahead does not make verdicts that last a year.
+    for (verdict, restored) in [(Verdict::Intact, false), (Verdict::Damaged, true)] {
+        let mut record: Value = serde_json::from_slice(&lab.bytes(&lab.id.verified()).await).unwrap();
+        record["at"] = json!("2999-01-01T00:00:00Z");
+        record["verdict"] = serde_json::to_value(verdict).unwrap();
+        lab.put(&lab.id.verified(), &serde_json::to_vec(&record).unwrap()).await;
+        if restored {
+            lab.put(&lab.key("drafts"), &lab.original(&lab.key("drafts"))).await;
+        }
+        let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+        assert_ne!(report.verdict, verdict);
+        assert_eq!(
+            (recorded().await.verdict, recorded().await.at),
+            (report.verdict, report.at)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let lab = Lab::in_bucket().await;
     let emulator = lab.emulator.as_ref().unwrap();
