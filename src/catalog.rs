@@ -313,6 +313,19 @@ pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<De
     })
 }
 
+/// What the last verification and the last drill of a backup found, as far as that is understood.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<Proof>, Option<Proof>)> {
+    let read = async |key: String| match read_small(store, &key, LARGEST_RECORD).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+        Err(e) if e.code() == Code::BackupDamaged => Ok(None),
+        Err(e) => Err(e),
+    };
+    Ok((read(id.verified()).await?, read(id.drilled()).await?))
+}
+
 /// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
 pub async fn read(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Option<Found>> {
     if !has(objects, &id.manifest()) {

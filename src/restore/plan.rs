@@ -5,7 +5,7 @@ use super::step::{Step, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::backup::Context;
-use crate::catalog;
+use crate::catalog::{self, Proof, Verdict};
 use crate::error::{Code, Error, Result};
 use crate::manifest::{Collection, Manifest, Status};
 use crate::names::BackupId;
@@ -14,6 +14,7 @@ use crate::qdrant::ClusterInfo;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use time::format_description::well_known::Rfc3339;
 
 /// What would be done.
 #[derive(Clone, Debug, Serialize)]
@@ -156,6 +157,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
+    heed_proofs(ctx, request, &mut plan, drill.is_some()).await;
     if drill.is_none() {
         plan_aliases(&mut plan, request, &target, &chosen);
     }
@@ -169,6 +171,51 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     choose_way(ctx, &mut plan).await;
     Ok(plan)
+}
+
+/// What a verification or a drill found before: damage forbids to write over what is there now, and either is told.
+async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill: bool) {
+    let id = plan.id;
+    let (verified, drilled) = match catalog::proofs(&*ctx.store, &id).await {
+        Ok(proofs) => proofs,
+        // Whoever may read the objects and nothing else can restore all the same.
+        Err(error) => {
+            return plan.warnings.push(format!(
+                "whether a verification or a drill found backup {id} bad cannot be read: {}",
+                error.chain()
+            ));
+        }
+    };
+    let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
+    let said = |proof: &Option<Proof>, verdict| proof.as_ref().filter(|p| p.verdict == verdict).map(at);
+    if let Some(at) = said(&verified, Verdict::Damaged).or_else(|| said(&drilled, Verdict::Damaged)) {
+        let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        let found = format!("backup {id} was found damaged{when}");
+        plan.warnings
+            .push(format!("{found}: what it has may not be what was saved"));
+        let over: Vec<_> = plan
+            .collections
+            .iter()
+            .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites?.points)))
+            .filter(|(_, _, points)| *points > 0 && request.overwrite)
+            .collect();
+        for (source, target, points) in over {
+            plan.refuse(
+                Some(&source),
+                format!("{found}, and would replace the {points} points of collection {target:?}"),
+                &format!(
+                    "run `qdrant-backup verify {id}` again, in case it has been mended; or restore another backup, or this one with --into '{{}}-restored'"
+                ),
+            );
+        }
+    }
+    // The next drill is the answer to one that failed.
+    if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
+        let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        plan.warnings.push(format!(
+            "a drill of backup {id} failed{when}: it may not come back; `qdrant-backup drill {id}` tries that again"
+        ));
+    }
 }
 
 fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
