@@ -1,7 +1,7 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Manifest, Status, read_small};
+use crate::manifest::{self, Manifest, Selection, Status, read_small};
 use crate::names::{BACKUPS, BackupId, Name};
 use crate::retention::State;
 use crate::store::{ObjectMeta, Store};
@@ -24,6 +24,8 @@ pub struct Summary {
     pub id: BackupId,
     /// Whether it has all that was asked for; `None` when the manifest cannot be used, see `problem`.
     pub status: Option<Status>,
+    /// What was asked for when it was made; nothing in it: everything.
+    pub selection: Option<Selection>,
     /// All that is known of its worth, in one look.
     pub marks: Vec<Mark>,
     /// When it was finished.
@@ -153,6 +155,11 @@ impl Summary {
         }
     }
 
+    /// What was asked for when it was made, unless that is everything.
+    pub fn partly(&self) -> Option<&Selection> {
+        self.selection.as_ref().filter(|selection| !selection.is_everything())
+    }
+
     /// The marks as one text.
     pub fn marks_text(&self) -> String {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
@@ -164,6 +171,7 @@ impl Summary {
         let mut summary = Self {
             id,
             status: manifest.map(|m| m.status),
+            selection: manifest.map(|m| m.selection.clone()),
             marks: Vec::new(),
             finished_at: manifest.map(|m| m.finished_at),
             collections: collections.len(),

@@ -7,10 +7,13 @@ use super::{Request, Via, version};
 use crate::backup::Context;
 use crate::catalog::{self, Proof, Verdict};
 use crate::error::{Code, Error, Result};
-use crate::manifest::{Collection, Manifest, Status};
+use crate::manifest::{Collection, Manifest, Selection, Status};
 use crate::names::BackupId;
 use crate::plan::Filter;
 use crate::qdrant::ClusterInfo;
+use crate::retention::State;
+use crate::store::Store;
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +24,8 @@ use time::format_description::well_known::Rfc3339;
 pub struct Plan {
     /// The backup.
     pub id: BackupId,
+    /// What was asked for when it was made; nothing in it: everything.
+    pub selection: Selection,
     /// Release of the Qdrant that it is of.
     pub backup_version: String,
     /// The Qdrant to restore into.
@@ -115,6 +120,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     let qdrant = &ctx.qdrant;
     let mut plan = Plan {
         id: manifest.id,
+        selection: manifest.selection.clone(),
         backup_version: manifest.qdrant.version.clone(),
         target: qdrant.url(),
         target_version: qdrant.version().await?,
@@ -139,6 +145,15 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         plan.warnings.push(format!(
             "the backup is partial: it does not have {}",
             missing.join(", ")
+        ));
+    }
+    // Who asks for all that there is may take it for all that there was. A drill asks for nobody.
+    if drill.is_none() && request.selection.is_everything() && !plan.selection.is_everything() {
+        plan.warnings.push(format!(
+            "backup {} has only what was selected when it was made: {}; {}",
+            plan.id,
+            plan.selection,
+            of_more(&*ctx.store, &plan.selection).await
         ));
     }
     refuse_by_version(&mut plan);
@@ -171,6 +186,40 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     choose_way(ctx, &mut plan).await;
     Ok(plan)
+}
+
+/// Says which good backup is the newest one of everything, or at least of no named collections.
+async fn of_more(store: &dyn Store, selection: &Selection) -> String {
+    /// Of a service that always leaves something out, no backup is one of everything.
+    const LOOKED_AT: usize = 100;
+    let mut seen = 0;
+    let mut most = None;
+    let search = async {
+        let mut backups = Box::pin(catalog::newest_first(store, catalog::READ_AT_ONCE).await?);
+        while seen < LOOKED_AT
+            && let Some(found) = backups.try_next().await?
+        {
+            seen += 1;
+            let summary = found.summary;
+            let Some(other) = summary.selection.as_ref().filter(|_| summary.state() == State::Good) else {
+                continue;
+            };
+            if other.is_everything() {
+                return Ok(Some(summary.id));
+            }
+            if most.is_none() && other.collections.is_empty() && other != selection {
+                most = Some(format!("; {} has {other}", summary.id));
+            }
+        }
+        Ok::<_, Error>(None)
+    };
+    let none = match search.await {
+        Ok(Some(id)) => return format!("the newest good backup of everything is {id}"),
+        Ok(None) if seen < LOOKED_AT => "there is no good backup of everything".to_owned(),
+        Ok(None) => format!("none of the newest {LOOKED_AT} is a good backup of everything"),
+        Err(error) => format!("which one has everything could not be found out: {}", error.chain()),
+    };
+    none + &most.unwrap_or_default()
 }
 
 /// What a verification or a drill found before: damage forbids to write over what is there now, and either is told.
