@@ -358,6 +358,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_proxy_says_is_no_refusal_of_qdrants() {
+        for status in [502, 504, 520, 524] {
+            assert_eq!(refused(status, b"", "x").code(), Code::QdrantUnreachable, "{status}");
+        }
+        assert_eq!(refused(500, b"", "x").code(), Code::QdrantFailed);
+    }
+
+    #[test]
     fn any_name_becomes_one_segment_of_the_url() {
         let http = http("http://h:6333/base/");
         let url = http.url(&["collections", "a/b c%é?#"], "x").unwrap();
