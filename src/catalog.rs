@@ -1,7 +1,7 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Manifest, Status, read_small};
+use crate::manifest::{self, Manifest, Selection, Status, read_small};
 use crate::names::{BACKUPS, BackupId, Name};
 use crate::retention::State;
 use crate::store::{ObjectMeta, Store};
@@ -24,6 +24,8 @@ pub struct Summary {
     pub id: BackupId,
     /// Whether it has all that was asked for; `None` when the manifest cannot be used, see `problem`.
     pub status: Option<Status>,
+    /// What was asked for when it was made; nothing in it: everything.
+    pub selection: Option<Selection>,
     /// All that is known of its worth, in one look.
     pub marks: Vec<Mark>,
     /// When it was finished.
@@ -153,6 +155,11 @@ impl Summary {
         }
     }
 
+    /// What was asked for when it was made, unless that is everything.
+    pub fn partly(&self) -> Option<&Selection> {
+        self.selection.as_ref().filter(|selection| !selection.is_everything())
+    }
+
     /// The marks as one text.
     pub fn marks_text(&self) -> String {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
@@ -164,6 +171,7 @@ impl Summary {
         let mut summary = Self {
             id,
             status: manifest.map(|m| m.status),
+            selection: manifest.map(|m| m.selection.clone()),
             marks: Vec::new(),
             finished_at: manifest.map(|m| m.finished_at),
             collections: collections.len(),
@@ -311,6 +319,19 @@ pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<De
         manifest,
         summary,
     })
+}
+
+/// What the last verification and the last drill of a backup found, as far as that is understood.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<Proof>, Option<Proof>)> {
+    let read = async |key: String| match read_small(store, &key, LARGEST_RECORD).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+        Err(e) if e.code() == Code::BackupDamaged => Ok(None),
+        Err(e) => Err(e),
+    };
+    Ok((read(id.verified()).await?, read(id.drilled()).await?))
 }
 
 /// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.

@@ -36,7 +36,7 @@ pub fn needs_a_qdrant() -> Error {
 
 /// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `ctx`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
-/// not pass is an `Ok` here and an error by [`Drilled::error`].
+/// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
 pub async fn run(
     ctx: &Context,
     id: &str,
@@ -115,15 +115,18 @@ async fn under_lease(
         );
         collections.push(drilled);
     }
-    let drilled = Drilled::new(
+    let mut drilled = Drilled::new(
         plan.id,
         (ctx.clock.now(), &ctx.who),
         (&plan.target, &plan.target_version),
         collections,
         warnings,
     );
-    restore::unless_cancelled(cancel, lease.confirm()).await?;
-    record(&*ctx.store, &drilled).await?;
+    let recorded = match restore::unless_cancelled(cancel, lease.confirm()).await {
+        Ok(()) => record(&*ctx.store, &drilled).await,
+        Err(error) => Err(error),
+    };
+    drilled.recorded(recorded);
     Ok(drilled)
 }
 

@@ -250,3 +250,35 @@ impl std::error::Error for Error {
         self.source.as_ref().map(|s| &**s as _)
     }
 }
+
+/// An error as a report keeps it, beside a finding that it must not hide.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Kept {
+    /// Stable code.
+    pub code: Code,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Kept {
+    /// This error.
+    pub fn of(error: &Error) -> Self {
+        Self {
+            code: error.code(),
+            message: error.chain(),
+            remedy: error.remedy_text().map(str::to_owned),
+        }
+    }
+
+    /// The error again; `doing` says what it was in the way of.
+    pub fn error(&self, doing: &str) -> Error {
+        let error = Error::new(self.code, format!("{doing}: {}", self.message));
+        match &self.remedy {
+            Some(remedy) => error.remedy(remedy.clone()),
+            None => error,
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! | `event` | `outcome` | and |
 //! |---|---|---|
 //! | `backup_finished` | `good`, `partial`, `failed` | `collections`: how many were saved; `bytes` |
-//! | `verify_finished` | `good`, `damaged`; `failed`: could not be checked | `bytes` |
+//! | `verify_finished` | `good`, `damaged`; `failed`: could not be checked, or is intact and that could not be recorded | `bytes` |
 //! | `restore_finished` | `good`, `failed` | `collections`, `bytes` |
 //! | `drill_finished` | `proven`, `failed` | `collections`, `bytes` |
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |

@@ -9,6 +9,7 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use time::OffsetDateTime;
 
 /// The format's version. A reader refuses a newer one.
@@ -97,6 +98,30 @@ pub struct Selection {
     /// Glob patterns; a collection that matches any is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+}
+
+impl Selection {
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        let all = self.include.is_empty() || self.include.iter().any(|pattern| pattern == "*");
+        all && self.collections.is_empty() && self.exclude.is_empty()
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (named, include) = (self.collections.join(", "), self.include.join(", "));
+        match (named.is_empty(), include.is_empty()) {
+            (true, true) => f.write_str("everything"),
+            (false, true) => write!(f, "only {named}"),
+            (true, false) => write!(f, "only {include}"),
+            (false, false) => write!(f, "only {named}, as far as they match {include}"),
+        }?;
+        match self.exclude.is_empty() {
+            true => Ok(()),
+            false => write!(f, " except {}", self.exclude.join(", ")),
+        }
+    }
 }
 
 /// One collection in a backup.

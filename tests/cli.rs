@@ -302,6 +302,60 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
 }
 
 #[tokio::test]
+async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_of_everything() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let backup = async |args: &[&str]| {
+        let (code, out, err) = run(&[&["backup", "--json"], args].concat(), &peer.url, dir.path()).await;
+        assert_eq!(code, Some(0), "{err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        report["id"].as_str().unwrap().to_owned()
+    };
+    let copy = ["restore", "latest", "--into", "{}-copy"];
+    let most = backup(&["--exclude", "logs"]).await;
+    backup(&["docs"]).await;
+    let (code, plan, err) = run(&[&copy[..], &["--dry-run"]].concat(), &peer.url, dir.path()).await;
+    assert_eq!(code, Some(0), "{plan}{err}");
+    for part in [
+        "selected when it was made: only docs\n".to_owned(),
+        format!("there is no good backup of everything; {most} has everything except logs"),
+    ] {
+        assert!(plan.contains(&part), "{part}: {plan}");
+    }
+
+    let all = backup(&["--include", "*"]).await;
+    backup(&["docs"]).await;
+    let (_, list, _) = run(&["list"], &peer.url, dir.path()).await;
+    let lines: Vec<_> = list.lines().collect();
+    assert!(
+        lines[0].ends_with("SELECTED") && lines[1].ends_with("only docs"),
+        "{list}"
+    );
+    assert!(lines[2].starts_with(&all) && lines[2].ends_with(" B"), "{list}");
+    let (_, list, _) = run(&["list", "--json", "--limit", "1"], &peer.url, dir.path()).await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["backups"][0]["selection"], json!({"collections": ["docs"]}));
+    let (_, shown, _) = run(&["show", "latest"], &peer.url, dir.path()).await;
+    assert!(shown.contains("selected when it was made: only docs"), "{shown}");
+
+    let (code, out, err) = run(&[&copy[..], &["--json"]].concat(), &peer.url, dir.path()).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let warning = report["warnings"][0].as_str().unwrap_or_default();
+    assert!(
+        warning.contains("only docs") && warning.ends_with(&format!("the newest good backup of everything is {all}")),
+        "{report}"
+    );
+    // Whoever says what he wants, or takes the other one, is not bothered.
+    for what in [&["latest", "docs"][..], &[&all]] {
+        let args = [&["restore", "--dry-run", "--into", "{}-other"], what].concat();
+        let (code, plan, err) = run(&args, &peer.url, dir.path()).await;
+        assert_eq!(code, Some(0), "{plan}{err}");
+        assert!(!plan.contains("warning"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     let peer = Peer::start(&[("docs", 1000)]).await;

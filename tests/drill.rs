@@ -3,12 +3,14 @@
 
 mod support;
 
+use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::catalog::{self, Mark};
 use qdrant_backup::drill::{self, Drilled, PREFIX, Verdict};
 use qdrant_backup::error::{Code, Result};
 use qdrant_backup::progress::Progress;
 use qdrant_backup::restore::Patience;
 use qdrant_backup::retention::State;
+use qdrant_backup::store::{GcsOptions, GcsStore};
 use std::sync::Arc;
 use std::time::Duration;
 use support::peer::{Peer, Upload};
@@ -157,6 +159,43 @@ async fn it_deletes_only_what_it_made_and_touches_no_alias() {
         (record.verdict, record.by.as_str(), record.collections.len()),
         (Verdict::Passed, "test", 2)
     );
+}
+
+#[tokio::test]
+async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
+    let peer = Peer::start(&[("a", 3 << 20), ("b", 1000)]).await;
+    let emulator = Emulator::start().await.unwrap();
+    emulator.create_bucket("test-bucket");
+    let options = GcsOptions {
+        endpoint: Some(emulator.url().to_owned()),
+        ..GcsOptions::default()
+    };
+    let mut bench = Bench::new(&peer.url).await;
+    bench.ctx.store = Arc::new(GcsStore::open("test-bucket", "", options).await.unwrap());
+    bench.run().await.unwrap();
+    let refused = Fault::Status {
+        on: On::Start,
+        code: 403,
+    };
+    emulator.fault("*drilled.json", 2, refused);
+
+    let drilled = run(&bench).await.unwrap();
+    let error = drilled.error().unwrap();
+    assert_eq!(
+        (drilled.verdict, error.code(), error.exit_code()),
+        (Verdict::Passed, Code::StoreForbidden, 7)
+    );
+    assert!(error.to_string().contains("could not be recorded"), "{error}");
+
+    peer.lock().upload.push_back(Upload::Empty);
+    let drilled = run(&bench).await.unwrap();
+    let error = drilled.error().unwrap();
+    assert_eq!(
+        (drilled.verdict, error.code(), error.exit_code()),
+        (Verdict::Failed, Code::RestoreFailed, 12)
+    );
+    assert_eq!(drilled.not_recorded.unwrap().code, Code::StoreForbidden);
+    assert!(drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ async fn status_has_the_same_shape_whatever_is_wrong() {
     );
     assert_eq!(status.body["store"]["ok"], true);
     assert_eq!(status.body["last_backup"]["status"], "complete");
+    assert_eq!(status.body["last_backup"]["selection"], json!({}), "that is everything");
     assert!(status.body["last_backup"]["age_seconds"].is_u64());
     assert_eq!(status.body["running"], Value::Null);
 

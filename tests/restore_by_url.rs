@@ -15,12 +15,14 @@ use qdrant_backup::backup::{self, Context};
 use qdrant_backup::error::Code;
 use qdrant_backup::manifest::Selection;
 use qdrant_backup::progress::Progress;
+use qdrant_backup::qdrant::{Options, Qdrant};
 use qdrant_backup::restore::{self, Outcome, Report, Request, Via};
 use qdrant_backup::store::{GcsOptions, GcsStore};
 use serde_json::json;
 use std::sync::Arc;
-use support::peer::Peer;
-use support::run::context;
+use std::time::Duration;
+use support::peer::{Peer, Recover};
+use support::run::{context, options};
 use support::sample::{Client, fill};
 use tokio_util::sync::CancellationToken;
 
@@ -171,6 +173,39 @@ async fn where_qdrant_cannot_fetch_it_is_uploaded_and_that_is_told_without_the_u
     );
     assert!(!format!("{report:?}").contains("X-Goog"));
     assert_eq!(signed(&emulator).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
+    let peer = Peer::start(&[("a", 1 << 20)]).await;
+    let (_emulator, mut ctx) = bucket(&peer.url, Some(signer())).await;
+    let id = save(&ctx).await;
+    peer.lock().collections.clear();
+    ctx.qdrant = Qdrant::new(Options {
+        create_timeout: Duration::from_millis(300),
+        ..options(&peer.url)
+    })
+    .unwrap();
+    let request = Request {
+        id,
+        via: Via::Auto,
+        ..Request::default()
+    };
+    for (script, code) in [
+        (Recover::AnswerLost, Code::QdrantUnreachable),
+        (Recover::GatewayTimeout, Code::QdrantUnreachable),
+        (Recover::Silent, Code::Stalled),
+    ] {
+        peer.lock().recover.push_back(script);
+        let report = run(&ctx, &request).await.unwrap();
+        let failed = report
+            .failed
+            .first()
+            .unwrap_or_else(|| panic!("{script:?}: {report:?}"));
+        assert_eq!((report.status, failed.code), (Outcome::Failed, code), "{script:?}");
+        assert!(failed.state.contains("may still be at work"), "{failed:?}");
+        assert_eq!(peer.requests("/snapshots/upload"), 0, "{script:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

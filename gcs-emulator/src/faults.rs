@@ -37,6 +37,8 @@ pub enum Fault {
     LoseAnswer,
     /// Commits an upload, then waits for [`Armed::release`] before it answers.
     WithholdAnswer,
+    /// Deletes an object, then answers 503.
+    LoseDeletion,
     /// Sends one bit flipped in a download.
     CorruptRead,
     /// Cuts a download after so many bytes.

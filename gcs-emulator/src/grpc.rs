@@ -1,7 +1,7 @@
 //! Control over gRPC: the unary calls that a backup tool makes.
 
 use crate::{
-    faults::On,
+    faults::{Fault, On},
     state::{App, Object, Refusal},
 };
 use axum::{Router, body::Body, extract::Request, extract::State, response::Response, routing::post};
@@ -71,7 +71,14 @@ fn delete_object(app: &App, request: pb::DeleteObjectRequest) -> Result<(), Refu
     let (generation, condition) = (request.generation, request.if_generation_match);
     state.get(id, &request.object, generation, condition)?;
     state.remove(id, &request.object);
-    Ok(())
+    drop(state);
+    match app.faults.take(&request.object, |f| f == Fault::LoseDeletion) {
+        Some(lost) => {
+            lost.happens();
+            Err(Refusal::new(503, "fault: the answer is lost"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn list_objects(app: &App, request: pb::ListObjectsRequest) -> Result<pb::ListObjectsResponse, Refusal> {

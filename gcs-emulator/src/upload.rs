@@ -56,7 +56,11 @@ pub(crate) async fn start(
             let session = Arc::new(Mutex::new(session));
             state.sessions.insert(id, session);
             // Not built from the Host header: the client leaves the port out of it.
-            let location = format!("{}/upload/session/{id}", app.url);
+            // With a secret in the query, as the real one has it.
+            let location = format!(
+                "{}/upload/session/{id}?uploadType=resumable&upload_id=secret-{id}",
+                app.url
+            );
             Ok((StatusCode::OK, [("location", location)]).into_response())
         }
         Some("multipart") => {

@@ -92,6 +92,9 @@ fn told(drilled: &Drilled) -> String {
     for warning in &drilled.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
+    if let Some(why) = &drilled.not_recorded {
+        let _ = writeln!(text, "warning  not recorded: {}", plain(&why.message));
+    }
     let verdict = if drilled.verdict == Verdict::Passed {
         "passed"
     } else {

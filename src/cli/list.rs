@@ -44,6 +44,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
             count(b.collections as u64),
             count(b.points),
             size(b.bytes),
+            b.partly().map(|s| shortened(&s.to_string())).unwrap_or_default(),
         ]
     };
     let columns = [
@@ -53,6 +54,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
         ("COLLECTIONS", Align::Right),
         ("POINTS", Align::Right),
         ("SIZE", Align::Right),
+        ("SELECTED", Align::Left),
     ];
     let mut text = table(columns, &backups.iter().map(row).collect::<Vec<_>>());
     for backup in backups {
@@ -61,6 +63,15 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
         }
     }
     text
+}
+
+/// As much as a line of a table bears; `show` has it all.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 40;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
@@ -76,6 +87,9 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
         ago(age),
         summary.id.manifest(),
     );
+    if let Some(selection) = summary.partly() {
+        let _ = writeln!(text, "selected when it was made: {}\n", plain(&selection.to_string()));
+    }
     for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
         if let Some(Proof { verdict, at }) = proof {
             let ago = at.and_then(|at| Duration::try_from(now - at).ok()).map(ago);

@@ -86,9 +86,9 @@ async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<
     let report = Box::new(verifier.run(id).await?);
     let error = report.error();
     #[cfg(feature = "engine")]
-    if let (None, true, Some(scratch)) = (&error, args.engine, &args.scratch) {
+    if let (Verdict::Intact, true, Some(scratch)) = (report.verdict, args.engine, &args.scratch) {
         let drilled = verifier.drill(id, scratch).await?;
-        let error = drilled.error();
+        let error = drilled.error().or(error);
         return Ok((
             Outcome::Checked {
                 report,
@@ -146,6 +146,9 @@ fn told(outcome: &Outcome) -> String {
         report.objects.len(),
         size(report.bytes)
     );
+    if let Some(why) = &report.not_recorded {
+        let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
+    }
     #[cfg(feature = "engine")]
     if let Outcome::Checked {
         drilled: Some(drilled), ..
@@ -166,6 +169,9 @@ fn told(outcome: &Outcome) -> String {
         }
         for warning in &drilled.warnings {
             let _ = writeln!(text, "warning      {}", plain(warning));
+        }
+        if let Some(why) = &drilled.not_recorded {
+            let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
         }
         let verdict = if drilled.verdict == crate::drill::Verdict::Passed {
             "is proven"

@@ -1,6 +1,6 @@
 //! `drilled.json` beside the manifest: what the last drill came to.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kept, Result};
 use crate::manifest::read_small;
 use crate::names::BackupId;
 use crate::store::{BytesSource, Condition, Store};
@@ -35,6 +35,9 @@ pub struct Drilled {
     /// What the reader should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Why all this was not recorded beside the manifest: the next one who looks does not learn it.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub not_recorded: Option<Kept>,
 }
 
 /// Whether what came back was equal to the backup.
@@ -92,24 +95,40 @@ impl Drilled {
             verdict: if passed { Verdict::Passed } else { Verdict::Failed },
             collections,
             warnings,
+            not_recorded: None,
         }
     }
 
-    /// The error that the drill amounts to, if it did not pass.
+    /// Notes what came of recording it. A failure does not hide what was found.
+    pub(crate) fn recorded(&mut self, result: Result<()>) {
+        if let Err(error) = result {
+            let (id, verdict) = (self.id, self.verdict);
+            tracing::warn!(%id, ?verdict, error = %error, "the result of the drill could not be recorded");
+            self.not_recorded = Some(Kept::of(&error));
+        }
+    }
+
+    /// The error that the drill amounts to, if it did not pass; if it did, that this was not recorded.
     pub fn error(&self) -> Option<Error> {
         let problems: Vec<_> = self
             .collections
             .iter()
             .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
             .collect();
-        (self.verdict == Verdict::Failed).then(|| {
-            Error::new(
-                Code::RestoreFailed,
-                format!("backup {} is not proven restorable: {}", self.id, problems.join(" | ")),
-            )
-            .permanent(true)
-            .remedy("do not rely on this backup: make another one, and drill that")
-        })
+        match self.verdict {
+            Verdict::Passed => {
+                let doing = format!("backup {} passed its drill, but that could not be recorded", self.id);
+                self.not_recorded.as_ref().map(|why| why.error(&doing))
+            }
+            Verdict::Failed => Some(
+                Error::new(
+                    Code::RestoreFailed,
+                    format!("backup {} is not proven restorable: {}", self.id, problems.join(" | ")),
+                )
+                .permanent(true)
+                .remedy("do not rely on this backup: make another one, and drill that"),
+            ),
+        }
     }
 }
 

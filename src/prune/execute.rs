@@ -184,8 +184,10 @@ async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &m
     };
     if item.is_backup {
         let manifest = objects.remove(0);
-        if !delete_one(job, &manifest).await? {
-            let why = "its manifest was replaced or deleted meanwhile".to_owned();
+        // One that is absent may well have been deleted here, and the answer been lost: either way it is no backup any more, and
+        // what it named is nobody's.
+        if delete_one(job, &manifest).await? == Deletion::Replaced {
+            let why = "its manifest was replaced meanwhile".to_owned();
             report.skipped.push(Skipped { id: item.id, why });
             return Ok(());
         }
@@ -197,12 +199,14 @@ async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &m
         .map(|object| async move {
             // After a failure no further one is begun; those under way end and are counted.
             let done = match failed.load(Ordering::Relaxed) {
-                true => false,
-                false => delete_one(job, &object)
-                    .await
-                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?,
+                true => None,
+                false => Some(
+                    delete_one(job, &object)
+                        .await
+                        .inspect_err(|_| failed.store(true, Ordering::Relaxed))?,
+                ),
             };
-            Ok((object, done))
+            Ok((object, done == Some(Deletion::Done)))
         })
         .buffer_unordered(AT_ONCE);
     let mut first = Ok(());
@@ -225,10 +229,21 @@ impl Deleted {
     }
 }
 
-/// `Ok(false)`: it is gone or replaced. An object that is still there unchanged was refused, whatever the answer said.
-async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<bool> {
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletion {
+    /// It was deleted here.
+    Done,
+    /// It is not there: deleted by somebody else, or here by a request whose answer was lost.
+    Absent,
+    /// Another version is there, and stays.
+    Replaced,
+}
+
+/// Deletes an object. One that is still there unchanged was refused, whatever the answer said.
+async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<Deletion> {
     if job.store.delete(&object.key, &object.version).await? {
-        return Ok(true);
+        return Ok(Deletion::Done);
     }
     match job.store.head(&object.key).await? {
         Some(now) if now.version == object.version => Err(Error::new(
@@ -239,6 +254,7 @@ async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<bool> {
                 object.key
             ),
         )),
-        _ => Ok(false),
+        Some(_) => Ok(Deletion::Replaced),
+        None => Ok(Deletion::Absent),
     }
 }

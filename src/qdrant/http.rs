@@ -330,10 +330,11 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
             "a backup needs a key that may create and delete snapshots: the full key, or a token with `rw` on the collections",
         ),
         404 => Error::new(Code::CollectionNotFound, text),
-        408 | 429 | 502..=504 => Error::new(Code::QdrantUnreachable, text)
+        // 520 and more: what proxies say where Qdrant did not answer them.
+        408 | 429 | 502..=504 | 520.. => Error::new(Code::QdrantUnreachable, text)
             .remedy("Qdrant is overloaded or restarting; try again later"),
         400 | 402 | 405..=499 => Error::new(Code::QdrantFailed, text).permanent(true),
-        500.. => Error::new(Code::QdrantFailed, text).remedy("Qdrant's log tells more; a full disk is a common cause"),
+        500..=519 => Error::new(Code::QdrantFailed, text).remedy("Qdrant's log tells more; a full disk is a common cause"),
         _ => Error::new(Code::QdrantUnexpected, text)
             .remedy("check that the URL is that of Qdrant's REST API, without a redirect"),
     }
@@ -373,6 +374,14 @@ mod tests {
         let e = refused(401, text, "x");
         assert_eq!(e.code(), Code::QdrantUnauthorized);
         assert!(e.to_string().contains("Must provide an API key"), "{e}");
+    }
+
+    #[test]
+    fn what_a_proxy_says_is_no_refusal_of_qdrants() {
+        for status in [502, 504, 520, 524] {
+            assert_eq!(refused(status, b"", "x").code(), Code::QdrantUnreachable, "{status}");
+        }
+        assert_eq!(refused(500, b"", "x").code(), Code::QdrantFailed);
     }
 
     #[test]

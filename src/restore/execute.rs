@@ -204,8 +204,9 @@ async fn transfer(
             Ok(()) => return Ok(Via::Url),
             Err(e) => e,
         };
-        // A second way is tried only where the first one has changed nothing: into a collection that still does not exist.
-        let may_try = plan.may_upload && step.overwrites.is_none() && error.code() != Code::Cancelled;
+        // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
+        // exist.
+        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(&error);
         if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
             return Err(error);
         }
@@ -217,6 +218,23 @@ async fn transfer(
     }
     by_upload(ctx, step, from, progress, cancel, notes).await?;
     Ok(Via::Upload)
+}
+
+/// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
+/// A Qdrant that has not answered may still be at work: it makes the collection only after it has fetched and unpacked the
+/// snapshot, and would replace then what a second restore put there.
+fn has_ended(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::QdrantFailed
+            | Code::QdrantUnauthorized
+            | Code::QdrantForbidden
+            | Code::CollectionNotFound
+            | Code::StoreUnreachable
+            | Code::StoreForbidden
+            | Code::StoreMissing
+            | Code::StoreFailed
+    )
 }
 
 async fn by_url(ctx: &Context, step: &Step, from: &From) -> Result<()> {

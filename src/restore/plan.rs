@@ -5,21 +5,27 @@ use super::step::{Step, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::backup::Context;
-use crate::catalog;
+use crate::catalog::{self, Proof, Verdict};
 use crate::error::{Code, Error, Result};
-use crate::manifest::{Collection, Manifest, Status};
+use crate::manifest::{Collection, Manifest, Selection, Status};
 use crate::names::BackupId;
 use crate::plan::Filter;
 use crate::qdrant::ClusterInfo;
+use crate::retention::State;
+use crate::store::Store;
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use time::format_description::well_known::Rfc3339;
 
 /// What would be done.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The backup.
     pub id: BackupId,
+    /// What was asked for when it was made; nothing in it: everything.
+    pub selection: Selection,
     /// Release of the Qdrant that it is of.
     pub backup_version: String,
     /// The Qdrant to restore into.
@@ -114,6 +120,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     let qdrant = &ctx.qdrant;
     let mut plan = Plan {
         id: manifest.id,
+        selection: manifest.selection.clone(),
         backup_version: manifest.qdrant.version.clone(),
         target: qdrant.url(),
         target_version: qdrant.version().await?,
@@ -140,6 +147,15 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             missing.join(", ")
         ));
     }
+    // Who asks for all that there is may take it for all that there was. A drill asks for nobody.
+    if drill.is_none() && request.selection.is_everything() && !plan.selection.is_everything() {
+        plan.warnings.push(format!(
+            "backup {} has only what was selected when it was made: {}; {}",
+            plan.id,
+            plan.selection,
+            of_more(&*ctx.store, &plan.selection).await
+        ));
+    }
     refuse_by_version(&mut plan);
     if let ClusterInfo::Enabled { peers, .. } = qdrant.cluster().await?
         && peers.len() > 1
@@ -156,6 +172,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
+    heed_proofs(ctx, request, &mut plan, drill.is_some()).await;
     if drill.is_none() {
         plan_aliases(&mut plan, request, &target, &chosen);
     }
@@ -169,6 +186,85 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     choose_way(ctx, &mut plan).await;
     Ok(plan)
+}
+
+/// Says which good backup is the newest one of everything, or at least of no named collections.
+async fn of_more(store: &dyn Store, selection: &Selection) -> String {
+    /// Of a service that always leaves something out, no backup is one of everything.
+    const LOOKED_AT: usize = 100;
+    let mut seen = 0;
+    let mut most = None;
+    let search = async {
+        let mut backups = Box::pin(catalog::newest_first(store, catalog::READ_AT_ONCE).await?);
+        while seen < LOOKED_AT
+            && let Some(found) = backups.try_next().await?
+        {
+            seen += 1;
+            let summary = found.summary;
+            let Some(other) = summary.selection.as_ref().filter(|_| summary.state() == State::Good) else {
+                continue;
+            };
+            if other.is_everything() {
+                return Ok(Some(summary.id));
+            }
+            if most.is_none() && other.collections.is_empty() && other != selection {
+                most = Some(format!("; {} has {other}", summary.id));
+            }
+        }
+        Ok::<_, Error>(None)
+    };
+    let none = match search.await {
+        Ok(Some(id)) => return format!("the newest good backup of everything is {id}"),
+        Ok(None) if seen < LOOKED_AT => "there is no good backup of everything".to_owned(),
+        Ok(None) => format!("none of the newest {LOOKED_AT} is a good backup of everything"),
+        Err(error) => format!("which one has everything could not be found out: {}", error.chain()),
+    };
+    none + &most.unwrap_or_default()
+}
+
+/// What a verification or a drill found before: damage forbids to write over what is there now, and either is told.
+async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill: bool) {
+    let id = plan.id;
+    let (verified, drilled) = match catalog::proofs(&*ctx.store, &id).await {
+        Ok(proofs) => proofs,
+        // Whoever may read the objects and nothing else can restore all the same.
+        Err(error) => {
+            return plan.warnings.push(format!(
+                "whether a verification or a drill found backup {id} bad cannot be read: {}",
+                error.chain()
+            ));
+        }
+    };
+    let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
+    let said = |proof: &Option<Proof>, verdict| proof.as_ref().filter(|p| p.verdict == verdict).map(at);
+    if let Some(at) = said(&verified, Verdict::Damaged).or_else(|| said(&drilled, Verdict::Damaged)) {
+        let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        let found = format!("backup {id} was found damaged{when}");
+        plan.warnings
+            .push(format!("{found}: what it has may not be what was saved"));
+        let over: Vec<_> = plan
+            .collections
+            .iter()
+            .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites?.points)))
+            .filter(|(_, _, points)| *points > 0 && request.overwrite)
+            .collect();
+        for (source, target, points) in over {
+            plan.refuse(
+                Some(&source),
+                format!("{found}, and would replace the {points} points of collection {target:?}"),
+                &format!(
+                    "run `qdrant-backup verify {id}` again, in case it has been mended; or restore another backup, or this one with --into '{{}}-restored'"
+                ),
+            );
+        }
+    }
+    // The next drill is the answer to one that failed.
+    if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
+        let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        plan.warnings.push(format!(
+            "a drill of backup {id} failed{when}: it may not come back; `qdrant-backup drill {id}` tries that again"
+        ));
+    }
 }
 
 fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {

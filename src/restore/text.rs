@@ -16,6 +16,10 @@ impl fmt::Display for Plan {
             self.via,
             self.bytes()
         )?;
+        if !self.selection.is_everything() {
+            let selection = self.selection.to_string();
+            writeln!(f, "  selected when it was made: {}", one_line(&selection))?;
+        }
         for step in &self.collections {
             let what = match step.overwrites {
                 None => "new".to_owned(),

@@ -81,14 +81,15 @@ impl Verifier {
             tracing::info!(%id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
             collections.push(drill);
         }
-        let drilled = Drilled::new(
+        let mut drilled = Drilled::new(
             *id,
             (self.clock.now(), &self.who),
             (ENGINE, ENGINE_VERSION),
             collections,
             warnings,
         );
-        drill::record(&*self.store, &drilled).await?;
+        let recorded = drill::record(&*self.store, &drilled).await;
+        drilled.recorded(recorded);
         Ok(drilled)
     }
 

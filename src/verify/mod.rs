@@ -19,7 +19,7 @@ pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
 pub use snapshot::{Expected, Structure};
 
 use crate::clock::Clock;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kept, Result};
 use crate::events;
 use crate::manifest::{self, Artifact, Collection, Manifest};
 use crate::names::{ArtifactKind, BackupId};
@@ -51,7 +51,8 @@ impl Verifier {
     ///
     /// # Errors
     /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
-    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`].
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`]; so is
+    /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<Report> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
@@ -91,7 +92,7 @@ impl Verifier {
         objects.sort_by_key(|(i, _)| *i);
         let objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
         let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
-        let report = Report {
+        let mut report = Report {
             id: *id,
             verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
                 (false, _) => Verdict::Damaged,
@@ -106,6 +107,7 @@ impl Verifier {
             bytes: objects.iter().map(|object| object.bytes).sum(),
             findings,
             objects,
+            not_recorded: None,
         };
         // A backup that is being deleted loses its objects one by one: that is no damage.
         let now = store.head(&id.manifest()).await?;
@@ -116,8 +118,12 @@ impl Verifier {
             )
             .remedy("`qdrant-backup list` shows what backups there are"));
         }
-        if report.verdict != Verdict::NotChecked {
-            record::write(store, &report).await?;
+        if report.verdict != Verdict::NotChecked
+            && let Err(error) = record::write(store, &self.clock, &report).await
+        {
+            // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
+            tracing::warn!(%id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
+            report.not_recorded = Some(Kept::of(&error));
         }
         Ok(report)
     }

@@ -1,6 +1,7 @@
 //! `verified.json` beside the manifest: what the last check came to.
 
 use super::{Report, Verdict};
+use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::manifest::read_small;
 use crate::names::BackupId;
@@ -52,8 +53,16 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
         .filter(|record: &Record| record.id == *id))
 }
 
-/// Records a report, unless a younger one is there. Replaces by compare-and-swap.
-pub(super) async fn write(store: &dyn Store, report: &Report) -> Result<()> {
+/// Whether a record stays instead of `report`. One that began later does, but not if it says intact where damage was found
+/// meanwhile: what is damaged may have been mended since, and is worth another look, while damage that nobody knows of is not
+/// looked for. A record of the future is of a clock that was wrong.
+fn outweighs(other: &Record, report: &Report, now: OffsetDateTime) -> bool {
+    let no_loss = other.verdict == Verdict::Damaged || report.verdict == Verdict::Intact;
+    other.at > report.at && other.at <= now && no_loss
+}
+
+/// Records a report, unless a younger one is there that must not be lost. Replaces by compare-and-swap.
+pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &Report) -> Result<()> {
     #[derive(Serialize)]
     struct Written<'a> {
         format: u32,
@@ -71,7 +80,7 @@ pub(super) async fn write(store: &dyn Store, report: &Report) -> Result<()> {
         let condition = match store.head(&key).await? {
             None => Condition::Absent,
             Some(meta) => match read(store, &report.id).await? {
-                Some(other) if other.at > report.at => return Ok(()),
+                Some(other) if outweighs(&other, report, clock.now()) => return Ok(()),
                 _ => Condition::Unchanged(meta.version),
             },
         };

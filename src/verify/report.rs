@@ -1,6 +1,6 @@
 //! What is said of a backup that was read back.
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Kept};
 use crate::manifest::{Artifact, Status};
 use crate::names::BackupId;
 use serde::{Deserialize, Serialize};
@@ -121,16 +121,27 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Every object that the manifest names.
     pub objects: Vec<Checked>,
+    /// Why all this was not recorded beside the manifest, where it was to be: the next one who looks does not learn it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_recorded: Option<Kept>,
 }
 
 impl Report {
-    /// The error that the verdict amounts to, unless it is intact.
+    /// The error that the verdict amounts to, unless it is intact; of one that is intact, that this was not recorded.
     pub fn error(&self) -> Option<Error> {
         let all = self.objects.len();
         let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
         let damaged = with(Verdict::Damaged).count();
         match self.verdict {
-            Verdict::Intact => None,
+            Verdict::Intact => {
+                let why = self.not_recorded.as_ref()?;
+                let doing = format!("backup {} is intact, but that could not be recorded", self.id);
+                let error = why.error(&doing);
+                Some(match why.remedy {
+                    Some(_) => error,
+                    None => error.remedy("mend the cause and verify again"),
+                })
+            }
             Verdict::Damaged if damaged == 0 => Some(Error::new(
                 Code::BackupDamaged,
                 format!("backup {} is damaged: its manifest is wrong", self.id),

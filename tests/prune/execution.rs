@@ -1,6 +1,7 @@
 //! What goes and what stays when nothing goes wrong, and what was not there when the plan was made.
 
 use crate::bench::{BUCKET, Bench, PREFIX, Tricky, backup, backup_with, id, put, replace};
+use gcs_emulator::Fault;
 use qdrant_backup::catalog;
 use qdrant_backup::error::Code;
 use qdrant_backup::manifest::{Selection, Status, read_small};
@@ -323,6 +324,20 @@ async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_n
         assert!(report.skipped[0].why.contains("replaced"), "{report:?}");
         assert_eq!(bench.whole().await, [NEW, OLD]);
     }
+}
+
+#[tokio::test]
+async fn a_manifest_whose_deletion_was_not_answered_goes_with_all_that_it_named() {
+    let bench = Bench::gcs().await;
+    backup(&*bench.store, OLD).await;
+    backup(&*bench.store, NEW).await;
+    let emulator = bench.gcs.as_ref().unwrap();
+    let lost = emulator.fault(&format!("*{OLD}/manifest.json"), 1, Fault::LoseDeletion);
+    assert_eq!(bench.prune().await, [OLD]);
+    assert_eq!(lost.left(), 0);
+    let left: Vec<_> = bench.keys().await.into_iter().filter(|k| k.contains(OLD)).collect();
+    assert_eq!(left, [""; 0]);
+    assert_eq!(bench.whole().await, [NEW]);
 }
 
 async fn manifest_text(store: &dyn Store, text: &str) -> String {

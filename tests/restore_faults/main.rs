@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod matrix;
+mod proofs;
 mod reads;
 mod runs;
 #[path = "../support/mod.rs"]

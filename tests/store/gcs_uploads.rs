@@ -113,6 +113,29 @@ async fn a_308_without_progress_does_not_go_on_for_ever() {
 }
 
 #[tokio::test]
+async fn no_error_of_an_upload_names_the_address_of_its_session() {
+    let status = |on, code| Fault::Status { on, code };
+    let reset = (usize::MAX, Fault::ResetPut { after: 1000 });
+    for faults in [
+        vec![reset],
+        vec![(1, Fault::ResetPut { after: MIB }), (1, status(On::Query, 404))],
+        vec![(1, Fault::ResetPut { after: MIB }), (1, status(On::Query, 403))],
+        vec![(usize::MAX, status(On::Put, 503))],
+        vec![(1, Fault::Corrupt)],
+        vec![(1, Fault::Corrupt), (1, status(On::Delete, 403))],
+    ] {
+        let (emulator, _, result) = upload(&faults).await;
+        let sessions = emulator.requests().into_iter().filter(|r| r.method == "PUT");
+        assert!(sessions.into_iter().all(|r| r.target.contains("upload_id=secret-")));
+        let error = result.unwrap_err();
+        let all = format!("{error} {error:?} {error:#?} {}", error.chain());
+        for secret in ["secret-", "upload_id", "/upload/session"] {
+            assert!(!all.contains(secret), "{faults:?}: {all}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_busy_service_is_asked_again() {
     let busy = |times, on, code| (times, Fault::Status { on, code });
     let faults = [busy(2, On::Start, 429), busy(2, On::Put, 503), busy(1, On::Query, 500)];

@@ -5,7 +5,7 @@
 
 mod restore;
 
-pub use restore::Upload;
+pub use restore::{Recover, Upload};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
@@ -125,6 +125,8 @@ pub struct Inner {
     pub deaf: bool,
     /// Scripts of the next uploads.
     pub upload: VecDeque<Upload>,
+    /// Scripts of the next requests to fetch a snapshot by HTTP.
+    pub recover: VecDeque<Recover>,
     /// Uploads whose body ended early.
     pub broken_uploads: usize,
     /// SHA-256 of every snapshot made, and the points that it has.

@@ -1,12 +1,16 @@
 //! What is recorded, and which backups are verified.
 
 use super::{service, support, verifier};
+use gcs_emulator::{Fault, On};
 use qdrant_backup::catalog::{self, Mark};
 use qdrant_backup::clock::Clock;
+use qdrant_backup::error::Code;
 use qdrant_backup::retention::State;
 use qdrant_backup::verify::{Verdict, Verifier, read_record};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::lab::Lab;
+use time::OffsetDateTime;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_is_that_of_the_youngest_check() {
@@ -31,13 +35,11 @@ async fn the_record_is_that_of_the_youngest_check() {
         );
 
         // One that began earlier and ended later does not replace it.
-        let early = time::macros::datetime!(2026-01-01 00:00 UTC);
-        let late = Verifier {
-            clock: Clock::new(move || early),
-            ..verifier(lab.store.clone())
-        };
         lab.put(&lab.key("drafts"), &lab.original(&lab.key("drafts"))).await;
-        assert_eq!(late.run(&lab.id).await.unwrap().verdict, Verdict::Intact);
+        assert_eq!(
+            began_long_ago(&lab).run(&lab.id).await.unwrap().verdict,
+            Verdict::Intact
+        );
         assert_eq!(
             read_record(store, &lab.id).await.unwrap().unwrap().verdict,
             Verdict::Damaged
@@ -57,6 +59,108 @@ async fn the_record_is_that_of_the_youngest_check() {
         let (a, b, c) = tokio::join!(verifier.run(&lab.id), verifier.run(&lab.id), verifier.run(&lab.id));
         let youngest = [a, b, c].map(|r| r.unwrap().at).into_iter().max().unwrap();
         assert_eq!(read_record(store, &lab.id).await.unwrap().unwrap().at, youngest);
+    }
+}
+
+/// A verifier whose checks began long ago, by its clock, and end now.
+fn began_long_ago(lab: &Lab) -> Verifier {
+    let asked = AtomicUsize::new(0);
+    Verifier {
+        // Asked for the start of the run, for that of the check, and then for what comes at the end.
+        clock: Clock::new(move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => time::macros::datetime!(2026-01-01 00:00 UTC),
+            _ => OffsetDateTime::now_utc(),
+        }),
+        ..verifier(lab.store.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record_of_the_future() {
+    let lab = Lab::in_directory().await;
+    let recorded = async || read_record(&*lab.store, &lab.id).await.unwrap().unwrap();
+    verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+    assert_eq!(recorded().await.verdict, Verdict::Intact);
+    lab.delete(&lab.key("drafts")).await;
+    let late = began_long_ago(&lab).run(&lab.id).await.unwrap();
+    assert_eq!(late.verdict, Verdict::Damaged);
+    assert_eq!(
+        (recorded().await.verdict, recorded().await.at),
+        (Verdict::Damaged, late.at)
+    );
+
+    // A clock that is a year ahead does not make verdicts that last a year.
+    for (verdict, restored) in [(Verdict::Intact, false), (Verdict::Damaged, true)] {
+        let mut record: Value = serde_json::from_slice(&lab.bytes(&lab.id.verified()).await).unwrap();
+        record["at"] = json!("2999-01-01T00:00:00Z");
+        record["verdict"] = serde_json::to_value(verdict).unwrap();
+        lab.put(&lab.id.verified(), &serde_json::to_vec(&record).unwrap()).await;
+        if restored {
+            lab.put(&lab.key("drafts"), &lab.original(&lab.key("drafts"))).await;
+        }
+        let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
+        assert_ne!(report.verdict, verdict);
+        assert_eq!(
+            (recorded().await.verdict, recorded().await.at),
+            (report.verdict, report.at)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
+    let lab = Lab::in_bucket().await;
+    let emulator = lab.emulator.as_ref().unwrap();
+    for record in ["*verified.json", "*drilled.json"] {
+        let refused = Fault::Status {
+            on: On::Start,
+            code: 403,
+        };
+        emulator.fault(record, 100, refused);
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let service = service(&lab).await;
+    for (damaged, exit, status, code) in [(false, 7, 502, "store_forbidden"), (true, 9, 500, "backup_damaged")] {
+        if damaged {
+            lab.delete(&lab.key("drafts")).await;
+        }
+        let word = if damaged { "damaged" } else { "intact" };
+        let (got, out, err) = lab.cli(&["verify", "latest", "--json"]).await;
+        assert_eq!(got, exit, "{out}{err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (report["verdict"].as_str(), report["not_recorded"]["code"].as_str()),
+            (Some(word), Some("store_forbidden")),
+            "{out}"
+        );
+        assert!(err.contains("could not be recorded"), "{err}");
+        let outcome = if damaged { "damaged" } else { "failed" };
+        assert!(err.contains(&format!("verification finished: {outcome}")), "{err}");
+        let (got, out, err) = lab.cli(&["verify", "latest"]).await;
+        assert_eq!(got, exit, "{out}{err}");
+        assert!(out.to_lowercase().contains(&format!("is {word}")), "{out}");
+        assert!(out.contains("not recorded"), "{out}");
+
+        let (got, answer) = service.post("/backups/latest/verify", "").await;
+        assert_eq!(
+            (got, answer["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{answer}"
+        );
+        assert_eq!(answer["report"]["verdict"], word, "{answer}");
+        assert!(read_record(&*lab.store, &lab.id).await.unwrap().is_none());
+
+        let drilled = verifier(lab.store.clone())
+            .drill(&lab.id, scratch.path())
+            .await
+            .unwrap();
+        let expected = if damaged {
+            Code::RestoreFailed
+        } else {
+            Code::StoreForbidden
+        };
+        assert_eq!(drilled.error().unwrap().code(), expected);
+        assert_eq!(drilled.not_recorded.unwrap().code, Code::StoreForbidden);
     }
 }
 

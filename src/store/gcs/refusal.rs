@@ -6,6 +6,7 @@ use crate::{
 };
 use google_cloud_gax::error::rpc::Code as Rpc;
 use google_cloud_storage::Error as GcsError;
+use std::{error::Error as StdError, fmt};
 
 /// Kinds of refusals that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Kind {
             return Self::Credentials;
         }
         // The client wraps what happens before an upload request is sent.
-        let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<GcsError>());
+        let cause = StdError::source(error).and_then(|e| e.downcast_ref::<GcsError>());
         if let Some(cause) = cause {
             return Self::of(cause);
         }
@@ -77,6 +78,64 @@ impl Kind {
     }
 }
 
+/// What the storage client says of a failure, as a text. The client names the address of an upload session in its errors, and
+/// whoever has that can finish the upload without any credentials. So nothing of the error itself is kept, which would show it
+/// to anybody who prints the causes.
+#[derive(Debug)]
+pub(super) struct Said(String);
+
+impl Said {
+    /// All that an error and its causes say, without addresses.
+    pub(super) fn by(error: &(dyn StdError + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(c) = cause {
+            let said = c.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            cause = c.source();
+        }
+        Self(without_addresses(&text))
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Said {}
+
+/// Leaves scheme and host of every URL in `text`, and of an `upload_id` nothing, wherever it is.
+fn without_addresses(text: &str) -> String {
+    const ID: &str = "upload_id=";
+    // What no URL has unencoded. Brackets it may well have, as the name of an object.
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
+    let mut kept = String::new();
+    let mut rest = text;
+    let next = |text: &str| ["http://", "https://", ID].iter().filter_map(|s| text.find(s)).min();
+    while let Some(at) = next(rest) {
+        kept.push_str(&rest[..at]);
+        let found = &rest[at..];
+        let found = &found[..found.find(ends).unwrap_or(found.len())];
+        // The brackets and the punctuation around it are the sentence's.
+        let url = found.trim_end_matches([')', ']', '}', ',', '.', ';', ':', '\'']);
+        let host = url.find("://").filter(|_| !url.starts_with(ID)).map_or(0, |scheme| {
+            let host = scheme + "://".len();
+            url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end)
+        });
+        kept.push_str(&url[..host]);
+        if host < url.len() {
+            kept.push_str(if host == 0 { "…" } else { "/…" });
+        }
+        rest = &rest[at + url.len()..];
+    }
+    kept + rest
+}
+
 fn message(error: &GcsError) -> String {
     let status = error.status().map(|s| s.message.clone());
     let payload = error.http_payload().map(|p| String::from_utf8_lossy(p));
@@ -88,7 +147,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
     let kind = Kind::of(&error);
     let code = match kind {
         Kind::Credentials => {
-            let cause = token::refused(Box::new(error));
+            let cause = token::refused(Box::new(Said::by(&error)));
             let remedy = cause.remedy_text().unwrap_or_default().to_string();
             // There were credentials when the store was opened: they may well come back.
             return Error::new(Code::StoreForbidden, doing)
@@ -96,7 +155,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
                 .remedy(remedy)
                 .permanent(false);
         }
-        Kind::NoBucket => return missing_bucket(bucket).because(error),
+        Kind::NoBucket => return missing_bucket(bucket).because(Said::by(&error)),
         Kind::Forbidden => Code::StoreForbidden,
         Kind::Condition => Code::StoreConflict,
         Kind::Range => Code::LengthMismatch,
@@ -104,7 +163,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
         Kind::Unreachable => Code::StoreUnreachable,
         Kind::NotFound | Kind::Unimplemented | Kind::Other => Code::StoreFailed,
     };
-    let refused = Error::new(code, doing).because(error);
+    let refused = Error::new(code, doing).because(Said::by(&error));
     match kind {
         Kind::Forbidden => refused.remedy(format!(
             "grant {permission} on the bucket {bucket} to the account that this runs as, \
@@ -130,5 +189,29 @@ fn role(permission: &str) -> &'static str {
         "storage.objects.create" => "roles/storage.objectCreator",
         "storage.objects.delete" => "roles/storage.objectUser",
         _ => "roles/storage.objectViewer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_only_the_host_is_told() {
+        for (text, told) in [
+            (
+                "error sending request for url (https://h.example:1/upload/b/o?name=a(b)&upload_id=S3-_cret): reset",
+                "error sending request for url (https://h.example:1/…): reset",
+            ),
+            (
+                "http://h/upload/session/S3cret, and http://h",
+                "http://h/…, and http://h",
+            ),
+            ("to \"https://h?upload_id=S3cret\" and on", "to \"https://h/…\" and on"),
+            ("no session with upload_id=S3cret.", "no session with …."),
+            ("nothing of that kind: at all", "nothing of that kind: at all"),
+        ] {
+            assert_eq!(without_addresses(text), told);
+        }
     }
 }

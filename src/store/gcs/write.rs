@@ -2,7 +2,7 @@
 
 use super::{
     GcsStore, generation,
-    refusal::{Kind, explain, missing_bucket},
+    refusal::{Kind, Said, explain, missing_bucket},
     upload::{Body, Flight, Patience, Pauses, delays},
 };
 use crate::{
@@ -52,7 +52,7 @@ impl GcsStore {
                 Ok(object) => return self.accept(key, &object, &flight).await,
                 Err(failure) => match mismatched(&failure) {
                     Some(object) => {
-                        let difference = format!("{} is not what was sent: {failure}", self.gs(key));
+                        let difference = format!("{} is not what was sent: {}", self.gs(key), Said::by(&failure));
                         return Err(self.withdraw(key, object, difference).await);
                     }
                     None => flight
@@ -132,9 +132,9 @@ impl GcsStore {
         let doing = format!("write {}", self.gs(key));
         match Kind::of(&failure) {
             Kind::NotFound if flight.began() => Error::new(Code::StoreUnreachable, doing)
-                .because(failure)
+                .because(Said::by(&failure))
                 .remedy("the service dropped the upload; trying again is safe"),
-            Kind::NotFound => missing_bucket(&self.bucket).because(failure),
+            Kind::NotFound => missing_bucket(&self.bucket).because(Said::by(&failure)),
             _ => explain(failure, &self.bucket, doing, "storage.objects.create"),
         }
     }

@@ -40,6 +40,17 @@ pub enum Upload {
     Held { reached: Arc<Semaphore> },
 }
 
+/// What to do with one request to fetch a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub enum Recover {
+    /// The connection breaks before the answer.
+    AnswerLost,
+    /// A proxy in front gives up waiting.
+    GatewayTimeout,
+    /// No answer ever comes.
+    Silent,
+}
+
 pub fn routes() -> Router<Arc<Mutex<Inner>>> {
     Router::new()
         .route("/collections/aliases", post(change_aliases))
@@ -54,9 +65,19 @@ pub fn routes() -> Router<Arc<Mutex<Inner>>> {
 
 /// Rights first, then the scheme, as the real one.
 async fn recover(State(inner): Shared, Json(body): Json<Value>) -> Response {
-    let inner = inner.lock().unwrap();
-    if inner.may_not_manage {
-        return error(403, "Forbidden: Global manage access is required");
+    let by_http = body["location"].as_str().is_some_and(|l| l.starts_with("http"));
+    let script = {
+        let mut inner = inner.lock().unwrap();
+        if inner.may_not_manage {
+            return error(403, "Forbidden: Global manage access is required");
+        }
+        by_http.then(|| inner.recover.pop_front()).flatten()
+    };
+    match script {
+        Some(Recover::AnswerLost) => return hang_up(),
+        Some(Recover::GatewayTimeout) => return error(504, "upstream request timeout"),
+        Some(Recover::Silent) => std::future::pending().await,
+        None => {}
     }
     match body["location"].as_str() {
         Some(location) if location.starts_with("http") => error(
