@@ -128,6 +128,11 @@ impl Runs {
         Ok(self.spawn(run))
     }
 
+    /// Whether there is work that the service has to wait for.
+    pub(super) fn under_way(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     /// Waits until no run is under way. To be called after the stop.
     pub(super) async fn ended(&self) {
         self.tasks.close();
