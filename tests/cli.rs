@@ -252,6 +252,45 @@ async fn a_wrong_configuration_ends_every_command_with_all_its_problems() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_another_qdrant_is_told_by_its_own_name() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut restore = command(&["restore", "latest", "--to", "nowhere"], &peer.url, dir.path());
+    restore.env("RESTORE_QDRANT_API_KEY", "two words");
+    let (code, _, err) = finish(restore.spawn().unwrap()).await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.contains("  --to=\"nowhere\" is not a URL") && err.contains("  RESTORE_QDRANT_API_KEY holds"),
+        "{err}"
+    );
+
+    // The service would not start with it, and what is wrong with both is told once.
+    for (args, told) in [(&["serve"][..], 2), (&["drill", "latest"], 2), (&["check"], 2)] {
+        let mut command = command(args, &peer.url, dir.path());
+        command
+            .env("DRILL_QDRANT_URL", "nowhere")
+            .env("DRILL_QDRANT_API_KEY_FILE", "/nonexistent/key");
+        let (code, out, err) = finish(command.spawn().unwrap()).await;
+        let text = out + &err;
+        assert_eq!(code, Some(2), "{args:?}: {text}");
+        assert!(
+            text.contains("DRILL_QDRANT_URL=\"nowhere\" is not a URL"),
+            "{args:?}: {text}"
+        );
+        assert_eq!(text.matches("DRILL_QDRANT_").count(), told, "{args:?}: {text}");
+        assert!(!text.contains(" QDRANT_"), "{args:?}: {text}");
+    }
+    let mut twice = command(&["check", "--json"], &peer.url, dir.path());
+    twice
+        .env("DRILL_QDRANT_URL", "http://drills:6333")
+        .env("BACKUP_CONCURRENCY", "0");
+    let (code, found, text) = check(&mut twice).await;
+    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(text.matches("BACKUP_CONCURRENCY").count(), 1, "{text}");
+    assert!(found.contains(&("rights".into(), "ok".into())), "{text}");
+}
+
+#[tokio::test]
 async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     let peer = Peer::start(&[("docs", 3 << 20), ("odd\u{1b}[31m", 10)]).await;
     let dir = tempfile::tempdir().unwrap();

@@ -85,6 +85,17 @@ async fn a_drill_uses_the_qdrant_that_is_named_for_it_and_leaves_nothing_there()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drill_whose_key_is_refused_names_the_variable_of_that_key() {
+    let there = Peer::start(&[]).await;
+    there.lock().api_key = Some("drill-key".into());
+    let bench = Bench::new(&[("DRILL_QDRANT_URL", &there.url), ("DRILL_QDRANT_API_KEY", "wrong")]).await;
+    let (status, answer) = bench.drill("").await;
+    assert_eq!((status, code(&answer)), (502, "qdrant_unauthorized"), "{answer}");
+    let remedy = answer["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("set DRILL_QDRANT_API_KEY "), "{remedy}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_live_qdrant_is_drilled_on_only_when_the_request_says_so() {
     let bench = Bench::new(&[]).await;
     for body in ["", "{}", r#"{"same_qdrant": false}"#] {

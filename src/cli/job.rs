@@ -5,6 +5,7 @@ use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::backup::Context;
 use crate::backup::job::{self, Task, TaskReport};
+use crate::drill::Place;
 use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
@@ -16,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Afterwards<'a> {
     /// The policy by which old ones go.
     pub(crate) prune: Option<Policy>,
-    /// What it is drilled with.
-    pub(crate) drill: Option<&'a Context>,
+    /// Where it is drilled.
+    pub(crate) drill: Option<&'a Place>,
 }
 
 /// As `backup`, for a share of the collections.
@@ -53,7 +54,7 @@ pub(crate) async fn backup_task(
         return Err(error);
     }
     match afterwards.drill {
-        Some(ctx) if committed => drill::after_backup(&report.id, ctx, bars, stop, json).await,
+        Some(place) if committed => drill::after_backup(&report.id, place, bars, stop, json).await,
         _ => Ok(()),
     }
 }
