@@ -196,6 +196,33 @@ async fn a_drill_and_a_backup_never_run_at_once_and_each_says_who_is_in_the_way(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_verification_is_told_who_is_at_the_first_and_since_when() {
+    let peer = Peer::start(&[("a", 1000)]).await;
+    let gcs = gcs_emulator::Emulator::start().await.unwrap();
+    gcs.create_bucket("b");
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", "gs://b/p"),
+        ("STORAGE_EMULATOR_HOST", gcs.url()),
+    ];
+    let service = Arc::new(Service::start(&env).await);
+    assert_eq!(service.post("/backup", "").await.0, 200);
+    let record = gcs.fault("*verified.json", 1, gcs_emulator::Fault::SlowCommit);
+    let first = service.clone();
+    let first = tokio::spawn(async move { first.post("/backups/latest/verify", "").await });
+    record.hit().await;
+    let (status, answer) = service.post("/backups/latest/verify", "").await;
+    assert_eq!((status, code(&answer)), (409, "run_in_progress"), "{answer}");
+    assert_eq!(answer["held_by"]["who"], "service under test", "{answer}");
+    assert!(answer["held_by"]["since"].is_string(), "{answer}");
+    record.release();
+    // The peer's bytes are no real snapshot.
+    for (status, answer) in [first.await.unwrap(), service.post("/backups/latest/verify", "").await] {
+        assert_eq!((status, code(&answer)), (500, "backup_damaged"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pin_is_set_kept_shown_and_removed() {
     let bench = Bench::new(&[]).await;
     let path = format!("/backups/{}/pin", bench.id);

@@ -45,10 +45,8 @@ use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -72,7 +70,7 @@ pub struct App {
     drills_on: Option<Qdrant>,
     runs: Runs,
     verifier: Verifier,
-    verifying: Arc<Semaphore>,
+    verifying: verify::Verifying,
     auth: Auth,
     wanted: Wanted,
 }
@@ -90,7 +88,7 @@ impl App {
                 attempts: ctx.settings.attempts,
                 backoff: ctx.settings.backoff,
             },
-            verifying: Arc::new(Semaphore::new(1)),
+            verifying: verify::Verifying::default(),
             runs: Runs::new(ctx.clone(), stop),
             ctx,
             probe,
