@@ -249,7 +249,7 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
     let subject = Subject {
         qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
         store: match &store {
-            Some(config) => Some(Box::pin(open_store(config))),
+            Some(config) => Some((config.url.as_str(), Box::pin(open_store(config)))),
             None => None,
         },
         selection: config
@@ -261,6 +261,7 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
         obsolete: obsolete(env),
         clock: Clock::system(),
         who: format!("{} (check)", who(env)),
+        patience: cli::PATIENCE,
     };
     cli::check(subject, json).await
 }

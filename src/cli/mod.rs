@@ -16,7 +16,7 @@ mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
-pub(crate) use check::{Subject, check};
+pub(crate) use check::{PATIENCE, Subject, check};
 pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use job::{Afterwards, backup_task};
 pub(crate) use list::{list, show};

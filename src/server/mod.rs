@@ -53,6 +53,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Largest body of a request: a list of a thousand long names fits.
 const BODY_LIMIT: usize = 64 << 10;
+/// Longest time for an answer of Qdrant or the store when one only looks.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
 const GRACE: Duration = Duration::from_secs(9);
 /// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
@@ -73,6 +75,7 @@ pub struct App {
     verifying: verify::Verifying,
     auth: Auth,
     wanted: Wanted,
+    patience: Duration,
 }
 
 impl App {
@@ -96,6 +99,7 @@ impl App {
             retention: Policy::default(),
             auth: Auth::none(),
             wanted: Wanted::default(),
+            patience: PATIENCE,
             drills_on: None,
         }
     }
@@ -111,6 +115,13 @@ impl App {
     #[must_use]
     pub fn with_auth(mut self, auth: Auth) -> Self {
         self.auth = auth;
+        self
+    }
+
+    /// Sets how long a request that only looks waits for Qdrant or the store.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
