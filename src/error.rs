@@ -81,6 +81,14 @@ pub enum Code {
     Internal,
 }
 
+impl Code {
+    /// Whether nothing was begun, because the request itself was at fault or another run was in the way: then nothing failed
+    /// that an alert should count.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::BadRequest | Self::CollectionNotFound | Self::RunInProgress)
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The word in the API, as serde writes it.

@@ -166,6 +166,7 @@ impl Cli {
 /// Tells the person, or Cloud Logging, why the command failed.
 pub(crate) fn tell(error: &Error, log: LogFormat) {
     match log {
+        LogFormat::Json if error.code().is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
         LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
         // Nobody is left to be told when this fails.
         LogFormat::Text => drop(stderr().write_all(told(error).as_bytes())),

@@ -144,7 +144,10 @@ impl Runs {
 
 fn log<T>(what: &str, result: &Result<T>, incomplete: Option<Error>) {
     if let Some(error) = incomplete.as_ref().or(result.as_ref().err()) {
-        tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain());
+        match error.code().is_refusal() {
+            true => tracing::warn!(code = %error.code(), error = %error, "{what} was refused: {}", error.chain()),
+            false => tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain()),
+        }
     }
 }
 
