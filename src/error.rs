@@ -77,6 +77,8 @@ pub enum Code {
     RestoreFailed,
     /// Qdrant called a restore done, but what it has is not what the backup has.
     RestoreUnequal,
+    /// The result could not be written to standard output; whatever was done is done.
+    OutputFailed,
     /// A defect of this tool.
     Internal,
 }
@@ -183,7 +185,7 @@ impl Error {
     /// HTTP status for this error when it ends a request.
     pub fn http_status(&self) -> u16 {
         match self.code {
-            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged => 500,
+            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged | Code::OutputFailed => 500,
             Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
             Code::BadRequest => 400,
             Code::CollectionNotFound | Code::BackupNotFound => 404,
@@ -238,6 +240,7 @@ impl Error {
             Code::RestoreRefused => 11,
             Code::RestoreFailed | Code::RestoreUnequal => 12,
             Code::BackupUnsupported => 13,
+            Code::OutputFailed => 14,
             Code::Internal => 1,
         }
     }

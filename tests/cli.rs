@@ -291,6 +291,45 @@ async fn what_is_wrong_with_another_qdrant_is_told_by_its_own_name() {
 }
 
 #[tokio::test]
+async fn an_output_that_cannot_be_written_hides_nothing_and_keeps_nothing_from_being_done() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let run = async |args: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let child = command(args, &peer.url, dir.path()).stdout(full).spawn().unwrap();
+        let (code, _, err) = finish(child).await;
+        (code, err)
+    };
+    let unwritten = async |args: &[&str]| {
+        let (code, err) = run(args).await;
+        assert_eq!(code, Some(14), "{args:?}: {err}");
+        assert!(
+            err.contains("standard output") && err.contains("No space left"),
+            "{args:?}: {err}"
+        );
+    };
+    unwritten(&["backup"]).await;
+    for args in [&["list"][..], &["list", "--json"], &["show", "latest"], &["check"]] {
+        unwritten(args).await;
+    }
+    unwritten(&["backup", "--json", "--drill", "--same-qdrant"]).await;
+    assert_eq!(peer.requests("/snapshots/upload"), 2, "the drill was held");
+    unwritten(&["drill", "latest", "--same-qdrant"]).await;
+
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(run(&["backup"]).await.0, Some(3), "partial");
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(run(&["backup", "logs", "--json"]).await.0, Some(4), "failed");
+    assert_eq!(
+        run(&["verify", "all"]).await.0,
+        Some(9),
+        "the peer's bytes are no snapshot"
+    );
+    peer.lock().api_key = Some("another".into());
+    assert_eq!(run(&["check"]).await.0, Some(6), "the key is refused");
+}
+
+#[tokio::test]
 async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     let peer = Peer::start(&[("docs", 3 << 20), ("odd\u{1b}[31m", 10)]).await;
     let dir = tempfile::tempdir().unwrap();

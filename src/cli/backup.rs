@@ -36,17 +36,16 @@ pub(crate) async fn backup(
     if let Some(policy) = prune_after {
         prune::after_backup(&Job::new(ctx, policy), &mut report, stop).await;
     }
-    match json {
-        true => print_json(&report)?,
-        false => print(&told(&report))?,
-    }
-    if let Some(error) = report.error() {
-        return Err(error);
-    }
-    match drill {
-        Some(place) => drill::after_backup(&report.id, place, bars, stop, json).await,
-        None => Ok(()),
-    }
+    let printed = match json {
+        true => print_json(&report),
+        false => print(&told(&report)),
+    };
+    let done = match (report.error(), drill) {
+        (Some(error), _) => Err(error),
+        (None, Some(place)) => drill::after_backup(&report.id, place, bars, stop, json).await,
+        (None, None) => Ok(()),
+    };
+    done.and(printed)
 }
 
 impl BackupArgs {

@@ -27,11 +27,11 @@ pub(crate) struct DrillArgs {
 /// Drills at `place`. An error when the backup does not pass.
 pub(crate) async fn drill(args: DrillArgs, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<()> {
     let drilled = run(&args.id, place, bars, stop).await?;
-    match args.json {
-        true => print_json(&drilled)?,
-        false => print(&told(&drilled))?,
-    }
-    drilled.error().map_or(Ok(()), Err)
+    let printed = match args.json {
+        true => print_json(&drilled),
+        false => print(&told(&drilled)),
+    };
+    drilled.error().map_or(printed, Err)
 }
 
 /// Drills the backup that was just made.
@@ -43,12 +43,15 @@ pub(super) async fn after_backup(
     json: bool,
 ) -> Result<()> {
     let drilled = run(&id.to_string(), place, bars, stop).await?;
-    match json {
+    let printed = match json {
         // Standard output is the report of the backup.
-        true => tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled)),
-        false => print(&told(&drilled))?,
-    }
-    drilled.error().map_or(Ok(()), Err)
+        true => {
+            tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled));
+            Ok(())
+        }
+        false => print(&told(&drilled)),
+    };
+    drilled.error().map_or(printed, Err)
 }
 
 async fn run(id: &str, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {

@@ -46,17 +46,16 @@ pub(crate) async fn backup_task(
     {
         prune::after_backup(&Job::new(ctx, policy), backup, stop).await;
     }
-    match json {
-        true => print_json(&report)?,
-        false => print(&task_told(&report))?,
-    }
-    if let Some(error) = report.error() {
-        return Err(error);
-    }
-    match afterwards.drill {
-        Some(place) if committed => drill::after_backup(&report.id, place, bars, stop, json).await,
-        _ => Ok(()),
-    }
+    let printed = match json {
+        true => print_json(&report),
+        false => print(&task_told(&report)),
+    };
+    let done = match (report.error(), afterwards.drill) {
+        (Some(error), _) => Err(error),
+        (None, Some(place)) if committed => drill::after_backup(&report.id, place, bars, stop, json).await,
+        (None, _) => Ok(()),
+    };
+    done.and(printed)
 }
 
 /// The report for people.

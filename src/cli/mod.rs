@@ -184,11 +184,15 @@ fn told(error: &Error) -> String {
     format!("error: {}\n{}", text::plain(&error.chain()), remedy.unwrap_or_default())
 }
 
-/// Writes to standard output. Whoever reads it may have gone, which is no failure of the command.
+/// Writes to standard output. Whoever reads it may have gone, which is no failure of the command. What went wrong with the work
+/// itself goes before an error of this: see [`Result::and`].
 fn print(text: &str) -> Result<()> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Code::Internal, "writing to standard output").because(e))
+            let error = Error::new(Code::OutputFailed, "writing the result to standard output").because(e);
+            Err(error.remedy(
+                "what was done is not undone, see `qdrant-backup list`; send the output to where there is room",
+            ))
         }
         _ => Ok(()),
     }
