@@ -81,6 +81,24 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn check_tells_the_names_of_the_collections_and_of_many_the_first_ten() {
+    let names: Vec<String> = (0..12).map(|i| format!("c{i:02}")).collect();
+    let all: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    let dir = tempfile::tempdir().unwrap();
+    for (collections, told) in [
+        (&all[..2], "would save 2 collections: \"c00\", \"c01\"\n"),
+        (&all[..10], "\"c08\", \"c09\"\n"),
+        (&all[..], "would save 12 collections: \"c00\", \"c01\", \"c02\""),
+        (&all[..], "\"c08\", \"c09\" and 2 more\n"),
+    ] {
+        let peer = Peer::start(collections).await;
+        let (code, out, err) = run(&["check"], &peer.url, dir.path()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.contains(told), "{told} is missing: {out}");
+    }
+}
+
+#[tokio::test]
 async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();

@@ -161,9 +161,10 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selectio
     }
     match from_qdrant(qdrant, limit, plan::make(qdrant, selection)).await {
         Ok(plan) => {
-            let n = plan.collections.len();
-            let s = if n == 1 { "" } else { "s" };
-            checks.ok("plan", format!("a backup would save {n} collection{s}"));
+            checks.ok(
+                "plan",
+                would_save(&plan.collections.iter().map(|c| c.name.as_str()).collect::<Vec<_>>()),
+            );
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
@@ -187,6 +188,19 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selectio
             checks.skip(&["rights"], "plan");
         }
     }
+}
+
+/// The collections by name; of many, the first ones.
+fn would_save(names: &[&str]) -> String {
+    const SHOWN: usize = 10;
+    let n = names.len();
+    let s = if n == 1 { "" } else { "s" };
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+    let more = match n.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("a backup would save {n} collection{s}: {}{more}", shown.join(", "))
 }
 
 /// Whether the key may do on `collection` what a backup does.
