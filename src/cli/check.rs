@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The lease of a check; runs out soon if the check is killed.
 const LEASE: Duration = Duration::from_secs(15);
 
+/// A store on its way.
+type Opening<'a> = BoxFuture<'a, Result<Arc<dyn Store>>>;
+
 /// What is to be checked.
 pub(crate) struct Subject<'a> {
     /// What is wrong with the configuration, if anything is.
@@ -37,7 +40,7 @@ pub(crate) struct Subject<'a> {
     /// Which backups are kept; `None` when the configuration does not work.
     pub(crate) retention: Option<RetentionConfig>,
     /// The store's URL, and what opens it; `None` when its configuration does not work.
-    pub(crate) store: Option<(&'a str, BoxFuture<'a, Result<Arc<dyn Store>>>)>,
+    pub(crate) store: Option<(&'a str, Opening<'a>)>,
     /// The time of day.
     pub(crate) clock: Clock,
     /// Who takes the lease.
@@ -145,21 +148,21 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
 }
 
 async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selection, limit: Duration) {
-    match from_qdrant(qdrant, limit, qdrant.version()).await {
+    match ask_qdrant(qdrant, limit, qdrant.version()).await {
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
             checks.fail("qdrant", &error);
             return checks.skip(&["key", "plan", "rights"], "qdrant");
         }
     }
-    match from_qdrant(qdrant, limit, qdrant.collections()).await {
+    match ask_qdrant(qdrant, limit, qdrant.collections()).await {
         Ok(_) => checks.ok("key", "the collections may be listed"),
         Err(error) => {
             checks.fail("key", &error);
             return checks.skip(&["plan", "rights"], "key");
         }
     }
-    match from_qdrant(qdrant, limit, plan::make(qdrant, selection)).await {
+    match ask_qdrant(qdrant, limit, plan::make(qdrant, selection)).await {
         Ok(plan) => {
             checks.ok(
                 "plan",
@@ -208,7 +211,7 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, li
     // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
     // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
     let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
-    let tried = from_qdrant(qdrant, limit, async {
+    let tried = ask_qdrant(qdrant, limit, async {
         qdrant.count(collection).await?;
         qdrant.snapshots(collection).await?;
         qdrant.delete_snapshot(collection, &absent).await
@@ -226,11 +229,11 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, li
 async fn check_store(
     checks: &mut Checks,
     url: &str,
-    store: BoxFuture<'_, Result<Arc<dyn Store>>>,
+    store: Opening<'_>,
     (clock, who): (&Clock, &str),
     limit: Duration,
 ) -> Option<Arc<dyn Store>> {
-    let opened = from_store(url, limit, async {
+    let opened = ask_store(url, limit, async {
         let store = store.await?;
         store.check().await?;
         Ok(store)
@@ -245,7 +248,7 @@ async fn check_store(
     };
     checks.ok("store", format!("{} may be read and written", store.url()));
     let taken = store.clone();
-    let lease = from_store(url, limit, async {
+    let lease = ask_store(url, limit, async {
         lock::acquire(taken, clock, who, LEASE).await?.release().await
     });
     match lease.await {
@@ -278,7 +281,7 @@ async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store
     let Some(store) = store else {
         return checks.skip(&["retention"], "store");
     };
-    match from_store(&store.url(), limit, store.may_delete()).await {
+    match ask_store(&store.url(), limit, store.may_delete()).await {
         Ok(Some(true)) => checks.ok("retention", format!("{text}; the others may be deleted")),
         Ok(Some(false)) => checks.add(
             "retention",
@@ -359,12 +362,12 @@ impl Checks {
     }
 }
 
-async fn from_qdrant<T>(qdrant: &Qdrant, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn ask_qdrant<T>(qdrant: &Qdrant, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     let doing = format!("asking Qdrant at {}", qdrant.url());
     patience::within(limit, &doing, SILENT_QDRANT, work).await
 }
 
-async fn from_store<T>(url: &str, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn ask_store<T>(url: &str, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     patience::within(limit, &format!("asking {url}"), SILENT_STORE, work).await
 }
 

@@ -185,7 +185,7 @@ fn told(error: &Error) -> String {
 }
 
 /// Writes to standard output. Whoever reads it may have gone, which is no failure of the command. What went wrong with the work
-/// itself goes before an error of this: see [`Result::and`].
+/// itself goes before an error of this: `done.and(printed)`.
 fn print(text: &str) -> Result<()> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {

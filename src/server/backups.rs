@@ -39,7 +39,7 @@ pub(super) async fn list(
         ));
     }
     let list = catalog::list(&*app.ctx.store, limit.into());
-    let summaries = app.from_store("its backups", list).await?;
+    let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
     Ok(Json(Backups {
         backups: summaries.into_iter().map(|s| Aged::new(s, now)).collect(),
@@ -53,5 +53,5 @@ pub(super) async fn show(
 ) -> Result<Json<Detail>, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
     let shown = catalog::show(&*app.ctx.store, &id, app.ctx.clock.now());
-    Ok(Json(app.from_store(&format!("backup {id:?}"), shown).await?))
+    Ok(Json(app.ask_store(&format!("backup {id:?}"), shown).await?))
 }

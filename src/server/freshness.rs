@@ -48,8 +48,8 @@ pub(super) async fn freshness(
     let wanted = Wanted { verified, ..app.wanted };
     let now = app.ctx.clock.now();
     let (live, backups) = tokio::join!(
-        app.from_qdrant("its collections", app.probe.collections()),
-        app.from_store(
+        app.ask_qdrant("its collections", app.probe.collections()),
+        app.ask_store(
             "the last backups",
             freshness::good_backups(&*app.ctx.store, wanted, now)
         ),

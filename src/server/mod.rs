@@ -58,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
 const GRACE: Duration = Duration::from_secs(9);
 /// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Longest time without a byte of a body that is on its way.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 

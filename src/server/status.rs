@@ -73,11 +73,11 @@ struct Running {
 /// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
 pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
     let (version, collections, newest, holder) = tokio::join!(
-        app.from_qdrant("its version", app.probe.version()),
+        app.ask_qdrant("its version", app.probe.version()),
         // The version needs no key; this does.
-        app.from_qdrant("its collections", app.probe.collections()),
-        app.from_store("the last backup", catalog::latest(&*app.ctx.store)),
-        app.from_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
+        app.ask_qdrant("its collections", app.probe.collections()),
+        app.ask_store("the last backup", catalog::latest(&*app.ctx.store)),
+        app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
     );
     let here = app.runs.current().map(|progress| progress.now());
     let running = match (here, holder.as_ref()) {
@@ -141,7 +141,7 @@ struct Collection {
 /// `GET /collections`.
 pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collections>, HttpError> {
     let (names, sizes) = tokio::join!(
-        app.from_qdrant("its collections", app.probe.collections()),
+        app.ask_qdrant("its collections", app.probe.collections()),
         sizes_in_last_backup(&app)
     );
     let (probe, sizes) = (&app.probe, &sizes);
@@ -168,7 +168,7 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
-    let last = app.from_store("the last backup", catalog::find(&*app.ctx.store, "latest"));
+    let last = app.ask_store("the last backup", catalog::find(&*app.ctx.store, "latest"));
     match last.await {
         Ok(manifest) => manifest
             .collections
@@ -181,13 +181,13 @@ async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
 
 impl App {
     /// Asks Qdrant for `what`, and gives up when whoever waits would.
-    pub(super) async fn from_qdrant<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn ask_qdrant<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let doing = format!("asking Qdrant at {} for {what}", self.probe.url());
         patience::within(self.patience, &doing, SILENT_QDRANT, work).await
     }
 
     /// Asks the store, likewise.
-    pub(super) async fn from_store<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn ask_store<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let doing = format!("asking {} for {what}", self.ctx.store.url());
         patience::within(self.patience, &doing, SILENT_STORE, work).await
     }
