@@ -4,7 +4,7 @@ use crate::backup::{Context, Settings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
 use crate::config::{
-    Config, Env, LogConfig, LogFormat, PruneConfig, QdrantConfig, StoreConfig, obsolete, other_qdrant,
+    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, obsolete,
 };
 use crate::drill;
 use crate::error::{Code, Error, Result};
@@ -109,7 +109,7 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     };
     let drill = match args.drill {
         // Its configuration is looked at before the backup, not hours later.
-        true => Some(drill_context(args.same_qdrant, env, &stop).await?),
+        true => Some(drill_place(args.same_qdrant, env, &stop).await?),
         false => None,
     };
     let prune_after = config.retention.after_backup.then_some(config.retention.policy);
@@ -141,7 +141,10 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
 
 async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = match &args.to {
-        Some(url) => Config::from_env(&other_qdrant(env, url, "RESTORE_QDRANT"))?,
+        Some(url) => {
+            let with_url = |name: &str| if name == "--to" { Some(url.clone()) } else { env(name) };
+            Config::of_another(&with_url, &RESTORE)?
+        }
         None => Config::from_env(env)?,
     };
     let stop = cli::stop_on_signals()?;
@@ -153,19 +156,19 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
 
 async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let stop = cli::stop_on_signals()?;
-    let ctx = drill_context(args.same_qdrant, env, &stop).await?;
-    cli::drill(args, &ctx, bars, &stop).await
+    let place = drill_place(args.same_qdrant, env, &stop).await?;
+    cli::drill(args, &place, bars, &stop).await
 }
 
 /// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
-async fn drill_context(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<Context> {
-    let config = match drill_config(env)? {
-        Some(config) => config,
-        None if same_qdrant => Config::from_env(env)?,
+async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<drill::Place> {
+    let (config, elsewhere) = match drill_config(env)? {
+        Some(config) => (config, true),
+        None if same_qdrant => (Config::from_env(env)?, false),
         None => return Err(drill::needs_a_qdrant()),
     };
     match stop.run_until_cancelled(context(&config, who(env))).await {
-        Some(ctx) => ctx,
+        Some(ctx) => Ok(drill::Place { ctx: ctx?, elsewhere }),
         None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
     }
 }
@@ -176,12 +179,11 @@ pub fn drill_qdrant(env: Env<'_>) -> Result<Option<Qdrant>> {
     config.map(|config| Qdrant::new(options(&config.qdrant))).transpose()
 }
 
-fn drill_config(env: Env<'_>) -> Result<Option<Config>> {
-    let url = env("DRILL_QDRANT_URL").map(|url| url.trim().to_owned());
-    let Some(url) = url.filter(|url| !url.is_empty()) else {
+fn drill_config(env: Env<'_>) -> Result<Option<Config>, Invalid> {
+    if env("DRILL_QDRANT_URL").is_none_or(|url| url.trim().is_empty()) {
         return Ok(None);
-    };
-    let config = Config::from_env(&other_qdrant(env, &url, "DRILL_QDRANT"))?;
+    }
+    let config = Config::of_another(env, &DRILL)?;
     // However it is spelled: `Config` has parsed it.
     let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
     Ok((!live).then_some(config))
@@ -240,26 +242,39 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
 
 async fn check(env: Env<'_>, json: bool) -> Result<u8> {
     let config = Config::from_env(env);
+    let drill = drill_config(env);
     let (_, unclear) = LogConfig::from_env(env);
     // Each of the two is tried even when the other one's configuration does not work.
     let store = StoreConfig::from_env(env).ok();
     let subject = Subject {
         qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
         store: match &store {
-            Some(config) => Some(Box::pin(open_store(config))),
+            Some(config) => Some((config.url.as_str(), Box::pin(open_store(config)))),
             None => None,
         },
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
-        invalid: config.err(),
+        invalid: all_problems(config.err(), drill.err()),
         unclear,
         obsolete: obsolete(env),
         clock: Clock::system(),
         who: format!("{} (check)", who(env)),
+        patience: cli::PATIENCE,
     };
     cli::check(subject, json).await
+}
+
+/// All that is wrong; each problem once, since parts of the configuration are the same for both.
+fn all_problems(first: Option<Invalid>, second: Option<Invalid>) -> Option<Invalid> {
+    let mut problems = first.map_or_else(Vec::new, |invalid| invalid.0);
+    for problem in second.into_iter().flat_map(|invalid| invalid.0) {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    (!problems.is_empty()).then_some(Invalid(problems))
 }
 
 /// Who this process is, for the lease and for messages: what Cloud Run or the host calls it, and the process id.

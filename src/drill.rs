@@ -34,18 +34,35 @@ pub fn needs_a_qdrant() -> Error {
     .remedy("set DRILL_QDRANT_URL to a Qdrant for drills, or allow it with --same-qdrant, or {\"same_qdrant\": true} over HTTP")
 }
 
-/// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `ctx`, compares and deletes them, and
+/// Where a drill is held.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The clients, that of the Qdrant for it among them.
+    pub ctx: Context,
+    /// Whether that is the Qdrant of `DRILL_QDRANT_URL`, which has a key of its own.
+    pub elsewhere: bool,
+}
+
+/// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `place`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
 /// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
 pub async fn run(
-    ctx: &Context,
+    place: &Place,
     id: &str,
     patience: &Patience,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Drilled> {
+    let ctx = &place.ctx;
     let began = ctx.clock.now();
     let result = with_lease(ctx, id, patience, progress, cancel).await;
+    let result = result.map_err(|e| match e.code() {
+        // The key of the Qdrant that is backed up is never sent there.
+        Code::QdrantUnauthorized if place.elsewhere => e.remedy(
+            "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
+        ),
+        _ => e,
+    });
     events::drill(progress.now().id, ctx.clock.now() - began, &result);
     result
 }

@@ -77,8 +77,18 @@ pub enum Code {
     RestoreFailed,
     /// Qdrant called a restore done, but what it has is not what the backup has.
     RestoreUnequal,
+    /// The result could not be written to standard output; whatever was done is done.
+    OutputFailed,
     /// A defect of this tool.
     Internal,
+}
+
+impl Code {
+    /// Whether nothing was begun, because the request itself was at fault or another run was in the way: then nothing failed
+    /// that an alert should count.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::BadRequest | Self::CollectionNotFound | Self::RunInProgress)
+    }
 }
 
 impl fmt::Display for Code {
@@ -175,7 +185,7 @@ impl Error {
     /// HTTP status for this error when it ends a request.
     pub fn http_status(&self) -> u16 {
         match self.code {
-            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged => 500,
+            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged | Code::OutputFailed => 500,
             Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
             Code::BadRequest => 400,
             Code::CollectionNotFound | Code::BackupNotFound => 404,
@@ -230,6 +240,7 @@ impl Error {
             Code::RestoreRefused => 11,
             Code::RestoreFailed | Code::RestoreUnequal => 12,
             Code::BackupUnsupported => 13,
+            Code::OutputFailed => 14,
             Code::Internal => 1,
         }
     }

@@ -9,7 +9,8 @@
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
 //!
 //! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is refused
-//! because another one works, or a restore because of its plan, ends nothing and gets no line. In JSON they pass whatever the
+//! because another one works, because of what was asked for (`bad_request`, `collection_not_found`), or a restore because of its
+//! plan, ends nothing and gets no line. In JSON they pass whatever the
 //! log level. Of a backup that the tasks of a job make, the task that ends it writes the line; a task that has to give up in its
 //! last attempt writes one, too, since the backup may then never end.
 
@@ -42,7 +43,7 @@ pub(crate) fn backup_ended(took: Duration, report: &backup::Report) {
 
 /// Nothing came of a backup, or of a task's last attempt at its share.
 pub(crate) fn backup_failed(id: Option<BackupId>, took: Duration, code: Code) {
-    if code != Code::RunInProgress {
+    if !code.is_refusal() {
         line("backup", "failed", id, took, Some(code), (0, 0));
     }
 }
@@ -85,7 +86,7 @@ pub(crate) fn verify(id: BackupId, took: Duration, outcome: &str, code: Option<C
 /// A restore ended.
 pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<restore::Report>) {
     let code = code(result, restore::Report::error);
-    if matches!(code, Some(Code::RunInProgress | Code::RestoreRefused)) {
+    if code.is_some_and(|code| code.is_refusal() || code == Code::RestoreRefused) {
         return;
     }
     let outcome = if code.is_none() { "good" } else { "failed" };
@@ -98,7 +99,7 @@ pub(crate) fn restore(id: Option<BackupId>, took: Duration, result: &Result<rest
 /// A drill ended, on a server or by the engine.
 pub(crate) fn drill(id: Option<BackupId>, took: Duration, result: &Result<drill::Drilled>) {
     let code = code(result, drill::Drilled::error);
-    if code == Some(Code::RunInProgress) {
+    if code.is_some_and(Code::is_refusal) {
         return;
     }
     let outcome = if code.is_none() { "proven" } else { "failed" };

@@ -1,6 +1,6 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
-//! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
+//! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
 //! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
 //! [`freshness`], [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
@@ -19,6 +19,7 @@ pub mod intent;
 pub mod lock;
 pub mod manifest;
 pub mod names;
+pub mod patience;
 pub mod pause;
 pub mod pin;
 pub mod plan;

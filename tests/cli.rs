@@ -81,6 +81,24 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn check_tells_the_names_of_the_collections_and_of_many_the_first_ten() {
+    let names: Vec<String> = (0..12).map(|i| format!("c{i:02}")).collect();
+    let all: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    let dir = tempfile::tempdir().unwrap();
+    for (collections, told) in [
+        (&all[..2], "would save 2 collections: \"c00\", \"c01\"\n"),
+        (&all[..10], "\"c08\", \"c09\"\n"),
+        (&all[..], "would save 12 collections: \"c00\", \"c01\", \"c02\""),
+        (&all[..], "\"c08\", \"c09\" and 2 more\n"),
+    ] {
+        let peer = Peer::start(collections).await;
+        let (code, out, err) = run(&["check"], &peer.url, dir.path()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.contains(told), "{told} is missing: {out}");
+    }
+}
+
+#[tokio::test]
 async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();
@@ -249,6 +267,84 @@ async fn a_wrong_configuration_ends_every_command_with_all_its_problems() {
         let mut child = command(args, "not a url", dir.path());
         assert_eq!(finish(child.spawn().unwrap()).await.0, Some(0));
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_another_qdrant_is_told_by_its_own_name() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut restore = command(&["restore", "latest", "--to", "nowhere"], &peer.url, dir.path());
+    restore.env("RESTORE_QDRANT_API_KEY", "two words");
+    let (code, _, err) = finish(restore.spawn().unwrap()).await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.contains("  --to=\"nowhere\" is not a URL") && err.contains("  RESTORE_QDRANT_API_KEY holds"),
+        "{err}"
+    );
+
+    // The service would not start with it, and what is wrong with both is told once.
+    for (args, told) in [(&["serve"][..], 2), (&["drill", "latest"], 2), (&["check"], 2)] {
+        let mut command = command(args, &peer.url, dir.path());
+        command
+            .env("DRILL_QDRANT_URL", "nowhere")
+            .env("DRILL_QDRANT_API_KEY_FILE", "/nonexistent/key");
+        let (code, out, err) = finish(command.spawn().unwrap()).await;
+        let text = out + &err;
+        assert_eq!(code, Some(2), "{args:?}: {text}");
+        assert!(
+            text.contains("DRILL_QDRANT_URL=\"nowhere\" is not a URL"),
+            "{args:?}: {text}"
+        );
+        assert_eq!(text.matches("DRILL_QDRANT_").count(), told, "{args:?}: {text}");
+        assert!(!text.contains(" QDRANT_"), "{args:?}: {text}");
+    }
+    let mut twice = command(&["check", "--json"], &peer.url, dir.path());
+    twice
+        .env("DRILL_QDRANT_URL", "http://drills:6333")
+        .env("BACKUP_CONCURRENCY", "0");
+    let (code, found, text) = check(&mut twice).await;
+    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(text.matches("BACKUP_CONCURRENCY").count(), 1, "{text}");
+    assert!(found.contains(&("rights".into(), "ok".into())), "{text}");
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_hides_nothing_and_keeps_nothing_from_being_done() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let run = async |args: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let child = command(args, &peer.url, dir.path()).stdout(full).spawn().unwrap();
+        let (code, _, err) = finish(child).await;
+        (code, err)
+    };
+    let unwritten = async |args: &[&str]| {
+        let (code, err) = run(args).await;
+        assert_eq!(code, Some(14), "{args:?}: {err}");
+        assert!(
+            err.contains("standard output") && err.contains("No space left"),
+            "{args:?}: {err}"
+        );
+    };
+    unwritten(&["backup"]).await;
+    for args in [&["list"][..], &["list", "--json"], &["show", "latest"], &["check"]] {
+        unwritten(args).await;
+    }
+    unwritten(&["backup", "--json", "--drill", "--same-qdrant"]).await;
+    assert_eq!(peer.requests("/snapshots/upload"), 2, "the drill was held");
+    unwritten(&["drill", "latest", "--same-qdrant"]).await;
+
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(run(&["backup"]).await.0, Some(3), "partial");
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(run(&["backup", "logs", "--json"]).await.0, Some(4), "failed");
+    assert_eq!(
+        run(&["verify", "all"]).await.0,
+        Some(9),
+        "the peer's bytes are no snapshot"
+    );
+    peer.lock().api_key = Some("another".into());
+    assert_eq!(run(&["check"]).await.0, Some(6), "the key is refused");
 }
 
 #[tokio::test]

@@ -108,6 +108,40 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn what_is_wrong_with_the_qdrant_for_drills_is_told_by_its_own_variables() {
+    let told = |vars: &[(&str, &str)]| qdrant_backup::app::drill_qdrant(&env(&with(vars))).unwrap_err();
+    let file = [("DRILL_QDRANT_API_KEY", SECRET), ("DRILL_QDRANT_API_KEY_FILE", "/f")];
+    for (url, key, words) in [
+        (
+            "ftp://q",
+            &[("DRILL_QDRANT_API_KEY", "s3cr3t-key \n x")][..],
+            &["DRILL_QDRANT_URL=\"ftp://q\" is not", "DRILL_QDRANT_API_KEY holds"][..],
+        ),
+        (
+            "http://me:s3cr3t-key@q",
+            &file,
+            &[
+                "a key belongs in DRILL_QDRANT_API_KEY",
+                "DRILL_QDRANT_API_KEY_FILE=\"/f\" is set, and so is DRILL_QDRANT_API_KEY",
+            ],
+        ),
+    ] {
+        let error = told(&[&[("DRILL_QDRANT_URL", url)], key].concat());
+        let text = error.to_string();
+        assert_eq!(error.code(), Code::ConfigInvalid, "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word:?} is missing: {text}");
+        }
+        assert!(!text.contains(" QDRANT_") && !text.contains(SECRET), "{text}");
+    }
+    assert!(
+        qdrant_backup::app::drill_qdrant(&env(&with(&[("DRILL_QDRANT_URL", " ")])))
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
 fn empty_counts_as_unset() {
     assert_eq!(
         complaints(&[("QDRANT_URL", ""), ("BACKUP_STORE", "  "), ("PORT", "")]),

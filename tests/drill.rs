@@ -29,7 +29,10 @@ fn patience() -> Patience {
 
 async fn run(bench: &Bench) -> Result<Drilled> {
     drill::run(
-        &bench.ctx,
+        &drill::Place {
+            ctx: bench.ctx.clone(),
+            elsewhere: false,
+        },
         "latest",
         &patience(),
         &Progress::new(bench.ctx.clock.now()),
@@ -237,6 +240,38 @@ async fn what_says_nothing_of_the_backup_is_no_verdict() {
             .await
             .iter()
             .any(|k| k.ends_with("drilled.json") || k == "lock.json")
+    );
+}
+
+#[tokio::test]
+async fn a_refused_key_is_named_by_the_variable_that_holds_it() {
+    let (peer, bench) = saved().await;
+    let there = Peer::start(&[]).await;
+    there.lock().api_key = Some("another".into());
+    let run = async |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = command(args, &peer.url, bench.dir.path());
+        command.envs(env.iter().copied());
+        finish(command.spawn().unwrap()).await
+    };
+    let there = [
+        ("QDRANT_API_KEY", "never-sent-there"),
+        ("DRILL_QDRANT_URL", there.url.as_str()),
+    ];
+    for args in [&["drill", "latest"][..], &["backup", "--drill"]] {
+        let (code, _, err) = run(args, &there).await;
+        assert_eq!(code, Some(6), "{err}");
+        assert!(
+            err.contains("set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE"),
+            "{err}"
+        );
+        assert!(!err.contains("set QDRANT_API_KEY"), "{err}");
+    }
+    peer.lock().api_key = Some("another".into());
+    let (code, _, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
+    assert_eq!(code, Some(6), "{err}");
+    assert!(
+        err.contains("set QDRANT_API_KEY") && !err.contains("DRILL_QDRANT"),
+        "{err}"
     );
 }
 

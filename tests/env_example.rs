@@ -22,8 +22,6 @@ const OTHERS: [&str; 4] = [
     "GOOGLE_APPLICATION_CREDENTIALS_FILE_PATH",
     "IMAGE_TAG",
 ];
-/// Beginnings of names, see `config::other_qdrant`.
-const PREFIXES: [&str; 2] = ["DRILL_QDRANT", "RESTORE_QDRANT"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,10 +57,6 @@ fn known() -> BTreeSet<String> {
         let source = std::fs::read_to_string(file).unwrap();
         let code = source.split("#[cfg(test)]\nmod ").next().unwrap();
         names.extend(code.split('"').filter(|text| is_name(text)).map(str::to_owned));
-    }
-    for prefix in PREFIXES {
-        assert!(names.remove(prefix), "{prefix} is not used any more");
-        names.extend(["_API_KEY", "_API_KEY_FILE"].map(|rest| format!("{prefix}{rest}")));
     }
     names
 }

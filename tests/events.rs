@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use support::peer::{Create, Peer};
-use support::process::{command, finish};
+use support::process::{command, finish, signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Runs a command with logs for Cloud Logging and nothing but errors wanted; its exit code, and the events that it logged.
 async fn run(args: &[&str], peer: &Peer, store: &Path, env: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
@@ -155,6 +156,44 @@ async fn a_run_that_another_one_keeps_away_is_no_failed_one() {
         assert_eq!((code, events), (Some(5), vec![]), "{args:?}");
     }
     lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_asked_for_wrongly_is_no_failed_backup_and_no_error_of_the_log() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    for (args, exit, code) in [
+        (&["backup", "nope"][..], 8, "collection_not_found"),
+        (&["backup", "--include", "x["], 2, "bad_request"),
+    ] {
+        let mut command = command(args, &peer.url, dir.path());
+        let (status, _, err) = finish(command.env("LOG_FORMAT", "json").spawn().unwrap()).await;
+        assert_eq!(status, Some(exit), "{err}");
+        assert!(err.contains(code), "{err}");
+        assert!(!err.contains("backup_finished") && !err.contains("\"ERROR\""), "{err}");
+    }
+
+    let mut serve = command(&["serve"], &peer.url, dir.path());
+    serve.env("LISTEN", "127.0.0.1:0").env("LOG_FORMAT", "json");
+    let mut child = serve.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let url = loop {
+        let line: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        if let Some(url) = line["message"].as_str().unwrap().strip_prefix("listening on ") {
+            break url.to_owned();
+        }
+    };
+    let client = reqwest::Client::new();
+    let post = client.post(format!("{url}/backup"));
+    let answer = post.body(r#"{"collection": "nope"}"#).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+    signal(&child, rustix::process::Signal::TERM);
+    let mut log = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        log = log + &line + "\n";
+    }
+    assert!(log.contains("collection_not_found"), "{log}");
+    assert!(!log.contains("backup_finished") && !log.contains("\"ERROR\""), "{log}");
 }
 
 #[tokio::test]

@@ -38,6 +38,10 @@ struct Answer {
 
 impl Service {
     async fn start(qdrant: &str) -> Self {
+        Self::start_as(qdrant, |app| app).await
+    }
+
+    async fn start_as(qdrant: &str, change: impl FnOnce(App) -> App) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::for_testing(qdrant.parse().unwrap(), file_url(dir.path()));
         let stop = CancellationToken::new();
@@ -47,7 +51,7 @@ impl Service {
         let listener = server::listen(config.server.listen).await.unwrap();
         Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
-            served: tokio::spawn(server::serve(listener, app, stop.clone())),
+            served: tokio::spawn(server::serve(listener, change(app), stop.clone())),
             stop,
             http: reqwest::Client::new(),
             ctx,
@@ -182,6 +186,35 @@ async fn status_has_the_same_shape_whatever_is_wrong() {
         for part in ["qdrant", "store"] {
             assert_eq!(keys(&other.body[part]), keys(&status.body[part]));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_qdrant_that_does_not_answer_is_named_with_a_remedy() {
+    // Connections are accepted by the system, and nobody reads.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let service = Service::start_as(&url, |app| app.with_patience(Duration::from_millis(500))).await;
+    let status = service.get("/status").await;
+    let freshness = service.get("/health/freshness").await;
+    let collections = service.get("/collections").await;
+    assert_error(&collections, 503, "stalled");
+    for (answer, error) in [
+        (&status, &status.body["qdrant"]["error"]),
+        (&freshness, &freshness.body["qdrant_error"]),
+        (&collections, &collections.body["error"]),
+    ] {
+        let text = |field: &str| {
+            error[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {field}: {}", answer.body))
+        };
+        assert_eq!((answer.status, text("code")), (503, "stalled"));
+        assert!(
+            text("message").contains(&url) && text("message").contains("no answer within 500ms"),
+            "{error}"
+        );
+        assert!(text("remedy").contains("overloaded or stuck"), "{error}");
     }
 }
 

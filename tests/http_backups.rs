@@ -85,6 +85,17 @@ async fn a_drill_uses_the_qdrant_that_is_named_for_it_and_leaves_nothing_there()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drill_whose_key_is_refused_names_the_variable_of_that_key() {
+    let there = Peer::start(&[]).await;
+    there.lock().api_key = Some("drill-key".into());
+    let bench = Bench::new(&[("DRILL_QDRANT_URL", &there.url), ("DRILL_QDRANT_API_KEY", "wrong")]).await;
+    let (status, answer) = bench.drill("").await;
+    assert_eq!((status, code(&answer)), (502, "qdrant_unauthorized"), "{answer}");
+    let remedy = answer["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("set DRILL_QDRANT_API_KEY "), "{remedy}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_live_qdrant_is_drilled_on_only_when_the_request_says_so() {
     let bench = Bench::new(&[]).await;
     for body in ["", "{}", r#"{"same_qdrant": false}"#] {
@@ -182,6 +193,33 @@ async fn a_drill_and_a_backup_never_run_at_once_and_each_says_who_is_in_the_way(
     assert_eq!((status, code(&answer)), (409, "run_in_progress"), "{answer}");
     assert_eq!(answer["held_by"]["who"], "nightly");
     lease.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_verification_is_told_who_is_at_the_first_and_since_when() {
+    let peer = Peer::start(&[("a", 1000)]).await;
+    let gcs = gcs_emulator::Emulator::start().await.unwrap();
+    gcs.create_bucket("b");
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", "gs://b/p"),
+        ("STORAGE_EMULATOR_HOST", gcs.url()),
+    ];
+    let service = Arc::new(Service::start(&env).await);
+    assert_eq!(service.post("/backup", "").await.0, 200);
+    let record = gcs.fault("*verified.json", 1, gcs_emulator::Fault::SlowCommit);
+    let first = service.clone();
+    let first = tokio::spawn(async move { first.post("/backups/latest/verify", "").await });
+    record.hit().await;
+    let (status, answer) = service.post("/backups/latest/verify", "").await;
+    assert_eq!((status, code(&answer)), (409, "run_in_progress"), "{answer}");
+    assert_eq!(answer["held_by"]["who"], "service under test", "{answer}");
+    assert!(answer["held_by"]["since"].is_string(), "{answer}");
+    record.release();
+    // The peer's bytes are no real snapshot.
+    for (status, answer) in [first.await.unwrap(), service.post("/backups/latest/verify", "").await] {
+        assert_eq!((status, code(&answer)), (500, "backup_damaged"), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

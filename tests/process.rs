@@ -13,8 +13,9 @@ use std::sync::Arc;
 use support::peer::{Create, Fetch, Peer};
 use support::process::{command, finish, signal};
 use support::run::Bench;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Semaphore;
 
 const LONG: usize = 3 << 20;
@@ -247,21 +248,50 @@ async fn killed_at_the_manifest(fault: gcs_emulator::Fault, backups: usize) {
     assert_eq!(peer.snapshots("c"), [""; 0], "deleted on Qdrant before the commit");
 }
 
+/// The service as a process, its URL, and its log from there on.
+async fn serve(qdrant: &str, store: &Path) -> (Child, String, Lines<BufReader<ChildStderr>>) {
+    let mut serve = command(&["serve"], qdrant, store);
+    let mut child = serve.env("LISTEN", "127.0.0.1:0").spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it says where it listens");
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            let url = rest.split_whitespace().next().unwrap().to_owned();
+            return (child, url, lines);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
+    for half in [
+        "GET /health HTTP/1.1\r\nHost: x\r\n",
+        "POST /backup HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{",
+    ] {
+        let peer = Peer::start(&[("c", 1000)]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, url, mut lines) = serve(&peer.url, dir.path()).await;
+        let mut client = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        client.write_all(half.as_bytes()).await.unwrap();
+        // Connections are taken in their order: the half one is open when a later one has its answer.
+        assert_eq!(reqwest::get(format!("{url}/health")).await.unwrap().status(), 200);
+        signal(&child, Signal::TERM);
+        let mut log = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            log = log + &line + "\n";
+        }
+        assert_eq!(child.wait().await.unwrap().code(), Some(0), "{half:?}: {log}");
+        assert!(!log.contains("did not clean up"), "{half:?}: {log}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_told_to_stop_ends_its_backup_cleanly() {
     let [_, (_, moment), _] = moments();
     let peer = Peer::start(&[("c", LONG)]).await;
     peer.on_fetch("c", moment.fetch);
     let bench = Bench::new(&peer.url).await;
-    let mut serve = command(&["serve"], &peer.url, bench.dir.path());
-    let mut child = serve.env("LISTEN", "127.0.0.1:0").spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let url = loop {
-        let line = lines.next_line().await.unwrap().expect("it says where it listens");
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            break rest.split_whitespace().next().unwrap().to_owned();
-        }
-    };
+    let (mut child, url, _lines) = serve(&peer.url, bench.dir.path()).await;
     let post = tokio::spawn(reqwest::Client::new().post(format!("{url}/backup")).body("{}").send());
     moment.reached.acquire().await.unwrap().forget();
     signal(&child, Signal::TERM);

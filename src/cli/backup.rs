@@ -3,6 +3,7 @@
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::backup::{self, Context, Outcome, Report};
+use crate::drill::Place;
 use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
@@ -13,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
 /// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
-/// `drill`: what a complete backup is then drilled with.
+/// `drill`: where a complete backup is then drilled.
 pub(crate) async fn backup(
     args: BackupArgs,
     ctx: &Context,
     default: Selection,
     prune_after: Option<Policy>,
-    drill: Option<&Context>,
+    drill: Option<&Place>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -35,17 +36,16 @@ pub(crate) async fn backup(
     if let Some(policy) = prune_after {
         prune::after_backup(&Job::new(ctx, policy), &mut report, stop).await;
     }
-    match json {
-        true => print_json(&report)?,
-        false => print(&told(&report))?,
-    }
-    if let Some(error) = report.error() {
-        return Err(error);
-    }
-    match drill {
-        Some(ctx) => drill::after_backup(&report.id, ctx, bars, stop, json).await,
-        None => Ok(()),
-    }
+    let printed = match json {
+        true => print_json(&report),
+        false => print(&told(&report)),
+    };
+    let done = match (report.error(), drill) {
+        (Some(error), _) => Err(error),
+        (None, Some(place)) => drill::after_backup(&report.id, place, bars, stop, json).await,
+        (None, None) => Ok(()),
+    };
+    done.and(printed)
 }
 
 impl BackupArgs {

@@ -7,6 +7,7 @@ use crate::config::{Invalid, Problem, RetentionConfig};
 use crate::error::{Code, Error, Result};
 use crate::lock;
 use crate::manifest::Selection;
+use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::plan;
 use crate::qdrant::Qdrant;
 use crate::store::Store;
@@ -15,12 +16,14 @@ use serde::Serialize;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// A person waits; the clients themselves would try for minutes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The lease of a check; runs out soon if the check is killed.
 const LEASE: Duration = Duration::from_secs(15);
+
+/// A store on its way.
+type Opening<'a> = BoxFuture<'a, Result<Arc<dyn Store>>>;
 
 /// What is to be checked.
 pub(crate) struct Subject<'a> {
@@ -36,12 +39,14 @@ pub(crate) struct Subject<'a> {
     pub(crate) selection: Selection,
     /// Which backups are kept; `None` when the configuration does not work.
     pub(crate) retention: Option<RetentionConfig>,
-    /// Opens the store; `None` when its configuration does not work.
-    pub(crate) store: Option<BoxFuture<'a, Result<Arc<dyn Store>>>>,
+    /// The store's URL, and what opens it; `None` when its configuration does not work.
+    pub(crate) store: Option<(&'a str, Opening<'a>)>,
     /// The time of day.
     pub(crate) clock: Clock,
     /// Who takes the lease.
     pub(crate) who: String,
+    /// Longest time for one answer.
+    pub(crate) patience: Duration,
 }
 
 /// What came of one check.
@@ -80,10 +85,27 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
         ok: bool,
         checks: &'a [Line],
     }
+    let checks = tried(subject).await;
+    let ok = checks.exit == 0;
+    let printed = match json {
+        true => print_json(&Report {
+            ok,
+            checks: &checks.lines,
+        }),
+        false => print(&checks.told()),
+    };
+    match ok {
+        true => printed.map(|()| 0),
+        false => Ok(checks.exit),
+    }
+}
+
+async fn tried(subject: Subject<'_>) -> Checks {
     let mut checks = Checks::default();
+    let limit = subject.patience;
     check_config(&mut checks, &subject);
     match subject.qdrant {
-        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject.selection).await,
+        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject.selection, limit).await,
         Some(Err(error)) => {
             checks.fail("qdrant", &error);
             checks.skip(&["key", "plan", "rights"], "qdrant");
@@ -91,25 +113,17 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
         None => checks.skip(&["qdrant", "key", "plan", "rights"], "configuration"),
     }
     let store = match subject.store {
-        Some(store) => check_store(&mut checks, store, &subject.clock, &subject.who).await,
+        Some((url, store)) => check_store(&mut checks, url, store, (&subject.clock, &subject.who), limit).await,
         None => {
             checks.skip(&["store", "lease"], "configuration");
             None
         }
     };
     match &subject.retention {
-        Some(retention) => check_retention(&mut checks, retention, store.as_deref()).await,
+        Some(retention) => check_retention(&mut checks, retention, store.as_deref(), limit).await,
         None => checks.skip(&["retention"], "configuration"),
     }
-    let ok = checks.exit == 0;
-    match json {
-        true => print_json(&Report {
-            ok,
-            checks: &checks.lines,
-        })?,
-        false => print(&checks.told())?,
-    }
-    Ok(checks.exit)
+    checks
 }
 
 fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
@@ -133,31 +147,32 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
     }
 }
 
-async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selection) {
-    match patiently(qdrant.version()).await {
+async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selection, limit: Duration) {
+    match ask_qdrant(qdrant, limit, qdrant.version()).await {
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
             checks.fail("qdrant", &error);
             return checks.skip(&["key", "plan", "rights"], "qdrant");
         }
     }
-    match patiently(qdrant.collections()).await {
+    match ask_qdrant(qdrant, limit, qdrant.collections()).await {
         Ok(_) => checks.ok("key", "the collections may be listed"),
         Err(error) => {
             checks.fail("key", &error);
             return checks.skip(&["plan", "rights"], "key");
         }
     }
-    match patiently(plan::make(qdrant, selection)).await {
+    match ask_qdrant(qdrant, limit, plan::make(qdrant, selection)).await {
         Ok(plan) => {
-            let n = plan.collections.len();
-            let s = if n == 1 { "" } else { "s" };
-            checks.ok("plan", format!("a backup would save {n} collection{s}"));
+            checks.ok(
+                "plan",
+                would_save(&plan.collections.iter().map(|c| c.name.as_str()).collect::<Vec<_>>()),
+            );
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
             match plan.collections.first() {
-                Some(collection) => check_rights(checks, qdrant, &collection.name).await,
+                Some(collection) => check_rights(checks, qdrant, &collection.name, limit).await,
                 None => checks.skip(&["rights"], "a collection to try it on"),
             }
         }
@@ -178,12 +193,25 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selectio
     }
 }
 
+/// The collections by name; of many, the first ones.
+fn would_save(names: &[&str]) -> String {
+    const SHOWN: usize = 10;
+    let n = names.len();
+    let s = if n == 1 { "" } else { "s" };
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+    let more = match n.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("a backup would save {n} collection{s}: {}{more}", shown.join(", "))
+}
+
 /// Whether the key may do on `collection` what a backup does.
-async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str) {
+async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, limit: Duration) {
     // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
     // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
     let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
-    let tried = patiently(async {
+    let tried = ask_qdrant(qdrant, limit, async {
         qdrant.count(collection).await?;
         qdrant.snapshots(collection).await?;
         qdrant.delete_snapshot(collection, &absent).await
@@ -200,11 +228,12 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str) {
 /// The store, if it can be used.
 async fn check_store(
     checks: &mut Checks,
-    store: BoxFuture<'_, Result<Arc<dyn Store>>>,
-    clock: &Clock,
-    who: &str,
+    url: &str,
+    store: Opening<'_>,
+    (clock, who): (&Clock, &str),
+    limit: Duration,
 ) -> Option<Arc<dyn Store>> {
-    let opened = patiently(async {
+    let opened = ask_store(url, limit, async {
         let store = store.await?;
         store.check().await?;
         Ok(store)
@@ -219,7 +248,9 @@ async fn check_store(
     };
     checks.ok("store", format!("{} may be read and written", store.url()));
     let taken = store.clone();
-    let lease = patiently(async { lock::acquire(taken, clock, who, LEASE).await?.release().await });
+    let lease = ask_store(url, limit, async {
+        lock::acquire(taken, clock, who, LEASE).await?.release().await
+    });
     match lease.await {
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
         // As it should be while a backup runs.
@@ -238,7 +269,7 @@ async fn check_store(
 
 /// What the policy says, and whether it can be carried out where a backup does that. No backup depends on it, so nothing of it
 /// is a failure.
-async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store: Option<&dyn Store>) {
+async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store: Option<&dyn Store>, limit: Duration) {
     let policy = &retention.policy;
     if policy.is_empty() {
         return checks.ok("retention", "no rule is set: nothing is ever pruned");
@@ -250,7 +281,7 @@ async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store
     let Some(store) = store else {
         return checks.skip(&["retention"], "store");
     };
-    match patiently(store.may_delete()).await {
+    match ask_store(&store.url(), limit, store.may_delete()).await {
         Ok(Some(true)) => checks.ok("retention", format!("{text}; the others may be deleted")),
         Ok(Some(false)) => checks.add(
             "retention",
@@ -331,19 +362,55 @@ impl Checks {
     }
 }
 
-async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    match timeout(PATIENCE, work).await {
-        Ok(result) => result,
-        Err(_) => Err(
-            Error::new(Code::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))
-                .remedy("check address, network and firewall"),
-        ),
-    }
+async fn ask_qdrant<T>(qdrant: &Qdrant, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let doing = format!("asking Qdrant at {}", qdrant.url());
+    patience::within(limit, &doing, SILENT_QDRANT, work).await
+}
+
+async fn ask_store<T>(url: &str, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    patience::within(limit, &format!("asking {url}"), SILENT_STORE, work).await
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use crate::qdrant::Options;
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_named_with_a_remedy() {
+        // Connections are accepted by the system, and nobody reads.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let subject = Subject {
+            invalid: None,
+            unclear: Vec::new(),
+            obsolete: Vec::new(),
+            qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
+            selection: Selection::default(),
+            retention: None,
+            store: Some(("gs://silent", Box::pin(std::future::pending()))),
+            clock: Clock::system(),
+            who: "test".to_owned(),
+            patience: Duration::from_millis(50),
+        };
+        let checks = tried(subject).await;
+        let told: Vec<_> = checks.lines.iter().filter(|line| line.state == State::Fail).collect();
+        let [qdrant, store] = told[..] else {
+            panic!("{checks:?}");
+        };
+        assert!(
+            qdrant.message.contains(&url) && qdrant.message.contains("no answer within 50ms"),
+            "{qdrant:?}"
+        );
+        assert!(
+            qdrant.remedy.as_ref().unwrap().contains("overloaded or stuck"),
+            "{qdrant:?}"
+        );
+        assert!(store.message.contains("gs://silent"), "{store:?}");
+        assert!(store.remedy.as_ref().unwrap().contains("BACKUP_STORE"), "{store:?}");
+    }
 
     #[test]
     fn the_first_failure_decides_the_exit_code() {

@@ -2,8 +2,7 @@
 
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
-use crate::backup::Context;
-use crate::drill::{self, Drilled, Verdict};
+use crate::drill::{self, Drilled, Place, Verdict};
 use crate::error::Result;
 use crate::names::BackupId;
 use crate::progress::Progress;
@@ -25,37 +24,40 @@ pub(crate) struct DrillArgs {
     json: bool,
 }
 
-/// Drills on the Qdrant of `ctx`. An error when the backup does not pass.
-pub(crate) async fn drill(args: DrillArgs, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<()> {
-    let drilled = run(&args.id, ctx, bars, stop).await?;
-    match args.json {
-        true => print_json(&drilled)?,
-        false => print(&told(&drilled))?,
-    }
-    drilled.error().map_or(Ok(()), Err)
+/// Drills at `place`. An error when the backup does not pass.
+pub(crate) async fn drill(args: DrillArgs, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<()> {
+    let drilled = run(&args.id, place, bars, stop).await?;
+    let printed = match args.json {
+        true => print_json(&drilled),
+        false => print(&told(&drilled)),
+    };
+    drilled.error().map_or(printed, Err)
 }
 
 /// Drills the backup that was just made.
 pub(super) async fn after_backup(
     id: &BackupId,
-    ctx: &Context,
+    place: &Place,
     bars: &Bars,
     stop: &CancellationToken,
     json: bool,
 ) -> Result<()> {
-    let drilled = run(&id.to_string(), ctx, bars, stop).await?;
-    match json {
+    let drilled = run(&id.to_string(), place, bars, stop).await?;
+    let printed = match json {
         // Standard output is the report of the backup.
-        true => tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled)),
-        false => print(&told(&drilled))?,
-    }
-    drilled.error().map_or(Ok(()), Err)
+        true => {
+            tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled));
+            Ok(())
+        }
+        false => print(&told(&drilled)),
+    };
+    drilled.error().map_or(printed, Err)
 }
 
-async fn run(id: &str, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
-    let (progress, patience) = (Progress::new(ctx.clock.now()), Patience::default());
+async fn run(id: &str, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
+    let (progress, patience) = (Progress::new(place.ctx.clock.now()), Patience::default());
     let result = tokio::select! {
-        result = drill::run(ctx, id, &patience, &progress, stop) => result,
+        result = drill::run(place, id, &patience, &progress, stop) => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());

@@ -1,7 +1,7 @@
 //! The exit codes, as the help shows them. They are decided by [`crate::error::Error::exit_code`].
 
 /// Exit codes and what they mean.
-const EXITS: [(u8, &str); 14] = [
+const EXITS: [(u8, &str); 15] = [
     (0, "done: everything that was asked for"),
     (1, "a defect of this tool"),
     (2, "configuration or command line"),
@@ -19,6 +19,7 @@ const EXITS: [(u8, &str); 14] = [
         "the restore failed, or Qdrant has not what the backup has; the report says what is where",
     ),
     (13, "the backup is of a newer or other kind than this version reads"),
+    (14, "the result could not be written to standard output"),
 ];
 
 /// The table below the help.
@@ -33,7 +34,7 @@ mod tests {
     use crate::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 31] = [
+    const CODES: [(Code, u8); 32] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -65,6 +66,7 @@ mod tests {
         (Code::RestoreFailed, 12),
         (Code::RestoreUnequal, 12),
         (Code::BackupUnsupported, 13),
+        (Code::OutputFailed, 14),
     ];
 
     #[test]
@@ -74,7 +76,7 @@ mod tests {
         }
         assert_eq!(Error::new(Code::LeaseLost, "").exit_code(), 10);
         let table = table();
-        for exit in 0..=13 {
+        for exit in 0..=14 {
             assert!(table.contains(&format!("\n  {exit:>2}  ")), "{exit} is not in the help");
         }
         for (exit, meaning) in EXITS {

@@ -5,6 +5,7 @@ use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::backup::Context;
 use crate::backup::job::{self, Task, TaskReport};
+use crate::drill::Place;
 use crate::error::Result;
 use crate::manifest::Selection;
 use crate::progress::Progress;
@@ -16,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Afterwards<'a> {
     /// The policy by which old ones go.
     pub(crate) prune: Option<Policy>,
-    /// What it is drilled with.
-    pub(crate) drill: Option<&'a Context>,
+    /// Where it is drilled.
+    pub(crate) drill: Option<&'a Place>,
 }
 
 /// As `backup`, for a share of the collections.
@@ -45,17 +46,16 @@ pub(crate) async fn backup_task(
     {
         prune::after_backup(&Job::new(ctx, policy), backup, stop).await;
     }
-    match json {
-        true => print_json(&report)?,
-        false => print(&task_told(&report))?,
-    }
-    if let Some(error) = report.error() {
-        return Err(error);
-    }
-    match afterwards.drill {
-        Some(ctx) if committed => drill::after_backup(&report.id, ctx, bars, stop, json).await,
-        _ => Ok(()),
-    }
+    let printed = match json {
+        true => print_json(&report),
+        false => print(&task_told(&report)),
+    };
+    let done = match (report.error(), afterwards.drill) {
+        (Some(error), _) => Err(error),
+        (None, Some(place)) if committed => drill::after_backup(&report.id, place, bars, stop, json).await,
+        (None, _) => Ok(()),
+    };
+    done.and(printed)
 }
 
 /// The report for people.

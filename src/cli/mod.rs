@@ -16,7 +16,7 @@ mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
-pub(crate) use check::{Subject, check};
+pub(crate) use check::{PATIENCE, Subject, check};
 pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use job::{Afterwards, backup_task};
 pub(crate) use list::{list, show};
@@ -166,6 +166,7 @@ impl Cli {
 /// Tells the person, or Cloud Logging, why the command failed.
 pub(crate) fn tell(error: &Error, log: LogFormat) {
     match log {
+        LogFormat::Json if error.code().is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
         LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
         // Nobody is left to be told when this fails.
         LogFormat::Text => drop(stderr().write_all(told(error).as_bytes())),
@@ -183,11 +184,15 @@ fn told(error: &Error) -> String {
     format!("error: {}\n{}", text::plain(&error.chain()), remedy.unwrap_or_default())
 }
 
-/// Writes to standard output. Whoever reads it may have gone, which is no failure of the command.
+/// Writes to standard output. Whoever reads it may have gone, which is no failure of the command. What went wrong with the work
+/// itself goes before an error of this: `done.and(printed)`.
 fn print(text: &str) -> Result<()> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Code::Internal, "writing to standard output").because(e))
+            let error = Error::new(Code::OutputFailed, "writing the result to standard output").because(e);
+            Err(error.remedy(
+                "what was done is not undone, see `qdrant-backup list`; send the output to where there is room",
+            ))
         }
         _ => Ok(()),
     }

@@ -19,22 +19,26 @@ pub(crate) async fn prune(job: &Job, yes: bool, json: bool, stop: &CancellationT
     }
     let planned = stop.run_until_cancelled(prune::plan(job)).await;
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
-    if !json {
-        print(&told(&plan, job.clock.now()))?;
-    }
+    let shown = match json {
+        true => Ok(()),
+        false => print(&told(&plan, job.clock.now())),
+    };
     let mut report = match yes {
         true => Some(prune::execute(job, &plan, stop).await?),
         false => None,
     };
-    match json {
+    let printed = match json {
         true => print_json(&Outcome {
             dry_run: !yes,
             plan: &plan,
             report: report.as_ref(),
-        })?,
-        false => print(&outcome(&plan, report.as_ref()))?,
-    }
-    report.as_mut().and_then(Report::take_error).map_or(Ok(()), Err)
+        }),
+        false => print(&outcome(&plan, report.as_ref())),
+    };
+    report
+        .as_mut()
+        .and_then(Report::take_error)
+        .map_or(shown.and(printed), Err)
 }
 
 fn told(plan: &Plan, now: OffsetDateTime) -> String {

@@ -37,6 +37,7 @@ pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &Cancel
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
+        let mut printed = Ok(());
         for id in ids {
             let (outcome, error) = match check(verifier, &id, args).await {
                 Ok(checked) => checked,
@@ -53,7 +54,7 @@ pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &Cancel
                 ),
             };
             if !json {
-                print(&told(&outcome))?;
+                printed = printed.and(print(&told(&outcome)));
             }
             outcomes.push(outcome);
             if let Some(error) = error
@@ -63,13 +64,13 @@ pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &Cancel
             }
         }
         if json {
-            match (what, outcomes.as_slice()) {
-                ("all", _) => print_json(&serde_json::json!({ "backups": outcomes }))?,
-                (_, [one]) => print_json(one)?,
-                _ => {}
-            }
+            printed = match (what, outcomes.as_slice()) {
+                ("all", _) => print_json(&serde_json::json!({ "backups": outcomes })),
+                (_, [one]) => print_json(one),
+                _ => Ok(()),
+            };
         }
-        worst.map_or(Ok(()), Err)
+        worst.map_or(printed, Err)
     };
     let stopped = || {
         Err(Error::new(Code::Cancelled, "stopped while verifying").remedy("nothing was recorded of what was under way"))

@@ -11,7 +11,7 @@ mod retention;
 mod store;
 
 pub use qdrant::QdrantConfig;
-pub(crate) use qdrant::other_qdrant;
+pub(crate) use qdrant::{DRILL, RESTORE};
 pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
@@ -20,6 +20,7 @@ use crate::backup::job::Task;
 use crate::freshness;
 use crate::manifest::Selection;
 use crate::server::auth::Mode;
+use qdrant::{LIVE, Variables};
 use reader::Reader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -49,18 +50,23 @@ pub struct Config {
 impl Config {
     /// Reads everything that a command needs. Who may call is not looked at, since nobody can: see [`Config::for_service`].
     pub fn from_env(env: Env<'_>) -> Result<Self, Invalid> {
-        Self::read(env, false)
+        Self::read(env, false, &LIVE)
     }
 
     /// Reads everything that the service needs: also who may call it.
     pub fn for_service(env: Env<'_>) -> Result<Self, Invalid> {
-        Self::read(env, true)
+        Self::read(env, true, &LIVE)
     }
 
-    fn read(env: Env<'_>, service: bool) -> Result<Self, Invalid> {
+    /// As [`Config::from_env`], with another Qdrant in the place of the one that is backed up.
+    pub(crate) fn of_another(env: Env<'_>, qdrant: &Variables) -> Result<Self, Invalid> {
+        Self::read(env, false, qdrant)
+    }
+
+    fn read(env: Env<'_>, service: bool, qdrant: &Variables) -> Result<Self, Invalid> {
         let mut reader = Reader::new(env);
         // All groups are read before the first problem ends it.
-        let qdrant = QdrantConfig::read(&mut reader);
+        let qdrant = QdrantConfig::read(&mut reader, qdrant);
         let store = StoreConfig::read(&mut reader);
         let backup = BackupConfig::read(&mut reader);
         let retention = RetentionConfig::read(&mut reader);

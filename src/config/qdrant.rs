@@ -9,6 +9,40 @@ use url::Url;
 /// Qdrant's REST port.
 const PORT: u16 = 6333;
 
+/// The variables that name a Qdrant and its key.
+#[derive(Debug)]
+pub(crate) struct Variables {
+    url: &'static str,
+    /// The older pair for host and port, where there is one.
+    host_and_port: Option<(&'static str, &'static str)>,
+    key: &'static str,
+    key_file: &'static str,
+}
+
+/// The Qdrant that is backed up.
+pub(crate) const LIVE: Variables = Variables {
+    url: "QDRANT_URL",
+    host_and_port: Some(("QDRANT_HOST", "QDRANT_PORT")),
+    key: "QDRANT_API_KEY",
+    key_file: "QDRANT_API_KEY_FILE",
+};
+
+/// The Qdrant for drills.
+pub(crate) const DRILL: Variables = Variables {
+    url: "DRILL_QDRANT_URL",
+    host_and_port: None,
+    key: "DRILL_QDRANT_API_KEY",
+    key_file: "DRILL_QDRANT_API_KEY_FILE",
+};
+
+/// The Qdrant of `restore --to`, whose URL is an argument.
+pub(crate) const RESTORE: Variables = Variables {
+    url: "--to",
+    host_and_port: None,
+    key: "RESTORE_QDRANT_API_KEY",
+    key_file: "RESTORE_QDRANT_API_KEY_FILE",
+};
+
 /// The Qdrant to back up.
 #[derive(Clone, Debug)]
 pub struct QdrantConfig {
@@ -35,13 +69,14 @@ impl QdrantConfig {
     /// Reads this group alone.
     pub fn from_env(env: super::Env<'_>) -> Result<Self, super::Invalid> {
         let mut reader = Reader::new(env);
-        let group = Self::read(&mut reader);
+        let group = Self::read(&mut reader, &LIVE);
         reader.finish(group)
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let url = url(reader);
-        let api_key = api_key(reader);
+    /// Reads the group of the Qdrant that `variables` name. The key of one Qdrant never goes to another.
+    pub(super) fn read(reader: &mut Reader<'_>, variables: &Variables) -> Option<Self> {
+        let url = url(reader, variables);
+        let api_key = api_key(reader, variables);
         // A stand-in, so that the rest is read even when the URL is wrong.
         let default = Self::new(Url::parse("http://localhost").ok()?);
         let group = Self {
@@ -68,22 +103,25 @@ impl QdrantConfig {
     }
 }
 
-fn url(reader: &mut Reader<'_>) -> Option<Url> {
-    match (reader.text("QDRANT_URL"), reader.text("QDRANT_HOST")) {
-        (Some(url), None) => checked_url(reader, "QDRANT_URL", &url, &url),
-        (None, Some(host)) => from_host(reader, &host),
-        (Some(url), Some(_)) => {
+fn url(reader: &mut Reader<'_>, variables: &Variables) -> Option<Url> {
+    let older = variables
+        .host_and_port
+        .and_then(|(host, port)| Some((host, port, reader.text(host)?)));
+    match (reader.text(variables.url), older) {
+        (Some(url), None) => checked_url(reader, variables.url, &url, &url, variables.key),
+        (None, Some((host, port, value))) => from_host(reader, host, port, &value, variables.key),
+        (Some(url), Some((host, ..))) => {
             reader.problem(
-                "QDRANT_URL",
+                variables.url,
                 &url,
-                "is set, and so is the older QDRANT_HOST",
+                format!("is set, and so is the older {host}"),
                 "keep one of them, so that there is no doubt about which Qdrant is backed up",
             );
             None
         }
         (None, None) => {
             reader.missing(
-                "QDRANT_URL",
+                variables.url,
                 "set it to the URL of Qdrant's REST API, e.g. http://10.0.0.5:6333",
             );
             None
@@ -92,26 +130,39 @@ fn url(reader: &mut Reader<'_>) -> Option<Url> {
 }
 
 /// The older pair of variables. QDRANT_PORT alone is not looked at: Kubernetes sets it for a service named `qdrant`.
-fn from_host(reader: &mut Reader<'_>, host: &str) -> Option<Url> {
+fn from_host(
+    reader: &mut Reader<'_>,
+    variable: &'static str,
+    port: &'static str,
+    host: &str,
+    key: &'static str,
+) -> Option<Url> {
     if host.contains("://") {
         let remedy = "set QDRANT_URL to it instead, and leave QDRANT_HOST out";
-        reader.problem("QDRANT_HOST", host, "is a URL, not a host name", remedy);
+        reader.problem(variable, host, "is a URL, not a host name", remedy);
         return None;
     }
-    let port = reader.number("QDRANT_PORT", 1..=u16::MAX).unwrap_or(PORT);
+    let port = reader.number(port, 1..=u16::MAX).unwrap_or(PORT);
     let is_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
     let host_in_url = if is_v6 { format!("[{host}]") } else { host.to_owned() };
     if !is_v6 && host.contains([':', '/']) {
         let remedy = "write the name alone; the port belongs in QDRANT_PORT";
-        reader.problem("QDRANT_HOST", host, "is not a host name", remedy);
+        reader.problem(variable, host, "is not a host name", remedy);
         return None;
     }
-    checked_url(reader, "QDRANT_HOST", host, &format!("http://{host_in_url}:{port}"))
+    checked_url(reader, variable, host, &format!("http://{host_in_url}:{port}"), key)
 }
 
-/// Parses `url`; problems name `variable` and its `value`.
-fn checked_url(reader: &mut Reader<'_>, variable: &'static str, value: &str, url: &str) -> Option<Url> {
+/// Parses `url`; problems name `variable` and its `value`, and `key`, the variable for what does not belong in it.
+fn checked_url(
+    reader: &mut Reader<'_>,
+    variable: &'static str,
+    value: &str,
+    url: &str,
+    key: &'static str,
+) -> Option<Url> {
     const EXAMPLE: &str = "write e.g. http://10.0.0.5:6333";
+    let take_out = format!("take it out; a key belongs in {key}");
     let parsed = match Url::parse(url) {
         Ok(parsed) => parsed,
         Err(e) => {
@@ -122,15 +173,9 @@ fn checked_url(reader: &mut Reader<'_>, variable: &'static str, value: &str, url
     let wrong = if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
         Some(("is not an http:// or https:// URL", EXAMPLE))
     } else if !parsed.username().is_empty() || parsed.password().is_some() {
-        Some((
-            "holds a user name or password",
-            "take it out; a key belongs in QDRANT_API_KEY",
-        ))
+        Some(("holds a user name or password", take_out.as_str()))
     } else if parsed.query().is_some() || parsed.fragment().is_some() {
-        Some((
-            "has a query or fragment",
-            "take it out; a key belongs in QDRANT_API_KEY",
-        ))
+        Some(("has a query or fragment", take_out.as_str()))
     } else {
         None
     };
@@ -143,23 +188,23 @@ fn checked_url(reader: &mut Reader<'_>, variable: &'static str, value: &str, url
     }
 }
 
-fn api_key(reader: &mut Reader<'_>) -> Option<SecretString> {
-    const KEY: &str = "QDRANT_API_KEY";
-    const FILE: &str = "QDRANT_API_KEY_FILE";
-    let (variable, key) = match (reader.text(KEY), reader.text(FILE)) {
+fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretString> {
+    let (in_env, in_file) = (variables.key, variables.key_file);
+    let (variable, key) = match (reader.text(in_env), reader.text(in_file)) {
         (None, None) => return None,
-        (Some(key), None) => (KEY, key),
+        (Some(key), None) => (in_env, key),
         (None, Some(path)) => match std::fs::read_to_string(&path) {
             // Secrets that are mounted as files often end in a newline.
-            Ok(text) => (FILE, text.trim().to_owned()),
+            Ok(text) => (in_file, text.trim().to_owned()),
             Err(e) => {
                 let remedy = "name a file that holds the key alone and that this process may read";
-                reader.problem(FILE, &path, format!("cannot be read: {e}"), remedy);
+                reader.problem(in_file, &path, format!("cannot be read: {e}"), remedy);
                 return None;
             }
         },
         (Some(_), Some(path)) => {
-            reader.problem(FILE, &path, "is set, and so is QDRANT_API_KEY", "keep one of them");
+            let wrong = format!("is set, and so is {in_env}");
+            reader.problem(in_file, &path, wrong, "keep one of them");
             return None;
         }
     };
@@ -172,37 +217,30 @@ fn api_key(reader: &mut Reader<'_>) -> Option<SecretString> {
     Some(key.into())
 }
 
-/// The environment with another Qdrant in the place of the one that is backed up; its key comes from `{prefix}_API_KEY`. The
-/// key of the first one never goes to the other.
-pub(crate) fn other_qdrant<'a>(
-    env: super::Env<'a>,
-    url: &str,
-    prefix: &'static str,
-) -> impl Fn(&str) -> Option<String> + use<'a> {
-    let url = url.to_owned();
-    move |name| match name {
-        "QDRANT_URL" => Some(url.clone()),
-        "QDRANT_API_KEY" => env(&format!("{prefix}_API_KEY")),
-        "QDRANT_API_KEY_FILE" => env(&format!("{prefix}_API_KEY_FILE")),
-        "QDRANT_HOST" | "QDRANT_PORT" => None,
-        _ => env(name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use secrecy::ExposeSecret;
 
     #[test]
     fn the_key_of_one_qdrant_never_goes_to_another() {
-        let env = |name: &str| Some(format!("{name}'s value"));
-        let other = other_qdrant(&env, "http://other:6333", "RESTORE_QDRANT");
-        assert_eq!(other("QDRANT_URL").as_deref(), Some("http://other:6333"));
-        assert_eq!(
-            other("QDRANT_API_KEY").as_deref(),
-            Some("RESTORE_QDRANT_API_KEY's value")
-        );
-        assert_eq!(other("QDRANT_HOST"), None);
-        assert_eq!(other("BACKUP_STORE").as_deref(), Some("BACKUP_STORE's value"));
+        let env = |name: &str| match name {
+            "--to" | "DRILL_QDRANT_URL" => Some("http://other:6333".to_owned()),
+            "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => None,
+            name if name.ends_with("_FILE") => None,
+            name => Some(format!("key-of-{name}")),
+        };
+        for (variables, key) in [
+            (RESTORE, "key-of-RESTORE_QDRANT_API_KEY"),
+            (DRILL, "key-of-DRILL_QDRANT_API_KEY"),
+        ] {
+            let mut reader = Reader::new(&env);
+            let other = QdrantConfig::read(&mut reader, &variables);
+            let other = reader.finish(other).unwrap();
+            assert_eq!(other.url.as_str(), "http://other:6333/");
+            assert_eq!(other.api_key.unwrap().expose_secret(), key);
+        }
     }
 }

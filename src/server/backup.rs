@@ -12,6 +12,8 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use std::error::Error as _;
+use tower_http::timeout::TimeoutError;
 
 /// 200 with the report when everything asked for was saved. Otherwise the error, with the report where there is one.
 pub(super) async fn backup(
@@ -48,8 +50,25 @@ pub(super) fn unread(rejection: BytesRejection) -> HttpError {
             format!("the body is larger than {} bytes", super::BODY_LIMIT),
             "select collections by patterns instead of names",
         ),
+        _ if timed_out(&rejection) => HttpError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            format!("no byte of the body came for {} s", super::BODY_TIMEOUT.as_secs()),
+            "send as many bytes as Content-Length says, without a pause",
+        ),
         _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),
     }
+}
+
+fn timed_out(rejection: &BytesRejection) -> bool {
+    let mut cause = rejection.source();
+    while let Some(error) = cause {
+        if error.is::<TimeoutError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The error; if another run is in the way, with who and since when.

@@ -38,7 +38,8 @@ pub(super) async fn list(
             REMEDY,
         ));
     }
-    let summaries = catalog::list(&*app.ctx.store, limit.into()).await?;
+    let list = catalog::list(&*app.ctx.store, limit.into());
+    let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
     Ok(Json(Backups {
         backups: summaries.into_iter().map(|s| Aged::new(s, now)).collect(),
@@ -51,5 +52,6 @@ pub(super) async fn show(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Detail>, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    Ok(Json(catalog::show(&*app.ctx.store, &id, app.ctx.clock.now()).await?))
+    let shown = catalog::show(&*app.ctx.store, &id, app.ctx.clock.now());
+    Ok(Json(app.ask_store(&format!("backup {id:?}"), shown).await?))
 }

@@ -10,7 +10,7 @@ use super::body;
 use super::error::HttpError;
 use crate::backup::Context;
 use crate::catalog;
-use crate::drill::{self, Drilled};
+use crate::drill::{self, Drilled, Place};
 use crate::error::{Code, Error};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -36,18 +36,21 @@ pub(super) async fn drill(
     let body = body.map_err(unread)?;
     let Body { same_qdrant } = body::object(&body, REMEDY)?;
     audit.asked(&body);
-    let qdrant = match (&app.drills_on, same_qdrant) {
-        (Some(qdrant), _) => qdrant,
-        (None, true) => &app.ctx.qdrant,
+    let (qdrant, elsewhere) = match (&app.drills_on, same_qdrant) {
+        (Some(qdrant), _) => (qdrant, true),
+        (None, true) => (&app.ctx.qdrant, false),
         (None, false) => return Err(drill::needs_a_qdrant().into()),
     };
-    let ctx = Context {
-        qdrant: qdrant.clone(),
-        ..app.ctx.clone()
+    let place = Place {
+        ctx: Context {
+            qdrant: qdrant.clone(),
+            ..app.ctx.clone()
+        },
+        elsewhere,
     };
     // `latest` is that of now, not of when the run begins.
-    let id = catalog::resolve(&*ctx.store, &id).await?;
-    let run = match app.runs.drill(ctx, id) {
+    let id = catalog::resolve(&*app.ctx.store, &id).await?;
+    let run = match app.runs.drill(place, id) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),
     };

@@ -34,6 +34,9 @@ pub(super) struct Told {
 /// What some errors have besides.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Details {
+    /// What was to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Value>,
     /// What a run came to in spite of its error.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Value>,
@@ -76,6 +79,12 @@ impl HttpError {
     pub(super) fn with_report(mut self, report: &impl Serialize) -> Self {
         // What cannot be shown as JSON is left out; the error itself is still told.
         self.details.report = serde_json::to_value(report).ok();
+        self
+    }
+
+    /// Adds what was to be done.
+    pub(super) fn with_plan(mut self, plan: &impl Serialize) -> Self {
+        self.details.plan = serde_json::to_value(plan).ok();
         self
     }
 

@@ -2,7 +2,6 @@
 
 use super::App;
 use super::error::{HttpError, Told};
-use super::status::patiently;
 use crate::freshness::{self, Expected, Standing, Wanted};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -49,9 +48,9 @@ pub(super) async fn freshness(
     let wanted = Wanted { verified, ..app.wanted };
     let now = app.ctx.clock.now();
     let (live, backups) = tokio::join!(
-        patiently("asking Qdrant for its collections", app.probe.collections()),
-        patiently(
-            "reading the last backups",
+        app.ask_qdrant("its collections", app.probe.collections()),
+        app.ask_store(
+            "the last backups",
             freshness::good_backups(&*app.ctx.store, wanted, now)
         ),
     );

@@ -45,17 +45,22 @@ use error::HttpError;
 use runs::Runs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Largest body of a request: a list of a thousand long names fits.
 const BODY_LIMIT: usize = 64 << 10;
+/// Longest time for an answer of Qdrant or the store when one only looks.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
 const GRACE: Duration = Duration::from_secs(9);
+/// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Longest time without a byte of a body that is on its way.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,9 +72,10 @@ pub struct App {
     drills_on: Option<Qdrant>,
     runs: Runs,
     verifier: Verifier,
-    verifying: Arc<Semaphore>,
+    verifying: verify::Verifying,
     auth: Auth,
     wanted: Wanted,
+    patience: Duration,
 }
 
 impl App {
@@ -85,7 +91,7 @@ impl App {
                 attempts: ctx.settings.attempts,
                 backoff: ctx.settings.backoff,
             },
-            verifying: Arc::new(Semaphore::new(1)),
+            verifying: verify::Verifying::default(),
             runs: Runs::new(ctx.clone(), stop),
             ctx,
             probe,
@@ -93,6 +99,7 @@ impl App {
             retention: Policy::default(),
             auth: Auth::none(),
             wanted: Wanted::default(),
+            patience: PATIENCE,
             drills_on: None,
         }
     }
@@ -108,6 +115,13 @@ impl App {
     #[must_use]
     pub fn with_auth(mut self, auth: Auth) -> Self {
         self.auth = auth;
+        self
+    }
+
+    /// Sets how long a request that only looks waits for Qdrant or the store.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -148,15 +162,16 @@ pub fn router(app: App) -> Router {
         .route("/backups/{id}/drill", post(drill::drill))
         .route("/backups/{id}/pin", put(pin::pin).delete(pin::unpin))
         .with_state(app);
-    with_envelope(routes, auth)
+    with_envelope(routes, auth, BODY_TIMEOUT)
 }
 
 /// Around all routes: limits, who may call, the one form of errors, request ids, the log.
-fn with_envelope(routes: Router, auth: Auth) -> Router {
+fn with_envelope(routes: Router, auth: Auth, body_timeout: Duration) -> Router {
     routes
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(RequestBodyTimeoutLayer::new(body_timeout))
         .layer(axum::middleware::from_fn_with_state(auth, auth::guard))
         .layer(CatchPanicLayer::custom(HttpError::panicked))
         .layer(axum::middleware::from_fn(request::envelope))
@@ -171,8 +186,9 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves until `stop` is cancelled, then ends what is under way. An error when that takes longer than Cloud Run and Docker
-/// allow, and at once when others could reach a service that asks nobody who they are.
+/// Serves until `stop` is cancelled, then ends what is under way. An error when a run takes longer to clean up than Cloud Run
+/// and Docker allow, and at once when others could reach a service that asks nobody who they are. Connections are waited for
+/// only as long as it takes to send the last answers: a client that never ends its request keeps nobody.
 pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
     let address = listener
         .local_addr()
@@ -188,10 +204,18 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
     let runs = app.runs.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let orderly = async {
+    let served = async {
         let served = server.into_future().await;
         runs.ended().await;
         served.map_err(|e| Error::new(Code::Internal, "serving HTTP").because(e))
+    };
+    let without_stragglers = async {
+        stop.cancelled().await;
+        runs.ended().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+        // One of them may have begun what the service has to wait for.
+        runs.ended().await;
+        tracing::info!("open connections are closed: their requests did not come to an end");
     };
     let too_late = async {
         stop.cancelled().await;
@@ -199,9 +223,13 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = orderly => result,
-        () = too_late => Err(Error::new(Code::Cancelled, format!("the running backup or restore did not clean up within {GRACE:?}"))
-            .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+        result = served => result,
+        () = without_stragglers => Ok(()),
+        () = too_late => match runs.under_way() {
+            false => Ok(()),
+            true => Err(Error::new(Code::Cancelled, format!("the running backup or restore did not clean up within {GRACE:?}"))
+                .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+        },
     }
 }
 
@@ -210,6 +238,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use axum::body::Bytes;
+    use axum::extract::rejection::BytesRejection;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn a_client_that_is_lost_is_told_every_path_of_the_readme() {
@@ -232,11 +263,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_answered_with_408() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let take = async |body: Result<Bytes, BytesRejection>| body.map(drop).map_err(backup::unread);
+        let routes = with_envelope(
+            Router::new().route("/", post(take)),
+            Auth::none(),
+            Duration::from_millis(50),
+        );
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{{");
+        half.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        half.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(
+            answer.contains("body_timeout") && answer.contains("Content-Length"),
+            "{answer}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_panic_ends_the_request_and_not_the_service() {
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let routes = Router::new().route("/", get(async || -> String { panic!("secret of the internals") }));
-        tokio::spawn(axum::serve(listener, with_envelope(routes, Auth::none())).into_future());
+        tokio::spawn(axum::serve(listener, with_envelope(routes, Auth::none(), BODY_TIMEOUT)).into_future());
         for _ in 0..2 {
             let answer = reqwest::get(&url).await.unwrap();
             assert_eq!(answer.status(), 500);

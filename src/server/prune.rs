@@ -4,7 +4,7 @@
 
 use super::App;
 use super::audit::Audit;
-use super::backup::unread;
+use super::backup::{refused, unread};
 use super::body;
 use super::error::HttpError;
 use crate::error::{Code, Error};
@@ -31,7 +31,7 @@ pub(super) struct Outcome {
     report: Option<Report>,
 }
 
-/// 200 when all of the plan was executed, or none was to be.
+/// 200 when all of the plan was executed, or none was to be. Otherwise the error, with plan and report once it was begun.
 pub(super) async fn prune(
     State(app): State<App>,
     Extension(audit): Extension<Audit>,
@@ -58,7 +58,10 @@ pub(super) async fn prune(
     let (plan, result) = work
         .await
         .map_err(|e| Error::new(Code::Internal, "pruning ended by a defect of this service").because(e))?;
-    let mut report = result?;
+    let mut report = match result {
+        Ok(report) => report,
+        Err(e) => return Err(refused(&app, e).await),
+    };
     for deleted in &report.deleted {
         tracing::info!(id = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
     }
@@ -68,7 +71,7 @@ pub(super) async fn prune(
             plan,
             report: Some(report),
         })),
-        Some(error) => Err(error.into()),
+        Some(error) => Err(HttpError::from(error).with_plan(&plan).with_report(&report)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! it: a client that goes away does not end it.
 
 use crate::backup::{self, Context, Report};
-use crate::drill::{self, Drilled};
+use crate::drill::{self, Drilled, Place};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::names::BackupId;
@@ -86,14 +86,16 @@ impl Runs {
         self.start(self.ctx.clone(), work)
     }
 
-    /// Starts a drill on the Qdrant of `ctx`, likewise.
-    pub(super) fn drill(&self, ctx: Context, id: BackupId) -> Result<JoinHandle<Result<Drilled>>> {
+    /// Starts a drill at `place`, likewise.
+    pub(super) fn drill(&self, place: Place, id: BackupId) -> Result<JoinHandle<Result<Drilled>>> {
+        let elsewhere = place.elsewhere;
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
-            let result = drill::run(&ctx, &id.to_string(), &Patience::default(), &progress, &stop).await;
+            let place = Place { ctx, elsewhere };
+            let result = drill::run(&place, &id.to_string(), &Patience::default(), &progress, &stop).await;
             log("drill", &result, result.as_ref().ok().and_then(Drilled::error));
             result
         };
-        self.start(ctx, work)
+        self.start(place.ctx, work)
     }
 
     fn start<T, F>(
@@ -128,6 +130,11 @@ impl Runs {
         Ok(self.spawn(run))
     }
 
+    /// Whether there is work that the service has to wait for.
+    pub(super) fn under_way(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     /// Waits until no run is under way. To be called after the stop.
     pub(super) async fn ended(&self) {
         self.tasks.close();
@@ -137,7 +144,10 @@ impl Runs {
 
 fn log<T>(what: &str, result: &Result<T>, incomplete: Option<Error>) {
     if let Some(error) = incomplete.as_ref().or(result.as_ref().err()) {
-        tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain());
+        match error.code().is_refusal() {
+            true => tracing::warn!(code = %error.code(), error = %error, "{what} was refused: {}", error.chain()),
+            false => tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain()),
+        }
     }
 }
 

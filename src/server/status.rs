@@ -3,8 +3,9 @@
 use super::App;
 use super::error::{HttpError, Told};
 use crate::catalog::{self, Aged};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::lock;
+use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::progress::RunProgress;
 use axum::Json;
 use axum::extract::State;
@@ -13,12 +14,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
-use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
-/// Somebody waits for the answer; a store's client would try for much longer.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Collections asked about at once.
 const AT_ONCE: usize = 8;
 
@@ -76,14 +73,11 @@ struct Running {
 /// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
 pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
     let (version, collections, newest, holder) = tokio::join!(
-        patiently("asking Qdrant for its version", app.probe.version()),
+        app.ask_qdrant("its version", app.probe.version()),
         // The version needs no key; this does.
-        patiently("asking Qdrant for its collections", app.probe.collections()),
-        patiently("asking the store for the last backup", catalog::latest(&*app.ctx.store)),
-        patiently(
-            "asking the store for the lease",
-            lock::holder(&*app.ctx.store, &app.ctx.clock)
-        ),
+        app.ask_qdrant("its collections", app.probe.collections()),
+        app.ask_store("the last backup", catalog::latest(&*app.ctx.store)),
+        app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
     );
     let here = app.runs.current().map(|progress| progress.now());
     let running = match (here, holder.as_ref()) {
@@ -146,7 +140,10 @@ struct Collection {
 
 /// `GET /collections`.
 pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collections>, HttpError> {
-    let (names, sizes) = tokio::join!(app.probe.collections(), sizes_in_last_backup(&app));
+    let (names, sizes) = tokio::join!(
+        app.ask_qdrant("its collections", app.probe.collections()),
+        sizes_in_last_backup(&app)
+    );
     let (probe, sizes) = (&app.probe, &sizes);
     let collections = stream::iter(names?)
         .map(|name| async move {
@@ -171,7 +168,8 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
-    match patiently("reading the last backup", catalog::find(&*app.ctx.store, "latest")).await {
+    let last = app.ask_store("the last backup", catalog::find(&*app.ctx.store, "latest"));
+    match last.await {
         Ok(manifest) => manifest
             .collections
             .into_iter()
@@ -181,12 +179,16 @@ async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     }
 }
 
-pub(super) async fn patiently<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match timeout(PATIENCE, work).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(
-            Code::Stalled,
-            format!("{doing}: no answer within {} s", PATIENCE.as_secs()),
-        )),
+impl App {
+    /// Asks Qdrant for `what`, and gives up when whoever waits would.
+    pub(super) async fn ask_qdrant<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let doing = format!("asking Qdrant at {} for {what}", self.probe.url());
+        patience::within(self.patience, &doing, SILENT_QDRANT, work).await
+    }
+
+    /// Asks the store, likewise.
+    pub(super) async fn ask_store<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let doing = format!("asking {} for {what}", self.ctx.store.url());
+        patience::within(self.patience, &doing, SILENT_STORE, work).await
     }
 }

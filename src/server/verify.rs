@@ -1,13 +1,15 @@
 //! `POST /backups/{id}/verify`: reads a backup back and answers when that is done.
 
 use super::App;
-use super::error::HttpError;
+use super::error::{HeldBy, HttpError};
 use crate::catalog;
 use crate::error::{Code, Error};
 use crate::verify::Report;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use std::sync::{Arc, Mutex, PoisonError};
+use time::OffsetDateTime;
 
 /// 200 with the report when the backup is intact. Otherwise the error, with the report where there is one: 500 and
 /// `backup_damaged` for damage, other codes for what could not be checked. `latest` is the newest backup.
@@ -18,13 +20,7 @@ pub(super) async fn verify(
     const REMEDY: &str = "GET /backups lists the ids";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
     // One at a time: memory and the store are shared with backups.
-    let Ok(_turn) = app.verifying.try_acquire() else {
-        return Err(
-            Error::new(Code::RunInProgress, "this service is verifying a backup already")
-                .remedy("wait for it to end")
-                .into(),
-        );
-    };
+    let _turn = turn(&app)?;
     let work = async {
         let id = catalog::resolve(&*app.verifier.store, &id).await?;
         app.verifier.run(&id).await
@@ -40,5 +36,29 @@ pub(super) async fn verify(
     match report.error() {
         None => Ok(Json(report)),
         Some(error) => Err(HttpError::from(error).with_report(&report)),
+    }
+}
+
+/// Since when a backup is verified, if one is.
+pub(super) type Verifying = Arc<Mutex<Option<OffsetDateTime>>>;
+
+/// The turn to verify; given back when it is dropped. Refused, with who and since when, while somebody else has it.
+fn turn(app: &App) -> Result<Turn, HttpError> {
+    // It holds one value, which is whole at all times.
+    let mut verifying = app.verifying.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(since) = *verifying {
+        let error = Error::new(Code::RunInProgress, "this service is verifying a backup already");
+        let who = app.ctx.who.clone();
+        return Err(HttpError::from(error.remedy("wait for it to end")).with_holder(Some(HeldBy { who, since })));
+    }
+    *verifying = Some(app.ctx.clock.now());
+    Ok(Turn(app.verifying.clone()))
+}
+
+struct Turn(Verifying);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -210,6 +210,8 @@ async fn the_service_prunes_on_request() {
     .unwrap();
     let (status, answer) = service.post("/prune", "").await;
     assert_eq!((status, &answer["error"]["code"]), (409, &json!("run_in_progress")));
+    assert_eq!(answer["held_by"]["who"], "nightly", "{answer}");
+    assert!(answer["held_by"]["since"].is_string(), "{answer}");
     lease.release().await.unwrap();
 
     let (status, answer) = service.post("/prune", "{}").await;
@@ -240,6 +242,42 @@ async fn a_refusal_is_one_error_of_the_service() {
         "{answer}"
     );
     assert_eq!(bench.whole().await, [NEW, OLD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_stops_half_way_tells_what_it_has_deleted() {
+    let bench = Bench::gcs().await;
+    for id in [OLD, MIDDLE, NEW] {
+        backup(&*bench.store, id).await;
+    }
+    let gcs = bench.gcs.as_ref().unwrap();
+    let refuses = Fault::Status {
+        on: On::Delete,
+        code: 403,
+    };
+    gcs.fault(&format!("*{MIDDLE}*"), usize::MAX, refuses);
+    let store = format!("gs://{BUCKET}/{PREFIX}");
+    let env = [
+        ("QDRANT_URL", "http://127.0.0.1:1"),
+        ("BACKUP_STORE", &store),
+        ("STORAGE_EMULATOR_HOST", gcs.url()),
+        ("RETAIN_LAST", "1"),
+    ];
+    let service = Service::start(&env).await;
+    let (status, answer) = service.post("/prune", "{}").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (502, &json!("store_forbidden")),
+        "{answer}"
+    );
+    let report = &answer["report"];
+    assert_eq!(
+        (&report["planned"], &report["deleted"][0]["id"]),
+        (&json!(2), &json!(OLD)),
+        "{answer}"
+    );
+    assert_eq!(answer["plan"]["items"].as_array().unwrap().len(), 3, "{answer}");
+    assert_eq!(bench.whole().await, [NEW, MIDDLE]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
