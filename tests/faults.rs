@@ -613,6 +613,15 @@ async fn two_backups_in_one_second_get_ids_of_their_own() {
 }
 
 #[tokio::test]
+async fn backups_that_follow_each_other_at_once_are_not_of_the_future() {
+    let (_peer, bench) = with_script([], []).await;
+    for _ in 0..3 {
+        let id = bench.run().await.unwrap().id;
+        assert!(id.time() <= time::OffsetDateTime::now_utc(), "{id} is in the future");
+    }
+}
+
+#[tokio::test]
 async fn only_what_was_asked_for_is_backed_up() {
     let peer = Peer::start(&[("docs-a", 10), ("docs-b", 10), ("tmp", 10)]).await;
     let bench = Bench::new(&peer.url).await;

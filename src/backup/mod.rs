@@ -27,7 +27,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -255,5 +255,8 @@ async fn free_id(store: &dyn Store, now: OffsetDateTime) -> Result<BackupId> {
     while store.list(&id.prefix()).await?.try_next().await?.is_some() {
         id = id.next();
     }
+    // Until its second has come: whoever prunes right after this run would else meet a backup of the future.
+    let early = Duration::try_from(id.time() - now).unwrap_or_default();
+    sleep(early).await;
     Ok(id)
 }

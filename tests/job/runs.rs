@@ -109,7 +109,7 @@ async fn only_the_task_that_commits_prunes() {
         let (code, out, err) = end_of(command).await;
         assert_eq!(code, Some(0), "{out}{err}");
         let there = bench.store.head(&old.id.manifest()).await.unwrap().is_some();
-        assert_eq!(there, task != TASKS - 1, "after task {task}");
+        assert_eq!(there, task != TASKS - 1, "after task {task}: {out}{err}");
     }
     bench.is_whole(8, &[], "pruned").await;
     node.stop().await;
