@@ -333,6 +333,10 @@ async fn an_output_that_cannot_be_written_hides_nothing_and_keeps_nothing_from_b
     unwritten(&["backup", "--json", "--drill", "--same-qdrant"]).await;
     assert_eq!(peer.requests("/snapshots/upload"), 2, "the drill was held");
     unwritten(&["drill", "latest", "--same-qdrant"]).await;
+    unwritten(&["restore", "latest", "docs", "--into", "copy", "--dry-run"]).await;
+    let uploads = peer.requests("/snapshots/upload");
+    unwritten(&["restore", "latest", "docs", "--into", "copy"]).await;
+    assert!(peer.requests("/snapshots/upload") > uploads, "the restore was held");
 
     peer.on_create("logs", [Create::Forbidden]);
     assert_eq!(run(&["backup"]).await.0, Some(3), "partial");

@@ -77,21 +77,23 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
     let before = || Error::new(Code::Cancelled, "stopped before the restore began");
     let (json, dry_run) = (args.json, args.dry_run);
     let request = args.request();
+    // An output that cannot be written keeps nothing from being done, and hides no error of what is done.
+    let mut printed = Ok(());
     if dry_run || !json {
         let plan = stop
             .run_until_cancelled(restore::plan(ctx, &request))
             .await
             .ok_or_else(before)??;
-        match json {
-            true => print_json(&plan)?,
-            false => print(&plan.to_string())?,
-        }
+        printed = match json {
+            true => print_json(&plan),
+            false => print(&plan.to_string()),
+        };
         if let Some(error) = plan.error() {
             return Err(error);
         }
     }
     if dry_run {
-        return Ok(());
+        return printed;
     }
     let progress = Progress::new(ctx.clock.now());
     let result = tokio::select! {
@@ -100,11 +102,11 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
     };
     bars.end(&progress.now());
     let report = result?;
-    match json {
-        true => print_json(&report)?,
-        false => print(&told(&report))?,
-    }
-    report.error().map_or(Ok(()), Err)
+    let told = match json {
+        true => print_json(&report),
+        false => print(&told(&report)),
+    };
+    report.error().map_or(printed.and(told), Err)
 }
 
 impl RestoreArgs {
