@@ -9,7 +9,7 @@
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
 //!
 //! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is refused
-//! because another one works, because of what was asked for (`bad_request`, `collection_not_found`), or a restore because of its
+//! because another one works, because the request makes no sense (`bad_request`), or a restore because of its
 //! plan, ends nothing and gets no line. In JSON they pass whatever the
 //! log level. Of a backup that the tasks of a job make, the task that ends it writes the line; a task that has to give up in its
 //! last attempt writes one, too, since the backup may then never end.

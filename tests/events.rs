@@ -162,15 +162,17 @@ async fn a_run_that_another_one_keeps_away_is_no_failed_one() {
 async fn what_was_asked_for_wrongly_is_no_failed_backup_and_no_error_of_the_log() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();
-    for (args, exit, code) in [
-        (&["backup", "nope"][..], 8, "collection_not_found"),
-        (&["backup", "--include", "x["], 2, "bad_request"),
+    // A schedule that names a collection has to be noticed when that is gone.
+    for (args, exit, code, is_failure) in [
+        (&["backup", "nope"][..], 8, "collection_not_found", true),
+        (&["backup", "--include", "x["], 2, "bad_request", false),
     ] {
         let mut command = command(args, &peer.url, dir.path());
         let (status, _, err) = finish(command.env("LOG_FORMAT", "json").spawn().unwrap()).await;
         assert_eq!(status, Some(exit), "{err}");
         assert!(err.contains(code), "{err}");
-        assert!(!err.contains("backup_finished") && !err.contains("\"ERROR\""), "{err}");
+        assert_eq!(err.contains("backup_finished"), is_failure, "{err}");
+        assert_eq!(err.contains("\"ERROR\""), is_failure, "{err}");
     }
 
     let mut serve = command(&["serve"], &peer.url, dir.path());
@@ -185,14 +187,14 @@ async fn what_was_asked_for_wrongly_is_no_failed_backup_and_no_error_of_the_log(
     };
     let client = reqwest::Client::new();
     let post = client.post(format!("{url}/backup"));
-    let answer = post.body(r#"{"collection": "nope"}"#).send().await.unwrap();
-    assert_eq!(answer.status(), 404);
+    let answer = post.body(r#"{"include": ["x["]}"#).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
     signal(&child, rustix::process::Signal::TERM);
     let mut log = String::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         log = log + &line + "\n";
     }
-    assert!(log.contains("collection_not_found"), "{log}");
+    assert!(log.contains("bad_request"), "{log}");
     assert!(!log.contains("backup_finished") && !log.contains("\"ERROR\""), "{log}");
 }
 
