@@ -169,18 +169,7 @@ impl Error {
 
     /// The chain of causes on one line, without the remedy.
     pub fn chain(&self) -> String {
-        let mut text = self.doing.clone();
-        let mut cause = std::error::Error::source(self);
-        while let Some(c) = cause {
-            let c_text = c.to_string();
-            // Many libraries repeat their source in their own text.
-            if !text.contains(&c_text) {
-                text.push_str(": ");
-                text.push_str(&c_text);
-            }
-            cause = c.source();
-        }
-        text.replace('\n', " ")
+        with_causes(self.doing.clone(), self).replace('\n', " ")
     }
 
     /// HTTP status for this error when it ends a request.
@@ -255,6 +244,21 @@ impl fmt::Display for Error {
         }
         Ok(())
     }
+}
+
+/// `text`, which is what `error` says itself, with what its causes say.
+pub(crate) fn with_causes(mut text: String, error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error.source();
+    while let Some(c) = cause {
+        let said = c.to_string();
+        // Many libraries repeat their source in their own text.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = c.source();
+    }
+    text
 }
 
 impl std::error::Error for Error {

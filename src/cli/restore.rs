@@ -102,11 +102,11 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
     };
     bars.end(&progress.now());
     let report = result?;
-    let told = match json {
+    let reported = match json {
         true => print_json(&report),
         false => print(&told(&report)),
     };
-    report.error().map_or(printed.and(told), Err)
+    report.error().map_or(printed.and(reported), Err)
 }
 
 impl RestoreArgs {

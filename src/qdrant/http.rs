@@ -43,11 +43,9 @@ pub(super) struct Answer {
 impl Http {
     pub(super) fn new(options: Options) -> Result<Self> {
         // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
-        let builder = match options.url.host() {
-            Some(Host::Ipv4(ip)) if ip.is_loopback() => Client::builder().no_proxy(),
-            Some(Host::Ipv6(ip)) if ip.is_loopback() => Client::builder().no_proxy(),
-            Some(Host::Domain("localhost")) => Client::builder().no_proxy(),
-            _ => Client::builder(),
+        let builder = match is_local(&options.url) {
+            true => Client::builder().no_proxy(),
+            false => Client::builder(),
         };
         let client = builder
             .http1_only()
@@ -221,6 +219,15 @@ impl Http {
                 "check that Qdrant runs and that {} can be reached from here (address, port, VPC connector, firewall)",
                 self.base()
             ))
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::bench::{BUCKET, Bench, PREFIX, backup, backup_with, id, keys, put, wh
 use crate::support::peer::{Create, Peer};
 use crate::support::process::{command, finish};
 use crate::support::service::Service;
-use gcs_emulator::{Fault, On};
+use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::lock;
 use qdrant_backup::manifest::Status;
 use serde_json::{Value, json};
@@ -220,13 +220,8 @@ async fn the_service_prunes_on_request() {
     assert_eq!(bench.whole().await, [NEW, OLD]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_one_error_of_the_service() {
-    let bench = Bench::gcs().await;
-    backup(&*bench.store, OLD).await;
-    backup(&*bench.store, NEW).await;
-    let gcs = bench.gcs.as_ref().unwrap();
-    gcs.deny("storage.objects.delete");
+/// What the service answers that is to keep one backup of a bucket and may not delete.
+async fn forbidden(gcs: &Emulator) -> Value {
     let store = format!("gs://{BUCKET}/{PREFIX}");
     let env = [
         ("QDRANT_URL", "http://127.0.0.1:1"),
@@ -241,6 +236,17 @@ async fn a_refusal_is_one_error_of_the_service() {
         (502, &json!("store_forbidden")),
         "{answer}"
     );
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_one_error_of_the_service() {
+    let bench = Bench::gcs().await;
+    backup(&*bench.store, OLD).await;
+    backup(&*bench.store, NEW).await;
+    let gcs = bench.gcs.as_ref().unwrap();
+    gcs.deny("storage.objects.delete");
+    forbidden(gcs).await;
     assert_eq!(bench.whole().await, [NEW, OLD]);
 }
 
@@ -256,20 +262,7 @@ async fn a_prune_that_stops_half_way_tells_what_it_has_deleted() {
         code: 403,
     };
     gcs.fault(&format!("*{MIDDLE}*"), usize::MAX, refuses);
-    let store = format!("gs://{BUCKET}/{PREFIX}");
-    let env = [
-        ("QDRANT_URL", "http://127.0.0.1:1"),
-        ("BACKUP_STORE", &store),
-        ("STORAGE_EMULATOR_HOST", gcs.url()),
-        ("RETAIN_LAST", "1"),
-    ];
-    let service = Service::start(&env).await;
-    let (status, answer) = service.post("/prune", "{}").await;
-    assert_eq!(
-        (status, &answer["error"]["code"]),
-        (502, &json!("store_forbidden")),
-        "{answer}"
-    );
+    let answer = forbidden(gcs).await;
     let report = &answer["report"];
     assert_eq!(
         (&report["planned"], &report["deleted"][0]["id"]),

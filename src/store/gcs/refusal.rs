@@ -1,7 +1,7 @@
 //! What the service's refusals mean, in the words of [`Code`].
 
 use crate::{
-    error::{Code, Error},
+    error::{Code, Error, with_causes},
     store::token,
 };
 use google_cloud_gax::error::rpc::Code as Rpc;
@@ -87,17 +87,7 @@ pub(super) struct Said(String);
 impl Said {
     /// All that an error and its causes say, without addresses.
     pub(super) fn by(error: &(dyn StdError + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(c) = cause {
-            let said = c.to_string();
-            if !text.contains(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            cause = c.source();
-        }
-        Self(without_addresses(&text))
+        Self(without_addresses(&with_causes(error.to_string(), error)))
     }
 }
 
