@@ -1,6 +1,6 @@
 //! The wiring: the one place where configuration becomes clients, and where the system's clock and name come in.
 
-use crate::backup::{Context, Settings};
+use crate::backup::{Context, Settings, SourceSettings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
 use crate::config::{
@@ -68,6 +68,10 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
                 .max_mbps
                 .map(|mbps| Arc::new(RateLimiter::megabytes_per_second(mbps))),
             lease: config.backup.lease,
+            source: SourceSettings {
+                name: config.backup.source_name.clone(),
+                ..SourceSettings::default()
+            },
         },
     })
 }
@@ -107,6 +111,8 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
+    let mut ctx = ctx?;
+    ctx.settings.source.accept_new = args.new_source;
     let drill = match args.drill {
         // Its configuration is looked at before the backup, not hours later.
         true => Some(drill_place(args.same_qdrant, env, &stop).await?),
@@ -119,7 +125,7 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
                 pause,
                 ..options(&config.qdrant)
             })?,
-            ..ctx?
+            ..ctx
         };
         let afterwards = cli::Afterwards {
             prune: prune_after,
@@ -129,7 +135,7 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     }
     cli::backup(
         args,
-        &ctx?,
+        &ctx,
         config.backup.selection,
         prune_after,
         drill.as_ref(),
@@ -151,7 +157,9 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
     let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the restore began"));
     };
-    cli::restore(args, &ctx?, bars, &stop).await
+    let mut ctx = ctx?;
+    ctx.settings.source.elsewhere = args.to.is_some();
+    cli::restore(args, &ctx, bars, &stop).await
 }
 
 async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
@@ -168,7 +176,11 @@ async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) 
         None => return Err(drill::needs_a_qdrant()),
     };
     match stop.run_until_cancelled(context(&config, who(env))).await {
-        Some(ctx) => Ok(drill::Place { ctx: ctx?, elsewhere }),
+        Some(ctx) => {
+            let mut ctx = ctx?;
+            ctx.settings.source.elsewhere = elsewhere;
+            Ok(drill::Place { ctx, elsewhere })
+        }
         None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
     }
 }

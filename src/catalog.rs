@@ -1,8 +1,10 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
 mod latest;
+mod sources;
 
-pub use latest::{Resolved, latest, named, resolve};
+pub use latest::{Asked, Resolved, latest, named, resolve};
+pub use sources::{labels, require_source};
 
 use crate::error::{Code, Error, Result};
 use crate::manifest::{self, Manifest, Selection, Status, read_small};

@@ -22,6 +22,8 @@ pub enum Code {
     CollectionNotFound,
     /// The store has no backup of that id.
     BackupNotFound,
+    /// The store has backups of another Qdrant and none of this one.
+    SourceMismatch,
     /// There was nothing to back up; an empty backup is never called a success.
     NothingToBackUp,
     /// Another run holds the lease.
@@ -179,7 +181,7 @@ impl Error {
             Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
             Code::BadRequest => 400,
             Code::CollectionNotFound | Code::BackupNotFound => 404,
-            Code::RunInProgress | Code::RestoreRefused => 409,
+            Code::RunInProgress | Code::RestoreRefused | Code::SourceMismatch => 409,
             Code::Cancelled | Code::LeaseLost => 503,
             Code::RestoreFailed
             | Code::RestoreUnequal
@@ -204,7 +206,7 @@ impl Error {
     /// Process exit code for this error; documented in the help text and the README.
     pub fn exit_code(&self) -> u8 {
         match self.code {
-            Code::ConfigInvalid | Code::BadRequest => 2,
+            Code::ConfigInvalid | Code::BadRequest | Code::SourceMismatch => 2,
             Code::BackupPartial => 3,
             Code::BackupFailed | Code::NothingToBackUp => 4,
             Code::RunInProgress => 5,

@@ -6,7 +6,7 @@
 
 use crate::catalog::{self, Mark};
 use crate::error::Result;
-use crate::manifest::{Manifest, Selection};
+use crate::manifest::{Manifest, Selection, Source};
 use crate::names::{BackupId, SKEW};
 use crate::plan::Filter;
 use crate::store::Store;
@@ -48,6 +48,8 @@ pub struct Good {
     pub id: BackupId,
     /// What it was asked to save.
     pub selection: Selection,
+    /// Of which Qdrant, as far as it tells.
+    pub source: Option<Source>,
     /// Whether it was read back and found intact.
     pub verified: bool,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
@@ -172,6 +174,7 @@ impl Good {
                 .filter_map(|c| Some((c.name.clone(), taken(c)?)))
                 .collect(),
             selection: manifest.selection,
+            source: manifest.qdrant.source,
         }
     }
 }

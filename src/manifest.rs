@@ -2,6 +2,10 @@
 //!
 //! The format is versioned. Fields that this version does not know are kept when a manifest is read and written again.
 
+mod source;
+
+pub use source::{Relation, Source};
+
 use crate::error::{Code, Error, Result};
 use crate::names::{ArtifactKind, BackupId};
 use crate::store::{BytesSource, Condition, ObjectMeta, Store};
@@ -68,6 +72,9 @@ pub struct QdrantInfo {
     pub version: String,
     /// How its nodes were arranged.
     pub topology: Topology,
+    /// Which one it is; earlier versions did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Fields of other versions.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,

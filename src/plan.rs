@@ -1,7 +1,7 @@
 //! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::{QdrantInfo, Selection, Topology};
+use crate::manifest::{QdrantInfo, Selection, Source, Topology};
 use crate::names::ArtifactKind;
 use crate::qdrant::{Alias, ClusterInfo, Qdrant};
 use glob::Pattern;
@@ -62,10 +62,35 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
         qdrant: QdrantInfo {
             version,
             topology,
+            source: None,
             extra: BTreeMap::new(),
         },
         collections,
     })
+}
+
+/// Which Qdrant this is. A standalone node tells its peer id with the shards of any of its `collections`, so that it is not known
+/// of an empty one.
+pub(crate) async fn source(qdrant: &Qdrant, name: Option<&str>, collections: &[String]) -> Source {
+    /// Collections that are asked about: one of them may be broken, or gone.
+    const TRIED: usize = 3;
+    let mut peers = match qdrant.cluster().await {
+        Ok(ClusterInfo::Enabled { peers, .. }) => peers,
+        _ => Vec::new(),
+    };
+    for collection in collections.iter().take(TRIED) {
+        if !peers.is_empty() {
+            break;
+        }
+        peers.extend(qdrant.shards(collection).await.map(|(map, _)| map.peer_id));
+    }
+    peers.sort_unstable();
+    Source {
+        name: name.map(str::to_owned),
+        url: qdrant.url(),
+        peers,
+        extra: BTreeMap::new(),
+    }
 }
 
 impl fmt::Display for Plan {

@@ -15,7 +15,7 @@ use crate::catalog::{self, Folders, Found, Mark};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events;
-use crate::manifest::{Manifest, Selection};
+use crate::manifest::{Manifest, Selection, Source};
 use crate::names::{BackupId, Execution, JOBS, Name};
 use crate::retention::{self, Entry, Policy, Reason};
 use crate::store::{ObjectMeta, Store};
@@ -243,6 +243,7 @@ pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &Cance
 struct Known {
     entry: Entry,
     marks: Vec<Mark>,
+    source: Option<Source>,
     /// Objects that it needs in the folders of others.
     elsewhere: Vec<String>,
 }
@@ -263,6 +264,7 @@ impl Known {
                 pinned: found.summary.pinned.is_some(),
             },
             marks: found.summary.marks,
+            source: found.manifest.and_then(|manifest| manifest.qdrant.source),
         }
     }
 }
@@ -279,10 +281,17 @@ async fn known(
             Ok::<_, Error>((id, objects, found.map(|found| Known::new(id, found))))
         })
         .buffered(catalog::READ_AT_ONCE);
-    let (mut folders, mut backups) = (Folders::new(), BTreeMap::new());
+    let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Known>::new());
     while let Some((id, objects, known)) = reads.try_next().await? {
         folders.insert(id, objects);
         backups.extend(known.map(|known| (id, known)));
+    }
+    // Two Qdrants in one store never displace each other's backups.
+    let sources: Vec<_> = backups.values().map(|known| known.source.clone()).collect();
+    for (known, label) in backups.values_mut().zip(catalog::labels(&sources)) {
+        if !label.is_empty() {
+            known.entry.series += &format!(" {label}");
+        }
     }
     Ok((folders, backups))
 }

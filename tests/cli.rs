@@ -391,13 +391,14 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
         (&report["id"], 1)
     );
 
-    let (_, out, _) = run(&["show", "latest"], &peer.url, dir.path()).await;
+    let id = report["id"].as_str().unwrap();
+    let (_, out, _) = run(&["show", id], &peer.url, dir.path()).await;
     assert!(
         out.contains("PARTIAL") && out.contains("MISSING  docs") && out.contains("collection.snapshot"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "a name reaches the terminal as it is: {out}");
-    let (_, out, _) = run(&["show", "latest", "--json"], &peer.url, dir.path()).await;
+    let (_, out, _) = run(&["show", id, "--json"], &peer.url, dir.path()).await;
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["id"], report["id"]);
 }
 
@@ -413,18 +414,20 @@ async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_o
     };
     let copy = ["restore", "latest", "--into", "{}-copy"];
     let most = backup(&["--exclude", "logs"]).await;
-    backup(&["docs"]).await;
+    let docs = backup(&["docs"]).await;
     let (code, plan, err) = run(&[&copy[..], &["--dry-run"]].concat(), &peer.url, dir.path()).await;
     assert_eq!(code, Some(0), "{plan}{err}");
     for part in [
-        "selected when it was made: only docs\n".to_owned(),
-        format!("there is no good backup of everything; {most} has everything except logs"),
+        format!("Restore backup {most} "),
+        "selected when it was made: everything except logs\n".to_owned(),
+        format!("backup {docs} is newer and has only docs"),
+        "there is no good backup of everything".to_owned(),
     ] {
         assert!(plan.contains(&part), "{part}: {plan}");
     }
 
     let all = backup(&["--include", "*"]).await;
-    backup(&["docs"]).await;
+    let docs = backup(&["docs"]).await;
     let (_, list, _) = run(&["list"], &peer.url, dir.path()).await;
     let lines: Vec<_> = list.lines().collect();
     assert!(
@@ -435,10 +438,11 @@ async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_o
     let (_, list, _) = run(&["list", "--json", "--limit", "1"], &peer.url, dir.path()).await;
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["backups"][0]["selection"], json!({"collections": ["docs"]}));
-    let (_, shown, _) = run(&["show", "latest"], &peer.url, dir.path()).await;
+    let (_, shown, _) = run(&["show", &docs], &peer.url, dir.path()).await;
     assert!(shown.contains("selected when it was made: only docs"), "{shown}");
 
-    let (code, out, err) = run(&[&copy[..], &["--json"]].concat(), &peer.url, dir.path()).await;
+    let copy = ["restore", &docs, "--into", "{}-copy", "--json"];
+    let (code, out, err) = run(&copy, &peer.url, dir.path()).await;
     assert_eq!(code, Some(0), "{out}{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     let warning = report["warnings"][0].as_str().unwrap_or_default();

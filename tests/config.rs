@@ -93,6 +93,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("BACKUP_IDLE_TIMEOUT_SECS", "-1"),
         ("BACKUP_CREATE_TIMEOUT_SECS", "99999999999999999999"),
         ("BACKUP_LEASE_SECS", "1.5"),
+        ("BACKUP_SOURCE_NAME", "two\nlines"),
         ("PORT", "65536"),
     ];
     let mut told = complaints(&vars);
@@ -258,6 +259,7 @@ fn what_is_set_is_used() {
         ("BACKUP_IDLE_TIMEOUT_SECS", "30"),
         ("BACKUP_CREATE_TIMEOUT_SECS", "600"),
         ("BACKUP_LEASE_SECS", "60"),
+        ("BACKUP_SOURCE_NAME", "production"),
         ("STORAGE_EMULATOR_HOST", "localhost:4443"),
         ("PORT", "9000"),
     ]))
@@ -273,6 +275,7 @@ fn what_is_set_is_used() {
         (Duration::from_secs(30), Duration::from_secs(600))
     );
     assert_eq!(config.backup.lease, Duration::from_secs(60));
+    assert_eq!(config.backup.source_name.as_deref(), Some("production"));
     assert_eq!(config.store.emulator.as_deref(), Some("localhost:4443"));
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:9000");
 }

@@ -215,17 +215,18 @@ async fn a_verification_ends_with_one_line_for_each_backup() {
         folder(dir.path()).file_name().unwrap().to_str().unwrap()
     );
 
+    let id = folder(dir.path()).file_name().unwrap().to_str().unwrap().to_owned();
     let manifest = folder(dir.path()).join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replacen("\"format\": 1", "\"format\": 9", 1)).unwrap();
-    let (_, events) = run(&["verify", "latest"], &peer, dir.path(), &[]).await;
+    let (_, events) = run(&["verify", &id], &peer, dir.path(), &[]).await;
     assert_eq!(
         one(&events)["outcome"],
         "failed",
         "not understood says nothing about it"
     );
     std::fs::write(&manifest, "garbage").unwrap();
-    let (_, events) = run(&["verify", "latest"], &peer, dir.path(), &[]).await;
+    let (_, events) = run(&["verify", &id], &peer, dir.path(), &[]).await;
     assert_eq!(one(&events)["outcome"], "damaged");
 }
 
@@ -277,7 +278,8 @@ async fn restores_and_drills_end_with_one_line() {
     let mut bytes = std::fs::read(&snapshot).unwrap();
     bytes[500] ^= 1;
     std::fs::write(&snapshot, bytes).unwrap();
-    let (_, events) = run(&["drill", "latest", "--same-qdrant"], &peer, dir.path(), &[]).await;
+    let id = folder(dir.path()).file_name().unwrap().to_str().unwrap().to_owned();
+    let (_, events) = run(&["drill", &id, "--same-qdrant"], &peer, dir.path(), &[]).await;
     let event = one(&events);
     assert_eq!(
         (&event["event"], &event["outcome"]),

@@ -206,7 +206,8 @@ async fn a_second_verification_is_told_who_is_at_the_first_and_since_when() {
         ("STORAGE_EMULATOR_HOST", gcs.url()),
     ];
     let service = Arc::new(Service::start(&env).await);
-    assert_eq!(service.post("/backup", "").await.0, 200);
+    let (_, report) = service.post("/backup", "").await;
+    let again = format!("/backups/{}/verify", report["id"].as_str().unwrap());
     let record = gcs.fault("*verified.json", 1, gcs_emulator::Fault::SlowCommit);
     let first = service.clone();
     let first = tokio::spawn(async move { first.post("/backups/latest/verify", "").await });
@@ -217,7 +218,7 @@ async fn a_second_verification_is_told_who_is_at_the_first_and_since_when() {
     assert!(answer["held_by"]["since"].is_string(), "{answer}");
     record.release();
     // The peer's bytes are no real snapshot.
-    for (status, answer) in [first.await.unwrap(), service.post("/backups/latest/verify", "").await] {
+    for (status, answer) in [first.await.unwrap(), service.post(&again, "").await] {
         assert_eq!((status, code(&answer)), (500, "backup_damaged"), "{answer}");
     }
 }

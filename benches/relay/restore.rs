@@ -177,6 +177,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
                 limits: Limits::default(),
                 rate: None,
                 lease: Duration::from_secs(120),
+                source: Default::default(),
             },
         };
         let request = Request {

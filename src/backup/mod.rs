@@ -7,6 +7,7 @@ mod report;
 
 pub use report::{Outcome, Report, Saved};
 
+use crate::catalog;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::events;
@@ -61,6 +62,19 @@ pub struct Settings {
     pub rate: Option<Arc<RateLimiter>>,
     /// How long the lease lasts without being renewed.
     pub lease: Duration,
+    /// Which Qdrant the store is for.
+    pub source: SourceSettings,
+}
+
+/// Which Qdrant the store is for.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSettings {
+    /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up.
+    pub name: Option<String>,
+    /// Whether it may be one of which the store has no backup, but some of others.
+    pub accept_new: bool,
+    /// Whether [`Context::qdrant`] is another one than that which is backed up.
+    pub elsewhere: bool,
 }
 
 /// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`Report::status`]; a partial or failed run
@@ -127,7 +141,7 @@ async fn under_lease(
     let started_at = ctx.clock.now();
     let (id, plan, orphans) = artifact::unless_cancelled(cancel, async {
         let orphans = intent::recover(&*ctx.store, &ctx.qdrant, started_at, |_| true).await?;
-        let plan = plan::make(&ctx.qdrant, selection).await?;
+        let plan = planned(ctx, selection).await?;
         Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
     })
     .await?;
@@ -160,6 +174,19 @@ async fn under_lease(
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
+}
+
+/// The plan of a run, unless the store is another Qdrant's.
+async fn planned(ctx: &Context, selection: &Selection) -> Result<plan::Plan> {
+    let mut plan = plan::make(&ctx.qdrant, selection).await?;
+    let names: Vec<_> = plan.collections.iter().map(|c| c.name.clone()).collect();
+    let settings = &ctx.settings.source;
+    let source = plan::source(&ctx.qdrant, settings.name.as_deref(), &names).await;
+    if !settings.accept_new {
+        catalog::require_source(&*ctx.store, &source, ctx.clock.now()).await?;
+    }
+    plan.qdrant.source = Some(source);
+    Ok(plan)
 }
 
 /// Writes the manifest within the time for which the lease was just confirmed. No longer to be cancelled: it is one small

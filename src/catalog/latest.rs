@@ -6,7 +6,7 @@
 
 use super::{Found, Mark, newest_first, no_backup};
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Manifest, Selection};
+use crate::manifest::{self, Manifest, Relation, Selection, Source};
 use crate::names::BackupId;
 use crate::plan::Filter;
 use crate::store::Store;
@@ -26,24 +26,30 @@ pub struct Resolved {
     pub warnings: Vec<String>,
 }
 
-/// The backup that `id` names: itself, or for `latest` the newest good one that has what `wanted` asks for.
+/// What `latest` is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The collections.
+    pub selection: &'a Selection,
+    /// Of which Qdrant. Backups that do not tell are taken for its; those of others only where there is none of its.
+    pub source: Option<&'a Source>,
+}
+
+/// The backup that `id` names: itself, or for `latest` the newest good one that has what is asked for.
 ///
 /// # Errors
 /// [`Code::BackupNotFound`] when no backup is the latest, saying why the newest is not and which one has what is asked for;
 /// [`Code::CollectionNotFound`] when a collection is in no backup; [`Code::BadRequest`] for what is no id.
-pub async fn resolve(store: &dyn Store, id: &str, wanted: &Selection, now: OffsetDateTime) -> Result<Resolved> {
+pub async fn resolve(store: &dyn Store, id: &str, asked: Asked<'_>, now: OffsetDateTime) -> Result<Resolved> {
     if id != "latest" {
         let (id, warnings) = (id.parse()?, Vec::new());
         return Ok(Resolved { id, warnings });
     }
-    let found = search(store, wanted, now).await?;
-    match found.latest {
-        Some(latest) => Ok(Resolved {
-            id: latest.id,
-            warnings: found.newer,
-        }),
-        None => Err(found.none(store, wanted)),
-    }
+    let (latest, warnings) = find(store, asked, now).await?;
+    Ok(Resolved {
+        id: latest.id,
+        warnings,
+    })
 }
 
 /// The same where no collections are asked for; what the reader should know of newer ones goes to the log.
@@ -51,7 +57,17 @@ pub async fn resolve(store: &dyn Store, id: &str, wanted: &Selection, now: Offse
 /// # Errors
 /// As [`resolve`].
 pub async fn named(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<BackupId> {
-    let resolved = resolve(store, id, &Selection::default(), now).await?;
+    let selection = &Selection::default();
+    let resolved = resolve(
+        store,
+        id,
+        Asked {
+            selection,
+            source: None,
+        },
+        now,
+    )
+    .await?;
     for warning in &resolved.warnings {
         tracing::warn!(backup = %resolved.id, "latest is {}: {warning}", resolved.id);
     }
@@ -62,13 +78,23 @@ pub async fn named(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<B
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn latest(store: &dyn Store, now: OffsetDateTime) -> Result<Manifest> {
-    let everything = Selection::default();
-    match search(store, &everything, now).await? {
-        Search {
-            latest: Some(manifest), ..
-        } => Ok(manifest),
-        search => Err(search.none(store, &everything)),
+pub async fn latest(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<Manifest> {
+    find(store, asked, now).await.map(|(latest, _)| latest)
+}
+
+/// The latest backup, and what the reader should know of newer ones.
+async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<(Manifest, Vec<String>)> {
+    let mut search = search_for(store, asked, now).await?;
+    let mut warnings = Vec::new();
+    // A new machine, or one from which somebody else's backup is restored.
+    if let (None, Some(source), false, Some(_)) = (&search.latest, asked.source, search.seen_source, &search.foreign) {
+        warnings.push(format!("{} has no backup of this Qdrant, {source}", store.url()));
+        search = search_for(store, Asked { source: None, ..asked }, now).await?;
+    }
+    warnings.append(&mut search.newer);
+    match search.latest.take() {
+        Some(latest) => Ok((latest, warnings)),
+        None => Err(search.none(store, asked.selection)),
     }
 }
 
@@ -76,6 +102,10 @@ pub async fn latest(store: &dyn Store, now: OffsetDateTime) -> Result<Manifest> 
 #[derive(Default)]
 struct Search {
     latest: Option<Manifest>,
+    /// Whether any is of the source that is asked for.
+    seen_source: bool,
+    /// The newest good one of another source that has what is asked for, and what it is.
+    foreign: Option<(BackupId, String)>,
     /// Why newer ones are not the latest.
     newer: Vec<String>,
     /// The newest of all, with what speaks against it.
@@ -84,7 +114,8 @@ struct Search {
     having: Option<(BackupId, String)>,
 }
 
-async fn search(store: &dyn Store, wanted: &Selection, now: OffsetDateTime) -> Result<Search> {
+async fn search_for(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<Search> {
+    let wanted = asked.selection;
     let filter = Filter::new(wanted)?;
     let mut search = Search::default();
     let (mut flawed, mut narrow) = (None, None);
@@ -94,6 +125,21 @@ async fn search(store: &dyn Store, wanted: &Selection, now: OffsetDateTime) -> R
     while let Some(found) = backups.try_next().await? {
         seen += 1;
         let id = found.summary.id;
+        match (asked.source, found.manifest.as_ref().map(|m| &m.qdrant.source)) {
+            (Some(ours), Some(Some(theirs))) => match ours.relation(theirs) {
+                Relation::Same => search.seen_source = true,
+                Relation::Unknown => {}
+                Relation::Different => {
+                    if found.summary.is_good() && has(&found, &filter, wanted) {
+                        search
+                            .foreign
+                            .get_or_insert_with(|| (id, format!("it is of another Qdrant, {theirs}")));
+                    }
+                    continue;
+                }
+            },
+            _ => {}
+        }
         let has = has(&found, &filter, wanted);
         match found {
             Found {
@@ -128,7 +174,9 @@ async fn search(store: &dyn Store, wanted: &Selection, now: OffsetDateTime) -> R
         search.latest = fallback;
         narrow = None;
     }
-    search.newer = flawed.into_iter().chain(narrow).collect();
+    let foreign = search.foreign.as_ref();
+    let foreign = foreign.map(|(id, why)| format!("backup {id} is newer and not the latest: {why}"));
+    search.newer = flawed.into_iter().chain(narrow).chain(foreign).collect();
     Ok(search)
 }
 
@@ -168,7 +216,7 @@ impl Search {
     /// Why no backup is the latest.
     fn none(self, store: &dyn Store, wanted: &Selection) -> Error {
         let url = store.url();
-        let Some((newest, flaw)) = self.newest else {
+        let Some((newest, flaw)) = self.newest.or_else(|| self.foreign.clone()) else {
             return no_backup(store);
         };
         let what = match wanted.is_everything() {
@@ -176,7 +224,7 @@ impl Search {
             false => format!(" that has {wanted}"),
         };
         let why = format!("{url} has no good backup{what}; the newest is {newest}: {flaw}");
-        match self.having {
+        match self.having.or(self.foreign) {
             Some((id, _)) if id == newest => Error::new(Code::BackupNotFound, why).remedy(format!(
                 "look at it with `qdrant-backup show {id}`; its id restores what it has"
             )),

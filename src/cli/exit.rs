@@ -34,10 +34,11 @@ mod tests {
     use crate::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 32] = [
+    const CODES: [(Code, u8); 33] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
+        (Code::SourceMismatch, 2),
         (Code::BackupPartial, 3),
         (Code::BackupFailed, 4),
         (Code::NothingToBackUp, 4),

@@ -123,6 +123,9 @@ pub(crate) struct BackupArgs {
     /// Leave out the collections that match this pattern; may be given several times
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Back up into a store that has backups of other Qdrants and none of this one
+    #[arg(long)]
+    pub(crate) new_source: bool,
     /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
     #[arg(long)]
     pub(crate) drill: bool,

@@ -34,6 +34,9 @@ pub(crate) struct RestoreArgs {
     /// Replace the points of collections that exist
     #[arg(long)]
     overwrite: bool,
+    /// With --overwrite: also where the backup is of another Qdrant than the one that is restored into
+    #[arg(long, requires = "overwrite")]
+    yes: bool,
     /// Restore beside the live collection, compare, and then move its aliases in one operation
     #[arg(long, conflicts_with_all = ["overwrite", "into"])]
     swap: bool,
@@ -120,6 +123,7 @@ impl RestoreArgs {
             },
             into: self.into,
             overwrite: self.overwrite,
+            yes: self.yes,
             move_aliases: self.move_aliases,
             swap: self.swap,
             via: match self.via {

@@ -111,6 +111,8 @@ pub struct BackupConfig {
     /// `BACKUP_LEASE_SECS`: how long the lease lasts without being renewed, 15 to 3600. After a crash no other run starts
     /// until it has ended.
     pub lease: Duration,
+    /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
+    pub source_name: Option<String>,
 }
 
 impl Default for BackupConfig {
@@ -120,6 +122,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
+            source_name: None,
         }
     }
 }
@@ -140,6 +143,7 @@ impl BackupConfig {
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, 3600),
+            source_name: source_name(reader),
         }
     }
 
@@ -304,6 +308,21 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .filter(|(name, _)| env(name).is_some_and(|value| !value.trim().is_empty()))
         .map(|(name, why)| format!("{name} is set but not used any more: {why}"))
         .collect()
+}
+
+fn source_name(reader: &mut Reader<'_>) -> Option<String> {
+    const LONGEST: usize = 100;
+    let name = reader.text("BACKUP_SOURCE_NAME")?;
+    if name.chars().count() > LONGEST || name.chars().any(char::is_control) {
+        reader.problem(
+            "BACKUP_SOURCE_NAME",
+            &name,
+            "is not a name",
+            "write up to 100 characters on one line, e.g. production",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 fn globs(reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {

@@ -44,6 +44,8 @@ pub struct Request {
     pub into: Option<String>,
     /// Whether collections that have points may be overwritten.
     pub overwrite: bool,
+    /// Whether that holds for those of another Qdrant than the backup's, too.
+    pub yes: bool,
     /// Whether aliases that point elsewhere are moved to what is restored.
     pub move_aliases: bool,
     /// Restore beside the live collection, and then move its aliases in one operation.

@@ -5,11 +5,11 @@ use super::step::{Step, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::backup::Context;
-use crate::catalog::{self, Proof, Verdict};
+use crate::catalog::{self, Asked, Proof, Resolved, Verdict};
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Collection, Manifest, Selection, Status};
+use crate::manifest::{self, Collection, Manifest, Relation, Selection, Source, Status};
 use crate::names::BackupId;
-use crate::plan::Filter;
+use crate::plan::{self, Filter};
 use crate::qdrant::ClusterInfo;
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -30,6 +30,10 @@ pub struct Plan {
     pub target: String,
     /// Its release.
     pub target_version: String,
+    /// Which Qdrant the backup is of, if it tells.
+    pub source: Option<Source>,
+    /// Which one it would be restored into.
+    pub target_source: Source,
     /// How the bytes get there.
     pub via: Via,
     /// The collections in the order of their names.
@@ -114,16 +118,18 @@ pub(super) struct Target {
 /// With `drill` each target is a throw-away name that begins so.
 pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
     let filter = Filter::new(&request.selection)?;
-    let now = ctx.clock.now();
-    let resolved = catalog::resolve(&*ctx.store, &request.id, &request.selection, now).await?;
-    let manifest = manifest::read(&*ctx.store, &resolved.id).await?;
     let qdrant = &ctx.qdrant;
+    let resolved = resolve(ctx, request).await?;
+    let manifest = manifest::read(&*ctx.store, &resolved.id).await?;
+    let collections = qdrant.collections().await?;
     let mut plan = Plan {
         id: manifest.id,
         selection: manifest.selection.clone(),
         backup_version: manifest.qdrant.version.clone(),
         target: qdrant.url(),
         target_version: qdrant.version().await?,
+        source: manifest.qdrant.source.clone(),
+        target_source: plan::source(qdrant, own_name(ctx), &collections).await,
         via: request.via,
         collections: Vec::new(),
         warnings: resolved.warnings,
@@ -131,7 +137,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         may_upload: request.via == Via::Auto,
     };
     let target = Target {
-        collections: qdrant.collections().await?.into_iter().collect(),
+        collections: collections.into_iter().collect(),
         aliases: qdrant
             .aliases()
             .await?
@@ -172,6 +178,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
+    refuse_other_source(request, &mut plan);
     heed_proofs(ctx, request, &mut plan, drill.is_some()).await;
     if drill.is_none() {
         plan_aliases(&mut plan, request, &target, &chosen);
@@ -186,6 +193,58 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     choose_way(ctx, &mut plan).await;
     Ok(plan)
+}
+
+/// The operator's name for the Qdrant of `ctx`.
+fn own_name(ctx: &Context) -> Option<&str> {
+    let source = &ctx.settings.source;
+    source.name.as_deref().filter(|_| !source.elsewhere)
+}
+
+/// The backup that is asked for. `latest` is one of the Qdrant that is backed up.
+async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
+    let settings = &ctx.settings.source;
+    let source = match (request.id.as_str(), settings.elsewhere) {
+        ("latest", false) => {
+            let collections = ctx.qdrant.collections().await?;
+            Some(plan::source(&ctx.qdrant, settings.name.as_deref(), &collections).await)
+        }
+        // Of the one that is backed up no more than its name is known here.
+        _ => settings.name.clone().map(|name| Source {
+            name: Some(name),
+            ..Source::default()
+        }),
+    };
+    let asked = Asked {
+        selection: &request.selection,
+        source: source.as_ref(),
+    };
+    catalog::resolve(&*ctx.store, &request.id, asked, ctx.clock.now()).await
+}
+
+/// What one Qdrant has is not replaced by what another one had, unless that is meant.
+fn refuse_other_source(request: &Request, plan: &mut Plan) {
+    let Some(source) = plan.source.clone() else { return };
+    if request.yes || plan.target_source.relation(&source) != Relation::Different {
+        return;
+    }
+    let over: Vec<_> = plan
+        .collections
+        .iter()
+        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites?.points)))
+        .filter(|(_, _, points)| *points > 0)
+        .collect();
+    for (name, target, points) in over {
+        let message = format!(
+            "collection {target:?} with its {points} points is of {}, and the backup is of another Qdrant, {source}",
+            plan.target_source
+        );
+        plan.refuse(
+            Some(&name),
+            message,
+            "restore with --into '{}-restored' to have both; --overwrite --yes replaces it all the same,              and so does BACKUP_SOURCE_NAME if both are one Qdrant",
+        );
+    }
 }
 
 /// Says which good backup is the newest one of everything, or at least of no named collections.

@@ -16,6 +16,10 @@ impl fmt::Display for Plan {
             self.via,
             self.bytes()
         )?;
+        if let Some(source) = &self.source {
+            let (source, target) = (source.to_string(), self.target_source.to_string());
+            writeln!(f, "  {} -> {}", one_line(&source), one_line(&target))?;
+        }
         if !self.selection.is_everything() {
             let selection = self.selection.to_string();
             writeln!(f, "  selected when it was made: {}", one_line(&selection))?;

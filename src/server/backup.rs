@@ -22,9 +22,10 @@ pub(super) async fn backup(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Report>, HttpError> {
     let body = body.map_err(unread)?;
-    let selection = body::selection(&body)?.unwrap_or_else(|| app.selection.clone());
+    let request = body::backup_request(&body)?;
+    let selection = request.selection.unwrap_or_else(|| app.selection.clone());
     audit.asked(&body);
-    let run = match app.runs.backup(selection) {
+    let run = match app.runs.backup(selection, request.new_source) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),
     };

@@ -15,6 +15,16 @@ struct Body {
     collections: Option<Vec<String>>,
     include: Option<Vec<String>>,
     exclude: Option<Vec<String>>,
+    new_source: bool,
+}
+
+/// What the body of `POST /backup` asks for.
+#[derive(Debug)]
+pub(super) struct BackupRequest {
+    /// `None`: what the configuration says.
+    pub(super) selection: Option<Selection>,
+    /// Whether the store may have backups of other Qdrants and none of this one.
+    pub(super) new_source: bool,
 }
 
 /// The fields of a body in which all are optional; no body at all is the same as `{}`. `remedy` says what to send.
@@ -30,10 +40,17 @@ pub(super) fn object<T: Default + DeserializeOwned>(body: &[u8], remedy: &str) -
     }
 }
 
-/// What the body of `POST /backup` asks for; `None` when it leaves that to the configuration. No body at all is the same as `{}`. The content
-/// type does not matter: callers of old send none.
-pub(super) fn selection(body: &[u8]) -> Result<Option<Selection>> {
+/// Parses the body of `POST /backup`. No body at all is the same as `{}`. The content type does not matter: callers of old send
+/// none.
+pub(super) fn backup_request(body: &[u8]) -> Result<BackupRequest> {
     let body: Body = object(body, REMEDY)?;
+    Ok(BackupRequest {
+        new_source: body.new_source,
+        selection: selection(body)?,
+    })
+}
+
+fn selection(body: Body) -> Result<Option<Selection>> {
     if body.collection.is_some() && body.collections.is_some() {
         return Err(bad_request(
             "`collection` and `collections` are both given",
@@ -74,6 +91,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    fn selection(body: &[u8]) -> Result<Option<Selection>> {
+        backup_request(body).map(|request| request.selection)
+    }
+
+    #[test]
+    fn another_source_is_accepted_only_where_that_is_said() {
+        for (body, accepted) in [
+            ("{}", false),
+            (r#"{"new_source":false}"#, false),
+            (r#"{"new_source":true}"#, true),
+        ] {
+            let request = backup_request(body.as_bytes()).unwrap();
+            assert_eq!((request.selection, request.new_source), (None, accepted), "{body}");
+        }
+    }
 
     #[test]
     fn the_old_bodies_mean_what_they_meant() {

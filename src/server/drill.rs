@@ -41,13 +41,12 @@ pub(super) async fn drill(
         (None, true) => (&app.ctx.qdrant, false),
         (None, false) => return Err(drill::needs_a_qdrant().into()),
     };
-    let place = Place {
-        ctx: Context {
-            qdrant: qdrant.clone(),
-            ..app.ctx.clone()
-        },
-        elsewhere,
+    let mut ctx = Context {
+        qdrant: qdrant.clone(),
+        ..app.ctx.clone()
     };
+    ctx.settings.source.elsewhere = elsewhere;
+    let place = Place { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
     let id = catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?;
     let run = match app.runs.drill(place, id) {

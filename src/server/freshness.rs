@@ -3,6 +3,8 @@
 use super::App;
 use super::error::{HttpError, Told};
 use crate::freshness::{self, Expected, Standing, Wanted};
+use crate::manifest::{Relation, Source};
+use crate::plan;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -33,6 +35,13 @@ pub(super) struct Freshness {
     qdrant_error: Option<Told>,
 }
 
+/// The collections of Qdrant, and which one it is.
+async fn live(app: &App) -> Result<(Vec<String>, Source), crate::error::Error> {
+    let names = app.probe.collections().await?;
+    let source = plan::source(&app.probe, app.ctx.settings.source.name.as_deref(), &names).await;
+    Ok((names, source))
+}
+
 /// 200 when every expected collection has a good backup that is young enough; 503 when one has not, or none is expected. An
 /// error when the store cannot be read.
 pub(super) async fn freshness(
@@ -48,14 +57,20 @@ pub(super) async fn freshness(
     let wanted = Wanted { verified, ..app.wanted };
     let now = app.ctx.clock.now();
     let (live, backups) = tokio::join!(
-        app.ask_qdrant("its collections", app.probe.collections()),
+        app.ask_qdrant("its collections", live(&app)),
         app.ask_store(
             "the last backups",
             freshness::good_backups(&*app.ctx.store, wanted, now)
         ),
     );
-    let backups = backups?;
-    let expected = freshness::expected(&app.selection, live.as_deref().ok(), &backups)?;
+    let source = live
+        .as_ref()
+        .map_or_else(|_| app.source(), |(_, source)| source.clone());
+    let mut backups = backups?;
+    // Those of another Qdrant in the same store say nothing of this one.
+    backups.retain(|backup| source.relation_to(backup.source.as_ref()) != Relation::Different);
+    let names = live.as_ref().ok().map(|(names, _)| names.as_slice());
+    let expected = freshness::expected(&app.selection, names, &backups)?;
     let (expected_by, names) = match expected {
         Expected::Live(names) => (Some("qdrant"), names),
         Expected::LastBackup(names) => (Some("last_backup"), names),

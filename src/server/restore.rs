@@ -14,7 +14,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
-const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, swap, move_aliases, via, dry_run";
+const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, dry_run";
 
 /// A target is not a part of it: whoever may call this service must not choose where Qdrant's data goes.
 #[derive(Deserialize)]
@@ -30,6 +30,8 @@ struct Body {
     into: Option<String>,
     #[serde(default)]
     overwrite: bool,
+    #[serde(default)]
+    yes: bool,
     #[serde(default)]
     swap: bool,
     #[serde(default)]
@@ -110,6 +112,7 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
         },
         into: body.into,
         overwrite: body.overwrite,
+        yes: body.yes,
         move_aliases: body.move_aliases,
         swap: body.swap,
         via: body.via,

@@ -59,7 +59,7 @@ impl Runs {
     }
 
     /// Starts a backup; the answer ends when it has ended, and may be dropped before.
-    pub(super) fn backup(&self, selection: Selection) -> Result<JoinHandle<Result<Report>>> {
+    pub(super) fn backup(&self, selection: Selection, new_source: bool) -> Result<JoinHandle<Result<Report>>> {
         let prune_after = self.prune_after.clone();
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
             let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
@@ -69,7 +69,9 @@ impl Runs {
             log("backup", &result, result.as_ref().ok().and_then(Report::error));
             result
         };
-        self.start(self.ctx.clone(), work)
+        let mut ctx = self.ctx.clone();
+        ctx.settings.source.accept_new = new_source;
+        self.start(ctx, work)
     }
 
     /// Starts a restore, likewise.

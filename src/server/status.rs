@@ -2,10 +2,10 @@
 
 use super::App;
 use super::error::{HttpError, Told};
-use crate::catalog::{self, Aged};
+use crate::catalog::{self, Aged, Asked};
 use crate::error::{Code, Result};
 use crate::lock;
-use crate::manifest::Selection;
+use crate::manifest::{Selection, Source};
 use crate::names::BackupId;
 use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::progress::RunProgress;
@@ -77,7 +77,8 @@ struct Running {
 
 /// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
 pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
-    let (now, everything) = (app.ctx.clock.now(), Selection::default());
+    let now = app.ctx.clock.now();
+    let (everything, source) = (Selection::default(), app.source());
     let (version, collections, newest, good, holder) = tokio::join!(
         app.ask_qdrant("its version", app.probe.version()),
         // The version needs no key; this does.
@@ -85,7 +86,7 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
         app.ask_store("the last backup", catalog::newest(&*app.ctx.store, now)),
         app.ask_store(
             "the latest good backup",
-            catalog::resolve(&*app.ctx.store, "latest", &everything, now)
+            catalog::resolve(&*app.ctx.store, "latest", asked(&everything, &source), now)
         ),
         app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
     );
@@ -180,7 +181,9 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     let now = app.ctx.clock.now();
-    let last = app.ask_store("the latest good backup", catalog::latest(&*app.ctx.store, now));
+    let (everything, source) = (Selection::default(), app.source());
+    let latest = catalog::latest(&*app.ctx.store, asked(&everything, &source), now);
+    let last = app.ask_store("the latest good backup", latest);
     match last.await {
         Ok(manifest) => manifest
             .collections
@@ -191,7 +194,23 @@ async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     }
 }
 
+fn asked<'a>(selection: &'a Selection, source: &'a Source) -> Asked<'a> {
+    Asked {
+        selection,
+        source: Some(source),
+    }
+}
+
 impl App {
+    /// Which Qdrant is backed up, as far as that is known without asking it.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            name: self.ctx.settings.source.name.clone(),
+            url: self.probe.url(),
+            ..Source::default()
+        }
+    }
+
     /// Asks Qdrant for `what`, and gives up when whoever waits would.
     pub(super) async fn ask_qdrant<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let doing = format!("asking Qdrant at {} for {what}", self.probe.url());

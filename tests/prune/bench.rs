@@ -211,6 +211,7 @@ pub(crate) async fn backup_with(store: &dyn Store, text: &str, change: impl FnOn
         started_at: id.time(),
         finished_at: id.time() + Duration::from_secs(60),
         qdrant: QdrantInfo {
+            source: None,
             version: "1.18.3".into(),
             topology: Topology::Standalone,
             extra: BTreeMap::new(),

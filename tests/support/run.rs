@@ -111,6 +111,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
             limits: Limits::default(),
             rate: None,
             lease: Duration::from_secs(30),
+            source: Default::default(),
         },
     }
 }

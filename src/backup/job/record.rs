@@ -1,12 +1,12 @@
 //! What the tasks of an execution tell each other through the store: one plan, and a part for each collection.
 
 use super::Task;
-use crate::backup::{Context, free_id};
+use crate::backup::{Context, free_id, planned};
 use crate::error::{Code, Error, Result};
 use crate::intent;
 use crate::manifest::{self, Failure, QdrantInfo, Selection, read_small};
 use crate::names::BackupId;
-use crate::plan::{self, CollectionPlan};
+use crate::plan::CollectionPlan;
 use crate::store::{BytesSource, Condition, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
@@ -128,7 +128,7 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
         return Ok(plan);
     }
     let started_at = ctx.clock.now();
-    let made = plan::make(&ctx.qdrant, selection).await?;
+    let made = planned(ctx, selection).await?;
     let ours = Plan {
         format: FORMAT,
         id: free_id(&*ctx.store, started_at).await?,
