@@ -484,9 +484,14 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
         }
     };
     let http = reqwest::Client::new();
+    let checked = (
+        "x-serverless-authorization",
+        "Bearer e30.e30.SIGNATURE_REMOVED_BY_GOOGLE",
+    );
     let traced = http.post(format!("{url}/backup")).header("x-request-id", "traced");
     let made = traced
         .header("x-cloud-trace-context", format!("{TRACE}/1;o=1"))
+        .header(checked.0, checked.1)
         .send()
         .await
         .unwrap();
@@ -494,6 +499,7 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
     let untraced = http
         .get(format!("{url}/nothing?key={SECRET}"))
         .header("authorization", SECRET)
+        .header(checked.0, checked.1)
         .send()
         .await
         .unwrap();

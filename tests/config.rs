@@ -3,7 +3,7 @@
 
 use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
 use qdrant_backup::error::{Code, Error};
-use qdrant_backup::server::auth::{Mode, Rules};
+use qdrant_backup::server::auth::{Mode, Readers, Rules};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -382,10 +382,18 @@ fn who_may_call_is_never_in_doubt() {
         (vec![OPEN, mode("none")], wrong(&["AUTH_MODE"])),
         (vec![OPEN, mode("off")], wrong(&["AUTH_MODE"])),
         (vec![LOCAL, mode("off")], wrong(&["AUTH_MODE"])),
-        (vec![RUN, PORT], Ok(Mode::Iam)),
-        (vec![RUN, PORT, mode("iam")], Ok(Mode::Iam)),
+        (vec![RUN, PORT], Ok(iam())),
+        (vec![RUN, PORT, mode("iam")], Ok(iam())),
         (vec![RUN, PORT, mode("none")], wrong(&["AUTH_MODE"])),
-        (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(Mode::Iam)),
+        (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(iam())),
+        (vec![RUN, PORT, READERS], Ok(Mode::Iam(readers()))),
+        (vec![RUN, PORT, ("AUTH_READERS", "*@x.test")], wrong(&["AUTH_READERS"])),
+        (
+            vec![OPEN, mode("oidc"), AUDIENCE, EMAILS, READERS],
+            Ok(with_readers.clone()),
+        ),
+        // It could not be kept.
+        (vec![LOCAL, READERS], wrong(&["AUTH_READERS"])),
         (vec![OPEN, mode("iam")], wrong(&["AUTH_MODE"])),
         (vec![LOCAL, mode("iam")], wrong(&["AUTH_MODE"])),
         (vec![RUN, PORT, mode("oidc"), AUDIENCE, EMAILS], Ok(rules())),
@@ -461,3 +469,13 @@ fn a_length_of_time_has_a_unit() {
         );
     }
 }
+    const READERS: (&str, &str) = ("AUTH_READERS", "Agent@X.test");
+    let iam = || Mode::Iam(Readers::default());
+    let readers = || Readers::new(["agent@x.test".to_owned()]);
+    let with_readers = match rules() {
+        Mode::Oidc(rules) => Mode::Oidc(Rules {
+            readers: readers(),
+            ..rules
+        }),
+        other => other,
+    };
