@@ -572,3 +572,27 @@ async fn the_help_tells_commands_and_exit_codes() {
         assert!(out.contains(word), "{word} is missing: {out}");
     }
 }
+
+#[tokio::test]
+async fn a_misspelled_variable_is_told_by_every_command_and_fails_the_check() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let misspelled = [("RETAIN_HOURY", SECRET), ("qdrant_api_key", SECRET)];
+    for args in [&["list"][..], &["backup"], &["check"]] {
+        let mut command = command(args, &peer.url, dir.path());
+        let (code, out, err) = finish(command.envs(misspelled).spawn().unwrap()).await;
+        assert_eq!(code, Some(if args == ["check"] { 2 } else { 0 }), "{args:?}: {err}");
+        for meant in ["RETAIN_HOURLY", "QDRANT_API_KEY"] {
+            assert_eq!(err.matches(meant).count(), 1, "{args:?}: {err}");
+        }
+        assert!(!(out + &err).contains(SECRET), "{args:?}");
+    }
+    let mut misspelling = command(&["check", "--json"], &peer.url, dir.path());
+    let (code, found, text) = check(misspelling.envs(misspelled)).await;
+    assert_eq!(code, Some(2), "{text}");
+    let failed = found
+        .iter()
+        .filter(|(check, state)| check == "configuration" && state == "fail");
+    assert_eq!(failed.count(), 2, "{text}");
+    assert!(text.contains("RETAIN_HOURLY") && !text.contains("understood"), "{text}");
+}

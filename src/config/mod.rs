@@ -9,12 +9,14 @@ mod qdrant;
 mod reader;
 mod retention;
 mod store;
+mod unknown;
 
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
+pub use unknown::{KNOWN, Unknown, unknown};
 
 use crate::backup::job::Task;
 use crate::freshness;
