@@ -68,6 +68,16 @@ fn the_variables_of_the_older_service_still_work() {
     assert!(warning.contains("BACKUP_LOCAL_PATH"), "{warning}");
 }
 
+#[test]
+fn what_means_nothing_beside_another_variable_is_told() {
+    let told = |vars: &[(&str, &str)]| obsolete(&env(&with(vars)));
+    for name in ["GCS_FOLDER_PREFIX", "QDRANT_PORT"] {
+        let [warning] = told(&[(name, "7")]).try_into().unwrap();
+        assert!(warning.starts_with(name), "{warning}");
+    }
+    assert!(told(&[("QDRANT_PORT", "tcp://10.0.0.1:6333"), ("GCS_FOLDER_PREFIX", " ")]).is_empty());
+}
+
 /// What is said of the variables that nothing reads: each with the one that may be meant.
 fn unknown_among(vars: &[(&str, &str)]) -> Vec<(String, Option<&'static str>)> {
     let found = unknown(&env(vars), vars.iter().map(|(name, _)| (*name).to_owned()));
