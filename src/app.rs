@@ -4,7 +4,8 @@ use crate::backup::{Context, Settings, SourceSettings};
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, obsolete,
+    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
+    obsolete,
 };
 use crate::drill;
 use crate::error::{Code, Error, Result};
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a command to its exit code, see [`Error::exit_code`].
-pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCode {
+/// Runs a command to its exit code, see [`Error::exit_code`]. `unknown`: the variables of [`crate::config::unknown`].
+pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log: LogFormat) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
@@ -35,7 +36,7 @@ pub async fn run(cli: Cli, env: Env<'_>, bars: &Bars, log: LogFormat) -> ExitCod
         Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
-        Command::Check { json } => check(env, json).await,
+        Command::Check { json } => check(env, unknown, json).await,
     };
     match result {
         Ok(exit) => ExitCode::from(exit),
@@ -252,7 +253,7 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     cli::unpin(&*store, &Clock::system(), id).await
 }
 
-async fn check(env: Env<'_>, json: bool) -> Result<u8> {
+async fn check(env: Env<'_>, unknown: Vec<Unknown>, json: bool) -> Result<u8> {
     let config = Config::from_env(env);
     let drill = drill_config(env);
     let (_, unclear) = LogConfig::from_env(env);
@@ -271,6 +272,7 @@ async fn check(env: Env<'_>, json: bool) -> Result<u8> {
         invalid: all_problems(config.err(), drill.err()),
         unclear,
         obsolete: obsolete(env),
+        unknown,
         clock: Clock::system(),
         who: format!("{} (check)", who(env)),
         patience: cli::PATIENCE,

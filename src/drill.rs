@@ -12,9 +12,9 @@ pub(crate) use record::record;
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::events;
-use crate::lock;
+use crate::lock::Guard;
 use crate::progress::{Phase, Progress};
-use crate::restore::{self, Patience, Plan, Request, Step};
+use crate::restore::{self, Patience, Plan, Step};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,19 +43,24 @@ pub struct Place {
     pub elsewhere: bool,
 }
 
-/// Restores backup `id` (or `latest`) into throw-away collections of the Qdrant of `place`, compares and deletes them, and
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The backup's id, or `latest`.
+    pub id: String,
+    /// Whether to go on without the lease, whoever has it.
+    pub no_lock: bool,
+    /// How long to wait for Qdrant after it called a restore done.
+    pub patience: Patience,
+}
+
+/// Restores the backup of `request` into throw-away collections of the Qdrant of `place`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
 /// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
-pub async fn run(
-    place: &Place,
-    id: &str,
-    patience: &Patience,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Drilled> {
+pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Drilled> {
     let ctx = &place.ctx;
     let began = ctx.clock.now();
-    let result = with_lease(ctx, id, patience, progress, cancel).await;
+    let result = with_lease(ctx, request, progress, cancel).await;
     let result = result.map_err(|e| match e.code() {
         // The key of the Qdrant that is backed up is never sent there.
         Code::QdrantUnauthorized if place.elsewhere => e.remedy(
@@ -69,36 +74,32 @@ pub async fn run(
 
 async fn with_lease(
     ctx: &Context,
-    id: &str,
-    patience: &Patience,
+    request: &Request,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Drilled> {
-    let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
-    let token = lease.token(cancel);
-    let result = under_lease(ctx, id, patience, progress, &token, &lease).await;
-    let result = match lease.confirm_not_lost() {
-        Err(lost) if result.is_err() => Err(lost),
-        _ => result,
-    };
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
-    }
-    result
+    let (store, settings) = (ctx.store.clone(), &ctx.settings);
+    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
+    let result = guarded(ctx, request, progress, &guard.token(cancel), &guard).await;
+    let (result, unprotected) = guard.end(result).await;
+    result.map(|mut drilled| {
+        drilled.warnings.extend(unprotected);
+        drilled
+    })
 }
 
-async fn under_lease(
+async fn guarded(
     ctx: &Context,
-    id: &str,
-    patience: &Patience,
+    request: &Request,
     progress: &Progress,
     cancel: &CancellationToken,
-    lease: &lock::Lease,
+    guard: &Guard,
 ) -> Result<Drilled> {
-    let request = Request {
-        id: id.to_owned(),
+    let patience = &request.patience;
+    let request = restore::Request {
+        id: request.id.clone(),
         patience: patience.clone(),
-        ..Request::default()
+        ..restore::Request::default()
     };
     let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let (plan, mut warnings) = restore::unless_cancelled(cancel, async {
@@ -139,7 +140,7 @@ async fn under_lease(
         collections,
         warnings,
     );
-    let recorded = match restore::unless_cancelled(cancel, lease.confirm()).await {
+    let recorded = match restore::unless_cancelled(cancel, guard.confirm()).await {
         Ok(()) => record(&*ctx.store, &drilled).await,
         Err(error) => Err(error),
     };

@@ -6,13 +6,17 @@
 //! The processes of one execution of a job hold it together ([`join`]): any of them renews it for all, and the one that ends
 //! the execution gives it back. One that is killed is in nobody's way when it is tried again.
 
+mod guard;
+
+pub use guard::Guard;
+
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::manifest::read_small;
 use crate::names::LOCK;
 use crate::store::{BytesSource, Condition, Store, Version};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -62,6 +66,10 @@ struct Inner {
     clock: Clock,
     life: Duration,
     held: Mutex<Held>,
+    /// Whether it may run out while the store refuses to renew it.
+    may_lapse: bool,
+    /// Why it ran out.
+    lapsed: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -76,19 +84,44 @@ pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<Record>> 
     Ok(record.filter(|r| r.expires_at > clock.now()))
 }
 
+/// Fails with [`Code::RunInProgress`] naming the holder while somebody holds the lease.
+pub async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()> {
+    match holder(store, clock).await? {
+        Some(other) => Err(in_progress(&other)),
+        None => Ok(()),
+    }
+}
+
 /// Takes the lease, or fails with [`Code::RunInProgress`] naming the holder.
 pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
-    take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await
+    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    Ok(Lease::kept(inner))
+}
+
+/// As [`acquire`], but a store that refuses to renew the lease, for lack of room or rights, does not stop the run: see
+/// [`Lease::lapsed`].
+async fn acquire_if_kept(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
+    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    Ok(Lease::kept(Inner {
+        may_lapse: true,
+        ..inner
+    }))
+}
+
+/// Whether the store refused for good to write the lease, because it is full or takes no writes.
+fn is_refused(error: &Error) -> bool {
+    matches!(error.code(), Code::StoreFull | Code::StoreForbidden) && error.is_permanent()
 }
 
 /// Takes the lease for `group`, or joins the other processes of `group` that hold it; fails with [`Code::RunInProgress`]
 /// naming the holder while anybody else does. A member that ends before the whole group does drops the lease: the others
 /// go on renewing it.
 pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Duration) -> Result<Lease> {
-    take(store, clock, shared_by(group), group, life).await
+    let inner = take(store, clock, shared_by(group), group, life).await?;
+    Ok(Lease::kept(inner))
 }
 
-async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Lease> {
+async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Inner> {
     let ours = Record {
         holder,
         who: who.to_owned(),
@@ -96,12 +129,14 @@ async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, l
         expires_at: clock.now(),
     };
     let held = hold(&*store, clock, &ours, life, true).await?;
-    Ok(Lease::kept(Inner {
+    Ok(Inner {
         store,
         clock: clock.clone(),
         life,
         held: Mutex::new(held),
-    }))
+        may_lapse: false,
+        lapsed: OnceLock::new(),
+    })
 }
 
 impl Lease {
@@ -136,6 +171,11 @@ impl Lease {
             }
         });
         token
+    }
+
+    /// Why the lease ran out, if it did because the store refused to renew it and the run was to go on then.
+    fn lapsed(&self) -> Option<&str> {
+        self.inner.lapsed.get().map(String::as_str)
     }
 
     /// Fails if the lease was lost; asks nobody.
@@ -248,6 +288,8 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
     let step = inner.life / 6;
     let mut pause = inner.life / 3;
     let mut expires_at = inner.held.lock().await.record.expires_at;
+    // Why, in a row, if it may lapse: the last attempt before it runs out gets no time for an answer.
+    let mut refused = None;
     loop {
         sleep(pause).await;
         // Stop while nobody else can have begun: a sixth of its life before it ends.
@@ -256,11 +298,22 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
             Ok(()) => {
                 expires_at = inner.held.lock().await.record.expires_at;
                 pause = inner.life / 3;
+                refused = None;
                 continue;
             }
             Err(e) => e,
         };
         let left = Duration::try_from(expires_at - inner.clock.now()).unwrap_or_default();
+        if inner.may_lapse && is_refused(&error) {
+            refused = Some(error.chain());
+        }
+        if let (Some(why), true) = (&refused, left <= step && error.code() != Code::LeaseLost) {
+            let why = format!("the lease ran out, which the store refused to renew ({why})");
+            tracing::warn!("{why}; going on without it");
+            // It is set here only, and once.
+            let _ = inner.lapsed.set(why);
+            return;
+        }
         if error.code() == Code::LeaseLost || left <= step {
             tracing::error!(error = %error, "the lease is lost");
             lost.cancel();

@@ -3,7 +3,7 @@
 use clap::Parser;
 use qdrant_backup::app;
 use qdrant_backup::cli::{Bars, Cli};
-use qdrant_backup::config::{LogConfig, obsolete};
+use qdrant_backup::config::{LogConfig, obsolete, unknown};
 use qdrant_backup::{relay, telemetry};
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -22,5 +22,10 @@ async fn main() -> ExitCode {
     for warning in obsolete(&env) {
         tracing::warn!("{warning}");
     }
-    app::run(cli, &env, &bars, log.format).await
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let unknown = unknown(&env, names);
+    for variable in &unknown {
+        tracing::warn!("{variable}");
+    }
+    app::run(cli, &env, unknown, &bars, log.format).await
 }

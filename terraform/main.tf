@@ -37,12 +37,13 @@ locals {
       BACKUP_MAX_AGE = "${var.backup_max_age_hours}h"
     },
     var.auth_mode == "oidc" ? { AUTH_ALLOWED_EMAILS = join(",", local.allowed_emails) } : {},
+    # Whoever may call the platform's way (run.invoker) may do everything: the agent that only watches may only read.
+    var.freshness_check ? { AUTH_READERS = local.uptime_agent_email } : {},
   )
 
   allowed_emails = sort(concat(
     tolist(var.auth_allowed_emails),
     [google_service_account.scheduler.email],
-    var.freshness_check ? [local.uptime_agent_email] : [],
   ))
 
   # Made by Google with the first uptime check that uses it.

@@ -1,5 +1,5 @@
 variable "auth_allowed_emails" {
-  description = "With `auth_mode = \"oidc\"`: e-mail addresses of the people and accounts that may call, beside the scheduler and the check of freshness."
+  description = "With `auth_mode = \"oidc\"`: e-mail addresses of the people and accounts that may call, beside the scheduler; the check of freshness may read."
   type        = set(string)
   default     = []
   nullable    = false

@@ -488,9 +488,14 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
         }
     };
     let http = reqwest::Client::new();
+    let checked = (
+        "x-serverless-authorization",
+        "Bearer e30.e30.SIGNATURE_REMOVED_BY_GOOGLE",
+    );
     let traced = http.post(format!("{url}/backup")).header("x-request-id", "traced");
     let made = traced
         .header("x-cloud-trace-context", format!("{TRACE}/1;o=1"))
+        .header(checked.0, checked.1)
         .send()
         .await
         .unwrap();
@@ -498,6 +503,7 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
     let untraced = http
         .get(format!("{url}/nothing?key={SECRET}"))
         .header("authorization", SECRET)
+        .header(checked.0, checked.1)
         .send()
         .await
         .unwrap();
@@ -569,4 +575,28 @@ async fn the_help_tells_commands_and_exit_codes() {
     ] {
         assert!(out.contains(word), "{word} is missing: {out}");
     }
+}
+
+#[tokio::test]
+async fn a_misspelled_variable_is_told_by_every_command_and_fails_the_check() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let misspelled = [("RETAIN_HOURY", SECRET), ("qdrant_api_key", SECRET)];
+    for args in [&["list"][..], &["backup"], &["check"]] {
+        let mut command = command(args, &peer.url, dir.path());
+        let (code, out, err) = finish(command.envs(misspelled).spawn().unwrap()).await;
+        assert_eq!(code, Some(if args == ["check"] { 2 } else { 0 }), "{args:?}: {err}");
+        for meant in ["RETAIN_HOURLY", "QDRANT_API_KEY"] {
+            assert_eq!(err.matches(meant).count(), 1, "{args:?}: {err}");
+        }
+        assert!(!(out + &err).contains(SECRET), "{args:?}");
+    }
+    let mut misspelling = command(&["check", "--json"], &peer.url, dir.path());
+    let (code, found, text) = check(misspelling.envs(misspelled)).await;
+    assert_eq!(code, Some(2), "{text}");
+    let failed = found
+        .iter()
+        .filter(|(check, state)| check == "configuration" && state == "fail");
+    assert_eq!(failed.count(), 2, "{text}");
+    assert!(text.contains("RETAIN_HOURLY") && !text.contains("understood"), "{text}");
 }

@@ -1,9 +1,9 @@
 //! The configuration as an operator meets it: what the variables mean, and what is said when they are wrong.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete};
+use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete, unknown};
 use qdrant_backup::error::{Code, Error};
-use qdrant_backup::server::auth::{Mode, Rules};
+use qdrant_backup::server::auth::{Mode, Readers, Rules};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -66,6 +66,136 @@ fn the_variables_of_the_older_service_still_work() {
     assert_eq!(config.store.url, "gs://csfiledata.ariel.com.tw/qdrant");
     let [warning] = obsolete(&env(&vars)).try_into().unwrap();
     assert!(warning.contains("BACKUP_LOCAL_PATH"), "{warning}");
+}
+
+#[test]
+fn what_means_nothing_beside_another_variable_is_told() {
+    let told = |vars: &[(&str, &str)]| obsolete(&env(&with(vars)));
+    for name in ["GCS_FOLDER_PREFIX", "QDRANT_PORT"] {
+        let [warning] = told(&[(name, "7")]).try_into().unwrap();
+        assert!(warning.starts_with(name), "{warning}");
+    }
+    assert!(told(&[("QDRANT_PORT", "tcp://10.0.0.1:6333"), ("GCS_FOLDER_PREFIX", " ")]).is_empty());
+}
+
+/// What is said of the variables that nothing reads: each with the one that may be meant.
+fn unknown_among(vars: &[(&str, &str)]) -> Vec<(String, Option<&'static str>)> {
+    let found = unknown(&env(vars), vars.iter().map(|(name, _)| (*name).to_owned()));
+    for variable in &found {
+        assert!(!variable.to_string().contains(SECRET), "a value is shown: {variable}");
+    }
+    found
+        .into_iter()
+        .map(|variable| (variable.name, variable.nearest))
+        .collect()
+}
+
+#[test]
+fn what_is_nearly_one_of_our_variables_is_told_with_the_one_that_is_meant() {
+    for (slip, meant) in [
+        ("RETAIN_HOURY", Some("RETAIN_HOURLY")),
+        ("RETAIN_HOURS", Some("RETAIN_HOURLY")),
+        ("RETAIN_DAYS", None),
+        ("RETAIN_MIN_AGE", None),
+        ("BACKUP_STOR", Some("BACKUP_STORE")),
+        ("BACKUP_STROE", Some("BACKUP_STORE")),
+        ("BACKUPSTORE", Some("BACKUP_STORE")),
+        ("BACKUPS_STORE", Some("BACKUP_STORE")),
+        ("BACKUP_INTERVAL", None),
+        ("backup_store", Some("BACKUP_STORE")),
+        ("Retain_Last", Some("RETAIN_LAST")),
+        ("qdrant_url", Some("QDRANT_URL")),
+        ("qdrant_api_key", Some("QDRANT_API_KEY")),
+        ("QDRANT_APIKEY", Some("QDRANT_API_KEY")),
+        ("QDRANT_API_KEY_FLIE", Some("QDRANT_API_KEY_FILE")),
+        ("DRILL_QDRANT_URI", Some("DRILL_QDRANT_URL")),
+        ("RESTORE_API_KEY", None),
+        ("PRUNE_AFTER_BACKUPS", Some("PRUNE_AFTER_BACKUP")),
+        ("AUTH_READER", Some("AUTH_READERS")),
+        ("AUTH_ALLOWED_EMAIL", Some("AUTH_ALLOWED_EMAILS")),
+        ("GCS_FOLDER_PREFX", Some("GCS_FOLDER_PREFIX")),
+        ("RETAIN_LAST\u{1b}[2J", None),
+    ] {
+        let found = unknown_among(&[(slip, SECRET)]);
+        let shown = slip.escape_debug().to_string();
+        if slip.contains('\u{1b}') {
+            assert_eq!(found.len(), 1);
+            assert!(!found[0].0.contains('\u{1b}'), "{found:?}");
+            continue;
+        }
+        assert_eq!(found, [(shown, meant)], "{slip}");
+    }
+}
+
+#[test]
+fn what_others_set_is_not_taken_for_ours() {
+    let others = [
+        // Qdrant's own, and what is for these tests.
+        ("QDRANT__SERVICE__API_KEY", SECRET),
+        ("QDRANT__SERVICE__HTTP_PORT", "6333"),
+        ("QDRANT_TEST_URL", "http://q:6333"),
+        ("QDRANT_TEST_API_KEY", SECRET),
+        // Kubernetes, for services named qdrant, qdrant-backup, backup, auth.
+        ("QDRANT_SERVICE_HOST", "10.0.0.1"),
+        ("QDRANT_SERVICE_PORT", "6333"),
+        ("QDRANT_SERVICE_PORT_HTTP", "6333"),
+        ("QDRANT_PORT", "tcp://10.0.0.1:6333"),
+        ("QDRANT_PORT_6333_TCP", "tcp://10.0.0.1:6333"),
+        ("QDRANT_PORT_6333_TCP_ADDR", "10.0.0.1"),
+        ("QDRANT_BACKUP_SERVICE_HOST", "10.0.0.2"),
+        ("QDRANT_BACKUP_PORT_8080_TCP_PROTO", "tcp"),
+        ("BACKUP_SERVICE_HOST", "10.0.0.2"),
+        ("BACKUP_SERVICE_PORT_HTTP", "8080"),
+        ("BACKUP_PORT", "tcp://10.0.0.2:8080"),
+        ("BACKUP_PORT_8080_TCP", "tcp://10.0.0.2:8080"),
+        ("AUTH_PORT_53_UDP_ADDR", "10.0.0.3"),
+        // Others' tools.
+        ("GCS_BUCKET", "b"),
+        ("GCS_PROJECT", "p"),
+        ("GCS_CREDENTIALS_FILE", "/x"),
+        ("GCP_BUCKET_NAME", "b"),
+        ("S3_BUCKET_NAME", "b"),
+        ("QDRANT_HTTP_PORT", "6333"),
+        ("QDRANT_COLLECTION", "docs"),
+        ("QDRANT_SSL", "1"),
+        ("backup_dir", "/x"),
+        ("PATH", "/bin"),
+        ("HOME", "/"),
+        ("http_proxy", "http://proxy"),
+        // Of an older version: told by itself.
+        ("BACKUP_LOCAL_PATH", "/tmp"),
+        // Unset, for whoever writes compose files.
+        ("RETAIN_HOURY", " "),
+    ];
+    assert_eq!(unknown_among(&others), []);
+    // A name beside the one that it is like is somebody else's, unless it has a prefix that nobody else uses.
+    let beside = [
+        ("QDRANT_URL", "http://q"),
+        ("QDRANT_URI", "http://q"),
+        ("RETAIN_LAST", "1"),
+        ("RETAIN_LSAT", "2"),
+    ];
+    assert_eq!(
+        unknown_among(&beside),
+        [("RETAIN_LSAT".to_owned(), Some("RETAIN_LAST"))]
+    );
+}
+
+#[test]
+fn what_kubernetes_sets_for_a_service_named_qdrant_is_named_with_the_way_out() {
+    let of_kubernetes = ("QDRANT_PORT", "tcp://10.0.0.1:6333");
+    let Invalid(problems) =
+        config(&[("QDRANT_HOST", "qdrant"), of_kubernetes, ("BACKUP_STORE", "gs://b")]).unwrap_err();
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(problem.variable, "QDRANT_PORT");
+    assert!(
+        problem.wrong.contains("Kubernetes") && problem.remedy.contains("QDRANT_URL"),
+        "{problem}"
+    );
+    let url = config(&with(&[of_kubernetes])).unwrap().qdrant.url;
+    assert_eq!(url.as_str(), "http://q:6333/", "QDRANT_URL does not need it");
 }
 
 #[test]
@@ -370,6 +500,16 @@ fn who_may_call_is_never_in_doubt() {
         let emails = ["me@x.test", "sa@p.iam.gserviceaccount.com"].map(str::to_owned);
         Mode::Oidc(Rules::google(vec!["https://a.test".to_owned()], emails))
     };
+    const READERS: (&str, &str) = ("AUTH_READERS", "Agent@X.test");
+    let iam = || Mode::Iam(Readers::default());
+    let readers = || Readers::new(["agent@x.test".to_owned()]);
+    let with_readers = match rules() {
+        Mode::Oidc(rules) => Mode::Oidc(Rules {
+            readers: readers(),
+            ..rules
+        }),
+        other => other,
+    };
     let wrong = |variables: &[&'static str]| Err(variables.to_vec());
     for (vars, expected) in [
         (vec![], Ok(Mode::None)),
@@ -385,10 +525,18 @@ fn who_may_call_is_never_in_doubt() {
         (vec![OPEN, mode("none")], wrong(&["AUTH_MODE"])),
         (vec![OPEN, mode("off")], wrong(&["AUTH_MODE"])),
         (vec![LOCAL, mode("off")], wrong(&["AUTH_MODE"])),
-        (vec![RUN, PORT], Ok(Mode::Iam)),
-        (vec![RUN, PORT, mode("iam")], Ok(Mode::Iam)),
+        (vec![RUN, PORT], Ok(iam())),
+        (vec![RUN, PORT, mode("iam")], Ok(iam())),
         (vec![RUN, PORT, mode("none")], wrong(&["AUTH_MODE"])),
-        (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(Mode::Iam)),
+        (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(iam())),
+        (vec![RUN, PORT, READERS], Ok(Mode::Iam(readers()))),
+        (vec![RUN, PORT, ("AUTH_READERS", "*@x.test")], wrong(&["AUTH_READERS"])),
+        (
+            vec![OPEN, mode("oidc"), AUDIENCE, EMAILS, READERS],
+            Ok(with_readers.clone()),
+        ),
+        // It could not be kept.
+        (vec![LOCAL, READERS], wrong(&["AUTH_READERS"])),
         (vec![OPEN, mode("iam")], wrong(&["AUTH_MODE"])),
         (vec![LOCAL, mode("iam")], wrong(&["AUTH_MODE"])),
         (vec![RUN, PORT, mode("oidc"), AUDIENCE, EMAILS], Ok(rules())),

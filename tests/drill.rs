@@ -17,6 +17,7 @@ use support::peer::{Peer, Upload};
 use support::place::{Place, node};
 use support::process::{command, finish};
 use support::run::Bench;
+use support::twisted::{Twist, twisted};
 use tokio::sync::Semaphore;
 
 fn patience() -> Patience {
@@ -33,8 +34,11 @@ async fn run(bench: &Bench) -> Result<Drilled> {
             ctx: bench.ctx.clone(),
             elsewhere: false,
         },
-        "latest",
-        &patience(),
+        &drill::Request {
+            id: "latest".into(),
+            patience: patience(),
+            ..drill::Request::default()
+        },
         &Progress::new(bench.ctx.clock.now()),
         &bench.cancel,
     )
@@ -308,4 +312,18 @@ async fn told_to_stop_it_deletes_what_it_made_and_records_nothing() {
             .iter()
             .any(|k| k.ends_with("drilled.json") || k == "lock.json")
     );
+}
+
+#[tokio::test]
+async fn a_drill_from_a_store_that_takes_no_writes_is_held_and_says_that_nothing_is_recorded() {
+    let (_peer, mut bench) = saved().await;
+    bench.ctx.store = twisted(&bench.ctx.store.clone(), |_| Twist::Refused(Code::StoreForbidden));
+    let drilled = run(&bench).await.unwrap();
+    assert_eq!(drilled.verdict, Verdict::Passed, "{drilled:?}");
+    assert!(
+        drilled.warnings.iter().any(|w| w.contains("nothing keeps a backup")),
+        "{drilled:?}"
+    );
+    assert_eq!(drilled.error().unwrap().code(), Code::StoreForbidden);
+    assert!(drilled.not_recorded.is_some());
 }

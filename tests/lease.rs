@@ -4,8 +4,8 @@
 mod support;
 
 use qdrant_backup::clock::Clock;
-use qdrant_backup::error::Code;
-use qdrant_backup::lock;
+use qdrant_backup::error::{Code, Error};
+use qdrant_backup::lock::{self, Guard};
 use qdrant_backup::store::{DirStore, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 const LIFE: Duration = Duration::from_secs(120);
 const BEGAN: OffsetDateTime = datetime!(2026-11-22 12:00:00 UTC);
@@ -68,4 +69,42 @@ async fn a_lease_whose_first_write_took_long_is_fresh_when_it_is_held() {
     let record = lock::holder(&*store, &clock).await.unwrap().unwrap();
     assert!(record.expires_at >= clock.now() + LIFE / 2, "{record:?}");
     lease.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_goes_on_when_the_store_has_no_room_any_more_for_its_lease() {
+    for (code, goes_on) in [
+        (Code::StoreFull, true),
+        (Code::StoreForbidden, true),
+        (Code::StoreUnreachable, false),
+    ] {
+        let (dir, store, clock) = store_and_clock(move |write| match write {
+            0 => Twist::None,
+            _ => Twist::Refused(code),
+        })
+        .await;
+        let guard = Guard::take(store, &clock, "x", LIFE, false).await.unwrap();
+        let token = guard.token(&CancellationToken::new());
+        let cancelled = timeout(LIFE * 10, token.cancelled()).await.is_ok();
+        assert_eq!(cancelled, !goes_on, "{code}");
+        let (result, unprotected) = guard.end(Ok(())).await;
+        result.unwrap();
+        assert_eq!(
+            unprotected.is_some_and(|text| text.contains("ran out")),
+            goes_on,
+            "{code}"
+        );
+        assert!(!dir.path().join("lock.json").exists(), "it is given back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_stops_when_somebody_else_has_its_lease() {
+    let (dir, store, clock) = store_and_clock(|_| Twist::None).await;
+    let guard = Guard::take(store, &clock, "x", LIFE, false).await.unwrap();
+    let token = guard.token(&CancellationToken::new());
+    std::fs::remove_file(dir.path().join("lock.json")).unwrap();
+    assert!(timeout(LIFE, token.cancelled()).await.is_ok());
+    let (result, _) = guard.end::<()>(Err(Error::new(Code::Cancelled, "x"))).await;
+    assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
 }

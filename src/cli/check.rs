@@ -3,7 +3,7 @@
 use super::text::{Align, plain, table};
 use super::{print, print_json};
 use crate::clock::Clock;
-use crate::config::{Invalid, Problem, RetentionConfig};
+use crate::config::{Invalid, Problem, RetentionConfig, Unknown};
 use crate::error::{Code, Error, Result};
 use crate::lock;
 use crate::manifest::Selection;
@@ -33,6 +33,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) unclear: Vec<Problem>,
     /// Warnings of variables that are not used any more.
     pub(crate) obsolete: Vec<String>,
+    /// Variables that are set, but that nothing reads.
+    pub(crate) unknown: Vec<Unknown>,
     /// The Qdrant; `None` when its configuration does not work.
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
@@ -138,6 +140,12 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
     subject.unclear.iter().for_each(|problem| add(State::Warn, problem));
     for warning in &subject.obsolete {
         checks.add("configuration", State::Warn, warning, Some("leave it out".to_owned()));
+    }
+    for variable in &subject.unknown {
+        checks.fail(
+            "configuration",
+            &Error::new(Code::ConfigInvalid, variable.what()).remedy(variable.remedy()),
+        );
     }
     if let Some(invalid) = &subject.invalid {
         checks.fails_with(&invalid.clone().into());
@@ -387,6 +395,7 @@ mod tests {
             invalid: None,
             unclear: Vec::new(),
             obsolete: Vec::new(),
+            unknown: Vec::new(),
             qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
             selection: Selection::default(),
             retention: None,

@@ -2,11 +2,10 @@
 
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
-use crate::drill::{self, Drilled, Place, Verdict};
+use crate::drill::{self, Drilled, Place, Request, Verdict};
 use crate::error::Result;
 use crate::names::BackupId;
 use crate::progress::Progress;
-use crate::restore::Patience;
 use clap::Args;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,9 @@ pub(crate) struct DrillArgs {
     /// Without DRILL_QDRANT_URL: use the Qdrant that is backed up, under names that begin with qdrant-backup-drill-
     #[arg(long)]
     pub(crate) same_qdrant: bool,
+    /// Go on without the lease: beside whatever runs, and from a store that takes no writes
+    #[arg(long)]
+    no_lock: bool,
     /// Print the result as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
@@ -26,7 +28,12 @@ pub(crate) struct DrillArgs {
 
 /// Drills at `place`. An error when the backup does not pass.
 pub(crate) async fn drill(args: DrillArgs, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<()> {
-    let drilled = run(&args.id, place, bars, stop).await?;
+    let request = Request {
+        id: args.id,
+        no_lock: args.no_lock,
+        ..Request::default()
+    };
+    let drilled = run(&request, place, bars, stop).await?;
     let printed = match args.json {
         true => print_json(&drilled),
         false => print(&told(&drilled)),
@@ -42,7 +49,11 @@ pub(super) async fn after_backup(
     stop: &CancellationToken,
     json: bool,
 ) -> Result<()> {
-    let drilled = run(&id.to_string(), place, bars, stop).await?;
+    let request = Request {
+        id: id.to_string(),
+        ..Request::default()
+    };
+    let drilled = run(&request, place, bars, stop).await?;
     let printed = match json {
         // Standard output is the report of the backup.
         true => {
@@ -54,10 +65,10 @@ pub(super) async fn after_backup(
     drilled.error().map_or(printed, Err)
 }
 
-async fn run(id: &str, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
-    let (progress, patience) = (Progress::new(place.ctx.clock.now()), Patience::default());
+async fn run(request: &Request, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
+    let progress = Progress::new(place.ctx.clock.now());
     let result = tokio::select! {
-        result = drill::run(place, id, &patience, &progress, stop) => result,
+        result = drill::run(place, request, &progress, stop) => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());

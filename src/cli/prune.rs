@@ -103,6 +103,9 @@ fn outcome(plan: &Plan, report: Option<&Report>) -> String {
             for skipped in &report.skipped {
                 let _ = writeln!(text, "{} was left alone: {}", skipped.id, skipped.why);
             }
+            for warning in &report.warnings {
+                let _ = writeln!(text, "warning  {}", plain(warning));
+            }
             let _ = writeln!(
                 text,
                 "Deleted {} of {count} ({}).",

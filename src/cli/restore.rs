@@ -46,6 +46,9 @@ pub(crate) struct RestoreArgs {
     /// How the bytes get to Qdrant
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     via: Way,
+    /// Go on without the lease: beside whatever runs, and from a store that takes no writes
+    #[arg(long)]
+    no_lock: bool,
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -131,6 +134,7 @@ impl RestoreArgs {
                 Way::Url => Via::Url,
                 Way::Upload => Via::Upload,
             },
+            no_lock: self.no_lock,
             patience: Patience::default(),
         }
     }

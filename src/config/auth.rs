@@ -1,24 +1,39 @@
 //! Who may call the service.
 
 use super::reader::Reader;
-use crate::server::auth::{Mode, Rules};
+use crate::server::auth::{Mode, Readers, Rules};
 use std::net::SocketAddr;
 
 const MODE: &str = "AUTH_MODE";
 const AUDIENCE: &str = "AUTH_AUDIENCE";
 const EMAILS: &str = "AUTH_ALLOWED_EMAILS";
+const READERS: &str = "AUTH_READERS";
 /// Cloud Run sets it.
 const CLOUD_RUN: &str = "K_SERVICE";
 
 /// Reads the mode for a service that listens on `listen`. A mode in which everybody could call is a problem.
 pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
+    let mode = mode(reader, listen);
+    if mode == Mode::None && reader.text(READERS).is_some() {
+        let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc nobody is asked who he is");
+        reader.problem(
+            READERS,
+            &reader.list(READERS).join(","),
+            wrong,
+            "leave it out, or set AUTH_MODE",
+        );
+    }
+    mode
+}
+
+fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let local = listen.ip().to_canonical().is_loopback();
     let on_cloud_run = reader.text(CLOUD_RUN).is_some();
     let own = format!("or listen for this machine alone: LISTEN=127.0.0.1:{}", listen.port());
     let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {EMAILS}, {own}");
     let Some(text) = reader.text(MODE) else {
         if on_cloud_run {
-            return Mode::Iam;
+            return Mode::Iam(readers(reader));
         }
         if !local {
             let wrong = format!("is not set, and other machines reach {listen}");
@@ -32,12 +47,14 @@ pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
             reader.problem(MODE, &text, format!("lets everybody in who reaches {listen}"), oidc);
             Mode::None
         }
-        "iam" if on_cloud_run => Mode::Iam,
         "iam" => {
-            let wrong =
-                format!("leaves it to Cloud Run to check callers, and this is not Cloud Run ({CLOUD_RUN} is not set)");
-            reader.problem(MODE, &text, wrong, oidc);
-            Mode::Iam
+            if !on_cloud_run {
+                let wrong = format!(
+                    "leaves it to Cloud Run to check callers, and this is not Cloud Run ({CLOUD_RUN} is not set)"
+                );
+                reader.problem(MODE, &text, wrong, oidc);
+            }
+            Mode::Iam(readers(reader))
         }
         "oidc" => Mode::Oidc(rules(reader)),
         _ => {
@@ -47,6 +64,10 @@ pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     }
 }
 
+fn readers(reader: &mut Reader<'_>) -> Readers {
+    Readers::new(emails(reader, READERS))
+}
+
 fn rules(reader: &mut Reader<'_>) -> Rules {
     let audiences = reader.list(AUDIENCE);
     if audiences.is_empty() {
@@ -54,8 +75,8 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
         let remedy = "set it to the text that callers ask their tokens for, e.g. the service's URL";
         reader.unset_problem(AUDIENCE, wrong, remedy);
     }
-    let emails = reader.list(EMAILS);
-    if emails.is_empty() {
+    let allowed = emails(reader, EMAILS);
+    if allowed.is_empty() {
         let wrong = format!(
             "is not set, and {MODE}=oidc needs it: anybody with a Google account can get a token for any audience"
         );
@@ -63,14 +84,23 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
             "list the addresses that may call, e.g. scheduler@my-project.iam.gserviceaccount.com,me@example.com";
         reader.unset_problem(EMAILS, wrong, remedy);
     }
+    Rules {
+        readers: readers(reader),
+        ..Rules::google(audiences, allowed)
+    }
+}
+
+/// A list of e-mail addresses.
+fn emails(reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    let emails = reader.list(name);
     for email in &emails {
         let whole = email
             .split_once('@')
             .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
         if !whole || email.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control()) {
             let remedy = "write whole addresses with commas between them; there are no patterns";
-            reader.problem(EMAILS, email, "is not an e-mail address", remedy);
+            reader.problem(name, email, "is not an e-mail address", remedy);
         }
     }
-    Rules::google(audiences, emails)
+    emails
 }

@@ -9,12 +9,14 @@ mod qdrant;
 mod reader;
 mod retention;
 mod store;
+mod unknown;
 
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use store::StoreConfig;
+pub use unknown::{KNOWN, Unknown, unknown};
 
 use crate::backup::job::Task;
 use crate::freshness;
@@ -28,6 +30,19 @@ use std::time::Duration;
 
 /// Variables of older versions that mean nothing any more, and why.
 const OBSOLETE: [(&str, &str); 1] = [("BACKUP_LOCAL_PATH", "snapshots are streamed and touch no local disk")];
+/// Variables that mean nothing beside another one, and why.
+const BESIDE: [(&str, &str, &str); 2] = [
+    (
+        "GCS_FOLDER_PREFIX",
+        "BACKUP_STORE",
+        "BACKUP_STORE holds the prefix, if there is one",
+    ),
+    (
+        "QDRANT_PORT",
+        "QDRANT_URL",
+        "QDRANT_URL holds the port, if it is not that of its scheme",
+    ),
+];
 
 /// All that a backup needs.
 #[derive(Clone, Debug)]
@@ -157,7 +172,7 @@ impl BackupConfig {
 pub struct ServerConfig {
     /// `LISTEN` (address and port), or `PORT` on all addresses; default port 8080 on the loopback address.
     pub listen: SocketAddr,
-    /// `AUTH_MODE` (`iam`, `oidc` or `none`) with `AUTH_AUDIENCE` and `AUTH_ALLOWED_EMAILS`. Unset: `iam` on Cloud Run, `none`
+    /// `AUTH_MODE` (`iam`, `oidc` or `none`) with `AUTH_AUDIENCE`, `AUTH_ALLOWED_EMAILS` and `AUTH_READERS`. Unset: `iam` on Cloud Run, `none`
     /// on a loopback address, and a problem elsewhere.
     pub auth: Mode,
     /// `BACKUP_MAX_AGE`: how old the last good backup of a collection may be, a minute to ten years; default `26h`.
@@ -301,13 +316,20 @@ pub fn own_lines(level: &str) -> String {
     format!("warn,qdrant_backup={level}")
 }
 
-/// A warning for every variable that is set but means nothing any more.
+/// A warning for every variable that is set but means nothing, or nothing any more.
 pub fn obsolete(env: Env<'_>) -> Vec<String> {
-    OBSOLETE
-        .iter()
-        .filter(|(name, _)| env(name).is_some_and(|value| !value.trim().is_empty()))
-        .map(|(name, why)| format!("{name} is set but not used any more: {why}"))
-        .collect()
+    let reader = Reader::new(env);
+    let no_more = OBSOLETE
+        .into_iter()
+        .filter(|(name, _)| reader.text(name).is_some())
+        .map(|(name, why)| format!("{name} is set but not used any more: {why}"));
+    let beside = BESIDE
+        .into_iter()
+        // What Kubernetes sets for a service of that name is nobody's doing.
+        .filter(|(name, _, _)| reader.text(name).is_some_and(|value| !value.contains("://")))
+        .filter(|(_, other, _)| reader.text(other).is_some())
+        .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
+    no_more.chain(beside).collect()
 }
 
 fn source_name(reader: &mut Reader<'_>) -> Option<String> {

@@ -142,6 +142,12 @@ fn from_host(
         reader.problem(variable, host, "is a URL, not a host name", remedy);
         return None;
     }
+    if let Some(link) = reader.text(port).filter(|value| value.contains("://")) {
+        let wrong = "is an address and no port: Kubernetes sets it so for a service named \"qdrant\"";
+        let remedy = "set QDRANT_URL instead of QDRANT_HOST; or set QDRANT_PORT to the port, or enableServiceLinks: false in the pod";
+        reader.problem(port, &link, wrong, remedy);
+        return None;
+    }
     let port = reader.number(port, 1..=u16::MAX).unwrap_or(PORT);
     let is_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
     let host_in_url = if is_v6 { format!("[{host}]") } else { host.to_owned() };

@@ -25,6 +25,8 @@ pub struct Report {
     pub skipped: Vec<Skipped>,
     /// Number of executions of jobs whose records were deleted.
     pub jobs: usize,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
     /// What ended it before its time.
     #[serde(skip)]
     stopped: Option<Error>,
@@ -58,6 +60,19 @@ impl Report {
         self.deleted.iter().map(|deleted| deleted.bytes).sum()
     }
 
+    /// Whether nothing was deleted.
+    fn is_empty(&self) -> bool {
+        self.deleted.is_empty() && self.jobs == 0
+    }
+
+    /// Whether that backup's turn has come.
+    fn has(&self, id: BackupId) -> bool {
+        let deleted = self.deleted.iter().map(|deleted| deleted.id);
+        deleted
+            .chain(self.skipped.iter().map(|skipped| skipped.id))
+            .any(|other| other == id)
+    }
+
     /// The error that ended it before its time, told once for all that was still to be done.
     pub fn take_error(&mut self) -> Option<Error> {
         let cause = self.stopped.take()?;
@@ -79,7 +94,7 @@ impl Report {
     }
 }
 
-/// Executes a plan under the lease. `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
+/// Executes a plan under the lease, see [`make_room`] for a store without room for it. `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
 ///
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
@@ -106,14 +121,30 @@ async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resul
     if plan.is_empty() {
         return Ok(report);
     }
-    let who = format!("{} (prune)", job.who);
-    let lease = lock::acquire(job.store.clone(), &job.clock, &who, job.lease).await?;
+    let lease = match acquire(job).await {
+        Err(full) if full.code() == Code::StoreFull => {
+            let made = tokio::select! {
+                made = make_room(job, plan, full, &mut report) => made,
+                () = cancel.cancelled() => Err(stopped()),
+            };
+            match made {
+                Ok(Some(lease)) => lease,
+                Ok(None) => return Ok(report),
+                Err(error) if report.is_empty() => return Err(error),
+                Err(error) => {
+                    report.stopped = Some(error);
+                    return Ok(report);
+                }
+            }
+        }
+        acquired => acquired?,
+    };
     report.stopped = {
         let lost = lease.lost().clone();
         // What is dropped here in mid-deletion is at worst gone without being counted.
         tokio::select! {
             result = under_lease(job, plan, &lease, &mut report) => result.err(),
-            () = cancel.cancelled() => Some(Error::new(Code::Cancelled, "told to stop")),
+            () = cancel.cancelled() => Some(stopped()),
             () = lost.cancelled() => lease.confirm_not_lost().err(),
         }
     };
@@ -123,16 +154,71 @@ async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resul
     Ok(report)
 }
 
+async fn acquire(job: &Job) -> Result<Lease> {
+    let who = format!("{} (prune)", job.who);
+    lock::acquire(job.store.clone(), &job.clock, &who, job.lease).await
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Cancelled, "told to stop")
+}
+
+/// Deletes on a store that has no room for the lease, until it has: what is no backup first, then backups one by one, the
+/// oldest first. `None`: all of the plan was executed before there was room.
+///
+/// This is done without a lease, but never while somebody holds one, and no new run can take one as long as there is no room.
+/// Each step makes a plan of its own, and deletes nothing but the very objects that both plans mean, so that two prunes at
+/// once, and a run that finds the room before the lease is taken here, see no more than a prune that worked just before them:
+/// the newest good backup is in no plan, and neither is anything young.
+async fn make_room(job: &Job, planned: &Plan, full: Error, report: &mut Report) -> Result<Option<Lease>> {
+    let warning = format!(
+        "{} is too full for the lease: what is deleted first is deleted without it ({})",
+        job.store.url(),
+        full.chain()
+    );
+    tracing::warn!("{warning}");
+    lock::require_free(&*job.store, &job.clock).await?;
+    report.warnings.push(warning);
+    clear_jobs(job, planned, &plan(job).await?, report).await?;
+    let (backups, leftovers): (Vec<_>, Vec<_>) = planned.deletions().partition(|item| item.is_backup);
+    for item in leftovers.into_iter().chain(backups) {
+        match acquire(job).await {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(full) if full.code() == Code::StoreFull => {}
+            Err(error) => return Err(error),
+        }
+        lock::require_free(&*job.store, &job.clock).await?;
+        clear(job, item, &plan(job).await?, report).await?;
+    }
+    match report.deleted.is_empty() {
+        true => Err(full),
+        false => Ok(None),
+    }
+}
+
 async fn under_lease(job: &Job, planned: &Plan, lease: &Lease, report: &mut Report) -> Result<()> {
     // Pins, verdicts, other prunes: what came since may have changed what is to be kept.
     let fresh = plan(job).await?;
     lease.confirm().await?;
     for item in planned.deletions() {
-        match still_to_delete(job, item, &fresh).await? {
-            Ok(objects) => delete(job, item, objects, report).await?,
-            Err(why) => report.skipped.push(Skipped { id: item.id, why }),
-        }
+        clear(job, item, &fresh, report).await?;
     }
+    clear_jobs(job, planned, &fresh, report).await
+}
+
+/// Deletes what is to be deleted of `item`, or says why it stays; once.
+async fn clear(job: &Job, item: &Item, fresh: &Plan, report: &mut Report) -> Result<()> {
+    if report.has(item.id) {
+        return Ok(());
+    }
+    match still_to_delete(job, item, fresh).await? {
+        Ok(objects) => delete(job, item, objects, report).await?,
+        Err(why) => report.skipped.push(Skipped { id: item.id, why }),
+    }
+    Ok(())
+}
+
+async fn clear_jobs(job: &Job, planned: &Plan, fresh: &Plan, report: &mut Report) -> Result<()> {
     for records in &planned.jobs {
         // What has been added to since is somebody's.
         if fresh.jobs.iter().any(|other| other.execution == records.execution) {

@@ -26,7 +26,7 @@ pub(crate) use execute::{restore_one, unless_cancelled};
 use crate::backup::Context;
 use crate::error::Result;
 use crate::events;
-use crate::lock;
+use crate::lock::Guard;
 use crate::manifest::Selection;
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct Request {
     pub swap: bool,
     /// How the bytes get to Qdrant.
     pub via: Via,
+    /// Whether to go on without the lease, whoever has it.
+    pub no_lock: bool,
     /// How long to wait for Qdrant after it called a restore done.
     pub patience: Patience,
 }
@@ -90,7 +92,7 @@ pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> 
 }
 
 /// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at
-/// the same time. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
+/// the same time; or without, see [`Guard`]. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
 /// each collection can be shown, and an error by [`Report::error`].
 pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
     let began = ctx.clock.now();
@@ -105,15 +107,12 @@ async fn with_lease(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Report> {
-    let lease = lock::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
-    let token = lease.token(cancel);
-    let result = execute::run(ctx, request, progress, &token).await;
-    let result = match lease.confirm_not_lost() {
-        Err(lost) if result.is_err() => Err(lost),
-        _ => result,
-    };
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
-    }
-    result
+    let (store, settings) = (ctx.store.clone(), &ctx.settings);
+    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
+    let result = execute::run(ctx, request, progress, &guard.token(cancel)).await;
+    let (result, unprotected) = guard.end(result).await;
+    result.map(|mut report| {
+        report.warnings.extend(unprotected);
+        report
+    })
 }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 struct Body {
     same_qdrant: bool,
+    no_lock: bool,
 }
 
 /// 200 with what was found when the backup came back equal. Otherwise the error, with what was found where there is a verdict.
@@ -31,10 +32,11 @@ pub(super) async fn drill(
     id: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Drilled>, HttpError> {
-    const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up";
+    const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up, \
+                          {\"no_lock\": true} to go on without the lease";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
     let body = body.map_err(unread)?;
-    let Body { same_qdrant } = body::object(&body, REMEDY)?;
+    let Body { same_qdrant, no_lock } = body::object(&body, REMEDY)?;
     audit.asked(&body);
     let (qdrant, elsewhere) = match (&app.drills_on, same_qdrant) {
         (Some(qdrant), _) => (qdrant, true),
@@ -49,7 +51,12 @@ pub(super) async fn drill(
     let place = Place { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
     let id = catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?;
-    let run = match app.runs.drill(place, id) {
+    let request = drill::Request {
+        id: id.to_string(),
+        no_lock,
+        ..drill::Request::default()
+    };
+    let run = match app.runs.drill(place, request) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),
     };

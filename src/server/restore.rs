@@ -14,7 +14,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
-const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, dry_run";
+const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, no_lock, dry_run";
 
 /// A target is not a part of it: whoever may call this service must not choose where Qdrant's data goes.
 #[derive(Deserialize)]
@@ -38,6 +38,8 @@ struct Body {
     move_aliases: bool,
     #[serde(default)]
     via: Via,
+    #[serde(default)]
+    no_lock: bool,
     #[serde(default)]
     dry_run: bool,
 }
@@ -116,6 +118,7 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
         move_aliases: body.move_aliases,
         swap: body.swap,
         via: body.via,
+        no_lock: body.no_lock,
         patience: Patience::default(),
     };
     Ok((request, body.dry_run))
@@ -142,7 +145,8 @@ mod tests {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
         let (request, dry_run) = parse(br#"{"id":"latest","collections":["a"],"dry_run":true}"#).unwrap();
-        assert!(dry_run && !request.overwrite && !request.swap);
+        assert!(dry_run && !request.overwrite && !request.swap && !request.no_lock);
+        assert!(parse(br#"{"id":"latest","no_lock":true}"#).unwrap().0.no_lock);
         assert_eq!(request.selection.collections, ["a"]);
     }
 }

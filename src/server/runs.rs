@@ -5,10 +5,9 @@ use crate::backup::{self, Context, Report};
 use crate::drill::{self, Drilled, Place};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
-use crate::names::BackupId;
 use crate::progress::Progress;
 use crate::prune::{self, Job};
-use crate::restore::{self, Patience};
+use crate::restore;
 use crate::retention::Policy;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,11 +88,11 @@ impl Runs {
     }
 
     /// Starts a drill at `place`, likewise.
-    pub(super) fn drill(&self, place: Place, id: BackupId) -> Result<JoinHandle<Result<Drilled>>> {
+    pub(super) fn drill(&self, place: Place, request: drill::Request) -> Result<JoinHandle<Result<Drilled>>> {
         let elsewhere = place.elsewhere;
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
             let place = Place { ctx, elsewhere };
-            let result = drill::run(&place, &id.to_string(), &Patience::default(), &progress, &stop).await;
+            let result = drill::run(&place, &request, &progress, &stop).await;
             log("drill", &result, result.as_ref().ok().and_then(Drilled::error));
             result
         };

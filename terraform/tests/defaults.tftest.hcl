@@ -69,6 +69,7 @@ run "environment_and_key" {
       } == {
       AUTH_AUDIENCE        = "https://qdrant-backup-123456789012.asia-east1.run.app"
       AUTH_MODE            = "iam"
+      AUTH_READERS         = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
       BACKUP_MAX_AGE       = "26h"
       BACKUP_STORE         = "gs://demo-project-qdrant-backup/qdrant"
       GOOGLE_CLOUD_PROJECT = "demo-project"

@@ -27,6 +27,10 @@ run "freshness_is_asked_from_outside" {
     error_message = "the token of an uptime check is for the host that it asks, and that is the audience"
   }
   assert {
+    condition     = google_cloud_run_v2_service_iam_member.uptime[0].member == "serviceAccount:${one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_READERS"])}"
+    error_message = "the account that the check calls as may read and nothing else"
+  }
+  assert {
     condition     = google_monitoring_alert_policy.freshness[0].conditions[0].condition_threshold[0].evaluation_missing_data == "EVALUATION_MISSING_DATA_ACTIVE" && google_monitoring_alert_policy.freshness[0].severity == "CRITICAL"
     error_message = "no answer is an alarm"
   }
@@ -42,6 +46,10 @@ run "no_freshness_check" {
   assert {
     condition     = length(google_monitoring_uptime_check_config.freshness) + length(google_monitoring_alert_policy.freshness) + length(google_cloud_run_v2_service_iam_member.uptime) == 0
     error_message = "neither check nor alert nor grant"
+  }
+  assert {
+    condition     = !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "AUTH_READERS")
+    error_message = "nobody who may only read"
   }
   assert {
     condition     = contains(keys(google_monitoring_alert_policy.counted), "no_backup")

@@ -206,7 +206,11 @@ run "oidc" {
     error_message = "the platform lets tokens through untouched, and the service verifies them: never one without the other"
   }
   assert {
-    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com,service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com,someone@example.com"
-    error_message = "the scheduler, the check of freshness, and the listed people"
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com,someone@example.com"
+    error_message = "the scheduler and the listed people"
+  }
+  assert {
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_READERS"]) == "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+    error_message = "the check of freshness may only read"
   }
 }

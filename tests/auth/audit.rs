@@ -75,7 +75,7 @@ async fn every_call_that_may_change_something_is_one_line_with_who_what_and_resu
     let nothing = ("accept", "*/*");
     let other = (
         "x-serverless-authorization",
-        "Bearer e30.eyJlbWFpbCI6Im1lQHgudGVzdCJ9.x",
+        "Bearer e30.eyJlbWFpbCI6Im1lQHgudGVzdCJ9.SIGNATURE_REMOVED_BY_GOOGLE",
     );
     let page = ("sec-fetch-site", "cross-site");
     assert_eq!(call(Method::GET, "/backups", "", nothing).await, 200);

@@ -2,7 +2,7 @@
 
 use super::{MOZILLA, Service};
 use crate::support::peer::Peer;
-use qdrant_backup::server::auth::Mode;
+use qdrant_backup::server::auth::{Mode, Readers};
 
 type Headers<'a> = Vec<(&'a str, &'a str)>;
 
@@ -195,14 +195,18 @@ fn callers(local: &str) -> Vec<(&'static str, &'static str, Headers<'_>, Option<
 #[tokio::test]
 async fn pages_are_kept_out_in_all_modes_and_nobody_else() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    for (name, mode) in [("none", Mode::None), ("iam", Mode::Iam)] {
+    for (name, mode) in [("none", Mode::None), ("iam", Mode::Iam(Readers::default()))] {
         let service = Service::start(mode, &peer.url).await;
         let local = format!("http://{}", service.address);
         println!(
             "\n{:<38} {:<8} {:>6}  code (AUTH_MODE={name})",
             "who", "method", "status"
         );
-        for (who, method, headers, refusal) in callers(&local) {
+        for (who, method, mut headers, refusal) in callers(&local) {
+            // Cloud Run lets nobody through without one.
+            if name == "iam" && !headers.iter().any(|(_, value)| *value == JWT) {
+                headers.push(("authorization", JWT));
+            }
             let path = if method == "GET" { "/backups" } else { "/backup" };
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
             let answer = service.send(method, path, &headers, "{}").await;
@@ -220,7 +224,7 @@ async fn a_name_that_was_made_to_point_here_is_refused_where_nobody_is_asked_who
     let peer = Peer::start(&[("docs", 1000)]).await;
     let local = Service::start(Mode::None, &peer.url).await;
     // The proxy and Cloud Run have their own names.
-    let on_cloud_run = Service::start(Mode::Iam, &peer.url).await;
+    let on_cloud_run = Service::start(Mode::Iam(Readers::default()), &peer.url).await;
     let port = local.address.port();
     for (host, allowed) in [
         (format!("127.0.0.1:{port}"), true),
@@ -241,7 +245,12 @@ async fn a_name_that_was_made_to_point_here_is_refused_where_nobody_is_asked_who
         assert_eq!(answer.result(), expected, "{host:?}");
         if !host.is_empty() {
             let answer = on_cloud_run
-                .send("POST", "/backup", &[("host", host.as_bytes())], "{}")
+                .send(
+                    "POST",
+                    "/backup",
+                    &[("host", host.as_bytes()), ("authorization", JWT.as_bytes())],
+                    "{}",
+                )
                 .await;
             assert_eq!(answer.status, 200, "{host:?}");
         }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod browsers;
+mod iam;
 mod issuer;
 mod keys;
 #[path = "../support/mod.rs"]
@@ -14,7 +15,7 @@ use qdrant_backup::app;
 use qdrant_backup::clock::Clock;
 use qdrant_backup::config::Config;
 use qdrant_backup::error::Code;
-use qdrant_backup::server::auth::{Auth, Mode, Rules};
+use qdrant_backup::server::auth::{Auth, Mode, Readers, Rules};
 use qdrant_backup::server::{self, App};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -90,11 +91,12 @@ impl Service {
         }
     }
 
-    /// Verifies tokens of this issuer for one caller.
+    /// Verifies tokens of this issuer for one caller, and for one that may only read.
     async fn trusting(issuer: &Issuer) -> Self {
         let rules = Rules {
             issuers: vec![issuer::ISSUER.to_owned()],
             keys_url: issuer.url.clone(),
+            readers: Readers::new([iam::AGENT.to_uppercase()]),
             ..Rules::google(
                 vec!["https://other.test".to_owned(), AUDIENCE.to_owned()],
                 ["Scheduler@Project.Iam.GServiceAccount.com".to_owned()],

@@ -1,5 +1,6 @@
 //! Every token that a caller could come with, and what it is told.
 
+use super::iam::AGENT;
 use super::issuer::{AUDIENCE, EMAIL, ISSUER, Issuer, KEYS, claims, encode, with, without};
 use super::{Answer, Service};
 use aws_lc_rs::hmac;
@@ -51,6 +52,12 @@ fn good(now: OffsetDateTime) -> Vec<Case> {
         case(
             "the e-mail address in another case",
             sign(with(now, "email", EMAIL.to_uppercase())),
+            200,
+            "",
+        ),
+        case(
+            "an agent that may only read, and is not among those that may call",
+            sign(with(now, "email", AGENT.to_uppercase())),
             200,
             "",
         ),
@@ -480,6 +487,27 @@ async fn only_a_token_of_the_issuer_for_this_service_and_this_caller_gets_in() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let after = service.get(&KEYS[0].token(now)).await;
     assert_eq!(after.status, 200, "none of that did harm");
+}
+
+#[tokio::test]
+async fn an_agent_that_may_only_read_can_change_nothing() {
+    let issuer = Issuer::start().await;
+    let service = Service::trusting(&issuer).await;
+    let now = service.hands.now();
+    let key = &KEYS[0];
+    let value = format!("Bearer {}", key.sign(&key.header(), &with(now, "email", AGENT)));
+    for (method, path) in super::iam::CALLS {
+        let headers = [("authorization", value.as_bytes())];
+        let answer = service.send(method, path, &headers, "{}").await;
+        match method {
+            "GET" | "HEAD" => assert!(
+                !matches!(answer.status, 401 | 403),
+                "{method} {path}: {}",
+                answer.status
+            ),
+            _ => assert_eq!(answer.result(), (403, "caller_not_allowed"), "{method} {path}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod bench;
 mod crashes;
 mod execution;
 mod faces;
+mod full;
 mod pins;
 mod races;

@@ -8,6 +8,7 @@ mod reads;
 mod runs;
 #[path = "../support/mod.rs"]
 mod support;
+mod without_lease;
 
 use qdrant_backup::error::Result;
 use qdrant_backup::manifest::Selection;

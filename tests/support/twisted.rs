@@ -15,6 +15,8 @@ pub enum Twist {
     None,
     /// Neither done nor answered.
     Hangs,
+    /// Refused for good, with this code.
+    Refused(Code),
     /// Done, but the answer is lost.
     AnswerLost,
     /// Done after this.
@@ -50,6 +52,7 @@ impl Store for Twisted {
         match (self.twist)(key) {
             Twist::None => {}
             Twist::Hangs => std::future::pending().await,
+            Twist::Refused(code) => return Err(Error::new(code, format!("write {key}: refused"))),
             Twist::After(work) => work.await,
             Twist::AnswerLost => {
                 self.inner.put(key, source, condition).await?;

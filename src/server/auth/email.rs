@@ -1,4 +1,4 @@
-//! The e-mail address that a token claims, not verified: for the log, and for no decision.
+//! The e-mail address that a token claims, not verified here.
 
 use super::{Bearer, SERVERLESS, bearer};
 use axum::http::{HeaderMap, header};
@@ -9,21 +9,32 @@ use serde::Deserialize;
 /// Longest address that mail allows.
 const LONGEST: usize = 254;
 
-/// Claimed by the token that Cloud Run checks: the one in `X-Serverless-Authorization`, else the one in `Authorization`.
-pub(super) fn claimed(headers: &HeaderMap) -> Option<String> {
+/// The token that Cloud Run checks: the one in `X-Serverless-Authorization`, else the one in `Authorization`, which it does not
+/// look at beside the other.
+pub(super) fn platform_token(headers: &HeaderMap) -> Bearer<'_> {
+    match bearer(headers, &SERVERLESS) {
+        Bearer::Absent => bearer(headers, &header::AUTHORIZATION),
+        other => other,
+    }
+}
+
+/// The address that a token claims.
+pub(super) fn of(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {
         email: String,
     }
-    let token = match bearer(headers, &SERVERLESS) {
-        Bearer::Absent => bearer(headers, &header::AUTHORIZATION),
-        other => other,
-    };
-    let Bearer::Token(token) = token else {
-        return None;
-    };
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let Claims { email } = serde_json::from_slice(&payload).ok()?;
+    Some(email)
+}
+
+/// What the token that Cloud Run checks claims, if that is fit for a log line: for the log, and for no decision.
+pub(super) fn claimed(headers: &HeaderMap) -> Option<String> {
+    let Bearer::Token(token) = platform_token(headers) else {
+        return None;
+    };
+    let email = of(token)?;
     // Anybody may have written it.
     let plain = |c: char| c.is_ascii_alphanumeric() || "@.-_+".contains(c);
     (email.len() <= LONGEST && email.contains('@') && email.chars().all(plain)).then_some(email)

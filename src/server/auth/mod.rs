@@ -4,11 +4,12 @@
 
 mod browser;
 mod email;
+mod iam;
 mod jwks;
 mod mode;
 mod token;
 
-pub use mode::{Mode, Rules};
+pub use mode::{Mode, Readers, Rules};
 
 use super::audit::Audit;
 use super::error::HttpError;
@@ -35,7 +36,7 @@ pub struct Auth(Check);
 #[derive(Clone, Debug)]
 enum Check {
     None,
-    Iam,
+    Iam(Arc<Readers>),
     Oidc(Arc<Verifier>),
 }
 
@@ -47,7 +48,7 @@ impl Auth {
     pub fn new(mode: Mode, clock: Clock) -> Result<Self> {
         Ok(Self(match mode {
             Mode::None => Check::None,
-            Mode::Iam => Check::Iam,
+            Mode::Iam(readers) => Check::Iam(Arc::new(readers)),
             Mode::Oidc(rules) => Check::Oidc(Arc::new(Verifier::new(rules, clock)?)),
         }))
     }
@@ -66,7 +67,7 @@ impl Auth {
     pub(super) fn told(&self) -> &'static str {
         match self.0 {
             Check::None => "anybody on this machine",
-            Check::Iam => "whom Cloud Run lets through (roles/run.invoker)",
+            Check::Iam(_) => "whom Cloud Run lets through (roles/run.invoker)",
             Check::Oidc(_) => "those in AUTH_ALLOWED_EMAILS, by Google identity token",
         }
     }
@@ -74,17 +75,17 @@ impl Auth {
     async fn decide(&self, method: &Method, uri: &Uri, headers: &HeaderMap, audit: &Audit) -> Result<(), HttpError> {
         match self.0 {
             Check::None => audit.caller("local".to_owned(), false),
-            // Not verified here: for the log and for nothing else.
-            Check::Iam | Check::Oidc(_) => audit.caller(email::claimed(headers).unwrap_or_default(), false),
+            // Not verified here: for the log.
+            Check::Iam(_) | Check::Oidc(_) => audit.caller(email::claimed(headers).unwrap_or_default(), false),
         }
         browser::check(method, headers)?;
         match &self.0 {
             Check::None => browser::check_host(uri, headers),
-            Check::Iam => Ok(()),
+            Check::Iam(readers) => readers.limit(iam::checked(headers)?.as_deref(), method),
             Check::Oidc(verifier) => {
-                let (email, allowed) = verifier.verify(headers).await?;
-                audit.caller(email, true);
-                allowed
+                let email = verifier.verify(headers).await?;
+                audit.caller(email.clone(), true);
+                verifier.rules().permit(&email, method)
             }
         }
     }

@@ -55,8 +55,8 @@ impl Verifier {
         })
     }
 
-    /// The caller's e-mail address, proven, and whether it may call. The outer error: it is not proven.
-    pub(super) async fn verify(&self, headers: &HeaderMap) -> Result<(String, Result<(), HttpError>), HttpError> {
+    /// The caller's e-mail address, proven, in lower case. Whether it may call is told by [`Self::rules`].
+    pub(super) async fn verify(&self, headers: &HeaderMap) -> Result<String, HttpError> {
         let token = match bearer(headers, &header::AUTHORIZATION) {
             Bearer::Token(token) if is_stripped(token) => return Err(stripped()),
             Bearer::Token(token) => token,
@@ -74,25 +74,18 @@ impl Verifier {
         };
         let claims = self.claims(token).await?;
         self.check_time(&claims)?;
-        let email = match (claims.email, claims.email_verified) {
-            (Some(Value::String(email)), Some(Value::Bool(true))) => email.to_ascii_lowercase(),
-            _ => {
-                return Err(forbidden(
-                    "email_not_verified",
-                    "the token has no e-mail address that its issuer has verified",
-                    "ask for one with the address in it: --include-email, or the token of a service account's full format",
-                ));
-            }
-        };
-        let allowed = match self.rules.emails.contains(&email) {
-            true => Ok(()),
-            false => Err(forbidden(
-                "caller_not_allowed",
-                "the token is good, but its e-mail address is not among those that may call",
-                "add the address to AUTH_ALLOWED_EMAILS, or call as one that is in it",
+        match (claims.email, claims.email_verified) {
+            (Some(Value::String(email)), Some(Value::Bool(true))) => Ok(email.to_ascii_lowercase()),
+            _ => Err(forbidden(
+                "email_not_verified",
+                "the token has no e-mail address that its issuer has verified",
+                "ask for one with the address in it: --include-email, or the token of a service account's full format",
             )),
-        };
-        Ok((email, allowed))
+        }
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The claims of a token that is signed by the issuer and meant for this service.
@@ -168,7 +161,7 @@ fn stripped() -> HttpError {
     )
 }
 
-fn malformed(message: &str) -> HttpError {
+pub(super) fn malformed(message: &str) -> HttpError {
     unauthorized("token_malformed", message, HOW)
 }
 
