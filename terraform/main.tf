@@ -15,7 +15,10 @@ locals {
   audience     = "https://${local.service_host}"
 
   # What a service or job needs that reads backups or makes them.
-  environment = merge(var.environment, {
+  environment = merge({
+    # The same on a new machine for Qdrant, and another one than that of whatever else may come to use the bucket.
+    BACKUP_SOURCE_NAME = "${var.project_id}/${var.service_name}"
+    }, var.environment, {
     BACKUP_STORE         = "gs://${local.bucket_name}/${var.prefix}"
     GOOGLE_CLOUD_PROJECT = var.project_id
     QDRANT_URL           = var.qdrant_url

@@ -169,7 +169,7 @@ variable "egress_cidr" {
 }
 
 variable "environment" {
-  description = "Further environment variables of the service and the jobs, such as BACKUP_CONCURRENCY or BACKUP_MAX_MBPS. No secrets: they would be readable in the service's description and in Terraform's state."
+  description = "Further environment variables of the service and the jobs, such as BACKUP_CONCURRENCY, BACKUP_MAX_MBPS or BACKUP_SOURCE_NAME (default: project and service). No secrets: they would be readable in the service's description and in Terraform's state."
   type        = map(string)
   default     = {}
   nullable    = false

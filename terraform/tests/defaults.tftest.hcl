@@ -71,6 +71,7 @@ run "environment_and_key" {
       AUTH_MODE            = "iam"
       AUTH_READERS         = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
       BACKUP_MAX_AGE       = "26h"
+      BACKUP_SOURCE_NAME   = "demo-project/qdrant-backup"
       BACKUP_STORE         = "gs://demo-project-qdrant-backup/qdrant"
       GOOGLE_CLOUD_PROJECT = "demo-project"
       QDRANT_URL           = "http://10.140.0.5:6333"
