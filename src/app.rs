@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a command to its exit code, see [`Error::exit_code`]. `unknown`: the variables of [`crate::config::unknown`].
+/// Runs a command to its exit code, see [`Error::exit_code`]. `unknown`: the variables of [`crate::config::unknown()`].
 pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log: LogFormat) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),

@@ -52,7 +52,7 @@ impl Guard {
         require_free(&*store, clock)
             .await
             .map_err(|error| match is_refused(&error) {
-                true => error.remedy("let this account read lock.json; or go on without the lease: --no-lock"),
+                true => error.remedy("let this account read lock.json; or go on without the lease: --no-lock, or {\"no_lock\": true} over HTTP"),
                 false => error,
             })?;
         Ok(Self::without(format!(

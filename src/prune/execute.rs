@@ -94,7 +94,8 @@ impl Report {
     }
 }
 
-/// Executes a plan under the lease, see [`make_room`] for a store without room for it. `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
+/// Executes a plan under the lease; on a store that is too full for the lease, its first part without, until there is room.
+/// `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
 ///
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
@@ -124,7 +125,7 @@ async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resul
     let lease = match acquire(job).await {
         Err(full) if full.code() == Code::StoreFull => {
             let made = tokio::select! {
-                made = make_room(job, plan, full, &mut report) => made,
+                made = make_room(job, plan, &full, &mut report) => made,
                 () = cancel.cancelled() => Err(stopped()),
             };
             match made {
@@ -164,13 +165,13 @@ fn stopped() -> Error {
 }
 
 /// Deletes on a store that has no room for the lease, until it has: what is no backup first, then backups one by one, the
-/// oldest first. `None`: all of the plan was executed before there was room.
+/// oldest first. `None`: the whole plan had its turn before there was room.
 ///
 /// This is done without a lease, but never while somebody holds one, and no new run can take one as long as there is no room.
 /// Each step makes a plan of its own, and deletes nothing but the very objects that both plans mean, so that two prunes at
 /// once, and a run that finds the room before the lease is taken here, see no more than a prune that worked just before them:
 /// the newest good backup is in no plan, and neither is anything young.
-async fn make_room(job: &Job, planned: &Plan, full: Error, report: &mut Report) -> Result<Option<Lease>> {
+async fn make_room(job: &Job, planned: &Plan, full: &Error, report: &mut Report) -> Result<Option<Lease>> {
     let warning = format!(
         "{} is too full for the lease: what is deleted first is deleted without it ({})",
         job.store.url(),
@@ -190,10 +191,7 @@ async fn make_room(job: &Job, planned: &Plan, full: Error, report: &mut Report) 
         lock::require_free(&*job.store, &job.clock).await?;
         clear(job, item, &plan(job).await?, report).await?;
     }
-    match report.deleted.is_empty() {
-        true => Err(full),
-        false => Ok(None),
-    }
+    Ok(None)
 }
 
 async fn under_lease(job: &Job, planned: &Plan, lease: &Lease, report: &mut Report) -> Result<()> {

@@ -96,6 +96,17 @@ async fn what_is_no_backup_goes_before_any_backup() {
 }
 
 #[tokio::test]
+async fn records_of_jobs_alone_are_cleared_from_a_full_store() {
+    let mut bench = Bench::dir().await;
+    put(&*bench.store, "jobs/nightly-1/plan.json", "{}").await;
+    bench.later(Duration::from_secs(48 * 3600));
+    bench.job.store = full(&bench, || true);
+    let (report, error) = bench.execute(&bench.plan().await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((report.jobs, bench.keys().await.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn nothing_is_deleted_without_a_lease_while_somebody_holds_it() {
     let mut bench = filled().await;
     let life = Duration::from_secs(3600);
