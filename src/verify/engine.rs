@@ -49,7 +49,10 @@ impl Verifier {
         let mut warnings = Vec::new();
         for (collection, artifact) in manifest.collections.iter().zip(single) {
             let began = Instant::now();
-            let (bytes, outcome) = self.open(collection, artifact, scratch).await?;
+            let (bytes, outcome) = match artifact.misplaced(id, &collection.name) {
+                Some(how) => (0, Err(how)),
+                None => self.open(collection, artifact, scratch).await?,
+            };
             let mut drill = CollectionDrill {
                 name: collection.name.clone(),
                 verdict: Verdict::Failed,
