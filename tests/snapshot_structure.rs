@@ -511,16 +511,34 @@ fn sizes_that_no_file_has_are_refused_by_name() {
     let most = i64::MAX as u64;
     for (what, extents, size, real) in [
         ("a hole", vec![(0, 1024), (1 << 60, 0)], 1024, 1 << 60),
-        ("the row", vec![(0, 1024), ((1 << 50) + 1, 0)], 1024, (1 << 50) + 1),
-        ("the largest hole", vec![(0, 1024), (most, 0)], 1024, most),
+        (
+            "a little more than the largest",
+            vec![(0, 1024), ((1 << 50) + 1, 0)],
+            1024,
+            (1 << 50) + 1,
+        ),
+        ("a hole to the largest offset", vec![(0, 1024), (most, 0)], 1024, most),
         ("no number of a file", vec![(0, 1024), (u64::MAX, 0)], 1024, u64::MAX),
         ("a length", vec![(0, most)], most, most),
         ("a size", vec![(0, 1024)], u64::MAX, 1024),
-        ("an end beyond all numbers", vec![(1 << 49, 1024), (u64::MAX, u64::MAX)], 1024, 1 << 49),
+        (
+            "an end beyond all numbers",
+            vec![(1 << 49, 1024), (u64::MAX, u64::MAX)],
+            1024,
+            1 << 49,
+        ),
     ] {
-        let claimed = extents.iter().flat_map(|(at, len)| [*at, *len]).chain([size, real]).max();
+        let claimed = extents
+            .iter()
+            .flat_map(|(at, len)| [*at, *len])
+            .chain([size, real])
+            .max();
         let found = problems_soon(what, hole(&extents, size, real));
-        let named = format!("is {} bytes, and no file has more than {}", claimed.unwrap(), 1_u64 << 50);
+        let named = format!(
+            "is {} bytes, and no file has more than {}",
+            claimed.unwrap(),
+            1_u64 << 50
+        );
         assert!(found.len() == 1 && found[0].contains(&named), "{what}: {found:#?}");
     }
 }

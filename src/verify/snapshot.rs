@@ -363,3 +363,6 @@ impl Contents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
