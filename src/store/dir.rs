@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use beneath::Directory;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use rustix::fs::Stat;
+use rustix::fs::{FileType, Stat};
 use staged::Staged;
 use std::{
     fs::{File, TryLockError},
@@ -205,8 +205,14 @@ fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
                 return published(&way);
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let text = format!("{} exists already", way.path().display());
-                return Err(Error::new(Code::StoreConflict, text));
+                if way.parent().file(way.name())?.is_some() {
+                    let text = format!("{} exists already", way.path().display());
+                    return Err(Error::new(Code::StoreConflict, text));
+                }
+                // What is no object must not be taken for one that somebody else wrote. Or it is gone again.
+                if let Some(error) = way.parent().in_the_way(way.name(), FileType::RegularFile)? {
+                    return Err(error);
+                }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(not_linked(&way.path(), e)),

@@ -155,7 +155,11 @@ async fn links_do_not_lead_out_of_the_store() {
     assert!(store.get("file", None, None).await.unwrap().is_none());
     assert!(keys(&store, "").await.is_empty());
     let error = put(&store, "file", &noise(10, 1)).await.unwrap_err();
-    assert_eq!(error.code(), Code::StoreConflict);
+    assert_eq!(
+        error.code(),
+        Code::StoreFailed,
+        "it is no object that somebody else wrote"
+    );
     assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
 }
 
@@ -225,7 +229,7 @@ async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
         assert_eq!(store.folders(prefix).await.unwrap(), [""; 0], "{prefix}");
     }
     let error = put(&store, "a/dangling", &noise(10, 3)).await.unwrap_err();
-    assert_eq!(error.code(), Code::StoreConflict, "{error}");
+    assert_eq!(error.code(), Code::StoreFailed, "{error}");
     assert_eq!(tree(outside.path()), before);
     assert!(staged(root.path()).is_empty());
     // What is emptied is removed, and what holds a link is not empty.

@@ -80,17 +80,24 @@ impl Directory {
         if let Some(folder) = self.folder(name)? {
             return Ok(Some(folder));
         }
+        self.in_the_way(name, FileType::Directory)?.map_or(Ok(None), Err)
+    }
+
+    /// The error of an entry that is not what is to be there; `None` when it is, or there is no entry.
+    pub(super) fn in_the_way(&self, name: &str, wanted: FileType) -> Result<Option<Error>> {
         let Some(stat) = self.stat(name)? else {
             return Ok(None);
         };
         let what = match FileType::from_raw_mode(stat.st_mode) {
+            kind if kind == wanted => return Ok(None),
             FileType::Symlink => "a symbolic link, which is not followed",
-            _ => "not a directory",
+            FileType::Directory => "a directory",
+            FileType::RegularFile => "a file",
+            _ => "neither a file nor a directory",
         };
-        Err(
-            Error::new(Code::StoreFailed, format!("{} is {what}", self.path(name).display()))
-                .remedy("move it away; for a store on another disk, name that by BACKUP_STORE"),
-        )
+        let text = format!("{} is in the way: it is {what}", self.path(name).display());
+        let remedy = "move it away; for a store on another disk, name that by BACKUP_STORE";
+        Ok(Some(Error::new(Code::StoreFailed, text).remedy(remedy)))
     }
 
     /// What the file system says of a plain file; `None` where there is none.
