@@ -318,7 +318,9 @@ pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<De
     let id = named(store, id, now).await?;
     let manifest = manifest::read(store, &id).await?;
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    let summary = Summary::new(id, Ok(&manifest), records(store, id, &objects).await?, now);
+    let usable = manifest.require_places(&id);
+    let usable = usable.as_ref().map(|()| &manifest);
+    let summary = Summary::new(id, usable, records(store, id, &objects).await?, now);
     Ok(Detail {
         age_seconds: summary.age(now).map(|age| age.as_secs()),
         manifest,
@@ -355,7 +357,7 @@ pub async fn read(
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         read => read,
     };
-    let misplaced = read.as_ref().ok().and_then(|m| m.require_place(&id).err());
+    let misplaced = read.as_ref().ok().and_then(|m| m.require_places(&id).err());
     let usable = match &misplaced {
         Some(error) => Err(error),
         None => read.as_ref(),

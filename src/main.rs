@@ -2,14 +2,13 @@
 
 use clap::Parser;
 use qdrant_backup::app;
-use qdrant_backup::cli::{Bars, Cli};
+use qdrant_backup::cli::{Bars, Cli, to_its_end};
 use qdrant_backup::config::{LogConfig, obsolete, unknown};
 use qdrant_backup::{relay, telemetry};
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     relay::keep_freed_buffers();
     let cli = Cli::parse();
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -27,5 +26,5 @@ async fn main() -> ExitCode {
     for variable in &unknown {
         tracing::warn!("{variable}");
     }
-    app::run(cli, &env, unknown, &bars, log.format).await
+    to_its_end(app::run(cli, &env, unknown, &bars, log.format))
 }

@@ -211,6 +211,21 @@ pub struct Artifact {
     pub extra: BTreeMap<String, Value>,
 }
 
+impl Artifact {
+    /// What is wrong with its key, unless that is one which the backup `id` gives to an object of this collection: what belongs
+    /// to another one must never be taken for it. Of a way of storing that this version does not know nothing is said.
+    pub fn misplaced(&self, id: &BackupId, collection: &str) -> Option<String> {
+        if self.storage != Storage::Object || id.is_artifact(&self.key, collection, &self.kind) {
+            return None;
+        }
+        let own = id.artifact(collection, &self.kind, 1);
+        Some(format!(
+            "the manifest names {:?} for collection {collection:?}, whose object is {own:?}",
+            self.key
+        ))
+    }
+}
+
 /// Why a collection is missing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -249,6 +264,16 @@ impl Manifest {
         match self.id == *id {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest is that of backup {}", self.id))),
+        }
+    }
+
+    /// As [`Manifest::require_place`], and that each artifact is an object of its own collection.
+    pub fn require_places(&self, id: &BackupId) -> Result<()> {
+        self.require_place(id)?;
+        let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| artifact.misplaced(id, &c.name));
+        match self.collections.iter().find_map(of) {
+            Some(how) => Err(damaged(id, &how)),
+            None => Ok(()),
         }
     }
 }

@@ -346,6 +346,54 @@ mod tests {
     }
 
     #[test]
+    fn an_artifact_belongs_to_one_collection_of_one_backup() {
+        let (id, long) = (id(), "é".repeat(127));
+        let names = [
+            "docs",
+            "..",
+            "a/b",
+            "collection",
+            "shard-1",
+            "a-2",
+            "向量",
+            "",
+            "a\0b",
+            &long,
+        ];
+        let kinds = [ArtifactKind::Collection, ArtifactKind::Shard(0), ArtifactKind::Shard(7)];
+        let all: Vec<_> = names.iter().flat_map(|name| kinds.map(|kind| (*name, kind))).collect();
+        for (name, kind) in all.iter().filter(|(name, _)| !name.is_empty()) {
+            for attempt in [1, 2, 17] {
+                let key = id.artifact(name, kind, attempt);
+                for (other, of) in &all {
+                    assert_eq!(
+                        id.is_artifact(&key, other, of),
+                        (name, kind) == (other, of),
+                        "{key} of {other}"
+                    );
+                }
+                assert!(!id.next().is_artifact(&key, name, kind), "{key} in another backup");
+                for (a, b) in [
+                    ("collection", "collection/."),
+                    ("docs", "docs/"),
+                    ("docs", "docs\0"),
+                    (".snapshot", ""),
+                ] {
+                    let odd = key.replace(a, b);
+                    assert!(odd == key || !id.is_artifact(&odd, name, kind), "{odd:?}");
+                }
+                for odd in [
+                    format!("{key}\0"),
+                    format!("/{key}"),
+                    format!("{}../{key}", id.prefix()),
+                ] {
+                    assert!(!id.is_artifact(&odd, name, kind), "{odd:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn no_other_key_is_taken_for_ours() {
         for key in [
             "",

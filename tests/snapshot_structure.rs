@@ -471,6 +471,78 @@ fn sparse_files_are_passed_over_and_segments_may_be_sparse() {
     assert_eq!(problems(&whole(&[0]), &archive), [""; 0]);
 }
 
+/// A segment whose archive is stored as a sparse file with these extents, of which only garbage is stored.
+fn hole(extents: &[(u64, u64)], size: u64, real: u64) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_path(format!("0/segments/{SEGMENT}.tar")).unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(size);
+    let gnu = header.as_gnu_mut().unwrap();
+    for (place, (offset, len)) in gnu.sparse.iter_mut().zip(extents) {
+        place.set_offset(*offset);
+        place.set_length(*len);
+    }
+    gnu.set_real_size(real);
+    header.set_cksum();
+    let stored = vec![b'x'; usize::try_from(size.min(1024)).unwrap()];
+    [header.as_bytes().as_slice(), &stored, &[0; 1024]].concat()
+}
+
+/// What is said of an archive, if that is said soon.
+fn problems_soon(what: &str, bytes: Vec<u8>) -> Vec<String> {
+    let (told, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(problems(&whole(&[0]), &bytes)));
+    let found = found.recv_timeout(std::time::Duration::from_secs(20));
+    found.unwrap_or_else(|_| panic!("{what}: it is still being read"))
+}
+
+#[test]
+fn a_hole_in_a_broken_segment_takes_no_time() {
+    let largest = 1 << 50;
+    let bytes = hole(&[(0, 1024), (largest, 0)], 1024, largest);
+    assert_eq!(bytes.len(), 2560);
+    let found = problems_soon("a hole of a pebibyte", bytes);
+    let broken = format!("0/segments/{SEGMENT}.tar is broken at its byte 0");
+    assert!(found.iter().any(|problem| problem.starts_with(&broken)), "{found:#?}");
+}
+
+#[test]
+fn sizes_that_no_file_has_are_refused_by_name() {
+    let most = i64::MAX as u64;
+    for (what, extents, size, real) in [
+        ("a hole", vec![(0, 1024), (1 << 60, 0)], 1024, 1 << 60),
+        (
+            "a little more than the largest",
+            vec![(0, 1024), ((1 << 50) + 1, 0)],
+            1024,
+            (1 << 50) + 1,
+        ),
+        ("a hole to the largest offset", vec![(0, 1024), (most, 0)], 1024, most),
+        ("no number of a file", vec![(0, 1024), (u64::MAX, 0)], 1024, u64::MAX),
+        ("a length", vec![(0, most)], most, most),
+        ("a size", vec![(0, 1024)], u64::MAX, 1024),
+        (
+            "an end beyond all numbers",
+            vec![(1 << 49, 1024), (u64::MAX, u64::MAX)],
+            1024,
+            1 << 49,
+        ),
+    ] {
+        let claimed = extents
+            .iter()
+            .flat_map(|(at, len)| [*at, *len])
+            .chain([size, real])
+            .max();
+        let found = problems_soon(what, hole(&extents, size, real));
+        let named = format!(
+            "is {} bytes, and no file has more than {}",
+            claimed.unwrap(),
+            1_u64 << 50
+        );
+        assert!(found.len() == 1 && found[0].contains(&named), "{what}: {found:#?}");
+    }
+}
+
 /// Another reader, as an oracle: whatever bit of a header is flipped, both read on or both stop.
 #[test]
 fn headers_are_read_as_qdrants_own_library_reads_them() {

@@ -1,4 +1,13 @@
-//! The exit codes, as the help shows them. They are decided by [`crate::error::Error::exit_code`].
+//! The end of the program. The exit codes, as the help shows them, are decided by [`crate::error::Error::exit_code`].
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// What blocking work gets that nobody waits for any more. A read of a disk can take any time and cannot be ended from outside;
+/// Cloud Run and Docker kill a second after the service has given up on what is under way.
+const LAST_WORK: Duration = Duration::from_millis(500);
 
 /// Exit codes and what they mean.
 const EXITS: [(u8, &str); 15] = [
@@ -28,8 +37,24 @@ pub(super) fn table() -> String {
     format!("Exit codes:\n{}", rows.collect::<String>())
 }
 
+/// Runs the program to its end, and not longer.
+pub fn to_its_end(program: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("starting the program's threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let exit = runtime.block_on(program);
+    runtime.shutdown_timeout(LAST_WORK);
+    exit
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::error::{Code, Error};
 
@@ -69,6 +94,24 @@ mod tests {
         (Code::BackupUnsupported, 13),
         (Code::OutputFailed, 14),
     ];
+
+    #[test]
+    fn a_thread_that_nobody_waits_for_does_not_keep_the_program() {
+        let (told, ended) = std::sync::mpsc::channel();
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let program = async {
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                drop(tokio::task::spawn_blocking(move || (begun.send(()), held.recv())));
+                begins.await.unwrap();
+                ExitCode::SUCCESS
+            };
+            told.send(to_its_end(program))
+        });
+        let ended = ended.recv_timeout(Duration::from_secs(20));
+        drop(free);
+        assert_eq!(ended, Ok(ExitCode::SUCCESS));
+    }
 
     #[test]
     fn the_help_tells_the_exit_codes_that_errors_have() {

@@ -18,6 +18,7 @@ pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{PATIENCE, Subject, check};
 pub(crate) use drill::{DrillArgs, drill};
+pub use exit::to_its_end;
 pub(crate) use job::{Afterwards, backup_task};
 pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};

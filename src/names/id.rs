@@ -1,6 +1,6 @@
 //! The id of a backup, and the keys of what lies in its folder.
 
-use super::{ArtifactKind, BACKUPS, artifact, folder, intent};
+use super::{ArtifactKind, BACKUPS, Name, artifact, folder, intent};
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
@@ -67,6 +67,16 @@ impl BackupId {
     /// Key of an artifact; `attempt` counts from 1.
     pub fn artifact(&self, collection: &str, kind: &ArtifactKind, attempt: u32) -> String {
         artifact(self, &folder(collection), kind, attempt)
+    }
+
+    /// Whether `key` is one that [`BackupId::artifact`] makes of this, by whichever attempt.
+    pub fn is_artifact(&self, key: &str, collection: &str, kind: &ArtifactKind) -> bool {
+        match Name::parse(key) {
+            Some(Name::Artifact {
+                id, folder: f, kind: k, ..
+            }) => (id, f.as_str(), k) == (*self, folder(collection).as_str(), *kind),
+            _ => false,
+        }
     }
 
     /// Key of the recorded intent for one attempt at a collection.

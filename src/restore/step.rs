@@ -139,11 +139,8 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
         Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
             .remedy("the manifest was changed; take another backup")
     };
-    if !artifact.key.starts_with(&id.prefix()) || artifact.key.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(odd(&format!(
-            "the manifest names {:?}, which is no part of backup {id}",
-            artifact.key
-        )));
+    if let Some(how) = artifact.misplaced(&id, &collection.name) {
+        return Err(odd(&how));
     }
     if parse_sha256(&artifact.sha256).is_none() {
         return Err(odd("the manifest has no SHA-256 for it"));

@@ -3,31 +3,45 @@
 //! An object is written under `.staging/`, synced, read back, and only then gets its name: by a hard link when nothing may
 //! be there, so that two writers cannot both win, or by a rename under a lock for compare-and-swap. A crash leaves nothing
 //! but a staged file, which a later [`DirStore::open`] removes.
+//!
+//! What is made is for its owner alone: files have the mode 0600, directories 0700. Beneath the root no symbolic link is
+//! followed, see [`beneath`].
 
+mod beneath;
 mod read;
 mod staged;
+mod way;
 
 use super::{Condition, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
 use crate::error::{Code, Error, Result};
 use async_trait::async_trait;
+use beneath::Directory;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use rustix::fs::{FileType, Stat};
 use staged::Staged;
 use std::{
-    fs::{self, File, Metadata},
+    fs::{File, TryLockError},
     io,
     ops::Range,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use way::Way;
 
 /// Below the root; holds what is being written, and the lock.
 const STAGING: &str = ".staging";
+/// In [`STAGING`].
+const LOCK: &str = "cas.lock";
 /// After a day without a write nobody is writing any more.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between two looks at whether the lock is free.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// How often directories are made again that a deletion removed while they were empty.
+const TRIES: usize = 10;
 
 /// A directory as a store.
 #[derive(Clone, Debug)]
@@ -44,9 +58,9 @@ impl DirStore {
         let store = Self { root: path.into() };
         store
             .run(|root| {
-                require_directory(root)?;
+                let root = Directory::root(root)?;
                 // A directory that may only be read is still good for restoring.
-                let _ = staged::remove_leftovers(&root.join(STAGING), LEFTOVER_AGE);
+                let _ = staged::remove_leftovers(&root, LEFTOVER_AGE);
                 Ok(())
             })
             .await?;
@@ -60,14 +74,27 @@ impl DirStore {
         done.map_err(|e| Error::new(Code::Internal, "a file operation broke off").because(e))?
     }
 
-    fn path(&self, key: &str) -> Result<PathBuf> {
-        valid_key(key)?;
-        if key.split('/').next() == Some(STAGING) {
-            let text = format!("{key:?} is no valid object key: {STAGING} is the store's own");
-            return Err(Error::new(Code::BadRequest, text));
-        }
-        Ok(self.root.join(key))
+    /// As [`DirStore::run`] on the object of a key; the work is told when nobody waits for it any more.
+    async fn run_on<T: Send + 'static>(
+        &self,
+        key: &str,
+        work: impl FnOnce(&Path, &str, &CancellationToken) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let key = own_key(key)?.to_owned();
+        let gone = CancellationToken::new();
+        let _here = gone.clone().drop_guard();
+        self.run(move |root| work(root, &key, &gone)).await
     }
+}
+
+/// The key, if it may be that of an object.
+fn own_key(key: &str) -> Result<&str> {
+    valid_key(key)?;
+    if key.split('/').next() == Some(STAGING) {
+        let text = format!("{key:?} is no valid object key: {STAGING} is the store's own");
+        return Err(Error::new(Code::BadRequest, text));
+    }
+    Ok(key)
 }
 
 #[async_trait]
@@ -80,20 +107,19 @@ impl Store for DirStore {
     }
 
     async fn put(&self, key: &str, mut source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
-        let path = self.path(key)?;
-        let staged = self.run(Staged::create).await?;
+        own_key(key)?;
+        let staged = self.run(|root| Staged::create(&Directory::root(root)?)).await?;
         let sum = staged::fill(&staged, &mut *source).await?;
-        let key = key.to_string();
-        let (key, staged) = self
-            .run(move |_| staged.verify(&key, sum).map(|()| (key, staged)))
+        let staged = self
+            .run_on(key, move |_, key, gone| staged.verify(key, sum, gone).map(|()| staged))
             .await?;
         // A step of its own: whoever gives up during the long one before publishes nothing.
-        self.run(move |root| {
-            let metadata = match condition {
-                Condition::Absent => publish_new(root, staged, &path)?,
-                Condition::Unchanged(version) => swap(root, staged, &path, &version)?,
+        self.run_on(key, move |root, key, gone| {
+            let stat = match condition {
+                Condition::Absent => publish_new(root, staged, key)?,
+                Condition::Unchanged(version) => swap(root, staged, key, &version, gone)?,
             };
-            let mut meta = meta(key, &metadata);
+            let mut meta = meta(key, &stat);
             meta.crc32c = Some(sum.crc32c);
             Ok(meta)
         })
@@ -106,16 +132,19 @@ impl Store for DirStore {
         range: Option<Range<u64>>,
         version: Option<&Version>,
     ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
-        let path = self.path(key)?;
         let version = version.cloned();
-        let opened = self.run(move |_| read::open(&path, range, version)).await?;
+        let opened = self
+            .run_on(key, move |root, key, _| read::open(root, key, range, version))
+            .await?;
         Ok(opened.map(read::stream))
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
-        let path = self.path(key)?;
-        let found = self.run(move |_| find(&path)).await?;
-        Ok(found.map(|metadata| meta(key.to_string(), &metadata)))
+        self.run_on(key, |root, key, _| match Way::find(root, key)? {
+            Some(way) => Ok(way.parent().file(way.name())?.map(|stat| meta(key, &stat))),
+            None => Ok(None),
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
@@ -132,16 +161,16 @@ impl Store for DirStore {
     }
 
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
-        let (path, version) = (self.path(key)?, version.clone());
-        self.run(move |root| {
-            let _lock = lock(root)?;
-            if find(&path)?.is_none_or(|m| self::version(&m) != version) {
+        let version = version.clone();
+        self.run_on(key, move |root, key, gone| {
+            let _lock = lock(root, gone)?;
+            let Some(way) = at_version(root, key, &version)? else {
                 return Ok(false);
-            }
-            fs::remove_file(&path).map_err(|e| failed("delete", &path, e))?;
-            let parent = path.parent().unwrap_or(root);
-            sync_directory(parent)?;
-            remove_empty(root, parent);
+            };
+            let done = way.parent().remove(way.name());
+            done.map_err(|e| failed("delete", &way.path(), e))?;
+            way.parent().sync()?;
+            way.remove_empty();
             Ok(true)
         })
         .await
@@ -149,13 +178,9 @@ impl Store for DirStore {
 
     async fn check(&self) -> Result<()> {
         self.run(|root| {
-            require_directory(root)?;
-            fs::read_dir(root).map_err(|e| failed("list", root, e))?;
-            let probe = Staged::create(root)?;
-            let linked = probe.path().with_extension("linked");
-            let done = fs::hard_link(probe.path(), &linked);
-            done.map_err(|e| not_linked(root, e))?;
-            fs::remove_file(&linked).map_err(|e| failed("delete", &linked, e))
+            let root = Directory::root(root)?;
+            root.entries()?;
+            Staged::create(&root)?.check_links()
         })
         .await
     }
@@ -167,126 +192,105 @@ impl Store for DirStore {
 }
 
 /// Gives a staged file its name, if nothing has it.
-fn publish_new(root: &Path, staged: Staged, path: &Path) -> Result<Metadata> {
-    let parent = path.parent().unwrap_or(root);
-    // A deletion may remove the parent again while it is empty.
-    let mut tries = 0;
-    loop {
-        fs::create_dir_all(parent).map_err(|e| failed("create", parent, e))?;
-        match fs::hard_link(staged.path(), path) {
-            Ok(()) => break,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let text = format!("{} exists already", path.display());
-                return Err(Error::new(Code::StoreConflict, text));
+fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
+    // A deletion may remove a directory again while it is empty.
+    for _ in 0..TRIES {
+        let Some(way) = Way::make(root, key)? else {
+            continue;
+        };
+        match staged.link(way.parent(), way.name()) {
+            Ok(()) => {
+                drop(staged);
+                way.sync()?;
+                return published(&way);
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
-            Err(e) => return Err(not_linked(path, e)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if way.parent().file(way.name())?.is_some() {
+                    let text = format!("{} exists already", way.path().display());
+                    return Err(Error::new(Code::StoreConflict, text));
+                }
+                // What is no object must not be taken for one that somebody else wrote. Or it is gone again.
+                if let Some(error) = way.parent().in_the_way(way.name(), FileType::RegularFile)? {
+                    return Err(error);
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(not_linked(&way.path(), e)),
         }
     }
-    drop(staged);
-    sync_up_to(root, parent)?;
-    found(path)
+    let text = format!("{} was removed again and again", root.join(key).display());
+    Err(Error::new(Code::StoreFailed, text))
 }
 
 /// Replaces a file that still has this version by a staged one.
-fn swap(root: &Path, staged: Staged, path: &Path, version: &Version) -> Result<Metadata> {
-    let _lock = lock(root)?;
-    if find(path)?.is_none_or(|m| self::version(&m) != *version) {
-        let text = format!("{} has another version, or is gone", path.display());
+fn swap(root: &Path, staged: Staged, key: &str, version: &Version, gone: &CancellationToken) -> Result<Stat> {
+    let _lock = lock(root, gone)?;
+    let Some(way) = at_version(root, key, version)? else {
+        let text = format!("{} has another version, or is gone", root.join(key).display());
         return Err(Error::new(Code::StoreConflict, text));
-    }
-    staged.rename(path)?;
-    sync_directory(path.parent().unwrap_or(root))?;
-    found(path)
-}
-
-/// Excludes other processes as well as other tasks until dropped.
-fn lock(root: &Path) -> Result<File> {
-    let path = staged::directory(root)?.join("cas.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| failed("open", &path, e))?;
-    file.lock().map_err(|e| failed("lock", &path, e))?;
-    Ok(file)
-}
-
-fn require_directory(root: &Path) -> Result<()> {
-    let missing = || {
-        let text = format!("the directory {} does not exist", root.display());
-        Error::new(Code::StoreMissing, text).remedy(format!("create it: mkdir -p {}", root.display()))
     };
-    match fs::metadata(root) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(
-            Error::new(Code::StoreMissing, format!("{} is not a directory", root.display())).remedy("name a directory"),
-        ),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(missing()),
-        Err(e) => Err(failed("open", root, e)),
+    let done = staged.rename(way.parent(), way.name());
+    done.map_err(|e| failed("publish", &way.path(), e))?;
+    way.parent().sync()?;
+    published(&way)
+}
+
+/// The way to a file that has this version; `None` when there is none.
+fn at_version(root: &Path, key: &str, version: &Version) -> Result<Option<Way>> {
+    let Some(way) = Way::find(root, key)? else {
+        return Ok(None);
+    };
+    let stat = way.parent().file(way.name())?;
+    Ok(stat.is_some_and(|stat| self::version(&stat) == *version).then_some(way))
+}
+
+/// What has just got its name.
+fn published(way: &Way) -> Result<Stat> {
+    way.parent().file(way.name())?.ok_or_else(|| {
+        let text = format!("{} was replaced as soon as it was published", way.path().display());
+        Error::new(Code::StoreConflict, text)
+    })
+}
+
+/// Excludes other processes as well as other tasks until dropped. An error when nobody waits for it any more: what was given up
+/// is not done later.
+fn lock(root: &Path, gone: &CancellationToken) -> Result<File> {
+    let staging = staged::directory(&Directory::root(root)?)?;
+    let file = staging.open_or_create(LOCK)?;
+    loop {
+        if gone.is_cancelled() {
+            return Err(Error::new(Code::Cancelled, "given up before the store's lock was free"));
+        }
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(e)) => return Err(failed("lock", &staging.path(LOCK), e)),
+        }
     }
 }
 
-/// The metadata of a plain file. Symbolic links are not followed: they could lead out of the store.
-fn find(path: &Path) -> Result<Option<Metadata>> {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
-        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
-        Err(e) => Err(failed("look up", path, e)),
-    }
-}
-
-fn found(path: &Path) -> Result<Metadata> {
-    fs::symlink_metadata(path).map_err(|e| failed("look up", path, e))
-}
-
-fn meta(key: String, metadata: &Metadata) -> ObjectMeta {
-    let updated = metadata.modified().map(OffsetDateTime::from);
+fn meta(key: &str, stat: &Stat) -> ObjectMeta {
+    const NANOS: i128 = 1_000_000_000;
+    let updated = i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec);
     ObjectMeta {
-        key,
-        size: metadata.len(),
-        version: version(metadata),
+        key: key.to_owned(),
+        size: size(stat),
+        version: version(stat),
         crc32c: None,
-        updated: updated.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        updated: OffsetDateTime::from_unix_timestamp_nanos(updated).unwrap_or(OffsetDateTime::UNIX_EPOCH),
     }
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or_default()
 }
 
 /// Differs between any two writes: [`Staged`] makes the time of each one unique.
-fn version(metadata: &Metadata) -> Version {
+fn version(stat: &Stat) -> Version {
     Version(format!(
         "{:x}-{:x}.{:x}-{:x}",
-        metadata.ino(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.len()
+        stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_size
     ))
-}
-
-/// Makes names durable, from `directory` up to the root: parents may be new as well.
-fn sync_up_to(root: &Path, directory: &Path) -> Result<()> {
-    for directory in directory.ancestors() {
-        sync_directory(directory)?;
-        if directory == root {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|d| d.sync_all());
-    synced.map_err(|e| failed("sync", path, e))
-}
-
-/// Removes directories that a deletion left empty; one that is not empty stays.
-fn remove_empty(root: &Path, directory: &Path) {
-    for directory in directory.ancestors().take_while(|d| *d != root) {
-        if fs::remove_dir(directory).is_err() {
-            break;
-        }
-    }
 }
 
 /// The error of a hard link that could not be made.
@@ -302,9 +306,9 @@ fn not_linked(path: &Path, error: io::Error) -> Error {
 }
 
 /// The crate's error for a failed file operation.
-fn failed(action: &str, path: &Path, error: io::Error) -> Error {
+fn failed(action: &str, path: &Path, error: impl Into<io::Error>) -> Error {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let doing = format!("{action} {}", path.display());
+    let (doing, error) = (format!("{action} {}", path.display()), error.into());
     let (code, remedy) = match error.kind() {
         StorageFull | QuotaExceeded => (
             Code::StoreFull,

@@ -45,11 +45,17 @@ impl Verifier {
     async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
         let manifest = read_manifest(&*self.store, id).await?;
         let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
+        // It goes with this future: a thread of the engine that is given up cannot be ended, and would leave its files.
+        let own = tempfile::tempdir_in(scratch).map_err(|e| unusable(scratch, e))?;
+        let scratch = own.path();
         let mut collections = Vec::new();
         let mut warnings = Vec::new();
         for (collection, artifact) in manifest.collections.iter().zip(single) {
             let began = Instant::now();
-            let (bytes, outcome) = self.open(collection, artifact, scratch).await?;
+            let (bytes, outcome) = match artifact.misplaced(id, &collection.name) {
+                Some(how) => (0, Err(how)),
+                None => self.open(collection, artifact, scratch).await?,
+            };
             let mut drill = CollectionDrill {
                 name: collection.name.clone(),
                 verdict: Verdict::Failed,
@@ -152,20 +158,21 @@ fn single(collection: &Collection) -> Result<&Artifact> {
 
 /// Fails if so many bytes are not free below `scratch`.
 fn needs(scratch: &Path, bytes: u64) -> Result<()> {
-    let failed = |cause: String| {
-        Error::new(
-            Code::ConfigInvalid,
-            format!("the scratch directory {}: {cause}", scratch.display()),
-        )
-        .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
-    };
-    let stat = rustix::fs::statvfs(scratch).map_err(|e| failed(e.to_string()))?;
+    let stat = rustix::fs::statvfs(scratch).map_err(|e| unusable(scratch, e))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= bytes {
         Ok(())
     } else {
-        Err(failed(format!("{free} bytes are free, {bytes} are needed")))
+        Err(unusable(scratch, format!("{free} bytes are free, {bytes} are needed")))
     }
+}
+
+fn unusable(scratch: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::new(
+        Code::ConfigInvalid,
+        format!("the scratch directory {}: {cause}", scratch.display()),
+    )
+    .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
 }
 
 /// The object as a file in `scratch`, its length and SHA-256; `None` when there is none.

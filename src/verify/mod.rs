@@ -162,7 +162,7 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
         }
         for artifact in &collection.artifacts {
             jobs.push(
-                match manifest_finding(id, artifact, !keys.insert(artifact.key.as_str())) {
+                match manifest_finding(id, name, artifact, !keys.insert(artifact.key.as_str())) {
                     Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
                     None => match object::readable(artifact) {
                         Ok(()) => Job::Read(object::Subject {
@@ -179,7 +179,7 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
     (findings, jobs)
 }
 
-fn manifest_finding(id: &BackupId, artifact: &Artifact, again: bool) -> Option<Finding> {
+fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again: bool) -> Option<Finding> {
     let key = &artifact.key;
     if again {
         return Some(Finding::new(
@@ -187,15 +187,8 @@ fn manifest_finding(id: &BackupId, artifact: &Artifact, again: bool) -> Option<F
             format!("the manifest names {key} twice"),
         ));
     }
-    let inside = key
-        .strip_prefix(&id.prefix())
-        .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
-    (!inside).then(|| {
-        Finding::new(
-            Problem::ForeignKey,
-            format!("the manifest names {key:?}, which is outside its backup"),
-        )
-    })
+    let how = artifact.misplaced(id, collection)?;
+    Some(Finding::new(Problem::ForeignKey, how))
 }
 
 /// What the manifest says about the structure of an artifact.

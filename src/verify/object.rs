@@ -12,6 +12,7 @@ use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for being hashed.
 const AHEAD: usize = 4;
@@ -108,10 +109,13 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     };
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
     let structure = Structure::new(subject.structure.clone());
-    // Hashing takes as long as reading, so it has a thread of its own, which ends with the queue.
+    // Hashing takes as long as reading, so it has a thread of its own, which ends with the queue; and at once when nobody
+    // waits for it any more.
+    let gone = CancellationToken::new();
+    let _here = gone.clone().drop_guard();
     let hashing = spawn_blocking(move || {
         let mut sums = Sums::new(structure);
-        while let Some(chunk) = chunks.blocking_recv() {
+        while let Some(chunk) = chunks.blocking_recv().filter(|_| !gone.is_cancelled()) {
             sums.add(&chunk);
         }
         sums.finish()

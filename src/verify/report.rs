@@ -38,7 +38,7 @@ pub enum Problem {
     Structure,
     /// The manifest names a key or a collection twice.
     NamedTwice,
-    /// The manifest names a key outside its backup.
+    /// The manifest names a key that is not one of the collection's in its backup.
     ForeignKey,
     /// A collection of the manifest has no object.
     NoArtifact,

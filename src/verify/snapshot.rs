@@ -78,7 +78,6 @@ struct Nested {
     shard: String,
     segment: String,
     tar: Tar,
-    broken: bool,
 }
 
 /// Which files of a table have been seen.
@@ -211,7 +210,6 @@ impl Contents {
                             shard: shard.to_owned(),
                             segment: segment.to_owned(),
                             tar: Tar::new(),
-                            broken: false,
                         });
                         self.segment(shard, segment);
                     }
@@ -256,17 +254,22 @@ impl Contents {
         let Some(mut nested) = self.nested.take() else {
             return;
         };
-        let (name, shard, segment) = (nested.name.clone(), nested.shard.clone(), nested.segment.clone());
-        let fed = feed(&mut nested.tar, &mut |event| {
+        let Nested {
+            name,
+            shard,
+            segment,
+            tar,
+            ..
+        } = &mut nested;
+        let fed = feed(tar, &mut |event| {
             if let Event::Entry { name: inner, kind } = event
-                && let Some(path) = self.checked_path(inner, kind, &name)
+                && let Some(path) = self.checked_path(inner, kind, name)
             {
                 let whole = format!("{name}: {path}");
-                self.segment_file(&whole, &shard, &segment, path.strip_prefix(NESTED), kind);
+                self.segment_file(&whole, shard, segment, path.strip_prefix(NESTED), kind);
             }
         });
         if let Err(broken) = fed {
-            nested.broken = true;
             self.problem(format!("{name} is broken at its byte {}: {}", broken.at, broken.why));
         }
         self.nested = Some(nested);
@@ -277,7 +280,7 @@ impl Contents {
             return;
         };
         // No marker is no fault here, see the module's text.
-        if nested.tar.ending() == Ending::Cut && !nested.broken {
+        if nested.tar.ending() == Ending::Cut && !nested.tar.is_broken() {
             self.problem(format!(
                 "{} ends in the middle of an entry, after its byte {}",
                 nested.name,
@@ -360,3 +363,6 @@ impl Contents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ use header::{checksum, number, short_name, until_nul};
 const BLOCK: usize = 512;
 /// No name in a snapshot is longer.
 const LONGEST_NAME: u64 = 4096;
+/// No file in a snapshot is longer: 1 PiB, where ext4 ends at 16 TiB. Leaves room for sums of lengths.
+const LARGEST_FILE: u64 = 1 << 50;
 /// Extents of a sparse file that are remembered: more than a nested archive can sensibly have.
 const MOST_EXTENTS: usize = 1 << 16;
 
@@ -132,13 +134,15 @@ impl Tar {
         Ok(())
     }
 
-    /// As [`Tar::feed`] of so many zeros, without touching each of them.
+    /// As [`Tar::feed`] of so many zeros, in a few steps however many they are: a count costs its writer nothing. Only what
+    /// real bytes have begun, a header or a name, is fed zero by zero; what follows it takes all of them at once.
     pub(super) fn feed_zeros(&mut self, mut count: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
         while count > 0 {
             let taken = match &mut self.state {
-                State::Data { left, .. } if *left > 1 => (*left - 1).min(count),
-                State::Zeros { .. } => count,
-                _ => 0,
+                // The last byte of an entry is fed, so that its end is told.
+                State::Data { left, .. } => (*left - 1).min(count),
+                State::Zeros { .. } | State::Broken => count,
+                State::Header | State::LongName { .. } | State::Extents { .. } | State::Padding { .. } => 0,
             };
             match &mut self.state {
                 State::Data { left, .. } => *left -= taken,
@@ -176,6 +180,8 @@ impl Tar {
 
     /// Takes some of `bytes`, which are not empty, and says how many.
     fn step(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Event<'_>)) -> Result<usize, Broken> {
+        #[cfg(test)]
+        STEPS.set(STEPS.get() + 1);
         match &mut self.state {
             State::Header | State::Extents { .. } => {
                 let taken = bytes.len().min(BLOCK - self.filled);
@@ -234,6 +240,7 @@ impl Tar {
 
     fn header(&mut self, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
         let broken = |why: &str| Broken { at, why: why.into() };
+        let too_large = |why: String| Broken { at, why };
         if self.block.iter().all(|byte| *byte == 0) {
             if !self.long_name.is_empty() {
                 return Err(broken("a long name has no entry"));
@@ -244,7 +251,7 @@ impl Tar {
         if number(&self.block[148..156]) != Some(checksum(&self.block)) {
             return Err(broken("this is no header of an entry: its checksum is wrong"));
         }
-        let size = number(&self.block[124..136]).ok_or_else(|| broken("the size of an entry cannot be read"))?;
+        let size = length(&self.block[124..136], "the size of an entry").map_err(too_large)?;
         let flag = self.block[156];
         if flag == b'L' {
             if size > LONGEST_NAME || !self.long_name.is_empty() {
@@ -266,11 +273,10 @@ impl Tar {
         let name = String::from_utf8_lossy(until_nul(&name)).into_owned();
         if flag == b'S' {
             self.sparse = Sparse {
-                real: number(&self.block[483..495])
-                    .ok_or_else(|| broken("the size of a sparse file cannot be read"))?,
+                real: length(&self.block[483..495], "the size of a sparse file").map_err(too_large)?,
                 ..Sparse::default()
             };
-            self.sparse.add(&self.block[386..482]).map_err(broken)?;
+            self.sparse.add(&self.block[386..482]).map_err(too_large)?;
             let entry = Pending { name, size };
             return match self.block[482] {
                 0 => self.begin_sparse(entry, at, tell),
@@ -293,7 +299,7 @@ impl Tar {
 
     fn more_extents(&mut self, entry: Pending, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
         let added = self.sparse.add(&self.block[..504]);
-        added.map_err(|why| Broken { at, why: why.into() })?;
+        added.map_err(|why| Broken { at, why })?;
         if self.block[504] == 0 {
             return self.begin_sparse(entry, at, tell);
         }
@@ -364,22 +370,31 @@ impl Tar {
 
 impl Sparse {
     /// Adds a table of 24-byte descriptors; unused ones are zeros.
-    fn add(&mut self, table: &[u8]) -> Result<(), &'static str> {
+    fn add(&mut self, table: &[u8]) -> Result<(), String> {
         for entry in table.chunks_exact(24).filter(|entry| entry[0] != 0 && entry[12] != 0) {
-            let (Some(offset), Some(len)) = (number(&entry[..12]), number(&entry[12..])) else {
-                return Err("the map of a sparse file cannot be read");
-            };
-            let end = offset.checked_add(len);
-            let (Some(end), true) = (end, offset >= self.end) else {
-                return Err("the map of a sparse file is out of order");
-            };
-            self.end = end;
+            let number = |field| length(field, "a number in the map of a sparse file");
+            let (offset, len) = (number(&entry[..12])?, number(&entry[12..])?);
+            if offset < self.end {
+                return Err("the map of a sparse file is out of order".into());
+            }
+            self.end = offset + len;
             self.stored = self.stored.saturating_add(len);
             if len > 0 && self.extents.len() < MOST_EXTENTS {
                 self.extents.push_back((offset, len));
             }
         }
         Ok(())
+    }
+}
+
+/// A length or an offset that a header claims.
+fn length(field: &[u8], what: &str) -> Result<u64, String> {
+    match number(field) {
+        None => Err(format!("{what} cannot be read")),
+        Some(claimed) if claimed > LARGEST_FILE => Err(format!(
+            "{what} is {claimed} bytes, and no file has more than {LARGEST_FILE}"
+        )),
+        Some(claimed) => Ok(claimed),
     }
 }
 
@@ -392,4 +407,10 @@ fn padded(padding: u64) -> State {
         0 => State::Header,
         left => State::Padding { left },
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Steps that readers of this thread have taken.
+    pub(super) static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }

@@ -4,7 +4,7 @@ use crate::support::peer::{Inner, Upload};
 use crate::{LONG, Lost, edit};
 use qdrant_backup::error::{Code, Error};
 use qdrant_backup::restore::Outcome;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One fault, and what must be said of it.
 struct Case {
@@ -105,7 +105,14 @@ const CASES: &[Case] = {
             500,
             &["its manifest is none"],
         ),
-        refused("forged key", Code::BackupDamaged, 9, 500, &["no part of backup"]),
+        refused("forged key", Code::BackupDamaged, 9, 500, &["whose object is"]),
+        refused(
+            "another collection's object in the manifest",
+            Code::BackupDamaged,
+            9,
+            500,
+            &["/b/collection.snapshot", "whose object is", "/a/collection.snapshot"],
+        ),
         refused(
             "unknown storage",
             Code::BackupUnsupported,
@@ -223,6 +230,12 @@ fn befall(lost: &Lost, fault: &str) {
             &format!("backups/{}/a/collection.snapshot", lost.id),
             &format!("backups/{}/../../secret", lost.id),
         ),
+        "another collection's object in the manifest" => edit(&lost.manifest(), |bytes| {
+            let mut manifest: Value = serde_json::from_slice(bytes).unwrap();
+            let list = manifest["collections"].as_array_mut().unwrap();
+            list[0]["artifacts"] = list[1]["artifacts"].clone();
+            *bytes = manifest.to_string().into_bytes();
+        }),
         "unknown storage" => manifest("\"storage\": \"object\"", "\"storage\": \"chunks\""),
         "older Qdrant" => peer(|p| p.version = Some("1.18.2")),
         "cluster" => peer(|p| {

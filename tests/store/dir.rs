@@ -7,6 +7,7 @@ use qdrant_backup::{
 };
 use std::{
     fs::{self, File, FileTimes},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime},
@@ -154,8 +155,165 @@ async fn links_do_not_lead_out_of_the_store() {
     assert!(store.get("file", None, None).await.unwrap().is_none());
     assert!(keys(&store, "").await.is_empty());
     let error = put(&store, "file", &noise(10, 1)).await.unwrap_err();
-    assert_eq!(error.code(), Code::StoreConflict);
+    assert_eq!(
+        error.code(),
+        Code::StoreFailed,
+        "it is no object that somebody else wrote"
+    );
     assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
+}
+
+/// What a directory holds, links as such, each with its content or where it leads.
+fn tree(root: &Path) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let (path, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+        let name = name.into_string().unwrap();
+        let kind = fs::symlink_metadata(&path).unwrap();
+        if kind.is_dir() {
+            all.extend(tree(&path).into_iter().map(|(n, what)| (format!("{name}/{n}"), what)));
+        } else if kind.is_symlink() {
+            all.push((name, fs::read_link(&path).unwrap().display().to_string()));
+        } else {
+            all.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
+    let (outside, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let beyond = store(outside.path()).await;
+    let secret = put(&beyond, "sub/secret", &"secret".into()).await.unwrap().version;
+    fs::remove_dir_all(outside.path().join(".staging")).unwrap();
+    let before = tree(outside.path());
+    let store = store(root.path()).await;
+    put(&store, "a/b", &noise(10, 1)).await.unwrap();
+    let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+    link(outside.path(), "link");
+    link(&outside.path().join("sub"), "a/link");
+    link(Path::new("../a"), "a/inside");
+    link(Path::new("nowhere"), "a/dangling");
+
+    for key in ["link/sub/secret", "a/link/secret", "a/inside/b"] {
+        assert!(store.get(key, None, None).await.unwrap().is_none(), "{key} is read");
+        assert!(store.head(key).await.unwrap().is_none(), "{key} is seen");
+        let version = match store.head("a/b").await.unwrap() {
+            Some(b) if key == "a/inside/b" => b.version,
+            _ => secret.clone(),
+        };
+        assert!(!store.delete(key, &version).await.unwrap(), "{key} is deleted");
+        let error = swap(&store, key, &noise(10, 2), &version).await.unwrap_err();
+        assert_eq!(error.code(), Code::StoreConflict, "{error}");
+        for key in [format!("{key}-new"), key.replace("secret", "new/x")] {
+            let error = put(&store, &key, &noise(10, 3)).await.unwrap_err();
+            assert_eq!(error.code(), Code::StoreFailed, "{error}");
+            assert!(error.to_string().contains("symbolic link"), "{error}");
+            assert!(error.remedy_text().is_some(), "{error}");
+        }
+    }
+    for (prefix, found) in [
+        ("", vec!["a/b"]),
+        ("a/", vec!["a/b"]),
+        ("a/l", vec![]),
+        ("link/", vec![]),
+        ("link/sub/", vec![]),
+        ("a/inside/", vec![]),
+    ] {
+        assert_eq!(keys(&store, prefix).await, found, "{prefix:?}");
+    }
+    assert_eq!(store.folders("").await.unwrap(), ["a"]);
+    for prefix in ["a/", "link/", "a/inside/"] {
+        assert_eq!(store.folders(prefix).await.unwrap(), [""; 0], "{prefix}");
+    }
+    let error = put(&store, "a/dangling", &noise(10, 3)).await.unwrap_err();
+    assert_eq!(error.code(), Code::StoreFailed, "{error}");
+    assert_eq!(tree(outside.path()), before);
+    assert!(staged(root.path()).is_empty());
+    // What is emptied is removed, and what holds a link is not empty.
+    let b = store.head("a/b").await.unwrap().unwrap();
+    assert!(store.delete("a/b", &b.version).await.unwrap());
+    assert_eq!(tree(root.path()).len(), 5, "{:?}", tree(root.path()));
+}
+
+#[tokio::test]
+async fn the_root_may_be_a_link_and_its_staging_not() {
+    let (real, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = other.path().join("root");
+    std::os::unix::fs::symlink(real.path(), &root).unwrap();
+    let at_link = store(&root).await;
+    put(&at_link, "a/b", &"x".into()).await.unwrap();
+    assert_eq!(read(&at_link, "a/b").await.unwrap(), "x");
+    assert_eq!(at_link.folders("").await.unwrap(), ["a"]);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::remove_dir_all(real.path().join(".staging")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), real.path().join(".staging")).unwrap();
+    let at_link = store(&root).await;
+    let error = put(&at_link, "a/c", &"x".into()).await.unwrap_err();
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert_eq!(at_link.check().await.unwrap_err().code(), Code::StoreFailed);
+    assert_eq!(tree(elsewhere.path()), []);
+    assert_eq!(keys(&at_link, "").await, ["a/b"]);
+}
+
+#[tokio::test]
+async fn what_is_no_plain_file_is_no_object_and_holds_nobody_up() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let pipe = Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap();
+    assert!(pipe.success());
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
+    for key in ["pipe", "socket"] {
+        assert!(store.head(key).await.unwrap().is_none(), "{key}");
+        assert!(store.get(key, None, None).await.unwrap().is_none(), "{key}");
+    }
+    assert_eq!(keys(&store, "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_what_is_stored() {
+    let root = tempfile::tempdir().unwrap();
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let store = store(root.path()).await;
+    let source = Scripted::new(&noise(2_000_000, 1)).hanging_at(1_000_000);
+    let hung = source.hung.clone();
+    let mut hanging = store.put("x", Box::new(source), Condition::Absent);
+    tokio::select! {
+        result = &mut hanging => panic!("{result:?}"),
+        _ = hung.acquire() => {}
+    }
+    let first = put(&store, "a/b/c", &noise(10, 1)).await.unwrap();
+    swap(&store, "a/b/c", &noise(10, 2), &first.version).await.unwrap();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for folder in ["a", "a/b", ".staging"] {
+        assert_eq!(mode(root.path().join(folder)), 0o700, "{folder}");
+    }
+    let staged = staged(root.path()).pop().unwrap();
+    for file in [root.path().join("a/b/c"), root.path().join(".staging/cas.lock"), staged] {
+        assert_eq!(mode(file.clone()), 0o600, "{}", file.display());
+    }
+    assert_eq!(mode(root.path().into()), 0o755, "the root is the operator's");
+}
+
+#[tokio::test]
+async fn what_was_given_up_while_it_waited_for_the_lock_is_not_done_later() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let first = put(&store, "lock.json", &noise(10, 1)).await.unwrap();
+    let lock = File::create(root.path().join(".staging/cas.lock")).unwrap();
+    lock.lock().unwrap();
+    let bytes = noise(10, 2);
+    let swap = swap(&store, "lock.json", &bytes, &first.version);
+    assert!(tokio::time::timeout(Duration::from_millis(300), swap).await.is_err());
+    lock.unlock().unwrap();
+    // Gone when its thread has ended.
+    while !staged(root.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read(&store, "lock.json").await.unwrap(), noise(10, 1));
 }
 
 #[tokio::test]

@@ -72,10 +72,11 @@ async fn the_engine_proves_a_backup_without_a_server() {
 async fn the_engine_finds_what_checksums_cannot() {
     let lab = Lab::in_directory().await;
     let artifact = lab.original(&lab.key("articles"));
-    let cases: [(&str, &str); 6] = [
+    let cases: [(&str, &str); 7] = [
         ("another count in the manifest", "it has 200 points, 201 were counted"),
         ("another vector size in the manifest", "its vectors are"),
         ("another index in the manifest", "its payload indexes are {}"),
+        ("another collection's object in the manifest", "whose object is"),
         ("another collection's snapshot, saved as this one's", "were counted"),
         ("a segment whose state is no JSON", "the engine does not open it"),
         ("vectors overwritten", "search"),
@@ -99,6 +100,13 @@ async fn the_engine_finds_what_checksums_cannot() {
             "another index in the manifest" => {
                 lab.edit(|m| {
                     of(m, "articles")["payload_schema"] = json!({"year": {"data_type": "integer", "points": 1}})
+                })
+                .await;
+            }
+            "another collection's object in the manifest" => {
+                lab.edit(|m| {
+                    let other = of(m, "products")["artifacts"].clone();
+                    of(m, "articles")["artifacts"] = other;
                 })
                 .await;
             }

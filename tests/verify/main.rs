@@ -5,6 +5,7 @@ mod engine;
 mod matrix;
 mod reads;
 mod records;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 

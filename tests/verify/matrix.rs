@@ -100,12 +100,12 @@ const CASES: &[Case] = &[
         "in the middle of an entry",
     ),
     damaged("object named twice", &["named_twice"], "twice"),
-    damaged("key outside the backup", &["foreign_key"], "outside its backup"),
-    damaged(
-        "key that climbs out of the backup",
-        &["foreign_key"],
-        "outside its backup",
-    ),
+    damaged("objects swapped in the manifest", &["foreign_key"], "whose object is"),
+    damaged("key in another spelling", &["foreign_key"], "whose object is"),
+    damaged("key with a NUL", &["foreign_key"], "whose object is"),
+    damaged("key with an empty part", &["foreign_key"], "whose object is"),
+    damaged("key outside the backup", &["foreign_key"], "whose object is"),
+    damaged("key that climbs out of the backup", &["foreign_key"], "whose object is"),
     damaged("collection without an object", &["no_artifact"], "has no object"),
     damaged(
         "manifest of another backup",
@@ -206,6 +206,17 @@ async fn befall(lab: &Lab, what: &str) {
             })
             .await;
         }
+        "objects swapped in the manifest" => {
+            lab.edit(|m| {
+                let articles = of(m, "articles")["artifacts"].take();
+                let products = std::mem::replace(&mut of(m, "products")["artifacts"], articles);
+                of(m, "articles")["artifacts"] = products;
+            })
+            .await;
+        }
+        "key in another spelling" => artifact("key", json!(key.replace(".snapshot", "-01.snapshot"))).await,
+        "key with a NUL" => artifact("key", json!(format!("{key}\0"))).await,
+        "key with an empty part" => artifact("key", json!(key.replace("articles/", "articles//"))).await,
         "key outside the backup" => artifact("key", json!("lock.json")).await,
         "key that climbs out of the backup" => artifact("key", json!(format!("{}../x", lab.id.prefix()))).await,
         "collection without an object" => lab.edit(|m| of(m, "articles")["artifacts"] = json!([])).await,

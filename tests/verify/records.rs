@@ -9,7 +9,7 @@ use qdrant_backup::retention::State;
 use qdrant_backup::verify::{Verdict, Verifier, read_record};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::lab::Lab;
+use support::lab::{Lab, of};
 use time::OffsetDateTime;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +60,26 @@ async fn the_record_is_that_of_the_youngest_check() {
         let youngest = [a, b, c].map(|r| r.unwrap().at).into_iter().max().unwrap();
         assert_eq!(read_record(store, &lab.id).await.unwrap().unwrap().at, youngest);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_names_anothers_object_is_no_good_backup() {
+    let lab = Lab::in_directory().await;
+    lab.edit(|m| {
+        let other = of(m, "products")["artifacts"].clone();
+        of(m, "articles")["artifacts"] = other;
+    })
+    .await;
+    let listed = catalog::list(&*lab.store, 10).await.unwrap().remove(0);
+    assert_eq!(
+        (listed.marks.clone(), listed.state()),
+        (vec![Mark::Damaged], State::Unknown)
+    );
+    assert!(listed.problem.unwrap().contains("whose object is"));
+    let shown = catalog::show(&*lab.store, "latest", OffsetDateTime::now_utc())
+        .await
+        .unwrap();
+    assert_eq!(shown.summary.marks, [Mark::Damaged]);
 }
 
 /// A verifier whose checks began long ago, by its clock, and end now.

@@ -1,6 +1,8 @@
 //! Reading and listing a directory.
 
-use super::{STAGING, failed, find, meta, version};
+use super::beneath::Directory;
+use super::way::Way;
+use super::{STAGING, failed, meta, size, version};
 use crate::{
     error::{Code, Error, Result},
     store::{ObjectMeta, Version},
@@ -8,8 +10,8 @@ use crate::{
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use std::{
-    fs::{self, File},
-    io::{self, Read, Seek as _, SeekFrom},
+    fs::File,
+    io::{Read, Seek as _, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -28,28 +30,31 @@ pub(super) struct Reading {
 }
 
 /// Opens a file at the start of a range; `None` when it is not there, or has another version.
-pub(super) fn open(path: &Path, range: Option<Range<u64>>, wanted: Option<Version>) -> Result<Option<Reading>> {
-    if find(path)?.is_none() {
+pub(super) fn open(
+    root: &Path,
+    key: &str,
+    range: Option<Range<u64>>,
+    wanted: Option<Version>,
+) -> Result<Option<Reading>> {
+    let Some(way) = Way::find(root, key)? else {
         return Ok(None);
-    }
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed("read", path, e)),
     };
-    let metadata = file.metadata().map_err(|e| failed("read", path, e))?;
-    if wanted.is_some_and(|w| w != version(&metadata)) {
+    let Some((mut file, stat)) = way.parent().open(way.name())? else {
+        return Ok(None);
+    };
+    if wanted.is_some_and(|wanted| wanted != version(&stat)) {
         return Ok(None);
     }
-    let range = range.unwrap_or(0..metadata.len());
-    if range.end > metadata.len() {
-        return Err(too_short(path));
+    let path = way.path();
+    let range = range.unwrap_or(0..size(&stat));
+    if range.end > size(&stat) {
+        return Err(too_short(&path));
     }
     let at = file.seek(SeekFrom::Start(range.start));
-    at.map_err(|e| failed("read", path, e))?;
+    at.map_err(|e| failed("read", &path, e))?;
     Ok(Some(Reading {
         file,
-        path: path.to_path_buf(),
+        path,
         left: range.end.saturating_sub(range.start),
     }))
 }
@@ -93,41 +98,24 @@ fn too_short(path: &Path) -> Error {
 
 /// All plain files whose key starts with `prefix`, in the order of their keys.
 pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
-    super::require_directory(root)?;
     let mut found = Vec::new();
-    if prefix.split('/').next() == Some(STAGING) {
-        return Ok(found);
-    }
     // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
-    let start = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
-    let mut open = vec![start.to_string()];
-    while let Some(directory) = open.pop() {
-        let path = root.join(&directory);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+    let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+    let mut open: Vec<_> = directory(root, start)?
+        .into_iter()
+        .map(|directory| (start.to_owned(), directory))
+        .collect();
+    while let Some((at, directory)) = open.pop() {
+        for (name, kind) in directory.entries()? {
+            let key = format!("{at}{name}");
+            if key == STAGING || !key.starts_with(prefix) {
                 continue;
             }
-            Err(e) => return Err(failed("list", &path, e)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|e| failed("list", &path, e))?;
-            // What is no UTF-8 was not written by this store.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let key = match directory.as_str() {
-                "" if name == STAGING => continue,
-                "" => name,
-                directory => format!("{directory}/{name}"),
-            };
-            let kind = entry.file_type().map_err(|e| failed("list", &path, e))?;
-            if kind.is_dir() && (key.starts_with(prefix) || prefix.starts_with(&format!("{key}/"))) {
-                open.push(key);
-            } else if key.starts_with(prefix)
-                && let Some(metadata) = find(&entry.path())?
-            {
-                found.push(meta(key, &metadata));
+            if kind.is_dir() {
+                let folder = directory.folder(&name)?;
+                open.extend(folder.map(|folder| (key + "/", folder)));
+            } else if let Some(stat) = directory.file(&name)? {
+                found.push(meta(&key, &stat));
             }
         }
     }
@@ -137,24 +125,26 @@ pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
 
 /// Names of the directories directly below `prefix`, in their order.
 pub(super) fn folders(root: &Path, prefix: &str) -> Result<Vec<String>> {
-    super::require_directory(root)?;
-    let path = root.join(prefix);
-    let entries = match fs::read_dir(&path) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        Err(e) => return Err(failed("list", &path, e)),
+    let Some(directory) = directory(root, prefix)? else {
+        return Ok(Vec::new());
     };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| failed("list", &path, e))?;
-        let kind = entry.file_type().map_err(|e| failed("list", &path, e))?;
-        // What is no UTF-8 was not written by this store.
-        if let (true, Ok(name)) = (kind.is_dir(), entry.file_name().into_string())
-            && !(prefix.is_empty() && name == STAGING)
-        {
-            found.push(name);
-        }
-    }
+    let entries = directory.entries()?.into_iter();
+    let mut found: Vec<_> = entries
+        .filter(|(name, kind)| kind.is_dir() && !(prefix.is_empty() && name == STAGING))
+        .map(|(name, _)| name)
+        .collect();
     found.sort_unstable();
     Ok(found)
+}
+
+/// The directory that a prefix names, which ends in `/` or is empty; none where there is none, nor for what is the store's own.
+fn directory(root: &Path, prefix: &str) -> Result<Option<Directory>> {
+    if prefix.is_empty() {
+        return Directory::root(root).map(Some);
+    }
+    if prefix.split('/').next() == Some(STAGING) {
+        return Ok(None);
+    }
+    // The object would have no name.
+    Ok(Way::find(root, prefix)?.map(Way::into_parent))
 }

@@ -1,6 +1,7 @@
 //! Files on their way into the store.
 
-use super::{STAGING, failed};
+use super::beneath::Directory;
+use super::{STAGING, failed, not_linked};
 use crate::{
     error::{Code, Error, Result},
     hash::crc32c_append,
@@ -8,13 +9,14 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    fs::{self, File, FileTimes},
+    fs::{File, FileTimes},
     io::{self, Read, Seek as _, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const SUFFIX: &str = ".staged";
@@ -24,7 +26,8 @@ const READ_BACK: usize = 1 << 20;
 
 /// A file under [`STAGING`], removed when dropped.
 pub(super) struct Staged {
-    path: PathBuf,
+    staging: Directory,
+    name: String,
     file: Arc<File>,
 }
 
@@ -36,25 +39,21 @@ pub(super) struct Sum {
 }
 
 impl Staged {
-    pub(super) fn create(root: &Path) -> Result<Self> {
-        let path = directory(root)?.join(format!("{}{SUFFIX}", Uuid::new_v4()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|e| failed("create", &path, e))?;
-        let file = Arc::new(file);
-        Ok(Self { path, file })
+    pub(super) fn create(root: &Directory) -> Result<Self> {
+        let staging = directory(root)?;
+        let name = new_name();
+        let file = Arc::new(staging.create(&name)?);
+        Ok(Self { staging, name, file })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    fn path(&self) -> PathBuf {
+        self.staging.path(&self.name)
     }
 
-    /// Makes the content durable and reads it back. What the disk has is compared with what was handed over.
-    pub(super) fn verify(&self, key: &str, sent: Sum) -> Result<()> {
-        let at = |e| failed("write", &self.path, e);
+    /// Makes the content durable and reads it back, unless nobody waits for it any more. What the disk has is compared with what
+    /// was handed over.
+    pub(super) fn verify(&self, key: &str, sent: Sum, gone: &CancellationToken) -> Result<()> {
+        let at = |e| failed("write", &self.path(), e);
         self.stamp().map_err(at)?;
         self.file.sync_all().map_err(at)?;
         let mut file = &*self.file;
@@ -62,11 +61,17 @@ impl Staged {
         let mut stored = Sum { len: 0, crc32c: 0 };
         let mut buffer = vec![0; READ_BACK];
         loop {
+            if gone.is_cancelled() {
+                return Err(Error::new(
+                    Code::Cancelled,
+                    format!("given up while {key} was read back"),
+                ));
+            }
             let n = match file.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(failed("read back", &self.path, e)),
+                Err(e) => return Err(failed("read back", &self.path(), e)),
             };
             stored.len += n as u64;
             stored.crc32c = crc32c_append(stored.crc32c, &buffer[..n]);
@@ -89,30 +94,41 @@ impl Staged {
         self.file.set_times(FileTimes::new().set_modified(unique))
     }
 
+    /// Gives the file a second name that nothing has.
+    pub(super) fn link(&self, to: &Directory, name: &str) -> io::Result<()> {
+        self.staging.link(&self.name, to, name)
+    }
+
     /// Takes the place of whatever has this name.
-    pub(super) fn rename(self, path: &Path) -> Result<()> {
-        fs::rename(&self.path, path).map_err(|e| failed("publish", path, e))
+    pub(super) fn rename(self, to: &Directory, name: &str) -> io::Result<()> {
+        self.staging.rename(&self.name, to, name)
+    }
+
+    /// Whether the file system has the hard links by which files are published.
+    pub(super) fn check_links(&self) -> Result<()> {
+        let linked = format!("{}.linked", self.name);
+        let at = self.staging.path(&linked);
+        self.link(&self.staging, &linked).map_err(|e| not_linked(&at, e))?;
+        self.staging.remove(&linked).map_err(|e| failed("delete", &at, e))
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         // Gone already after a rename; anything else a later open removes.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.staging.remove(&self.name);
     }
 }
 
 /// The staging directory, made if it is missing; the root is never made.
-pub(super) fn directory(root: &Path) -> Result<PathBuf> {
-    let path = root.join(STAGING);
-    match fs::create_dir(&path) {
-        Ok(()) => Ok(path),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            super::require_directory(root)?;
-            Err(failed("create", &path, e))
-        }
-        Err(e) => Err(failed("create", &path, e)),
+pub(super) fn directory(root: &Directory) -> Result<Directory> {
+    match root.make_folder(STAGING)? {
+        Some(staging) => Ok(staging),
+        // As it is when the root itself was removed.
+        None => Err(Error::new(
+            Code::StoreMissing,
+            format!("{} was removed", root.path(STAGING).display()),
+        )),
     }
 }
 
@@ -126,7 +142,7 @@ pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum
     let broke_off = |e| Error::new(Code::Internal, "the writer broke off").because(e);
     let written = writer.await.map_err(broke_off)?;
     // A writer that failed is the reason why nothing more could be sent.
-    let computed = written.map_err(|e| failed("write", &staged.path, e))?;
+    let computed = written.map_err(|e| failed("write", &staged.path(), e))?;
     Ok(Sum {
         len: sent?,
         crc32c: source.crc32c().unwrap_or(computed),
@@ -166,35 +182,43 @@ fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> i
 }
 
 /// Removes staged files that nobody has written to for `age`, by the clock of the file system.
-pub(super) fn remove_leftovers(staging: &Path, age: Duration) -> io::Result<()> {
-    let entries = fs::read_dir(staging)?.collect::<io::Result<Vec<_>>>()?;
-    let ours = entries.into_iter().filter(|e| is_ours(&e.file_name()));
-    let ours: Vec<_> = ours.map(|e| e.path()).collect();
+pub(super) fn remove_leftovers(root: &Directory, age: Duration) -> Result<()> {
+    let Some(staging) = root.folder(STAGING)? else {
+        return Ok(());
+    };
+    let entries = staging.entries()?.into_iter().map(|(name, _)| name);
+    let ours: Vec<_> = entries.filter(|name| is_ours(name)).collect();
     if ours.is_empty() {
         return Ok(());
     }
-    let now = clock(staging)?;
-    for path in ours {
-        let written = fs::symlink_metadata(&path).and_then(|m| m.modified());
-        let old = |w: SystemTime| now.duration_since(w).is_ok_and(|since| since > age);
-        if written.is_ok_and(old) {
-            fs::remove_file(path)?;
+    let now = clock(root)?;
+    for name in ours {
+        // Of another kind than a file is none of ours.
+        let written = staging.open(&name)?.map(|(file, _)| modified(&file)).transpose()?;
+        let old = |written: SystemTime| now.duration_since(written).is_ok_and(|since| since > age);
+        if written.is_some_and(old) {
+            let gone = staging.remove(&name);
+            gone.map_err(|e| failed("delete", &staging.path(&name), e))?;
         }
     }
     Ok(())
 }
 
-fn is_ours(name: &std::ffi::OsStr) -> bool {
-    let id = name.to_str().and_then(|n| n.strip_suffix(SUFFIX));
-    id.is_some_and(|id| Uuid::try_parse(id).is_ok())
+fn new_name() -> String {
+    format!("{}{SUFFIX}", Uuid::new_v4())
 }
 
-fn clock(staging: &Path) -> io::Result<SystemTime> {
-    let path = staging.join(format!("{}{SUFFIX}", Uuid::new_v4()));
-    let made = File::create_new(&path)?;
-    let now = made.metadata().and_then(|m| m.modified());
-    fs::remove_file(&path)?;
-    now
+fn is_ours(name: &str) -> bool {
+    name.strip_suffix(SUFFIX).is_some_and(|id| Uuid::try_parse(id).is_ok())
+}
+
+fn clock(root: &Directory) -> Result<SystemTime> {
+    modified(&Staged::create(root)?.file)
+}
+
+fn modified(file: &File) -> Result<SystemTime> {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    modified.map_err(|e| Error::new(Code::StoreFailed, "look at a staged file").because(e))
 }
 
 #[cfg(test)]
@@ -205,17 +229,17 @@ mod tests {
     #[test]
     fn two_writes_in_one_tick_of_the_clock_are_told_apart() {
         let root = tempfile::tempdir().unwrap();
-        let staged = Staged::create(root.path()).unwrap();
+        let staged = Staged::create(&Directory::root(root.path()).unwrap()).unwrap();
         let tick = UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
         let mut versions = std::collections::HashSet::new();
         for _ in 0..4 {
             let times = FileTimes::new().set_modified(tick);
             staged.file.set_times(times).unwrap();
             staged.stamp().unwrap();
-            let metadata = staged.file.metadata().unwrap();
-            let moved = metadata.modified().unwrap().duration_since(tick).unwrap();
+            let moved = modified(&staged.file).unwrap().duration_since(tick).unwrap();
             assert!(moved < Duration::from_millis(1));
-            assert!(versions.insert(super::super::version(&metadata)));
+            let stat = rustix::fs::fstat(&staged.file).unwrap();
+            assert!(versions.insert(super::super::version(&stat)));
         }
     }
 }

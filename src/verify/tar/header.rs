@@ -31,9 +31,7 @@ pub(super) fn number(field: &[u8]) -> Option<u64> {
             .all(|(i, byte)| if i == 0 { *byte == 0x80 } else { *byte == 0 });
         // An eight-byte field has no head: its mark is part of the number.
         let bytes: [u8; 8] = tail.try_into().ok()?;
-        return (small && !head.is_empty())
-            .then(|| u64::from_be_bytes(bytes))
-            .filter(|n| *n < 1 << 62);
+        return (small && !head.is_empty()).then(|| u64::from_be_bytes(bytes));
     }
     let text = std::str::from_utf8(until_nul(field)).ok()?.trim_matches(' ');
     u64::from_str_radix(text, 8).ok().filter(|_| !text.starts_with('+'))
