@@ -48,9 +48,12 @@ pub struct Summary {
     /// Why the manifest cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Collections that this version cannot bring back from it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_restorable: BTreeMap<String, String>,
 }
 
-/// A word for what is known of a backup. The first one of a list is one of the first five.
+/// A word for what is known of a backup. The first one of a list is one of the first six.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -64,6 +67,8 @@ pub enum Mark {
     DrillFailed,
     /// Its manifest, or a record beside it, is of a kind that this version does not read.
     Unreadable,
+    /// It has a collection that this version cannot bring back. The others can be restored; it counts as good to nobody.
+    NotRestorable,
     /// A verification found it intact.
     Verified,
     /// A drill found it intact.
@@ -80,6 +85,7 @@ impl fmt::Display for Mark {
             Self::Damaged => "DAMAGED",
             Self::DrillFailed => "DRILL-FAILED",
             Self::Unreadable => "UNREADABLE",
+            Self::NotRestorable => "NOT-RESTORABLE",
             Self::Verified => "verified",
             Self::Drilled => "drilled",
             Self::Pinned => "pinned",
@@ -182,6 +188,10 @@ impl Summary {
             drilled: records.drilled,
             pinned: records.pinned,
             problem: problem.map(Error::chain),
+            not_restorable: collections
+                .iter()
+                .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
+                .collect(),
         };
         summary.marks = summary.marks(problem.map(Error::code));
         summary
@@ -194,6 +204,7 @@ impl Summary {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
             _ if problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
             _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(Verdict::Failed) => Mark::DrillFailed,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,

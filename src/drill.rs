@@ -106,11 +106,11 @@ async fn under_lease(
         Ok((plan, left_behind(ctx).await?))
     })
     .await?;
-    // What forbids a restore as such says nothing of the backup.
+    // What forbids a restore as such says nothing of the backup; that a collection of it cannot come back does.
     if plan
         .refusals
         .iter()
-        .any(|r| r.collection.is_none() || r.code != Code::BackupDamaged)
+        .any(|r| r.collection.is_none() || !matches!(r.code, Code::BackupDamaged | Code::Unsupported))
         && let Some(error) = plan.error()
     {
         return Err(error);

@@ -115,10 +115,11 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
             run: job.run,
             collection: collection.to_owned(),
             qdrant: ctx.qdrant.url(),
-            existing: existing.clone(),
+            existing: Vec::new(),
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
-        };
+        }
+        .beside(&existing);
         let recorded = unless_cancelled(job.cancel, intent::record(&*ctx.store, intent, attempt)).await?;
         let recording = looked.elapsed();
         ctx.qdrant.unpaused().await;

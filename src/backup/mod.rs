@@ -5,6 +5,7 @@ mod collection;
 pub mod job;
 mod report;
 
+pub use collection::survey;
 pub use report::{Outcome, Report, Saved};
 
 use crate::clock::Clock;
@@ -12,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::events;
 use crate::intent::{self, Intent};
 use crate::lock;
-use crate::manifest::{self, Failure, Manifest, Selection};
+use crate::manifest::{self, Failure, Sealed, Selection};
 use crate::names::BackupId;
 use crate::plan::{self, CollectionPlan};
 use crate::progress::{Phase, Progress};
@@ -156,7 +157,7 @@ async fn under_lease(
     let (mut report, manifest) = run.conclude(results)?;
     if let Some(manifest) = manifest {
         artifact::unless_cancelled(cancel, lease.confirm()).await?;
-        commit(ctx, &manifest).await?;
+        commit(ctx, manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
@@ -164,16 +165,14 @@ async fn under_lease(
 
 /// Writes the manifest within the time for which the lease was just confirmed. No longer to be cancelled: it is one small
 /// object, and "stopped" must not be said of a backup that then exists.
-async fn commit(ctx: &Context, manifest: &Manifest) -> Result<()> {
+async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
     let limit = ctx.settings.lease / 2;
-    match timeout(limit, manifest::commit(&*ctx.store, manifest)).await {
+    let id = manifest.id();
+    match timeout(limit, manifest.commit(&*ctx.store)).await {
         Ok(result) => result.map(|_| ()),
         Err(_) => Err(Error::new(
             Code::StoreUnreachable,
-            format!(
-                "writing the manifest of backup {}: not confirmed within {limit:?}",
-                manifest.id
-            ),
+            format!("writing the manifest of backup {id}: not confirmed within {limit:?}"),
         )
         .remedy("`qdrant-backup list` shows whether the backup exists all the same; if it does, it is whole")),
     }

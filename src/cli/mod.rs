@@ -28,6 +28,7 @@ pub(crate) use verify::verify;
 
 use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
+use crate::json;
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
 
@@ -200,9 +201,8 @@ fn print(text: &str) -> Result<()> {
 
 /// Prints `value` as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let json =
-        serde_json::to_string_pretty(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
-    print(&(json + "\n"))
+    let json = json::to_vec(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
+    print(&String::from_utf8_lossy(&json))
 }
 
 #[cfg(test)]

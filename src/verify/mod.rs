@@ -90,7 +90,17 @@ impl Verifier {
             .collect()
             .await;
         objects.sort_by_key(|(i, _)| *i);
-        let objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let mut objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let mut not_restorable = Vec::new();
+        for collection in &manifest.collections {
+            let Some(why) = collection.cannot_be_restored() else {
+                continue;
+            };
+            for object in objects.iter_mut().filter(|object| object.collection == collection.name) {
+                object.warnings.push(why.chain());
+            }
+            not_restorable.push(collection.name.clone());
+        }
         let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
         let mut report = Report {
             id: *id,
@@ -107,6 +117,7 @@ impl Verifier {
             bytes: objects.iter().map(|object| object.bytes).sum(),
             findings,
             objects,
+            not_restorable,
             not_recorded: None,
         };
         // A backup that is being deleted loses its objects one by one: that is no damage.

@@ -4,10 +4,10 @@ use super::Task;
 use crate::backup::{Context, free_id};
 use crate::error::{Code, Error, Result};
 use crate::intent;
-use crate::manifest::{self, Failure, QdrantInfo, Selection, read_small};
+use crate::manifest::{self, Failure, QdrantInfo, Selection};
 use crate::names::BackupId;
 use crate::plan::{self, CollectionPlan};
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::{BytesSource, Condition, Store, read_small, readable};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -241,9 +241,8 @@ async fn read<T: DeserializeOwned>(ctx: &Context, key: &str) -> Result<Option<T>
 }
 
 /// Whether it was written; `false` when there is an object of that name.
-async fn write<T: Serialize>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
-    let json =
-        serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing a record as JSON").because(e))?;
+async fn write<T: Serialize + DeserializeOwned>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
+    let json = readable::<T>("a record of a job", record, LARGEST)?;
     let store: &dyn Store = &*ctx.store;
     match store
         .put(key, Box::new(BytesSource::new(json)), Condition::Absent)
