@@ -37,6 +37,9 @@ pub struct Summary {
     pub points: u64,
     /// Bytes of all artifacts.
     pub bytes: u64,
+    /// Bytes of each collection.
+    #[serde(skip)]
+    pub bytes_by_collection: BTreeMap<String, u64>,
     /// Points in each collection.
     pub points_by_collection: BTreeMap<String, u64>,
     /// What the last verification found.
@@ -183,6 +186,7 @@ impl Summary {
             collections: collections.len(),
             points: collections.iter().map(|c| c.points_after).sum(),
             bytes: manifest.map_or(0, Manifest::bytes),
+            bytes_by_collection: collections.iter().map(|c| (c.name.clone(), c.bytes())).collect(),
             points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
             verified: records.verified,
             drilled: records.drilled,

@@ -64,6 +64,21 @@ pub(super) async fn save(job: Job<'_>) -> Result<Done> {
 }
 
 async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
+    let made = make(job, attempt).await?;
+    let result = unless_cancelled(job.cancel, relay(job, attempt, &made.snapshot, made.requested_at)).await;
+    delete(job, made).await;
+    result
+}
+
+/// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.
+pub(super) struct Made {
+    pub(super) snapshot: Snapshot,
+    requested_at: OffsetDateTime,
+    recorded: Recorded,
+}
+
+/// Has Qdrant make a snapshot. When that fails there is none, or a later run will find it by its intent.
+pub(super) async fn make(job: Job<'_>, attempt: u32) -> Result<Made> {
     let (ctx, collection) = (job.ctx, job.collection);
     let Announced {
         existing,
@@ -85,12 +100,19 @@ async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
             return Err(e);
         }
     };
-    let result = match SnapshotName::parse(&snapshot.name) {
-        Some(name) if name.collection != collection => Err(another(collection, &snapshot)),
-        _ => unless_cancelled(job.cancel, relay(job, attempt, &snapshot, requested_at)).await,
+    let made = Made {
+        snapshot,
+        requested_at,
+        recorded,
     };
-    delete(job, &snapshot, &recorded).await;
-    result
+    match SnapshotName::parse(&made.snapshot.name) {
+        Some(name) if name.collection != collection => {
+            let error = another(collection, &made.snapshot);
+            delete(job, made).await;
+            Err(error)
+        }
+        _ => Ok(made),
+    }
 }
 
 /// What is known when a snapshot may be asked for.
@@ -183,8 +205,9 @@ async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: Of
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
-async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
+pub(super) async fn delete(job: Job<'_>, made: Made) {
     let (ctx, collection) = (job.ctx, job.collection);
+    let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
         // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
         let (there, _) = ctx.qdrant.snapshots(collection).await?;

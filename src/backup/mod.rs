@@ -4,9 +4,11 @@ mod artifact;
 mod collection;
 pub mod job;
 mod report;
+mod trial;
 
 pub use collection::survey;
 pub use report::{Outcome, Report, Saved};
+pub use trial::{Trial, trial};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};

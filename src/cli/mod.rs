@@ -105,7 +105,12 @@ pub(crate) enum Command {
     /// Prove that a backup can be restored, in throw-away collections, and record it
     Drill(DrillArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
+    ///
+    /// Nothing is changed, so whether Qdrant can make a snapshot is not tried, unless with --deep.
     Check {
+        /// Have Qdrant make a snapshot of the smallest collection, and delete it again
+        #[arg(long)]
+        deep: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

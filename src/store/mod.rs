@@ -115,6 +115,11 @@ pub trait Store: Send + Sync + Debug {
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;
 
+    /// Room that is left, in bytes; `None` where there is no limit, or none that is known.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Whether any object may be deleted; `None` where that shows only when it is tried.
     async fn may_delete(&self) -> Result<Option<bool>> {
         Ok(None)

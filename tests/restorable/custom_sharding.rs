@@ -102,3 +102,25 @@ async fn a_job_refuses_it_too() {
     assert_eq!(backup["collections"].as_array().unwrap().len(), 2);
     assert_eq!(peer.requests("POST /collections/custom/snapshots"), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_it_before_a_backup_does() {
+    let peer = peer(|c| c.custom_sharding = true).await;
+    let dir = tempfile::tempdir().unwrap();
+    let child = process::command(&["check", "--json"], &peer.url, dir.path())
+        .spawn()
+        .unwrap();
+    let (code, out, err) = process::finish(child).await;
+    assert_eq!(code, Some(6), "{out}{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let lines = report["checks"].as_array().unwrap();
+    let plan: Vec<_> = lines.iter().filter(|line| line["check"] == "plan").collect();
+    assert_eq!(
+        (&plan[0]["state"], &plan[1]["state"]),
+        (&"ok".into(), &"fail".into()),
+        "{plan:?}"
+    );
+    let text = |line: &Value| line["message"].as_str().unwrap().to_owned();
+    assert!(text(plan[0]).contains("2 collections: \"a\", \"z\""), "{plan:?}");
+    assert!(text(plan[1]).contains("\"custom\""), "{plan:?}");
+}

@@ -138,4 +138,10 @@ async fn an_intent_that_cannot_be_read_is_told_and_stops_no_backup() {
         }
     }
     assert_eq!(intent::unreadable(&*bench.ctx.store).await.unwrap().len(), 2);
+    let child = process::command(&["check"], &peer.url, bench.dir.path())
+        .spawn()
+        .unwrap();
+    let (code, out, err) = process::finish(child).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(out.matches("warn  intents").count(), 2, "{out}");
 }

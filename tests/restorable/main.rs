@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod check;
 mod custom_sharding;
 mod limits;
 mod older_backups;
