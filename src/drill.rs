@@ -117,7 +117,7 @@ async fn under_lease(
     }
     warnings.extend(plan.warnings.iter().cloned());
     progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
-    tracing::info!(id = %plan.id, target = plan.target, "drill begins");
+    tracing::info!(backup = %plan.id, target = plan.target, "drill begins");
 
     let mut collections = Vec::new();
     for step in &plan.collections {

@@ -71,7 +71,7 @@ pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<R
 /// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
 pub async fn clear(store: &dyn Store, recorded: &Recorded) {
     if let Err(error) = store.delete(&recorded.key, &recorded.version).await {
-        tracing::warn!(error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
+        tracing::warn!(backup = %recorded.intent.run, error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
     }
 }
 
@@ -178,6 +178,7 @@ pub async fn settle(
         [one] => {
             qdrant.delete_snapshot(&intent.collection, &one.name).await?;
             tracing::info!(
+                backup = %intent.run,
                 collection = intent.collection,
                 snapshot = one.name,
                 "removed a snapshot that a run of ours left on Qdrant"

@@ -52,7 +52,7 @@ pub(super) async fn save(job: Job<'_>) -> Result<Done> {
         if useless || attempt >= last || job.cancel.is_cancelled() {
             return Err(error);
         }
-        tracing::warn!(collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
+        tracing::warn!(backup = %job.run, collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
         unless_cancelled(job.cancel, async {
             sleep(pause).await;
             Ok(())
@@ -156,7 +156,7 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
         intent::clear(&*ctx.store, &recorded).await;
         unless_cancelled(job.cancel, async { Ok(()) }).await?;
         tracing::info!(
-            collection,
+            backup = %job.run, collection,
             ?recording,
             "recording an intent took long; looking at the snapshots again"
         );
@@ -215,7 +215,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
             Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
             Some(_) => {
                 tracing::warn!(
-                    collection,
+                    backup = %job.run, collection,
                     snapshot = snapshot.name,
                     "somebody else made a snapshot of the same second; it was left alone"
                 );
@@ -235,7 +235,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
         // a collection of that name again. The intent stays: then the next run deletes it.
         Ok(Err(e)) if e.code() == Code::CollectionNotFound => {
             tracing::warn!(
-                collection,
+                backup = %job.run, collection,
                 snapshot = snapshot.name,
                 "the collection was deleted, and with it the way to its snapshot, which may still be on Qdrant's disk: delete \
                  snapshots/{collection}/{} there by hand (unless a collection of that name is made within two days: then a \
@@ -248,7 +248,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
         Err(_) => "Qdrant did not answer in time".to_owned(),
     };
     tracing::warn!(
-        collection,
+        backup = %job.run, collection,
         snapshot = snapshot.name,
         error,
         "the snapshot could not be deleted on Qdrant; the next run does it"
@@ -269,12 +269,12 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
-        Ok(Ok(Some(warning))) => tracing::warn!(warning),
+        Ok(Ok(Some(warning))) => tracing::warn!(backup = %job.run, warning),
         Ok(Err(e)) => {
-            tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it")
+            tracing::warn!(backup = %job.run, error = %e, "could not look for what a failed snapshot left; the next run does it")
         }
         Err(_) => {
-            tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
+            tracing::warn!(backup = %job.run, "Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
         }
     }
 }

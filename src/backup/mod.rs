@@ -135,7 +135,7 @@ async fn under_lease(
     })
     .await?;
     progress.planned(id, plan.collections.iter().map(|c| c.name.as_str()));
-    tracing::info!(%id, collections = plan.collections.len(), "backup begins");
+    tracing::info!(backup = %id, collections = plan.collections.len(), "backup begins");
 
     let settings = Arc::new((ctx.clone(), progress.clone(), cancel.clone()));
     let save = move |collection: CollectionPlan| {
@@ -231,7 +231,7 @@ where
         match result {
             Ok(Some(saved)) => {
                 progress.phase(&name, Phase::Saved);
-                tracing::info!(%id, collection = name, bytes = saved.bytes(), points = saved.points_after, "collection saved");
+                tracing::info!(backup = %id, collection = name, bytes = saved.bytes(), points = saved.points_after, "collection saved");
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -242,7 +242,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(name),
             Err(e) => {
                 progress.phase(&name, Phase::Failed);
-                tracing::error!(%id, collection = name, code = %e.code(), error = %e, "collection not saved");
+                tracing::error!(backup = %id, collection = name, code = %e.code(), error = %e, "collection not saved");
                 results.failed.push(Failure::of(&name, &e));
             }
         }

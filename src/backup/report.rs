@@ -174,7 +174,7 @@ impl Run {
         }
         results.failed.sort_by(|a, b| a.collection.cmp(&b.collection));
         for warning in &self.warnings {
-            tracing::warn!(%id, "{warning}");
+            tracing::warn!(backup = %id, "{warning}");
         }
         let status = match (results.collections.is_empty(), results.failed.is_empty()) {
             (false, true) => Outcome::Complete,

@@ -103,7 +103,7 @@ impl Drilled {
     pub(crate) fn recorded(&mut self, result: Result<()>) {
         if let Err(error) = result {
             let (id, verdict) = (self.id, self.verdict);
-            tracing::warn!(%id, ?verdict, error = %error, "the result of the drill could not be recorded");
+            tracing::warn!(backup = %id, ?verdict, error = %error, "the result of the drill could not be recorded");
             self.not_recorded = Some(Kept::of(&error));
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn run(
         return Err(error);
     }
     progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
-    tracing::info!(id = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
+    tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
     // Before anything is changed.
     unless_cancelled(cancel, prove_all(ctx, &plan)).await?;
 

@@ -149,11 +149,11 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
             .remedy("something else deletes objects in the store; keep it from doing so during a backup")
         });
     }
-    tracing::info!(id = %ours.id, execution = %task.execution, collections = ours.collections.len(), "backup begins");
+    tracing::info!(backup = %ours.id, execution = %task.execution, collections = ours.collections.len(), "backup begins");
     // With the lease held, runs other than this execution are dead. Its own tasks may have begun by now.
     let id = ours.id;
     for warning in intent::recover(&*ctx.store, &ctx.qdrant, started_at, move |i| i.run != id).await? {
-        tracing::warn!(%id, "{warning}");
+        tracing::warn!(backup = %id, "{warning}");
     }
     Ok(ours)
 }
