@@ -12,6 +12,8 @@ use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// So many backups a list shows unless it is told otherwise.
+pub const LISTED: u16 = 20;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
 /// No record beside a manifest is larger.

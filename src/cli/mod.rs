@@ -26,6 +26,7 @@ pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
 pub(crate) use verify::verify;
 
+use crate::catalog;
 use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
 use crate::json;
@@ -58,7 +59,7 @@ pub(crate) enum Command {
     /// List the backups, newest first
     List {
         /// Show at most this many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
         limit: u16,
         /// Print JSON
         #[arg(long)]
