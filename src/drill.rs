@@ -184,6 +184,7 @@ async fn one(
     };
     if let Some(why) = left {
         tracing::warn!(
+            backup = %plan.id,
             collection = step.target,
             why,
             "a throw-away collection of this drill could not be deleted"
@@ -203,7 +204,7 @@ async fn one(
         }
         Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
         Err(e) => {
-            tracing::error!(collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
+            tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
             drilled.problem = Some(e.chain());
         }
     }
