@@ -237,7 +237,7 @@ async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
 
 async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    cli::unpin(&*store, id).await
+    cli::unpin(&*store, &Clock::system(), id).await
 }
 
 async fn check(env: Env<'_>, deep: bool, json: bool) -> Result<u8> {

@@ -1,5 +1,9 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
+mod latest;
+
+pub use latest::{Resolved, latest, named, resolve};
+
 use crate::error::{Code, Error, Result};
 use crate::manifest::{self, Manifest, Selection, Status, read_small};
 use crate::names::{BACKUPS, BackupId, Name};
@@ -58,7 +62,7 @@ pub struct Summary {
     pub not_restorable: BTreeMap<String, String>,
 }
 
-/// A word for what is known of a backup. The first one of a list is one of the first six.
+/// A word for what is known of a backup. The first one of a list is one of the first seven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -74,6 +78,8 @@ pub enum Mark {
     Unreadable,
     /// It has a collection that this version cannot bring back. The others can be restored; it counts as good to nobody.
     NotRestorable,
+    /// Its time has not come yet: a clock was wrong, or somebody made it by hand. It is the latest to nobody.
+    Future,
     /// A verification found it intact.
     Verified,
     /// A drill found it intact.
@@ -91,6 +97,7 @@ impl fmt::Display for Mark {
             Self::DrillFailed => "DRILL-FAILED",
             Self::Unreadable => "UNREADABLE",
             Self::NotRestorable => "NOT-RESTORABLE",
+            Self::Future => "FUTURE",
             Self::Verified => "verified",
             Self::Drilled => "drilled",
             Self::Pinned => "pinned",
@@ -155,13 +162,15 @@ impl Summary {
             .map(|at| Duration::try_from(now - at).unwrap_or_default())
     }
 
-    /// What it is worth to the rules of retention.
+    /// What it is worth to the rules of retention, which look at its time themselves.
     pub fn state(&self) -> State {
         match self.marks.first() {
             // What it holds is not known.
             _ if self.problem.is_some() => State::Unknown,
             Some(Mark::Good) => State::Good,
             Some(Mark::Partial | Mark::Damaged) => State::Flawed,
+            Some(Mark::Future) if self.status == Some(Status::Complete) => State::Good,
+            Some(Mark::Future) => State::Flawed,
             _ => State::Unknown,
         }
     }
@@ -171,12 +180,17 @@ impl Summary {
         self.selection.as_ref().filter(|selection| !selection.is_everything())
     }
 
+    /// Whether it is one to rely on now.
+    pub fn is_good(&self) -> bool {
+        self.marks.first() == Some(&Mark::Good)
+    }
+
     /// The marks as one text.
     pub fn marks_text(&self) -> String {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    fn new(id: BackupId, manifest: Result<&Manifest, &Error>, records: Records) -> Self {
+    fn new(id: BackupId, manifest: Result<&Manifest, &Error>, records: Records, now: OffsetDateTime) -> Self {
         let (manifest, problem) = (manifest.ok(), manifest.err());
         let collections = manifest.map_or(&[][..], |m| &m.collections);
         let mut summary = Self {
@@ -199,11 +213,11 @@ impl Summary {
                 .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
                 .collect(),
         };
-        summary.marks = summary.marks(problem.map(Error::code));
+        summary.marks = summary.marks(problem.map(Error::code), now);
         summary
     }
 
-    fn marks(&self, problem: Option<Code>) -> Vec<Mark> {
+    fn marks(&self, problem: Option<Code>, now: OffsetDateTime) -> Vec<Mark> {
         let said = |proof: &Option<Proof>, verdict| proof.as_ref().is_some_and(|p| p.verdict == verdict);
         let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
         let first = match self.status {
@@ -212,6 +226,7 @@ impl Summary {
             _ if either(Verdict::Damaged) => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(Verdict::Failed) => Mark::DrillFailed,
+            _ if !self.id.has_come(now) => Mark::Future,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,
@@ -228,8 +243,8 @@ impl Summary {
 
 /// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
 /// problem, so that one damaged backup does not hide the others.
-pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
-    newest_first(store, READ_AT_ONCE.min(limit.max(1)))
+pub async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime) -> Result<Vec<Summary>> {
+    newest_first(store, READ_AT_ONCE.min(limit.max(1)), now)
         .await?
         .map_ok(|found| found.summary)
         .take(limit)
@@ -238,61 +253,49 @@ pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Summary>> {
 }
 
 /// All backups, newest first, `at_once` of them read ahead.
-pub(crate) async fn newest_first(store: &dyn Store, at_once: usize) -> Result<impl Stream<Item = Result<Found>>> {
+pub(crate) async fn newest_first(
+    store: &dyn Store,
+    at_once: usize,
+    now: OffsetDateTime,
+) -> Result<impl Stream<Item = Result<Found>>> {
     let ids = ids(store).await?;
     Ok(stream::iter(ids)
-        .map(move |id| look(store, id))
+        .map(move |id| look(store, id, now))
         .buffered(at_once)
         .try_filter_map(async |found| Ok(found)))
 }
 
-/// The newest backup that has a manifest.
-pub async fn latest(store: &dyn Store) -> Result<Option<Summary>> {
-    Ok(list(store, 1).await?.pop())
-}
-
-/// The id that a person or a request names: itself, or that of the newest backup for `latest`.
-///
-/// # Errors
-/// [`Code::BackupNotFound`] when there is no backup, [`Code::BadRequest`] for what is no id.
-pub async fn resolve(store: &dyn Store, id: &str) -> Result<BackupId> {
-    match id {
-        "latest" => Ok(with_manifest(store, 1).await?[0]),
-        id => id.parse(),
+/// The newest backup whose time has come, whatever it is worth.
+pub async fn newest(store: &dyn Store, now: OffsetDateTime) -> Result<Option<Summary>> {
+    let mut backups = std::pin::pin!(newest_first(store, 1, now).await?);
+    while let Some(found) = backups.try_next().await? {
+        if found.summary.id.has_come(now) {
+            return Ok(Some(found.summary));
+        }
     }
+    Ok(None)
 }
 
-/// The ids of all backups, newest first.
+/// The ids of all backups, newest first: by their places and not by what their manifests say, which may be damaged.
 ///
 /// # Errors
 /// [`Code::BackupNotFound`] when there is none.
 pub async fn all(store: &dyn Store) -> Result<Vec<BackupId>> {
-    with_manifest(store, usize::MAX).await
-}
-
-/// By their places and not by what their manifests say, which may be damaged. At least one.
-async fn with_manifest(store: &dyn Store, limit: usize) -> Result<Vec<BackupId>> {
     let mut found = Vec::new();
     for id in ids(store).await? {
         if store.head(&id.manifest()).await?.is_some() {
             found.push(id);
         }
-        if found.len() == limit {
-            break;
-        }
     }
     match found.is_empty() {
-        true => Err(
-            Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
-                .remedy("make one with `qdrant-backup backup` or `POST /backup`"),
-        ),
+        true => Err(no_backup(store)),
         false => Ok(found),
     }
 }
 
-/// The manifest of `id`, or of the newest backup for `latest`.
-pub async fn find(store: &dyn Store, id: &str) -> Result<Manifest> {
-    manifest::read(store, &resolve(store, id).await?).await
+fn no_backup(store: &dyn Store) -> Error {
+    Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
+        .remedy("make one with `qdrant-backup backup` or `POST /backup`")
 }
 
 /// A backup in a list, and its age.
@@ -325,12 +328,12 @@ pub struct Detail {
     pub age_seconds: Option<u64>,
 }
 
-/// The backup `id`, or the newest one for `latest`, in full.
+/// The backup `id`, which may be `latest`, in full.
 pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<Detail> {
-    let id = resolve(store, id).await?;
+    let id = named(store, id, now).await?;
     let manifest = manifest::read(store, &id).await?;
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    let summary = Summary::new(id, Ok(&manifest), records(store, id, &objects).await?);
+    let summary = Summary::new(id, Ok(&manifest), records(store, id, &objects).await?, now);
     Ok(Detail {
         age_seconds: summary.age(now).map(|age| age.as_secs()),
         manifest,
@@ -352,7 +355,12 @@ pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<P
 }
 
 /// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
-pub async fn read(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Option<Found>> {
+pub async fn read(
+    store: &dyn Store,
+    id: BackupId,
+    objects: &[ObjectMeta],
+    now: OffsetDateTime,
+) -> Result<Option<Found>> {
     if !has(objects, &id.manifest()) {
         return Ok(None);
     }
@@ -367,16 +375,16 @@ pub async fn read(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Re
         Some(error) => Err(error),
         None => read.as_ref(),
     };
-    let summary = Summary::new(id, usable, records(store, id, objects).await?);
+    let summary = Summary::new(id, usable, records(store, id, objects).await?, now);
     Ok(Some(Found {
         summary,
         manifest: read.ok(),
     }))
 }
 
-async fn look(store: &dyn Store, id: BackupId) -> Result<Option<Found>> {
+async fn look(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Option<Found>> {
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    read(store, id, &objects).await
+    read(store, id, &objects, now).await
 }
 
 /// What lies beside a manifest.

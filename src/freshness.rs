@@ -7,7 +7,7 @@
 use crate::catalog::{self, Mark};
 use crate::error::Result;
 use crate::manifest::{Manifest, Selection};
-use crate::names::BackupId;
+use crate::names::{BackupId, SKEW};
 use crate::plan::Filter;
 use crate::store::Store;
 use futures_util::TryStreamExt;
@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Clocks of those who back up and those who ask may differ by this.
-const SKEW: Duration = Duration::from_secs(600);
 /// Backups looked at that are older than wanted: they tell how old the last good one is.
 const OLDER: usize = 10;
 
@@ -142,11 +140,11 @@ pub fn standings(names: &[String], backups: &[Good], wanted: Wanted, now: Offset
 /// Those of the store.
 pub async fn good_backups(store: &dyn Store, wanted: Wanted, now: OffsetDateTime) -> Result<Vec<Good>> {
     let (mut good, mut older) = (Vec::new(), 0);
-    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE).await?);
+    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now).await?);
     while let Some(found) = backups.try_next().await? {
         let id = found.summary.id;
         let verified = found.summary.marks.contains(&Mark::Verified);
-        let is_good = found.summary.marks.first() == Some(&Mark::Good);
+        let is_good = found.summary.is_good();
         good.extend(
             found
                 .manifest

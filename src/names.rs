@@ -22,7 +22,7 @@ mod execution;
 mod id;
 
 pub use execution::Execution;
-pub use id::BackupId;
+pub use id::{BackupId, SKEW};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};

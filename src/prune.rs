@@ -131,7 +131,7 @@ pub async fn plan(job: &Job) -> Result<Plan> {
     let made_at = job.clock.now();
     let (folders, mut foreign) = catalog::folders(store).await?;
     let jobs = jobs(store, &job.policy, made_at, &mut foreign).await?;
-    let (folders, mut known) = known(store, folders).await?;
+    let (folders, mut known) = known(store, folders, made_at).await?;
     let entries: Vec<Entry> = known.values().map(|known| known.entry.clone()).collect();
     let decisions = retention::plan(&entries, &job.policy, made_at)?;
     let kept = decisions
@@ -268,10 +268,14 @@ impl Known {
 }
 
 /// Reads what has a manifest; the folders come back as they were.
-async fn known(store: &dyn Store, folders: Folders) -> Result<(Folders, BTreeMap<BackupId, Known>)> {
+async fn known(
+    store: &dyn Store,
+    folders: Folders,
+    now: OffsetDateTime,
+) -> Result<(Folders, BTreeMap<BackupId, Known>)> {
     let mut reads = stream::iter(folders)
         .map(|(id, objects)| async move {
-            let found = catalog::read(store, id, &objects).await?;
+            let found = catalog::read(store, id, &objects, now).await?;
             Ok::<_, Error>((id, objects, found.map(|found| Known::new(id, found))))
         })
         .buffered(catalog::READ_AT_ONCE);

@@ -215,11 +215,18 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
         assert_eq!(collections(&peer), ["a", "b"], "{script:?}");
         let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
         assert_eq!(record.verdict, Verdict::Failed);
-        let listed = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap();
+        let listed = catalog::newest(&*bench.ctx.store, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((listed.marks[0], listed.state()), (Mark::DrillFailed, State::Unknown));
     }
     let (peer, bench) = saved().await;
-    let id = catalog::latest(&*bench.ctx.store).await.unwrap().unwrap().id;
+    let id = catalog::newest(&*bench.ctx.store, time::OffsetDateTime::now_utc())
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
     let object = bench.dir.path().join(format!("backups/{id}/b/collection.snapshot"));
     std::fs::remove_file(object).unwrap();
     let drilled = run(&bench).await.unwrap();

@@ -601,10 +601,13 @@ async fn two_backups_in_one_second_get_ids_of_their_own() {
     let second = bench.run().await.unwrap();
     assert!(first.id < second.id);
     assert_eq!(
-        qdrant_backup::catalog::list(&*bench.ctx.store, 10).await.unwrap().len(),
+        qdrant_backup::catalog::list(&*bench.ctx.store, 10, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap()
+            .len(),
         2
     );
-    let latest = qdrant_backup::catalog::latest(&*bench.ctx.store)
+    let latest = qdrant_backup::catalog::newest(&*bench.ctx.store, time::OffsetDateTime::now_utc())
         .await
         .unwrap()
         .unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::lab::Lab;
 use support::service::Service;
 
-/// The id of the odd one. It is newer than the backup that the lab makes, so `latest` means it.
+/// The id of the odd one. It is newer than the backup that the lab makes.
 const ODD: &str = "2030-01-01T00-00-00Z";
 
 struct Case {
@@ -116,12 +116,11 @@ async fn every_way(lab: Lab) {
         let mut said = Vec::new();
         for args in [
             &["show", ODD][..],
-            &["show", "latest"],
             &["verify", ODD],
-            &["verify", "latest", "--json"],
+            &["verify", ODD, "--json"],
             &["restore", ODD],
-            &["restore", "latest", "--dry-run"],
-            &["drill", "latest", "--same-qdrant"],
+            &["restore", ODD, "--dry-run"],
+            &["drill", ODD, "--same-qdrant"],
         ] {
             let (exit, out, err) = lab.cli(args).await;
             assert_eq!(exit, case.exit, "{what}: {args:?}: {out}{err}");
@@ -129,9 +128,9 @@ async fn every_way(lab: Lab) {
             said.push(err[err.find("error: ").unwrap()..].to_owned());
         }
         for (path, body) in [
-            ("/backups/latest/verify", "{}"),
-            ("/backups/latest/drill", r#"{"same_qdrant": true}"#),
-            ("/restore", r#"{"id": "latest"}"#),
+            (&*format!("/backups/{ODD}/verify"), "{}"),
+            (&format!("/backups/{ODD}/drill"), r#"{"same_qdrant": true}"#),
+            ("/restore", &format!(r#"{{"id": "{ODD}"}}"#)),
         ] {
             let (status, answer) = service.post(path, body).await;
             let error = &answer["error"];
@@ -158,6 +157,15 @@ async fn every_way(lab: Lab) {
             said[0]
         );
         assert!(said.iter().all(|one| *one == said[0]), "{what}: {said:#?}");
+
+        // `latest` is the good one before it, and says so.
+        let (exit, out, err) = lab.cli(&["show", "latest"]).await;
+        assert_eq!(exit, 0, "{what}: {err}");
+        assert!(out.starts_with(&format!("Backup {} is good", lab.id)), "{what}: {out}");
+        assert!(
+            err.contains(&format!("{ODD} is newer and not the latest")),
+            "{what}: {err}"
+        );
 
         // It counts for nothing, and nothing of it is deleted; nor is the good one, for which it would be no replacement.
         let (status, answer) = service.post("/prune", "{}").await;

@@ -88,7 +88,10 @@ async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up()
             tokio::task::yield_now().await; // Qdrant goes on making it
         }
         assert!(
-            catalog::list(&*bench.ctx.store, 10).await.unwrap().is_empty(),
+            catalog::list(&*bench.ctx.store, 10, time::OffsetDateTime::now_utc())
+                .await
+                .unwrap()
+                .is_empty(),
             "{when}: there is a backup"
         );
         assert!(
@@ -108,7 +111,9 @@ async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up()
             [""; 0],
             "{when}: the dead run's snapshot is still on Qdrant"
         );
-        let list = catalog::list(&*bench.ctx.store, 10).await.unwrap();
+        let list = catalog::list(&*bench.ctx.store, 10, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap();
         assert_eq!((list.len(), list[0].status), (1, Some(Status::Complete)), "{when}");
         let manifest = manifest::read(&*bench.ctx.store, &list[0].id).await.unwrap();
         assert!(
@@ -234,7 +239,9 @@ async fn killed_at_the_manifest(fault: gcs_emulator::Fault, backups: usize) {
         ..GcsOptions::default()
     };
     let store = store::open("gs://b/p", options).await.unwrap();
-    let list = catalog::list(&*store, 10).await.unwrap();
+    let list = catalog::list(&*store, 10, time::OffsetDateTime::now_utc())
+        .await
+        .unwrap();
     assert_eq!(list.len(), backups, "{fault:?}");
     for backup in list {
         let manifest = manifest::read(&*store, &backup.id).await.unwrap();

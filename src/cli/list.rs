@@ -16,7 +16,7 @@ pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, j
     struct Backups {
         backups: Vec<Aged>,
     }
-    let backups = catalog::list(store, limit).await?;
+    let backups = catalog::list(store, limit, now).await?;
     match json {
         true => print_json(&Backups {
             backups: backups.into_iter().map(|b| Aged::new(b, now)).collect(),

@@ -10,7 +10,7 @@ use crate::store::Store;
 
 /// Pins a backup.
 pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: &str, note: Option<String>) -> Result<()> {
-    let id = catalog::resolve(store, id).await?;
+    let id = catalog::named(store, id, clock.now()).await?;
     let text = match pin::pin(store, clock, id, who, note).await? {
         Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
         Pinned::Now { beside: Some(who) } => format!(
@@ -27,8 +27,8 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: &str, n
 }
 
 /// Removes a pin.
-pub(crate) async fn unpin(store: &dyn Store, id: &str) -> Result<()> {
-    let id = catalog::resolve(store, id).await?;
+pub(crate) async fn unpin(store: &dyn Store, clock: &Clock, id: &str) -> Result<()> {
+    let id = catalog::named(store, id, clock.now()).await?;
     match pin::unpin(store, id).await? {
         true => print(&format!("{id} is not pinned any more\n")),
         false => print(&format!("{id} is not pinned\n")),

@@ -33,7 +33,7 @@ pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &Cancel
     let work = async {
         let ids = match what {
             "all" => catalog::all(&*verifier.store).await?,
-            id => vec![catalog::resolve(&*verifier.store, id).await?],
+            id => vec![catalog::named(&*verifier.store, id, verifier.clock.now()).await?],
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();

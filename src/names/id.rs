@@ -3,10 +3,13 @@
 use super::{ArtifactKind, BACKUPS, artifact, folder, intent};
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 const ID: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
+
+/// By how much the clocks of those who back up and those who look may differ.
+pub const SKEW: Duration = Duration::from_secs(600);
 
 /// Identifies a backup: its start in UTC, to the second, e.g. `2026-11-22T12-00-00Z`. Sorts by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +31,12 @@ impl BackupId {
     #[must_use]
     pub fn next(&self) -> Self {
         Self(self.0 + time::Duration::SECOND)
+    }
+
+    /// Whether its time has come, by a clock that may be [`SKEW`] behind the one that made it. What lies further ahead was made
+    /// by a wrong clock, or by hand: it is the latest backup to nobody, and counts as good to nobody.
+    pub fn has_come(&self, now: OffsetDateTime) -> bool {
+        self.0 <= now + SKEW
     }
 
     /// Prefix of everything that belongs to this backup.

@@ -7,12 +7,10 @@ use super::{Request, Via, version};
 use crate::backup::Context;
 use crate::catalog::{self, Proof, Verdict};
 use crate::error::{Code, Error, Result};
-use crate::manifest::{Collection, Manifest, Selection, Status};
+use crate::manifest::{self, Collection, Manifest, Selection, Status};
 use crate::names::BackupId;
 use crate::plan::Filter;
 use crate::qdrant::ClusterInfo;
-use crate::retention::State;
-use crate::store::Store;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +114,9 @@ pub(super) struct Target {
 /// With `drill` each target is a throw-away name that begins so.
 pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
     let filter = Filter::new(&request.selection)?;
-    let manifest = catalog::find(&*ctx.store, &request.id).await?;
+    let now = ctx.clock.now();
+    let resolved = catalog::resolve(&*ctx.store, &request.id, &request.selection, now).await?;
+    let manifest = manifest::read(&*ctx.store, &resolved.id).await?;
     let qdrant = &ctx.qdrant;
     let mut plan = Plan {
         id: manifest.id,
@@ -126,7 +126,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         target_version: qdrant.version().await?,
         via: request.via,
         collections: Vec::new(),
-        warnings: Vec::new(),
+        warnings: resolved.warnings,
         refusals: Vec::new(),
         may_upload: request.via == Via::Auto,
     };
@@ -153,7 +153,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             "backup {} has only what was selected when it was made: {}; {}",
             plan.id,
             plan.selection,
-            of_more(&*ctx.store, &plan.selection).await
+            of_more(ctx, &plan.selection).await
         ));
     }
     refuse_by_version(&mut plan);
@@ -189,19 +189,19 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
 }
 
 /// Says which good backup is the newest one of everything, or at least of no named collections.
-async fn of_more(store: &dyn Store, selection: &Selection) -> String {
+async fn of_more(ctx: &Context, selection: &Selection) -> String {
     /// Of a service that always leaves something out, no backup is one of everything.
     const LOOKED_AT: usize = 100;
     let mut seen = 0;
     let mut most = None;
     let search = async {
-        let mut backups = Box::pin(catalog::newest_first(store, catalog::READ_AT_ONCE).await?);
+        let mut backups = Box::pin(catalog::newest_first(&*ctx.store, catalog::READ_AT_ONCE, ctx.clock.now()).await?);
         while seen < LOOKED_AT
             && let Some(found) = backups.try_next().await?
         {
             seen += 1;
             let summary = found.summary;
-            let Some(other) = summary.selection.as_ref().filter(|_| summary.state() == State::Good) else {
+            let Some(other) = summary.selection.as_ref().filter(|_| summary.is_good()) else {
                 continue;
             };
             if other.is_everything() {

@@ -37,7 +37,7 @@ pub(super) async fn list(
             REMEDY,
         ));
     }
-    let list = catalog::list(&*app.ctx.store, limit.into());
+    let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
     let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
     Ok(Json(Backups {
@@ -45,7 +45,7 @@ pub(super) async fn list(
     }))
 }
 
-/// One backup in full; `latest` is the newest.
+/// One backup in full; the id may be `latest`.
 pub(super) async fn show(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,

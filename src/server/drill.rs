@@ -49,7 +49,7 @@ pub(super) async fn drill(
         elsewhere,
     };
     // `latest` is that of now, not of when the run begins.
-    let id = catalog::resolve(&*app.ctx.store, &id).await?;
+    let id = catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?;
     let run = match app.runs.drill(place, id) {
         Ok(run) => run,
         Err(e) => return Err(refused(&app, e).await),

@@ -69,5 +69,5 @@ pub(super) async fn unpin(
 
 async fn named(app: &App, id: Result<Path<String>, PathRejection>) -> Result<BackupId, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    Ok(catalog::resolve(&*app.ctx.store, &id).await?)
+    Ok(catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?)
 }

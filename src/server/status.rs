@@ -5,6 +5,8 @@ use super::error::{HttpError, Told};
 use crate::catalog::{self, Aged};
 use crate::error::{Code, Result};
 use crate::lock;
+use crate::manifest::Selection;
+use crate::names::BackupId;
 use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::progress::RunProgress;
 use axum::Json;
@@ -42,7 +44,10 @@ pub(super) struct Status {
     version: &'static str,
     qdrant: QdrantStatus,
     store: StoreStatus,
+    /// The newest one whose time has come, whatever it is worth: its marks say that.
     last_backup: Option<Aged>,
+    /// What `latest` means.
+    latest_good_backup: Option<BackupId>,
     running: Option<Running>,
 }
 
@@ -72,11 +77,16 @@ struct Running {
 
 /// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
 pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
-    let (version, collections, newest, holder) = tokio::join!(
+    let (now, everything) = (app.ctx.clock.now(), Selection::default());
+    let (version, collections, newest, good, holder) = tokio::join!(
         app.ask_qdrant("its version", app.probe.version()),
         // The version needs no key; this does.
         app.ask_qdrant("its collections", app.probe.collections()),
-        app.ask_store("the last backup", catalog::latest(&*app.ctx.store)),
+        app.ask_store("the last backup", catalog::newest(&*app.ctx.store, now)),
+        app.ask_store(
+            "the latest good backup",
+            catalog::resolve(&*app.ctx.store, "latest", &everything, now)
+        ),
         app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
     );
     let here = app.runs.current().map(|progress| progress.now());
@@ -110,7 +120,8 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
             url: app.ctx.store.url(),
             error: store_error,
         },
-        last_backup: newest.ok().flatten().map(|s| Aged::new(s, app.ctx.clock.now())),
+        last_backup: newest.ok().flatten().map(|s| Aged::new(s, now)),
+        latest_good_backup: good.ok().map(|resolved| resolved.id),
         running,
     };
     let code = if ok {
@@ -134,7 +145,7 @@ struct Collection {
     status: String,
     /// Approximate number of points, as Qdrant says.
     points: Option<u64>,
-    /// Qdrant does not tell sizes: bytes in the last backup, if it is in there.
+    /// Qdrant does not tell sizes: bytes in the latest good backup, if it is in there.
     backup_bytes: Option<u64>,
 }
 
@@ -168,7 +179,8 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
-    let last = app.ask_store("the last backup", catalog::find(&*app.ctx.store, "latest"));
+    let now = app.ctx.clock.now();
+    let last = app.ask_store("the latest good backup", catalog::latest(&*app.ctx.store, now));
     match last.await {
         Ok(manifest) => manifest
             .collections

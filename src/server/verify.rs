@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 
 /// 200 with the report when the backup is intact. Otherwise the error, with the report where there is one: 500 and
-/// `backup_damaged` for damage, other codes for what could not be checked. `latest` is the newest backup.
+/// `backup_damaged` for damage, other codes for what could not be checked. The id may be `latest`.
 pub(super) async fn verify(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
@@ -22,7 +22,7 @@ pub(super) async fn verify(
     // One at a time: memory and the store are shared with backups.
     let _turn = turn(&app)?;
     let work = async {
-        let id = catalog::resolve(&*app.verifier.store, &id).await?;
+        let id = catalog::named(&*app.verifier.store, &id, app.ctx.clock.now()).await?;
         app.verifier.run(&id).await
     };
     // It ends with the request, and with the service: nothing is lost but the work.

@@ -169,7 +169,9 @@ impl Bench {
 
     /// The only backup there is.
     pub(crate) async fn manifest(&self) -> Manifest {
-        let list = catalog::list(&*self.store, 10).await.unwrap();
+        let list = catalog::list(&*self.store, 10, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap();
         assert_eq!(list.len(), 1, "there is exactly one backup");
         manifest::read(&*self.store, &list[0].id).await.unwrap()
     }

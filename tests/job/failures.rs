@@ -27,7 +27,10 @@ async fn what_a_later_attempt_repairs_is_never_missing() {
         );
         succeeded(&ends, "the others");
         assert_eq!(
-            catalog::list(&*bench.store, 9).await.unwrap().len(),
+            catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
+                .await
+                .unwrap()
+                .len(),
             0,
             "nothing is committed without it"
         );
@@ -92,7 +95,13 @@ async fn when_nothing_could_be_saved_there_is_no_backup() {
     }
     assert_eq!(bench.run(0, 3).await.0, Some(4));
     assert_eq!(bench.run(1, 3).await.0, Some(4));
-    assert_eq!(catalog::list(&*bench.store, 9).await.unwrap().len(), 0);
+    assert_eq!(
+        catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
     bench.is_clean(&[], "failed").await;
 }
 
@@ -126,5 +135,11 @@ async fn an_object_that_vanished_before_the_commit_ends_it() {
     assert!(bench.store.delete(&key, &version).await.unwrap());
     let (code, _, err) = bench.run(1, 0).await;
     assert_eq!(code, Some(9), "{err}");
-    assert_eq!(catalog::list(&*bench.store, 9).await.unwrap().len(), 0);
+    assert_eq!(
+        catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
 }

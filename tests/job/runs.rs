@@ -39,7 +39,10 @@ async fn one_after_the_other_only_the_last_one_commits() {
     let bench = Bench::in_directory(&node.url()).await;
     for task in 0..TASKS {
         assert_eq!(
-            catalog::list(&*bench.store, 9).await.unwrap().len(),
+            catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
+                .await
+                .unwrap()
+                .len(),
             0,
             "before task {task}"
         );

@@ -48,7 +48,10 @@ async fn told_to_stop_a_task_fails_cleanly_and_the_next_attempt_ends_it() {
     assert_eq!(code, Some(10), "{err}");
     succeeded(&ends, "the others");
     assert_eq!(
-        catalog::list(&*bench.store, 9).await.unwrap().len(),
+        catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap()
+            .len(),
         0,
         "nothing is committed"
     );

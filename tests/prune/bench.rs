@@ -147,7 +147,9 @@ pub(crate) async fn keys(store: &dyn Store) -> Vec<String> {
 }
 
 pub(crate) async fn whole(store: &dyn Store) -> Vec<String> {
-    let list = catalog::list(store, 1000).await.unwrap();
+    let list = catalog::list(store, 1000, time::OffsetDateTime::now_utc())
+        .await
+        .unwrap();
     for summary in &list {
         let manifest = manifest::read_anyones(store, &summary.id).await.unwrap();
         for artifact in manifest.collections.iter().flat_map(|c| &c.artifacts) {

@@ -84,7 +84,7 @@ async fn partial_and_damaged_backups_displace_no_good_one() {
     )
     .await;
     bench.prune().await;
-    let marks: Vec<_> = catalog::list(store, 10)
+    let marks: Vec<_> = catalog::list(store, 10, time::OffsetDateTime::now_utc())
         .await
         .unwrap()
         .iter()

@@ -39,7 +39,9 @@ async fn a_pinned_backup_stays_until_it_is_unpinned() {
         filled(&bench).await;
         assert_eq!(pin(&bench, OLD).await, Pinned::Now { beside: None });
         assert_eq!(bench.prune().await, [MIDDLE]);
-        let list = catalog::list(&*bench.store, 10).await.unwrap();
+        let list = catalog::list(&*bench.store, 10, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap();
         assert_eq!(list[1].marks, [Mark::Good, Mark::Pinned]);
         let Some(Pin { at: Some(_), by, note }) = &list[1].pinned else {
             panic!("{list:?}")

@@ -228,7 +228,9 @@ async fn what_is_no_backup_is_refused() {
 async fn what_verify_and_drill_record_is_what_the_catalog_reads() {
     let lab = Lab::in_directory().await;
     let listed = async || {
-        let mut list = catalog::list(&*lab.store, 10).await.unwrap();
+        let mut list = catalog::list(&*lab.store, 10, time::OffsetDateTime::now_utc())
+            .await
+            .unwrap();
         assert_eq!(list.len(), 1);
         let one = list.remove(0);
         (one.marks.clone(), one.state())

@@ -5,7 +5,6 @@ use crate::error::{Code, Error, Result};
 use crate::plan::CollectionPlan;
 use crate::qdrant::Qdrant;
 use futures_util::{StreamExt, stream};
-use std::collections::BTreeMap;
 
 /// Collections looked at together.
 const AT_ONCE: usize = 8;
@@ -16,8 +15,11 @@ const SHOWN: usize = 10;
 pub(super) struct Looked {
     /// Name, and about how many points it has.
     accepted: Vec<(String, u64)>,
-    refused: Vec<(String, Error)>,
+    refused: Vec<Refused>,
 }
+
+/// Name, and why not.
+type Refused = (String, Error);
 
 /// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
 pub(super) async fn look(qdrant: &Qdrant, plans: &[CollectionPlan]) -> Result<Looked> {
@@ -54,13 +56,16 @@ impl Looked {
 
     /// Why it would not save the others: one error for each cause, which tells the names of all that have it.
     pub(super) fn refusals(&self) -> Vec<Error> {
-        let mut causes: BTreeMap<(String, Option<&str>), Vec<&(String, Error)>> = BTreeMap::new();
+        let mut causes: Vec<Vec<&Refused>> = Vec::new();
         for refused in &self.refused {
-            let cause = (refused.1.code().to_string(), refused.1.remedy_text());
-            causes.entry(cause).or_default().push(refused);
+            let cause = |(_, error): &Refused| (error.code(), error.remedy_text().map(str::to_owned));
+            match causes.iter_mut().find(|same| cause(same[0]) == cause(refused)) {
+                Some(same) => same.push(refused),
+                None => causes.push(vec![refused]),
+            }
         }
         causes
-            .into_values()
+            .into_iter()
             .filter_map(|same| {
                 let ((_, first), others) = same.split_first()?;
                 let mut text = format!("a backup would not save it: {}", first.chain());

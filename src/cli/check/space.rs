@@ -12,7 +12,10 @@ const LOOKED_AT: usize = 20;
 pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subject<'_>) {
     let url = store.url();
     let known = ask_store(&url, subject.patience, async {
-        Ok((store.free_bytes().await?, catalog::list(store, LOOKED_AT).await?))
+        Ok((
+            store.free_bytes().await?,
+            catalog::list(store, LOOKED_AT, subject.clock.now()).await?,
+        ))
     });
     let (free, backups) = match known.await {
         Ok(known) => known,
