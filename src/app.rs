@@ -36,7 +36,7 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log
         Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
-        Command::Check { json } => check(env, unknown, json).await,
+        Command::Check { deep, json } => check(env, unknown, deep, json).await,
     };
     match result {
         Ok(exit) => ExitCode::from(exit),
@@ -253,7 +253,12 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     cli::unpin(&*store, &Clock::system(), id).await
 }
 
-async fn check(env: Env<'_>, unknown: Vec<Unknown>, json: bool) -> Result<u8> {
+async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> Result<u8> {
+    // Nothing has to be cleaned up otherwise.
+    let stop = match deep {
+        true => cli::stop_on_signals()?,
+        false => CancellationToken::new(),
+    };
     let config = Config::from_env(env);
     let drill = drill_config(env);
     let (_, unclear) = LogConfig::from_env(env);
@@ -269,15 +274,21 @@ async fn check(env: Env<'_>, unknown: Vec<Unknown>, json: bool) -> Result<u8> {
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
-        invalid: all_problems(config.err(), drill.err()),
+        invalid: all_problems(config.as_ref().err().cloned(), drill.err()),
         unclear,
         obsolete: obsolete(env),
         unknown,
         clock: Clock::system(),
         who: format!("{} (check)", who(env)),
         patience: cli::PATIENCE,
+        deep: match (&config, deep) {
+            // The real client: it waits as long as a backup does.
+            (Ok(config), true) => Some(Qdrant::new(options(&config.qdrant))?),
+            _ => None,
+        },
+        concurrency: config.as_ref().map_or(1, |c| c.backup.concurrency),
     };
-    cli::check(subject, json).await
+    cli::check(subject, json, &stop).await
 }
 
 /// All that is wrong; each problem once, since parts of the configuration are the same for both.

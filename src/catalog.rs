@@ -18,6 +18,8 @@ use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// So many backups a list shows unless it is told otherwise.
+pub const LISTED: u16 = 20;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
 /// No record beside a manifest is larger.
@@ -43,6 +45,9 @@ pub struct Summary {
     pub points: u64,
     /// Bytes of all artifacts.
     pub bytes: u64,
+    /// Bytes of each collection.
+    #[serde(skip)]
+    pub bytes_by_collection: BTreeMap<String, u64>,
     /// Points in each collection.
     pub points_by_collection: BTreeMap<String, u64>,
     /// What the last verification found.
@@ -54,9 +59,12 @@ pub struct Summary {
     /// Why the manifest cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Collections that this version cannot bring back from it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_restorable: BTreeMap<String, String>,
 }
 
-/// A word for what is known of a backup. The first one of a list is one of the first six.
+/// A word for what is known of a backup. The first one of a list is one of the first seven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -70,6 +78,8 @@ pub enum Mark {
     DrillFailed,
     /// Its manifest, or a record beside it, is of a kind that this version does not read.
     Unreadable,
+    /// It has a collection that this version cannot bring back. The others can be restored; it counts as good to nobody.
+    NotRestorable,
     /// Its time has not come yet: a clock was wrong, or somebody made it by hand. It is the latest to nobody.
     Future,
     /// A verification found it intact.
@@ -88,6 +98,7 @@ impl fmt::Display for Mark {
             Self::Damaged => "DAMAGED",
             Self::DrillFailed => "DRILL-FAILED",
             Self::Unreadable => "UNREADABLE",
+            Self::NotRestorable => "NOT-RESTORABLE",
             Self::Future => "FUTURE",
             Self::Verified => "verified",
             Self::Drilled => "drilled",
@@ -193,11 +204,16 @@ impl Summary {
             collections: collections.len(),
             points: collections.iter().map(|c| c.points_after).sum(),
             bytes: manifest.map_or(0, Manifest::bytes),
+            bytes_by_collection: collections.iter().map(|c| (c.name.clone(), c.bytes())).collect(),
             points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
             verified: records.verified,
             drilled: records.drilled,
             pinned: records.pinned,
             problem: problem.map(Error::chain),
+            not_restorable: collections
+                .iter()
+                .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
+                .collect(),
         };
         summary.marks = summary.marks(problem.map(Error::code), now);
         summary
@@ -210,6 +226,7 @@ impl Summary {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
             _ if problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
             _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(Verdict::Failed) => Mark::DrillFailed,
             _ if !self.id.has_come(now) => Mark::Future,
             Some(Status::Complete) => Mark::Good,

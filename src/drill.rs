@@ -107,18 +107,18 @@ async fn guarded(
         Ok((plan, left_behind(ctx).await?))
     })
     .await?;
-    // What forbids a restore as such says nothing of the backup.
+    // What forbids a restore as such says nothing of the backup; that a collection of it cannot come back does.
     if plan
         .refusals
         .iter()
-        .any(|r| r.collection.is_none() || r.code != Code::BackupDamaged)
+        .any(|r| r.collection.is_none() || !matches!(r.code, Code::BackupDamaged | Code::Unsupported))
         && let Some(error) = plan.error()
     {
         return Err(error);
     }
     warnings.extend(plan.warnings.iter().cloned());
     progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
-    tracing::info!(id = %plan.id, target = plan.target, "drill begins");
+    tracing::info!(backup = %plan.id, target = plan.target, "drill begins");
 
     let mut collections = Vec::new();
     for step in &plan.collections {
@@ -185,6 +185,7 @@ async fn one(
     };
     if let Some(why) = left {
         tracing::warn!(
+            backup = %plan.id,
             collection = step.target,
             why,
             "a throw-away collection of this drill could not be deleted"
@@ -204,7 +205,7 @@ async fn one(
         }
         Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
         Err(e) => {
-            tracing::error!(collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
+            tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
             drilled.problem = Some(e.chain());
         }
     }

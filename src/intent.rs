@@ -5,10 +5,9 @@
 //! before, must carry the second of the request in its name, and must be the only one that does.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::read_small;
 use crate::names::{BackupId, INTENTS};
 use crate::qdrant::{Qdrant, Snapshot, SnapshotName};
-use crate::store::{BytesSource, Condition, Store, Version};
+use crate::store::{BytesSource, Condition, Store, Version, read_small, readable};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -32,7 +31,8 @@ pub struct Intent {
     pub collection: String,
     /// Base URL of the Qdrant, so that another Qdrant is never touched.
     pub qdrant: String,
-    /// Names of the snapshots that were there before: somebody else's.
+    /// Names of the snapshots that were there before, and so are somebody else's, as far as they could be taken for ours:
+    /// Qdrant may have any number of others.
     pub existing: Vec<String>,
     /// From when on the snapshot was asked for, by Qdrant's clock.
     #[serde(with = "time::serde::rfc3339")]
@@ -57,8 +57,7 @@ pub struct Recorded {
 /// Records an intent. Nothing may be asked of Qdrant before.
 pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<Recorded> {
     let key = intent.run.intent(&intent.collection, attempt);
-    let json =
-        serde_json::to_vec(&intent).map_err(|e| Error::new(Code::Internal, "writing an intent as JSON").because(e))?;
+    let json = readable::<Intent>("an intent", &intent, LARGEST)?;
     let meta = store
         .put(&key, Box::new(BytesSource::new(json)), Condition::Absent)
         .await?;
@@ -72,7 +71,7 @@ pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<R
 /// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
 pub async fn clear(store: &dyn Store, recorded: &Recorded) {
     if let Err(error) = store.delete(&recorded.key, &recorded.version).await {
-        tracing::warn!(error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
+        tracing::warn!(backup = %recorded.intent.run, error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
     }
 }
 
@@ -90,16 +89,14 @@ pub async fn recover(
     // Attempts at a collection that follow each other in seconds may have made snapshots that could be either's. The last
     // one's can be told, since the others' were there or are too early; without it, so can theirs.
     for meta in keys.into_iter().rev() {
-        let Some(bytes) = read_small(store, &meta.key, LARGEST).await? else {
-            continue;
-        };
-        let Ok(intent) = serde_json::from_slice::<Intent>(&bytes) else {
-            warnings.push(format!(
-                "{}/{} is not an intent; it was left alone",
-                store.url(),
-                meta.key
-            ));
-            continue;
+        let intent = match read(store, &meta.key).await {
+            Ok(Some(intent)) => intent,
+            Ok(None) => continue,
+            Err(e) if e.is_permanent() => {
+                warnings.push(e.to_string());
+                continue;
+            }
+            Err(e) => return Err(e),
         };
         if !is_dead(&intent) {
             continue;
@@ -118,6 +115,46 @@ pub async fn recover(
         }
     }
     Ok(warnings)
+}
+
+/// The intent at `key`; `None` when it is gone.
+async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
+    let unread = |code, cause: crate::error::BoxError| {
+        Error::new(
+            code,
+            format!(
+                "{}/{key} cannot be read, so what a run may have left on Qdrant is not looked for",
+                store.url()
+            ),
+        )
+        .because(cause)
+        .remedy(format!(
+            "look whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete {}/{key}",
+            store.url()
+        ))
+    };
+    let bytes = match read_small(store, key, LARGEST).await {
+        Err(e) if e.is_permanent() => return Err(unread(e.code(), e.into())),
+        read => read?,
+    };
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes
+        .map(parse)
+        .transpose()
+        .map_err(|e| unread(Code::BackupDamaged, e.into()))
+}
+
+/// Those that cannot be read, and what to do about each.
+pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
+    let mut intents = store.list(INTENTS).await?;
+    let mut found = Vec::new();
+    while let Some(meta) = intents.try_next().await? {
+        match read(store, &meta.key).await {
+            Err(e) if e.is_permanent() => found.push(e),
+            read => drop(read?),
+        }
+    }
+    Ok(found)
 }
 
 /// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
@@ -141,6 +178,7 @@ pub async fn settle(
         [one] => {
             qdrant.delete_snapshot(&intent.collection, &one.name).await?;
             tracing::info!(
+                backup = %intent.run,
                 collection = intent.collection,
                 snapshot = one.name,
                 "removed a snapshot that a run of ours left on Qdrant"
@@ -166,24 +204,33 @@ pub async fn settle(
 }
 
 impl Intent {
+    /// With those of `there` as [`Intent::existing`] that could be taken for ours.
+    #[must_use]
+    pub fn beside(mut self, there: &[String]) -> Self {
+        self.existing = there.iter().filter(|name| self.may_be_ours(name)).cloned().collect();
+        self
+    }
+
     /// The snapshots that this intent may have led to.
     fn candidates<'a>(&self, there: &'a [Snapshot]) -> Vec<&'a Snapshot> {
+        there
+            .iter()
+            .filter(|s| !self.existing.contains(&s.name) && self.may_be_ours(&s.name))
+            .collect()
+    }
+
+    /// Whether it is of the collection, and of the seconds in which ours was asked for.
+    fn may_be_ours(&self, snapshot: &str) -> bool {
         let within = std::time::Duration::from_secs(self.within_seconds);
         let latest = self
             .requested_at
             .checked_add(LATE)
             .and_then(|t| t.checked_add(within.try_into().ok()?));
-        there
-            .iter()
-            .filter(|s| !self.existing.contains(&s.name))
-            .filter(|s| {
-                SnapshotName::parse(&s.name).is_some_and(|name| {
-                    name.collection == self.collection
-                        && name.requested_at >= self.requested_at - EARLY
-                        && latest.is_some_and(|latest| name.requested_at <= latest)
-                })
-            })
-            .collect()
+        SnapshotName::parse(snapshot).is_some_and(|name| {
+            name.collection == self.collection
+                && name.requested_at >= self.requested_at - EARLY
+                && latest.is_some_and(|latest| name.requested_at <= latest)
+        })
     }
 }
 
@@ -198,10 +245,17 @@ mod tests {
             run: BackupId::at(at),
             collection: "docs".into(),
             qdrant: "http://h:6333".into(),
-            existing: vec!["docs-7-2026-11-22-12-00-00.snapshot".into()],
+            existing: Vec::new(),
             requested_at: at,
             within_seconds: 5,
         };
+        let older = (0..1000).map(|i| format!("docs-7-2025-11-22-12-{:02}-{:02}.snapshot", i / 60, i % 60));
+        let intent = intent.beside(
+            &older
+                .chain(["docs-7-2026-11-22-12-00-00.snapshot".into()])
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(intent.existing.len(), 1, "the others cannot be taken for ours");
         let there: Vec<_> = names
             .iter()
             .map(|name| Snapshot {

@@ -1,6 +1,7 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
-//! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
+//! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`],
+//! [`json`], [`sharding`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
 //! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
 //! [`freshness`], [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
@@ -16,6 +17,7 @@ pub mod events;
 pub mod freshness;
 pub mod hash;
 pub mod intent;
+pub mod json;
 pub mod lock;
 pub mod manifest;
 pub mod names;
@@ -30,6 +32,7 @@ pub mod relay;
 pub mod restore;
 pub mod retention;
 pub mod server;
+pub mod sharding;
 pub mod store;
 pub mod telemetry;
 pub mod verify;

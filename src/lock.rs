@@ -12,9 +12,8 @@ pub use guard::Guard;
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::manifest::read_small;
 use crate::names::LOCK;
-use crate::store::{BytesSource, Condition, Store, Version};
+use crate::store::{BytesSource, Condition, Store, Version, read_small, readable};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -341,8 +340,7 @@ async fn read(store: &dyn Store) -> Result<Option<(Record, Version)>> {
 }
 
 async fn write(store: &dyn Store, record: &Record, condition: Condition) -> Result<Version> {
-    let json =
-        serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing the lease as JSON").because(e))?;
+    let json = readable::<Record>("the lease", record, LARGEST)?;
     let meta = store.put(LOCK, Box::new(BytesSource::new(json)), condition).await?;
     Ok(meta.version)
 }

@@ -2,14 +2,18 @@
 //!
 //! The format is versioned. Fields that this version does not know are kept when a manifest is read and written again.
 
+mod sealed;
 mod source;
 
+pub use crate::store::read_small;
+pub(crate) use sealed::spoilers;
+pub use sealed::{Sealed, entry};
 pub use source::{Relation, Source};
 
 use crate::error::{Code, Error, Result};
 use crate::names::{ArtifactKind, BackupId};
-use crate::store::{BytesSource, Condition, ObjectMeta, Store};
-use futures_util::TryStreamExt;
+use crate::sharding;
+use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -163,6 +167,11 @@ impl Collection {
     pub fn bytes(&self) -> u64 {
         self.artifacts.iter().map(|a| a.bytes).sum()
     }
+
+    /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
+    pub fn cannot_be_restored(&self) -> Option<Error> {
+        sharding::is_custom(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
+    }
 }
 
 /// How the bytes of an artifact are kept.
@@ -278,20 +287,6 @@ impl Manifest {
     }
 }
 
-/// Writes the manifest: the moment from which the backup exists. Never overwrites one.
-pub async fn commit(store: &dyn Store, manifest: &Manifest) -> Result<ObjectMeta> {
-    let mut json = serde_json::to_vec_pretty(manifest)
-        .map_err(|e| Error::new(Code::Internal, "writing the manifest as JSON").because(e))?;
-    json.push(b'\n');
-    store
-        .put(
-            &manifest.id.manifest(),
-            Box::new(BytesSource::new(json)),
-            Condition::Absent,
-        )
-        .await
-}
-
 /// Reads the manifest of the backup `id`.
 ///
 /// # Errors
@@ -340,22 +335,4 @@ fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
 fn damaged(id: &BackupId, how: &str) -> Error {
     Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
         .remedy("use another backup; its objects may be whole: they are plain Qdrant snapshots")
-}
-
-/// Reads an object of at most `largest` bytes into memory; `None` when there is none.
-pub async fn read_small(store: &dyn Store, key: &str, largest: u64) -> Result<Option<Vec<u8>>> {
-    let Some(mut stream) = store.get(key, None, None).await? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.try_next().await? {
-        if (bytes.len() + chunk.len()) as u64 > largest {
-            return Err(Error::new(
-                Code::BackupDamaged,
-                format!("{}/{key} is larger than {largest} bytes", store.url()),
-            ));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(Some(bytes))
 }

@@ -4,9 +4,8 @@ use crate::catalog::Pin;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::lock;
-use crate::manifest::read_small;
 use crate::names::BackupId;
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::{BytesSource, Condition, Store, read_small, readable};
 
 const LARGEST: u64 = 1 << 20;
 
@@ -33,7 +32,7 @@ pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note
         by: Some(who.to_owned()),
         note,
     };
-    let json = serde_json::to_vec(&pin).map_err(|e| Error::new(Code::Internal, "writing a pin as JSON").because(e))?;
+    let json = readable::<Pin>("a pin", &pin, LARGEST)?;
     match store
         .put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent)
         .await

@@ -227,7 +227,7 @@ pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &Cance
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;
         for deleted in &report.deleted {
-            tracing::info!(id = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
+            tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
         }
         report.take_error().map_or(Ok(()), Err)
     };

@@ -8,7 +8,7 @@
 //!   there is, so they are thinned out by the same rules; a good backup that follows makes them superfluous.
 //!
 //! So a flawed backup never takes the place of a good one. A backup of which that cannot be told (its manifest or a record
-//! beside it is not understood, e.g. one of a newer version) is kept and counts for nothing, and so does one whose id lies in
+//! beside it is not understood, e.g. one of a newer version, or this version cannot bring a collection of it back) is kept and counts for nothing, and so does one whose id lies in
 //! the future. A rule counts the buckets (hours, days, …, UTC; weeks by ISO 8601) that have backups, not those of the calendar,
 //! and keeps the newest of each: as long as no backup is added, the passing of time makes no rule keep less. Pins keep a
 //! backup and change nothing for the others.
@@ -94,7 +94,7 @@ pub enum State {
     Good,
     /// Partial, or known to be damaged.
     Flawed,
-    /// Cannot be told.
+    /// Cannot be told, or has a collection that only another version of this tool may bring back.
     Unknown,
 }
 
@@ -121,7 +121,7 @@ pub enum Reason {
     TooYoung,
     /// Its time has not come yet: a clock is, or was, wrong.
     InFuture,
-    /// Its manifest or a record beside it is not understood.
+    /// Its manifest, a record beside it or a collection in it is of a kind that this version does not understand.
     NotUnderstood,
     /// The newest good one of its series.
     NewestGood,

@@ -68,6 +68,7 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
             "rights",
             "store",
             "lease",
+            "space",
             "retention"
         ]
         .map(|check| vec!["ok", check])
@@ -104,7 +105,7 @@ async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
     let dir = tempfile::tempdir().unwrap();
 
     let (code, found, _) = check(&mut command(&["check", "--json"], NOBODY, dir.path())).await;
-    let all = |qdrant, key, plan, rights, store, lease| {
+    let all = |qdrant, key, plan, rights, store: &str, lease| {
         states(&[
             ("configuration", "ok"),
             ("qdrant", qdrant),
@@ -113,6 +114,7 @@ async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
             ("rights", rights),
             ("store", store),
             ("lease", lease),
+            ("space", store.replace("fail", "skip").as_str()),
             ("retention", "ok"),
         ])
     };
@@ -156,6 +158,7 @@ async fn check_tells_all_problems_of_the_configuration_and_tries_the_rest() {
         ("rights", "ok"),
         ("store", "skip"),
         ("lease", "skip"),
+        ("space", "skip"),
         ("retention", "skip"),
     ]);
     assert_eq!((code, found), (Some(2), expected));

@@ -322,3 +322,39 @@ async fn pruning_ends_with_one_line_also_after_a_backup() {
         .collect();
     assert_eq!(told, [("backup_finished", "good"), ("prune_finished", "good")]);
 }
+
+#[tokio::test]
+async fn one_field_finds_all_lines_of_a_backup() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    peer.on_create("docs", [Create::WrongChecksum]);
+    peer.on_create("logs", [Create::Forbidden]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut lines = 0;
+    for args in [
+        &["backup"][..],
+        &["verify", "2"],
+        &["restore", "2", "docs", "--overwrite"],
+    ] {
+        let id = (args.len() > 1).then(|| folder(dir.path()).file_name().unwrap().to_str().unwrap().to_owned());
+        let args: Vec<_> = args
+            .iter()
+            .map(|arg| id.as_deref().filter(|_| *arg == "2").unwrap_or(arg))
+            .collect();
+        let mut command = command(&args, &peer.url, dir.path());
+        let child = command
+            .env("LOG_FORMAT", "json")
+            .env("LOG_LEVEL", "info")
+            .spawn()
+            .unwrap();
+        let (_, _, err) = finish(child).await;
+        for line in err.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            assert!(line.get("id").is_none(), "{line}");
+            if line.get("collection").is_some() || line.get("event").is_some() {
+                lines += 1;
+                assert!(line["backup"].is_string(), "{line}");
+            }
+        }
+    }
+    assert!(lines > 6, "{lines}");
+}

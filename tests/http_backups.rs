@@ -22,7 +22,7 @@ struct Bench {
     service: Arc<Service>,
     store: Arc<dyn Store>,
     id: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Bench {
@@ -38,7 +38,7 @@ impl Bench {
             store: store::open(&url, GcsOptions::default()).await.unwrap(),
             service: Arc::new(service),
             peer,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -314,4 +314,20 @@ async fn what_is_malformed_or_no_backup_starts_and_writes_nothing() {
     ] {
         assert_eq!((status, code(&answer)), (404, "backup_not_found"), "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_faces_list_equally_many_backups_unless_told_otherwise() {
+    let bench = Bench::new(&[]).await;
+    for second in 0..25 {
+        let folder = bench.dir.path().join(format!("backups/2026-01-01T00-00-{second:02}Z"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("manifest.json"), "[]").unwrap();
+    }
+    let served = bench.service.get("/backups").await.1;
+    let child = support::process::command(&["list", "--json"], &bench.peer.url, bench.dir.path()).spawn();
+    let (_, listed, err) = support::process::finish(child.unwrap()).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{err}"));
+    let count = |answer: &Value| answer["backups"].as_array().unwrap().len();
+    assert_eq!((count(&served), count(&listed)), (20, 20));
 }

@@ -71,7 +71,11 @@ async fn copy(bench: &Bench, from: BackupId, to: &str) -> BackupId {
         artifact.version = bench.ctx.store.head(&artifact.key).await.unwrap().unwrap().version.0;
     }
     copied.id = id;
-    manifest::commit(&*bench.ctx.store, &copied).await.unwrap();
+    manifest::Sealed::new(&copied)
+        .unwrap()
+        .commit(&*bench.ctx.store)
+        .await
+        .unwrap();
     id
 }
 

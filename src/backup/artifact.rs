@@ -52,7 +52,7 @@ pub(super) async fn save(job: Job<'_>) -> Result<Done> {
         if useless || attempt >= last || job.cancel.is_cancelled() {
             return Err(error);
         }
-        tracing::warn!(collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
+        tracing::warn!(backup = %job.run, collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
         unless_cancelled(job.cancel, async {
             sleep(pause).await;
             Ok(())
@@ -64,6 +64,21 @@ pub(super) async fn save(job: Job<'_>) -> Result<Done> {
 }
 
 async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
+    let made = make(job, attempt).await?;
+    let result = unless_cancelled(job.cancel, relay(job, attempt, &made.snapshot, made.requested_at)).await;
+    delete(job, made).await;
+    result
+}
+
+/// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.
+pub(super) struct Made {
+    pub(super) snapshot: Snapshot,
+    requested_at: OffsetDateTime,
+    recorded: Recorded,
+}
+
+/// Has Qdrant make a snapshot. When that fails there is none, or a later run will find it by its intent.
+pub(super) async fn make(job: Job<'_>, attempt: u32) -> Result<Made> {
     let (ctx, collection) = (job.ctx, job.collection);
     let Announced {
         existing,
@@ -85,12 +100,19 @@ async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
             return Err(e);
         }
     };
-    let result = match SnapshotName::parse(&snapshot.name) {
-        Some(name) if name.collection != collection => Err(another(collection, &snapshot)),
-        _ => unless_cancelled(job.cancel, relay(job, attempt, &snapshot, requested_at)).await,
+    let made = Made {
+        snapshot,
+        requested_at,
+        recorded,
     };
-    delete(job, &snapshot, &recorded).await;
-    result
+    match SnapshotName::parse(&made.snapshot.name) {
+        Some(name) if name.collection != collection => {
+            let error = another(collection, &made.snapshot);
+            delete(job, made).await;
+            Err(error)
+        }
+        _ => Ok(made),
+    }
 }
 
 /// What is known when a snapshot may be asked for.
@@ -115,10 +137,11 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
             run: job.run,
             collection: collection.to_owned(),
             qdrant: ctx.qdrant.url(),
-            existing: existing.clone(),
+            existing: Vec::new(),
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
-        };
+        }
+        .beside(&existing);
         let recorded = unless_cancelled(job.cancel, intent::record(&*ctx.store, intent, attempt)).await?;
         let recording = looked.elapsed();
         ctx.qdrant.unpaused().await;
@@ -133,7 +156,7 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
         intent::clear(&*ctx.store, &recorded).await;
         unless_cancelled(job.cancel, async { Ok(()) }).await?;
         tracing::info!(
-            collection,
+            backup = %job.run, collection,
             ?recording,
             "recording an intent took long; looking at the snapshots again"
         );
@@ -182,8 +205,9 @@ async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: Of
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
-async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
+pub(super) async fn delete(job: Job<'_>, made: Made) {
     let (ctx, collection) = (job.ctx, job.collection);
+    let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
         // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
         let (there, _) = ctx.qdrant.snapshots(collection).await?;
@@ -191,7 +215,7 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
             Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
             Some(_) => {
                 tracing::warn!(
-                    collection,
+                    backup = %job.run, collection,
                     snapshot = snapshot.name,
                     "somebody else made a snapshot of the same second; it was left alone"
                 );
@@ -211,7 +235,7 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
         // a collection of that name again. The intent stays: then the next run deletes it.
         Ok(Err(e)) if e.code() == Code::CollectionNotFound => {
             tracing::warn!(
-                collection,
+                backup = %job.run, collection,
                 snapshot = snapshot.name,
                 "the collection was deleted, and with it the way to its snapshot, which may still be on Qdrant's disk: delete \
                  snapshots/{collection}/{} there by hand (unless a collection of that name is made within two days: then a \
@@ -224,7 +248,7 @@ async fn delete(job: Job<'_>, snapshot: &Snapshot, recorded: &Recorded) {
         Err(_) => "Qdrant did not answer in time".to_owned(),
     };
     tracing::warn!(
-        collection,
+        backup = %job.run, collection,
         snapshot = snapshot.name,
         error,
         "the snapshot could not be deleted on Qdrant; the next run does it"
@@ -245,12 +269,12 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     let settled = intent::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
-        Ok(Ok(Some(warning))) => tracing::warn!(warning),
+        Ok(Ok(Some(warning))) => tracing::warn!(backup = %job.run, warning),
         Ok(Err(e)) => {
-            tracing::warn!(error = %e, "could not look for what a failed snapshot left; the next run does it")
+            tracing::warn!(backup = %job.run, error = %e, "could not look for what a failed snapshot left; the next run does it")
         }
         Err(_) => {
-            tracing::warn!("Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
+            tracing::warn!(backup = %job.run, "Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
         }
     }
 }

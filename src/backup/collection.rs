@@ -3,11 +3,12 @@
 use super::Context;
 use super::artifact::{Job, save, unless_cancelled};
 use crate::error::{Code, Error, Result};
-use crate::manifest::Collection;
+use crate::manifest::{self, Collection};
 use crate::names::BackupId;
 use crate::plan::CollectionPlan;
 use crate::progress::Progress;
-use crate::qdrant::CollectionInfo;
+use crate::qdrant::{CollectionInfo, Qdrant};
+use crate::sharding;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -37,16 +38,9 @@ async fn try_save(
     cancel: &CancellationToken,
 ) -> Result<Collection> {
     let name = plan.name.as_str();
-    let look = async {
-        let info = ctx.qdrant.collection(name).await?;
-        let (shards, mut warnings) = shards(ctx, name).await?;
-        warnings.extend(state_warning(&info));
-        let points_before = ctx.qdrant.count(name).await?;
-        Ok((info, shards, warnings, points_before))
-    };
-    let (before, shards, mut warnings, points_before) = unless_cancelled(cancel, look).await?;
-    let mut artifacts = Vec::new();
-    let mut points_after = points_before;
+    let look = async { Ok((survey(&ctx.qdrant, plan).await?, ctx.qdrant.count(name).await?)) };
+    let (mut saved, points_before) = unless_cancelled(cancel, look).await?;
+    saved.points_before = points_before;
     for artifact in &plan.artifacts {
         let done = save(Job {
             ctx,
@@ -58,36 +52,62 @@ async fn try_save(
             cancel,
         })
         .await?;
-        points_after = done.points_after;
-        artifacts.push(done.artifact);
+        saved.points_after = done.points_after;
+        saved.artifacts.push(done.artifact);
     }
     let after = unless_cancelled(cancel, ctx.qdrant.collection(name)).await?;
-    if after.config != before.config || schema(&after) != schema(&before) {
-        warnings.push(
+    // It may have been deleted, and made again as another one.
+    require_restorable(name, &after.config, &Value::Null)?;
+    if after.config != saved.config || bare(&after.payload_schema) != bare(&saved.payload_schema) {
+        saved.warnings.push(
             "its configuration or payload indexes were changed while it was backed up; the older ones are recorded"
                 .into(),
         );
     }
-    if artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
-        warnings.push("Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length could be compared with Qdrant".into());
+    if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
+        saved.warnings.push("Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length could be compared with Qdrant".into());
     }
-    Ok(Collection {
+    manifest::entry(&saved).map(|_| saved)
+}
+
+/// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
+/// Refuses one of which a snapshot through this node would not bring everything back, or that no manifest can describe.
+pub async fn survey(qdrant: &Qdrant, plan: &CollectionPlan) -> Result<Collection> {
+    let name = plan.name.as_str();
+    let info = qdrant.collection(name).await?;
+    let (shards, mut warnings) = shards(qdrant, name).await?;
+    require_restorable(name, &info.config, &shards)?;
+    warnings.extend(state_warning(&info));
+    let known = Collection {
         name: name.to_owned(),
-        config: before.config,
-        payload_schema: before.payload_schema,
+        config: info.config,
+        payload_schema: info.payload_schema,
         aliases: plan.aliases.clone(),
-        points_before,
-        points_after,
+        // Approximately.
+        points_before: info.points_count.unwrap_or_default(),
+        points_after: 0,
         shards,
-        artifacts,
+        artifacts: Vec::new(),
         warnings,
         extra: BTreeMap::new(),
-    })
+    };
+    manifest::entry(&known).map(|_| known)
+}
+
+/// Refuses what Qdrant would make a snapshot of, but would not bring back from it.
+fn require_restorable(name: &str, config: &Value, shards: &Value) -> Result<()> {
+    match sharding::is_custom(config, shards) {
+        false => Ok(()),
+        true => Err(sharding::cannot_be_restored(name).remedy(
+            "exclude it (BACKUP_EXCLUDE, or --exclude), so that backups of the others are complete; copy its shards by hand: \
+             POST /collections/NAME/shards/ID/snapshots for each shard that GET /collections/NAME/cluster shows",
+        )),
+    }
 }
 
 /// The shard map. Refuses what a snapshot of the whole collection through this node would not contain.
-async fn shards(ctx: &Context, name: &str) -> Result<(Value, Vec<String>)> {
-    let (map, raw) = match ctx.qdrant.shards(name).await {
+async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
+    let (map, raw) = match qdrant.shards(name).await {
         Ok(found) => found,
         Err(e) if e.code() == Code::QdrantForbidden => {
             let warning =
@@ -117,6 +137,27 @@ async fn shards(ctx: &Context, name: &str) -> Result<(Value, Vec<String>)> {
         )
         .remedy("wait until Qdrant shows it as Active, or see to why it is not"));
     }
+    if map.resharding_operations.is_some_and(|under_way| !under_way.is_empty()) {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!("the shards of collection {name:?} are being divided anew, and a snapshot may have points twice or not at all"),
+        )
+        .remedy("wait until the resharding that GET /collections/NAME/cluster shows has ended"));
+    }
+    if let Some(all) = map.shard_count
+        && all != map.local_shards.len()
+    {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "collection {name:?} has {all} shards, and only {} of them have a replica",
+                map.local_shards.len()
+            ),
+        )
+        .remedy(
+            "a backup would miss the data of the others: restore them from an older one, or delete the collection",
+        ));
+    }
     Ok((raw, Vec::new()))
 }
 
@@ -125,8 +166,8 @@ fn state_warning(info: &CollectionInfo) -> Option<String> {
 }
 
 /// The payload indexes without their point counts, which change by themselves.
-fn schema(info: &CollectionInfo) -> Value {
-    let mut schema = info.payload_schema.clone();
+fn bare(schema: &Value) -> Value {
+    let mut schema = schema.clone();
     for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
         if let Some(index) = index.as_object_mut() {
             index.remove("points");

@@ -4,8 +4,11 @@ mod artifact;
 mod collection;
 pub mod job;
 mod report;
+mod trial;
 
+pub use collection::survey;
 pub use report::{Outcome, Report, Saved};
+pub use trial::{Trial, trial};
 
 use crate::catalog;
 use crate::clock::Clock;
@@ -13,7 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::events;
 use crate::intent::{self, Intent};
 use crate::lock;
-use crate::manifest::{self, Failure, Manifest, Selection};
+use crate::manifest::{self, Failure, Sealed, Selection};
 use crate::names::BackupId;
 use crate::plan::{self, CollectionPlan};
 use crate::progress::{Phase, Progress};
@@ -146,7 +149,7 @@ async fn under_lease(
     })
     .await?;
     progress.planned(id, plan.collections.iter().map(|c| c.name.as_str()));
-    tracing::info!(%id, collections = plan.collections.len(), "backup begins");
+    tracing::info!(backup = %id, collections = plan.collections.len(), "backup begins");
 
     let settings = Arc::new((ctx.clone(), progress.clone(), cancel.clone()));
     let save = move |collection: CollectionPlan| {
@@ -170,7 +173,7 @@ async fn under_lease(
     let (mut report, manifest) = run.conclude(results)?;
     if let Some(manifest) = manifest {
         artifact::unless_cancelled(cancel, lease.confirm()).await?;
-        commit(ctx, &manifest).await?;
+        commit(ctx, manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
@@ -191,16 +194,14 @@ async fn planned(ctx: &Context, selection: &Selection) -> Result<plan::Plan> {
 
 /// Writes the manifest within the time for which the lease was just confirmed. No longer to be cancelled: it is one small
 /// object, and "stopped" must not be said of a backup that then exists.
-async fn commit(ctx: &Context, manifest: &Manifest) -> Result<()> {
+async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
     let limit = ctx.settings.lease / 2;
-    match timeout(limit, manifest::commit(&*ctx.store, manifest)).await {
+    let id = manifest.id();
+    match timeout(limit, manifest.commit(&*ctx.store)).await {
         Ok(result) => result.map(|_| ()),
         Err(_) => Err(Error::new(
             Code::StoreUnreachable,
-            format!(
-                "writing the manifest of backup {}: not confirmed within {limit:?}",
-                manifest.id
-            ),
+            format!("writing the manifest of backup {id}: not confirmed within {limit:?}"),
         )
         .remedy("`qdrant-backup list` shows whether the backup exists all the same; if it does, it is whole")),
     }
@@ -257,7 +258,7 @@ where
         match result {
             Ok(Some(saved)) => {
                 progress.phase(&name, Phase::Saved);
-                tracing::info!(%id, collection = name, bytes = saved.bytes(), points = saved.points_after, "collection saved");
+                tracing::info!(backup = %id, collection = name, bytes = saved.bytes(), points = saved.points_after, "collection saved");
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -268,7 +269,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(name),
             Err(e) => {
                 progress.phase(&name, Phase::Failed);
-                tracing::error!(%id, collection = name, code = %e.code(), error = %e, "collection not saved");
+                tracing::error!(backup = %id, collection = name, code = %e.code(), error = %e, "collection not saved");
                 results.failed.push(Failure::of(&name, &e));
             }
         }

@@ -1,7 +1,7 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::{self, Failure, Manifest, QdrantInfo, Selection, Status};
+use crate::manifest::{self, Failure, Manifest, QdrantInfo, Sealed, Selection, Status};
 use crate::names::BackupId;
 use serde::Serialize;
 use serde_json::Value;
@@ -147,7 +147,7 @@ pub(super) struct Run {
 
 impl Run {
     /// The report and the manifest that `results` amount to; no manifest when nothing was saved.
-    pub(super) fn conclude(mut self, mut results: Results) -> Result<(Report, Option<Manifest>)> {
+    pub(super) fn conclude(mut self, mut results: Results) -> Result<(Report, Option<Sealed>)> {
         let id = self.id;
         results.collections.sort_by(|a, b| a.name.cmp(&b.name));
         for name in results.gone {
@@ -161,9 +161,20 @@ impl Run {
                 self.warnings.push(text);
             }
         }
+        let rest = (
+            &self.qdrant,
+            &self.selection,
+            &self.warnings,
+            &self.extra,
+            &results.failed,
+        );
+        for (name, error) in manifest::spoilers(&results.collections, &rest)? {
+            results.collections.retain(|c| c.name != name);
+            results.failed.push(Failure::of(&name, &error));
+        }
         results.failed.sort_by(|a, b| a.collection.cmp(&b.collection));
         for warning in &self.warnings {
-            tracing::warn!(%id, "{warning}");
+            tracing::warn!(backup = %id, "{warning}");
         }
         let status = match (results.collections.is_empty(), results.failed.is_empty()) {
             (false, true) => Outcome::Complete,
@@ -206,6 +217,6 @@ impl Run {
             warnings: self.warnings,
             extra: self.extra,
         };
-        Ok((report, Some(manifest)))
+        Ok((report, Some(Sealed::new(&manifest)?)))
     }
 }

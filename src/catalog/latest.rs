@@ -1,7 +1,7 @@
 //! `latest`: the one rule that says which backup that is.
 //!
-//! It is the newest good backup that has what is asked for. *Good*: complete, neither found damaged nor failed by a drill, and
-//! its time has come. *What is asked for*: the collections that are named; where none is, a backup whose selection names no
+//! It is the newest good backup that has what is asked for. *Good*: complete and restorable in full, neither found damaged nor failed by a
+//! drill, and its time has come. *What is asked for*: the collections that are named; where none is, a backup whose selection names no
 //! single collections, and any good one only where there is none of those.
 
 use super::{Found, Mark, newest_first, no_backup};
@@ -200,7 +200,7 @@ fn flaw(found: &Found, wanted: &Selection) -> String {
         },
         (Some(Mark::Partial), Some(manifest)) => format!("it is PARTIAL: {}", lacks(manifest)),
         (Some(Mark::Future), _) => "its time has not come yet: a clock was wrong, or it was made by hand".to_owned(),
-        (Some(mark), _) => match &summary.problem {
+        (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
             Some(problem) => format!("it is {mark}: {problem}"),
             None => format!("it is {mark}"),
         },

@@ -81,7 +81,7 @@ impl Bars {
             if self.visible {
                 self.draw(&mut before.bar, collection, changed);
             } else if changed {
-                log(collection);
+                log(progress, collection);
             }
         }
     }
@@ -123,11 +123,12 @@ impl Bars {
 }
 
 /// A line for a phase. The run itself logs how each collection ends.
-fn log(collection: &CollectionProgress) {
+fn log(run: &RunProgress, collection: &CollectionProgress) {
     let name = &collection.name;
     match collection.phase {
         Phase::Snapshot | Phase::Copy | Phase::Restore | Phase::Check => {
-            tracing::info!(collection = name, "{}: {}", plain(name), word(collection))
+            let backup = run.id.map(tracing::field::display);
+            tracing::info!(backup, collection = name, "{}: {}", plain(name), word(collection));
         }
         Phase::Waiting | Phase::Saved | Phase::Restored | Phase::Failed | Phase::Gone => {}
     }

@@ -1,10 +1,16 @@
-//! `check`: tries everything that a backup needs, in the order in which a backup needs it, and changes nothing.
+//! `check`: tries everything that a backup needs, in the order in which a backup needs it. Only with `--deep` anything is changed:
+//! a snapshot is made, and deleted again.
+
+mod deep;
+mod refused;
+mod space;
 
 use super::text::{Align, plain, table};
 use super::{print, print_json};
 use crate::clock::Clock;
 use crate::config::{Invalid, Problem, RetentionConfig, Unknown};
 use crate::error::{Code, Error, Result};
+use crate::intent;
 use crate::lock;
 use crate::manifest::Selection;
 use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
@@ -16,6 +22,7 @@ use serde::Serialize;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// A person waits; the clients themselves would try for minutes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +56,10 @@ pub(crate) struct Subject<'a> {
     pub(crate) who: String,
     /// Longest time for one answer.
     pub(crate) patience: Duration,
+    /// The Qdrant as a backup asks it, if a snapshot is to be made.
+    pub(crate) deep: Option<Qdrant>,
+    /// Snapshots that a backup has on Qdrant's disk at once.
+    pub(crate) concurrency: usize,
 }
 
 /// What came of one check.
@@ -81,13 +92,13 @@ struct Checks {
 }
 
 /// Prints a line for each check; the answer is the exit code: 0, or that of the first failure. A warning is no failure.
-pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
+pub(crate) async fn check(subject: Subject<'_>, json: bool, stop: &CancellationToken) -> Result<u8> {
     #[derive(Serialize)]
     struct Report<'a> {
         ok: bool,
         checks: &'a [Line],
     }
-    let checks = tried(subject).await;
+    let checks = tried(subject, stop).await;
     let ok = checks.exit == 0;
     let printed = match json {
         true => print_json(&Report {
@@ -102,25 +113,37 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool) -> Result<u8> {
     }
 }
 
-async fn tried(subject: Subject<'_>) -> Checks {
+async fn tried(mut subject: Subject<'_>, stop: &CancellationToken) -> Checks {
     let mut checks = Checks::default();
     let limit = subject.patience;
     check_config(&mut checks, &subject);
-    match subject.qdrant {
-        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject.selection, limit).await,
+    let qdrant = subject.qdrant.take();
+    let smallest = match qdrant {
+        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject, limit).await,
         Some(Err(error)) => {
             checks.fail("qdrant", &error);
             checks.skip(&["key", "plan", "rights"], "qdrant");
+            None
         }
-        None => checks.skip(&["qdrant", "key", "plan", "rights"], "configuration"),
-    }
-    let store = match subject.store {
+        None => {
+            checks.skip(&["qdrant", "key", "plan", "rights"], "configuration");
+            None
+        }
+    };
+    let store = match subject.store.take() {
         Some((url, store)) => check_store(&mut checks, url, store, (&subject.clock, &subject.who), limit).await,
         None => {
             checks.skip(&["store", "lease"], "configuration");
             None
         }
     };
+    match &store {
+        Some(store) => space::check(&mut checks, &**store, &subject).await,
+        None => checks.skip(&["space"], "store"),
+    }
+    if let Some(qdrant) = &subject.deep {
+        deep::check(&mut checks, qdrant, store.as_ref(), smallest.as_deref(), &subject, stop).await;
+    }
     match &subject.retention {
         Some(retention) => check_retention(&mut checks, retention, store.as_deref(), limit).await,
         None => checks.skip(&["retention"], "configuration"),
@@ -155,48 +178,56 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
     }
 }
 
-async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, selection: &Selection, limit: Duration) {
+/// The smallest collection of which a snapshot may be made, if there is one.
+async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_>, limit: Duration) -> Option<String> {
     match ask_qdrant(qdrant, limit, qdrant.version()).await {
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
             checks.fail("qdrant", &error);
-            return checks.skip(&["key", "plan", "rights"], "qdrant");
+            checks.skip(&["key", "plan", "rights"], "qdrant");
+            return None;
         }
     }
     match ask_qdrant(qdrant, limit, qdrant.collections()).await {
         Ok(_) => checks.ok("key", "the collections may be listed"),
         Err(error) => {
             checks.fail("key", &error);
-            return checks.skip(&["plan", "rights"], "key");
+            checks.skip(&["plan", "rights"], "key");
+            return None;
         }
     }
-    match ask_qdrant(qdrant, limit, plan::make(qdrant, selection)).await {
+    match ask_qdrant(qdrant, limit, plan::make(qdrant, &subject.selection)).await {
         Ok(plan) => {
-            checks.ok(
-                "plan",
-                would_save(&plan.collections.iter().map(|c| c.name.as_str()).collect::<Vec<_>>()),
-            );
+            let mut smallest = None;
+            match ask_qdrant(qdrant, limit, refused::look(qdrant, &plan.collections)).await {
+                Ok(looked) => {
+                    if !looked.accepted().is_empty() {
+                        checks.ok("plan", would_save(&looked.accepted()));
+                    }
+                    looked.refusals().iter().for_each(|error| checks.fail("plan", error));
+                    smallest = looked.smallest();
+                }
+                Err(error) => checks.fail("plan", &error),
+            }
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
             match plan.collections.first() {
-                Some(collection) => check_rights(checks, qdrant, &collection.name, limit).await,
+                Some(collection) => check_rights(checks, qdrant, &collection.name, subject).await,
                 None => checks.skip(&["rights"], "a collection to try it on"),
             }
+            smallest
         }
         // As it should be on a Qdrant that is new.
         Err(error) if error.code() == Code::NothingToBackUp => {
-            checks.add(
-                "plan",
-                State::Warn,
-                error.chain(),
-                error.remedy_text().map(str::to_owned),
-            );
+            checks.warn("plan", &error);
             checks.skip(&["rights"], "a collection to try it on");
+            None
         }
         Err(error) => {
             checks.fail("plan", &error);
             checks.skip(&["rights"], "plan");
+            None
         }
     }
 }
@@ -215,11 +246,11 @@ fn would_save(names: &[&str]) -> String {
 }
 
 /// Whether the key may do on `collection` what a backup does.
-async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, limit: Duration) {
+async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, subject: &Subject<'_>) {
     // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
     // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
     let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
-    let tried = ask_qdrant(qdrant, limit, async {
+    let tried = ask_qdrant(qdrant, subject.patience, async {
         qdrant.count(collection).await?;
         qdrant.snapshots(collection).await?;
         qdrant.delete_snapshot(collection, &absent).await
@@ -227,7 +258,14 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, li
     match tried.await {
         Ok(_) => checks.ok(
             "rights",
-            format!("points of {collection:?} may be counted, snapshots made and deleted"),
+            format!(
+                "points of {collection:?} may be counted; the key may make and delete snapshots, as far as a request that \
+                 changes nothing tells{}",
+                match subject.deep {
+                    Some(_) => "",
+                    None => ". Making one was not tried: `qdrant-backup check --deep` does",
+                }
+            ),
         ),
         Err(error) => checks.fail("rights", &error),
     }
@@ -262,15 +300,12 @@ async fn check_store(
     match lease.await {
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
         // As it should be while a backup runs.
-        Err(error) if error.code() == Code::RunInProgress => {
-            checks.add(
-                "lease",
-                State::Warn,
-                error.chain(),
-                error.remedy_text().map(str::to_owned),
-            );
-        }
+        Err(error) if error.code() == Code::RunInProgress => checks.warn("lease", &error),
         Err(error) => checks.fail("lease", &error),
+    }
+    match ask_store(url, limit, intent::unreadable(&*store)).await {
+        Ok(unreadable) => unreadable.iter().for_each(|error| checks.warn("intents", error)),
+        Err(error) => checks.warn("intents", &error),
     }
     Some(store)
 }
@@ -305,12 +340,7 @@ async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store
             "retention",
             format!("{text}; whether the others may be deleted shows only when it is tried"),
         ),
-        Err(error) => checks.add(
-            "retention",
-            State::Warn,
-            error.chain(),
-            error.remedy_text().map(str::to_owned),
-        ),
+        Err(error) => checks.warn("retention", &error),
     }
 }
 
@@ -324,6 +354,15 @@ impl Checks {
         self.add(
             check,
             State::Fail,
+            error.chain(),
+            error.remedy_text().map(str::to_owned),
+        );
+    }
+
+    fn warn(&mut self, check: &'static str, error: &Error) {
+        self.add(
+            check,
+            State::Warn,
             error.chain(),
             error.remedy_text().map(str::to_owned),
         );
@@ -403,8 +442,10 @@ mod tests {
             clock: Clock::system(),
             who: "test".to_owned(),
             patience: Duration::from_millis(50),
+            deep: None,
+            concurrency: 2,
         };
-        let checks = tried(subject).await;
+        let checks = tried(subject, &CancellationToken::new()).await;
         let told: Vec<_> = checks.lines.iter().filter(|line| line.state == State::Fail).collect();
         let [qdrant, store] = told[..] else {
             panic!("{checks:?}");

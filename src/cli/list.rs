@@ -61,6 +61,9 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
         if let Some(problem) = &backup.problem {
             let _ = writeln!(text, "{}: {}", backup.id, plain(problem));
         }
+        for why in backup.not_restorable.values() {
+            let _ = writeln!(text, "{}: {}", backup.id, plain(why));
+        }
     }
     text
 }
@@ -144,6 +147,9 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
             plain(&failure.collection),
             plain(&failure.message)
         );
+    }
+    for why in summary.not_restorable.values() {
+        let _ = writeln!(text, "NOT RESTORABLE  {}", plain(why));
     }
     let of_collections = manifest.collections.iter().flat_map(|c| &c.warnings);
     for warning in manifest.warnings.iter().chain(of_collections) {

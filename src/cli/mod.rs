@@ -27,8 +27,10 @@ pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
 pub(crate) use verify::verify;
 
+use crate::catalog;
 use crate::config::{Invalid, LogFormat, own_lines};
 use crate::error::{Code, Error, Result};
+use crate::json;
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
 
@@ -58,7 +60,7 @@ pub(crate) enum Command {
     /// List the backups, newest first
     List {
         /// Show at most this many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
         limit: u16,
         /// Print JSON
         #[arg(long)]
@@ -105,7 +107,12 @@ pub(crate) enum Command {
     /// Prove that a backup can be restored, in throw-away collections, and record it
     Drill(DrillArgs),
     /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
+    ///
+    /// Nothing is changed, so whether Qdrant can make a snapshot is not tried, unless with --deep.
     Check {
+        /// Have Qdrant make a snapshot of the smallest collection, and delete it again
+        #[arg(long)]
+        deep: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -204,9 +211,8 @@ fn print(text: &str) -> Result<()> {
 
 /// Prints `value` as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let json =
-        serde_json::to_string_pretty(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
-    print(&(json + "\n"))
+    let json = json::to_vec(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
+    print(&String::from_utf8_lossy(&json))
 }
 
 #[cfg(test)]

@@ -140,13 +140,17 @@ fn told(outcome: &Outcome) -> String {
         Status::Partial => "; it is partial, and what is missing in it cannot be checked",
     };
     let took = (report.finished_at - report.at).whole_seconds();
-    let _ = writeln!(
+    let _ = write!(
         text,
         "Backup {} {verdict}: {} objects, {} read in {took} s{partial}",
         report.id,
         report.objects.len(),
         size(report.bytes)
     );
+    let _ = match report.not_restorable.as_slice() {
+        [] => writeln!(text),
+        names => writeln!(text, "; NOT RESTORABLE by this version: {}", plain(&names.join(", "))),
+    };
     if let Some(why) = &report.not_recorded {
         let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
     }

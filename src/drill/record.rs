@@ -1,14 +1,14 @@
 //! `drilled.json` beside the manifest: what the last drill came to.
 
 use crate::error::{Code, Error, Kept, Result};
-use crate::manifest::read_small;
 use crate::names::BackupId;
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::{BytesSource, Condition, Store, read_small, readable};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// The format's version.
 const FORMAT: u32 = 1;
+const LARGEST: u64 = 16 << 20;
 
 /// What a drill found, on a server or by the engine in this process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl Drilled {
     pub(crate) fn recorded(&mut self, result: Result<()>) {
         if let Err(error) = result {
             let (id, verdict) = (self.id, self.verdict);
-            tracing::warn!(%id, ?verdict, error = %error, "the result of the drill could not be recorded");
+            tracing::warn!(backup = %id, ?verdict, error = %error, "the result of the drill could not be recorded");
             self.not_recorded = Some(Kept::of(&error));
         }
     }
@@ -134,17 +134,17 @@ impl Drilled {
 
 /// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
-    const LARGEST: u64 = 16 << 20;
-    let bytes = read_small(store, &id.drilled(), LARGEST).await?;
+    let bytes = match read_small(store, &id.drilled(), LARGEST).await {
+        Err(error) if error.code() == Code::BackupDamaged => return Ok(None),
+        other => other?,
+    };
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Records it beside the manifest, in the place of an older one.
 pub(crate) async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
     let key = drilled.id.drilled();
-    let mut json = serde_json::to_vec_pretty(drilled)
-        .map_err(|e| Error::new(Code::Internal, "writing the result of a drill as JSON").because(e))?;
-    json.push(b'\n');
+    let json = readable::<Drilled>("the result of a drill", drilled, LARGEST)?;
     let condition = match store.head(&key).await? {
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,

@@ -3,6 +3,7 @@
 
 use super::Options;
 use crate::error::{Code, Error, Result};
+use crate::json;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
 use secrecy::ExposeSecret;
@@ -307,14 +308,30 @@ impl Answer {
         }
         serde_json::from_slice::<Envelope<T>>(self.ok(doing)?)
             .map(|envelope| envelope.result)
-            .map_err(|e| {
-                Error::new(
+            .map_err(|e| match beyond(&self.body) {
+                Some(what) => Error::new(Code::Unsupported, format!("{doing}: {what}"))
+                    .remedy("make the collection's metadata smaller or less nested: PATCH /collections/NAME"),
+                None => Error::new(
                     Code::QdrantUnexpected,
                     format!("{doing}: the answer is not what Qdrant's API describes"),
                 )
                 .because(e)
-                .remedy("check that the URL is that of Qdrant's REST API, and its version")
+                .remedy("check that the URL is that of Qdrant's REST API, and its version"),
             })
+    }
+}
+
+/// Why no answer like this one is understood, however right it is.
+fn beyond(body: &[u8]) -> Option<String> {
+    match json::depth(body) {
+        _ if body.len() >= LARGEST_ANSWER => Some(format!(
+            "the answer has more than {LARGEST_ANSWER} bytes, and no more are read"
+        )),
+        depth if depth > json::DEEPEST => Some(format!(
+            "the answer nests {depth} levels deep, and at most {} are read",
+            json::DEEPEST
+        )),
+        _ => None,
     }
 }
 

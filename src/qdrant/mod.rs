@@ -116,6 +116,8 @@ pub enum ClusterInfo {
 pub struct ShardMap {
     /// Peer id of the node that answered.
     pub peer_id: u64,
+    /// How many shards there are, wherever their replicas are, if they have any.
+    pub shard_count: Option<usize>,
     /// Shards on this node.
     #[serde(default)]
     pub local_shards: Vec<LocalShard>,
@@ -125,6 +127,8 @@ pub struct ShardMap {
     /// Transfers under way.
     #[serde(default)]
     pub shard_transfers: Vec<Value>,
+    /// Changes of the number of shards under way; none is not even an empty list.
+    pub resharding_operations: Option<Vec<Value>>,
 }
 
 /// A shard's replica on the node that answered.

@@ -33,7 +33,7 @@ pub(super) async fn run(
         return Err(error);
     }
     progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
-    tracing::info!(id = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
+    tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
     // Before anything is changed.
     unless_cancelled(cancel, prove_all(ctx, &plan)).await?;
 
@@ -58,6 +58,7 @@ pub(super) async fn run(
             Ok(restored) => {
                 progress.phase(&step.source, Phase::Restored);
                 tracing::info!(
+                    backup = %plan.id,
                     collection = step.source,
                     target = step.target,
                     points = restored.points,
@@ -67,7 +68,7 @@ pub(super) async fn run(
             }
             Err(error) => {
                 progress.phase(&step.source, Phase::Failed);
-                tracing::error!(collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
+                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
                 report.failed.push(failed(ctx, request, plan.id, step, &error).await);
             }
         }
@@ -210,7 +211,7 @@ async fn transfer(
         if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
             return Err(error);
         }
-        tracing::warn!(collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
+        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
         notes.push(format!(
             "Qdrant could not fetch it, so it was uploaded: {}",
             error.chain()

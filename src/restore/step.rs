@@ -85,6 +85,11 @@ pub(super) async fn plan_step(
         },
         target: to,
     };
+    if let Some(error) = collection.cannot_be_restored() {
+        let error = error
+            .remedy("exclude it (--exclude NAME, or `exclude` in the request) to restore the others of this backup");
+        plan.refusals.push(Refusal::of(Some(name), &error));
+    }
     match source(ctx, plan.id, collection).await {
         Ok(from) => step.from = Some(from),
         // The store itself is in trouble: no plan.

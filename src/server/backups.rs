@@ -8,10 +8,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 
-const DEFAULT_LIMIT: u16 = 50;
 const LARGEST_LIMIT: u16 = 1000;
 
-/// `?limit=`, 1 to 1000.
+/// `?limit=`, 1 to 1000; without it [`catalog::LISTED`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limit {
@@ -31,7 +30,7 @@ pub(super) async fn list(
 ) -> Result<Json<Backups>, HttpError> {
     const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = query.limit.unwrap_or(catalog::LISTED);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
         return Err(HttpError::bad_request(
             format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"),

@@ -63,7 +63,7 @@ pub(super) async fn prune(
         Err(e) => return Err(refused(&app, e).await),
     };
     for deleted in &report.deleted {
-        tracing::info!(id = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
+        tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
     }
     match report.take_error() {
         None => Ok(Json(Outcome {

@@ -160,6 +160,14 @@ impl Store for DirStore {
         self.run(move |root| read::folders(root, &prefix)).await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.run(|root| {
+            let space = rustix::fs::statvfs(root).ok();
+            Ok(space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)))
+        })
+        .await
+    }
+
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
         let version = version.clone();
         self.run_on(key, move |root, key, gone| {

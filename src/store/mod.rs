@@ -5,6 +5,7 @@
 
 mod dir;
 mod gcs;
+mod record;
 mod sign;
 mod token;
 mod url;
@@ -18,6 +19,8 @@ use time::OffsetDateTime;
 
 pub use dir::DirStore;
 pub use gcs::{GcsOptions, GcsStore, Retry};
+pub(crate) use record::{read_back, written};
+pub use record::{read_small, readable};
 pub use sign::Signing;
 pub use url::open;
 
@@ -111,6 +114,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;
+
+    /// Room that is left, in bytes; `None` where there is no limit, or none that is known.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Whether any object may be deleted; `None` where that shows only when it is tried.
     async fn may_delete(&self) -> Result<Option<bool>> {

@@ -84,7 +84,7 @@ impl Verifier {
                     }
                 }
             }
-            tracing::info!(%id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
+            tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
             collections.push(drill);
         }
         let mut drilled = Drilled::new(

@@ -90,7 +90,17 @@ impl Verifier {
             .collect()
             .await;
         objects.sort_by_key(|(i, _)| *i);
-        let objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let mut objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let mut not_restorable = Vec::new();
+        for collection in &manifest.collections {
+            let Some(why) = collection.cannot_be_restored() else {
+                continue;
+            };
+            for object in objects.iter_mut().filter(|object| object.collection == collection.name) {
+                object.warnings.push(why.chain());
+            }
+            not_restorable.push(collection.name.clone());
+        }
         let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
         let mut report = Report {
             id: *id,
@@ -107,6 +117,7 @@ impl Verifier {
             bytes: objects.iter().map(|object| object.bytes).sum(),
             findings,
             objects,
+            not_restorable,
             not_recorded: None,
         };
         // A backup that is being deleted loses its objects one by one: that is no damage.
@@ -122,7 +133,7 @@ impl Verifier {
             && let Err(error) = record::write(store, &self.clock, &report).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
-            tracing::warn!(%id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
+            tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
             report.not_recorded = Some(Kept::of(&error));
         }
         Ok(report)
@@ -206,14 +217,14 @@ fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
 fn log(id: &BackupId, of: usize, object: &Checked) {
     let (key, collection) = (&object.key, &object.collection);
     match object.verdict {
-        Verdict::Intact => tracing::info!(%id, collection, key, bytes = object.bytes, of, "object is intact"),
+        Verdict::Intact => tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object is intact"),
         Verdict::Damaged => {
             let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
-            tracing::error!(%id, collection, key, of, "object is damaged: {}", problems.join("; "));
+            tracing::error!(backup = %id, collection, key, of, "object is damaged: {}", problems.join("; "));
         }
         Verdict::NotChecked => {
             let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
-            tracing::warn!(%id, collection, key, of, "object could not be checked: {why}");
+            tracing::warn!(backup = %id, collection, key, of, "object could not be checked: {why}");
         }
     }
 }

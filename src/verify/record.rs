@@ -3,9 +3,8 @@
 use super::{Report, Verdict};
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::manifest::read_small;
 use crate::names::BackupId;
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::{BytesSource, Condition, Store, read_small, readable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -72,8 +71,7 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &Report) -> 
     let key = report.id.verified();
     let doing = || format!("recording what was found about backup {}", report.id);
     let written = Written { format: FORMAT, report };
-    let mut json = serde_json::to_vec_pretty(&written).map_err(|e| Error::new(Code::Internal, doing()).because(e))?;
-    json.push(b'\n');
+    let json = readable::<Record>("the result of a check", &written, LARGEST)?;
     let mut last = None;
     for _ in 0..ATTEMPTS {
         // Version first: if the object changes between the two reads, the write on that version fails.

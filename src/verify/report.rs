@@ -121,6 +121,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Every object that the manifest names.
     pub objects: Vec<Checked>,
+    /// Collections that this version cannot restore, however intact they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_restorable: Vec<String>,
     /// Why all this was not recorded beside the manifest, where it was to be: the next one who looks does not learn it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_recorded: Option<Kept>,

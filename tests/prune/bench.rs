@@ -223,7 +223,7 @@ pub(crate) async fn backup_with(store: &dyn Store, text: &str, change: impl FnOn
         extra: BTreeMap::new(),
     };
     change(&mut manifest);
-    manifest::commit(store, &manifest).await.unwrap();
+    manifest::Sealed::new(&manifest).unwrap().commit(store).await.unwrap();
     manifest
 }
 

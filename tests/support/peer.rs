@@ -111,6 +111,16 @@ pub struct Collection {
     pub unreadable: bool,
     /// Its configuration has a field that the backup does not know.
     pub new_field: bool,
+    /// Points go to shards by keys that clients name.
+    pub custom_sharding: bool,
+    /// Metadata in its configuration.
+    pub metadata: Option<Value>,
+    /// Its shards are being divided anew.
+    pub resharding: bool,
+    /// So many shards have no replica anywhere.
+    pub lost_shards: usize,
+    /// Names of snapshots that others made, which are only listed.
+    pub others: Vec<String>,
 }
 
 #[derive(Default)]
@@ -352,8 +362,12 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
             "status": "green",
             "points_count": found.points,
             "config": {
-                "params": {"vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"}},
+                "params": {
+                    "vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"},
+                    "sharding_method": found.custom_sharding.then_some("custom"),
+                },
                 "new_field": found.new_field.then_some(1),
+                "metadata": found.metadata,
             },
             "payload_schema": {},
         })),
@@ -373,10 +387,16 @@ async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
     };
     ok(json!({
         "peer_id": PEER_ID,
-        "shard_count": 1,
-        "local_shards": [{"shard_id": 0, "points_count": found.points, "state": state}],
+        "shard_count": 1 + found.lost_shards,
+        "local_shards": [{
+            "shard_id": 0,
+            "points_count": found.points,
+            "state": state,
+            "shard_key": found.custom_sharding.then_some("a"),
+        }],
         "remote_shards": remote,
         "shard_transfers": [],
+        "resharding_operations": found.resharding.then(|| json!([{"shard_id": 1, "direction": "up"}])),
     }))
 }
 
@@ -402,7 +422,10 @@ fn described(snapshot: &Snapshot) -> Value {
 
 async fn list(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
-        Some(found) => ok(found.snapshots.iter().map(described).collect()),
+        Some(found) => {
+            let others = found.others.iter().map(|name| json!({"name": name, "size": 1}));
+            ok(found.snapshots.iter().map(described).chain(others).collect())
+        }
         None => missing(&c),
     }
 }

@@ -6,7 +6,7 @@ use crate::backup::{Context, Outcome, Report, Results, Run, commit};
 use crate::error::{Code, Error, Result};
 use crate::events;
 use crate::lock::Lease;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Sealed};
 use crate::store::ObjectMeta;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
     };
     let (mut report, manifest) = run.conclude(results)?;
     if let Some(manifest) = manifest {
-        match write(ctx, &manifest, lease).await {
+        match write(ctx, manifest, lease).await {
             Ok(()) => {}
             // Another task found the set complete at the same moment, and may have given the lease back since.
             Err(e) if matches!(e.code(), Code::StoreConflict | Code::LeaseLost) => {
@@ -88,7 +88,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
     })
 }
 
-async fn write(ctx: &Context, manifest: &Manifest, lease: &Lease) -> Result<()> {
+async fn write(ctx: &Context, manifest: Sealed, lease: &Lease) -> Result<()> {
     lease.confirm().await?;
     commit(ctx, manifest).await
 }

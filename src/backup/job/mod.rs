@@ -147,7 +147,7 @@ async fn work(
     });
     let group = task.execution.as_str();
     if let Some((plan, standing)) = ended.await? {
-        tracing::info!(id = %plan.id, task = task.index, "the backup of this execution has ended already");
+        tracing::info!(backup = %plan.id, task = task.index, "the backup of this execution has ended already");
         unless_cancelled(cancel, clear(ctx, group, plan.id)).await?;
         let parts = unless_cancelled(cancel, record::share(ctx, task, &plan)).await?;
         return Ok(report(task, &plan, parts, Vec::new(), standing));
@@ -210,7 +210,7 @@ async fn under_lease(
     }
     let id = plan.id;
     tracing::info!(
-        %id, task = task.index, tasks = task.count, attempt = task.attempt,
+        backup = %id, task = task.index, tasks = task.count, attempt = task.attempt,
         collections = share.len(), done = parts.len(), "task begins"
     );
 
@@ -219,7 +219,7 @@ async fn under_lease(
     let of_this_task = move |intent: &Intent| intent.run == id && names.contains(&intent.collection);
     let recovery = intent::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), &of_this_task);
     for warning in unless_cancelled(cancel, recovery).await? {
-        tracing::warn!(%id, "{warning}");
+        tracing::warn!(backup = %id, "{warning}");
     }
     let is_done = |c: &CollectionPlan| parts.iter().any(|part| part.collection == c.name);
     let todo = share.iter().filter(|c| !is_done(c)).map(|c| (*c).clone()).collect();

@@ -4,10 +4,10 @@ use super::Task;
 use crate::backup::{Context, free_id, planned};
 use crate::error::{Code, Error, Result};
 use crate::intent;
-use crate::manifest::{self, Failure, QdrantInfo, Selection, read_small};
+use crate::manifest::{self, Failure, QdrantInfo, Selection};
 use crate::names::BackupId;
 use crate::plan::CollectionPlan;
-use crate::store::{BytesSource, Condition, Store};
+use crate::store::{BytesSource, Condition, Store, read_small, readable};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -149,11 +149,11 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
             .remedy("something else deletes objects in the store; keep it from doing so during a backup")
         });
     }
-    tracing::info!(id = %ours.id, execution = %task.execution, collections = ours.collections.len(), "backup begins");
+    tracing::info!(backup = %ours.id, execution = %task.execution, collections = ours.collections.len(), "backup begins");
     // With the lease held, runs other than this execution are dead. Its own tasks may have begun by now.
     let id = ours.id;
     for warning in intent::recover(&*ctx.store, &ctx.qdrant, started_at, move |i| i.run != id).await? {
-        tracing::warn!(%id, "{warning}");
+        tracing::warn!(backup = %id, "{warning}");
     }
     Ok(ours)
 }
@@ -241,9 +241,8 @@ async fn read<T: DeserializeOwned>(ctx: &Context, key: &str) -> Result<Option<T>
 }
 
 /// Whether it was written; `false` when there is an object of that name.
-async fn write<T: Serialize>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
-    let json =
-        serde_json::to_vec(record).map_err(|e| Error::new(Code::Internal, "writing a record as JSON").because(e))?;
+async fn write<T: Serialize + DeserializeOwned>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
+    let json = readable::<T>("a record of a job", record, LARGEST)?;
     let store: &dyn Store = &*ctx.store;
     match store
         .put(key, Box::new(BytesSource::new(json)), Condition::Absent)

@@ -1,0 +1,61 @@
+//! `check --deep`: one snapshot of the smallest collection, as a backup makes it, and deletes it again.
+
+use super::super::text::size;
+use super::{Checks, LEASE, State, Subject};
+use crate::backup::{self, Context, Settings};
+use crate::error::Code;
+use crate::qdrant::Qdrant;
+use crate::relay::Limits;
+use crate::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub(super) async fn check(
+    checks: &mut Checks,
+    qdrant: &Qdrant,
+    store: Option<&Arc<dyn Store>>,
+    smallest: Option<&str>,
+    subject: &Subject<'_>,
+    stop: &CancellationToken,
+) {
+    let (Some(store), Some(smallest)) = (store, smallest) else {
+        let wants = if store.is_none() {
+            "store"
+        } else {
+            "a collection to make one of"
+        };
+        return checks.skip(&["snapshot"], wants);
+    };
+    let ctx = Context {
+        qdrant: qdrant.clone(),
+        store: store.clone(),
+        clock: subject.clock.clone(),
+        who: subject.who.clone(),
+        settings: Settings {
+            concurrency: 1,
+            attempts: 1,
+            backoff: Duration::ZERO,
+            limits: Limits::default(),
+            rate: None,
+            lease: LEASE,
+        },
+    };
+    match backup::trial(&ctx, smallest, stop).await {
+        Ok(trial) => checks.ok(
+            "snapshot",
+            format!(
+                "one of {smallest:?} was made ({} in {:.1} s), and deleted again",
+                size(trial.bytes),
+                trial.took.as_secs_f64()
+            ),
+        ),
+        Err(error) if error.code() == Code::RunInProgress => checks.add(
+            "snapshot",
+            State::Skip,
+            format!("not tried: {}", error.chain()),
+            error.remedy_text().map(str::to_owned),
+        ),
+        Err(error) => checks.fail("snapshot", &error),
+    }
+}

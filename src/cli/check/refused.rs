@@ -1,0 +1,85 @@
+//! What a backup would refuse of the collections that it is to save.
+
+use crate::backup;
+use crate::error::{Code, Error, Result};
+use crate::plan::CollectionPlan;
+use crate::qdrant::Qdrant;
+use futures_util::{StreamExt, stream};
+
+/// Collections looked at together.
+const AT_ONCE: usize = 8;
+/// Names of more are not told.
+const SHOWN: usize = 10;
+
+/// What a look at each collection came to.
+pub(super) struct Looked {
+    /// Name, and about how many points it has.
+    accepted: Vec<(String, u64)>,
+    refused: Vec<Refused>,
+}
+
+/// Name, and why not.
+type Refused = (String, Error);
+
+/// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
+pub(super) async fn look(qdrant: &Qdrant, plans: &[CollectionPlan]) -> Result<Looked> {
+    let mut looks = stream::iter(plans)
+        .map(|plan| async move { (&plan.name, backup::survey(qdrant, plan).await) })
+        .buffered(AT_ONCE);
+    let mut looked = Looked {
+        accepted: Vec::new(),
+        refused: Vec::new(),
+    };
+    while let Some((name, survey)) = looks.next().await {
+        match survey {
+            Ok(known) => looked.accepted.push((name.clone(), known.points_before)),
+            // Deleted since it was listed.
+            Err(e) if e.code() == Code::CollectionNotFound => {}
+            Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => return Err(e),
+            Err(e) => looked.refused.push((name.clone(), e)),
+        }
+    }
+    Ok(looked)
+}
+
+impl Looked {
+    /// The names of those that a backup would save.
+    pub(super) fn accepted(&self) -> Vec<&str> {
+        self.accepted.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The one with the fewest points.
+    pub(super) fn smallest(&self) -> Option<String> {
+        let smallest = self.accepted.iter().min_by_key(|(_, points)| points);
+        smallest.map(|(name, _)| name.clone())
+    }
+
+    /// Why it would not save the others: one error for each cause, which tells the names of all that have it.
+    pub(super) fn refusals(&self) -> Vec<Error> {
+        let mut causes: Vec<Vec<&Refused>> = Vec::new();
+        for refused in &self.refused {
+            let cause = |(_, error): &Refused| (error.code(), error.remedy_text().map(str::to_owned));
+            match causes.iter_mut().find(|same| cause(same[0]) == cause(refused)) {
+                Some(same) => same.push(refused),
+                None => causes.push(vec![refused]),
+            }
+        }
+        causes
+            .into_iter()
+            .filter_map(|same| {
+                let ((_, first), others) = same.split_first()?;
+                let mut text = format!("a backup would not save it: {}", first.chain());
+                if !others.is_empty() {
+                    let names: Vec<_> = others.iter().take(SHOWN).map(|(name, _)| format!("{name:?}")).collect();
+                    let more = if others.len() > SHOWN { ", …" } else { "" };
+                    text += &format!("; and {} more: {}{more}", others.len(), names.join(", "));
+                }
+                let error = Error::new(first.code(), text);
+                Some(match first.remedy_text() {
+                    Some(remedy) => error.remedy(remedy),
+                    None => error,
+                })
+            })
+            .collect()
+    }
+}

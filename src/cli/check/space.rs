@@ -1,0 +1,71 @@
+//! Whether there is room for one more backup, as far as that can be known.
+
+use super::super::text::size;
+use super::{Checks, Subject, ask_store};
+use crate::catalog::{self, Summary};
+use crate::error::{Code, Error};
+use crate::store::Store;
+
+/// The last backup of the same selection is looked for among so many.
+const LOOKED_AT: usize = 20;
+
+pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subject<'_>) {
+    let url = store.url();
+    let known = ask_store(&url, subject.patience, async {
+        Ok((
+            store.free_bytes().await?,
+            catalog::list(store, LOOKED_AT, subject.clock.now()).await?,
+        ))
+    });
+    let (free, backups) = match known.await {
+        Ok(known) => known,
+        Err(error) => return checks.warn("space", &error),
+    };
+    let last = backups
+        .iter()
+        .find(|b| b.selection.as_ref() == Some(&subject.selection));
+    let on_qdrant = on_qdrant(last, subject.concurrency);
+    let text = match (free, last) {
+        (Some(free), Some(last)) if free < last.bytes => {
+            let error = Error::new(
+                Code::StoreFull,
+                format!(
+                    "{url} has {} left, and backup {} took {}",
+                    size(free),
+                    last.id,
+                    size(last.bytes)
+                ),
+            );
+            return checks.fail(
+                "space",
+                &error.remedy("make room, or set RETAIN_… and run `qdrant-backup prune`"),
+            );
+        }
+        (Some(free), Some(last)) => format!(
+            "{url} has {} left; backup {} took {}",
+            size(free),
+            last.id,
+            size(last.bytes)
+        ),
+        (Some(free), None) => format!(
+            "{url} has {} left; there is no backup yet to tell how much one takes",
+            size(free)
+        ),
+        (None, _) => format!("{url} tells no limit"),
+    };
+    checks.ok("space", format!("{text}. {on_qdrant}"));
+}
+
+/// Qdrant's API has the size of its disk, but not what is free.
+fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
+    let unknown = "How much is free on Qdrant's own disk its API does not tell";
+    match last {
+        Some(last) => {
+            let mut bytes: Vec<_> = last.bytes_by_collection.values().copied().collect();
+            bytes.sort_unstable_by(|a, b| b.cmp(a));
+            let most: u64 = bytes.iter().take(concurrency).sum();
+            format!("{unknown}; a backup needs up to {} there for a while", size(most))
+        }
+        None => unknown.to_owned(),
+    }
+}
