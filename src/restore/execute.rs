@@ -227,6 +227,7 @@ fn has_ended(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::QdrantFailed
+            | Code::DiskFull
             | Code::QdrantUnauthorized
             | Code::QdrantForbidden
             | Code::CollectionNotFound
