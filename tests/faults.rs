@@ -126,6 +126,7 @@ async fn a_stalled_download_is_given_up_and_continued() {
 async fn a_busy_peer_is_asked_again() {
     let (peer, bench) = with_script([], [Fetch::Unavailable]).await;
     saved(&peer, &bench).await;
+    assert_eq!(peer.requests("GET /collections/c/snapshots/"), 2, "once in vain");
 }
 
 #[tokio::test]
