@@ -30,6 +30,7 @@ pub mod relay;
 pub mod restore;
 pub mod retention;
 pub mod server;
+pub mod shell;
 pub mod store;
 pub mod telemetry;
 pub mod verify;

@@ -120,6 +120,8 @@ pub struct Collection {
     /// Size of its vectors, if it is not 4.
     pub size: Option<u64>,
     pub unreadable: bool,
+    /// Its shard cannot be loaded: 500 for whoever asks for it, until it is restored.
+    pub broken: bool,
     /// Its configuration has a field that the backup does not know.
     pub new_field: bool,
 }
@@ -359,6 +361,7 @@ async fn aliases(State(inner): Shared) -> Response {
 
 async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
+        Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({
             "status": "green",
             "points_count": found.points,
@@ -370,6 +373,13 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         })),
         None => missing(&c),
     }
+}
+
+fn not_loaded() -> Response {
+    error(
+        500,
+        "Service internal error: 1 of 1 read operations failed: failed to load local shard",
+    )
 }
 
 async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
@@ -397,6 +407,7 @@ async fn count(State(inner): Shared, Path(c): Path<String>) -> Response {
         happens();
     }
     match inner.lock().unwrap().collections.get(&c) {
+        Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({"count": found.points})),
         None => missing(&c),
     }

@@ -165,6 +165,7 @@ fn restore(collection: &mut Collection, body: Bytes, points: u64, file: String, 
     collection.body = body.clone();
     collection.points = points;
     collection.shard_state = None;
+    collection.broken = false;
     collection.snapshots.push(super::Snapshot {
         name: file,
         size: body.len() as i64,
