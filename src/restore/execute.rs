@@ -1,10 +1,11 @@
 //! Doing what a plan says: prove the objects, move the bytes, compare, and only then touch aliases.
 
 use super::command::command;
-use super::converge::{Found, State, converge, state};
+use super::converge::{Found, converge, state};
+use super::failed::{failed, next_for_all, not_begun, told};
 use super::look::{Look, look};
 use super::plan::{Plan, make};
-use super::report::{Again, Failed, Outcome, Report, Restored};
+use super::report::{Again, Outcome, Report, Restored};
 use super::step::{Existing, From};
 use super::{Patience, Request, Step, Via, object, swap};
 use crate::backup::Context;
@@ -67,7 +68,7 @@ pub(super) async fn run(
     };
     for step in &plan.collections {
         if cancel.is_cancelled() {
-            report.failed.push(not_begun(request, &plan, step));
+            report.failed.push(not_begun(request, &plan, step, &stopped()));
             continue;
         }
         match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
@@ -160,7 +161,7 @@ async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Rep
 pub(crate) struct Unrestored {
     pub(crate) error: Error,
     /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
-    begun: bool,
+    pub(super) begun: bool,
 }
 
 impl Unrestored {
@@ -370,86 +371,6 @@ async fn remove_upload(ctx: &Context, collection: &str, file: &str) -> Result<()
 
 async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
     Ok(matches!(look(&ctx.qdrant, name).await?, Look::Absent))
-}
-
-/// What is said of a collection whose turn never came.
-fn not_begun(request: &Request, plan: &Plan, step: &Step) -> Failed {
-    let state = "as it was: it was not begun".to_owned();
-    let failed = told(request, plan, step, &stopped(), state, Again::AsAsked);
-    Failed { remedy: None, ..failed }
-}
-
-async fn failed(ctx: &Context, request: &Request, plan: &Plan, step: &Step, unrestored: &Unrestored) -> Failed {
-    let Unrestored { error, begun } = unrestored;
-    let now = state(&ctx.qdrant, &step.target).await;
-    let exists = matches!(now, State::Exists(_));
-    // Ours is only what was not there when the plan was made, nor right before it was begun.
-    let again = match (&step.overwrites, begun, exists) {
-        (None, true, true) => Again::OverOurs,
-        (None | Some(Existing::Readable { points: 0 }), false, true) => Again::LookFirst,
-        _ => Again::AsAsked,
-    };
-    let mut state = now.to_string();
-    if again == Again::LookFirst {
-        state += "; this run did not make it, and has not touched it";
-    } else if matches!(
-        error.code(),
-        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
-    ) {
-        // A client that goes away does not stop Qdrant.
-        state += ", and Qdrant may still be at work on it";
-    }
-    told(request, plan, step, error, state, again)
-}
-
-fn told(request: &Request, plan: &Plan, step: &Step, error: &Error, state: String, again: Again) -> Failed {
-    Failed {
-        source: step.source.clone(),
-        target: step.target.clone(),
-        code: error.code(),
-        message: error.chain(),
-        remedy: error.remedy_text().map(str::to_owned),
-        state,
-        next: match again {
-            Again::AliasesOnly => format!(
-                "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
-                step.target, plan.target
-            ),
-            _ => next(request, plan, again, vec![step.source.clone()]),
-        },
-        again,
-    }
-}
-
-/// The command that tries these collections again. It never offers to overwrite what this run did not make itself, unless that
-/// was asked for.
-fn next(request: &Request, plan: &Plan, again: Again, collections: Vec<String>) -> String {
-    let mut request = request.again(plan.id, collections);
-    // A swap never writes over anything.
-    request.overwrite |= again == Again::OverOurs && !request.swap;
-    command(&request, again == Again::LookFirst)
-}
-
-fn next_for_all(request: &Request, plan: &Plan, failed: &[Failed]) -> Vec<String> {
-    let mut all = Vec::new();
-    for again in [Again::AsAsked, Again::OverOurs, Again::LookFirst] {
-        let collections: Vec<_> = failed
-            .iter()
-            .filter(|f| f.again == again)
-            .map(|f| f.source.clone())
-            .collect();
-        if !collections.is_empty() {
-            all.push(next(request, plan, again, collections));
-        }
-    }
-    all.extend(
-        failed
-            .iter()
-            .filter(|f| f.again == Again::AliasesOnly)
-            .map(|f| f.next.clone()),
-    );
-    all.dedup();
-    all
 }
 
 /// Does `work` unless the run is told to stop.

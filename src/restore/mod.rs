@@ -7,6 +7,7 @@ mod command;
 mod compare;
 mod converge;
 mod execute;
+mod failed;
 mod look;
 mod object;
 mod plan;
