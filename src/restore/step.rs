@@ -199,7 +199,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
         plan.refuse(
             Some(&name),
             told,
-            &format!("restore beside it: {beside} ({overwrite} would replace what is there, for good)"),
+            &format!("restore beside it, since {overwrite} would replace what is there for good: {beside}"),
         );
     }
     step.overwrites = Some(existing);
@@ -220,7 +220,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
         plan.refuse(
             Some(&name),
             format!("collection {to:?} exists with another shape: {differs}"),
-            &format!("restore beside it: {beside} (a restore does not change the shape of what is there)"),
+            &format!("restore beside it, since a restore does not change the shape of what is there: {beside}"),
         );
     }
     step.differences
