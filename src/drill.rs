@@ -66,6 +66,7 @@ pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: 
         Code::QdrantUnauthorized if place.elsewhere => e.remedy(
             "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
         ),
+        Code::Cancelled => e.remedy("the backup is as it was; hold the drill again"),
         _ => e,
     });
     events::drill(progress.now().id, ctx.clock.now() - began, &result);
@@ -195,7 +196,7 @@ async fn one(
             step.target
         ));
     }
-    match result {
+    match result.map_err(|unrestored| unrestored.error) {
         Ok(restored) => {
             drilled.verdict = Verdict::Passed;
             drilled.points = Some(restored.points);

@@ -40,6 +40,8 @@ pub enum Code {
     QdrantForbidden,
     /// Qdrant could not do what it was asked for, and said why (4xx, 5xx).
     QdrantFailed,
+    /// Qdrant's disk is full.
+    DiskFull,
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected,
     /// This Qdrant cannot be backed up, or restored into, correctly by this version of the tool.
@@ -118,6 +120,8 @@ impl Error {
             code,
             Code::QdrantUnreachable
                 | Code::QdrantFailed
+                // Snapshots that are deleted meanwhile make room.
+                | Code::DiskFull
                 | Code::SnapshotChanged
                 | Code::ChecksumMismatch
                 | Code::LengthMismatch
@@ -199,7 +203,7 @@ impl Error {
             | Code::StoreFailed => 502,
             Code::QdrantUnreachable | Code::StoreUnreachable | Code::Stalled => 503,
             Code::BackupUnsupported => 501,
-            Code::StoreFull => 507,
+            Code::StoreFull | Code::DiskFull => 507,
         }
     }
 
@@ -214,6 +218,7 @@ impl Error {
             | Code::QdrantUnauthorized
             | Code::QdrantForbidden
             | Code::QdrantFailed
+            | Code::DiskFull
             | Code::QdrantUnexpected
             | Code::Unsupported => 6,
             Code::StoreUnreachable

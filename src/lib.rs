@@ -33,6 +33,7 @@ pub mod restore;
 pub mod retention;
 pub mod server;
 pub mod sharding;
+pub mod shell;
 pub mod store;
 pub mod telemetry;
 pub mod verify;

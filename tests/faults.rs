@@ -9,7 +9,7 @@ use qdrant_backup::error::Code;
 use qdrant_backup::manifest::{Selection, Status};
 use std::sync::Arc;
 use std::time::Duration;
-use support::peer::{Create, Fetch, Peer};
+use support::peer::{Create, Fetch, LONG_ERROR, Peer};
 use support::run::{Bench, keys};
 use tokio::sync::Semaphore;
 
@@ -126,6 +126,7 @@ async fn a_stalled_download_is_given_up_and_continued() {
 async fn a_busy_peer_is_asked_again() {
     let (peer, bench) = with_script([], [Fetch::Unavailable]).await;
     saved(&peer, &bench).await;
+    assert_eq!(peer.requests("GET /collections/c/snapshots/"), 2, "once in vain");
 }
 
 #[tokio::test]
@@ -176,8 +177,15 @@ async fn a_full_disk_on_qdrant_is_named() {
         [],
     )
     .await;
-    let text = refused(&peer, &bench, Code::QdrantFailed).await;
+    let text = refused(&peer, &bench, Code::DiskFull).await;
     assert!(text.contains("No space left on device"), "{text}");
+    // Nor is its cause cut off behind the paths that it names.
+    let (peer, bench) = with_script([Create::Fails(LONG_ERROR), Create::Fails(LONG_ERROR)], []).await;
+    let text = refused(&peer, &bench, Code::DiskFull).await;
+    assert!(
+        text.contains("to /var/tmp: No space left on device (os error 28)"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use std::path::Path;
 
 /// Leaf to face. A module may use those of the layers before its own, and those of its own layer.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "error", "hash", "json", "patience", "pause", "sharding"],
+    &[
+        "clock", "error", "hash", "json", "patience", "pause", "sharding", "shell",
+    ],
     &["names", "progress"],
     &["qdrant", "store"],
     &["manifest", "relay"],

@@ -100,7 +100,11 @@ async fn journey(store: &[(&'static str, String)]) {
             (409, Some("restore_refused")),
             "{error}"
         );
-        assert!(error.to_string().contains("--overwrite"), "{error}");
+        let remedy = error["error"]["remedy"].as_str().unwrap();
+        assert!(
+            remedy.contains(r#"POST /restore {"id":"#) && remedy.contains(r#""overwrite" would replace"#),
+            "{error}"
+        );
     }
     assert_eq!(
         place.client.count(&articles.name).await.unwrap(),

@@ -262,7 +262,11 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     // meanwhile is somebody else's. A lost connection, or a gateway's answer, does not mean that.
     if matches!(
         error.code(),
-        Code::QdrantUnauthorized | Code::QdrantForbidden | Code::QdrantFailed | Code::CollectionNotFound
+        Code::QdrantUnauthorized
+            | Code::QdrantForbidden
+            | Code::QdrantFailed
+            | Code::DiskFull
+            | Code::CollectionNotFound
     ) {
         return intent::clear(&*ctx.store, recorded).await;
     }

@@ -17,7 +17,7 @@ const EXITS: [(u8, &str); 15] = [
     (3, "partial: some collections were saved, some were not"),
     (4, "no collection was saved"),
     (5, "another backup, restore, drill or prune is running"),
-    (6, "Qdrant: unreachable, refuses the key, or fails"),
+    (6, "Qdrant: unreachable, refuses the key, full, or fails"),
     (7, "store: unreachable, missing, forbidden, full, or fails"),
     (8, "no such collection or backup"),
     (9, "data: stalled, cut, changed or damaged"),
@@ -59,7 +59,7 @@ mod tests {
     use crate::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 33] = [
+    const CODES: [(Code, u8); 34] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -72,6 +72,7 @@ mod tests {
         (Code::QdrantUnauthorized, 6),
         (Code::QdrantForbidden, 6),
         (Code::QdrantFailed, 6),
+        (Code::DiskFull, 6),
         (Code::QdrantUnexpected, 6),
         (Code::Unsupported, 6),
         (Code::StoreUnreachable, 7),

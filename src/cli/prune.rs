@@ -95,7 +95,7 @@ fn outcome(plan: &Plan, report: Option<&Report>) -> String {
     match report {
         None if plan.is_empty() => "Nothing to delete.\n".to_owned(),
         None => format!(
-            "Nothing was deleted. `prune --yes` deletes {count} ({}).\n",
+            "Nothing was deleted. `qdrant-backup prune --yes` deletes {count} ({}).\n",
             size(bytes)
         ),
         Some(report) => {
@@ -169,7 +169,7 @@ mod tests {
              2026-11-18T12-00-00Z  no backup                  4 d ago  3.00 MiB  DELETE\n\
              DELETE as well: the records of 1 executions of jobs that ended long ago (21 small objects)\n\
              not ours, left alone: backups/a\\u{1b}\n\
-             Nothing was deleted. `prune --yes` deletes 2 (6.00 MiB).\n"
+             Nothing was deleted. `qdrant-backup prune --yes` deletes 2 (6.00 MiB).\n"
         );
     }
 }

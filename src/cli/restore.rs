@@ -6,7 +6,8 @@ use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::manifest::Selection;
 use crate::progress::Progress;
-use crate::restore::{self, Outcome, Patience, Report, Request, Via};
+use crate::restore::{self, Form, Outcome, Patience, Report, Request, Via};
+use crate::shell::word;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -80,9 +81,13 @@ pub(crate) async fn restore(args: RestoreArgs, ctx: &Context, bars: &Bars, stop:
 }
 
 async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationToken) -> Result<()> {
-    let before = || Error::new(Code::Cancelled, "stopped before the restore began");
     let (json, dry_run) = (args.json, args.dry_run);
-    let request = args.request();
+    let mut request = args.request();
+    let before = || {
+        let again = restore::command(&request, dry_run);
+        Error::new(Code::Cancelled, "stopped before the restore began")
+            .remedy(format!("nothing was changed; run it again: {again}"))
+    };
     // An output that cannot be written keeps nothing from being done, and hides no error of what is done.
     let mut printed = Ok(());
     if dry_run || !json {
@@ -97,6 +102,8 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
         if let Some(error) = plan.error() {
             return Err(error);
         }
+        // What was shown is what is restored, whatever `latest` is by now.
+        request.id = plan.id.to_string();
     }
     if dry_run {
         return printed;
@@ -136,6 +143,7 @@ impl RestoreArgs {
             },
             no_lock: self.no_lock,
             patience: Patience::default(),
+            form: Form::CommandLine { to: self.to },
         }
     }
 }
@@ -175,12 +183,13 @@ fn told(report: &Report) -> String {
         let _ = writeln!(text, "alias    {} points to what was restored", plain(alias));
     }
     for old in &report.replaced {
+        let name = percent_encoding::utf8_percent_encode(old, percent_encoding::NON_ALPHANUMERIC);
+        let url = format!("{}/collections/{name}", report.target);
         let _ = writeln!(
             text,
-            "replaced {} is still there; once nobody needs it: curl -X DELETE {}/collections/{}",
+            "replaced {} is still there; once nobody needs it: curl -X DELETE {}",
             plain(old),
-            report.target,
-            percent_encoding::utf8_percent_encode(old, percent_encoding::NON_ALPHANUMERIC)
+            word(&url)
         );
     }
     for failure in &report.failed {
@@ -219,5 +228,50 @@ fn rate(bytes: u64, seconds: f64) -> String {
     match seconds > 0.0 {
         true => format!("{}/s", size((bytes as f64 / seconds) as u64)),
         false => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::restore::samples;
+    use clap::Parser;
+
+    /// The words of each command, split by a shell.
+    fn split(commands: &[String]) -> Vec<Vec<String>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = commands.iter().map(|command| format!("words {command}\n"));
+        let script = "words() { printf '%s\\0' \"$#\" \"$@\"; }\n".to_owned() + &lines.collect::<String>();
+        std::fs::write(file.path(), script).unwrap();
+        let out = std::process::Command::new("bash").arg(file.path()).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+        let out = String::from_utf8(out.stdout).unwrap();
+        let mut texts = out.split('\0');
+        let mut next = || texts.next().unwrap().to_owned();
+        let count = |text: String| text.parse::<usize>().unwrap();
+        commands
+            .iter()
+            .map(|_| (0..count(next())).map(|_| next()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn a_printed_command_is_the_request_to_the_last_option() {
+        let requests = samples::requests(1000, |to| Form::CommandLine { to });
+        let commands: Vec<_> = requests
+            .iter()
+            .map(|(request, dry_run)| restore::command(request, *dry_run))
+            .collect();
+        for ((words, command), (request, dry_run)) in split(&commands).into_iter().zip(&commands).zip(requests) {
+            assert!(!command.contains(char::is_control), "{command:?}");
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{command}: {e}"));
+            let Command::Restore(args) = cli.command else {
+                panic!("{command}")
+            };
+            assert_eq!((args.dry_run, args.request()), (dry_run, request), "{command}");
+        }
     }
 }

@@ -13,8 +13,8 @@ use reqwest::{Method, Response, header};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-/// An error text is read up to this length.
-const LONGEST_ERROR: usize = 4096;
+/// An error text is read up to this length. Its cause stands at its end, after paths.
+const LONGEST_ERROR: usize = 64 << 10;
 
 /// A snapshot that is being read.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use url::{Host, Url};
 
 /// No short answer of Qdrant is larger; bounds what is read into memory.
 const LARGEST_ANSWER: usize = 64 << 20;
-/// An error text is cut here.
-const LONGEST_TEXT: usize = 500;
+/// Characters that are kept of the beginning of an error text, and as many of its end.
+const KEPT_TEXT: usize = 250;
 /// What stands for itself in a segment of a URL's path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Longest pause that a `Retry-After` can ask for.
@@ -348,6 +348,7 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
         format!("{text}: {said}")
     };
     match status {
+        400 | 405..=499 | 500..=519 if tells_of_a_full_disk(body) => disk_full(text),
         401 => Error::new(Code::QdrantUnauthorized, text)
             .remedy("set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts"),
         403 => Error::new(Code::QdrantForbidden, text).remedy(
@@ -358,13 +359,32 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
         408 | 429 | 502..=504 | 520.. => Error::new(Code::QdrantUnreachable, text)
             .remedy("Qdrant is overloaded or restarting; try again later"),
         400 | 402 | 405..=499 => Error::new(Code::QdrantFailed, text).permanent(true),
-        500..=519 => Error::new(Code::QdrantFailed, text).remedy("Qdrant's log tells more; a full disk is a common cause"),
+        500..=519 => Error::new(Code::QdrantFailed, text).remedy("look in Qdrant's log for the cause"),
         _ => Error::new(Code::QdrantUnexpected, text)
             .remedy("check that the URL is that of Qdrant's REST API, without a redirect"),
     }
 }
 
-/// What Qdrant said, from either form, on one line.
+fn disk_full(text: String) -> Error {
+    Error::new(Code::DiskFull, text).remedy(
+        "free space on Qdrant's disk or enlarge it: a snapshot needs the room of its collection there, a restore up to twice that",
+    )
+}
+
+/// Whether Qdrant passes on that its system refuses to write: ENOSPC or EDQUOT. It has no code of its own for that.
+fn tells_of_a_full_disk(body: &[u8]) -> bool {
+    let holds = |text: &[u8]| body.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
+    [
+        &b"No space left on device"[..],
+        b"(os error 28)",
+        b"Disk quota exceeded",
+        b"(os error 122)",
+    ]
+    .into_iter()
+    .any(holds)
+}
+
+/// What Qdrant said, from either form, on one line. The cause of an error stands at its end, after paths of any length.
 fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Envelope {
@@ -376,10 +396,22 @@ fn reason(body: &[u8]) -> String {
     }
     let text = match serde_json::from_slice::<Envelope>(body) {
         Ok(envelope) => envelope.status.error,
-        Err(_) => String::from_utf8_lossy(&body[..body.len().min(4 * LONGEST_TEXT)]).into_owned(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect()
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().filter(|c| !c.is_control()));
+    }
+    let all = line.chars().count();
+    if all <= 2 * KEPT_TEXT {
+        return line;
+    }
+    let beginning = line.chars().take(KEPT_TEXT);
+    let end = line.chars().skip(all - KEPT_TEXT);
+    beginning.chain(['…']).chain(end).collect()
 }
 
 #[cfg(test)]
@@ -398,6 +430,49 @@ mod tests {
         let e = refused(401, text, "x");
         assert_eq!(e.code(), Code::QdrantUnauthorized);
         assert!(e.to_string().contains("Must provide an API key"), "{e}");
+    }
+
+    #[test]
+    fn of_a_long_error_beginning_and_end_are_told() {
+        let path = "/qdrant/storage/".repeat(100);
+        let long =
+            format!("Service internal error: failed to copy {path} to /var/tmp: No space left on device (os error 28)");
+        let json = serde_json::json!({"status": {"error": long}, "time": 0.1}).to_string();
+        for (status, body) in [(500, &json), (500, &long), (400, &long)] {
+            let e = refused(status, body.as_bytes(), "x");
+            assert_eq!(e.code(), Code::DiskFull, "{e}");
+            let told = e.chain();
+            assert!(
+                told.contains("Service internal error: failed to copy /qdrant"),
+                "{told}"
+            );
+            assert!(
+                told.ends_with("to /var/tmp: No space left on device (os error 28)"),
+                "{told}"
+            );
+            assert!(told.chars().count() < 600, "{told}");
+        }
+        let whole = "é".repeat(2 * KEPT_TEXT);
+        assert!(
+            refused(500, whole.as_bytes(), "x").chain().ends_with(&whole),
+            "nothing is cut that need not be"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_has_a_code_of_its_own_and_nothing_else_has_it() {
+        for (status, text, code) in [
+            (500, "Disk quota exceeded (os error 122)", Code::DiskFull),
+            (500, "Permission denied (os error 13)", Code::QdrantFailed),
+            // A name is no cause.
+            (
+                404,
+                "Collection `No space left on device` doesn't exist!",
+                Code::CollectionNotFound,
+            ),
+        ] {
+            assert_eq!(refused(status, text.as_bytes(), "x").code(), code, "{text}");
+        }
     }
 
     #[test]

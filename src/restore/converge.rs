@@ -1,6 +1,7 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
 use super::compare::{differences, index_differences};
+use super::look::{Look, look};
 use crate::error::{Code, Error, Result};
 use crate::manifest;
 use crate::qdrant::{CollectionInfo, Qdrant};
@@ -16,7 +17,7 @@ const SAMPLE: usize = 100;
 const STATE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long to wait for what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// For shards to be Active and the count to be right.
     pub converge: Duration,
@@ -204,26 +205,47 @@ fn unequal(text: String) -> Error {
         .remedy("do not use it as it is; look in Qdrant's log, and restore it again or from another backup")
 }
 
-/// What a collection is like now, in words; never fails.
-pub(crate) async fn state(qdrant: &Qdrant, name: &str) -> String {
-    let look = async {
-        let info = match qdrant.collection(name).await {
-            Ok(info) => info,
-            Err(e) if e.code() == Code::CollectionNotFound => return "it does not exist".to_owned(),
-            Err(e) => return format!("not known: {}", e.chain()),
-        };
-        let shards = inactive(qdrant, name).await.ok().flatten().map(|s| format!(", {s}"));
-        let points = match qdrant.count(name).await {
-            Ok(points) => format!("{points} points"),
-            Err(e) => format!("points not known ({})", e.chain()),
-        };
-        format!(
-            "it exists with {points}, status {}{}",
-            info.status,
-            shards.unwrap_or_default()
-        )
-    };
-    timeout(STATE_PATIENCE, look)
+/// What a collection is like now.
+pub(super) enum State {
+    /// It does not exist.
+    Absent,
+    /// It does, and is so.
+    Exists(String),
+    /// That could not be found out.
+    Unknown(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it does not exist"),
+            Self::Exists(how) => write!(f, "it exists {how}"),
+            Self::Unknown(why) => write!(f, "not known: {why}"),
+        }
+    }
+}
+
+/// What a collection is like now; never fails.
+pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
+    let looked = timeout(STATE_PATIENCE, async {
+        match look(qdrant, name).await {
+            Ok(Look::Absent) => State::Absent,
+            Ok(Look::Whole { info, points }) => {
+                let shards = inactive(qdrant, name).await.ok().flatten().map(|s| format!(", {s}"));
+                State::Exists(format!(
+                    "with {points} points, status {}{}",
+                    info.status,
+                    shards.unwrap_or_default()
+                ))
+            }
+            Ok(Look::Unreadable { info, problem }) => State::Exists(match info {
+                Some(info) => format!("with points not known ({problem}), status {}", info.status),
+                None => format!("and its state cannot be read ({problem})"),
+            }),
+            Err(e) => State::Unknown(e.chain()),
+        }
+    });
+    looked
         .await
-        .unwrap_or_else(|_| "not known: Qdrant does not answer".to_owned())
+        .unwrap_or_else(|_| State::Unknown("Qdrant does not answer".to_owned()))
 }

@@ -1,14 +1,16 @@
 //! Doing what a plan says: prove the objects, move the bytes, compare, and only then touch aliases.
 
+use super::command::command;
 use super::converge::{Found, converge, state};
+use super::failed::{failed, next_for_all, not_begun, told};
+use super::look::{Look, look};
 use super::plan::{Plan, make};
-use super::report::{Failed, Outcome, Report, Restored};
-use super::step::From;
+use super::report::{Again, Outcome, Report, Restored};
+use super::step::{Existing, From};
 use super::{Patience, Request, Step, Via, object, swap};
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::hash::parse_sha256;
-use crate::names::BackupId;
 use crate::progress::{Phase, Progress};
 use crate::relay::{self, Expected};
 use std::collections::BTreeSet;
@@ -28,14 +30,28 @@ pub(super) async fn run(
     cancel: &CancellationToken,
 ) -> Result<Report> {
     let started_at = ctx.clock.now();
-    let plan = unless_cancelled(cancel, make(ctx, request, None)).await?;
+    let unchanged = |error: Error, request: &Request| match error.code() {
+        Code::Cancelled => {
+            let again = command(request, false);
+            error.remedy(format!("nothing was changed; run it again: {again}"))
+        }
+        _ => error,
+    };
+    let plan = unless_cancelled(cancel, make(ctx, request, None)).await;
+    let plan = plan.map_err(|e| unchanged(e, request))?;
     if let Some(error) = plan.error() {
         return Err(error);
     }
+    // From here on it is about this backup, whatever `latest` is when it is tried again.
+    let request = &Request {
+        id: plan.id.to_string(),
+        ..request.clone()
+    };
     progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
     tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
     // Before anything is changed.
-    unless_cancelled(cancel, prove_all(ctx, &plan)).await?;
+    let proven = unless_cancelled(cancel, prove_all(ctx, &plan)).await;
+    proven.map_err(|e| unchanged(e, request))?;
 
     let mut report = Report {
         id: plan.id,
@@ -45,13 +61,14 @@ pub(super) async fn run(
         finished_at: started_at,
         collections: Vec::new(),
         failed: Vec::new(),
+        next: Vec::new(),
         aliases: Vec::new(),
         replaced: Vec::new(),
         warnings: plan.warnings.clone(),
     };
     for step in &plan.collections {
         if cancel.is_cancelled() {
-            report.failed.push(not_begun(request, plan.id, step));
+            report.failed.push(not_begun(request, &plan, step, &stopped()));
             continue;
         }
         match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
@@ -66,10 +83,11 @@ pub(super) async fn run(
                 );
                 report.collections.push(restored);
             }
-            Err(error) => {
+            Err(unrestored) => {
                 progress.phase(&step.source, Phase::Failed);
+                let error = &unrestored.error;
                 tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
-                report.failed.push(failed(ctx, request, plan.id, step, &error).await);
+                report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
             }
         }
     }
@@ -79,6 +97,7 @@ pub(super) async fn run(
         (false, false) => Outcome::Partial,
         (true, false) => Outcome::Failed,
     };
+    report.next = next_for_all(request, &plan, &report.failed);
     report.finished_at = ctx.clock.now();
     Ok(report)
 }
@@ -93,9 +112,17 @@ async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
 async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, cancel: &CancellationToken) {
     if request.swap && !report.failed.is_empty() {
-        let text =
-            "no alias was moved, because not everything could be restored: the live collections are as they were";
-        return report.warnings.push(text.to_owned());
+        let mut text =
+            "no alias was moved, because not everything could be restored: the live collections are as they were"
+                .to_owned();
+        if !report.collections.is_empty() {
+            let beside: Vec<_> = report.collections.iter().map(|r| format!("{:?}", r.target)).collect();
+            text += &format!(
+                "; restored beside them, and of no use to another attempt, is {}",
+                beside.join(", ")
+            );
+        }
+        return report.warnings.push(text);
     }
     let done: BTreeSet<_> = report.collections.iter().map(|r| r.target.clone()).collect();
     let steps: Vec<_> = plan
@@ -121,14 +148,30 @@ async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Rep
             for step in steps {
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
-                let mut failed = failed(ctx, request, plan.id, step, &error).await;
-                failed.next = format!(
-                    "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
-                    step.target, plan.target
-                );
-                report.failed.push(failed);
+                let now = state(&ctx.qdrant, &step.target).await.to_string();
+                report
+                    .failed
+                    .push(told(request, plan, step, &error, now, Again::AliasesOnly));
             }
         }
+    }
+}
+
+/// Why a collection was not restored.
+#[derive(Debug)]
+pub(crate) struct Unrestored {
+    pub(crate) error: Error,
+    /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
+    pub(super) begun: bool,
+}
+
+impl Unrestored {
+    fn untouched(error: Error) -> Self {
+        Self { error, begun: false }
+    }
+
+    fn begun(error: Error) -> Self {
+        Self { error, begun: true }
     }
 }
 
@@ -140,11 +183,13 @@ pub(crate) async fn restore_one(
     patience: &Patience,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Restored> {
+) -> Result<Restored, Unrestored> {
     let Some(from) = &step.from else {
-        return Err(Error::new(Code::Internal, "a step without an object was run"));
+        let error = Error::new(Code::Internal, "a step without an object was run");
+        return Err(Unrestored::untouched(error));
     };
-    unless_cancelled(cancel, still_as_planned(ctx, step)).await?;
+    let unchanged = unless_cancelled(cancel, still_as_planned(ctx, step)).await;
+    unchanged.map_err(Unrestored::untouched)?;
     let mut notes = step.warnings.clone();
     let began = Instant::now();
     let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
@@ -154,7 +199,9 @@ pub(crate) async fn restore_one(
         points,
         sampled,
         notes: found,
-    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience)).await?;
+    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience))
+        .await
+        .map_err(Unrestored::begun)?;
     notes.extend(found);
     notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
     Ok(Restored {
@@ -174,14 +221,18 @@ pub(crate) async fn restore_one(
 async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
     let changed = match step.overwrites {
         None => !is_absent(ctx, &step.target).await?,
-        Some(existing) => existing.points == 0 && ctx.qdrant.count(&step.target).await? > 0,
+        // It was to be replaced whatever it has.
+        Some(Existing::Unreadable { .. } | Existing::Readable { points: 1.. }) => false,
+        Some(Existing::Readable { points: 0 }) => {
+            !matches!(look(&ctx.qdrant, &step.target).await?, Look::Whole { points: 0, .. })
+        }
     };
     match changed {
         false => Ok(()),
         true => Err(Error::new(
             Code::RestoreRefused,
             format!(
-                "somebody else made or filled collection {:?} since the plan was made",
+                "somebody else made, filled or deleted collection {:?} since the plan was made",
                 step.target
             ),
         )
@@ -198,18 +249,19 @@ async fn transfer(
     progress: &Progress,
     cancel: &CancellationToken,
     notes: &mut Vec<String>,
-) -> Result<Via> {
+) -> Result<Via, Unrestored> {
     if plan.via == Via::Url {
         progress.phase(&step.source, Phase::Restore);
-        let error = match unless_cancelled(cancel, by_url(ctx, step, from)).await {
+        let unrestored = match by_url(ctx, step, from, cancel).await {
             Ok(()) => return Ok(Via::Url),
             Err(e) => e,
         };
+        let error = &unrestored.error;
         // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
         // exist.
-        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(&error);
+        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
         if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
-            return Err(error);
+            return Err(unrestored);
         }
         tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
         notes.push(format!(
@@ -228,6 +280,7 @@ fn has_ended(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::QdrantFailed
+            | Code::DiskFull
             | Code::QdrantUnauthorized
             | Code::QdrantForbidden
             | Code::CollectionNotFound
@@ -238,17 +291,15 @@ fn has_ended(error: &Error) -> bool {
     )
 }
 
-async fn by_url(ctx: &Context, step: &Step, from: &From) -> Result<()> {
+async fn by_url(ctx: &Context, step: &Step, from: &From, cancel: &CancellationToken) -> Result<(), Unrestored> {
     let Some(signing) = ctx.store.signing() else {
-        return Err(Error::new(
-            Code::Internal,
-            "a URL was planned for a store that cannot sign",
-        ));
+        let error = Error::new(Code::Internal, "a URL was planned for a store that cannot sign");
+        return Err(Unrestored::untouched(error));
     };
-    let url = signing
-        .signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR)
-        .await?;
-    ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256).await
+    let signed = signing.signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR);
+    let url = unless_cancelled(cancel, signed).await.map_err(Unrestored::untouched)?;
+    let recovered = ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256);
+    unless_cancelled(cancel, recovered).await.map_err(Unrestored::begun)
 }
 
 async fn by_upload(
@@ -258,7 +309,10 @@ async fn by_upload(
     progress: &Progress,
     cancel: &CancellationToken,
     notes: &mut Vec<String>,
-) -> Result<()> {
+) -> Result<(), Unrestored> {
+    if cancel.is_cancelled() {
+        return Err(Unrestored::untouched(stopped()));
+    }
     // A name that nobody else has, so that what is deleted afterwards is surely this file.
     let file = format!("qdrant-backup-{}.snapshot", uuid::Uuid::new_v4());
     let source = object::ObjectSource::new(ctx.store.clone(), &from.meta);
@@ -305,7 +359,7 @@ async fn by_upload(
             "the uploaded file {file} is still among the collection's snapshots on Qdrant, delete it there: {problem}"
         ));
     }
-    sent
+    sent.map_err(Unrestored::begun)
 }
 
 /// Deletes the file that Qdrant keeps of an upload, and no other.
@@ -317,70 +371,7 @@ async fn remove_upload(ctx: &Context, collection: &str, file: &str) -> Result<()
 }
 
 async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
-    match ctx.qdrant.collection(name).await {
-        Ok(_) => Ok(false),
-        Err(e) if e.code() == Code::CollectionNotFound => Ok(true),
-        Err(e) => Err(e),
-    }
-}
-
-/// What is said of a collection whose turn never came.
-fn not_begun(request: &Request, id: BackupId, step: &Step) -> Failed {
-    let error = stopped();
-    Failed {
-        source: step.source.clone(),
-        target: step.target.clone(),
-        code: error.code(),
-        message: error.chain(),
-        remedy: None,
-        state: "as it was: it was not begun".to_owned(),
-        next: next(request, id, step, false),
-    }
-}
-
-async fn failed(ctx: &Context, request: &Request, id: BackupId, step: &Step, error: &Error) -> Failed {
-    let mut state = state(&ctx.qdrant, &step.target).await;
-    if matches!(
-        error.code(),
-        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
-    ) {
-        // A client that goes away does not stop Qdrant.
-        state += ", and Qdrant may still be at work on it";
-    }
-    let exists = state.starts_with("it exists");
-    Failed {
-        source: step.source.clone(),
-        target: step.target.clone(),
-        code: error.code(),
-        message: error.chain(),
-        remedy: error.remedy_text().map(str::to_owned),
-        state,
-        next: next(request, id, step, exists),
-    }
-}
-
-/// The command that tries this collection again.
-fn next(request: &Request, id: BackupId, step: &Step, exists: bool) -> String {
-    let mut next = format!("qdrant-backup restore {id} {}", word(&step.source));
-    if request.swap {
-        return next + " --swap";
-    }
-    if step.target != step.source {
-        next += &format!(" --into {}", word(&step.target));
-    }
-    if exists || request.overwrite {
-        next += " --overwrite";
-    }
-    next
-}
-
-/// A name as a shell takes it.
-fn word(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
-        true => name.to_owned(),
-        false => format!("'{}'", name.replace('\'', r"'\''")),
-    }
+    Ok(matches!(look(&ctx.qdrant, name).await?, Look::Absent))
 }
 
 /// Does `work` unless the run is told to stop.
@@ -395,6 +386,5 @@ pub(crate) async fn unless_cancelled<T>(
 }
 
 fn stopped() -> Error {
-    Error::new(Code::Cancelled, "the restore was told to stop")
-        .remedy("the report says what each collection is like now; run it again")
+    Error::new(Code::Cancelled, "it was told to stop")
 }

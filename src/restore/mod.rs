@@ -3,9 +3,12 @@
 //! Qdrant's 200 means that it took a snapshot, not that the collection has what the backup has. So nothing is called restored
 //! before its count and configuration were compared with the manifest, and a sample of its points was read with their vectors.
 
+mod command;
 mod compare;
 mod converge;
 mod execute;
+mod failed;
+mod look;
 mod object;
 mod plan;
 mod report;
@@ -14,6 +17,7 @@ mod swap;
 mod text;
 mod version;
 
+pub use command::Form;
 pub use compare::Difference;
 pub use converge::{Patience, Points};
 pub use plan::{Plan, Refusal};
@@ -21,6 +25,9 @@ pub use report::{Failed, Outcome, Report, Restored};
 pub use step::{Existing, Step};
 pub use swap::{AliasAction, AliasPlan};
 
+pub(crate) use command::command;
+#[cfg(test)]
+pub(crate) use command::samples;
 pub(crate) use execute::{restore_one, unless_cancelled};
 
 use crate::backup::Context;
@@ -34,7 +41,7 @@ use std::fmt;
 use tokio_util::sync::CancellationToken;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// The backup's id, or `latest`.
     pub id: String,
@@ -56,6 +63,8 @@ pub struct Request {
     pub no_lock: bool,
     /// How long to wait for Qdrant after it called a restore done.
     pub patience: Patience,
+    /// By which face.
+    pub form: Form,
 }
 
 /// How the bytes get to Qdrant.

@@ -1,6 +1,7 @@
 //! The plan of a restore: what would be done, what would be overwritten, and what forbids it. A value that prints; nothing is
 //! changed by making one.
 
+use super::command::command;
 use super::step::{Step, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
@@ -191,7 +192,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             _ => return Err(error),
         }
     }
-    choose_way(ctx, &mut plan).await;
+    choose_way(ctx, request, &mut plan).await;
     Ok(plan)
 }
 
@@ -231,19 +232,20 @@ fn refuse_other_source(request: &Request, plan: &mut Plan) {
     let over: Vec<_> = plan
         .collections
         .iter()
-        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites?.points)))
-        .filter(|(_, _, points)| *points > 0)
+        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
         .collect();
-    for (name, target, points) in over {
+    let remedy = format!(
+        "{} beside {} replaces it all the same; to have both: {}",
+        request.form.option("yes"),
+        request.form.option("overwrite"),
+        command(&request.beside(plan.id), false)
+    );
+    for (name, target, lost) in over {
         let message = format!(
-            "collection {target:?} with its {points} points is of {}, and the backup is of another Qdrant, {source}",
+            "collection {target:?} ({lost}) is of {}, and the backup is of another Qdrant, {source}",
             plan.target_source
         );
-        plan.refuse(
-            Some(&name),
-            message,
-            "restore with --into '{}-restored' to have both; --overwrite --yes replaces it all the same,              and so does BACKUP_SOURCE_NAME if both are one Qdrant",
-        );
+        plan.refuse(Some(&name), message, &remedy);
     }
 }
 
@@ -304,15 +306,17 @@ async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill
         let over: Vec<_> = plan
             .collections
             .iter()
-            .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites?.points)))
-            .filter(|(_, _, points)| *points > 0 && request.overwrite)
+            .filter(|_| request.overwrite)
+            .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
             .collect();
-        for (source, target, points) in over {
+        for (source, target, lost) in over {
             plan.refuse(
                 Some(&source),
-                format!("{found}, and would replace the {points} points of collection {target:?}"),
+                format!("{found}, and would replace the collection {target:?}: {lost}"),
                 &format!(
-                    "run `qdrant-backup verify {id}` again, in case it has been mended; or restore another backup, or this one with --into '{{}}-restored'"
+                    "check it again, in case it has been mended: {}; or restore another backup, or this one beside what is there: {}",
+                    request.form.proof("verify", id),
+                    command(&request.beside(id), false)
                 ),
             );
         }
@@ -321,7 +325,8 @@ async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill
     if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         plan.warnings.push(format!(
-            "a drill of backup {id} failed{when}: it may not come back; `qdrant-backup drill {id}` tries that again"
+            "a drill of backup {id} failed{when}: it may not come back; to try that again: {}",
+            request.form.proof("drill", id)
         ));
     }
 }
@@ -335,7 +340,7 @@ fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Res
             Code::CollectionNotFound,
             format!("backup {} has no collection {missing:?}{why}", manifest.id),
         )
-        .remedy(format!("`qdrant-backup show {}` shows what it has", manifest.id))
+        .remedy(format!("see what it has: {}", request.form.show(manifest.id)))
     })?;
     if picked.is_empty() {
         return Err(Error::new(
@@ -380,7 +385,7 @@ fn refuse_by_version(plan: &mut Plan) {
 }
 
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
-async fn choose_way(ctx: &Context, plan: &mut Plan) {
+async fn choose_way(ctx: &Context, request: &Request, plan: &mut Plan) {
     let wanted = plan.via;
     if wanted == Via::Upload {
         return;
@@ -395,8 +400,10 @@ async fn choose_way(ctx: &Context, plan: &mut Plan) {
             .map(|_| ()),
         (Some(_), None) => Ok(()),
         (None, _) => Err(
-            Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url()))
-                .remedy("restore with --via upload; only gs:// has signed URLs"),
+            Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url())).remedy(format!(
+                "only gs:// has signed URLs; restore with {} upload",
+                request.form.option("via")
+            )),
         ),
     };
     match (tried, wanted) {

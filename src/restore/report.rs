@@ -25,6 +25,8 @@ pub struct Report {
     pub collections: Vec<Restored>,
     /// What was not.
     pub failed: Vec<Failed>,
+    /// What to run next for all that was not: one command for those that it is the same for.
+    pub next: Vec<String>,
     /// Aliases that were set or moved.
     pub aliases: Vec<String>,
     /// Collections that a swap left without their aliases: still there, and now to be deleted by hand.
@@ -85,6 +87,21 @@ pub struct Failed {
     pub state: String,
     /// What to run next.
     pub next: String,
+    #[serde(skip)]
+    pub(super) again: Again,
+}
+
+/// How what failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// As it was asked for.
+    AsAsked,
+    /// Over what this run itself made.
+    OverOurs,
+    /// Not before somebody has looked: there is a collection that this run neither made nor was told to replace.
+    LookFirst,
+    /// Only its aliases are missing.
+    AliasesOnly,
 }
 
 impl Report {
@@ -118,11 +135,9 @@ impl Report {
             self.failed.len(),
             list.join(" | ")
         );
-        let next: Vec<_> = self.failed.iter().map(|f| f.next.as_str()).collect();
-        Some(
-            Error::new(code, text)
-                .permanent(true)
-                .remedy(format!("mend the cause, then: {}", next.join("; "))),
-        )
+        Some(Error::new(code, text).permanent(true).remedy(match code {
+            Code::Cancelled => format!("run it again: {}", self.next.join("; ")),
+            _ => format!("mend the cause, then: {}", self.next.join("; ")),
+        }))
     }
 }

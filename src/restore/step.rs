@@ -1,11 +1,12 @@
 //! The plan for one collection: its object, its target, and what is there already.
 
-use super::Request;
+use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
 use super::converge::{Points, Wanted};
+use super::look::{Look, look};
 use super::plan::{Plan, Refusal, Target};
 use super::swap::AliasPlan;
-use super::{object, version};
+use super::{Request, object, version};
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::hash::parse_sha256;
@@ -51,10 +52,30 @@ pub(super) struct From {
 }
 
 /// A target that exists.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Existing {
-    /// Its exact number of points.
-    pub points: u64,
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Existing {
+    /// It can be read.
+    Readable {
+        /// Its exact number of points.
+        points: u64,
+    },
+    /// Qdrant cannot tell what it has, so it is taken for one that has points.
+    Unreadable {
+        /// What Qdrant says instead.
+        problem: String,
+    },
+}
+
+impl Existing {
+    /// What would be replaced; `None`: nothing, it is empty.
+    pub(super) fn lost(&self) -> Option<String> {
+        match self {
+            Self::Readable { points: 0 } => None,
+            Self::Readable { points } => Some(format!("{points} points")),
+            Self::Unreadable { .. } => Some("what it has, which cannot be read".to_owned()),
+        }
+    }
 }
 
 /// Plans one collection; what is in the way becomes a refusal of the plan.
@@ -103,11 +124,13 @@ pub(super) async fn plan_step(
         return Ok(step);
     }
     if let Some(behind) = target.aliases.get(to) {
-        let remedy = "restore with --into another name, or with --swap, which moves aliases; or remove the alias first";
+        let (into, swap) = (request.form.option("into"), request.form.option("swap"));
         plan.refuse(
             Some(name),
             format!("{to:?} is an alias of collection {behind:?} on the target"),
-            remedy,
+            &format!(
+                "restore with {into} another name, or with {swap}, which moves aliases; or remove the alias first"
+            ),
         );
     } else if target.collections.contains(to) {
         existing(ctx, request, &mut step, plan).await?;
@@ -160,16 +183,32 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
 /// The target exists: what would be overwritten, and what cannot be.
 async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
     let (name, to) = (step.source.clone(), step.target.clone());
-    let info = ctx.qdrant.collection(&to).await?;
-    let points = ctx.qdrant.count(&to).await?;
-    step.overwrites = Some(Existing { points });
-    if points > 0 && !request.overwrite {
+    let beside = command(&request.beside(plan.id), false);
+    let (existing, info, told) = match look(&ctx.qdrant, &to).await? {
+        // Deleted since the collections were listed.
+        Look::Absent => return Ok(()),
+        Look::Whole { info, points } => {
+            let told = format!("collection {to:?} exists on the target and has {points} points");
+            (Existing::Readable { points }, Some(info), told)
+        }
+        Look::Unreadable { info, problem } => {
+            let told = format!("collection {to:?} exists on the target, and what it has cannot be read: {problem}");
+            (Existing::Unreadable { problem }, info, told)
+        }
+    };
+    if existing.lost().is_some() && !request.overwrite {
+        let overwrite = request.form.option("overwrite");
         plan.refuse(
             Some(&name),
-            format!("collection {to:?} exists on the target and has {points} points"),
-            "restore with --overwrite to replace them, or with --into '{}-restored' to have both",
+            told,
+            &format!("restore beside it, since {overwrite} would replace what is there for good: {beside}"),
         );
     }
+    step.overwrites = Some(existing);
+    let Some(info) = info else {
+        // What is there afterwards is compared with the backup.
+        return Ok(());
+    };
     step.differences = differences("config", &step.wanted.config, &info.config);
     let shape = |d: &&Difference| {
         ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
@@ -183,7 +222,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
         plan.refuse(
             Some(&name),
             format!("collection {to:?} exists with another shape: {differs}"),
-            "delete it first, or restore with --into another name",
+            &format!("restore beside it, since a restore does not change the shape of what is there: {beside}"),
         );
     }
     step.differences

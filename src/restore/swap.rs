@@ -81,7 +81,10 @@ pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, 
             plan.refuse(
                 Some(name),
                 format!("collection {name:?} has no alias, so there is nothing that could be moved to the restored one"),
-                "clients that use a collection by its own name cannot be swapped to another, since Qdrant renames no collection: restore with --overwrite, or with --into a new name and point an alias and the clients to it",
+                &format!(
+                    "clients that use a collection by its own name cannot be swapped to another, since Qdrant renames no collection: restore with {} a new name, and point an alias and the clients to it",
+                    request.form.option("into")
+                ),
             );
         }
         for alias in aliases.iter().filter(|a| a.action == AliasAction::Conflict) {
@@ -89,10 +92,9 @@ pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, 
                 Some(now) => format!("points to {now:?}"),
                 None => "is the name of a collection".to_owned(),
             };
-            let hint = if alias.now.is_some() {
-                "; --move-aliases would move it"
-            } else {
-                ""
+            let hint = match alias.now.is_some() {
+                true => format!("; {} would move it", request.form.option("move_aliases")),
+                false => String::new(),
             };
             plan.warnings.push(format!(
                 "alias {:?} of {name:?} {what} on the target and is left alone{hint}",

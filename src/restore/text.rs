@@ -1,7 +1,7 @@
 //! How a plan prints.
 
-use super::Plan;
 use super::swap::AliasAction;
+use super::{Existing, Plan};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -25,10 +25,16 @@ impl fmt::Display for Plan {
             writeln!(f, "  selected when it was made: {}", one_line(&selection))?;
         }
         for step in &self.collections {
-            let what = match step.overwrites {
+            let what = match &step.overwrites {
                 None => "new".to_owned(),
-                Some(e) if e.points == 0 => "exists and is empty".to_owned(),
-                Some(e) => format!("OVERWRITES {} points", e.points),
+                Some(Existing::Readable { points: 0 }) => "exists and is empty".to_owned(),
+                Some(Existing::Readable { points }) => format!("OVERWRITES {points} points"),
+                Some(Existing::Unreadable { problem }) => {
+                    format!(
+                        "its state cannot be read, and it will be REPLACED ({})",
+                        one_line(problem)
+                    )
+                }
             };
             writeln!(
                 f,

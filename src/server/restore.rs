@@ -6,7 +6,7 @@ use super::backup::{refused, unread};
 use super::error::HttpError;
 use crate::error::{Code, Error};
 use crate::manifest::Selection;
-use crate::restore::{self, Patience, Request, Via};
+use crate::restore::{self, Form, Patience, Request, Via};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -58,7 +58,7 @@ pub(super) async fn restore(
         let plan = restore::plan(&app.ctx, &request).await?;
         return match plan.error() {
             None => json(&plan),
-            Some(error) => Err(HttpError::from(error).with_report(&plan)),
+            Some(error) => Err(HttpError::from(error).with_plan(&plan)),
         };
     }
     let run = match app.runs.restore(request) {
@@ -120,6 +120,7 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
         via: body.via,
         no_lock: body.no_lock,
         patience: Patience::default(),
+        form: Form::Http,
     };
     Ok((request, body.dry_run))
 }
@@ -127,6 +128,17 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::samples;
+
+    #[test]
+    fn a_told_request_is_the_request_to_the_last_field() {
+        for (request, dry_run) in samples::requests(1000, |_| Form::Http) {
+            let told = restore::command(&request, dry_run);
+            let body = told.strip_prefix("POST /restore ").unwrap_or_else(|| panic!("{told}"));
+            let parsed = parse(body.as_bytes()).unwrap_or_else(|e| panic!("{told}: {e:?}"));
+            assert_eq!(parsed, (request, dry_run), "{told}");
+        }
+    }
 
     #[test]
     fn what_is_unclear_is_never_taken_for_everything() {

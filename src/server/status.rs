@@ -12,7 +12,7 @@ use crate::progress::RunProgress;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
@@ -142,12 +142,15 @@ pub(super) struct Collections {
 #[derive(Serialize)]
 struct Collection {
     name: String,
-    /// `green`, `yellow`, …; as Qdrant says.
+    /// `green`, `yellow`, …; as Qdrant says. `unknown`: it does not, see `error`.
     status: String,
     /// Approximate number of points, as Qdrant says.
     points: Option<u64>,
     /// Qdrant does not tell sizes: bytes in the latest good backup, if it is in there.
     backup_bytes: Option<u64>,
+    /// Why Qdrant cannot tell about it; the others can be told all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Told>,
 }
 
 /// `GET /collections`.
@@ -159,22 +162,24 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
     let (probe, sizes) = (&app.probe, &sizes);
     let collections = stream::iter(names?)
         .map(|name| async move {
-            match probe.collection(&name).await {
-                Ok(info) => Ok(Some(Collection {
-                    status: info.status,
-                    points: info.points_count,
-                    backup_bytes: sizes.get(&name).copied(),
-                    name,
-                })),
+            let (status, points, error) = match probe.collection(&name).await {
+                Ok(info) => (info.status, info.points_count, None),
                 // Deleted since it was listed.
-                Err(e) if e.code() == Code::CollectionNotFound => Ok(None),
-                Err(e) => Err(e),
-            }
+                Err(e) if e.code() == Code::CollectionNotFound => return None,
+                Err(e) => ("unknown".to_owned(), None, Some(Told::from(&e))),
+            };
+            Some(Collection {
+                status,
+                points,
+                backup_bytes: sizes.get(&name).copied(),
+                error,
+                name,
+            })
         })
         .buffered(AT_ONCE)
-        .try_filter_map(async |collection| Ok(collection))
-        .try_collect()
-        .await?;
+        .filter_map(async |collection| collection)
+        .collect()
+        .await;
     Ok(Json(Collections { collections }))
 }
 

@@ -2,6 +2,8 @@
 //! words, and nothing is claimed that is not true.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod broken;
+mod commands;
 mod matrix;
 mod proofs;
 mod reads;

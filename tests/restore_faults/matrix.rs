@@ -146,9 +146,9 @@ const CASES: &[Case] = {
         ),
         failed(
             "target full",
-            Code::QdrantFailed,
+            Code::DiskFull,
             Absent,
-            &["No space left on device", "does not exist"],
+            &["No space left on device (os error 28)", "does not exist"],
         ),
         failed(
             "cut in mid-restore",

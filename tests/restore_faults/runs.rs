@@ -200,6 +200,13 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
         "{failed:?}"
     );
     assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);
+    // It is somebody else's, so nothing is printed that would write over it.
+    assert!(failed.state.contains("this run did not make it"), "{failed:?}");
+    assert_eq!(failed.next, format!("qdrant-backup restore {} b --dry-run", lost.id));
+    assert!(
+        !report.error().unwrap().to_string().contains("--overwrite"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
@@ -308,7 +315,8 @@ async fn over_http_a_failure_carries_its_report_and_a_refusal_its_plan() {
         (409, Some("restore_refused")),
         "{answer}"
     );
-    assert_eq!(answer["report"]["refusals"][0]["collection"], "b", "{answer}");
+    assert_eq!(answer["plan"]["refusals"][0]["collection"], "b", "{answer}");
+    assert!(answer["report"].is_null(), "nothing was run: {answer}");
     let (status, answer) = service.post("/restore", r#"{"id": "2020-01-01T00-00-00Z"}"#).await;
     assert_eq!(
         (status, answer["error"]["code"].as_str()),

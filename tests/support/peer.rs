@@ -25,6 +25,17 @@ use tokio::sync::Semaphore;
 
 pub const PEER_ID: u64 = 4711;
 
+/// As a real one says it: the cause at the end, after two long paths.
+pub const LONG_ERROR: &str = concat!(
+    "Service internal error: Failed to restore snapshot: failed to copy /qdrant/storage/snapshots_temp/",
+    "a-collection-with-a-rather-long-name-that-says-what-is-in-it-and-for-which-tenant-it-is-kept-recovery-1a2b3c4d5e6f/",
+    "0/segments/6f1e6c1a-5e0e-4a39-9d3b-0f6d5f6f0c11/payload_index/a.long.path.of.a.field.in.the.payload-map/inverted_index/",
+    "a-segment-of-the-path-that-nobody-would-write-by-hand-but-that-a-tool-generates-from-the-name-of-the-field/page_0.dat ",
+    "into /qdrant/storage/collections/a-collection-with-a-rather-long-name-that-says-what-is-in-it-and-for-which-tenant/",
+    "0/segments/6f1e6c1a-5e0e-4a39-9d3b-0f6d5f6f0c11/payload_index/a.long.path.of.a.field.in.the.payload-map/page_0.dat ",
+    "by way of a copy to /var/tmp: No space left on device (os error 28)"
+);
+
 /// What to do with one request to make a snapshot.
 #[derive(Clone, Debug)]
 pub enum Create {
@@ -109,6 +120,8 @@ pub struct Collection {
     /// Size of its vectors, if it is not 4.
     pub size: Option<u64>,
     pub unreadable: bool,
+    /// Its shard cannot be loaded: 500 for whoever asks for it, until it is restored.
+    pub broken: bool,
     /// Its configuration has a field that the backup does not know.
     pub new_field: bool,
     /// Points go to shards by keys that clients name.
@@ -358,6 +371,7 @@ async fn aliases(State(inner): Shared) -> Response {
 
 async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
+        Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({
             "status": "green",
             "points_count": found.points,
@@ -373,6 +387,13 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         })),
         None => missing(&c),
     }
+}
+
+fn not_loaded() -> Response {
+    error(
+        500,
+        "Service internal error: 1 of 1 read operations failed: failed to load local shard",
+    )
 }
 
 async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
@@ -406,6 +427,7 @@ async fn count(State(inner): Shared, Path(c): Path<String>) -> Response {
         happens();
     }
     match inner.lock().unwrap().collections.get(&c) {
+        Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({"count": found.points})),
         None => missing(&c),
     }

@@ -2,7 +2,7 @@
 
 use super::super::text::size;
 use super::{Checks, LEASE, State, Subject};
-use crate::backup::{self, Context, Settings};
+use crate::backup::{self, Context, Settings, SourceSettings};
 use crate::error::Code;
 use crate::qdrant::Qdrant;
 use crate::relay::Limits;
@@ -39,6 +39,7 @@ pub(super) async fn check(
             limits: Limits::default(),
             rate: None,
             lease: LEASE,
+            source: SourceSettings::default(),
         },
     };
     match backup::trial(&ctx, smallest, stop).await {

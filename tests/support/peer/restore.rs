@@ -1,6 +1,6 @@
 //! The scripted peer's side of a restore.
 
-use super::{Collection, Inner, Shared, error, hang_up, missing, ok};
+use super::{Collection, Inner, LONG_ERROR, Shared, error, hang_up, missing, ok};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -131,7 +131,7 @@ async fn upload(
     }
     match &script {
         Some(Upload::Forbidden) => return error(403, "Forbidden: Global manage access is required"),
-        Some(Upload::Full) => return error(500, "Service internal error: No space left on device (os error 28)"),
+        Some(Upload::Full) => return error(500, LONG_ERROR),
         Some(Upload::FlipBit) => bytes[1000] ^= 1,
         Some(Upload::Held { reached }) => {
             reached.add_permits(1);
@@ -165,6 +165,7 @@ fn restore(collection: &mut Collection, body: Bytes, points: u64, file: String, 
     collection.body = body.clone();
     collection.points = points;
     collection.shard_state = None;
+    collection.broken = false;
     collection.snapshots.push(super::Snapshot {
         name: file,
         size: body.len() as i64,
