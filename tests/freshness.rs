@@ -25,6 +25,7 @@ const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 fn good(minutes: i64, collections: &[&str]) -> Good {
     let at = NOW - time::Duration::minutes(minutes);
     Good {
+        source: None,
         id: BackupId::at(at),
         selection: Selection::default(),
         verified: false,

@@ -70,7 +70,10 @@ async fn a_manifest_that_names_anothers_object_is_no_good_backup() {
         of(m, "articles")["artifacts"] = other;
     })
     .await;
-    let listed = catalog::list(&*lab.store, 10).await.unwrap().remove(0);
+    let listed = catalog::list(&*lab.store, 10, time::OffsetDateTime::now_utc())
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(
         (listed.marks.clone(), listed.state()),
         (vec![Mark::Damaged], State::Unknown)
