@@ -267,6 +267,19 @@ impl Manifest {
         self.collections.iter().map(Collection::bytes).sum()
     }
 
+    /// Whether its points and bytes can be added up: they come from elsewhere, and everybody who reads them adds them.
+    fn adds_up(&self) -> bool {
+        let add = |sum: [u64; 3], more: [u64; 3]| {
+            let [a, b, c] = std::array::from_fn(|i| sum[i].checked_add(more[i]));
+            Some([a?, b?, c?])
+        };
+        let mut numbers = self.collections.iter().flat_map(|collection| {
+            let bytes = collection.artifacts.iter().map(|artifact| [artifact.bytes, 0, 0]);
+            bytes.chain([[0, collection.points_before, collection.points_after]])
+        });
+        numbers.try_fold([0; 3], add).is_some()
+    }
+
     /// That this is the manifest of the backup `id`: one that was copied here names the objects of another backup, which may
     /// go with it at any time.
     pub fn require_place(&self, id: &BackupId) -> Result<()> {
@@ -329,7 +342,11 @@ fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
         }
         None => return Err(damaged(id, "its manifest is none: it has no `format`")),
     }
-    serde_json::from_value(Value::Object(fields)).map_err(malformed)
+    let manifest: Manifest = serde_json::from_value(Value::Object(fields)).map_err(malformed)?;
+    match manifest.adds_up() {
+        true => Ok(manifest),
+        false => Err(damaged(id, "its numbers are larger than any store is")),
+    }
 }
 
 fn damaged(id: &BackupId, how: &str) -> Error {

@@ -21,7 +21,7 @@ struct Case {
     http: u16,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         what: "a copy of another backup's manifest",
         mark: "DAMAGED",
@@ -37,6 +37,14 @@ const CASES: [Case; 3] = [
         code: "backup_unsupported",
         exit: 13,
         http: 501,
+    },
+    Case {
+        what: "numbers that nobody can add up",
+        mark: "DAMAGED",
+        says: "is damaged: its numbers are larger than any store is",
+        code: "backup_damaged",
+        exit: 9,
+        http: 500,
     },
     Case {
         what: "no manifest at all in its place",
@@ -64,6 +72,17 @@ async fn befall(lab: &Lab, what: &str) {
             newer["id"] = json!(ODD);
             newer["format"] = json!(2);
             serde_json::to_vec(&newer).unwrap()
+        }
+        "numbers that nobody can add up" => {
+            let mut vast: Value = serde_json::from_slice(&manifest).unwrap();
+            vast["id"] = json!(ODD);
+            for collection in vast["collections"].as_array_mut().unwrap() {
+                collection["points_after"] = json!(u64::MAX);
+                let artifact = &mut collection["artifacts"][0];
+                let key = artifact["key"].as_str().unwrap().replace(&lab.id.to_string(), ODD);
+                (artifact["key"], artifact["bytes"]) = (json!(key), json!(u64::MAX));
+            }
+            serde_json::to_vec(&vast).unwrap()
         }
         _ => b"[]".to_vec(),
     };

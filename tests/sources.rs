@@ -180,7 +180,10 @@ async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
     let error = plan.error().unwrap();
     assert_eq!(error.code(), Code::RestoreRefused);
     assert!(error.chain().contains("of another Qdrant"), "{error}");
-    assert!(error.remedy_text().unwrap().contains("--overwrite --yes"), "{error}");
+    assert!(
+        error.remedy_text().unwrap().contains("--yes beside --overwrite"),
+        "{error}"
+    );
     request.yes = true;
     let plan = restore::plan(&target.ctx, &request).await.unwrap();
     assert!(plan.error().is_none(), "{plan}");

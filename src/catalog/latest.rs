@@ -235,6 +235,9 @@ impl Search {
             .remedy(format!(
                 "look at it with `qdrant-backup show {id}`; its id restores what it has"
             )),
+            None if wanted.collections.is_empty() => Error::new(Code::BackupNotFound, why).remedy(format!(
+                "look at it with `qdrant-backup show {newest}`, and make a backup now"
+            )),
             None => Error::new(Code::CollectionNotFound, why)
                 .remedy("check the name; `qdrant-backup list` shows the backups, `qdrant-backup show ID` what one has"),
         }

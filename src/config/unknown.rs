@@ -4,7 +4,7 @@ use super::{Env, OBSOLETE};
 use std::fmt;
 
 /// Every variable that is read, by whichever command. `tests/env_example.rs` holds it against the code that reads them.
-pub const KNOWN: [&str; 50] = [
+pub const KNOWN: [&str; 51] = [
     "AUTH_ALLOWED_EMAILS",
     "AUTH_AUDIENCE",
     "AUTH_MODE",
@@ -19,6 +19,7 @@ pub const KNOWN: [&str; 50] = [
     "BACKUP_LOCAL_PATH",
     "BACKUP_MAX_AGE",
     "BACKUP_MAX_MBPS",
+    "BACKUP_SOURCE_NAME",
     "BACKUP_STORE",
     "CLOUD_RUN_EXECUTION",
     "CLOUD_RUN_JOB",

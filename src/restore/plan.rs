@@ -130,7 +130,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         target: qdrant.url(),
         target_version: qdrant.version().await?,
         source: manifest.qdrant.source.clone(),
-        target_source: plan::source(qdrant, own_name(ctx), &collections).await,
+        target_source: Source::default(),
         via: request.via,
         collections: Vec::new(),
         warnings: resolved.warnings,
@@ -179,6 +179,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
         let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
         plan.collections.push(step);
     }
+    plan.target_source = target_source(ctx, &plan.collections).await;
     refuse_other_source(request, &mut plan);
     heed_proofs(ctx, request, &mut plan, drill.is_some()).await;
     if drill.is_none() {
@@ -196,10 +197,14 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     Ok(plan)
 }
 
-/// The operator's name for the Qdrant of `ctx`.
-fn own_name(ctx: &Context) -> Option<&str> {
-    let source = &ctx.settings.source;
-    source.name.as_deref().filter(|_| !source.elsewhere)
+/// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
+/// and keeps nobody waiting.
+async fn target_source(ctx: &Context, steps: &[Step]) -> Source {
+    let settings = &ctx.settings.source;
+    let name = settings.name.as_deref().filter(|_| !settings.elsewhere);
+    let replaced = steps.iter().filter(|step| step.overwrites.is_some());
+    let targets: Vec<_> = replaced.map(|step| step.target.clone()).collect();
+    plan::source(&ctx.qdrant, name, &targets).await
 }
 
 /// The backup that is asked for. `latest` is one of the Qdrant that is backed up.

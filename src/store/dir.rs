@@ -260,11 +260,22 @@ fn published(way: &Way) -> Result<Stat> {
     })
 }
 
-/// Excludes other processes as well as other tasks until dropped. An error when nobody waits for it any more: what was given up
-/// is not done later.
-fn lock(root: &Path, gone: &CancellationToken) -> Result<File> {
-    let staging = staged::directory(&Directory::root(root)?)?;
-    let file = staging.open_or_create(LOCK)?;
+/// Excludes other processes as well as other tasks until dropped: by the root itself, since on a full disk no file can be made,
+/// and by the file that earlier versions lock, where there is one or room for it.
+fn lock(root: &Path, gone: &CancellationToken) -> Result<[Option<File>; 2]> {
+    let directory = File::open(root).map_err(|e| failed("open", root, e))?;
+    let directory = locked(directory, root, gone)?;
+    let file = staged::directory(&Directory::root(root)?).and_then(|staging| staging.open_or_create(LOCK));
+    let file = match file {
+        Ok(file) => Some(locked(file, &root.join(STAGING).join(LOCK), gone)?),
+        Err(e) if e.code() == Code::StoreFull => None,
+        Err(e) => return Err(e),
+    };
+    Ok([Some(directory), file])
+}
+
+/// An error when nobody waits for the lock any more: what was given up is not done later.
+fn locked(file: File, path: &Path, gone: &CancellationToken) -> Result<File> {
     loop {
         if gone.is_cancelled() {
             return Err(Error::new(Code::Cancelled, "given up before the store's lock was free"));
@@ -272,7 +283,7 @@ fn lock(root: &Path, gone: &CancellationToken) -> Result<File> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(e)) => return Err(failed("lock", &staging.path(LOCK), e)),
+            Err(TryLockError::Error(e)) => return Err(failed("lock", path, e)),
         }
     }
 }

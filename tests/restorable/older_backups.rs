@@ -110,7 +110,7 @@ async fn it_is_refused_by_name_and_the_others_come_back() {
         "nothing was changed"
     );
     let (status, refused) = restore(json!({"dry_run": true})).await;
-    let plan = &refused["report"];
+    let plan = &refused["plan"];
     assert_eq!(
         (status, plan["refusals"].as_array().unwrap().len()),
         (502, 1),

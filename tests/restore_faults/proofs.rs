@@ -22,21 +22,25 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
     let lost = Lost::new().await;
     lost.recorded("verified.json", "damaged");
     lost.refilled();
-    for id in ["latest", &lost.id] {
-        let over = Request {
-            id: id.to_owned(),
-            overwrite: true,
-            ..lost.request()
-        };
-        let plan = restore::plan(&lost.bench.ctx, &over).await.unwrap();
-        assert_eq!(plan.refusals[0].collection.as_deref(), Some("a"), "{plan}");
-        let error = lost.run(&over).await.unwrap_err();
-        assert_eq!(error.code(), Code::RestoreRefused, "{error}");
-        let text = error.to_string();
-        for part in ["found damaged at 2026-11-20T01:02:03Z", "7 points", "verify", "--into"] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
+    let over = Request {
+        overwrite: true,
+        ..lost.request()
+    };
+    let plan = restore::plan(&lost.bench.ctx, &over).await.unwrap();
+    assert_eq!(plan.refusals[0].collection.as_deref(), Some("a"), "{plan}");
+    let error = lost.run(&over).await.unwrap_err();
+    assert_eq!(error.code(), Code::RestoreRefused, "{error}");
+    let text = error.to_string();
+    for part in ["found damaged at 2026-11-20T01:02:03Z", "7 points", "verify", "--into"] {
+        assert!(text.contains(part), "{part}: {text}");
     }
+    // And `latest` it is to nobody.
+    let latest = Request {
+        id: "latest".into(),
+        ..over
+    };
+    let error = lost.run(&latest).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound, "{error}");
     assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
     assert_eq!(lost.peer.lock().collections["a"].points, 7);
 

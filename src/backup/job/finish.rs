@@ -113,7 +113,18 @@ fn results(parts: Vec<Part>) -> Results {
 async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
     let there: Vec<ObjectMeta> = ctx.store.list(&plan.id.prefix()).await?.try_collect().await?;
     let there: BTreeMap<&str, &ObjectMeta> = there.iter().map(|object| (object.key.as_str(), object)).collect();
-    for artifact in results.collections.iter().flat_map(|c| &c.artifacts) {
+    let artifacts = results
+        .collections
+        .iter()
+        .flat_map(|c| c.artifacts.iter().map(|a| (&c.name, a)));
+    for (collection, artifact) in artifacts {
+        if let Some(how) = artifact.misplaced(&plan.id, collection) {
+            return Err(
+                Error::new(Code::BackupDamaged, format!("a part of backup {}: {how}", plan.id)).remedy(
+                    "nothing was committed; find out what changes objects in the store, and start another execution",
+                ),
+            );
+        }
         let found = there.get(artifact.key.as_str());
         if found.is_none_or(|o| o.size != artifact.bytes || o.version.0 != artifact.version) {
             return Err(Error::new(
