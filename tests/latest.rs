@@ -102,9 +102,13 @@ async fn a_backup_of_one_collection_is_the_latest_of_that_one_alone() {
 async fn without_a_backup_of_everything_the_newest_one_is_the_latest() {
     let peer = Peer::start(&[("articles", 1000), ("tiny", 10)]).await;
     let bench = Bench::new(&peer.url).await;
+    partial(&peer, &bench).await;
     backup_of(&bench, &["articles"]).await;
     let tiny = backup_of(&bench, &["tiny"]).await;
     assert_eq!(latest(&bench, &[]).await, tiny);
+    // What is older than the latest is no matter of it.
+    let plan = plan(&bench, &[]).await.unwrap();
+    assert!(plan.warnings.iter().all(|warning| !warning.contains("newer")), "{plan}");
     let some = Selection {
         include: vec!["a*".into()],
         ..Selection::default()

@@ -106,7 +106,7 @@ struct Search {
     seen_source: bool,
     /// The newest good one of another source that has what is asked for, and what it is.
     foreign: Option<(BackupId, String)>,
-    /// Why newer ones are not the latest.
+    /// Why newer ones are not the latest: the newest of each kind.
     newer: Vec<String>,
     /// The newest of all, with what speaks against it.
     newest: Option<(BackupId, String)>,
@@ -114,70 +114,94 @@ struct Search {
     having: Option<(BackupId, String)>,
 }
 
+/// What a backup is to the search; a text says what speaks against it.
+enum Standing {
+    Latest,
+    /// Good, but of named collections only where everything is asked for.
+    Narrow(String),
+    /// Good, and without what is asked for.
+    Lacking(String),
+    /// Not good.
+    Flawed(String),
+    /// Of another source.
+    Foreign(String),
+}
+
 async fn search_for(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<Search> {
-    let wanted = asked.selection;
-    let filter = Filter::new(wanted)?;
+    let filter = Filter::new(asked.selection)?;
     let mut search = Search::default();
-    let (mut flawed, mut narrow) = (None, None);
-    let mut fallback = None;
+    // The first narrow one, and how much is known of newer ones than it.
+    let mut narrow: Option<(Option<Manifest>, usize)> = None;
+    let (mut flawed, mut foreign) = (false, false);
     let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
     let mut seen = 0;
     while let Some(found) = backups.try_next().await? {
         seen += 1;
-        let id = found.summary.id;
-        match (asked.source, found.manifest.as_ref().map(|m| &m.qdrant.source)) {
-            (Some(ours), Some(Some(theirs))) => match ours.relation(theirs) {
-                Relation::Same => search.seen_source = true,
-                Relation::Unknown => {}
-                Relation::Different => {
-                    if found.summary.is_good() && has(&found, &filter, wanted) {
-                        search
-                            .foreign
-                            .get_or_insert_with(|| (id, format!("it is of another Qdrant, {theirs}")));
-                    }
-                    continue;
+        let (id, has) = (found.summary.id, has(&found, &filter, asked.selection));
+        search.seen_source |= relation(&found, asked) == Relation::Same;
+        match standing(&found, has, asked) {
+            Standing::Latest => {
+                search.latest = found.manifest;
+                return Ok(search);
+            }
+            Standing::Narrow(why) if narrow.is_none() => {
+                narrow = Some((found.manifest, search.newer.len()));
+                search.newer.push(format!("backup {id} is newer and {why}"));
+            }
+            Standing::Narrow(_) => {}
+            Standing::Lacking(why) => search.pass(id, why, has),
+            Standing::Flawed(why) => {
+                if !std::mem::replace(&mut flawed, true) {
+                    search
+                        .newer
+                        .push(format!("backup {id} is newer and not the latest: {why}"));
                 }
-            },
-            _ => {}
-        }
-        let has = has(&found, &filter, wanted);
-        match found {
-            Found {
-                manifest: Some(manifest),
-                summary,
-            } if summary.is_good() && has => {
-                if !wanted.collections.is_empty() || manifest.selection.collections.is_empty() {
-                    search.latest = Some(manifest);
-                    break;
-                }
-                if fallback.is_none() {
-                    narrow = Some(format!("backup {id} is newer and has {}", manifest.selection));
-                    fallback = Some(manifest);
+                search.pass(id, why, has);
+            }
+            Standing::Foreign(why) => {
+                if found.summary.is_good() && has && !std::mem::replace(&mut foreign, true) {
+                    search
+                        .newer
+                        .push(format!("backup {id} is newer and not the latest: {why}"));
+                    search.foreign = Some((id, why));
                 }
             }
-            found => {
-                let flaw = flaw(&found, wanted);
-                if has {
-                    search.having.get_or_insert_with(|| (id, flaw.clone()));
-                }
-                if !found.summary.is_good() {
-                    flawed.get_or_insert_with(|| format!("backup {id} is newer and not the latest: {flaw}"));
-                }
-                search.newest.get_or_insert((id, flaw));
-            }
         }
-        if fallback.is_some() && seen >= LOOKED_AT {
+        if narrow.is_some() && seen >= LOOKED_AT {
             break;
         }
     }
-    if search.latest.is_none() && fallback.is_some() {
-        search.latest = fallback;
-        narrow = None;
+    if let Some((manifest, newer)) = narrow {
+        search.newer.truncate(newer);
+        search.latest = manifest;
     }
-    let foreign = search.foreign.as_ref();
-    let foreign = foreign.map(|(id, why)| format!("backup {id} is newer and not the latest: {why}"));
-    search.newer = flawed.into_iter().chain(narrow).chain(foreign).collect();
     Ok(search)
+}
+
+fn relation(found: &Found, asked: Asked<'_>) -> Relation {
+    let source = found
+        .manifest
+        .as_ref()
+        .and_then(|manifest| manifest.qdrant.source.as_ref());
+    asked.source.map_or(Relation::Unknown, |ours| ours.relation_to(source))
+}
+
+fn standing(found: &Found, has: bool, asked: Asked<'_>) -> Standing {
+    let Some(manifest) = &found.manifest else {
+        return Standing::Flawed(flaw(found));
+    };
+    match (relation(found, asked), &manifest.qdrant.source) {
+        (Relation::Different, Some(theirs)) => Standing::Foreign(format!("it is of another Qdrant, {theirs}")),
+        _ if !found.summary.is_good() => Standing::Flawed(flaw(found)),
+        _ if !has && manifest.selection.is_everything() => {
+            Standing::Lacking(format!("it does not have {}", asked.selection.collections.join(", ")))
+        }
+        _ if !has => Standing::Lacking(format!("it has {}", manifest.selection)),
+        _ if asked.selection.collections.is_empty() && !manifest.selection.collections.is_empty() => {
+            Standing::Narrow(format!("has {}", manifest.selection))
+        }
+        _ => Standing::Latest,
+    }
 }
 
 /// Whether a backup has what is asked for, whatever it is worth.
@@ -186,19 +210,14 @@ fn has(found: &Found, filter: &Filter, wanted: &Selection) -> bool {
     filter.pick(wanted, &names).is_ok_and(|picked| !picked.is_empty())
 }
 
-/// What speaks against a backup.
-fn flaw(found: &Found, wanted: &Selection) -> String {
+/// What speaks against a backup that is not good.
+fn flaw(found: &Found) -> String {
     let summary = &found.summary;
-    let lacks = |manifest: &Manifest| {
-        let names: Vec<_> = manifest.failed.iter().map(missing).collect();
-        format!("it lacks {}", names.join(", "))
-    };
     match (summary.marks.first(), &found.manifest) {
-        (Some(Mark::Good), _) => match summary.partly() {
-            Some(selection) => format!("it has {selection}"),
-            None => format!("it does not have {}", wanted.collections.join(", ")),
-        },
-        (Some(Mark::Partial), Some(manifest)) => format!("it is PARTIAL: {}", lacks(manifest)),
+        (Some(Mark::Partial), Some(manifest)) => {
+            let names: Vec<_> = manifest.failed.iter().map(missing).collect();
+            format!("it is PARTIAL: it lacks {}", names.join(", "))
+        }
         (Some(Mark::Future), _) => "its time has not come yet: a clock was wrong, or it was made by hand".to_owned(),
         (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
             Some(problem) => format!("it is {mark}: {problem}"),
@@ -213,6 +232,14 @@ fn missing(failure: &manifest::Failure) -> String {
 }
 
 impl Search {
+    /// A backup that is not the latest.
+    fn pass(&mut self, id: BackupId, why: String, has: bool) {
+        if has {
+            self.having.get_or_insert_with(|| (id, why.clone()));
+        }
+        self.newest.get_or_insert((id, why));
+    }
+
     /// Why no backup is the latest.
     fn none(self, store: &dyn Store, wanted: &Selection) -> Error {
         let url = store.url();
