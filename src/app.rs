@@ -1,15 +1,17 @@
 //! The wiring: the one place where configuration becomes clients, and where the system's clock and name come in.
 
 use crate::backup::{Context, Settings, SourceSettings};
+use crate::catalog;
 use crate::cli::{self, Bars, Cli, Command, Subject};
 use crate::clock::Clock;
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
-    obsolete,
+    obsolete, source_name,
 };
 use crate::drill;
 use crate::error::{Code, Error, Result};
-use crate::manifest::Selection;
+use crate::manifest::{Selection, Source};
+use crate::names::BackupId;
 use crate::pause::Pause;
 use crate::prune::Job;
 use crate::qdrant::{Options, Qdrant};
@@ -210,6 +212,7 @@ async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
 
 async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
+    let id = named(&*store, id, env).await?;
     cli::show(&*store, id, Clock::system().now(), json).await
 }
 
@@ -227,7 +230,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
         attempts: 3,
         backoff: Duration::from_secs(1),
     };
-    cli::verify(&verifier, &args, &stop).await
+    cli::verify(&verifier, &args, own_source(env).as_ref(), &stop).await
 }
 
 async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
@@ -245,12 +248,14 @@ async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
 
 async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
+    let id = named(&*store, id, env).await?;
     cli::pin(&*store, &Clock::system(), &who(env), id, note).await
 }
 
 async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    cli::unpin(&*store, &Clock::system(), id).await
+    let id = named(&*store, id, env).await?;
+    cli::unpin(&*store, id).await
 }
 
 async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> Result<u8> {
@@ -300,6 +305,19 @@ fn all_problems(first: Option<Invalid>, second: Option<Invalid>) -> Option<Inval
         }
     }
     (!problems.is_empty()).then_some(Invalid(problems))
+}
+
+/// The backup that `id` names, for commands that ask no Qdrant.
+async fn named(store: &dyn Store, id: &str, env: Env<'_>) -> Result<BackupId> {
+    catalog::named(store, id, own_source(env).as_ref(), Clock::system().now()).await
+}
+
+/// The Qdrant that is backed up, as far as its name tells.
+fn own_source(env: Env<'_>) -> Option<Source> {
+    source_name(env).map(|name| Source {
+        name: Some(name),
+        ..Source::default()
+    })
 }
 
 /// Who this process is, for the lease and for messages: what Cloud Run or the host calls it, and the process id.

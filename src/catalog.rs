@@ -330,9 +330,8 @@ pub struct Detail {
     pub age_seconds: Option<u64>,
 }
 
-/// The backup `id`, which may be `latest`, in full.
-pub async fn show(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<Detail> {
-    let id = named(store, id, now).await?;
+/// The backup `id` in full.
+pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Detail> {
     let manifest = manifest::read(store, &id).await?;
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
     let usable = manifest.require_places(&id);

@@ -73,7 +73,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
 /// of an empty one.
 pub(crate) async fn source(qdrant: &Qdrant, name: Option<&str>, collections: &[String]) -> Source {
     /// Collections that are asked about: one of them may be broken, or gone.
-    const TRIED: usize = 3;
+    const TRIED: usize = 10;
     let mut peers = match qdrant.cluster().await {
         Ok(ClusterInfo::Enabled { peers, .. }) => peers,
         _ => Vec::new(),

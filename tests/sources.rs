@@ -134,11 +134,19 @@ async fn latest_is_that_of_the_qdrant_that_is_restored() {
         plan.warnings[0].contains(&format!("{theirs} is newer and not the latest")),
         "{plan}"
     );
-    // Of a new machine there is none yet.
+    // Of a new machine there is none yet, and whose is meant is for its owner to say.
     let third = beside(&first, &new);
-    let plan = restore::plan(&third.ctx, &latest()).await.unwrap();
-    assert_eq!(plan.id, theirs);
-    assert!(plan.warnings[0].contains("has no backup of this Qdrant"), "{plan}");
+    let error = restore::plan(&third.ctx, &latest()).await.unwrap_err();
+    assert_eq!(error.code(), Code::SourceMismatch);
+    assert!(
+        error.chain().contains(&ours.to_string()) && error.chain().contains(&theirs.to_string()),
+        "{error}"
+    );
+    let request = Request {
+        id: theirs.to_string(),
+        ..Request::default()
+    };
+    let plan = restore::plan(&third.ctx, &request).await.unwrap();
     assert!(
         plan.to_string().contains("(peer 2)") && plan.to_string().contains("(peer 3)"),
         "{plan}"
@@ -162,6 +170,56 @@ async fn latest_is_that_of_the_qdrant_that_is_restored() {
     assert_eq!(error.code(), Code::BackupNotFound);
     assert!(
         error.chain().contains(&format!("{theirs}: it is of another Qdrant")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn latest_on_an_empty_new_qdrant_is_nobody_elses() {
+    let (production, staging) = (qdrant(1).await, qdrant(2).await);
+    let mut first = Bench::new(&production.url).await;
+    let alone = backup(&first).await;
+    let empty = Peer::start(&[]).await;
+    let mut new = beside(&first, &empty);
+    let plan = restore::plan(&new.ctx, &latest()).await.unwrap();
+    assert_eq!(plan.id, alone, "the store is one Qdrant's");
+    assert!(
+        plan.warnings[0].contains("no backup is known to be of this Qdrant"),
+        "{plan}"
+    );
+
+    named(&mut first.ctx, "production");
+    let ours = backup(&first).await;
+    let mut second = beside(&first, &staging);
+    second.ctx.settings.source.accept_new = true;
+    backup(&second).await;
+    let error = restore::plan(&new.ctx, &latest()).await.unwrap_err();
+    assert_eq!(error.code(), Code::SourceMismatch);
+    // --to: no more is known than the name, if there is one.
+    new.ctx.settings.source.elsewhere = true;
+    let error = restore::plan(&new.ctx, &latest()).await.unwrap_err();
+    assert_eq!(error.code(), Code::SourceMismatch);
+    for elsewhere in [false, true] {
+        named(&mut new.ctx, "production");
+        new.ctx.settings.source.elsewhere = elsewhere;
+        let plan = restore::plan(&new.ctx, &latest()).await.unwrap();
+        assert_eq!(plan.id, ours, "{elsewhere}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_with_bad_backups_of_another_qdrant_alone_is_not_called_empty() {
+    let (old, new) = (qdrant(1).await, qdrant(2).await);
+    let first = Bench::new(&old.url).await;
+    old.on_create("articles", [support::peer::Create::Forbidden]);
+    let partial = first.run().await.unwrap().id;
+    let second = beside(&first, &new);
+    let error = restore::plan(&second.ctx, &latest()).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound);
+    assert!(
+        error
+            .chain()
+            .contains(&format!("the newest is {partial}: it is PARTIAL")),
         "{error}"
     );
 }
@@ -240,6 +298,16 @@ async fn the_service_knows_whose_backups_it_looks_at() {
     assert_eq!(service.post("/backup", "").await.0, 200);
     let (status, fresh) = service.get("/health/freshness").await;
     assert_eq!(status, 200, "{fresh}");
+
+    // However new those of the other one are.
+    let (_, mine) = service.get("/backups/latest").await;
+    backup(&bench).await;
+    let (_, status) = service.get("/status").await;
+    assert_eq!(status["latest_good_backup"], mine["id"], "{status}");
+    let (_, shown) = service.get("/backups/latest").await;
+    assert_eq!(shown["id"], mine["id"], "{shown}");
+    let (_, pinned) = service.put("/backups/latest/pin", "").await;
+    assert_eq!(pinned["id"], mine["id"], "{pinned}");
 }
 
 #[tokio::test]
@@ -267,6 +335,13 @@ async fn the_command_line_takes_the_name_and_says_it_once() {
     );
     assert_eq!(run(&staging, &["backup", "--new-source"]).await.0, Some(0));
     assert_eq!(run(&staging, &["backup"]).await.0, Some(0));
+    let (_, staged, _) = run(&staging, &["show", "latest", "--json"]).await;
+    let (_, produced, _) = run(&production, &["show", "latest", "--json"]).await;
+    let name = |shown: &str| serde_json::from_str::<Value>(shown).unwrap()["qdrant"]["source"]["name"].clone();
+    assert_eq!(
+        (name(&staged), name(&produced)),
+        (json!("staging"), json!("production"))
+    );
     // --to is somewhere else, whatever the name of what is backed up.
     let (code, out, err) = run(
         &staging,

@@ -13,9 +13,9 @@ use crate::store::Store;
 use futures_util::TryStreamExt;
 use time::OffsetDateTime;
 
-/// Backups looked at for a wider selection, once there is a good one that has only named collections.
+/// Backups looked at before it is believed that a store has those of one Qdrant alone, where it is not known whose are meant.
 const LOOKED_AT: usize = 100;
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// A backup that was named by its id or as `latest`.
 #[derive(Clone, Debug)]
@@ -31,7 +31,8 @@ pub struct Resolved {
 pub struct Asked<'a> {
     /// The collections.
     pub selection: &'a Selection,
-    /// Of which Qdrant. Backups that do not tell are taken for its; those of others only where there is none of its.
+    /// Of which Qdrant, as far as it is known. Backups that do not tell are taken for its; those of another one only where the
+    /// store has backups of that one alone.
     pub source: Option<&'a Source>,
 }
 
@@ -39,7 +40,8 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// [`Code::BackupNotFound`] when no backup is the latest, saying why the newest is not and which one has what is asked for;
-/// [`Code::CollectionNotFound`] when a collection is in no backup; [`Code::BadRequest`] for what is no id.
+/// [`Code::CollectionNotFound`] when a collection is in no backup; [`Code::SourceMismatch`] when the store has backups of several
+/// Qdrants and it is not known which is meant; [`Code::BadRequest`] for what is no id.
 pub async fn resolve(store: &dyn Store, id: &str, asked: Asked<'_>, now: OffsetDateTime) -> Result<Resolved> {
     if id != "latest" {
         let (id, warnings) = (id.parse()?, Vec::new());
@@ -56,18 +58,9 @@ pub async fn resolve(store: &dyn Store, id: &str, asked: Asked<'_>, now: OffsetD
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn named(store: &dyn Store, id: &str, now: OffsetDateTime) -> Result<BackupId> {
+pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: OffsetDateTime) -> Result<BackupId> {
     let selection = &Selection::default();
-    let resolved = resolve(
-        store,
-        id,
-        Asked {
-            selection,
-            source: None,
-        },
-        now,
-    )
-    .await?;
+    let resolved = resolve(store, id, Asked { selection, source }, now).await?;
     for warning in &resolved.warnings {
         tracing::warn!(backup = %resolved.id, "latest is {}: {warning}", resolved.id);
     }
@@ -84,124 +77,87 @@ pub async fn latest(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) ->
 
 /// The latest backup, and what the reader should know of newer ones.
 async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<(Manifest, Vec<String>)> {
-    let mut search = search_for(store, asked, now).await?;
-    let mut warnings = Vec::new();
-    // A new machine, or one from which somebody else's backup is restored.
-    if let (None, Some(source), false, Some(_)) = (&search.latest, asked.source, search.seen_source, &search.foreign) {
-        warnings.push(format!("{} has no backup of this Qdrant, {source}", store.url()));
-        search = search_for(store, Asked { source: None, ..asked }, now).await?;
+    let filter = Filter::new(asked.selection)?;
+    let is_known = asked.source.is_some_and(Source::is_known);
+    // Among those of the Qdrant that is asked for, and among all.
+    let (mut ours, mut all) = (Search::default(), Search::default());
+    let mut others: Vec<(Source, BackupId)> = Vec::new();
+    let (mut seen, mut seen_same) = (0, false);
+    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
+    while let Some(found) = backups.try_next().await? {
+        seen += 1;
+        let has = has(&found, &filter, asked.selection);
+        all.meet(&found, has, asked.selection);
+        match found
+            .manifest
+            .as_ref()
+            .and_then(|manifest| manifest.qdrant.source.as_ref())
+        {
+            Some(theirs) if asked.source.is_none_or(|ours| ours.relation(theirs) != Relation::Same) => {
+                ours.meet_foreign(&found, has, theirs);
+                if !others.iter().any(|(other, _)| other.is_one_with(theirs)) {
+                    others.push((theirs.clone(), found.summary.id));
+                }
+            }
+            source => {
+                seen_same |= source.is_some();
+                ours.meet(&found, has, asked.selection);
+            }
+        }
+        let enough = match is_known {
+            true => ours.latest.is_some(),
+            false => all.latest.is_some() && seen >= LOOKED_AT,
+        };
+        if enough {
+            break;
+        }
     }
-    warnings.append(&mut search.newer);
-    match search.latest.take() {
-        Some(latest) => Ok((latest, warnings)),
-        None => Err(search.none(store, asked.selection)),
+    if is_known && (seen_same || ours.found().is_some()) {
+        return ours.end(store, asked.selection);
     }
+    if others.len() > 1 {
+        return Err(several(store, &others));
+    }
+    let (latest, mut warnings) = all.end(store, asked.selection)?;
+    if let (Some(source), Some((other, _))) = (asked.source, others.first()) {
+        warnings.push(format!(
+            "no backup is known to be of this Qdrant, {source}: this one is of {other}"
+        ));
+    }
+    Ok((latest, warnings))
 }
 
-/// What was met on the way.
+fn several(store: &dyn Store, others: &[(Source, BackupId)]) -> Error {
+    let list: Vec<_> = others
+        .iter()
+        .map(|(source, newest)| format!("{source}, the newest {newest}"))
+        .collect();
+    Error::new(
+        Code::SourceMismatch,
+        format!(
+            "{} has backups of {} Qdrants, and it is not known which one is meant: {}",
+            store.url(),
+            others.len(),
+            list.join("; ")
+        ),
+    )
+    .remedy("name the backup by its id, or set BACKUP_SOURCE_NAME to the name of the Qdrant that is meant")
+}
+
+/// What is met on the way from the newest backup to the oldest.
 #[derive(Default)]
 struct Search {
     latest: Option<Manifest>,
-    /// Whether any is of the source that is asked for.
-    seen_source: bool,
-    /// The newest good one of another source that has what is asked for, and what it is.
-    foreign: Option<(BackupId, String)>,
+    /// The newest good one of named collections only where everything is asked for, and how much was known of newer ones then.
+    narrow: Option<(Manifest, usize)>,
     /// Why newer ones are not the latest: the newest of each kind.
     newer: Vec<String>,
+    has_flawed: bool,
+    has_foreign: bool,
     /// The newest of all, with what speaks against it.
     newest: Option<(BackupId, String)>,
     /// The newest one that has what is asked for, likewise.
     having: Option<(BackupId, String)>,
-}
-
-/// What a backup is to the search; a text says what speaks against it.
-enum Standing {
-    Latest,
-    /// Good, but of named collections only where everything is asked for.
-    Narrow(String),
-    /// Good, and without what is asked for.
-    Lacking(String),
-    /// Not good.
-    Flawed(String),
-    /// Of another source.
-    Foreign(String),
-}
-
-async fn search_for(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<Search> {
-    let filter = Filter::new(asked.selection)?;
-    let mut search = Search::default();
-    // The first narrow one, and how much is known of newer ones than it.
-    let mut narrow: Option<(Option<Manifest>, usize)> = None;
-    let (mut flawed, mut foreign) = (false, false);
-    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
-    let mut seen = 0;
-    while let Some(found) = backups.try_next().await? {
-        seen += 1;
-        let (id, has) = (found.summary.id, has(&found, &filter, asked.selection));
-        search.seen_source |= relation(&found, asked) == Relation::Same;
-        match standing(&found, has, asked) {
-            Standing::Latest => {
-                search.latest = found.manifest;
-                return Ok(search);
-            }
-            Standing::Narrow(why) if narrow.is_none() => {
-                narrow = Some((found.manifest, search.newer.len()));
-                search.newer.push(format!("backup {id} is newer and {why}"));
-            }
-            Standing::Narrow(_) => {}
-            Standing::Lacking(why) => search.pass(id, why, has),
-            Standing::Flawed(why) => {
-                if !std::mem::replace(&mut flawed, true) {
-                    search
-                        .newer
-                        .push(format!("backup {id} is newer and not the latest: {why}"));
-                }
-                search.pass(id, why, has);
-            }
-            Standing::Foreign(why) => {
-                if found.summary.is_good() && has && !std::mem::replace(&mut foreign, true) {
-                    search
-                        .newer
-                        .push(format!("backup {id} is newer and not the latest: {why}"));
-                    search.foreign = Some((id, why));
-                }
-            }
-        }
-        if narrow.is_some() && seen >= LOOKED_AT {
-            break;
-        }
-    }
-    if let Some((manifest, newer)) = narrow {
-        search.newer.truncate(newer);
-        search.latest = manifest;
-    }
-    Ok(search)
-}
-
-fn relation(found: &Found, asked: Asked<'_>) -> Relation {
-    let source = found
-        .manifest
-        .as_ref()
-        .and_then(|manifest| manifest.qdrant.source.as_ref());
-    asked.source.map_or(Relation::Unknown, |ours| ours.relation_to(source))
-}
-
-fn standing(found: &Found, has: bool, asked: Asked<'_>) -> Standing {
-    let Some(manifest) = &found.manifest else {
-        return Standing::Flawed(flaw(found));
-    };
-    match (relation(found, asked), &manifest.qdrant.source) {
-        (Relation::Different, Some(theirs)) => Standing::Foreign(format!("it is of another Qdrant, {theirs}")),
-        _ if !found.summary.is_good() => Standing::Flawed(flaw(found)),
-        _ if !has && manifest.selection.is_everything() => {
-            Standing::Lacking(format!("it does not have {}", asked.selection.collections.join(", ")))
-        }
-        _ if !has => Standing::Lacking(format!("it has {}", manifest.selection)),
-        _ if asked.selection.collections.is_empty() && !manifest.selection.collections.is_empty() => {
-            Standing::Narrow(format!("has {}", manifest.selection))
-        }
-        _ => Standing::Latest,
-    }
 }
 
 /// Whether a backup has what is asked for, whatever it is worth.
@@ -216,7 +172,10 @@ fn flaw(found: &Found) -> String {
     match (summary.marks.first(), &found.manifest) {
         (Some(Mark::Partial), Some(manifest)) => {
             let names: Vec<_> = manifest.failed.iter().map(missing).collect();
-            format!("it is PARTIAL: it lacks {}", names.join(", "))
+            match names.is_empty() {
+                true => "it is PARTIAL".to_owned(),
+                false => format!("it is PARTIAL: it lacks {}", names.join(", ")),
+            }
         }
         (Some(Mark::Future), _) => "its time has not come yet: a clock was wrong, or it was made by hand".to_owned(),
         (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
@@ -232,6 +191,48 @@ fn missing(failure: &manifest::Failure) -> String {
 }
 
 impl Search {
+    /// One more backup, older than those before.
+    fn meet(&mut self, found: &Found, has: bool, wanted: &Selection) {
+        if self.latest.is_some() {
+            return;
+        }
+        let id = found.summary.id;
+        let Some(manifest) = found.manifest.as_ref().filter(|_| found.summary.is_good()) else {
+            let why = flaw(found);
+            if !std::mem::replace(&mut self.has_flawed, true) {
+                self.newer
+                    .push(format!("backup {id} is newer and not the latest: {why}"));
+            }
+            return self.pass(id, why, has);
+        };
+        match has {
+            false if manifest.selection.is_everything() => {
+                self.pass(id, format!("it does not have {}", wanted.collections.join(", ")), has);
+            }
+            false => self.pass(id, format!("it has {}", manifest.selection), has),
+            true if wanted.collections.is_empty() && !manifest.selection.collections.is_empty() => {
+                if self.narrow.is_none() {
+                    self.narrow = Some((manifest.clone(), self.newer.len()));
+                    self.newer
+                        .push(format!("backup {id} is newer and has {}", manifest.selection));
+                }
+            }
+            true => self.latest = Some(manifest.clone()),
+        }
+    }
+
+    /// One more, of another Qdrant.
+    fn meet_foreign(&mut self, found: &Found, has: bool, source: &Source) {
+        if self.latest.is_some() || !has || !found.summary.is_good() || self.has_foreign {
+            return;
+        }
+        self.has_foreign = true;
+        let (id, why) = (found.summary.id, format!("it is of another Qdrant, {source}"));
+        self.newer
+            .push(format!("backup {id} is newer and not the latest: {why}"));
+        self.having.get_or_insert((id, why));
+    }
+
     /// A backup that is not the latest.
     fn pass(&mut self, id: BackupId, why: String, has: bool) {
         if has {
@@ -240,33 +241,51 @@ impl Search {
         self.newest.get_or_insert((id, why));
     }
 
+    fn found(&self) -> Option<&Manifest> {
+        self.latest
+            .as_ref()
+            .or(self.narrow.as_ref().map(|(manifest, _)| manifest))
+    }
+
+    /// What the search came to.
+    fn end(mut self, store: &dyn Store, wanted: &Selection) -> Result<(Manifest, Vec<String>)> {
+        if let Some(latest) = self.latest {
+            return Ok((latest, self.newer));
+        }
+        match self.narrow.take() {
+            Some((narrow, newer)) => {
+                self.newer.truncate(newer);
+                Ok((narrow, self.newer))
+            }
+            None => Err(self.none(store, wanted)),
+        }
+    }
+
     /// Why no backup is the latest.
     fn none(self, store: &dyn Store, wanted: &Selection) -> Error {
         let url = store.url();
-        let Some((newest, flaw)) = self.newest.or_else(|| self.foreign.clone()) else {
+        let Some((newest, flaw)) = self.newest.or_else(|| self.having.clone()) else {
             return no_backup(store);
         };
-        let what = match wanted.is_everything() {
-            true => String::new(),
-            false => format!(" that has {wanted}"),
+        let what = match (wanted.is_everything(), wanted.collections.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => " of what is selected".to_owned(),
+            (false, false) => format!(" that has {}", wanted.collections.join(", ")),
         };
         let why = format!("{url} has no good backup{what}; the newest is {newest}: {flaw}");
-        match self.having.or(self.foreign) {
-            Some((id, _)) if id == newest => Error::new(Code::BackupNotFound, why).remedy(format!(
-                "look at it with `qdrant-backup show {id}`; its id restores what it has"
-            )),
-            Some((id, flaw)) => Error::new(
-                Code::BackupNotFound,
-                format!("{why}; the newest that has it is {id}: {flaw}"),
-            )
-            .remedy(format!(
-                "look at it with `qdrant-backup show {id}`; its id restores what it has"
-            )),
+        let look = |id: BackupId| format!("look at it with `qdrant-backup show {id}`; its id restores what it has");
+        match self.having {
+            Some((id, _)) if id == newest => Error::new(Code::BackupNotFound, why).remedy(look(id)),
+            Some((id, flaw)) => {
+                let text = format!("{why}; the newest that has it is {id}: {flaw}");
+                Error::new(Code::BackupNotFound, text).remedy(look(id))
+            }
             None if wanted.collections.is_empty() => Error::new(Code::BackupNotFound, why).remedy(format!(
                 "look at it with `qdrant-backup show {newest}`, and make a backup now"
             )),
-            None => Error::new(Code::CollectionNotFound, why)
-                .remedy("check the name; `qdrant-backup list` shows the backups, `qdrant-backup show ID` what one has"),
+            None => Error::new(Code::CollectionNotFound, why).remedy(
+                "check the names, or ask for one at a time; `qdrant-backup list` shows the backups, `qdrant-backup show ID` what one has",
+            ),
         }
     }
 }

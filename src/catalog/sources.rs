@@ -5,9 +5,11 @@ use crate::error::{Code, Error, Result};
 use crate::manifest::{Relation, Source};
 use crate::store::Store;
 use futures_util::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 const AT_ONCE: usize = 4;
+const UNKNOWN: &str = "of an unknown Qdrant";
 
 /// Refuses a backup of `source` where the store has backups of others and none of it: two Qdrants in one store share `latest`
 /// and what is restored by it. Backups that do not tell their source forbid nothing. Mostly reads the newest manifest alone.
@@ -15,6 +17,9 @@ const AT_ONCE: usize = 4;
 /// # Errors
 /// [`Code::SourceMismatch`], and those of the store.
 pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateTime) -> Result<()> {
+    if !source.is_known() {
+        return Ok(());
+    }
     let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
     let mut foreign = None;
     while let Some(found) = backups.try_next().await? {
@@ -45,32 +50,53 @@ pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateT
 }
 
 /// A label for each of these, the same for those that are one Qdrant's: empty where the store has backups of one alone. Those
-/// that do not tell are that one's.
+/// that do not tell are that one's. A name decides alone; what has none belongs to the one name that has a peer id in common with
+/// it, and to none of several: a copy of a machine has its peer id, too.
 pub fn labels(sources: &[Option<Source>]) -> Vec<String> {
-    let known = |source: &&Source| source.name.is_some() || !source.peers.is_empty();
-    let mut groups: Vec<Vec<&Source>> = Vec::new();
-    for source in sources.iter().flatten().filter(known) {
-        let is_same = |group: &Vec<&Source>| group.iter().any(|other| source.relation(other) == Relation::Same);
-        let (same, mut others): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_same);
-        let mut merged: Vec<_> = same.into_iter().flatten().collect();
-        if !merged.contains(&source) {
-            merged.push(source);
+    let known = || sources.iter().flatten().filter(|source| source.is_known());
+    let mut names: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for source in known() {
+        if let Some(name) = &source.name {
+            names.entry(name).or_default().extend(&source.peers);
         }
-        others.push(merged);
-        groups = others;
     }
-    if groups.len() <= 1 {
-        return vec![String::new(); sources.len()];
+    // Peer ids of what has no name; those that occur together are one's.
+    let mut nameless: Vec<BTreeSet<u64>> = Vec::new();
+    for source in known().filter(|source| source.name.is_none()) {
+        let mut group: BTreeSet<u64> = source.peers.iter().copied().collect();
+        nameless.retain(|other| {
+            let apart = other.is_disjoint(&group);
+            if !apart {
+                group.extend(other);
+            }
+            apart
+        });
+        nameless.push(group);
     }
-    let label = |source: &Option<Source>| {
-        let source = source.as_ref()?;
-        let group = groups.iter().find(|group| group.contains(&source))?;
-        group.first().map(|first| format!("of {first}"))
+    let label = |source: &Source| {
+        if let Some(name) = &source.name {
+            return format!("of {name:?}");
+        }
+        let Some(peers) = nameless
+            .iter()
+            .find(|group| source.peers.iter().any(|peer| group.contains(peer)))
+        else {
+            return UNKNOWN.to_owned();
+        };
+        let mut with_name = names.iter().filter(|(_, of_name)| !of_name.is_disjoint(peers));
+        match (with_name.next(), with_name.next()) {
+            (Some((name, _)), None) => format!("of {name:?}"),
+            _ => format!("of peer {}", peers.first().copied().unwrap_or_default()),
+        }
     };
-    sources
-        .iter()
-        .map(|source| label(source).unwrap_or_else(|| "of an unknown Qdrant".to_owned()))
-        .collect()
+    let found: BTreeSet<String> = known().map(label).collect();
+    let one = found.len() <= 1;
+    let label = |source: &Option<Source>| match source.as_ref().filter(|source| source.is_known()) {
+        _ if one => String::new(),
+        Some(source) => label(source),
+        None => UNKNOWN.to_owned(),
+    };
+    sources.iter().map(label).collect()
 }
 
 #[cfg(test)]
@@ -105,5 +131,24 @@ mod tests {
         assert_eq!(labels[0], labels[2]);
         assert_ne!(labels[0], labels[3]);
         assert_eq!(labels[4], "of an unknown Qdrant");
+    }
+
+    #[test]
+    fn a_backup_without_a_name_joins_no_two_names() {
+        let (production, staging) = (source(Some("production"), &[1]), source(Some("staging"), &[1]));
+        let found = labels(&[source(None, &[1]), production.clone(), staging, source(None, &[1])]);
+        assert_ne!(found[1], found[2]);
+        assert!(
+            found[0] != found[1] && found[0] != found[2] && found[0] == found[3],
+            "{found:?}"
+        );
+        assert_eq!(
+            labels(&[source(None, &[1]), production.clone(), source(Some("b"), &[2])])[0],
+            "of \"production\""
+        );
+        assert_eq!(
+            labels(&[source(None, &[1, 2]), source(None, &[2, 3]), source(None, &[3])]),
+            ["", "", ""]
+        );
     }
 }

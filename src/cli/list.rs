@@ -4,6 +4,7 @@ use super::text::{Align, ago, count, plain, size, table};
 use super::{print, print_json};
 use crate::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
 use crate::error::Result;
+use crate::names::BackupId;
 use crate::store::Store;
 use serde::Serialize;
 use std::fmt::Write;
@@ -27,7 +28,7 @@ pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, j
 }
 
 /// Prints what the backup `id` holds.
-pub(crate) async fn show(store: &dyn Store, id: &str, now: OffsetDateTime, json: bool) -> Result<()> {
+pub(crate) async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime, json: bool) -> Result<()> {
     let detail = catalog::show(store, id, now).await?;
     match json {
         true => print_json(&detail),

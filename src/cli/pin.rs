@@ -2,15 +2,14 @@
 
 use super::print;
 use super::text::plain;
-use crate::catalog;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::names::BackupId;
 use crate::pin::{self, Pinned};
 use crate::store::Store;
 
 /// Pins a backup.
-pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: &str, note: Option<String>) -> Result<()> {
-    let id = catalog::named(store, id, clock.now()).await?;
+pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupId, note: Option<String>) -> Result<()> {
     let text = match pin::pin(store, clock, id, who, note).await? {
         Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
         Pinned::Now { beside: Some(who) } => format!(
@@ -27,8 +26,7 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: &str, n
 }
 
 /// Removes a pin.
-pub(crate) async fn unpin(store: &dyn Store, clock: &Clock, id: &str) -> Result<()> {
-    let id = catalog::named(store, id, clock.now()).await?;
+pub(crate) async fn unpin(store: &dyn Store, id: BackupId) -> Result<()> {
     match pin::unpin(store, id).await? {
         true => print(&format!("{id} is not pinned any more\n")),
         false => print(&format!("{id} is not pinned\n")),

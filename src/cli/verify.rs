@@ -4,7 +4,7 @@ use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
 use crate::catalog;
 use crate::error::{Code, Error, Result};
-use crate::manifest::Status;
+use crate::manifest::{Source, Status};
 use crate::names::BackupId;
 use crate::verify::{NotChecked, Report, Verdict, Verifier};
 use serde::Serialize;
@@ -28,12 +28,17 @@ enum Outcome {
 
 /// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
 /// before what could not be checked.
-pub(crate) async fn verify(verifier: &Verifier, args: &VerifyArgs, stop: &CancellationToken) -> Result<()> {
+pub(crate) async fn verify(
+    verifier: &Verifier,
+    args: &VerifyArgs,
+    source: Option<&Source>,
+    stop: &CancellationToken,
+) -> Result<()> {
     let (what, json) = (args.what.as_str(), args.json);
     let work = async {
         let ids = match what {
             "all" => catalog::all(&*verifier.store).await?,
-            id => vec![catalog::named(&*verifier.store, id, verifier.clock.now()).await?],
+            id => vec![catalog::named(&*verifier.store, id, source, verifier.clock.now()).await?],
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();

@@ -158,7 +158,7 @@ impl BackupConfig {
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, 3600),
-            source_name: source_name(reader),
+            source_name: read_source_name(reader),
         }
     }
 
@@ -332,7 +332,12 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
     no_more.chain(beside).collect()
 }
 
-fn source_name(reader: &mut Reader<'_>) -> Option<String> {
+/// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.
+pub fn source_name(env: Env<'_>) -> Option<String> {
+    read_source_name(&mut Reader::new(env))
+}
+
+fn read_source_name(reader: &mut Reader<'_>) -> Option<String> {
     const LONGEST: usize = 100;
     let name = reader.text("BACKUP_SOURCE_NAME")?;
     if name.chars().count() > LONGEST || name.chars().any(char::is_control) {

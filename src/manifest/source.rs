@@ -47,6 +47,16 @@ impl Source {
         }
     }
 
+    /// Whether it tells anything by which it can be told from others.
+    pub fn is_known(&self) -> bool {
+        self.name.is_some() || !self.peers.is_empty()
+    }
+
+    /// Whether both are surely one Qdrant, or tell the same.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        self.relation(other) == Relation::Same || (self.name == other.name && self.peers == other.peers)
+    }
+
     /// The same to a source that may not be known: a backup of an earlier version does not tell.
     pub fn relation_to(&self, other: Option<&Self>) -> Relation {
         other.map_or(Relation::Unknown, |other| self.relation(other))

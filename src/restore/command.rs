@@ -71,6 +71,8 @@ impl Request {
             overwrite: false,
             yes: false,
             swap: false,
+            // Clients that use an alias stay with what is there.
+            move_aliases: false,
             ..self.clone()
         }
     }

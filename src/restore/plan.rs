@@ -231,9 +231,15 @@ async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
 /// What one Qdrant has is not replaced by what another one had, unless that is meant.
 fn refuse_other_source(request: &Request, plan: &mut Plan) {
     let Some(source) = plan.source.clone() else { return };
-    if request.yes || plan.target_source.relation(&source) != Relation::Different {
-        return;
-    }
+    let target = plan.target_source.clone();
+    let both = match target.relation(&source) {
+        Relation::Same => return,
+        _ if request.yes => return,
+        Relation::Different => format!("of {target}, and the backup is of another Qdrant, {source}"),
+        Relation::Unknown => {
+            format!("of {target}, and whether that is the Qdrant of the backup, {source}, is not known")
+        }
+    };
     let over: Vec<_> = plan
         .collections
         .iter()
@@ -246,11 +252,11 @@ fn refuse_other_source(request: &Request, plan: &mut Plan) {
         command(&request.beside(plan.id), false)
     );
     for (name, target, lost) in over {
-        let message = format!(
-            "collection {target:?} ({lost}) is of {}, and the backup is of another Qdrant, {source}",
-            plan.target_source
+        plan.refuse(
+            Some(&name),
+            format!("collection {target:?} ({lost}) is {both}"),
+            &remedy,
         );
-        plan.refuse(Some(&name), message, &remedy);
     }
 }
 

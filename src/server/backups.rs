@@ -51,6 +51,8 @@ pub(super) async fn show(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Detail>, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    let shown = catalog::show(&*app.ctx.store, &id, app.ctx.clock.now());
-    Ok(Json(app.ask_store(&format!("backup {id:?}"), shown).await?))
+    let what = format!("backup {id:?}");
+    let id = app.ask_store(&what, app.named(&id)).await?;
+    let shown = catalog::show(&*app.ctx.store, id, app.ctx.clock.now());
+    Ok(Json(app.ask_store(&what, shown).await?))
 }

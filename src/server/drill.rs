@@ -9,7 +9,6 @@ use super::backup::{refused, unread};
 use super::body;
 use super::error::HttpError;
 use crate::backup::Context;
-use crate::catalog;
 use crate::drill::{self, Drilled, Place};
 use crate::error::{Code, Error};
 use axum::body::Bytes;
@@ -50,7 +49,7 @@ pub(super) async fn drill(
     ctx.settings.source.elsewhere = elsewhere;
     let place = Place { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
-    let id = catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?;
+    let id = app.named(&id).await?;
     let request = drill::Request {
         id: id.to_string(),
         no_lock,

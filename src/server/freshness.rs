@@ -3,8 +3,7 @@
 use super::App;
 use super::error::{HttpError, Told};
 use crate::freshness::{self, Expected, Standing, Wanted};
-use crate::manifest::{Relation, Source};
-use crate::plan;
+use crate::manifest::Relation;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -35,13 +34,6 @@ pub(super) struct Freshness {
     qdrant_error: Option<Told>,
 }
 
-/// The collections of Qdrant, and which one it is.
-async fn live(app: &App) -> Result<(Vec<String>, Source), crate::error::Error> {
-    let names = app.probe.collections().await?;
-    let source = plan::source(&app.probe, app.ctx.settings.source.name.as_deref(), &names).await;
-    Ok((names, source))
-}
-
 /// 200 when every expected collection has a good backup that is young enough; 503 when one has not, or none is expected. An
 /// error when the store cannot be read.
 pub(super) async fn freshness(
@@ -57,7 +49,7 @@ pub(super) async fn freshness(
     let wanted = Wanted { verified, ..app.wanted };
     let now = app.ctx.clock.now();
     let (live, backups) = tokio::join!(
-        app.ask_qdrant("its collections", live(&app)),
+        app.live(),
         app.ask_store(
             "the last backups",
             freshness::good_backups(&*app.ctx.store, wanted, now)

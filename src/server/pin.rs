@@ -5,7 +5,7 @@ use super::audit::Audit;
 use super::backup::unread;
 use super::body;
 use super::error::HttpError;
-use crate::catalog::{self, Pin};
+use crate::catalog::Pin;
 use crate::names::BackupId;
 use crate::pin::{self, Pinned};
 use axum::body::Bytes;
@@ -69,5 +69,5 @@ pub(super) async fn unpin(
 
 async fn named(app: &App, id: Result<Path<String>, PathRejection>) -> Result<BackupId, HttpError> {
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
-    Ok(catalog::named(&*app.ctx.store, &id, app.ctx.clock.now()).await?)
+    Ok(app.named(&id).await?)
 }

@@ -5,9 +5,10 @@ use super::error::{HttpError, Told};
 use crate::catalog::{self, Aged, Asked};
 use crate::error::{Code, Result};
 use crate::lock;
-use crate::manifest::{Selection, Source};
+use crate::manifest::{Manifest, Selection, Source};
 use crate::names::BackupId;
 use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
+use crate::plan;
 use crate::progress::RunProgress;
 use axum::Json;
 use axum::extract::State;
@@ -78,16 +79,16 @@ struct Running {
 /// `GET /status`: 200 when all is well, 503 when Qdrant or the store is not usable.
 pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>) {
     let now = app.ctx.clock.now();
-    let (everything, source) = (Selection::default(), app.source());
-    let (version, collections, newest, good, holder) = tokio::join!(
+    let (version, (collections, good), newest, holder) = tokio::join!(
         app.ask_qdrant("its version", app.probe.version()),
-        // The version needs no key; this does.
-        app.ask_qdrant("its collections", app.probe.collections()),
+        async {
+            // The version needs no key; this does.
+            let live = app.live().await;
+            let latest = app.latest(live.as_ref().ok().map(|(_, source)| source));
+            let good = latest.await.map(|manifest| manifest.id);
+            (live, good)
+        },
         app.ask_store("the last backup", catalog::newest(&*app.ctx.store, now)),
-        app.ask_store(
-            "the latest good backup",
-            catalog::resolve(&*app.ctx.store, "latest", asked(&everything, &source), now)
-        ),
         app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
     );
     let here = app.runs.current().map(|progress| progress.now());
@@ -122,7 +123,7 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
             error: store_error,
         },
         last_backup: newest.ok().flatten().map(|s| Aged::new(s, now)),
-        latest_good_backup: good.ok().map(|resolved| resolved.id),
+        latest_good_backup: good.ok(),
         running,
     };
     let code = if ok {
@@ -185,11 +186,8 @@ pub(super) async fn collections(State(app): State<App>) -> Result<Json<Collectio
 
 /// Sizes are an extra: none when the store has no backup or does not answer.
 async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
-    let now = app.ctx.clock.now();
-    let (everything, source) = (Selection::default(), app.source());
-    let latest = catalog::latest(&*app.ctx.store, asked(&everything, &source), now);
-    let last = app.ask_store("the latest good backup", latest);
-    match last.await {
+    let live = app.live().await;
+    match app.latest(live.as_ref().ok().map(|(_, source)| source)).await {
         Ok(manifest) => manifest
             .collections
             .into_iter()
@@ -199,14 +197,17 @@ async fn sizes_in_last_backup(app: &App) -> HashMap<String, u64> {
     }
 }
 
-fn asked<'a>(selection: &'a Selection, source: &'a Source) -> Asked<'a> {
-    Asked {
-        selection,
-        source: Some(source),
-    }
-}
-
 impl App {
+    /// The collections of Qdrant, and which one it is.
+    pub(super) async fn live(&self) -> Result<(Vec<String>, Source)> {
+        let live = async {
+            let names = self.probe.collections().await?;
+            let source = plan::source(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
+            Ok((names, source))
+        };
+        self.ask_qdrant("its collections", live).await
+    }
+
     /// Which Qdrant is backed up, as far as that is known without asking it.
     pub(super) fn source(&self) -> Source {
         Source {
@@ -214,6 +215,26 @@ impl App {
             url: self.probe.url(),
             ..Source::default()
         }
+    }
+
+    /// The latest good backup of `source`.
+    async fn latest(&self, source: Option<&Source>) -> Result<Manifest> {
+        let (selection, own) = (Selection::default(), self.source());
+        let asked = Asked {
+            selection: &selection,
+            source: source.or(Some(&own)),
+        };
+        let latest = catalog::latest(&*self.ctx.store, asked, self.ctx.clock.now());
+        self.ask_store("the latest good backup", latest).await
+    }
+
+    /// The backup that `id` names; `latest` is one of the Qdrant that is backed up.
+    pub(super) async fn named(&self, id: &str) -> Result<BackupId> {
+        let source = match id {
+            "latest" => self.live().await.map_or_else(|_| self.source(), |(_, source)| source),
+            _ => self.source(),
+        };
+        catalog::named(&*self.ctx.store, id, Some(&source), self.ctx.clock.now()).await
     }
 
     /// Asks Qdrant for `what`, and gives up when whoever waits would.

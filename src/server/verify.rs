@@ -2,7 +2,6 @@
 
 use super::App;
 use super::error::{HeldBy, HttpError};
-use crate::catalog;
 use crate::error::{Code, Error};
 use crate::verify::Report;
 use axum::Json;
@@ -22,7 +21,7 @@ pub(super) async fn verify(
     // One at a time: memory and the store are shared with backups.
     let _turn = turn(&app)?;
     let work = async {
-        let id = catalog::named(&*app.verifier.store, &id, app.ctx.clock.now()).await?;
+        let id = app.named(&id).await?;
         app.verifier.run(&id).await
     };
     // It ends with the request, and with the service: nothing is lost but the work.

@@ -79,7 +79,7 @@ async fn a_manifest_that_names_anothers_object_is_no_good_backup() {
         (vec![Mark::Damaged], State::Unknown)
     );
     assert!(listed.problem.unwrap().contains("whose object is"));
-    let shown = catalog::show(&*lab.store, &lab.id.to_string(), OffsetDateTime::now_utc())
+    let shown = catalog::show(&*lab.store, lab.id, OffsetDateTime::now_utc())
         .await
         .unwrap();
     assert_eq!(shown.summary.marks, [Mark::Damaged]);
