@@ -297,3 +297,21 @@ pub(crate) mod samples {
         (0..count).map(|_| one()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_restored_beside_replaces_and_moves_nothing() {
+        let id = "2026-11-22T12-00-00Z".parse().unwrap();
+        for (request, _) in samples::requests(100, |to| Form::CommandLine { to }) {
+            let beside = request.beside(id);
+            assert!(!beside.overwrite && !beside.yes && !beside.swap && !beside.move_aliases);
+            assert!(beside.into.is_some_and(|into| into.ends_with("-restored")));
+            assert_eq!((beside.form, beside.selection), (request.form, request.selection));
+        }
+    }
+}
