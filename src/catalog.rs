@@ -344,17 +344,15 @@ pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Resul
     })
 }
 
-/// What the last verification and the last drill of a backup found, as far as that is understood.
+/// What the last verification and the last drill of a backup found.
 ///
 /// # Errors
 /// Those of the store.
 pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<Proof>, Option<Proof>)> {
-    let read = async |key: String| match read_small(store, &key, LARGEST_RECORD).await {
-        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
-        Err(e) if e.code() == Code::BackupDamaged => Ok(None),
-        Err(e) => Err(e),
-    };
-    Ok((read(id.verified()).await?, read(id.drilled()).await?))
+    Ok((
+        record(store, &id.verified(), UNREADABLE).await?,
+        record(store, &id.drilled(), UNREADABLE).await?,
+    ))
 }
 
 /// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
@@ -398,26 +396,36 @@ struct Records {
     pinned: Option<Pin>,
 }
 
+/// What a record of a proof says that is not understood.
+const UNREADABLE: Proof = Proof {
+    verdict: Verdict::Unknown,
+    at: None,
+};
+
 async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Records> {
-    let unknown = Proof {
-        verdict: Verdict::Unknown,
-        at: None,
-    };
     Ok(Records {
-        verified: record(store, objects, &id.verified(), unknown.clone()).await?,
-        drilled: record(store, objects, &id.drilled(), unknown).await?,
-        pinned: record(store, objects, &id.pinned(), Pin::default()).await?,
+        verified: listed(store, objects, &id.verified(), UNREADABLE).await?,
+        drilled: listed(store, objects, &id.drilled(), UNREADABLE).await?,
+        pinned: listed(store, objects, &id.pinned(), Pin::default()).await?,
     })
 }
 
-/// The record at `key`, or `unreadable` where there is one that is not understood.
-async fn record<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
+/// The record at `key`, if it is among `objects`: most backups have none, which is known without asking.
+async fn listed<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
 where
     T: for<'de> Deserialize<'de>,
 {
-    if !has(objects, key) {
-        return Ok(None);
+    match has(objects, key) {
+        true => record(store, key, unreadable).await,
+        false => Ok(None),
     }
+}
+
+/// The record at `key`, or `unreadable` where there is one that is not understood.
+async fn record<T>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>>
+where
+    T: for<'de> Deserialize<'de>,
+{
     match read_small(store, key, LARGEST_RECORD).await {
         Ok(bytes) => Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(unreadable))),
         Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),

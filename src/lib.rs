@@ -1,7 +1,7 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`],
-//! [`json`], [`sharding`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
+//! [`json`], [`sharding`], [`shell`], [`text`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
 //! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
 //! [`freshness`], [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
@@ -36,4 +36,5 @@ pub mod sharding;
 pub mod shell;
 pub mod store;
 pub mod telemetry;
+pub mod text;
 pub mod verify;

@@ -14,6 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::names::{ArtifactKind, BackupId};
 use crate::sharding;
 use crate::store::Store;
+use crate::text::plain;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -121,7 +122,8 @@ impl Selection {
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (named, include) = (self.collections.join(", "), self.include.join(", "));
+        let list = |names: &[String]| plain(&names.join(", "));
+        let (named, include) = (list(&self.collections), list(&self.include));
         match (named.is_empty(), include.is_empty()) {
             (true, true) => f.write_str("everything"),
             (false, true) => write!(f, "only {named}"),
@@ -130,7 +132,7 @@ impl fmt::Display for Selection {
         }?;
         match self.exclude.is_empty() {
             true => Ok(()),
-            false => write!(f, " except {}", self.exclude.join(", ")),
+            false => write!(f, " except {}", list(&self.exclude)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Words of a command, as a shell takes them.
 
+use crate::text::is_control;
 use std::fmt::Write;
 
 /// `text` as one word of a command that is printed to be pasted: for sh, unless it holds control characters, which take
@@ -12,14 +13,14 @@ pub(crate) fn word(text: &str) -> String {
     if !text.is_empty() && text.char_indices().all(plain) {
         return text.to_owned();
     }
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_control) {
         return format!("'{}'", text.replace('\'', r"'\''"));
     }
     let mut word = String::from("$'");
     for c in text.chars() {
         match c {
             '\'' | '\\' => word.extend(['\\', c]),
-            c if c.is_control() => {
+            c if is_control(c) => {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                     // Writing to a String does not fail.
                     let _ = write!(word, "\\{byte:03o}");
@@ -68,6 +69,7 @@ mod tests {
             "#",
             "\u{7f}",
             "\\n'\n",
+            "\u{202e}x\u{2066}\u{2028}",
         ];
         let words: Vec<_> = texts.iter().map(|text| word(text)).collect();
         let script = format!("printf '%s\\0' {}", words.join(" "));
@@ -75,7 +77,7 @@ mod tests {
         let mut given: Vec<_> = out.stdout.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
         assert_eq!(given.pop().as_deref(), Some(""), "{script}");
         assert_eq!(given, texts, "{script}");
-        assert!(words.iter().all(|word| !word.contains(char::is_control)));
+        assert!(words.iter().all(|word| !word.contains(is_control)));
         assert_eq!(
             word("--to=http://h:6333/x"),
             "--to=http://h:6333/x",

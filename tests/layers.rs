@@ -8,7 +8,7 @@ use std::path::Path;
 /// Leaf to face. A module may use those of the layers before its own, and those of its own layer.
 const LAYERS: &[&[&str]] = &[
     &[
-        "clock", "error", "hash", "json", "patience", "pause", "sharding", "shell",
+        "clock", "error", "hash", "json", "patience", "pause", "sharding", "shell", "text",
     ],
     &["names", "progress"],
     &["qdrant", "store"],

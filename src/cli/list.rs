@@ -1,6 +1,6 @@
 //! `list` and `show`: what backups there are. They need no Qdrant.
 
-use super::text::{Align, ago, count, plain, size, table};
+use super::text::{Align, ago, count, plain, shortened, size, table};
 use super::{print, print_json};
 use crate::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
 use crate::error::Result;
@@ -10,6 +10,9 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// So many characters of a selection are listed; `show` has it all.
+const SELECTED: usize = 40;
 
 /// Prints the newest `limit` backups.
 pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
@@ -45,7 +48,9 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
             count(b.collections as u64),
             count(b.points),
             size(b.bytes),
-            b.partly().map(|s| shortened(&s.to_string())).unwrap_or_default(),
+            b.partly()
+                .map(|s| shortened(&s.to_string(), SELECTED))
+                .unwrap_or_default(),
         ]
     };
     let columns = [
@@ -67,15 +72,6 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
         }
     }
     text
-}
-
-/// As much as a line of a table bears; `show` has it all.
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 40;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {

@@ -266,7 +266,7 @@ mod tests {
             .map(|(request, dry_run)| restore::command(request, *dry_run))
             .collect();
         for ((words, command), (request, dry_run)) in split(&commands).into_iter().zip(&commands).zip(requests) {
-            assert!(!command.contains(char::is_control), "{command:?}");
+            assert!(!command.contains(crate::text::is_control), "{command:?}");
             let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{command}: {e}"));
             let Command::Restore(args) = cli.command else {
                 panic!("{command}")

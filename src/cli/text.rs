@@ -1,5 +1,7 @@
 //! Numbers, times and tables for people.
 
+pub(super) use crate::text::plain;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -24,15 +26,15 @@ pub(super) fn ago(age: Duration) -> String {
     }
 }
 
-/// Text from elsewhere without what would move the cursor or colour a terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
-        match c.is_control() {
-            true => plain.extend(c.escape_default()),
-            false => plain.push(c),
-        }
-        plain
-    })
+/// No cell of a table is longer, but for one that ends its line.
+const WIDEST: usize = 300;
+
+/// The first `longest` characters, and `…` where that is not all.
+pub(super) fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// How a column is aligned.
@@ -42,11 +44,20 @@ pub(super) enum Align {
     Right,
 }
 
-/// A table with a line for its header; two spaces between columns.
+/// A table with a line for its header; two spaces between columns. Cells are shortened, but for what ends a line.
 pub(super) fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| plain(cell))).collect();
+    let ends_line = |i: usize| i + 1 == N && columns[i].1 == Align::Left;
+    let cell = |row: &[String; N], i: usize| match ends_line(i) {
+        true => plain(&row[i]),
+        false => shortened(&plain(&row[i]), WIDEST - 1),
+    };
+    let rows: Vec<[String; N]> = rows.iter().map(|row| std::array::from_fn(|i| cell(row, i))).collect();
     let header = columns.map(|(name, _)| name.to_owned());
+    // A width has an end; what ends a line needs none.
     let width = |i: usize| {
+        if ends_line(i) {
+            return 0;
+        }
         let cells = rows.iter().chain([&header]).map(|row| row[i].chars().count());
         cells.max().unwrap_or_default()
     };
@@ -81,6 +92,15 @@ mod tests {
              向量           1.00 GiB\n\
              a\\u{1b}[2Jb       5 B\n"
         );
+    }
+
+    #[test]
+    fn a_cell_of_any_length_is_shortened_unless_it_ends_the_line() {
+        let long = "é".repeat(70_000);
+        let columns = [("NAME", Align::Left), ("SIZE", Align::Right), ("OBJECT", Align::Left)];
+        let text = table(columns, &[[long.clone(), long.clone(), long.clone()]]);
+        let cell = format!("{}…", "é".repeat(299));
+        assert_eq!(text.lines().nth(1), Some(format!("{cell}  {cell}  {long}").as_str()));
     }
 
     #[test]

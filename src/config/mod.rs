@@ -340,7 +340,7 @@ pub fn source_name(env: Env<'_>) -> Option<String> {
 fn read_source_name(reader: &mut Reader<'_>) -> Option<String> {
     const LONGEST: usize = 100;
     let name = reader.text("BACKUP_SOURCE_NAME")?;
-    if name.chars().count() > LONGEST || name.chars().any(char::is_control) {
+    if name.chars().count() > LONGEST || name.chars().any(crate::text::is_control) {
         reader.problem(
             "BACKUP_SOURCE_NAME",
             &name,

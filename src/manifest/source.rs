@@ -1,5 +1,6 @@
 //! Which Qdrant a backup is of: what tells two apart that are backed up into one store.
 
+use crate::text::plain;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ impl fmt::Display for Source {
         if let Some(name) = &self.name {
             write!(f, "{name:?} at ")?;
         }
-        f.write_str(&self.url)?;
+        f.write_str(&plain(&self.url))?;
         match self.peers.as_slice() {
             [] => Ok(()),
             [peer] => write!(f, " (peer {peer})"),
@@ -87,6 +88,23 @@ mod tests {
             url: "http://localhost:6333".into(),
             peers: peers.to_vec(),
             ..Source::default()
+        }
+    }
+
+    #[test]
+    fn what_a_manifest_says_of_its_source_and_selection_is_one_plain_line() {
+        let mean = "a\u{1b}[2J\n\u{202e}";
+        let source = Source {
+            url: mean.into(),
+            ..source(Some(mean), &[])
+        };
+        let selection = crate::manifest::Selection {
+            collections: vec![mean.into()],
+            include: vec![mean.into()],
+            exclude: vec![mean.into()],
+        };
+        for text in [source.to_string(), selection.to_string()] {
+            assert!(!text.contains(crate::text::is_control), "{text:?}");
         }
     }
 

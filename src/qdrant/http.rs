@@ -4,6 +4,7 @@
 use super::Options;
 use crate::error::{Code, Error, Result};
 use crate::json;
+use crate::text::is_control;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
 use secrecy::ExposeSecret;
@@ -403,7 +404,7 @@ fn reason(body: &[u8]) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.extend(word.chars().filter(|c| !c.is_control()));
+        line.extend(word.chars().filter(|c| !is_control(*c)));
     }
     let all = line.chars().count();
     if all <= 2 * KEPT_TEXT {

@@ -1,5 +1,6 @@
 //! Telling two configurations apart.
 
+use crate::text::plain;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,11 +18,12 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
+        let text = format!(
             "{} is {} in the backup and {} on Qdrant",
             self.path, self.backup, self.qdrant
-        )
+        );
+        // Its keys, and what JSON does not escape.
+        f.write_str(&plain(&text))
     }
 }
 
@@ -118,6 +120,16 @@ mod tests {
         );
         assert!(differences("config", &a, &a).is_empty());
         assert!(differences("config", &json!(null), &json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_difference_is_one_plain_line() {
+        let a = json!({"a\n\u{1b}[2J": "\u{9b}2J\u{202e}"});
+        let text = differences("config", &a, &json!({}))[0].to_string();
+        assert_eq!(
+            text,
+            r#"config.a\n\u{1b}[2J is "\u{9b}2J\u{202e}" in the backup and null on Qdrant"#
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! changed by making one.
 
 use super::command::command;
-use super::step::{Step, plan_step, target_name};
+use super::step::{Step, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::backup::Context;
@@ -146,6 +146,12 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             .map(|a| (a.alias, a.collection))
             .collect(),
     };
+    if !plan.id.has_come(ctx.clock.now()) {
+        plan.warnings.push(format!(
+            "the time of backup {} has not come yet: a clock was wrong, or somebody made it by hand",
+            plan.id
+        ));
+    }
     let chosen = choose(&filter, request, &manifest)?;
     if manifest.status == Status::Partial {
         let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
@@ -185,7 +191,8 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     if drill.is_none() {
         plan_aliases(&mut plan, request, &target, &chosen);
     }
-    if let Some(first) = plan.collections.first()
+    // Qdrant does not look at the rights behind a name that it does not take.
+    if let Some(first) = plan.collections.iter().find(|step| can_be_named(&step.target))
         && let Err(error) = qdrant.may_restore(&first.target).await
     {
         match error.code() {
@@ -309,28 +316,21 @@ async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill
     };
     let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
     let said = |proof: &Option<Proof>, verdict| proof.as_ref().filter(|p| p.verdict == verdict).map(at);
+    let unread = |proof| said(proof, Verdict::Unknown).is_some();
     if let Some(at) = said(&verified, Verdict::Damaged).or_else(|| said(&drilled, Verdict::Damaged)) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let found = format!("backup {id} was found damaged{when}");
         plan.warnings
             .push(format!("{found}: what it has may not be what was saved"));
-        let over: Vec<_> = plan
-            .collections
-            .iter()
-            .filter(|_| request.overwrite)
-            .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
-            .collect();
-        for (source, target, lost) in over {
-            plan.refuse(
-                Some(&source),
-                format!("{found}, and would replace the collection {target:?}: {lost}"),
-                &format!(
-                    "check it again, in case it has been mended: {}; or restore another backup, or this one beside what is there: {}",
-                    request.form.proof("verify", id),
-                    command(&request.beside(id), false)
-                ),
-            );
-        }
+        refuse_over_points(request, plan, "verify", &found);
+    } else if unread(&verified) || unread(&drilled) {
+        let (by, what) = match unread(&verified) {
+            true => ("verify", "verification"),
+            false => ("drill", "drill"),
+        };
+        let found = format!("whether the last {what} found backup {id} damaged cannot be read");
+        plan.warnings.push(format!("{found}: its record is not understood"));
+        refuse_over_points(request, plan, by, &found);
     }
     // The next drill is the answer to one that failed.
     if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
@@ -339,6 +339,28 @@ async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill
             "a drill of backup {id} failed{when}: it may not come back; to try that again: {}",
             request.form.proof("drill", id)
         ));
+    }
+}
+
+/// What may be damaged replaces nothing. `by` makes the record anew that says so.
+fn refuse_over_points(request: &Request, plan: &mut Plan, by: &str, found: &str) {
+    let id = plan.id;
+    let over: Vec<_> = plan
+        .collections
+        .iter()
+        .filter(|_| request.overwrite)
+        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
+        .collect();
+    for (source, target, lost) in over {
+        plan.refuse(
+            Some(&source),
+            format!("{found}, and it would replace the collection {target:?}: {lost}"),
+            &format!(
+                "check it again, in case it has been mended: {}; or restore another backup, or this one beside what is there: {}",
+                request.form.proof(by, id),
+                command(&request.beside(id), false)
+            ),
+        );
     }
 }
 

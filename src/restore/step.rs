@@ -118,7 +118,7 @@ pub(super) async fn plan_step(
         Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
     }
     let to = step.target.as_str();
-    if to.is_empty() || to.len() > LONGEST_NAME || to.contains(FORBIDDEN) || matches!(to, "." | "..") {
+    if !can_be_named(to) {
         let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
         plan.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
         return Ok(step);
@@ -136,6 +136,11 @@ pub(super) async fn plan_step(
         existing(ctx, request, &mut step, plan).await?;
     }
     Ok(step)
+}
+
+/// Whether Qdrant takes it for the name of a collection.
+pub(super) fn can_be_named(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(FORBIDDEN) && !matches!(name, "." | "..")
 }
 
 /// The object that has the collection, compared with the manifest.

@@ -2,12 +2,14 @@
 
 use super::swap::AliasAction;
 use super::{Existing, Plan};
+use crate::text::plain;
 use std::fmt;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
+        // Whole lines, so that nothing in one can be forgotten.
+        let mut line = |text: String| writeln!(f, "{}", plain(&text));
+        line(format!(
             "Restore backup {} (Qdrant {}) into {} (Qdrant {}), {}, {} bytes",
             self.id,
             self.backup_version,
@@ -15,14 +17,12 @@ impl fmt::Display for Plan {
             self.target_version,
             self.via,
             self.bytes()
-        )?;
+        ))?;
         if let Some(source) = &self.source {
-            let (source, target) = (source.to_string(), self.target_source.to_string());
-            writeln!(f, "  {} -> {}", one_line(&source), one_line(&target))?;
+            line(format!("  {source} -> {}", self.target_source))?;
         }
         if !self.selection.is_everything() {
-            let selection = self.selection.to_string();
-            writeln!(f, "  selected when it was made: {}", one_line(&selection))?;
+            line(format!("  selected when it was made: {}", self.selection))?;
         }
         for step in &self.collections {
             let what = match &step.overwrites {
@@ -30,19 +30,15 @@ impl fmt::Display for Plan {
                 Some(Existing::Readable { points: 0 }) => "exists and is empty".to_owned(),
                 Some(Existing::Readable { points }) => format!("OVERWRITES {points} points"),
                 Some(Existing::Unreadable { problem }) => {
-                    format!(
-                        "its state cannot be read, and it will be REPLACED ({})",
-                        one_line(problem)
-                    )
+                    format!("its state cannot be read, and it will be REPLACED ({problem})")
                 }
             };
-            writeln!(
-                f,
+            line(format!(
                 "  {:?} -> {:?}: {what}; {}, {} bytes",
                 step.source, step.target, step.points, step.bytes
-            )?;
+            ))?;
             for difference in &step.differences {
-                writeln!(f, "      {difference}: Qdrant keeps its own")?;
+                line(format!("      {difference}: Qdrant keeps its own"))?;
             }
             for alias in &step.aliases {
                 let what = match (&alias.action, &alias.now) {
@@ -53,26 +49,21 @@ impl fmt::Display for Plan {
                     (AliasAction::Conflict, None) => "CONFLICT: a collection has that name".to_owned(),
                     (AliasAction::Skip, _) => "not set: this is a copy under another name".to_owned(),
                 };
-                writeln!(f, "      alias {:?}: {what}", alias.alias)?;
+                line(format!("      alias {:?}: {what}", alias.alias))?;
             }
             for warning in &step.warnings {
-                writeln!(f, "      warning: {}", one_line(warning))?;
+                line(format!("      warning: {warning}"))?;
             }
         }
         for warning in &self.warnings {
-            writeln!(f, "warning  {}", one_line(warning))?;
+            line(format!("warning  {warning}"))?;
         }
         for refusal in &self.refusals {
-            writeln!(f, "REFUSED  {}", one_line(&refusal.message))?;
+            line(format!("REFUSED  {}", refusal.message))?;
             if let Some(remedy) = &refusal.remedy {
-                writeln!(f, "         {}", one_line(remedy))?;
+                line(format!("         {remedy}"))?;
             }
         }
         Ok(())
     }
-}
-
-/// Text from elsewhere on one line, without what would move a cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -5,8 +5,7 @@ use crate::manifest::Selection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-const REMEDY: &str =
-    "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude";
+const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet";
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

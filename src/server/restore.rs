@@ -105,6 +105,9 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
             ));
         }
     }
+    if body.yes && !body.overwrite {
+        return Err(HttpError::bad_request("`yes` is given without `overwrite`", REMEDY));
+    }
     let request = Request {
         id: body.id,
         selection: Selection {
@@ -153,6 +156,7 @@ mod tests {
             r#"{"id":"latest","to":"http://x"}"#,
             r#"{"id":1}"#,
             r#"{"id":"latest","via":"mail"}"#,
+            r#"{"id":"latest","yes":true}"#,
         ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -195,7 +195,7 @@ fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again:
     if again {
         return Some(Finding::new(
             Problem::NamedTwice,
-            format!("the manifest names {key} twice"),
+            format!("the manifest names {key:?} twice"),
         ));
     }
     let how = artifact.misplaced(id, collection)?;

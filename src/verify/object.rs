@@ -165,7 +165,7 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
     }
     if version.0 != artifact.version {
         let message = format!(
-            "{key} was written again since the backup: it has version {}, {} was saved",
+            "{key} was written again since the backup: it has version {:?}, {:?} was saved",
             version.0, artifact.version
         );
         // The same bytes again are no damage: a bucket or directory that was copied looks like this.

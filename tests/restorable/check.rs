@@ -150,4 +150,14 @@ async fn a_store_with_less_room_than_the_last_backup_took_is_told() {
     std::fs::write(&path, manifest.to_string()).unwrap();
     let (code, lines) = check(&[], &peer, bench.dir.path()).await;
     assert_eq!((code, line(&lines, "space").0.as_str()), (Some(7), "fail"), "{lines:?}");
+
+    // What is not good tells nothing.
+    let record = r#"{"verdict": "damaged", "at": "2026-11-20T01:02:03Z"}"#;
+    std::fs::write(path.with_file_name("verified.json"), record).unwrap();
+    let (_, lines) = check(&[], &peer, bench.dir.path()).await;
+    let (state, text) = line(&lines, "space");
+    assert!(
+        state == "ok" && text.contains("no good backup of this selection among the newest 20"),
+        "{lines:?}"
+    );
 }

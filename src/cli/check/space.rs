@@ -6,7 +6,7 @@ use crate::catalog::{self, Summary};
 use crate::error::{Code, Error};
 use crate::store::Store;
 
-/// The last backup of the same selection is looked for among so many.
+/// The newest good backup of the same selection is looked for among so many.
 const LOOKED_AT: usize = 20;
 
 pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subject<'_>) {
@@ -23,7 +23,7 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subj
     };
     let last = backups
         .iter()
-        .find(|b| b.selection.as_ref() == Some(&subject.selection));
+        .find(|b| b.is_good() && b.selection.as_ref() == Some(&subject.selection));
     let on_qdrant = on_qdrant(last, subject.concurrency);
     let text = match (free, last) {
         (Some(free), Some(last)) if free < last.bytes => {
@@ -38,7 +38,9 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subj
             );
             return checks.fail(
                 "space",
-                &error.remedy("make room, or set RETAIN_… and run `qdrant-backup prune`"),
+                &error.remedy(
+                    "make room: `qdrant-backup prune` shows what the RETAIN_… rules would delete, `qdrant-backup prune --yes` deletes it",
+                ),
             );
         }
         (Some(free), Some(last)) => format!(
@@ -46,6 +48,10 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subj
             size(free),
             last.id,
             size(last.bytes)
+        ),
+        (Some(free), None) if !backups.is_empty() => format!(
+            "{url} has {} left; how much a backup takes is not known: no good backup of this selection among the newest {LOOKED_AT}",
+            size(free)
         ),
         (Some(free), None) => format!(
             "{url} has {} left; there is no backup yet to tell how much one takes",
