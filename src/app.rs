@@ -278,6 +278,7 @@ async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> R
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        source_name: config.as_ref().ok().and_then(|c| c.backup.source_name.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
         invalid: all_problems(config.as_ref().err().cloned(), drill.err()),
         unclear,

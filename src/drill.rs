@@ -196,7 +196,12 @@ async fn one(
             step.target
         ));
     }
-    match result.map_err(|unrestored| unrestored.error) {
+    let result = result.map_err(|unrestored| {
+        let left = unrestored.left.iter();
+        warnings.extend(left.map(|left| format!("{:?}: {left}", step.source)));
+        unrestored.error
+    });
+    match result {
         Ok(restored) => {
             drilled.verdict = Verdict::Passed;
             drilled.points = Some(restored.points);

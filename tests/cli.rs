@@ -68,6 +68,7 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
             "rights",
             "store",
             "lease",
+            "source",
             "space",
             "retention"
         ]
@@ -114,6 +115,7 @@ async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
             ("rights", rights),
             ("store", store),
             ("lease", lease),
+            ("source", if plan == "ok" && store == "ok" { "ok" } else { "skip" }),
             ("space", store.replace("fail", "skip").as_str()),
             ("retention", "ok"),
         ])
@@ -158,6 +160,7 @@ async fn check_tells_all_problems_of_the_configuration_and_tries_the_rest() {
         ("rights", "ok"),
         ("store", "skip"),
         ("lease", "skip"),
+        ("source", "skip"),
         ("space", "skip"),
         ("retention", "skip"),
     ]);

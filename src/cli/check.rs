@@ -3,6 +3,7 @@
 
 mod deep;
 mod refused;
+mod source;
 mod space;
 
 use super::text::{Align, plain, table};
@@ -46,6 +47,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
     pub(crate) selection: Selection,
+    /// How a backup names its source, if it does.
+    pub(crate) source_name: Option<String>,
     /// Which backups are kept; `None` when the configuration does not work.
     pub(crate) retention: Option<RetentionConfig>,
     /// The store's URL, and what opens it; `None` when its configuration does not work.
@@ -118,10 +121,10 @@ async fn tried(mut subject: Subject<'_>, stop: &CancellationToken) -> Checks {
     let limit = subject.patience;
     check_config(&mut checks, &subject);
     let qdrant = subject.qdrant.take();
-    let smallest = match qdrant {
-        Some(Ok(qdrant)) => check_qdrant(&mut checks, &qdrant, &subject, limit).await,
+    let found = match &qdrant {
+        Some(Ok(qdrant)) => check_qdrant(&mut checks, qdrant, &subject, limit).await,
         Some(Err(error)) => {
-            checks.fail("qdrant", &error);
+            checks.fail("qdrant", error);
             checks.skip(&["key", "plan", "rights"], "qdrant");
             None
         }
@@ -137,12 +140,20 @@ async fn tried(mut subject: Subject<'_>, stop: &CancellationToken) -> Checks {
             None
         }
     };
+    match (&qdrant, &found, &store) {
+        (Some(Ok(qdrant)), Some(found), Some(store)) => {
+            source::check(&mut checks, qdrant, &found.names, &**store, &subject).await;
+        }
+        (_, None, _) => checks.skip(&["source"], "plan"),
+        _ => checks.skip(&["source"], "store"),
+    }
     match &store {
         Some(store) => space::check(&mut checks, &**store, &subject).await,
         None => checks.skip(&["space"], "store"),
     }
     if let Some(qdrant) = &subject.deep {
-        deep::check(&mut checks, qdrant, store.as_ref(), smallest.as_deref(), &subject, stop).await;
+        let smallest = found.as_ref().and_then(|found| found.smallest.as_deref());
+        deep::check(&mut checks, qdrant, store.as_ref(), smallest, &subject, stop).await;
     }
     match &subject.retention {
         Some(retention) => check_retention(&mut checks, retention, store.as_deref(), limit).await,
@@ -178,8 +189,16 @@ fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
     }
 }
 
-/// The smallest collection of which a snapshot may be made, if there is one.
-async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_>, limit: Duration) -> Option<String> {
+/// What a backup would find on Qdrant.
+struct Found {
+    /// Of the collections that it is to save.
+    names: Vec<String>,
+    /// The smallest one of which a snapshot may be made.
+    smallest: Option<String>,
+}
+
+/// `None` when there is nothing to back up, or that cannot be known.
+async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_>, limit: Duration) -> Option<Found> {
     match ask_qdrant(qdrant, limit, qdrant.version()).await {
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
@@ -212,11 +231,9 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
-            match plan.collections.first() {
-                Some(collection) => check_rights(checks, qdrant, &collection.name, subject).await,
-                None => checks.skip(&["rights"], "a collection to try it on"),
-            }
-            smallest
+            let names: Vec<_> = plan.collections.into_iter().map(|c| c.name).collect();
+            check_rights(checks, qdrant, &names, subject).await;
+            Some(Found { names, smallest })
         }
         // As it should be on a Qdrant that is new.
         Err(error) if error.code() == Code::NothingToBackUp => {
@@ -245,18 +262,21 @@ fn would_save(names: &[&str]) -> String {
     format!("a backup would save {n} collection{s}: {}{more}", shown.join(", "))
 }
 
-/// Whether the key may do on `collection` what a backup does.
-async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, subject: &Subject<'_>) {
+/// Whether the key may do what a backup does: on the first of the collections that can be counted, since one may be broken.
+async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, names: &[String], subject: &Subject<'_>) {
     // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
     // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
     let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
     let tried = ask_qdrant(qdrant, subject.patience, async {
-        qdrant.count(collection).await?;
+        let Some(collection) = countable(qdrant, names).await? else {
+            return Ok(None);
+        };
         qdrant.snapshots(collection).await?;
-        qdrant.delete_snapshot(collection, &absent).await
+        qdrant.delete_snapshot(collection, &absent).await?;
+        Ok(Some(collection))
     });
     match tried.await {
-        Ok(_) => checks.ok(
+        Ok(Some(collection)) => checks.ok(
             "rights",
             format!(
                 "points of {collection:?} may be counted; the key may make and delete snapshots, as far as a request that \
@@ -267,8 +287,23 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, collection: &str, su
                 }
             ),
         ),
+        Ok(None) => checks.skip(&["rights"], "a collection to try it on"),
         Err(error) => checks.fail("rights", &error),
     }
+}
+
+/// The first collection that can be counted. When none can, the error is that of the first one.
+async fn countable<'a>(qdrant: &Qdrant, names: &'a [String]) -> Result<Option<&'a str>> {
+    let mut first = Ok(None);
+    for name in names {
+        match qdrant.count(name).await {
+            Ok(_) => return Ok(Some(name)),
+            // This one alone is broken, or gone.
+            Err(e) if matches!(e.code(), Code::QdrantFailed | Code::CollectionNotFound) => first = first.and(Err(e)),
+            Err(e) => return Err(e),
+        }
+    }
+    first
 }
 
 /// The store, if it can be used.
@@ -437,6 +472,7 @@ mod tests {
             unknown: Vec::new(),
             qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
             selection: Selection::default(),
+            source_name: None,
             retention: None,
             store: Some(("gs://silent", Box::pin(std::future::pending()))),
             clock: Clock::system(),

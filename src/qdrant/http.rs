@@ -103,7 +103,7 @@ impl Http {
         let whole = path
             .iter()
             .fold(url.path().trim_end_matches('/').to_owned(), |path, segment| {
-                format!("{path}/{}", utf8_percent_encode(segment, SEGMENT))
+                format!("{path}/{}", encoded(segment))
             });
         url.set_path(&whole);
         Ok(url)
@@ -239,6 +239,11 @@ fn without_url(error: crate::error::BoxError) -> crate::error::BoxError {
         Ok(e) => Box::new(e.without_url()),
         Err(e) => e,
     }
+}
+
+/// One segment of a URL's path.
+pub(super) fn encoded(segment: &str) -> String {
+    utf8_percent_encode(segment, SEGMENT).to_string()
 }
 
 async fn read(mut response: Response) -> reqwest::Result<Answer> {

@@ -294,6 +294,14 @@ impl Qdrant {
         answer.ok(&doing).map(|_| true)
     }
 
+    /// The URL of a snapshot of a collection, for messages.
+    pub fn snapshot_url(&self, collection: &str, name: &str) -> String {
+        let path = ["collections", collection, "snapshots", name]
+            .map(http::encoded)
+            .join("/");
+        format!("{}/{path}", self.url().trim_end_matches('/'))
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &[&str], doing: &str) -> Result<T> {
         self.read(Method::GET, path, None, doing).await?.result(doing)
     }

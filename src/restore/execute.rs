@@ -7,7 +7,7 @@ use super::look::{Look, look};
 use super::plan::{Plan, make};
 use super::report::{Again, Outcome, Report, Restored};
 use super::step::{Existing, From};
-use super::{Patience, Request, Step, Via, object, swap};
+use super::{Patience, Request, Step, Via, object, swap, uploaded};
 use crate::backup::Context;
 use crate::error::{Code, Error, Result};
 use crate::hash::parse_sha256;
@@ -15,7 +15,7 @@ use crate::progress::{Phase, Progress};
 use crate::relay::{self, Expected};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long a signed URL is good for: it is checked when Qdrant begins to read.
@@ -163,15 +163,25 @@ pub(crate) struct Unrestored {
     pub(crate) error: Error,
     /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
     pub(super) begun: bool,
+    /// What may be left of an upload, and how it is removed.
+    pub(crate) left: Option<String>,
 }
 
 impl Unrestored {
     fn untouched(error: Error) -> Self {
-        Self { error, begun: false }
+        Self {
+            error,
+            begun: false,
+            left: None,
+        }
     }
 
     fn begun(error: Error) -> Self {
-        Self { error, begun: true }
+        Self {
+            error,
+            begun: true,
+            left: None,
+        }
     }
 }
 
@@ -203,6 +213,7 @@ pub(crate) async fn restore_one(
         .await
         .map_err(Unrestored::begun)?;
     notes.extend(found);
+    notes.extend(uploaded::others(ctx, &step.target).await);
     notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
     Ok(Restored {
         source: step.source.clone(),
@@ -313,8 +324,7 @@ async fn by_upload(
     if cancel.is_cancelled() {
         return Err(Unrestored::untouched(stopped()));
     }
-    // A name that nobody else has, so that what is deleted afterwards is surely this file.
-    let file = format!("qdrant-backup-{}.snapshot", uuid::Uuid::new_v4());
+    let file = uploaded::new_name();
     let source = object::ObjectSource::new(ctx.store.clone(), &from.meta);
     let expected = Expected {
         bytes: from.artifact.bytes,
@@ -342,31 +352,16 @@ async fn by_upload(
     } else {
         Duration::from_secs(300)
     };
-    let removed = timeout(limit, remove_upload(ctx, &step.target, &file)).await;
-    let problem = match removed {
-        Ok(Ok(())) => None,
-        Ok(Err(e)) => Some(e.to_string()),
-        Err(_) => Some("Qdrant did not answer in time".to_owned()),
-    };
-    if let Some(problem) = problem {
-        tracing::warn!(
-            collection = step.target,
-            file,
-            problem,
-            "the uploaded file could not be deleted on Qdrant"
-        );
-        notes.push(format!(
-            "the uploaded file {file} is still among the collection's snapshots on Qdrant, delete it there: {problem}"
-        ));
-    }
-    sent.map_err(Unrestored::begun)
-}
-
-/// Deletes the file that Qdrant keeps of an upload, and no other.
-async fn remove_upload(ctx: &Context, collection: &str, file: &str) -> Result<()> {
-    match ctx.qdrant.delete_snapshot(collection, file).await {
-        Err(e) if e.code() == Code::CollectionNotFound => Ok(()),
-        other => other.map(|_| ()),
+    let left = uploaded::remove(ctx, &step.target, &file, &sent, limit).await;
+    match sent {
+        Ok(()) => {
+            notes.extend(left);
+            Ok(())
+        }
+        Err(error) => Err(Unrestored {
+            left,
+            ..Unrestored::begun(error)
+        }),
     }
 }
 

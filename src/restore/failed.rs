@@ -24,7 +24,7 @@ pub(super) async fn failed(
     step: &Step,
     unrestored: &Unrestored,
 ) -> Failed {
-    let Unrestored { error, begun } = unrestored;
+    let Unrestored { error, begun, left } = unrestored;
     let now = state(&ctx.qdrant, &step.target).await;
     let exists = matches!(now, State::Exists(_));
     // Ours is only what was not there when the plan was made, nor right before it was begun.
@@ -42,6 +42,9 @@ pub(super) async fn failed(
     ) {
         // A client that goes away does not stop Qdrant.
         state += ", and Qdrant may still be at work on it";
+    }
+    if let Some(left) = left {
+        state += &format!("; {left}");
     }
     told(request, plan, step, error, state, again)
 }

@@ -15,6 +15,7 @@ mod report;
 mod step;
 mod swap;
 mod text;
+mod uploaded;
 mod version;
 
 pub use command::Form;

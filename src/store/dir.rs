@@ -14,6 +14,7 @@ mod way;
 
 use super::{Condition, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
 use crate::error::{Code, Error, Result};
+use crate::names::{BACKUPS, INTENTS, JOBS};
 use async_trait::async_trait;
 use beneath::Directory;
 use bytes::Bytes;
@@ -53,12 +54,15 @@ impl DirStore {
     /// Opens a directory that exists, and removes what a crash left there more than a day ago.
     ///
     /// # Errors
-    /// [`Code::StoreMissing`] if there is no such directory.
+    /// [`Code::StoreMissing`] if there is no such directory, [`Code::StoreFailed`] if a folder of the store is a symbolic link.
     pub async fn open(path: &Path) -> Result<Self> {
         let store = Self { root: path.into() };
         store
             .run(|root| {
                 let root = Directory::root(root)?;
+                for folder in [BACKUPS, INTENTS, JOBS, STAGING] {
+                    root.refuse_link(folder.trim_end_matches('/'))?;
+                }
                 // A directory that may only be read is still good for restoring.
                 let _ = staged::remove_leftovers(&root, LEFTOVER_AGE);
                 Ok(())

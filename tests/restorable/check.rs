@@ -1,9 +1,9 @@
 //! `check` says what it has tried and what not; with `--deep` it has Qdrant make a snapshot, and leaves nothing behind.
 
-use crate::support::peer::{Create, Peer};
+use crate::support::peer::{Create, PEER_ID, Peer};
 use crate::support::process;
 use crate::support::run::{Bench, keys};
-use qdrant_backup::backup::Outcome;
+use qdrant_backup::backup::{Outcome, SourceSettings};
 use qdrant_backup::lock;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -81,6 +81,64 @@ async fn a_deep_check_tells_why_no_snapshot_can_be_made() {
         assert!(text.contains(says), "{text}");
         is_clean(&peer, &bench).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_another_qdrant_is_told_before_a_backup_is_refused_for_it() {
+    let peer = peer().await;
+    let mut bench = Bench::new(&peer.url).await;
+    bench.run().await.unwrap();
+    let (code, lines) = check(&[], &peer, bench.dir.path()).await;
+    let (state, text) = line(&lines, "source");
+    assert_eq!((code, state.as_str()), (Some(0), "ok"), "{lines:?}");
+    assert!(
+        text.contains(&bench.ctx.qdrant.url()) && text.contains(&PEER_ID.to_string()),
+        "{text}"
+    );
+
+    let id = PEER_ID + 1;
+    let peers = json!({id.to_string(): {"uri": "http://x:6335/"}});
+    peer.lock().cluster = Some(json!({"status": "enabled", "peer_id": id, "peers": peers}));
+    let error = bench.run().await.unwrap_err();
+    let (code, lines) = check(&[], &peer, bench.dir.path()).await;
+    assert_eq!(
+        (code, line(&lines, "source")),
+        (Some(2), ("fail".to_owned(), error.chain())),
+        "{lines:?}"
+    );
+
+    // One name makes them the same.
+    bench.ctx.settings.source = SourceSettings {
+        name: Some("production".into()),
+        accept_new: true,
+        ..SourceSettings::default()
+    };
+    bench.run().await.unwrap();
+    peer.lock().cluster = None;
+    let mut named = process::command(&["check", "--json"], &peer.url, bench.dir.path());
+    let (code, out, err) = process::finish(named.env("BACKUP_SOURCE_NAME", "production").spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("production"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_are_tried_on_a_collection_that_is_not_broken() {
+    let peer = peer().await;
+    let bench = Bench::new(&peer.url).await;
+    peer.lock().collections.get_mut("large").unwrap().broken = true;
+    let (_, lines) = check(&[], &peer, bench.dir.path()).await;
+    let (state, text) = line(&lines, "rights");
+    assert!(state == "ok" && text.contains("\"small\""), "{lines:?}");
+    let broken = lines.iter().find(|line| line["state"] == "fail").unwrap();
+    assert!(
+        broken["check"] == "plan" && broken["message"].as_str().unwrap().contains("large"),
+        "{lines:?}"
+    );
+
+    peer.lock().collections.get_mut("small").unwrap().broken = true;
+    let (_, lines) = check(&[], &peer, bench.dir.path()).await;
+    let (state, text) = line(&lines, "rights");
+    assert!(state == "fail" && text.contains("\"large\""), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

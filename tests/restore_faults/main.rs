@@ -10,6 +10,7 @@ mod reads;
 mod runs;
 #[path = "../support/mod.rs"]
 mod support;
+mod uploaded;
 mod without_lease;
 
 use qdrant_backup::error::Result;

@@ -251,12 +251,34 @@ async fn the_root_may_be_a_link_and_its_staging_not() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::remove_dir_all(real.path().join(".staging")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), real.path().join(".staging")).unwrap();
-    let at_link = store(&root).await;
+    let error = DirStore::open(&root).await.unwrap_err();
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    // Nor when it became one since.
     let error = put(&at_link, "a/c", &"x".into()).await.unwrap_err();
     assert!(error.to_string().contains("symbolic link"), "{error}");
     assert_eq!(at_link.check().await.unwrap_err().code(), Code::StoreFailed);
     assert_eq!(tree(elsewhere.path()), []);
     assert_eq!(keys(&at_link, "").await, ["a/b"]);
+}
+
+#[tokio::test]
+async fn a_store_with_a_link_for_one_of_its_folders_is_not_opened_as_an_empty_one() {
+    for folder in ["backups", "intents", "jobs", ".staging"] {
+        let (disk, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = root.path().join(folder);
+        for to in [disk.path(), Path::new("nowhere")] {
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            let error = DirStore::open(root.path()).await.unwrap_err();
+            assert_eq!(error.code(), Code::StoreFailed, "{error}");
+            let names = format!("{} is a symbolic link to {}", link.display(), to.display());
+            assert!(error.to_string().contains(&names), "{error}");
+            assert!(error.remedy_text().unwrap().contains("BACKUP_STORE"), "{error}");
+            fs::remove_file(&link).unwrap();
+        }
+        assert_eq!(tree(disk.path()), []);
+        fs::create_dir(&link).unwrap();
+        DirStore::open(root.path()).await.unwrap();
+    }
 }
 
 #[tokio::test]

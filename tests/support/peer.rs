@@ -148,6 +148,8 @@ pub struct Inner {
     pub deaf: bool,
     /// Scripts of the next uploads.
     pub upload: VecDeque<Upload>,
+    /// A file that is stored among a collection's snapshots after the next request to delete one.
+    pub late: Option<(String, Snapshot)>,
     /// Scripts of the next requests to fetch a snapshot by HTTP.
     pub recover: VecDeque<Recover>,
     /// Uploads whose body ended early.
@@ -556,8 +558,17 @@ async fn create(State(inner): Shared, Path(c): Path<String>, Query(q): Query<Has
 
 async fn remove(State(inner): Shared, Path((c, n)): Path<(String, String)>) -> Response {
     let mut inner = inner.lock().unwrap();
-    let Some(found) = inner.collections.get_mut(&c) else {
-        return missing(&c);
+    let late = inner.late.take();
+    let answer = removed(&mut inner, &c, &n);
+    if let Some((c, snapshot)) = late {
+        inner.collections.entry(c).or_default().snapshots.push(snapshot);
+    }
+    answer
+}
+
+fn removed(inner: &mut Inner, c: &str, n: &str) -> Response {
+    let Some(found) = inner.collections.get_mut(c) else {
+        return missing(c);
     };
     let before = found.snapshots.len();
     found.snapshots.retain(|s| s.name != n);

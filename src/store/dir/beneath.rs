@@ -100,6 +100,23 @@ impl Directory {
         Ok(Some(Error::new(Code::StoreFailed, text).remedy(remedy)))
     }
 
+    /// Refuses a link where a folder of the store itself is to be: taken for an empty one, all backups in it would seem gone.
+    pub(super) fn refuse_link(&self, name: &str) -> Result<()> {
+        // What is no link, or not there, has nothing to read.
+        let Ok(to) = rustix::fs::readlinkat(&self.file, name, Vec::new()) else {
+            return Ok(());
+        };
+        let text = format!(
+            "{} is a symbolic link to {}, which is not followed",
+            self.path(name).display(),
+            to.to_string_lossy()
+        );
+        Err(Error::new(Code::StoreFailed, text).remedy(
+            "mount the other disk at that path (a bind mount does), or move the whole store there and set BACKUP_STORE to the \
+             directory itself",
+        ))
+    }
+
     /// What the file system says of a plain file; `None` where there is none.
     pub(super) fn file(&self, name: &str) -> Result<Option<Stat>> {
         Ok(self.stat(name)?.filter(is_file))

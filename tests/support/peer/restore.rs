@@ -36,6 +36,8 @@ pub enum Upload {
     NewField,
     /// Restores it, but the connection breaks before the answer.
     AnswerLost,
+    /// The connection breaks before the answer, and the file is stored only after somebody has asked for its deletion.
+    StoredLate,
     /// Says so on `reached` once the body is there, then waits for ever.
     Held { reached: Arc<Semaphore> },
 }
@@ -133,6 +135,11 @@ async fn upload(
         Some(Upload::Forbidden) => return error(403, "Forbidden: Global manage access is required"),
         Some(Upload::Full) => return error(500, LONG_ERROR),
         Some(Upload::FlipBit) => bytes[1000] ^= 1,
+        Some(Upload::StoredLate) => {
+            let late = stored(bytes.into(), file);
+            inner.lock().unwrap().late = Some((c, late));
+            return hang_up();
+        }
         Some(Upload::Held { reached }) => {
             reached.add_permits(1);
             std::future::pending::<()>().await;
@@ -161,18 +168,22 @@ async fn upload(
     }
 }
 
-fn restore(collection: &mut Collection, body: Bytes, points: u64, file: String, script: Option<&Upload>) {
-    collection.body = body.clone();
-    collection.points = points;
-    collection.shard_state = None;
-    collection.broken = false;
-    collection.snapshots.push(super::Snapshot {
+fn stored(body: Bytes, file: String) -> super::Snapshot {
+    super::Snapshot {
         name: file,
         size: body.len() as i64,
         bytes: body,
         checksum: None,
         s3: false,
-    });
+    }
+}
+
+fn restore(collection: &mut Collection, body: Bytes, points: u64, file: String, script: Option<&Upload>) {
+    collection.body = body.clone();
+    collection.points = points;
+    collection.shard_state = None;
+    collection.broken = false;
+    collection.snapshots.push(stored(body, file));
     match script {
         Some(Upload::Empty) => collection.points = 0,
         Some(Upload::Dead) => collection.shard_state = Some("Dead"),

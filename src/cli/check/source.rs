@@ -1,0 +1,27 @@
+//! Whether the store is this Qdrant's: a backup into that of another one is refused.
+
+use super::{Checks, Subject, ask_qdrant, ask_store};
+use crate::catalog;
+use crate::plan;
+use crate::qdrant::Qdrant;
+use crate::store::Store;
+
+/// `names`: of the collections that a backup is to save.
+pub(super) async fn check(
+    checks: &mut Checks,
+    qdrant: &Qdrant,
+    names: &[String],
+    store: &dyn Store,
+    subject: &Subject<'_>,
+) {
+    let asked = async { Ok(plan::source(qdrant, subject.source_name.as_deref(), names).await) };
+    let source = match ask_qdrant(qdrant, subject.patience, asked).await {
+        Ok(source) => source,
+        Err(error) => return checks.fail("source", &error),
+    };
+    let allowed = catalog::require_source(store, &source, subject.clock.now());
+    match ask_store(&store.url(), subject.patience, allowed).await {
+        Ok(()) => checks.ok("source", format!("{} may have backups of {source}", store.url())),
+        Err(error) => checks.fail("source", &error),
+    }
+}
