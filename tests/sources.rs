@@ -182,7 +182,10 @@ async fn latest_on_an_empty_new_qdrant_is_nobody_elses() {
     let empty = Peer::start(&[]).await;
     let mut new = beside(&first, &empty);
     let plan = restore::plan(&new.ctx, &latest()).await.unwrap();
-    assert_eq!(plan.id, alone, "the store is one Qdrant's");
+    assert_eq!((plan.id, plan.warnings), (alone, vec![]), "the store is one Qdrant's");
+    let other = beside(&first, &staging);
+    let plan = restore::plan(&other.ctx, &latest()).await.unwrap();
+    assert_eq!(plan.id, alone);
     assert!(
         plan.warnings[0].contains("no backup is known to be of this Qdrant"),
         "{plan}"

@@ -119,7 +119,8 @@ async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Resul
         return Err(several(store, &others));
     }
     let (latest, mut warnings) = all.end(store, asked.selection)?;
-    if let (Some(source), Some((other, _))) = (asked.source, others.first()) {
+    // Of one of which nothing is known, an empty one say, nothing is said.
+    if let (Some(source), Some((other, _))) = (asked.source.filter(|_| is_known), others.first()) {
         warnings.push(format!(
             "no backup is known to be of this Qdrant, {source}: this one is of {other}"
         ));
