@@ -2,8 +2,8 @@
 //!
 //! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`],
 //! [`json`], [`sharding`], [`shell`], [`text`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`backup`], [`catalog`], [`restore`], [`drill`], [`prune`], [`pin`],
-//! [`freshness`], [`events`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
+//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`catalog`] → [`backup`], [`drill`], [`events`], [`restore`] →
+//! [`freshness`], [`pin`], [`prune`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
 
 pub mod app;
 pub mod backup;

@@ -30,7 +30,7 @@ pub enum Relation {
     Same,
     /// They are two.
     Different,
-    /// Cannot be told: one of them has neither name nor peer ids in common kinds.
+    /// Cannot be told: they have no names to compare, and one of them tells no peer ids.
     Unknown,
 }
 

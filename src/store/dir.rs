@@ -266,7 +266,7 @@ fn published(way: &Way) -> Result<Stat> {
 
 /// Excludes other processes as well as other tasks until dropped: by the root itself, since on a full disk no file can be made,
 /// and by the file that earlier versions lock, where there is one or room for it.
-fn lock(root: &Path, gone: &CancellationToken) -> Result<[Option<File>; 2]> {
+fn lock(root: &Path, gone: &CancellationToken) -> Result<(File, Option<File>)> {
     let directory = File::open(root).map_err(|e| failed("open", root, e))?;
     let directory = locked(directory, root, gone)?;
     let file = staged::directory(&Directory::root(root)?).and_then(|staging| staging.open_or_create(LOCK));
@@ -275,7 +275,7 @@ fn lock(root: &Path, gone: &CancellationToken) -> Result<[Option<File>; 2]> {
         Err(e) if e.code() == Code::StoreFull => None,
         Err(e) => return Err(e),
     };
-    Ok([Some(directory), file])
+    Ok((directory, file))
 }
 
 /// An error when nobody waits for the lock any more: what was given up is not done later.
