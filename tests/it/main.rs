@@ -14,6 +14,7 @@ mod faults;
 mod freshness;
 mod http;
 mod http_backups;
+mod http_fields;
 mod job;
 mod latest;
 mod layers;
