@@ -81,9 +81,9 @@ pub(super) fn told(report: &Report) -> String {
             text,
             "FAILED  {}: {}",
             plain(&failure.collection),
-            plain(&failure.message)
+            plain(&failure.error.message)
         );
-        if let Some(remedy) = &failure.remedy {
+        if let Some(remedy) = &failure.error.remedy {
             let _ = writeln!(text, "        {}", plain(remedy));
         }
     }
@@ -108,6 +108,7 @@ pub(super) fn told(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::ErrorInfo;
     use crate::ops::backup::Saved;
     use crate::repository::manifest::Failure;
     use crate::repository::names::BackupId;
@@ -129,9 +130,11 @@ mod tests {
             }],
             failed: vec![Failure {
                 collection: "logs".into(),
-                code: "stalled".into(),
-                message: "no byte".into(),
-                remedy: Some("look at it".into()),
+                error: ErrorInfo {
+                    code: "stalled".into(),
+                    message: "no byte".into(),
+                    remedy: Some("look at it".into()),
+                },
             }],
             warnings: vec!["odd".into()],
         };

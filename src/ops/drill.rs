@@ -112,7 +112,7 @@ async fn guarded(
     if plan
         .refusals
         .iter()
-        .any(|r| r.collection.is_none() || !matches!(r.code, Code::BackupDamaged | Code::Unsupported))
+        .any(|r| r.collection.is_none() || !matches!(r.error.code, Code::BackupDamaged | Code::Unsupported))
         && let Some(error) = plan.error()
     {
         return Err(error);
@@ -171,7 +171,7 @@ async fn one(
             .refusals
             .iter()
             .find(|r| r.collection.as_ref() == Some(&step.source))
-            .map(|r| r.message.clone()),
+            .map(|r| r.error.message.clone()),
     };
     if drilled.problem.is_some() {
         return Ok(drilled);

@@ -38,7 +38,7 @@ fn fields(value: &Value) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn has_exactly(answer: &Value, expected: &[&str]) {
+pub(crate) fn has_exactly(answer: &Value, expected: &[&str]) {
     let expected: BTreeSet<_> = expected.iter().map(|field| (*field).to_owned()).collect();
     assert_eq!(fields(answer), expected, "{answer:#}");
 }
@@ -167,7 +167,7 @@ async fn status_of_a_service_at_rest_at_work_and_without_its_qdrant() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let (service, _dir) = service(&peer).await;
     assert_eq!(service.post("/backup", "").await.0, 200);
-    let at_rest = [STATUS, &["running null"]].concat();
+    let at_rest = [STATUS, &["running null", "operations []"]].concat();
     has_exactly(&service.get("/status").await.1, &at_rest);
 
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -190,6 +190,15 @@ async fn status_of_a_service_at_rest_at_work_and_without_its_qdrant() {
             "running.progress.collections[].phase text",
             "running.progress.collections[].bytes_done number",
             "running.progress.collections[].bytes_total null",
+            "running.operation text",
+            "operations[].operation text",
+            "operations[].since text",
+            "operations[].progress.id text",
+            "operations[].progress.started_at text",
+            "operations[].progress.collections[].name text",
+            "operations[].progress.collections[].phase text",
+            "operations[].progress.collections[].bytes_done number",
+            "operations[].progress.collections[].bytes_total null",
         ],
     ]
     .concat();

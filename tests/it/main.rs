@@ -15,6 +15,7 @@ mod freshness;
 mod http;
 mod http_backups;
 mod http_fields;
+mod http_runs;
 mod job;
 mod latest;
 mod layers;

@@ -1,6 +1,6 @@
 //! Pruning in both stores: what goes, what stays, and what a crash, a race or a refusal leaves.
 
-mod bench;
+pub(crate) mod bench;
 mod crashes;
 mod execution;
 mod faces;

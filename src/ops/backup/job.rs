@@ -276,7 +276,7 @@ async fn save_share(
             match soon(cancel, record::record(ctx, task, part)).await?.fate {
                 Fate::Saved(saved) => Ok(Some(*saved)),
                 Fate::Gone => Ok(None),
-                Fate::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.message)
+                Fate::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)
                     .remedy("another process gave this collection up in the last attempt of this task")),
             }
         }

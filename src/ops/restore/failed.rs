@@ -54,9 +54,7 @@ pub(super) fn told(request: &Request, plan: &Plan, step: &Step, error: &Error, s
     Failed {
         source: step.source.clone(),
         target: step.target.clone(),
-        code: error.code(),
-        message: error.chain(),
-        remedy: error.remedy_text().map(str::to_owned),
+        error: error.into(),
         state,
         next: match again {
             Again::AliasesOnly => format!(
