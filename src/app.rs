@@ -8,7 +8,7 @@ use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
     obsolete, source_name,
 };
-use crate::ops::backup::{Context, Settings, SourceSettings};
+use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::ops::drill;
 use crate::ops::prune::Job;
 use crate::ops::verify::Verifier;

@@ -3,7 +3,8 @@
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
-use crate::ops::backup::{self, Context, Outcome, Report};
+use crate::ops::backup::{self, Outcome, Report};
+use crate::ops::context::Context;
 use crate::ops::drill::Place;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, Job};

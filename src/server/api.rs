@@ -29,9 +29,7 @@ pub(super) use pin::{PinRequest, PinResponse, UnpinResponse};
 pub(super) use prune::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
 pub(super) use request::RequestBody;
 pub(super) use restore::{RestorePlan, RestoreReport, RestoreRequest};
-pub(super) use status::{
-    HealthResponse, OperationKind, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus,
-};
+pub(super) use status::{HealthResponse, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
 pub(super) use verify::VerifyReport;
 
 /// Words of the API for the variants of another enum. A variant that is added there does not compile here, until somebody has

@@ -5,7 +5,7 @@ use super::api::HeldBy;
 use super::error::HttpError;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::ops::plan;
+use crate::ops::source;
 use crate::repository::catalog::{self, Asked};
 use crate::repository::lease;
 use crate::repository::manifest::{Manifest, Source};
@@ -18,7 +18,7 @@ impl App {
     pub(super) async fn live(&self) -> Result<(Vec<String>, Source)> {
         let live = async {
             let names = self.probe.collections().await?;
-            let source = plan::source(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
+            let source = source::qdrant(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
             Ok((names, source))
         };
         self.ask_qdrant("its collections", live).await

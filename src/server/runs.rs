@@ -5,8 +5,8 @@ use super::api::HeldBy;
 use super::error::HttpError;
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
@@ -15,35 +15,11 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
-/// What can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Backup,
-    Restore,
-    Drill,
-    Prune,
-    Verify,
-}
-
-impl Operation {
-    /// Whether one keeps the other from running in the same process: of those that work under the lease there is one at a time,
-    /// and one verification beside it, since memory and the store are shared with backups.
-    fn excludes(self, other: Self) -> bool {
-        let needs_lease = |operation| operation != Self::Verify;
-        self == other || (needs_lease(self) && needs_lease(other))
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Backup => "backup",
-            Self::Restore => "restore",
-            Self::Drill => "drill",
-            Self::Prune => "prune",
-            Self::Verify => "verification",
-        })
-    }
+/// Whether one keeps the other from running in the same process: of those that work under the lease there is one at a time, and
+/// one verification beside it, since memory and the store are shared with backups.
+fn excludes(one: Operation, other: Operation) -> bool {
+    let needs_lease = |operation| operation != Operation::Verify;
+    one == other || (needs_lease(one) && needs_lease(other))
 }
 
 /// One operation that runs.
@@ -83,10 +59,10 @@ impl Runs {
         if self.stop.is_cancelled() {
             return Err(stopping().into());
         }
-        if let Some(other) = running.iter().find(|other| other.operation.excludes(operation)) {
+        if let Some(other) = running.iter().find(|other| excludes(other.operation, operation)) {
             let error = Error::new(
                 Code::RunInProgress,
-                format!("a {} is running in this service already", other.operation),
+                format!("a {} is running in this service already", other.operation.noun()),
             )
             .remedy("wait for it to end; GET /status shows how far it is");
             let holder = HeldBy {
@@ -166,7 +142,7 @@ impl Run {
         };
         // The request's span: all lines of the run belong to the trace of the request.
         tokio::spawn(task.in_current_span()).await.unwrap_or_else(|e| {
-            let doing = format!("the {operation} ended by a defect of this service");
+            let doing = format!("the {} ended by a defect of this service", operation.noun());
             Err(Error::new(Code::Internal, doing).because(e))
         })
     }
@@ -194,6 +170,7 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
         Err(error) => Some(error),
     };
     let Some(error) = error else { return };
+    let operation = operation.noun();
     match error.code().is_refusal() {
         true => tracing::warn!(code = %error.code(), error = %error, "{operation} was refused: {}", error.chain()),
         false => {

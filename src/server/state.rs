@@ -2,7 +2,7 @@
 
 use super::auth::Auth;
 use super::runs::Runs;
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use crate::ops::freshness::Wanted;
 use crate::ops::retention::Policy;
 use crate::ops::verify::Verifier;

@@ -23,7 +23,7 @@ struct Service {
     stop: CancellationToken,
     served: JoinHandle<Result<()>>,
     http: reqwest::Client,
-    ctx: qdrant_backup::ops::backup::Context,
+    ctx: qdrant_backup::ops::context::Context,
     dir: TempDir,
 }
 

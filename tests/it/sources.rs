@@ -5,7 +5,7 @@ use crate::support::process;
 use crate::support::run::{Bench, context};
 use crate::support::service::Service;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::Context;
+use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::restore::{self, Request};
 use qdrant_backup::ops::retention::Policy;

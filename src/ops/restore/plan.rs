@@ -6,8 +6,9 @@ use super::step::{Step, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
-use crate::ops::backup::Context;
-use crate::ops::plan;
+use crate::ops::context::Context;
+use crate::ops::source;
+use crate::repository::blobs;
 use crate::repository::catalog::{self, Asked, Proof, Resolved, Verdict};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::BackupId;
@@ -208,7 +209,7 @@ async fn target_source(ctx: &Context, steps: &[Step]) -> Source {
     let name = settings.name.as_deref().filter(|_| !settings.elsewhere);
     let replaced = steps.iter().filter(|step| step.overwrites.is_some());
     let targets: Vec<_> = replaced.map(|step| step.target.clone()).collect();
-    plan::source(&ctx.qdrant, name, &targets).await
+    source::qdrant(&ctx.qdrant, name, &targets).await
 }
 
 /// The backup that is asked for. `latest` is one of the Qdrant that is backed up.
@@ -217,7 +218,7 @@ async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
     let source = match (request.id.as_str(), settings.elsewhere) {
         ("latest", false) => {
             let collections = ctx.qdrant.collections().await?;
-            Some(plan::source(&ctx.qdrant, settings.name.as_deref(), &collections).await)
+            Some(source::qdrant(&ctx.qdrant, settings.name.as_deref(), &collections).await)
         }
         // Of the one that is backed up no more than its name is known here.
         _ => settings.name.clone().map(|name| Source {
@@ -426,8 +427,7 @@ async fn choose_way(ctx: &Context, request: &Request, plan: &mut Plan) {
         ctx.store.signing(),
         plan.collections.iter().find_map(|s| s.from.as_ref()),
     ) {
-        (Some(signing), Some(from)) => signing
-            .signed_get_url(&from.meta.key, Some(&from.meta.version), Duration::from_secs(60))
+        (Some(signing), Some(from)) => blobs::signed_url(signing, &from.blob, Duration::from_secs(60))
             .await
             .map(|_| ()),
         (Some(_), None) => Ok(()),

@@ -6,13 +6,14 @@ use super::converge::{Points, Wanted};
 use super::look::{Look, look};
 use super::plan::{Plan, Refusal, Target};
 use super::swap::AliasPlan;
-use super::{Request, object, version};
+use super::{Request, version};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
+use crate::repository::blobs::{self, Blob};
 use crate::repository::manifest::{Artifact, Collection, Storage};
 use crate::repository::names::{ArtifactKind, BackupId};
-use crate::wire::store::ObjectMeta;
+use crate::repository::unit::Unit;
 use serde::Serialize;
 
 /// Characters that Qdrant refuses in the name of a collection.
@@ -44,11 +45,17 @@ pub struct Step {
     pub(super) wanted: Wanted,
 }
 
+impl Step {
+    pub(crate) fn unit(&self) -> Unit {
+        Unit::whole(&self.source)
+    }
+}
+
 /// The object to restore from.
 #[derive(Clone, Debug)]
 pub(super) struct From {
     pub(super) artifact: Artifact,
-    pub(super) meta: ObjectMeta,
+    pub(super) blob: Blob,
 }
 
 /// A target that exists.
@@ -178,10 +185,10 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
     if parse_sha256(&artifact.sha256).is_none() {
         return Err(odd("the manifest has no SHA-256 for it"));
     }
-    let meta = object::look_up(&*ctx.store, artifact).await?;
+    let blob = blobs::look_up(&*ctx.store, artifact).await?;
     Ok(From {
         artifact: artifact.clone(),
-        meta,
+        blob,
     })
 }
 

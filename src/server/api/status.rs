@@ -2,7 +2,8 @@
 
 use super::{BackupSummary, all, words};
 use crate::base::error::ErrorInfo;
-use crate::ops::progress::{CollectionProgress, Phase, RunProgress};
+use crate::ops::events::Operation;
+use crate::ops::progress::{Phase, RunProgress, UnitProgress};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -65,14 +66,9 @@ pub(crate) struct RunningOperation {
     pub(crate) progress: OperationProgress,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OperationKind {
-    Backup,
-    Restore,
-    Drill,
-    Prune,
-    Verify,
+words! {
+    /// What runs.
+    OperationKind, from Operation: Backup, Restore, Drill, Prune, Verify
 }
 
 /// How far an operation is.
@@ -83,11 +79,12 @@ pub(crate) struct OperationProgress {
     #[serde(with = "time::serde::rfc3339")]
     started_at: OffsetDateTime,
     /// In the order of their names; none, where the operation is about whole backups.
-    collections: Vec<CollectionPhase>,
+    collections: Vec<UnitPhase>,
 }
 
 #[derive(Debug, Serialize)]
-struct CollectionPhase {
+struct UnitPhase {
+    /// A whole collection by its name.
     name: String,
     phase: OperationPhase,
     /// Bytes that have passed in this attempt.
@@ -97,7 +94,7 @@ struct CollectionPhase {
 }
 
 words! {
-    /// What is being done for a collection, see [`Phase`].
+    /// What is being done for a unit, see [`Phase`].
     OperationPhase, from Phase: Waiting, Snapshot, Copy, Restore, Check, Restored, Saved, Failed, Gone
 }
 
@@ -106,18 +103,18 @@ impl From<RunProgress> for OperationProgress {
         Self {
             id: progress.id,
             started_at: progress.started_at,
-            collections: all(progress.collections),
+            collections: all(progress.units),
         }
     }
 }
 
-impl From<CollectionProgress> for CollectionPhase {
-    fn from(collection: CollectionProgress) -> Self {
+impl From<UnitProgress> for UnitPhase {
+    fn from(unit: UnitProgress) -> Self {
         Self {
-            name: collection.name,
-            phase: collection.phase.into(),
-            bytes_done: collection.bytes_done,
-            bytes_total: collection.bytes_total,
+            name: unit.name,
+            phase: unit.phase.into(),
+            bytes_done: unit.bytes_done,
+            bytes_total: unit.bytes_total,
         }
     }
 }

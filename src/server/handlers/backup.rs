@@ -2,12 +2,13 @@
 
 use super::answer;
 use crate::ops::backup;
+use crate::ops::events::Operation;
 use crate::ops::prune::{self, Job};
 use crate::server::App;
 use crate::server::api::{BackupReport, BackupRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::runs::{Operation, RunEnd};
+use crate::server::runs::RunEnd;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};

@@ -4,13 +4,14 @@
 //! named.
 
 use super::answer;
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use crate::ops::drill::{self, Place};
+use crate::ops::events::Operation;
 use crate::server::App;
 use crate::server::api::{DrillReport, DrillRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::{JsonBody, PathId};
-use crate::server::runs::{Operation, RunEnd};
+use crate::server::runs::RunEnd;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};

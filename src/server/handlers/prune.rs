@@ -1,12 +1,13 @@
 //! `POST /prune`: deletes old backups by the configured policy, or says what it would delete.
 
 use crate::base::error::Result;
+use crate::ops::events::Operation;
 use crate::ops::prune::{self, Job, Plan};
 use crate::server::App;
 use crate::server::api::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
 use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::runs::{Operation, RunEnd};
+use crate::server::runs::RunEnd;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};

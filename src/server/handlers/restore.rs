@@ -1,12 +1,13 @@
 //! `POST /restore`: restores a backup and answers when the result has been compared with it.
 
 use super::answer;
+use crate::ops::events::Operation;
 use crate::ops::restore;
 use crate::server::App;
 use crate::server::api::{RestorePlan, RestoreReport, RestoreRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::runs::{Operation, RunEnd};
+use crate::server::runs::RunEnd;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;

@@ -3,8 +3,8 @@
 use crate::repository::catalog::{self, Aged};
 use crate::repository::lease;
 use crate::server::App;
-use crate::server::api::{OperationKind, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
-use crate::server::runs::{Operation, Running};
+use crate::server::api::{QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
+use crate::server::runs::Running;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -79,18 +79,6 @@ impl From<Running> for RunningOperation {
             operation: run.operation.into(),
             since: run.since,
             progress: run.progress.now().into(),
-        }
-    }
-}
-
-impl From<Operation> for OperationKind {
-    fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::Backup => Self::Backup,
-            Operation::Restore => Self::Restore,
-            Operation::Drill => Self::Drill,
-            Operation::Prune => Self::Prune,
-            Operation::Verify => Self::Verify,
         }
     }
 }

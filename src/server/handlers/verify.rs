@@ -1,10 +1,10 @@
 //! `POST /backups/{id}/verify`: reads a backup back and answers when that is done.
 
+use crate::ops::events::Operation;
 use crate::server::App;
 use crate::server::api::VerifyReport;
 use crate::server::error::HttpError;
 use crate::server::extract::PathId;
-use crate::server::runs::Operation;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};

@@ -3,7 +3,8 @@
 use crate::support::peer::{Create, PEER_ID, Peer};
 use crate::support::process;
 use crate::support::run::{Bench, keys};
-use qdrant_backup::ops::backup::{Outcome, SourceSettings};
+use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::context::SourceSettings;
 use qdrant_backup::repository::lease;
 use serde_json::{Value, json};
 use std::path::Path;

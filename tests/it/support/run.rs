@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result;
-use qdrant_backup::ops::backup::{self, Context, Report, Settings};
+use qdrant_backup::ops::backup::{self, Report};
+use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::repository::selection::Selection;
