@@ -1,14 +1,14 @@
 //! The shipped binary as its user meets it: what `check` finds, what the commands print, and where logs go.
 
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::process::{command, finish, signal};
-use crate::support::run::keys;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use qdrant_backup::wire::store::DirStore;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
+use testkit::bench::keys;
+use testkit::peer::{Create, Fetch, Peer};
+use testkit::process::{command, finish, signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 

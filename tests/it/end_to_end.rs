@@ -3,15 +3,15 @@
 //!
 //! Qdrant and bucket are those of this workspace, or real ones, see [`support::place`].
 
-use crate::support::place::{Bucket, Place, borrowed};
-use crate::support::run::keys;
-use crate::support::sample::Sample;
-use crate::support::service::Service;
 use futures_util::TryStreamExt;
 use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use testkit::bench::keys;
+use testkit::place::{Bucket, Place, borrowed};
+use testkit::sample::Sample;
+use testkit::service::Service;
 
 /// A service that backs this Qdrant up into `store`.
 async fn service(place: &Place, store: &[(&'static str, String)]) -> Service {

@@ -1,8 +1,5 @@
 //! What a client does with one backup over HTTP: drill it, pin it, unpin it.
 
-use crate::support::peer::{Peer, Upload};
-use crate::support::run::keys;
-use crate::support::service::Service;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::drill::PREFIX;
 use qdrant_backup::repository::lease;
@@ -11,6 +8,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::bench::keys;
+use testkit::peer::{Peer, Upload};
+use testkit::service::Service;
 use tokio::sync::Semaphore;
 
 /// A service over a peer with the collection `a`, and a backup of it.
@@ -326,8 +326,8 @@ async fn both_faces_list_equally_many_backups_unless_told_otherwise() {
         std::fs::write(folder.join("manifest.json"), "[]").unwrap();
     }
     let served = bench.service.get("/backups").await.1;
-    let child = crate::support::process::command(&["list", "--json"], &bench.peer.url, bench.dir.path()).spawn();
-    let (_, listed, err) = crate::support::process::finish(child.unwrap()).await;
+    let child = testkit::process::command(&["list", "--json"], &bench.peer.url, bench.dir.path()).spawn();
+    let (_, listed, err) = testkit::process::finish(child.unwrap()).await;
     let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{err}"));
     let count = |answer: &Value| answer["backups"].as_array().unwrap().len();
     assert_eq!((count(&served), count(&listed)), (20, 20));

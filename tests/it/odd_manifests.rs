@@ -1,10 +1,10 @@
 //! A manifest that was copied into another backup's folder, one of a newer version of the tool, and one that is none: every
 //! way to look at a backup says the same of it, nothing is restored from it, and nothing of it is deleted.
 
-use crate::support::lab::Lab;
-use crate::support::service::Service;
 use qdrant_backup::repository::names::BackupId;
 use serde_json::{Value, json};
+use testkit::lab::Lab;
+use testkit::service::Service;
 
 /// The id of the odd one. It is newer than the backup that the lab makes.
 const ODD: &str = "2030-01-01T00-00-00Z";
@@ -96,7 +96,7 @@ async fn every_way(lab: Lab) {
         let what = case.what;
         lab.mend().await;
         befall(&lab, what).await;
-        let before = crate::support::run::keys(&*lab.store).await;
+        let before = testkit::bench::keys(&*lab.store).await;
 
         // The lists show it for what it is, and the good one beside it; neither twice.
         let (exit, out, err) = lab.cli(&["list"]).await;
@@ -197,7 +197,7 @@ async fn every_way(lab: Lab) {
             "{what}: {item}"
         );
         assert_eq!(
-            crate::support::run::keys(&*lab.store).await,
+            testkit::bench::keys(&*lab.store).await,
             before,
             "{what}: nothing was written or deleted"
         );

@@ -1,9 +1,9 @@
 //! Tasks that are killed at several moments, and tried again.
 
-use crate::job::bench::{Bench, TASKS, node, succeeded};
-use crate::support::peer::{Create, Fetch, Peer};
 use gcs_emulator::Fault::{SlowCommit, Stall, WithholdAnswer};
 use std::sync::Arc;
+use testkit::job::{Bench, TASKS, node, succeeded};
+use testkit::peer::{Create, Fetch, Peer};
 use tokio::sync::Semaphore;
 
 const COLLECTIONS: u32 = 20;
@@ -88,7 +88,7 @@ async fn killed_all_at_once_again_and_again_the_tasks_end_with_one_backup() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_task_left_on_qdrant_is_gone_and_its_neighbours_are_not_disturbed() {
-    let names: Vec<_> = (0..TASKS).map(crate::job::bench::name).collect();
+    let names: Vec<_> = (0..TASKS).map(testkit::job::name).collect();
     let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 100_000)).collect();
     let gate = || (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     for after in [None, Some(0), Some(99_999)] {

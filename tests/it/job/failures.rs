@@ -1,10 +1,10 @@
 //! Collections that cannot be saved: tried again while there are attempts, given up afterwards.
 
-use crate::job::bench::{Bench, TASKS, end_of, name, succeeded};
-use crate::support::peer::{Create, Peer};
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::Status;
 use serde_json::Value;
+use testkit::job::{Bench, TASKS, end_of, name, succeeded};
+use testkit::peer::{Create, Peer};
 
 async fn peer(collections: u32) -> Peer {
     let names: Vec<_> = (0..collections).map(name).collect();

@@ -1,14 +1,14 @@
 //! Processes that do the same at the same time, and runs that must not.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, end_of, name, node, spawn, succeeded};
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::process::finish;
 use gcs_emulator::Fault;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::repository::lease;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::job::{Bench, EXECUTION, TASKS, end_of, name, node, spawn, succeeded};
+use testkit::peer::{Create, Fetch, Peer};
+use testkit::process::finish;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 

@@ -1,11 +1,11 @@
 //! What executions record, and when pruning takes it away.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, node, succeeded};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::wire::store::{BytesSource, Condition};
 use std::time::Duration;
+use testkit::job::{Bench, EXECUTION, TASKS, node, succeeded};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! Executions in which nothing goes wrong, and what the tool says of the backup afterwards.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, end_of, name, node, share, succeeded};
 use qdrant_backup::repository::catalog;
 use serde_json::Value;
+use testkit::job::{Bench, EXECUTION, TASKS, end_of, name, node, share, succeeded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_processes_make_one_backup() {

@@ -1,12 +1,12 @@
 //! Tasks that are told to stop, or that their network is moved.
 
-use crate::job::bench::{Bench, TASKS, name, spawn, succeeded};
-use crate::support::peer::{Fetch, Peer};
-use crate::support::process::{finish, signal};
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::Status;
 use rustix::process::Signal;
 use std::sync::Arc;
+use testkit::job::{Bench, TASKS, name, spawn, succeeded};
+use testkit::peer::{Fetch, Peer};
+use testkit::process::{finish, signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStderr;
 use tokio::sync::Semaphore;

@@ -1,12 +1,11 @@
 //! Prunes that are cut short, and buckets that refuse.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, Tricky, backup, id};
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
 use qdrant_backup::repository::names::Name;
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{BUCKET, Bench, PREFIX, backup, before_change, dying_at, id};
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 4] = [
@@ -33,9 +32,8 @@ async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
                 Bench::dir().await
             };
             filled(&bench).await;
-            let tricky = Tricky::failing_at(&bench.store, k);
             let mut job = bench.job.clone();
-            job.store = Arc::new(tricky);
+            (job.store, _) = dying_at(&bench.store, k);
             let plan = prune::plan(&job).await.unwrap();
             let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
             let error = report.take_error();
@@ -180,10 +178,10 @@ async fn told_to_stop_it_gives_the_lease_back() {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let mut job = bench.job.clone();
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         token.cancel();
         std::future::pending::<()>().await;
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let mut report = prune::execute(&job, &plan, &stop).await.unwrap();
     let error = report.take_error().unwrap();

@@ -1,6 +1,5 @@
 //! What goes and what stays when nothing goes wrong, and what was not there when the plan was made.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, Tricky, backup, backup_with, id, put, replace};
 use gcs_emulator::Fault;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
@@ -10,8 +9,8 @@ use qdrant_backup::repository::manifest::{Status, Storage, read_small};
 use qdrant_backup::repository::names::ArtifactKind;
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{Store, Version};
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{BUCKET, Bench, PREFIX, backup, backup_with, before_change, id, put, replace};
 use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -320,9 +319,9 @@ async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_n
         let store = bench.store.clone();
         let text = manifest_text(&*store, OLD).await;
         let mut job = bench.job.clone();
-        job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+        job.store = before_change(&bench.store, async move {
             replace(&*store, &id(OLD).manifest(), &text).await;
-        }));
+        });
         let plan = prune::plan(&job).await.unwrap();
         let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
         assert!(report.deleted.is_empty(), "{report:?}");

@@ -1,14 +1,15 @@
 //! The same through the command line and HTTP, and after a backup.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, backup, backup_with, id, keys, put, whole};
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{command, finish};
-use crate::support::service::Service;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::manifest::Status;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::bench::keys;
+use testkit::history::{BUCKET, Bench, PREFIX, backup, backup_with, id, put, whole};
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish};
+use testkit::service::Service;
 
 const OLD: &str = "2020-01-01T00-00-00Z";
 const MIDDLE: &str = "2020-01-02T00-00-00Z";

@@ -1,7 +1,5 @@
 //! A store that is too full for the lease: pruning makes the room.
 
-use crate::prune::bench::{Bench, backup, id, put};
-use crate::support::twisted::{Twist, twisted};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::retention::Policy;
@@ -11,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::faulty::{Twist, twisted};
+use testkit::history::{Bench, backup, id, put};
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 4] = [

@@ -1,14 +1,13 @@
 //! Pins keep what they are put on, whenever they are put there.
 
-use crate::prune::bench::{Bench, Tricky, backup, id, put};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
 use qdrant_backup::repository::catalog::{self, Mark, Pin};
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::names::ArtifactKind;
 use qdrant_backup::repository::pins::{self, Pinned};
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{Bench, backup, before_change, id, put};
 use tokio_util::sync::CancellationToken;
 
 const OLD: &str = "2020-01-01T00-00-00Z";
@@ -85,7 +84,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
     let (store, clock) = (bench.store.clone(), bench.job.clock.clone());
     let mut job = bench.job.clone();
     // While the oldest one is deleted, the next one is pinned.
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         let pinned = pins::pin(&*store, &clock, id(MIDDLE), "me", None).await.unwrap();
         assert_eq!(
             pinned,
@@ -93,7 +92,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
                 beside: Some("test (prune)".into())
             }
         );
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.deleted.len(), 1, "{report:?}");
@@ -113,8 +112,8 @@ async fn only_a_backup_can_be_pinned() {
     )
     .await;
     for id in [unfinished, id("2020-01-05T00-00-00Z")] {
-        let store = Tricky::before_change(&bench.store, async { panic!("a pin was written for no backup") });
-        let error = pins::pin(&store, &bench.job.clock, id, "me", None).await.unwrap_err();
+        let store = before_change(&bench.store, async { panic!("a pin was written for no backup") });
+        let error = pins::pin(&*store, &bench.job.clock, id, "me", None).await.unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::BackupNotFound, 8));
         assert!(!bench.keys().await.contains(&id.pinned()), "no pin without a backup");
     }
@@ -158,11 +157,11 @@ async fn a_pin_that_came_too_late_says_so_and_leaves_nothing() {
     let bench = Bench::dir().await;
     filled(&bench).await;
     let store = bench.store.clone();
-    let late = Tricky::before_change(&bench.store, async move {
+    let late = before_change(&bench.store, async move {
         let manifest = store.head(&id(OLD).manifest()).await.unwrap().unwrap();
         store.delete(&manifest.key, &manifest.version).await.unwrap();
     });
-    let error = pins::pin(&late, &bench.job.clock, id(OLD), "me", None)
+    let error = pins::pin(&*late, &bench.job.clock, id(OLD), "me", None)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);

@@ -1,8 +1,5 @@
 //! Prunes beside backups and other prunes: the lease says who waits.
 
-use crate::prune::bench::{Bench, Tricky, backup, id, whole};
-use crate::support::peer::{Create, Peer};
-use crate::support::run::context;
 use qdrant_backup::base::error::{Code, Result};
 use qdrant_backup::ops::backup::{self as operation, Context, Outcome, Report};
 use qdrant_backup::ops::progress::Progress;
@@ -10,6 +7,9 @@ use qdrant_backup::ops::prune;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::context;
+use testkit::history::{Bench, backup, before_change, id, whole};
+use testkit::peer::{Create, Peer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -74,10 +74,10 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let mut job = bench.job.clone();
     let (r, g) = (reached.clone(), go.clone());
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         r.add_permits(1);
         g.acquire().await.unwrap().forget();
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let second = async {
         reached.acquire().await.unwrap().forget();
@@ -139,12 +139,12 @@ async fn a_prune_that_lost_its_lease_stops() {
     let mut job = bench.job.clone();
     job.lease = Duration::from_millis(600);
     let path = lock.clone();
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         std::fs::remove_file(&path).unwrap();
         let thief = r#"{"holder":"x","who":"somebody else","since":"2026-11-22T12:00:00Z","expires_at":"2999-01-01T00:00:00Z"}"#;
         std::fs::write(&path, thief).unwrap();
         std::future::pending::<()>().await;
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.take_error().unwrap().code(), Code::LeaseLost);

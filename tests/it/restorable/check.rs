@@ -1,14 +1,14 @@
 //! `check` says what it has tried and what not; with `--deep` it has Qdrant make a snapshot, and leaves nothing behind.
 
-use crate::support::peer::{Create, PEER_ID, Peer};
-use crate::support::process;
-use crate::support::run::{Bench, keys};
 use qdrant_backup::ops::backup::{Outcome, SourceSettings};
 use qdrant_backup::repository::lease;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::{Bench, keys};
+use testkit::peer::{Create, PEER_ID, Peer};
+use testkit::process;
 use tokio::sync::Semaphore;
 
 /// Exit code, and the lines.

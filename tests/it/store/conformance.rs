@@ -1,10 +1,10 @@
 //! What every store has to do.
 
-use super::kit::{Scripted, collect, keys, make_dir, make_gcs, noise, put, read, swap};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{BytesSource, Condition, Store, Version};
+use testkit::store::{Scripted, collect, keys, make_dir, make_gcs, noise, put, read, swap};
 
 macro_rules! conformance {
     ($($name:ident)*) => {

@@ -2,11 +2,11 @@
 
 use super::reads::breaks;
 use super::verifier;
-use crate::support::lab::{Lab, of};
-use crate::support::run::keys;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::verify::Verdict;
 use serde_json::{Value, json};
+use testkit::bench::keys;
+use testkit::lab::{Lab, of};
 
 /// What the engine said of a backup, by the library.
 async fn drilled(lab: &Lab) -> qdrant_backup::ops::drill::Drilled {

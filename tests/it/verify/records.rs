@@ -1,7 +1,6 @@
 //! What is recorded, and which backups are verified.
 
 use super::{service, verifier};
-use crate::support::lab::{Lab, of};
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
@@ -10,6 +9,7 @@ use qdrant_backup::repository::catalog::State;
 use qdrant_backup::repository::catalog::{self, Mark};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::lab::{Lab, of};
 use time::OffsetDateTime;
 
 #[tokio::test(flavor = "multi_thread")]

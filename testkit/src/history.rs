@@ -1,14 +1,11 @@
 //! A store with a history of backups, and what a test asks of it.
 
-use crate::support::place::Bucket;
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, TryStreamExt};
+use crate::bench::keys;
+use crate::faulty::{Faulty, Twist, once};
+use crate::place::Bucket;
 use gcs_emulator::Emulator;
 use qdrant_backup::base::clock::Clock;
-use qdrant_backup::base::error::{Code, Error, Result};
+use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::prune::{self, Job, Plan, Report};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::catalog;
@@ -18,30 +15,30 @@ use qdrant_backup::repository::manifest::{
 use qdrant_backup::repository::names::{ArtifactKind, BackupId};
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{
-    BytesSource, Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Source, Store, Version,
+    BytesSource, Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Store, Version,
 };
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const BUCKET: &str = "test-bucket";
-pub(crate) const PREFIX: &str = "some/prefix";
-pub(crate) const COLLECTIONS: [&str; 2] = ["docs", "a b"];
+pub const BUCKET: &str = "test-bucket";
+pub const PREFIX: &str = "some/prefix";
+const LOCK: &str = "lock.json";
+pub const COLLECTIONS: [&str; 2] = ["docs", "a b"];
 
 /// A store of either kind, and what keeps it alive.
-pub(crate) struct Bench {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) job: Job,
-    pub(crate) dir: Option<tempfile::TempDir>,
-    pub(crate) gcs: Option<Emulator>,
+pub struct Bench {
+    pub store: Arc<dyn Store>,
+    pub job: Job,
+    pub dir: Option<tempfile::TempDir>,
+    pub gcs: Option<Emulator>,
 }
 
 impl Bench {
-    pub(crate) async fn dir() -> Self {
+    pub async fn dir() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(DirStore::open(dir.path()).await.unwrap());
         Self {
@@ -52,7 +49,7 @@ impl Bench {
         }
     }
 
-    pub(crate) async fn gcs() -> Self {
+    pub async fn gcs() -> Self {
         let gcs = Emulator::start().await.unwrap();
         gcs.create_bucket(BUCKET);
         let retry = Retry {
@@ -93,15 +90,15 @@ impl Bench {
     }
 
     /// A directory and a bucket.
-    pub(crate) async fn both() -> [Self; 2] {
+    pub async fn both() -> [Self; 2] {
         [Self::dir().await, Self::bucket().await]
     }
 
-    pub(crate) async fn plan(&self) -> Plan {
+    pub async fn plan(&self) -> Plan {
         prune::plan(&self.job).await.unwrap()
     }
 
-    pub(crate) async fn execute(&self, plan: &Plan) -> (Report, Option<Error>) {
+    pub async fn execute(&self, plan: &Plan) -> (Report, Option<Error>) {
         let mut report = prune::execute(&self.job, plan, &CancellationToken::new())
             .await
             .unwrap();
@@ -110,23 +107,23 @@ impl Bench {
     }
 
     /// Plans and executes without trouble; the ids that went, oldest first.
-    pub(crate) async fn prune(&self) -> Vec<String> {
+    pub async fn prune(&self) -> Vec<String> {
         let (report, error) = self.execute(&self.plan().await).await;
         assert!(error.is_none() && report.skipped.is_empty(), "{error:?} {report:?}");
         report.deleted.iter().map(|d| d.id.to_string()).collect()
     }
 
     /// Puts the clock of pruning this far into the future.
-    pub(crate) fn later(&mut self, by: Duration) {
+    pub fn later(&mut self, by: Duration) {
         self.job.clock = Clock::new(move || OffsetDateTime::now_utc() + by);
     }
 
-    pub(crate) async fn keys(&self) -> Vec<String> {
+    pub async fn keys(&self) -> Vec<String> {
         keys(&*self.store).await
     }
 
     /// Ids of all backups, newest first. Each is whole: every object that its manifest names is there, in its version.
-    pub(crate) async fn whole(&self) -> Vec<String> {
+    pub async fn whole(&self) -> Vec<String> {
         whole(&*self.store).await
     }
 }
@@ -144,12 +141,7 @@ fn job(store: Arc<dyn Store>) -> Job {
     }
 }
 
-pub(crate) async fn keys(store: &dyn Store) -> Vec<String> {
-    let list: Vec<_> = store.list("").await.unwrap().try_collect().await.unwrap();
-    list.into_iter().map(|meta| meta.key).collect()
-}
-
-pub(crate) async fn whole(store: &dyn Store) -> Vec<String> {
+pub async fn whole(store: &dyn Store) -> Vec<String> {
     let list = catalog::list(store, 1000, time::OffsetDateTime::now_utc())
         .await
         .unwrap();
@@ -170,11 +162,11 @@ pub(crate) async fn whole(store: &dyn Store) -> Vec<String> {
     list.into_iter().map(|summary| summary.id.to_string()).collect()
 }
 
-pub(crate) fn id(text: &str) -> BackupId {
+pub fn id(text: &str) -> BackupId {
     text.parse().unwrap()
 }
 
-pub(crate) async fn put(store: &dyn Store, key: &str, bytes: &str) -> ObjectMeta {
+pub async fn put(store: &dyn Store, key: &str, bytes: &str) -> ObjectMeta {
     store
         .put(key, Box::new(BytesSource::new(bytes.to_owned())), Condition::Absent)
         .await
@@ -182,7 +174,7 @@ pub(crate) async fn put(store: &dyn Store, key: &str, bytes: &str) -> ObjectMeta
 }
 
 /// Overwrites whatever is there, as somebody else would.
-pub(crate) async fn replace(store: &dyn Store, key: &str, bytes: &str) -> Version {
+pub async fn replace(store: &dyn Store, key: &str, bytes: &str) -> Version {
     let old = store.head(key).await.unwrap().unwrap();
     let condition = Condition::Unchanged(old.version);
     store
@@ -193,12 +185,12 @@ pub(crate) async fn replace(store: &dyn Store, key: &str, bytes: &str) -> Versio
 }
 
 /// A complete backup of everything.
-pub(crate) async fn backup(store: &dyn Store, text: &str) -> Manifest {
+pub async fn backup(store: &dyn Store, text: &str) -> Manifest {
     backup_with(store, text, |_| {}).await
 }
 
 /// A backup whose manifest is changed before it is written.
-pub(crate) async fn backup_with(store: &dyn Store, text: &str, change: impl FnOnce(&mut Manifest)) -> Manifest {
+pub async fn backup_with(store: &dyn Store, text: &str, change: impl FnOnce(&mut Manifest)) -> Manifest {
     let id = id(text);
     let mut collections = Vec::new();
     for name in COLLECTIONS {
@@ -263,98 +255,28 @@ fn artifact(meta: ObjectMeta, at: OffsetDateTime) -> Artifact {
     }
 }
 
-type Hook = BoxFuture<'static, ()>;
-
-/// A store that fails at one deletion, or in which something else happens right before the first one, or before the first pin.
-#[derive(Clone)]
-pub(crate) struct Tricky {
-    inner: Arc<dyn Store>,
-    /// Deletions so far, those of the lease aside.
-    pub(crate) count: Arc<AtomicUsize>,
-    fail_at: usize,
-    before_change: Arc<Mutex<Option<Hook>>>,
+/// A store whose deletions fail from the one of this number on, counted from 0, as after a crash; and how many there were. That of
+/// the lease is none of them.
+pub fn dying_at(inner: &Arc<dyn Store>, number: usize) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let store = Faulty::over(inner).on_delete(move |key| match key {
+        LOCK => Twist::None,
+        _ if counted.fetch_add(1, Ordering::SeqCst) >= number => Twist::Refused(Code::StoreUnreachable),
+        _ => Twist::None,
+    });
+    (store.build(), count)
 }
 
-impl Tricky {
-    /// Fails at the deletion of this number, counted from 0, and at all that follow, as after a crash.
-    pub(crate) fn failing_at(inner: &Arc<dyn Store>, fail_at: usize) -> Self {
-        Self {
-            inner: inner.clone(),
-            count: Arc::default(),
-            fail_at,
-            before_change: Arc::default(),
-        }
-    }
-
-    pub(crate) fn before_change(inner: &Arc<dyn Store>, hook: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self {
-            before_change: Arc::new(Mutex::new(Some(hook.boxed()))),
-            ..Self::failing_at(inner, usize::MAX)
-        }
-    }
-}
-
-impl Tricky {
-    async fn happens(&self) {
-        let hook = self.before_change.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook.await;
-        }
-    }
-}
-
-impl std::fmt::Debug for Tricky {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-#[async_trait]
-impl Store for Tricky {
-    fn url(&self) -> String {
-        self.inner.url()
-    }
-
-    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
-        if key.ends_with("/pinned.json") {
-            self.happens().await;
-        }
-        self.inner.put(key, source, condition).await
-    }
-
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-        version: Option<&Version>,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
-        self.inner.get(key, range, version).await
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
-        self.inner.head(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
-        self.inner.list(prefix).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        self.inner.folders(prefix).await
-    }
-
-    async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
-        if key == "lock.json" {
-            return self.inner.delete(key, version).await;
-        }
-        self.happens().await;
-        if self.count.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
-            return Err(Error::new(Code::StoreUnreachable, format!("delete {key}: scripted")));
-        }
-        self.inner.delete(key, version).await
-    }
-
-    async fn check(&self) -> Result<()> {
-        self.inner.check().await
-    }
+/// A store in which `work` is done right before the first deletion, that of the lease aside, or before the first pin.
+pub fn before_change(inner: &Arc<dyn Store>, work: impl Future<Output = ()> + Send + 'static) -> Arc<dyn Store> {
+    let change = once(work);
+    let pin = change.clone();
+    Faulty::over(inner)
+        .on_put(move |key| match key.ends_with("/pinned.json") {
+            true => pin(),
+            false => Twist::None,
+        })
+        .on_delete(move |key| if key == LOCK { Twist::None } else { change() })
+        .build()
 }

@@ -1,8 +1,8 @@
 //! A backup of the sample collections, and everything that can befall its objects behind the tool's back.
 
-use super::process;
-use super::run::{context, keys};
-use super::sample::{Client, fill};
+use crate::bench::{context, keys};
+use crate::process;
+use crate::sample::{Client, fill};
 use embedded_qdrant::{Node, NodeOptions};
 use gcs_emulator::Emulator;
 use qdrant_backup::base::hash::sha256_hex;

@@ -4,7 +4,7 @@
 //!
 //! On a server of somebody else's everything that a test makes has its own prefix in its name, and only that is deleted.
 
-use super::sample::{Client, Sample, fill};
+use crate::sample::{Client, Sample, fill};
 use embedded_qdrant::{Node, NodeOptions};
 use gcs_emulator::Emulator;
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ impl Bucket {
         let prefix = format!("test/{}", uuid::Uuid::new_v4());
         let (endpoint, emulator) = match std::env::var("GCS_TEST_ENDPOINT") {
             Ok(endpoint) => {
-                super::bucket::create_bucket(&endpoint, &name).await;
+                crate::bucket::create_bucket(&endpoint, &name).await;
                 (endpoint, None)
             }
             Err(_) => {
@@ -158,7 +158,7 @@ impl Bucket {
     }
 }
 
-/// The environment as [`super::service::Service::start`] takes it.
+/// The environment as [`crate::service::Service::start`] takes it.
 pub fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     env.iter().map(|(k, v)| (*k, v.as_str())).collect()
 }

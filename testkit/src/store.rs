@@ -17,10 +17,10 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-pub(crate) const BUCKET: &str = "test-bucket";
+pub const BUCKET: &str = "test-bucket";
 
 /// Bytes without a pattern, the same for the same seed.
-pub(crate) fn noise(len: usize, seed: u64) -> Bytes {
+pub fn noise(len: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -34,7 +34,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Bytes {
 }
 
 /// A source over bytes that can misbehave.
-pub(crate) struct Scripted {
+pub struct Scripted {
     bytes: Bytes,
     at: usize,
     /// What [`Source::len`] says.
@@ -45,12 +45,12 @@ pub(crate) struct Scripted {
     hangs_at: Option<usize>,
     /// A checksum that the source claims to have computed.
     claims: Option<u32>,
-    pub(crate) seeks: Arc<AtomicU64>,
-    pub(crate) hung: Arc<Semaphore>,
+    pub seeks: Arc<AtomicU64>,
+    pub hung: Arc<Semaphore>,
 }
 
 impl Scripted {
-    pub(crate) fn new(bytes: &Bytes) -> Self {
+    pub fn new(bytes: &Bytes) -> Self {
         Self {
             bytes: bytes.clone(),
             at: 0,
@@ -63,22 +63,22 @@ impl Scripted {
         }
     }
 
-    pub(crate) fn promising(mut self, len: u64) -> Self {
+    pub fn promising(mut self, len: u64) -> Self {
         self.promised = len;
         self
     }
 
-    pub(crate) fn failing_at(mut self, at: usize) -> Self {
+    pub fn failing_at(mut self, at: usize) -> Self {
         self.fails_at = Some(at);
         self
     }
 
-    pub(crate) fn hanging_at(mut self, at: usize) -> Self {
+    pub fn hanging_at(mut self, at: usize) -> Self {
         self.hangs_at = Some(at);
         self
     }
 
-    pub(crate) fn claiming(mut self, crc32c: u32) -> Self {
+    pub fn claiming(mut self, crc32c: u32) -> Self {
         self.claims = Some(crc32c);
         self
     }
@@ -116,12 +116,12 @@ impl Source for Scripted {
 }
 
 /// A store for one test, and what keeps it alive.
-pub(crate) struct Made {
-    pub(crate) store: Arc<dyn Store>,
+pub struct Made {
+    pub store: Arc<dyn Store>,
     _keep: Box<dyn Send>,
 }
 
-pub(crate) async fn make_dir() -> Made {
+pub async fn make_dir() -> Made {
     let directory = tempfile::tempdir().unwrap();
     let store = DirStore::open(directory.path()).await.unwrap();
     Made {
@@ -130,7 +130,7 @@ pub(crate) async fn make_dir() -> Made {
     }
 }
 
-pub(crate) async fn make_gcs() -> Made {
+pub async fn make_gcs() -> Made {
     let Ok(endpoint) = std::env::var("GCS_TEST_ENDPOINT") else {
         let emulator = emulator().await;
         let store = gcs(&emulator, "some/prefix").await;
@@ -140,7 +140,7 @@ pub(crate) async fn make_gcs() -> Made {
         };
     };
     let bucket = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| BUCKET.to_string());
-    crate::support::bucket::create_bucket(&endpoint, &bucket).await;
+    crate::bucket::create_bucket(&endpoint, &bucket).await;
     let prefix = uuid::Uuid::new_v4().to_string();
     let options = GcsOptions {
         endpoint: Some(endpoint),
@@ -153,14 +153,14 @@ pub(crate) async fn make_gcs() -> Made {
     }
 }
 
-pub(crate) async fn emulator() -> Emulator {
+pub async fn emulator() -> Emulator {
     let emulator = Emulator::start().await.unwrap();
     emulator.create_bucket(BUCKET);
     emulator
 }
 
 /// Short pauses, so that tests of many attempts are quick.
-pub(crate) fn impatient() -> Retry {
+pub fn impatient() -> Retry {
     Retry {
         attempts: 4,
         first_delay: Duration::from_millis(1),
@@ -169,11 +169,11 @@ pub(crate) fn impatient() -> Retry {
     }
 }
 
-pub(crate) async fn gcs(emulator: &Emulator, prefix: &str) -> GcsStore {
+pub async fn gcs(emulator: &Emulator, prefix: &str) -> GcsStore {
     gcs_with(emulator, prefix, impatient()).await
 }
 
-pub(crate) async fn gcs_with(emulator: &Emulator, prefix: &str, retry: Retry) -> GcsStore {
+pub async fn gcs_with(emulator: &Emulator, prefix: &str, retry: Retry) -> GcsStore {
     let options = GcsOptions {
         endpoint: Some(emulator.url().to_string()),
         tokens: None,
@@ -183,23 +183,23 @@ pub(crate) async fn gcs_with(emulator: &Emulator, prefix: &str, retry: Retry) ->
     GcsStore::open(BUCKET, prefix, options).await.unwrap()
 }
 
-pub(crate) async fn put(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<ObjectMeta> {
+pub async fn put(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<ObjectMeta> {
     let source = Box::new(Scripted::new(bytes));
     store.put(key, source, Condition::Absent).await
 }
 
-pub(crate) async fn swap(store: &dyn Store, key: &str, bytes: &Bytes, version: &Version) -> Result<ObjectMeta> {
+pub async fn swap(store: &dyn Store, key: &str, bytes: &Bytes, version: &Version) -> Result<ObjectMeta> {
     let source = Box::new(Scripted::new(bytes));
     let condition = Condition::Unchanged(version.clone());
     store.put(key, source, condition).await
 }
 
-pub(crate) async fn read(store: &dyn Store, key: &str) -> Option<Bytes> {
+pub async fn read(store: &dyn Store, key: &str) -> Option<Bytes> {
     let stream = store.get(key, None, None).await.unwrap()?;
     Some(collect(stream).await.unwrap())
 }
 
-pub(crate) async fn collect(mut stream: BoxStream<'static, Result<Bytes>>) -> Result<Bytes> {
+pub async fn collect(mut stream: BoxStream<'static, Result<Bytes>>) -> Result<Bytes> {
     let mut all = Vec::new();
     while let Some(chunk) = stream.next().await {
         all.extend_from_slice(&chunk?);
@@ -207,7 +207,7 @@ pub(crate) async fn collect(mut stream: BoxStream<'static, Result<Bytes>>) -> Re
     Ok(all.into())
 }
 
-pub(crate) async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
+pub async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
     let listed = store.list(prefix).await.unwrap();
     listed.map(|meta| meta.unwrap().key).collect().await
 }
