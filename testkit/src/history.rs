@@ -1,9 +1,7 @@
 //! A store with a history of backups, and what a test asks of it.
 
-use crate::bench::keys;
 use crate::faulty::{Faulty, Twist, once};
-use crate::place::Bucket;
-use gcs_emulator::Emulator;
+use crate::store::{TestStore, impatient};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::prune::{self, Job, Plan, Report};
@@ -14,84 +12,56 @@ use qdrant_backup::repository::manifest::{
 };
 use qdrant_backup::repository::names::{ArtifactKind, BackupId};
 use qdrant_backup::repository::selection::Selection;
-use qdrant_backup::wire::store::{
-    BytesSource, Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Store, Version,
-};
+use qdrant_backup::wire::store::{BytesSource, Condition, ObjectMeta, Retry, Store, Version};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-pub const BUCKET: &str = "test-bucket";
-pub const PREFIX: &str = "some/prefix";
 const LOCK: &str = "lock.json";
 pub const COLLECTIONS: [&str; 2] = ["docs", "a b"];
 
-/// A store of either kind, and what keeps it alive.
-pub struct Bench {
-    pub store: Arc<dyn Store>,
+/// A store of either kind with backups in it, and how they are pruned.
+pub struct History {
     pub job: Job,
-    pub dir: Option<tempfile::TempDir>,
-    pub gcs: Option<Emulator>,
+    at: TestStore,
 }
 
-impl Bench {
-    pub async fn dir() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(DirStore::open(dir.path()).await.unwrap());
-        Self {
-            job: job(store.clone()),
-            store,
-            dir: Some(dir),
-            gcs: None,
-        }
+impl Deref for History {
+    type Target = TestStore;
+
+    fn deref(&self) -> &TestStore {
+        &self.at
+    }
+}
+
+impl History {
+    pub async fn in_directory() -> Self {
+        Self::new(TestStore::in_directory().await)
     }
 
-    pub async fn gcs() -> Self {
-        let gcs = Emulator::start().await.unwrap();
-        gcs.create_bucket(BUCKET);
+    /// In a bucket, with a store that gives up soon.
+    pub async fn in_emulator() -> Self {
         let retry = Retry {
             attempts: 2,
-            first_delay: Duration::from_millis(1),
-            longest_delay: Duration::from_millis(5),
-            ..Retry::default()
+            ..impatient()
         };
-        let options = GcsOptions {
-            endpoint: Some(gcs.url().to_owned()),
-            tokens: None,
-            signer: None,
-            retry,
-        };
-        let store = Arc::new(GcsStore::open(BUCKET, PREFIX, options).await.unwrap());
-        Self {
-            job: job(store.clone()),
-            store,
-            dir: None,
-            gcs: Some(gcs),
-        }
-    }
-
-    /// A bucket at `GCS_TEST_ENDPOINT`, if that is set, else in an emulator of its own.
-    async fn bucket() -> Self {
-        let bucket = Bucket::new().await;
-        let options = GcsOptions {
-            endpoint: Some(bucket.endpoint.clone()),
-            ..GcsOptions::default()
-        };
-        let store = Arc::new(GcsStore::open(&bucket.name, &bucket.prefix, options).await.unwrap());
-        Self {
-            job: job(store.clone()),
-            store,
-            dir: None,
-            gcs: bucket.emulator,
-        }
+        Self::new(TestStore::in_emulator_with(retry).await)
     }
 
     /// A directory and a bucket.
     pub async fn both() -> [Self; 2] {
-        [Self::dir().await, Self::bucket().await]
+        [TestStore::in_directory().await, TestStore::in_bucket().await].map(Self::new)
+    }
+
+    fn new(at: TestStore) -> Self {
+        Self {
+            job: job(at.store.clone()),
+            at,
+        }
     }
 
     pub async fn plan(&self) -> Plan {
@@ -116,10 +86,6 @@ impl Bench {
     /// Puts the clock of pruning this far into the future.
     pub fn later(&mut self, by: Duration) {
         self.job.clock = Clock::new(move || OffsetDateTime::now_utc() + by);
-    }
-
-    pub async fn keys(&self) -> Vec<String> {
-        keys(&*self.store).await
     }
 
     /// Ids of all backups, newest first. Each is whole: every object that its manifest names is there, in its version.

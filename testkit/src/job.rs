@@ -1,20 +1,19 @@
 //! A Qdrant, a store, the tasks of one execution, and what must hold when it has ended.
 
-use crate::bench::keys;
-use crate::process;
+use crate::process::{self, End};
 use crate::sample::Client;
+use crate::store::TestStore;
 use embedded_qdrant::{Node, NodeOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use gcs_emulator::Emulator;
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::{self, Manifest, Status};
 use qdrant_backup::repository::names::Name;
-use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::RwLock;
@@ -22,17 +21,19 @@ use tokio::task::JoinHandle;
 
 pub const TASKS: u32 = 8;
 pub const EXECUTION: &str = "qdrant-backup-x7k2p";
-const BUCKET: &str = "test-bucket";
 
-/// Exit code (none: killed) and both outputs.
-pub type End = (Option<i32>, String, String);
-
-/// A store, and the environment of processes that back the Qdrant at `url` up into it.
-pub struct Bench {
+/// A store, and the tasks of one execution that back the Qdrant at `url` up into it.
+pub struct Execution {
     pub url: String,
-    pub store: Arc<dyn Store>,
-    pub gcs: Option<Emulator>,
-    pub dir: TempDir,
+    at: TestStore,
+}
+
+impl Deref for Execution {
+    type Target = TestStore;
+
+    fn deref(&self) -> &TestStore {
+        &self.at
+    }
 }
 
 /// The collections that the task `index` does, of `c00`, `c01`, …: the order of their names goes round the tasks.
@@ -82,47 +83,30 @@ pub async fn node(collections: u32) -> (Node, TempDir) {
     (node, data)
 }
 
-impl Bench {
+impl Execution {
     pub async fn in_directory(url: &str) -> Self {
-        Self::new(url, None).await
+        Self::new(url, TestStore::in_directory().await)
     }
 
     pub async fn in_bucket(url: &str) -> Self {
-        let gcs = Emulator::start().await.unwrap();
-        gcs.create_bucket(BUCKET);
-        Self::new(url, Some(gcs)).await
+        Self::new(url, TestStore::in_emulator().await)
     }
 
     pub async fn both(url: &str) -> [Self; 2] {
         [Self::in_directory(url).await, Self::in_bucket(url).await]
     }
 
-    async fn new(url: &str, gcs: Option<Emulator>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = GcsOptions {
-            endpoint: gcs.as_ref().map(|gcs| gcs.url().to_owned()),
-            ..GcsOptions::default()
-        };
-        let place = match gcs {
-            Some(_) => format!("gs://{BUCKET}/p"),
-            None => url::Url::from_directory_path(dir.path()).unwrap().to_string(),
-        };
+    fn new(url: &str, at: TestStore) -> Self {
         Self {
             url: url.to_owned(),
-            store: store::open(&place, options).await.unwrap(),
-            gcs,
-            dir,
+            at,
         }
     }
 
     /// The binary with these arguments.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = process::command(args, &self.url, self.dir.path());
-        if let Some(gcs) = &self.gcs {
-            command
-                .env("BACKUP_STORE", format!("gs://{BUCKET}/p"))
-                .env("STORAGE_EMULATOR_HOST", gcs.url());
-        }
+        let mut command = process::command(args, &self.url, Path::new("/"));
+        command.envs(self.env());
         command
     }
 
@@ -156,10 +140,6 @@ impl Bench {
 
     pub async fn cli(&self, args: &[&str]) -> End {
         end_of(self.command(args)).await
-    }
-
-    pub async fn keys(&self) -> Vec<String> {
-        keys(&*self.store).await
     }
 
     /// How many parts there are.
@@ -225,7 +205,7 @@ impl Bench {
         }
     }
 
-    /// As [`Bench::is_whole`], and the tool itself finds it intact.
+    /// As [`Execution::is_whole`], and the tool itself finds it intact.
     pub async fn is_verified(&self, collections: u32, killed: &[u32], when: &str) {
         self.is_whole(collections, killed, when).await;
         let (code, out, err) = self.cli(&["verify", "latest"]).await;

@@ -15,4 +15,5 @@ pub mod place;
 pub mod process;
 pub mod sample;
 pub mod service;
+pub mod source;
 pub mod store;

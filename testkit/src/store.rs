@@ -1,155 +1,137 @@
-//! Sources, bodies and stores for the tests.
+//! A store for one test, in a directory or in a bucket, and what one asks of it.
 
-use async_trait::async_trait;
+use crate::bucket::create_bucket;
+use crate::source::Scripted;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::stream::{BoxStream, StreamExt};
 use gcs_emulator::Emulator;
-use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::wire::store::{
-    Condition, DirStore, GcsOptions, GcsStore, ObjectMeta, Retry, Source, Store, Version,
-};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-use tokio::sync::Semaphore;
+use qdrant_backup::base::error::Result;
+use qdrant_backup::wire::store::{self, Condition, GcsOptions, GcsStore, ObjectMeta, Retry, Store, Version};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
 
 pub const BUCKET: &str = "test-bucket";
+/// Of what is in the bucket of [`TestStore::in_emulator`].
+pub const PREFIX: &str = "some/prefix";
 
-/// Bytes without a pattern, the same for the same seed.
-pub fn noise(len: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| next()).collect();
-    bytes.truncate(len);
-    bytes.into()
-}
-
-/// A source over bytes that can misbehave.
-pub struct Scripted {
-    bytes: Bytes,
-    at: usize,
-    /// What [`Source::len`] says.
-    promised: u64,
-    /// Fails when it gets here, for ever.
-    fails_at: Option<usize>,
-    /// Waits here for ever.
-    hangs_at: Option<usize>,
-    /// A checksum that the source claims to have computed.
-    claims: Option<u32>,
-    pub seeks: Arc<AtomicU64>,
-    pub hung: Arc<Semaphore>,
-}
-
-impl Scripted {
-    pub fn new(bytes: &Bytes) -> Self {
-        Self {
-            bytes: bytes.clone(),
-            at: 0,
-            promised: bytes.len() as u64,
-            fails_at: None,
-            hangs_at: None,
-            claims: None,
-            seeks: Arc::default(),
-            hung: Arc::new(Semaphore::new(0)),
-        }
-    }
-
-    pub fn promising(mut self, len: u64) -> Self {
-        self.promised = len;
-        self
-    }
-
-    pub fn failing_at(mut self, at: usize) -> Self {
-        self.fails_at = Some(at);
-        self
-    }
-
-    pub fn hanging_at(mut self, at: usize) -> Self {
-        self.hangs_at = Some(at);
-        self
-    }
-
-    pub fn claiming(mut self, crc32c: u32) -> Self {
-        self.claims = Some(crc32c);
-        self
-    }
-}
-
-#[async_trait]
-impl Source for Scripted {
-    fn len(&self) -> u64 {
-        self.promised
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes>> {
-        if self.fails_at.is_some_and(|at| self.at >= at) {
-            return Some(Err(Error::new(Code::SnapshotChanged, "the snapshot changed")));
-        }
-        if self.hangs_at.is_some_and(|at| self.at >= at) {
-            self.hung.add_permits(1);
-            std::future::pending::<()>().await;
-        }
-        let end = (self.at + 100_000).min(self.bytes.len());
-        let chunk = self.bytes.slice(self.at..end);
-        self.at = end;
-        (!chunk.is_empty()).then_some(Ok(chunk))
-    }
-
-    async fn seek(&mut self, offset: u64) -> Result<()> {
-        self.seeks.fetch_add(1, Ordering::Relaxed);
-        self.at = usize::try_from(offset).unwrap();
-        Ok(())
-    }
-
-    fn crc32c(&self) -> Option<u32> {
-        self.claims
-    }
-}
-
-/// A store for one test, and what keeps it alive.
-pub struct Made {
+/// A store of either kind, and what keeps it alive.
+pub struct TestStore {
     pub store: Arc<dyn Store>,
-    _keep: Box<dyn Send>,
+    /// The emulator of its own, if it has one.
+    pub gcs: Option<Emulator>,
+    dir: Option<TempDir>,
+    env: Vec<(&'static str, String)>,
 }
 
-pub async fn make_dir() -> Made {
-    let directory = tempfile::tempdir().unwrap();
-    let store = DirStore::open(directory.path()).await.unwrap();
-    Made {
-        store: Arc::new(store),
-        _keep: Box::new(directory),
+impl TestStore {
+    /// A directory.
+    pub async fn in_directory() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = url::Url::from_directory_path(dir.path()).unwrap().to_string();
+        Self {
+            store: store::open(&url, GcsOptions::default()).await.unwrap(),
+            gcs: None,
+            dir: Some(dir),
+            env: vec![("BACKUP_STORE", url)],
+        }
+    }
+
+    /// A bucket in an emulator of its own, which can be told to fail.
+    pub async fn in_emulator() -> Self {
+        Self::of(Bucket::in_emulator().await, Retry::default()).await
+    }
+
+    /// As [`TestStore::in_emulator`], with a store that gives up soon.
+    pub async fn in_emulator_with(retry: Retry) -> Self {
+        Self::of(Bucket::in_emulator().await, retry).await
+    }
+
+    /// A bucket at `GCS_TEST_ENDPOINT`, if that is set, else in an emulator of its own.
+    pub async fn in_bucket() -> Self {
+        Self::of(Bucket::new().await, Retry::default()).await
+    }
+
+    async fn of(bucket: Bucket, retry: Retry) -> Self {
+        let options = GcsOptions {
+            endpoint: Some(bucket.endpoint.clone()),
+            tokens: None,
+            signer: None,
+            retry,
+        };
+        Self {
+            store: store::open(&bucket.url(), options).await.unwrap(),
+            env: bucket.env(),
+            gcs: bucket.emulator,
+            dir: None,
+        }
+    }
+
+    /// What a process or service is told that works with this store.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        self.env.clone()
+    }
+
+    /// Its directory. Panics if it is in a bucket.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().unwrap().path()
+    }
+
+    /// Its emulator. Panics if it has none of its own.
+    pub fn gcs(&self) -> &Emulator {
+        self.gcs.as_ref().unwrap()
+    }
+
+    pub async fn keys(&self) -> Vec<String> {
+        keys(&*self.store, "").await
     }
 }
 
-pub async fn make_gcs() -> Made {
-    let Ok(endpoint) = std::env::var("GCS_TEST_ENDPOINT") else {
-        let emulator = emulator().await;
-        let store = gcs(&emulator, "some/prefix").await;
-        return Made {
-            store: Arc::new(store),
-            _keep: Box::new(emulator),
+/// A bucket, and what runs it.
+pub struct Bucket {
+    pub name: String,
+    pub endpoint: String,
+    /// A prefix that nobody else has.
+    pub prefix: String,
+    emulator: Option<Emulator>,
+}
+
+impl Bucket {
+    /// At `GCS_TEST_ENDPOINT`, if that is set, else in an emulator of its own.
+    pub async fn new() -> Self {
+        let Ok(endpoint) = std::env::var("GCS_TEST_ENDPOINT") else {
+            return Self::in_emulator().await;
         };
-    };
-    let bucket = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| BUCKET.to_string());
-    crate::bucket::create_bucket(&endpoint, &bucket).await;
-    let prefix = uuid::Uuid::new_v4().to_string();
-    let options = GcsOptions {
-        endpoint: Some(endpoint),
-        ..Default::default()
-    };
-    let store = GcsStore::open(&bucket, &prefix, options).await.unwrap();
-    Made {
-        store: Arc::new(store),
-        _keep: Box::new(()),
+        let name = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| BUCKET.to_owned());
+        create_bucket(&endpoint, &name).await;
+        Self {
+            name,
+            endpoint,
+            prefix: format!("test/{}", uuid::Uuid::new_v4()),
+            emulator: None,
+        }
+    }
+
+    async fn in_emulator() -> Self {
+        let emulator = emulator().await;
+        Self {
+            name: BUCKET.to_owned(),
+            endpoint: emulator.url().to_owned(),
+            prefix: PREFIX.to_owned(),
+            emulator: Some(emulator),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("gs://{}/{}", self.name, self.prefix)
+    }
+
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("BACKUP_STORE", self.url()),
+            ("STORAGE_EMULATOR_HOST", self.endpoint.clone()),
+        ]
     }
 }
 
@@ -207,6 +189,7 @@ pub async fn collect(mut stream: BoxStream<'static, Result<Bytes>>) -> Result<By
     Ok(all.into())
 }
 
+/// All keys with this prefix, in their order.
 pub async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
     let listed = store.list(prefix).await.unwrap();
     listed.map(|meta| meta.unwrap().key).collect().await

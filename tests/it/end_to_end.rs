@@ -8,10 +8,11 @@ use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use testkit::bench::keys;
-use testkit::place::{Bucket, Place, borrowed};
+use testkit::place::{Place, borrowed};
 use testkit::sample::Sample;
 use testkit::service::Service;
+use testkit::store::Bucket;
+use testkit::store::keys;
 
 /// A service that backs this Qdrant up into `store`.
 async fn service(place: &Place, store: &[(&'static str, String)]) -> Service {
@@ -118,7 +119,7 @@ async fn journey(env: &[(&'static str, String)], store: Arc<dyn Store>) {
         .find(|c| c["name"] == articles.name.as_str())
         .unwrap();
     assert_eq!(mine["backup_bytes"], json!(articles.bytes()));
-    let left: Vec<_> = keys(&*store)
+    let left: Vec<_> = keys(&*store, "")
         .await
         .into_iter()
         .filter(|k| !k.starts_with("backups/"))

@@ -7,8 +7,9 @@ use qdrant_backup::repository::manifest::Status;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::bench::{Bench, keys};
+use testkit::bench::Bench;
 use testkit::peer::{Create, Fetch, LONG_ERROR, Peer};
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// Longer than one chunk of any buffer on the way.
@@ -577,7 +578,7 @@ async fn a_run_that_lost_its_lease_stops_and_commits_nothing() {
     let (result, ()) = tokio::join!(bench.run(), thief);
     assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
     assert!(
-        !keys(&*bench.ctx.store)
+        !keys(&*bench.ctx.store, "")
             .await
             .iter()
             .any(|k| k.ends_with("manifest.json"))

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use testkit::bench::keys;
 use testkit::peer::{Peer, Upload};
 use testkit::service::Service;
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// A service over a peer with the collection `a`, and a backup of it.
@@ -175,7 +175,7 @@ async fn a_drill_and_a_backup_never_run_at_once_and_each_says_who_is_in_the_way(
         4,
         "the file, which Qdrant may store late, and the collection"
     );
-    let keys = keys(&*bench.store).await;
+    let keys = keys(&*bench.store, "").await;
     assert!(
         !keys.iter().any(|k| k.ends_with("drilled.json") || k == "lock.json"),
         "{keys:?}"
@@ -265,7 +265,7 @@ async fn a_pin_is_set_kept_shown_and_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_malformed_or_no_backup_starts_and_writes_nothing() {
     let bench = Bench::new(&[]).await;
-    let before = keys(&*bench.store).await;
+    let before = keys(&*bench.store, "").await;
     for (id, status, expected) in [
         ("nope", 400, "bad_request"),
         ("%FF", 400, "bad_request"),
@@ -302,7 +302,7 @@ async fn what_is_malformed_or_no_backup_starts_and_writes_nothing() {
     assert_eq!((status, code(&answer)), (413, "body_too_large"));
     assert_eq!(bench.service.get(&drill).await.0, 405);
     assert_eq!(bench.service.post(&pin, "").await.0, 405);
-    assert_eq!(keys(&*bench.store).await, before);
+    assert_eq!(keys(&*bench.store, "").await, before);
     assert_eq!(bench.peer.requests("/snapshots/upload"), 0);
 
     let empty = tempfile::tempdir().unwrap();

@@ -96,7 +96,7 @@ async fn every_way(lab: Lab) {
         let what = case.what;
         lab.mend().await;
         befall(&lab, what).await;
-        let before = testkit::bench::keys(&*lab.store).await;
+        let before = lab.keys().await;
 
         // The lists show it for what it is, and the good one beside it; neither twice.
         let (exit, out, err) = lab.cli(&["list"]).await;
@@ -196,11 +196,7 @@ async fn every_way(lab: Lab) {
             item["reasons"].as_array().unwrap().contains(&json!("not_understood")),
             "{what}: {item}"
         );
-        assert_eq!(
-            testkit::bench::keys(&*lab.store).await,
-            before,
-            "{what}: nothing was written or deleted"
-        );
+        assert_eq!(lab.keys().await, before, "{what}: nothing was written or deleted");
         println!(
             "{what:38} {:>4} {:>4}  {:20} {}",
             case.exit,

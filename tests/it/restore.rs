@@ -5,9 +5,10 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::place::{Bucket, Place, borrowed, node};
+use testkit::place::{Place, borrowed, node};
 use testkit::process::{command, finish};
 use testkit::service::Service;
+use testkit::store::Bucket;
 
 /// A Qdrant with the sample collections, a service that backs it up, and a backup.
 struct Live {

@@ -8,14 +8,14 @@ use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::bench::context;
-use testkit::history::{Bench, backup, before_change, id, whole};
+use testkit::history::{History, backup, before_change, id, whole};
 use testkit::peer::{Create, Peer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 3] = ["2020-01-01T00-00-00Z", "2020-01-02T00-00-00Z", "2020-01-03T00-00-00Z"];
 
-async fn filled(bench: &Bench) {
+async fn filled(bench: &History) {
     for id in IDS {
         backup(&*bench.store, id).await;
     }
@@ -28,7 +28,7 @@ async fn run(ctx: &Context) -> Result<Report> {
 
 #[tokio::test]
 async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         filled(&bench).await;
         let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let peer = Peer::start(&[("c", 1000)]).await;
@@ -67,7 +67,7 @@ async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
 
 #[tokio::test]
 async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let peer = Peer::start(&[("c", 1000)]).await;
     let ctx = context(&peer.url, bench.store.clone());
@@ -97,9 +97,9 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
 async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
     for round in 0..20 {
         let bench = if round % 2 == 0 {
-            Bench::dir().await
+            History::in_directory().await
         } else {
-            Bench::gcs().await
+            History::in_emulator().await
         };
         filled(&bench).await;
         let peer = Peer::start(&[("c", 1000)]).await;
@@ -133,9 +133,9 @@ async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
 
 #[tokio::test]
 async fn a_prune_that_lost_its_lease_stops() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
-    let lock = bench.dir.as_ref().unwrap().path().join("lock.json");
+    let lock = bench.dir().join("lock.json");
     let mut job = bench.job.clone();
     job.lease = Duration::from_millis(600);
     let path = lock.clone();
@@ -157,7 +157,7 @@ async fn a_prune_that_lost_its_lease_stops() {
 
 #[tokio::test]
 async fn of_two_prunes_with_the_same_plan_the_second_finds_nothing_left() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
     let plan = bench.plan().await;
     assert_eq!(bench.execute(&plan).await.0.deleted.len(), 2);

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::bench::{Bench, keys};
+use testkit::bench::Bench;
 use testkit::peer::{Create, PEER_ID, Peer};
 use testkit::process;
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// Exit code, and the lines.
@@ -39,7 +40,7 @@ async fn is_clean(peer: &Peer, bench: &Bench) {
     for collection in ["large", "small"] {
         assert_eq!(peer.snapshots(collection), [""; 0]);
     }
-    assert_eq!(keys(&*bench.ctx.store).await, [""; 0]);
+    assert_eq!(keys(&*bench.ctx.store, "").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,8 @@ use std::{
     process::Command,
     time::{Duration, SystemTime},
 };
-use testkit::store::{Scripted, keys, noise, put, read, swap};
+use testkit::source::{Scripted, noise};
+use testkit::store::{keys, put, read, swap};
 
 fn staged(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root.join(".staging")) else {

@@ -5,7 +5,8 @@ use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Error, Result};
 use qdrant_backup::wire::store::{Condition, GcsStore, ObjectMeta, Retry, Source, Store};
 use std::{sync::atomic::Ordering, time::Duration};
-use testkit::store::{BUCKET, Scripted, emulator, gcs, gcs_with, impatient, noise, put};
+use testkit::source::{Scripted, noise};
+use testkit::store::{BUCKET, emulator, gcs, gcs_with, impatient, put};
 
 const MIB: u64 = 1 << 20;
 const KEY: &str = "a/collection.snapshot";

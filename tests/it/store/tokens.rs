@@ -9,7 +9,8 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use testkit::store::{BUCKET, emulator, impatient, noise, put, read};
+use testkit::source::noise;
+use testkit::store::{BUCKET, emulator, impatient, put, read};
 
 /// Gives out `secret-0`, `secret-1`… as a metadata server does whose caller has no cache: fetches are slow enough to overlap.
 #[derive(Default)]

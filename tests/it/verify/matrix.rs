@@ -165,7 +165,7 @@ async fn befall(lab: &Lab, what: &str) {
             lab.put(&key, &lab.original(&other)).await;
             lab.put(&other, &bytes).await;
         }
-        "replaced by others of equal length" => lab.put(&key, &testkit::peer::body(bytes.len(), 9)).await,
+        "replaced by others of equal length" => lab.put(&key, &testkit::source::noise(bytes.len(), 9)).await,
         "wrong SHA-256 recorded" => artifact("sha256", json!("ab".repeat(32))).await,
         "wrong CRC32C recorded" => artifact("crc32c", json!("01234567")).await,
         "wrong length recorded" => artifact("bytes", json!(bytes.len() + 1)).await,

@@ -8,7 +8,6 @@ use qdrant_backup::wire::store::Store;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use testkit::bench::keys;
 use testkit::faulty::{Faulty, broken_off};
 use testkit::lab::Lab;
 
@@ -133,12 +132,7 @@ async fn a_backup_that_is_deleted_meanwhile_is_not_called_damaged() {
     let error = verifier(faulty.build()).run(&lab.id).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound, "{error}");
     assert!(error.to_string().contains("was deleted while"), "{error}");
-    assert!(
-        keys(&*lab.store)
-            .await
-            .iter()
-            .all(|key| !key.ends_with("verified.json"))
-    );
+    assert!(lab.keys().await.iter().all(|key| !key.ends_with("verified.json")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +168,7 @@ async fn no_more_objects_are_read_at_once_than_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forbidden_read_says_that_nothing_is_known() {
     let lab = Lab::in_bucket().await;
-    lab.emulator.as_ref().unwrap().deny("storage.objects.get");
+    lab.gcs().deny("storage.objects.get");
     let service = service(&lab).await;
     let (status, answer) = service.post(&format!("/backups/{}/verify", lab.id), "").await;
     assert_eq!(
@@ -190,7 +184,7 @@ async fn a_forbidden_read_says_that_nothing_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bits_that_flip_on_the_way_from_the_bucket_are_read_again() {
     let lab = Lab::in_bucket().await;
-    let emulator = lab.emulator.as_ref().unwrap();
+    let emulator = lab.gcs();
     emulator.fault("*/articles/*", 1, gcs_emulator::Fault::CorruptRead);
     let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
     assert_eq!(report.verdict, Verdict::Intact, "{report:?}");

@@ -133,7 +133,7 @@ async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let lab = Lab::in_bucket().await;
-    let emulator = lab.emulator.as_ref().unwrap();
+    let emulator = lab.gcs();
     for record in ["*verified.json", "*drilled.json"] {
         let refused = Fault::Status {
             on: On::Start,
