@@ -32,6 +32,4 @@ mod rewind;
 mod snapshot_structure;
 mod sources;
 mod store;
-#[allow(dead_code)]
-mod support;
 mod verify;
