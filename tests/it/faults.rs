@@ -653,3 +653,42 @@ async fn only_what_was_asked_for_is_backed_up() {
         Code::CollectionNotFound
     );
 }
+
+/// Five collections, of which none may be saved, one at a time.
+async fn read_only_key(hidden: bool) -> (Peer, Bench) {
+    let names = ["a", "b", "c", "d", "e"];
+    let peer = Peer::start(&names.map(|name| (name, 10))).await;
+    peer.lock().cluster_hidden = hidden;
+    for name in names {
+        peer.on_create(name, [Create::Forbidden]);
+    }
+    let mut bench = Bench::new(&peer.url).await;
+    bench.ctx.settings.concurrency = 1;
+    (peer, bench)
+}
+
+fn asked_for(peer: &Peer) -> usize {
+    let log = &peer.lock().log;
+    log.iter()
+        .filter(|line| line.starts_with("POST ") && line.contains("/snapshots"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_ends_the_run_at_the_first_collection() {
+    let (peer, bench) = read_only_key(false).await;
+    let error = bench.run().await.unwrap_err();
+    assert_eq!(error.code(), Code::QdrantForbidden);
+    assert!(error.to_string().contains("none of the 5 collections"), "{error}");
+    assert_eq!(asked_for(&peer), 1);
+    assert!(bench.has_no_backup().await);
+}
+
+#[tokio::test]
+async fn a_key_for_certain_collections_is_tried_on_each() {
+    let (peer, bench) = read_only_key(true).await;
+    peer.lock().collections.get_mut("c").unwrap().create.clear();
+    let report = bench.run().await.unwrap();
+    assert_eq!((report.status, report.failed.len()), (Outcome::Partial, 4));
+    assert_eq!(asked_for(&peer), 5);
+}
