@@ -24,6 +24,7 @@ use crate::repository::manifest::{self, Failure, Sealed};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
+use crate::wire::qdrant::ClusterInfo;
 use crate::wire::store::Store;
 use artifact::UnitRun;
 use collection::save_unit;
@@ -111,6 +112,9 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> 
     };
     let results = save_all(ctx, id, plan.units, &run, save).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
+    if let (Some(refused), true) = (&results.refused, results.collections.is_empty()) {
+        return Err(none_of(results.failed.len(), refused));
+    }
     let known = Known {
         id,
         started_at,
@@ -127,6 +131,16 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> 
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
+}
+
+/// The one error of a run in which one cause keeps all collections from being saved.
+fn none_of(collections: usize, cause: &Error) -> Error {
+    let text = format!("none of the {collections} collections can be saved: {}", cause.chain());
+    let error = Error::new(cause.code(), text);
+    match cause.remedy_text() {
+        Some(remedy) => error.remedy(remedy),
+        None => error,
+    }
 }
 
 /// The plan of a run, unless the store is another Qdrant's.
@@ -157,16 +171,18 @@ async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
 }
 
 /// Does `save` for all these units, for some at once. An `Err` ends the run; what happens to one unit does not.
-/// Told to stop, it waits until each has cleaned up.
+/// Told to stop, it waits until each has cleaned up. Where the first failure shows that none can be saved, the rest is not tried.
 async fn save_all<S, F>(ctx: &Context, id: BackupId, units: Vec<Unit>, run: &Run, save: S) -> Result<Results>
 where
     S: Fn(Unit) -> F,
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
     let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
+    let useless = run.cancel.child_token();
+    let is_alone = units.len() == 1;
     let mut tasks = JoinSet::new();
     for unit in units {
-        let (cancel, turns) = (run.cancel.clone(), turns.clone());
+        let (cancel, turns) = (useless.clone(), turns.clone());
         let save = save(unit.clone());
         let work = async move {
             // The semaphore is never closed.
@@ -196,6 +212,12 @@ where
             }
             // The other tasks see the same token and end by themselves, each after cleaning up.
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
+            Err(e) if !is_alone && results.collections.is_empty() && concerns_all(ctx, &e).await => {
+                run.progress.phase(&unit, Phase::Failed);
+                useless.cancel();
+                results.refused.get_or_insert(e);
+                results.stopped.push(unit);
+            }
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
                 tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection not saved");
@@ -204,7 +226,27 @@ where
             }
         }
     }
+    if let Some(refused) = &results.refused
+        && !run.cancel.is_cancelled()
+    {
+        tracing::error!(backup = %id, code = %refused.code(), error = %refused, "the first failure concerns every collection; the others were not tried");
+        let failures = std::mem::take(&mut results.stopped).into_iter().map(|unit| {
+            let failure = Failure::of(&unit.collection, refused);
+            (unit, failure)
+        });
+        results.failed.extend(failures);
+    }
     Ok(results)
+}
+
+/// Whether the failure of one collection is that of all: a key that is not accepted, or that may only read; a store that takes
+/// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
+async fn concerns_all(ctx: &Context, error: &Error) -> bool {
+    match error.code() {
+        Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
+        Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),
+        _ => false,
+    }
 }
 
 /// The id of a run that starts now. The lease keeps others away, so a second that is taken is that of an earlier run.

@@ -1,12 +1,11 @@
 //! The fields that the four routes of the first version answer. Clients of then are still out there: a field may be added to
 //! `GET /status`, and none may go.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::service::Service;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tempfile::TempDir;
+use testkit::peer::{Create, Peer};
+use testkit::service::Service;
 use tokio::sync::Semaphore;
 
 /// Every field of a value with the kind of what is in it, e.g. `collections[].name text`.
@@ -41,13 +40,6 @@ fn fields(value: &Value) -> BTreeSet<String> {
 pub(crate) fn has_exactly(answer: &Value, expected: &[&str]) {
     let expected: BTreeSet<_> = expected.iter().map(|field| (*field).to_owned()).collect();
     assert_eq!(fields(answer), expected, "{answer:#}");
-}
-
-async fn service(peer: &Peer) -> (Arc<Service>, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = url::Url::from_directory_path(dir.path()).unwrap().to_string();
-    let env = [("QDRANT_URL", peer.url.as_str()), ("BACKUP_STORE", &store)];
-    (Arc::new(Service::start(&env).await), dir)
 }
 
 const REPORT: &[&str] = &[
@@ -99,14 +91,14 @@ const STATUS: &[&str] = &[
 #[tokio::test]
 async fn health() {
     let peer = Peer::start(&[]).await;
-    let (service, _dir) = service(&peer).await;
+    let service = Service::over(&peer.url).await;
     has_exactly(&service.get("/health").await.1, &["status text", "version text"]);
 }
 
 #[tokio::test]
 async fn collections() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    let (service, _dir) = service(&peer).await;
+    let service = Service::over(&peer.url).await;
     assert_eq!(service.post("/backup", "").await.0, 200);
     let mut all = vec![
         "collections[].name text",
@@ -129,7 +121,7 @@ async fn collections() {
 #[tokio::test]
 async fn a_backup_of_all_of_some_and_of_none() {
     let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
-    let (service, _dir) = service(&peer).await;
+    let service = Service::over(&peer.url).await;
     has_exactly(&service.post("/backup", "").await.1, REPORT);
 
     peer.on_create("logs", [Create::Forbidden]);
@@ -165,7 +157,7 @@ async fn a_backup_of_all_of_some_and_of_none() {
 #[tokio::test]
 async fn status_of_a_service_at_rest_at_work_and_without_its_qdrant() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    let (service, _dir) = service(&peer).await;
+    let service = Arc::new(Service::over(&peer.url).await);
     assert_eq!(service.post("/backup", "").await.0, 200);
     let at_rest = [STATUS, &["running null", "operations []"]].concat();
     has_exactly(&service.get("/status").await.1, &at_rest);

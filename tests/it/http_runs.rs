@@ -1,12 +1,12 @@
 //! What runs in a service: shown, kept apart and waited for alike, whichever operation it is.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, backup};
-use crate::support::peer::Peer;
-use crate::support::service::Service;
 use futures_util::FutureExt;
 use gcs_emulator::{Armed, Fault};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use testkit::history::{History, backup};
+use testkit::peer::Peer;
+use testkit::service::Service;
 use tokio::task::JoinHandle;
 
 const OLD: &str = "2020-01-01T00-00-00Z";
@@ -15,32 +15,28 @@ const NEW: &str = "2020-01-02T00-00-00Z";
 /// A service over a bucket with two backups, of which the policy keeps the newer one.
 struct Lab {
     service: Arc<Service>,
-    bench: Bench,
+    history: History,
     _peer: Peer,
 }
 
 impl Lab {
     async fn start() -> Self {
-        let (bench, peer) = (Bench::gcs().await, Peer::start(&[("a", 1000)]).await);
-        backup(&*bench.store, OLD).await;
-        backup(&*bench.store, NEW).await;
-        let store = format!("gs://{BUCKET}/{PREFIX}");
-        let env = [
-            ("QDRANT_URL", peer.url.as_str()),
-            ("BACKUP_STORE", &store),
-            ("STORAGE_EMULATOR_HOST", bench.gcs.as_ref().unwrap().url()),
-            ("RETAIN_LAST", "1"),
-        ];
+        let (history, peer) = (History::in_emulator().await, Peer::start(&[("a", 1000)]).await);
+        backup(&*history.store, OLD).await;
+        backup(&*history.store, NEW).await;
+        let store = history.env();
+        let mut env: Vec<_> = store.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        env.extend([("QDRANT_URL", peer.url.as_str()), ("RETAIN_LAST", "1")]);
         Self {
             service: Arc::new(Service::start(&env).await),
-            bench,
+            history,
             _peer: peer,
         }
     }
 
     /// Asks for an operation, and holds it where it writes this object.
     async fn held(&self, path: &str, object: &str) -> (JoinHandle<(u16, Value)>, Armed) {
-        let held = self.bench.gcs.as_ref().unwrap().fault(object, 1, Fault::SlowCommit);
+        let held = self.history.gcs().fault(object, 1, Fault::SlowCommit);
         let (service, path) = (self.service.clone(), path.to_owned());
         let answer = tokio::spawn(async move { service.post(&path, "").await });
         held.hit().await;
@@ -161,7 +157,7 @@ async fn a_prune_goes_on_without_its_client_and_a_verification_ends() {
     assert_eq!(lab.status().await["running"]["operation"], "prune");
     lock.release();
     lab.is_idle().await;
-    assert_eq!(lab.bench.whole().await, [NEW]);
+    assert_eq!(lab.history.whole().await, [NEW]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +175,7 @@ async fn a_stop_ends_prune_and_verification_and_waits_for_them() {
     let (status, answer) = prune.await.unwrap();
     assert_eq!((status, code(&answer)), (503, "cancelled"), "{answer}");
     assert_eq!(answer["report"]["deleted"], json!([]), "{answer}");
-    assert_eq!(lab.bench.whole().await, [NEW, OLD]);
-    let keys = lab.bench.keys().await;
+    assert_eq!(lab.history.whole().await, [NEW, OLD]);
+    let keys = lab.history.keys().await;
     assert!(!keys.iter().any(|key| key.ends_with("lock.json")), "{keys:?}");
 }

@@ -1,6 +1,5 @@
 //! The lease when the store is slow or silent: who holds it knows in time when it does not any more.
 
-use crate::support::twisted::{Twist, twisted};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::repository::lease::{self, Guard};
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::faulty::{Twist, twisted};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::time::{Instant, timeout};

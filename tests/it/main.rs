@@ -34,6 +34,4 @@ mod rewind;
 mod snapshot_structure;
 mod sources;
 mod store;
-#[allow(dead_code)]
-mod support;
 mod verify;

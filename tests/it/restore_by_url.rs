@@ -1,9 +1,6 @@
 //! Restores by signed URL: Qdrant fetches the objects from the bucket itself. The bucket is in the emulator, and the URLs are
 //! signed by a service account's key that is made here.
 
-use crate::support::peer::{Peer, Recover};
-use crate::support::run::{context, options};
-use crate::support::sample::{Client, fill};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
@@ -22,6 +19,9 @@ use qdrant_backup::wire::store::{GcsOptions, GcsStore};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::{context, options};
+use testkit::peer::{Peer, Recover};
+use testkit::sample::{Client, fill};
 use tokio_util::sync::CancellationToken;
 
 fn signer() -> Signer {

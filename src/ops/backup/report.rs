@@ -136,6 +136,8 @@ pub(super) struct Results {
     pub(super) gone: Vec<String>,
     /// Not saved, because the run was told to stop.
     pub(super) stopped: Vec<Unit>,
+    /// The failure of one that concerns all.
+    pub(super) refused: Option<Error>,
 }
 
 /// What became of the collections.
@@ -297,6 +299,7 @@ mod tests {
             failed: vec![(unit("b", 1), failure("b")), (unit("b", 2), failure("b"))],
             gone: vec!["c".into(), "c".into()],
             stopped: Vec::new(),
+            refused: None,
         }
         .merge();
         let names: Vec<_> = merged.collections.iter().map(|c| c.name.as_str()).collect();
