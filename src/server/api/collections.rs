@@ -18,7 +18,7 @@ pub(crate) struct CollectionStatus {
     pub(crate) points: Option<u64>,
     /// Qdrant does not tell sizes: bytes in the latest good backup, if it is in there.
     pub(crate) backup_bytes: Option<u64>,
-    /// Why Qdrant cannot tell about it; the others can be told all the same.
+    /// Why Qdrant does not answer for it; the others are listed all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ErrorInfo<String>>,
 }

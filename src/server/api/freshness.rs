@@ -23,7 +23,7 @@ pub(crate) struct FreshnessResponse {
     pub(crate) max_age_seconds: u64,
     /// Whether only verified backups count.
     pub(crate) verified: bool,
-    /// Who told which collections there should be: `qdrant`, `last_backup`, or nobody.
+    /// Where the list of expected collections is from: `qdrant`, `last_backup`, or nobody.
     pub(crate) expected_by: Option<&'static str>,
     pub(crate) collections: Vec<CollectionFreshness>,
     /// Why Qdrant could not be asked.

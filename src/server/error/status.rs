@@ -103,3 +103,35 @@ pub fn http_status(error: &Error) -> StatusCode {
         Code::StoreFull | Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_requests_are_those_of_the_api() {
+        use RequestCode::*;
+        for (code, word, status) in [
+            (NotFound, "not_found", 404),
+            (MethodNotAllowed, "method_not_allowed", 405),
+            (BodyTooLarge, "body_too_large", 413),
+            (BodyTimeout, "body_timeout", 408),
+            (TokenMissing, "token_missing", 401),
+            (TokenMalformed, "token_malformed", 401),
+            (TokenStripped, "token_stripped", 401),
+            (TokenUnchecked, "token_unchecked", 401),
+            (TokenNotTrusted, "token_not_trusted", 401),
+            (TokenIssuer, "token_issuer", 401),
+            (TokenAudience, "token_audience", 401),
+            (TokenExpired, "token_expired", 401),
+            (TokenNotYetValid, "token_not_yet_valid", 401),
+            (KeysUnavailable, "keys_unavailable", 503),
+            (EmailNotVerified, "email_not_verified", 403),
+            (CallerNotAllowed, "caller_not_allowed", 403),
+            (BrowserRefused, "browser_refused", 403),
+            (HostRefused, "host_refused", 403),
+        ] {
+            assert_eq!((code.to_string().as_str(), code.status().as_u16()), (word, status));
+        }
+    }
+}
