@@ -173,7 +173,7 @@ async fn qdrant_is_not_asked_about_a_name_that_it_does_not_take() {
     };
     let plan = restore::plan(&lost.bench.ctx, &request("x".repeat(256))).await.unwrap();
     assert!(
-        plan.refusals[0].message.contains("no collection can be named"),
+        plan.refusals[0].error.message.contains("no collection can be named"),
         "{plan}"
     );
     assert_eq!(lost.peer.requests("/snapshots/recover"), 0);
