@@ -2,8 +2,7 @@
 
 use super::App;
 use super::error::{HttpError, Told};
-use crate::ops::freshness::{self, Expected, Standing, Wanted};
-use crate::repository::manifest::Relation;
+use crate::ops::freshness::{self, Expected, Question, Standing, Wanted};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -58,19 +57,15 @@ pub(super) async fn freshness(
     let source = live
         .as_ref()
         .map_or_else(|_| app.source(), |(_, source)| source.clone());
-    let mut backups = backups?;
-    // Those of another Qdrant in the same store say nothing of this one.
-    backups.retain(|backup| source.relation_to(backup.source.as_ref()) != Relation::Different);
-    let names = live.as_ref().ok().map(|(names, _)| names.as_slice());
-    let expected = freshness::expected(&app.selection, names, &backups)?;
-    let (expected_by, names) = match expected {
-        Expected::Live(names) => (Some("qdrant"), names),
-        Expected::LastBackup(names) => (Some("last_backup"), names),
-        Expected::Unknown => (None, Vec::new()),
+    let question = Question {
+        selection: &app.selection,
+        live: live.as_ref().ok().map(|(names, _)| names.as_slice()),
+        source: &source,
+        wanted,
+        now,
     };
-    let collections = freshness::standings(&names, &backups, wanted, now);
-    // Nothing to back up is no good news: a Qdrant that lost its data has nothing, either.
-    let fresh = !collections.is_empty() && collections.iter().all(|c| c.state == freshness::State::Fresh);
+    let answer = freshness::judge(&question, backups?)?;
+    let fresh = answer.is_fresh();
     let status = match fresh {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -79,8 +74,12 @@ pub(super) async fn freshness(
         fresh,
         max_age_seconds: wanted.max_age.as_secs(),
         verified,
-        expected_by,
-        collections,
+        expected_by: match answer.expected {
+            Expected::Live(_) => Some("qdrant"),
+            Expected::LastBackup(_) => Some("last_backup"),
+            Expected::Unknown => None,
+        },
+        collections: answer.collections,
         qdrant_error: live.as_ref().err().map(Told::from),
     };
     Ok((status, Json(told)))
