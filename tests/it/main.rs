@@ -11,6 +11,7 @@ mod end_to_end;
 mod env_example;
 mod events;
 mod faults;
+mod flags;
 mod freshness;
 mod http;
 mod http_backups;
@@ -31,7 +32,9 @@ mod retention;
 mod rewind;
 mod snapshot_structure;
 mod sources;
+mod status;
 mod store;
 #[allow(dead_code)]
 mod support;
+mod terminal;
 mod verify;
