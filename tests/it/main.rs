@@ -24,6 +24,7 @@ mod old_formats;
 mod ours_and_theirs;
 mod process;
 mod prune;
+mod reference;
 mod restorable;
 mod restore;
 mod restore_by_url;
