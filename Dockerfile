@@ -14,10 +14,11 @@ COPY Cargo.toml Cargo.lock ./
 COPY embedded-qdrant/Cargo.toml embedded-qdrant/
 COPY gcs-emulator/Cargo.toml gcs-emulator/
 COPY benches/relay/Cargo.toml benches/relay/
+COPY testkit/Cargo.toml testkit/
 # Cargo reads the manifests of every workspace member and wants the targets that they declare: empty ones will do. The
 # other members serve tests and demo; neither they nor what only they need is compiled.
-RUN mkdir src embedded-qdrant/src gcs-emulator/src \
-    && touch src/lib.rs embedded-qdrant/src/lib.rs gcs-emulator/src/lib.rs \
+RUN mkdir src embedded-qdrant/src gcs-emulator/src testkit/src \
+    && touch src/lib.rs embedded-qdrant/src/lib.rs gcs-emulator/src/lib.rs testkit/src/lib.rs \
     && echo 'fn main() {}' > src/main.rs && cp src/main.rs benches/relay/main.rs \
     && cargo build --locked --release --bin qdrant-backup
 

@@ -8,7 +8,7 @@ use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
     obsolete, source_name, value,
 };
-use crate::ops::backup::{Context, Settings, SourceSettings};
+use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::ops::drill;
 use crate::ops::prune::Job;
 use crate::ops::verify::Verifier;
@@ -93,18 +93,47 @@ pub fn probe(config: &QdrantConfig) -> Result<Qdrant> {
     })
 }
 
+/// What a service has of the process that it runs in, not of its configuration.
+#[derive(Debug)]
+pub struct Host {
+    /// Who this process is, for the lease and for messages.
+    pub who: String,
+    /// The time, for the operations and for the age of tokens.
+    pub clock: Clock,
+    /// See [`drill_qdrant`].
+    pub drills_on: Option<Qdrant>,
+    /// Cancelled, it stops cleanly.
+    pub stop: CancellationToken,
+}
+
+/// The service of this configuration: the one that is deployed, and the one that is tested.
+pub async fn compose(config: Config, host: Host) -> Result<App> {
+    let ctx = Context {
+        clock: host.clock,
+        ..context(&config, host.who).await?
+    };
+    let auth = Auth::new(config.server.auth, ctx.clock.clone())?;
+    Ok(
+        App::new(ctx, probe(&config.qdrant)?, config.backup.selection, host.stop)
+            .with_retention(config.retention.policy, config.retention.after_backup)
+            .with_drills_on(host.drills_on)
+            .with_auth(auth)
+            .with_max_age(config.server.max_age),
+    )
+}
+
 async fn serve(env: Env<'_>) -> Result<()> {
     let config = Config::for_service(env)?;
+    let listen = config.server.listen;
     let stop = cli::stop_on_signals()?;
-    let ctx = context(&config, who(env)).await?;
-    let auth = Auth::new(config.server.auth, ctx.clock.clone())?;
-    let app = App::new(ctx, probe(&config.qdrant)?, config.backup.selection, stop.clone())
-        .with_retention(config.retention.policy, config.retention.after_backup)
-        .with_drills_on(drill_qdrant(env)?)
-        .with_auth(auth)
-        .with_max_age(config.server.max_age);
-    let listener = server::listen(config.server.listen).await?;
-    server::serve(listener, app, stop).await
+    let host = Host {
+        who: who(env),
+        clock: Clock::system(),
+        drills_on: drill_qdrant(env)?,
+        stop: stop.clone(),
+    };
+    let app = compose(config, host).await?;
+    server::serve(server::listen(listen).await?, app, stop).await
 }
 
 async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What is in the store: names, manifests, and the records of runs.
 
+pub(crate) mod blobs;
 pub mod catalog;
 pub mod intents;
 pub mod lease;
@@ -8,3 +9,4 @@ pub mod names;
 pub mod pins;
 pub mod selection;
 pub mod sharding;
+pub mod unit;

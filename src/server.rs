@@ -32,7 +32,7 @@ mod status;
 mod verify;
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use crate::ops::freshness::Wanted;
 use crate::ops::retention::Policy;
 use crate::ops::verify::Verifier;

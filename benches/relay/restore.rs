@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result as StoreResult;
-use qdrant_backup::ops::backup::{Context, Settings};
+use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, Request, Via};
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};

@@ -18,7 +18,7 @@ use axum::routing::{delete, get, post, put};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
-use crate::node::{Clock, NodeOptions};
+use crate::options::{Clock, NodeOptions};
 use crate::storage::Storage;
 
 /// Qdrant's default for JSON bodies (`service.max_request_size_mb`).

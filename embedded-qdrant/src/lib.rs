@@ -40,10 +40,12 @@ mod error;
 mod http;
 mod names;
 mod node;
+mod options;
 mod points;
 mod snapshot;
 mod storage;
 
 pub use error::{Error, Result};
-pub use node::{Clock, Node, NodeOptions};
+pub use node::Node;
+pub use options::{Clock, NodeOptions};
 pub use snapshot::opened::{OpenedSnapshot, open_snapshot};

@@ -1,11 +1,11 @@
 //! All that can be asked of a collection, so that two can be told apart.
 
 use super::Result;
-use super::sample::{Client, Sample};
 use embedded_qdrant::open_snapshot;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use testkit::sample::{Client, Sample};
 
 /// More than any collection here has.
 const ALL: usize = 100_000;

@@ -9,15 +9,11 @@
 
 mod bars;
 mod contents;
-#[path = "../../tests/it/support/sample.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod sample;
 mod service;
 
 use bars::Bars;
 use contents::Contents;
 use embedded_qdrant::{Node, NodeOptions};
-use sample::{Client, Sample, fill};
 use serde_json::{Value, json};
 use service::Service;
 use std::error::Error;
@@ -25,6 +21,7 @@ use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use testkit::sample::{Client, Sample, fill};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 

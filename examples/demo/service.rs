@@ -1,7 +1,8 @@
 //! The real HTTP service on a free port, and its requests as a user sends them.
 
 use super::Result;
-use qdrant_backup::app;
+use qdrant_backup::app::{self, Host};
+use qdrant_backup::base::clock::Clock;
 use qdrant_backup::config::Config;
 use qdrant_backup::server;
 use serde_json::Value;
@@ -29,15 +30,15 @@ impl Service {
             ("LISTEN", "127.0.0.1:0".to_owned()),
         ]);
         let config = Config::from_env(&|name| env.get(name).cloned())?;
-        let ctx = app::context(&config, "demo".to_owned()).await?;
         let stop = CancellationToken::new();
-        let service = server::App::new(
-            ctx,
-            app::probe(&config.qdrant)?,
-            config.backup.selection.clone(),
-            stop.clone(),
-        );
+        let host = Host {
+            who: "demo".to_owned(),
+            clock: Clock::system(),
+            drills_on: None,
+            stop: stop.clone(),
+        };
         let listener = server::listen(config.server.listen).await?;
+        let service = app::compose(config, host).await?;
         Ok(Self {
             url: format!("http://{}", listener.local_addr()?),
             http: reqwest::Client::new(),

@@ -3,11 +3,13 @@
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
-use crate::ops::backup::{self, Context, Outcome, Report};
+use crate::ops::backup::{self, Outcome, Report};
+use crate::ops::context::Context;
 use crate::ops::drill::Place;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, Job};
 use crate::ops::retention::Policy;
+use crate::repository::manifest::Failure;
 use crate::repository::selection::Selection;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -76,17 +78,7 @@ pub(super) fn told(report: &Report) -> String {
         true => String::new(),
         false => table(columns, &rows) + "\n",
     };
-    for failure in &report.failed {
-        let _ = writeln!(
-            text,
-            "FAILED  {}: {}",
-            plain(&failure.collection),
-            plain(&failure.message)
-        );
-        if let Some(remedy) = &failure.remedy {
-            let _ = writeln!(text, "        {}", plain(remedy));
-        }
-    }
+    text += &failures(&report.failed);
     for warning in &report.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
@@ -105,13 +97,66 @@ pub(super) fn told(report: &Report) -> String {
     text
 }
 
+/// One entry for each cause, which tells the names of all collections that it keeps from being saved.
+fn failures(failed: &[Failure]) -> String {
+    /// Names of more are counted only.
+    const SHOWN: usize = 10;
+    let mut causes: Vec<Vec<&Failure>> = Vec::new();
+    for failure in failed {
+        let is_same = |same: &&mut Vec<&Failure>| (&same[0].code, &same[0].remedy) == (&failure.code, &failure.remedy);
+        match causes.iter_mut().find(is_same) {
+            Some(same) => same.push(failure),
+            None => causes.push(vec![failure]),
+        }
+    }
+    let mut text = String::new();
+    for same in causes {
+        let (first, others) = (same[0], &same[1..]);
+        let _ = writeln!(text, "FAILED  {}: {}", plain(&first.collection), plain(&first.message));
+        if !others.is_empty() {
+            let names: Vec<_> = others
+                .iter()
+                .take(SHOWN)
+                .map(|other| plain(&other.collection))
+                .collect();
+            let more = if others.len() > SHOWN { ", …" } else { "" };
+            let _ = writeln!(
+                text,
+                "        and {} more, likewise: {}{more}",
+                others.len(),
+                names.join(", ")
+            );
+        }
+        if let Some(remedy) = &first.remedy {
+            let _ = writeln!(text, "        {}", plain(remedy));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::backup::Saved;
-    use crate::repository::manifest::Failure;
     use crate::repository::names::BackupId;
     use time::macros::datetime;
+
+    #[test]
+    fn one_cause_is_told_once() {
+        let failure = |name: &str, code: &str, message: &str| Failure {
+            collection: name.into(),
+            code: code.into(),
+            message: message.into(),
+            remedy: Some("mend it".into()),
+        };
+        let mut failed = vec![failure("x", "stalled", "no byte")];
+        failed.extend((0..40).map(|n| failure(&format!("c{n}"), "qdrant_forbidden", &format!("c{n}: 403"))));
+        assert_eq!(
+            failures(&failed),
+            "FAILED  x: no byte\n        mend it\n\
+             FAILED  c0: c0: 403\n        and 39 more, likewise: c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, …\n        mend it\n"
+        );
+    }
 
     #[test]
     fn the_report_tells_what_is_missing_and_that_it_is_partial() {

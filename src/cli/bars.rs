@@ -1,7 +1,7 @@
 //! How far a backup is: bars on a terminal, log lines elsewhere.
 
 use super::text::{plain, size};
-use crate::ops::progress::{CollectionProgress, Phase, Progress, RunProgress};
+use crate::ops::progress::{Phase, Progress, RunProgress, UnitProgress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -71,7 +71,7 @@ impl Bars {
 
     fn show(&self, progress: &RunProgress) {
         let mut shown = self.lock();
-        for collection in &progress.collections {
+        for collection in &progress.units {
             let before = shown.entry(collection.name.clone()).or_insert(Shown {
                 phase: Phase::Waiting,
                 bar: None,
@@ -86,7 +86,7 @@ impl Bars {
         }
     }
 
-    fn draw(&self, bar: &mut Option<ProgressBar>, collection: &CollectionProgress, changed: bool) {
+    fn draw(&self, bar: &mut Option<ProgressBar>, collection: &UnitProgress, changed: bool) {
         let name = plain(&collection.name);
         match collection.phase {
             Phase::Waiting => {}
@@ -123,7 +123,7 @@ impl Bars {
 }
 
 /// A line for a phase. The run itself logs how each collection ends.
-fn log(run: &RunProgress, collection: &CollectionProgress) {
+fn log(run: &RunProgress, collection: &UnitProgress) {
     let name = &collection.name;
     match collection.phase {
         Phase::Snapshot | Phase::Copy | Phase::Restore | Phase::Check => {
@@ -134,7 +134,7 @@ fn log(run: &RunProgress, collection: &CollectionProgress) {
     }
 }
 
-fn word(collection: &CollectionProgress) -> String {
+fn word(collection: &UnitProgress) -> String {
     match collection.phase {
         Phase::Waiting => "waiting".to_owned(),
         Phase::Snapshot => "Qdrant makes the snapshot".to_owned(),
@@ -240,7 +240,7 @@ mod tests {
         RunProgress {
             id: None,
             started_at: datetime!(2026-11-22 12:00 UTC),
-            collections: vec![CollectionProgress {
+            units: vec![UnitProgress {
                 name: name.into(),
                 phase,
                 bytes_done: done,

@@ -12,7 +12,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::config::{Invalid, Problem, RetentionConfig, Unknown};
-use crate::ops::plan;
+use crate::ops::backup;
 use crate::repository::intents;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
@@ -215,10 +215,10 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_
             return None;
         }
     }
-    match ask_qdrant(qdrant, limit, plan::make(qdrant, &subject.selection)).await {
+    match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
         Ok(plan) => {
             let mut smallest = None;
-            match ask_qdrant(qdrant, limit, refused::look(qdrant, &plan.collections)).await {
+            match ask_qdrant(qdrant, limit, refused::look(qdrant, &plan)).await {
                 Ok(looked) => {
                     if !looked.accepted().is_empty() {
                         checks.ok("plan", would_save(&looked.accepted()));
@@ -228,10 +228,10 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_
                 }
                 Err(error) => checks.fail("plan", &error),
             }
+            let names = plan.collections();
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
-            let names: Vec<_> = plan.collections.into_iter().map(|c| c.name).collect();
             check_rights(checks, qdrant, &names, subject).await;
             Some(Found { names, smallest })
         }

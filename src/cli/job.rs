@@ -4,8 +4,8 @@ use super::backup::told;
 use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
-use crate::ops::backup::Context;
 use crate::ops::backup::job::{self, Task, TaskReport};
+use crate::ops::context::Context;
 use crate::ops::drill::Place;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, Job};
@@ -102,6 +102,7 @@ mod tests {
             open: 5,
             backup: None,
             committed: false,
+            ended_now: false,
         };
         assert_eq!(
             task_told(&report),

@@ -4,7 +4,7 @@ use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use crate::ops::progress::Progress;
 use crate::ops::restore::{self, Form, Outcome, Patience, Report, Request, Via};
 use crate::repository::selection::Selection;

@@ -7,7 +7,7 @@ use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::ops::freshness::{self, Answer, Good, Question, Standing, State, Wanted};
-use crate::ops::plan;
+use crate::ops::source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::wire::qdrant::Qdrant;
@@ -104,7 +104,7 @@ async fn seen(look: Look<'_>) -> Result<Status> {
     let qdrant = &look.qdrant;
     let live = ask_qdrant(qdrant, PATIENCE, async {
         let names = qdrant.collections().await?;
-        let source = plan::source(qdrant, look.source_name.as_deref(), &names).await;
+        let source = source::qdrant(qdrant, look.source_name.as_deref(), &names).await;
         Ok((names, source))
     });
     let stored = ask_store(url, PATIENCE, async {

@@ -3,29 +3,33 @@
 mod artifact;
 mod collection;
 pub mod job;
+mod plan;
 mod report;
 mod trial;
 
 pub use collection::survey;
+pub use plan::{BackupPlan, make as plan};
 pub use report::{Outcome, Report, Saved};
 pub use trial::{Trial, trial};
 
-use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
-use crate::ops::events;
-use crate::ops::plan::{self, CollectionPlan};
+use crate::ops::context::Context;
+use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
+use crate::ops::run::{self, Conclusion, Run, Wanted};
+use crate::ops::source;
 use crate::repository::catalog;
-use crate::repository::intents::{self, Intent};
-use crate::repository::lease;
+use crate::repository::intents;
 use crate::repository::manifest::{self, Failure, Sealed};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::wire::qdrant::Qdrant;
+use crate::repository::unit::Unit;
+use crate::wire::qdrant::ClusterInfo;
 use crate::wire::store::Store;
-use crate::wire::transfer::{Limits, RateLimiter};
+use artifact::UnitRun;
+use collection::save_unit;
 use futures_util::TryStreamExt;
-use report::{Results, Run};
+use report::{Known, Results};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,51 +40,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// What operations work with; made once by the wiring.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The Qdrant to back up.
-    pub qdrant: Qdrant,
-    /// Where backups are kept.
-    pub store: Arc<dyn Store>,
-    /// The time of day.
-    pub clock: Clock,
-    /// Who runs this, for the lease and for messages, e.g. `host/1234`.
-    pub who: String,
-    /// Everything that can be tuned.
-    pub settings: Settings,
-}
-
-/// What can be tuned in a run.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Collections at once.
-    pub concurrency: usize,
-    /// Attempts at one artifact, when the failure may pass.
-    pub attempts: u32,
-    /// Pause before the second attempt; doubles with each further one.
-    pub backoff: Duration,
-    /// Deadlines of the relay.
-    pub limits: Limits,
-    /// Shared by all relays of this process.
-    pub rate: Option<Arc<RateLimiter>>,
-    /// How long the lease lasts without being renewed.
-    pub lease: Duration,
-    /// Which Qdrant the store is for.
-    pub source: SourceSettings,
-}
-
-/// Which Qdrant the store is for.
-#[derive(Clone, Debug, Default)]
-pub struct SourceSettings {
-    /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up.
-    pub name: Option<String>,
-    /// Whether it may be one of which the store has no backup, but some of others.
-    pub accept_new: bool,
-    /// Whether [`Context::qdrant`] is another one than that which is backed up.
-    pub elsewhere: bool,
-}
-
 /// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`Report::status`]; a partial or failed run
 /// is an `Ok` here, so that its list can be shown, and an error by [`Report::error`].
 pub async fn run(
@@ -89,80 +48,74 @@ pub async fn run(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Report> {
-    let began = ctx.clock.now();
-    let result = with_lease(ctx, selection, progress, cancel).await;
-    events::backup(progress.now().id, ctx.clock.now() - began, &result);
-    result
+    let store = ctx.on_store();
+    let work = run::under_lease(&store, Wanted::Exclusive, progress, cancel, Some(&ctx.qdrant), |run| {
+        save(ctx, selection, run)
+    });
+    let result = run::telling(&store, Operation::Backup, progress, work).await;
+    result.map_err(run_again)
 }
 
-async fn with_lease(
-    ctx: &Context,
-    selection: &Selection,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Report> {
-    // A token of its own: losing the lease ends this run, not whatever else listens to the caller's token.
-    let cancel = cancel.child_token();
-    let lease = lease::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
-    let stop_when_lost = {
-        let (lost, cancel) = (lease.lost().clone(), cancel.clone());
-        async move {
-            lost.cancelled().await;
-            cancel.cancel();
-        }
-    };
-    let result = {
-        let work = under_lease(ctx, selection, progress, &cancel, &lease);
-        tokio::pin!(work);
-        tokio::select! {
-            result = &mut work => result,
-            () = stop_when_lost => work.await,
-        }
-    };
-    let result = match result {
-        Err(e) if e.code() == Code::Cancelled => lease.confirm_not_lost().and(Err(e)),
-        other => other,
-    };
-    // Only its own: should somebody else have begun all the same, what they have open is none of our business.
-    if let Some(id) = progress.now().id
-        && lease.confirm_not_lost().is_ok()
-    {
-        sweep(ctx, |intent| intent.run == id).await;
+/// What to do about a run that was told to stop.
+fn run_again(error: Error) -> Error {
+    match error.code() {
+        Code::Cancelled => error.remedy("nothing was committed; run it again"),
+        _ => error,
     }
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
-    }
-    result
 }
 
-async fn under_lease(
-    ctx: &Context,
-    selection: &Selection,
-    progress: &Progress,
-    cancel: &CancellationToken,
-    lease: &lease::Lease,
-) -> Result<Report> {
+impl Conclusion for Report {
+    fn failure(&self) -> Option<Error> {
+        self.error()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            collections: Some(self.collections.len()),
+            bytes: self.bytes(),
+            ..Counts::default()
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+}
+
+async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> {
     let started_at = ctx.clock.now();
-    let (id, plan, orphans) = artifact::unless_cancelled(cancel, async {
-        let orphans = intents::recover(&*ctx.store, &ctx.qdrant, started_at, |_| true).await?;
-        let plan = planned(ctx, selection).await?;
-        Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
-    })
-    .await?;
-    progress.planned(id, plan.collections.iter().map(|c| c.name.as_str()));
-    tracing::info!(backup = %id, collections = plan.collections.len(), "backup begins");
+    let (id, plan, orphans) = run
+        .unless_cancelled(async {
+            let orphans = intents::recover(&*ctx.store, &ctx.qdrant, started_at, |_| true).await?;
+            let plan = planned(ctx, selection).await?;
+            Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
+        })
+        .await?;
+    run.progress.planned(id, plan.units.iter().cloned());
+    tracing::info!(backup = %id, collections = plan.collections().len(), "backup begins");
 
-    let settings = Arc::new((ctx.clone(), progress.clone(), cancel.clone()));
-    let save = move |collection: CollectionPlan| {
-        let shared = settings.clone();
+    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases));
+    let save = move |unit: Unit| {
+        let shared = shared.clone();
         async move {
-            let (ctx, progress, cancel) = &*shared;
-            collection::save_collection(ctx, id, &collection, 1, progress, cancel).await
+            let (ctx, run, aliases) = &*shared;
+            let aliases = aliases.get(&unit.collection).map_or(&[][..], Vec::as_slice);
+            let of = UnitRun {
+                ctx,
+                run,
+                id,
+                unit: &unit,
+                first: 1,
+            };
+            save_unit(of, aliases).await
         }
     };
-    let results = save_all(ctx, id, plan.collections, progress, cancel, save).await?;
-    artifact::unless_cancelled(cancel, async { Ok(()) }).await?;
-    let run = Run {
+    let results = save_all(ctx, id, plan.units, &run, save).await?;
+    run.unless_cancelled(async { Ok(()) }).await?;
+    if let (Some(refused), true) = (&results.refused, results.collections.is_empty()) {
+        return Err(none_of(results.failed.len(), refused));
+    }
+    let known = Known {
         id,
         started_at,
         finished_at: ctx.clock.now(),
@@ -171,21 +124,30 @@ async fn under_lease(
         warnings: [plan.warnings, orphans].concat(),
         extra: BTreeMap::new(),
     };
-    let (mut report, manifest) = run.conclude(results)?;
+    let (mut report, manifest) = known.conclude(results)?;
     if let Some(manifest) = manifest {
-        artifact::unless_cancelled(cancel, lease.confirm()).await?;
+        run.unless_cancelled(run.confirm()).await?;
         commit(ctx, manifest).await?;
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
 }
 
+/// The one error of a run in which one cause keeps all collections from being saved.
+fn none_of(collections: usize, cause: &Error) -> Error {
+    let text = format!("none of the {collections} collections can be saved: {}", cause.chain());
+    let error = Error::new(cause.code(), text);
+    match cause.remedy_text() {
+        Some(remedy) => error.remedy(remedy),
+        None => error,
+    }
+}
+
 /// The plan of a run, unless the store is another Qdrant's.
-async fn planned(ctx: &Context, selection: &Selection) -> Result<plan::Plan> {
-    let mut plan = plan::make(&ctx.qdrant, selection).await?;
-    let names: Vec<_> = plan.collections.iter().map(|c| c.name.clone()).collect();
+async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
+    let mut plan = plan(&ctx.qdrant, selection).await?;
     let settings = &ctx.settings.source;
-    let source = plan::source(&ctx.qdrant, settings.name.as_deref(), &names).await;
+    let source = source::qdrant(&ctx.qdrant, settings.name.as_deref(), &plan.collections()).await;
     if !settings.accept_new {
         catalog::require_source(&*ctx.store, &source, ctx.clock.now()).await?;
     }
@@ -208,74 +170,83 @@ async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
     }
 }
 
-/// Removes what this run could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
-async fn sweep(ctx: &Context, is_dead: impl Fn(&Intent) -> bool) {
-    let work = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), is_dead);
-    match timeout(artifact::CLEAN_UP, work).await {
-        Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
-        Ok(Err(error)) => {
-            tracing::warn!(error = %error, "could not look for snapshots left on Qdrant; the next run does it")
-        }
-        Err(_) => tracing::warn!("no time to look for snapshots left on Qdrant; the next run does it"),
-    }
-}
-
-/// Does `save` for all these collections, for some at once. An `Err` ends the run; what befalls one collection does not.
-/// Told to stop, it waits until each has cleaned up.
-async fn save_all<S, F>(
-    ctx: &Context,
-    id: BackupId,
-    collections: Vec<CollectionPlan>,
-    progress: &Progress,
-    cancel: &CancellationToken,
-    save: S,
-) -> Result<Results>
+/// Does `save` for all these units, for some at once. An `Err` ends the run; what happens to one unit does not.
+/// Told to stop, it waits until each has cleaned up. Where the first failure shows that none can be saved, the rest is not tried.
+async fn save_all<S, F>(ctx: &Context, id: BackupId, units: Vec<Unit>, run: &Run, save: S) -> Result<Results>
 where
-    S: Fn(CollectionPlan) -> F,
+    S: Fn(Unit) -> F,
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
     let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
+    let useless = run.cancel.child_token();
+    let is_alone = units.len() == 1;
     let mut tasks = JoinSet::new();
-    for collection in collections {
-        let (cancel, turns) = (cancel.clone(), turns.clone());
-        let name = collection.name.clone();
-        let save = save(collection);
+    for unit in units {
+        let (cancel, turns) = (useless.clone(), turns.clone());
+        let save = save(unit.clone());
         let work = async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let result = match cancel.is_cancelled() {
-                true => artifact::unless_cancelled(&cancel, std::future::pending()).await,
+                true => Err(run::stopped()),
                 false => save.await,
             };
-            (name, result)
+            (unit, result)
         };
         // The caller's span goes along: it carries the request's trace.
         tasks.spawn(work.in_current_span());
     }
     let mut results = Results::default();
     while let Some(joined) = tasks.join_next().await {
-        let (name, result) =
-            joined.map_err(|e| Error::new(Code::Internal, "a task that saves a collection died").because(e))?;
+        let (unit, result) =
+            joined.map_err(|e| Error::new(Code::Internal, "a task that saves a unit died").because(e))?;
         match result {
             Ok(Some(saved)) => {
-                progress.phase(&name, Phase::Saved);
-                tracing::info!(backup = %id, collection = name, bytes = saved.bytes(), points = saved.points_after, "collection saved");
+                run.progress.phase(&unit, Phase::Saved);
+                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection saved");
                 results.collections.push(saved);
             }
             Ok(None) => {
-                progress.phase(&name, Phase::Gone);
-                results.gone.push(name);
+                run.progress.phase(&unit, Phase::Gone);
+                results.gone.push(unit.collection);
             }
             // The other tasks see the same token and end by themselves, each after cleaning up.
-            Err(e) if e.code() == Code::Cancelled => results.stopped.push(name),
+            Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
+            Err(e) if !is_alone && results.collections.is_empty() && concerns_all(ctx, &e).await => {
+                run.progress.phase(&unit, Phase::Failed);
+                useless.cancel();
+                results.refused.get_or_insert(e);
+                results.stopped.push(unit);
+            }
             Err(e) => {
-                progress.phase(&name, Phase::Failed);
-                tracing::error!(backup = %id, collection = name, code = %e.code(), error = %e, "collection not saved");
-                results.failed.push(Failure::of(&name, &e));
+                run.progress.phase(&unit, Phase::Failed);
+                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection not saved");
+                let failure = Failure::of(&unit.collection, &e);
+                results.failed.push((unit, failure));
             }
         }
     }
+    if let Some(refused) = &results.refused
+        && !run.cancel.is_cancelled()
+    {
+        tracing::error!(backup = %id, code = %refused.code(), error = %refused, "the first failure concerns every collection; the others were not tried");
+        let failures = std::mem::take(&mut results.stopped).into_iter().map(|unit| {
+            let failure = Failure::of(&unit.collection, refused);
+            (unit, failure)
+        });
+        results.failed.extend(failures);
+    }
     Ok(results)
+}
+
+/// Whether the failure of one collection is that of all: a key that is not accepted, or that may only read; a store that takes
+/// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
+async fn concerns_all(ctx: &Context, error: &Error) -> bool {
+    match error.code() {
+        Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
+        Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),
+        _ => false,
+    }
 }
 
 /// The id of a run that starts now. The lease keeps others away, so a second that is taken is that of an earlier run.

@@ -7,22 +7,20 @@ mod record;
 
 pub use record::{CollectionDrill, Drilled, Verdict, read};
 
-pub(crate) use record::record;
+pub(crate) use record::write as record;
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::Context;
-use crate::ops::events;
+use crate::ops::context::Context;
+use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::restore::{self, Patience, Plan, Step};
-use crate::repository::lease::Guard;
+use crate::ops::run::{self, CLEAN_UP, Conclusion, Run, Wanted};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// What the names of all throw-away collections begin with. Nobody else may use it.
 pub const PREFIX: &str = "qdrant-backup-drill-";
-/// Deleting after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
-const CLEAN_UP: Duration = Duration::from_secs(5);
 const DELETE: Duration = Duration::from_secs(300);
 
 /// What is said where nobody has named a Qdrant for drills, nor allowed one on the Qdrant that is backed up.
@@ -59,43 +57,43 @@ pub struct Request {
 /// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
 pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Drilled> {
     let ctx = &place.ctx;
-    let began = ctx.clock.now();
-    let result = with_lease(ctx, request, progress, cancel).await;
-    let result = result.map_err(|e| match e.code() {
+    let wanted = Wanted::Preferred {
+        no_lock: request.no_lock,
+    };
+    let store = ctx.on_store();
+    let drilling = run::run(&store, Operation::Drill, wanted, progress, cancel, |run| {
+        drill(ctx, request, run)
+    });
+    drilling.await.map_err(|e| match e.code() {
         // The key of the Qdrant that is backed up is never sent there.
         Code::QdrantUnauthorized if place.elsewhere => e.remedy(
             "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
         ),
         Code::Cancelled => e.remedy("the backup is as it was; hold the drill again"),
         _ => e,
-    });
-    events::drill(progress.now().id, ctx.clock.now() - began, &result);
-    result
-}
-
-async fn with_lease(
-    ctx: &Context,
-    request: &Request,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Drilled> {
-    let (store, settings) = (ctx.store.clone(), &ctx.settings);
-    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
-    let result = guarded(ctx, request, progress, &guard.token(cancel), &guard).await;
-    let (result, unprotected) = guard.end(result).await;
-    result.map(|mut drilled| {
-        drilled.warnings.extend(unprotected);
-        drilled
     })
 }
 
-async fn guarded(
-    ctx: &Context,
-    request: &Request,
-    progress: &Progress,
-    cancel: &CancellationToken,
-    guard: &Guard,
-) -> Result<Drilled> {
+impl Conclusion for Drilled {
+    fn failure(&self) -> Option<Error> {
+        self.error()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            collections: Some(self.collections.len()),
+            bytes: self.collections.iter().map(|c| c.bytes).sum(),
+            ..Counts::default()
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+}
+
+async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
+    let progress = &run.progress;
     let patience = &request.patience;
     let request = restore::Request {
         id: request.id.clone(),
@@ -103,11 +101,12 @@ async fn guarded(
         ..restore::Request::default()
     };
     let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-    let (plan, mut warnings) = restore::unless_cancelled(cancel, async {
-        let plan = restore::plan_drill(ctx, &request, &stem).await?;
-        Ok((plan, left_behind(ctx).await?))
-    })
-    .await?;
+    let (plan, mut warnings) = run
+        .unless_cancelled(async {
+            let plan = restore::plan_drill(ctx, &request, &stem).await?;
+            Ok((plan, left_behind(ctx).await?))
+        })
+        .await?;
     // What forbids a restore as such says nothing of the backup; that a collection of it cannot come back does.
     if plan
         .refusals
@@ -118,14 +117,14 @@ async fn guarded(
         return Err(error);
     }
     warnings.extend(plan.warnings.iter().cloned());
-    progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
+    progress.planned(plan.id, plan.collections.iter().map(Step::unit));
     tracing::info!(backup = %plan.id, target = plan.target, "drill begins");
 
     let mut collections = Vec::new();
     for step in &plan.collections {
-        let drilled = one(ctx, &plan, step, patience, progress, cancel, &mut warnings).await?;
+        let drilled = one(ctx, &plan, step, patience, &run, &mut warnings).await?;
         progress.phase(
-            &step.source,
+            &step.unit(),
             if drilled.verdict == Verdict::Passed {
                 Phase::Restored
             } else {
@@ -141,7 +140,7 @@ async fn guarded(
         collections,
         warnings,
     );
-    let recorded = match restore::unless_cancelled(cancel, guard.confirm()).await {
+    let recorded = match run.unless_cancelled(run.confirm()).await {
         Ok(()) => record(&*ctx.store, &drilled).await,
         Err(error) => Err(error),
     };
@@ -155,8 +154,7 @@ async fn one(
     plan: &Plan,
     step: &Step,
     patience: &Patience,
-    progress: &Progress,
-    cancel: &CancellationToken,
+    run: &Run,
     warnings: &mut Vec<String>,
 ) -> Result<CollectionDrill> {
     let mut drilled = CollectionDrill {
@@ -176,9 +174,9 @@ async fn one(
     if drilled.problem.is_some() {
         return Ok(drilled);
     }
-    let result = restore::restore_one(ctx, plan, step, patience, progress, cancel).await;
+    let result = restore::restore_one(ctx, plan, step, patience, run).await;
     // Whatever came of it: a failed restore may have made the collection all the same.
-    let limit = if cancel.is_cancelled() { CLEAN_UP } else { DELETE };
+    let limit = if run.cancel.is_cancelled() { CLEAN_UP } else { DELETE };
     let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {
         Ok(Ok(_)) => None,
         Ok(Err(e)) => Some(e.chain()),

@@ -1,6 +1,7 @@
 //! How far a run is: written by the run, read by the progress bars and by `GET /status`.
 
 use crate::repository::names::BackupId;
+use crate::repository::unit::Unit;
 use serde::Serialize;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -8,7 +9,7 @@ use std::sync::{
 };
 use time::OffsetDateTime;
 
-/// What is being done for a collection.
+/// What is being done for a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -32,10 +33,10 @@ pub enum Phase {
     Gone,
 }
 
-/// How far one collection is.
+/// How far one unit is.
 #[derive(Clone, Debug, Serialize)]
-pub struct CollectionProgress {
-    /// Its name.
+pub struct UnitProgress {
+    /// As people call it: a whole collection by its name.
     pub name: String,
     /// What is being done.
     pub phase: Phase,
@@ -53,8 +54,9 @@ pub struct RunProgress {
     /// When the run began.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
-    /// Its collections in the order of their names.
-    pub collections: Vec<CollectionProgress>,
+    /// In the order of their names.
+    #[serde(rename = "collections")]
+    pub units: Vec<UnitProgress>,
 }
 
 /// Shared by a run and those who watch it. Cheap to clone.
@@ -65,12 +67,12 @@ pub struct Progress(Arc<Mutex<State>>);
 struct State {
     id: Option<BackupId>,
     started_at: OffsetDateTime,
-    collections: Vec<Entry>,
+    units: Vec<Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    name: String,
+    unit: Unit,
     phase: Phase,
     done: Arc<AtomicU64>,
     total: Option<u64>,
@@ -82,7 +84,7 @@ impl Progress {
         Self(Arc::new(Mutex::new(State {
             id: None,
             started_at,
-            collections: Vec::new(),
+            units: Vec::new(),
         })))
     }
 
@@ -92,11 +94,11 @@ impl Progress {
         RunProgress {
             id: state.id,
             started_at: state.started_at,
-            collections: state
-                .collections
+            units: state
+                .units
                 .iter()
-                .map(|e| CollectionProgress {
-                    name: e.name.clone(),
+                .map(|e| UnitProgress {
+                    name: e.unit.to_string(),
                     phase: e.phase,
                     bytes_done: e.done.load(Ordering::Relaxed),
                     bytes_total: e.total,
@@ -106,12 +108,13 @@ impl Progress {
     }
 
     /// The run has its id and its plan.
-    pub(crate) fn planned<'a>(&self, id: BackupId, names: impl Iterator<Item = &'a str>) {
+    pub(crate) fn planned(&self, id: BackupId, units: impl IntoIterator<Item = Unit>) {
         let mut state = self.lock();
         state.id = Some(id);
-        state.collections = names
-            .map(|name| Entry {
-                name: name.to_owned(),
+        state.units = units
+            .into_iter()
+            .map(|unit| Entry {
+                unit,
                 phase: Phase::Waiting,
                 done: Arc::default(),
                 total: None,
@@ -119,15 +122,15 @@ impl Progress {
             .collect();
     }
 
-    /// A collection enters a phase.
-    pub(crate) fn phase(&self, name: &str, phase: Phase) {
-        self.with(name, |e| e.phase = phase);
+    /// A unit enters a phase.
+    pub(crate) fn phase(&self, unit: &Unit, phase: Phase) {
+        self.with(unit, |e| e.phase = phase);
     }
 
-    /// The bytes of a collection begin to flow; the answer counts them.
-    pub(crate) fn copying(&self, name: &str, total: u64) -> Arc<AtomicU64> {
+    /// The bytes of a unit begin to flow; the answer counts them.
+    pub(crate) fn copying(&self, unit: &Unit, total: u64) -> Arc<AtomicU64> {
         let done = Arc::new(AtomicU64::new(0));
-        self.with(name, |e| {
+        self.with(unit, |e| {
             e.phase = Phase::Copy;
             e.total = Some(total);
             e.done = done.clone();
@@ -135,8 +138,8 @@ impl Progress {
         done
     }
 
-    fn with(&self, name: &str, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().collections.iter_mut().find(|e| e.name == name) {
+    fn with(&self, unit: &Unit, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().units.iter_mut().find(|e| e.unit == *unit) {
             change(entry);
         }
     }

@@ -12,9 +12,11 @@ pub use execute::{Deleted, Report, Skipped, execute};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::ops::backup::{self, Context, Outcome};
-use crate::ops::events;
+use crate::ops::backup::{self, Outcome};
+use crate::ops::context::{Context, StoreContext};
+use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
+use crate::ops::run;
 use crate::repository::catalog::{self, Folders, Found, Mark};
 use crate::repository::manifest::{Manifest, Source};
 use crate::repository::names::{BackupId, Execution, JOBS, Name};
@@ -55,6 +57,15 @@ impl Job {
             who: ctx.who.clone(),
             lease: ctx.settings.lease,
             policy,
+        }
+    }
+
+    fn on_store(&self) -> StoreContext {
+        StoreContext {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            who: self.who.clone(),
+            lease: self.lease,
         }
     }
 }
@@ -223,7 +234,8 @@ pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &Cance
         return;
     };
     if let Err(error) = &plan {
-        events::prune(time::Duration::ZERO, 0, 0, Some(error.code()));
+        let failed = Err::<Report, _>(Error::new(error.code(), error.to_string()));
+        run::tell(Operation::Prune, None, time::Duration::ZERO, &failed);
     }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;

@@ -9,7 +9,6 @@ mod converge;
 mod execute;
 mod failed;
 mod look;
-mod object;
 mod plan;
 mod report;
 mod step;
@@ -29,13 +28,13 @@ pub use swap::{AliasAction, AliasPlan};
 pub(crate) use command::command;
 #[cfg(test)]
 pub(crate) use command::samples;
-pub(crate) use execute::{restore_one, unless_cancelled};
+pub(crate) use execute::restore_one;
 
-use crate::base::error::Result;
-use crate::ops::backup::Context;
-use crate::ops::events;
+use crate::base::error::{Error, Result};
+use crate::ops::context::Context;
+use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
-use crate::repository::lease::Guard;
+use crate::ops::run::{self, Conclusion, Wanted};
 use crate::repository::selection::Selection;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -102,27 +101,32 @@ pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> 
 }
 
 /// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at
-/// the same time; or without, see [`Guard`]. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
+/// the same time; or without, see [`crate::repository::lease::Guard`]. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
 /// each collection can be shown, and an error by [`Report::error`].
 pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
-    let began = ctx.clock.now();
-    let result = with_lease(ctx, request, progress, cancel).await;
-    events::restore(progress.now().id, ctx.clock.now() - began, &result);
-    result
+    let wanted = Wanted::Preferred {
+        no_lock: request.no_lock,
+    };
+    run::run(&ctx.on_store(), Operation::Restore, wanted, progress, cancel, |run| {
+        execute::run(ctx, request, run)
+    })
+    .await
 }
 
-async fn with_lease(
-    ctx: &Context,
-    request: &Request,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Report> {
-    let (store, settings) = (ctx.store.clone(), &ctx.settings);
-    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
-    let result = execute::run(ctx, request, progress, &guard.token(cancel)).await;
-    let (result, unprotected) = guard.end(result).await;
-    result.map(|mut report| {
-        report.warnings.extend(unprotected);
-        report
-    })
+impl Conclusion for Report {
+    fn failure(&self) -> Option<Error> {
+        self.error()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            collections: Some(self.collections.len()),
+            bytes: self.collections.iter().map(|c| c.bytes).sum(),
+            ..Counts::default()
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
 }

@@ -18,7 +18,9 @@ pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Kept, Result};
-use crate::ops::events;
+use crate::ops::events::{Counts, Operation};
+use crate::ops::run::{self, Conclusion};
+use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::wire::store::Store;
@@ -54,17 +56,7 @@ impl Verifier {
     pub async fn run(&self, id: &BackupId) -> Result<Report> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
-        let code = match &result {
-            Ok(report) => report.error().map(|error| error.code()),
-            Err(error) => Some(error.code()),
-        };
-        let outcome = match code {
-            None => "good",
-            Some(Code::BackupDamaged) => "damaged",
-            Some(_) => "failed",
-        };
-        let bytes = result.as_ref().map_or(0, |report| report.bytes);
-        events::verify(*id, self.clock.now() - began, outcome, code, bytes);
+        run::tell(Operation::Verify, Some(*id), self.clock.now() - began, &result);
         result
     }
 
@@ -138,6 +130,22 @@ impl Verifier {
     }
 }
 
+impl Conclusion for Report {
+    fn failure(&self) -> Option<Error> {
+        self.error()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            bytes: self.bytes,
+            ..Counts::default()
+        }
+    }
+
+    // Nothing is held while it is read back.
+    fn warn(&mut self, _: String) {}
+}
+
 async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
     let unread = |error| object::unreadable(&id.manifest(), error);
     manifest::read(store, id).await.map_err(unread)
@@ -173,7 +181,7 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
             jobs.push(
                 match manifest_finding(id, name, artifact, !keys.insert(artifact.key.as_str())) {
                     Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
-                    None => match object::readable(artifact) {
+                    None => match blobs::require_known(artifact) {
                         Ok(()) => Job::Read(object::Subject {
                             collection: name.to_owned(),
                             artifact: artifact.clone(),

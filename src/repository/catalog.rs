@@ -7,9 +7,10 @@ pub use latest::{Asked, Resolved, latest, named, resolve};
 pub use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
-use crate::repository::manifest::{self, Manifest, Status, read_small};
+use crate::repository::manifest::{self, Manifest, Status};
 use crate::repository::names::{BACKUPS, BackupId, Name};
 use crate::repository::selection::Selection;
+use crate::wire::store::record::{self, Record};
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,6 @@ pub enum State {
 pub const LISTED: u16 = 20;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
-/// No record beside a manifest is larger.
-const LARGEST_RECORD: u64 = 64 << 20;
 
 /// One backup in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -156,6 +155,16 @@ pub struct Pin {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Record for Proof {
+    const WHAT: &'static str = "a verdict";
+    const LARGEST: u64 = 64 << 20;
+}
+
+impl Record for Pin {
+    const WHAT: &'static str = "a pin";
+    const LARGEST: u64 = 1 << 20;
 }
 
 /// A backup with its manifest.
@@ -424,7 +433,7 @@ async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Res
 /// The record at `key`, if it is among `objects`: most backups have none, which is known without asking.
 async fn listed<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
 where
-    T: for<'de> Deserialize<'de>,
+    T: Record,
 {
     match has(objects, key) {
         true => record(store, key, unreadable).await,
@@ -433,14 +442,10 @@ where
 }
 
 /// The record at `key`, or `unreadable` where there is one that is not understood.
-async fn record<T>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>>
-where
-    T: for<'de> Deserialize<'de>,
-{
-    match read_small(store, key, LARGEST_RECORD).await {
-        Ok(bytes) => Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(unreadable))),
+async fn record<T: Record>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>> {
+    match record::read(store, key).await {
         Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),
-        Err(e) => Err(e),
+        read => read,
     }
 }
 

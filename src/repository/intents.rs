@@ -6,13 +6,14 @@
 
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::{BackupId, INTENTS};
+use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Qdrant, Snapshot, SnapshotName};
-use crate::wire::store::{BytesSource, Condition, Store, Version, read_small, readable};
+use crate::wire::store::record;
+use crate::wire::store::{Condition, Store, Version};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-const LARGEST: u64 = 16 << 20;
 /// How far the second in the snapshot's name may lie from the second of the intent: rounding, and the way to the node.
 const EARLY: Duration = Duration::seconds(1);
 /// The same for a snapshot that was asked for at the last moment: Qdrant's `Date` was seen to lag by 2 s on a busy machine.
@@ -27,8 +28,9 @@ const GIVEN_UP: Duration = Duration::hours(48);
 pub struct Intent {
     /// The run.
     pub run: BackupId,
-    /// The collection.
-    pub collection: String,
+    /// Of what a snapshot is about to be made.
+    #[serde(flatten)]
+    pub unit: Unit,
     /// Base URL of the Qdrant, so that another Qdrant is never touched.
     pub qdrant: String,
     /// Names of the snapshots that were there before, and so are somebody else's, as far as they could be taken for ours:
@@ -40,6 +42,11 @@ pub struct Intent {
     /// How many seconds later the request was sent at the latest.
     #[serde(default = "within_seconds")]
     pub within_seconds: u64,
+}
+
+impl record::Record for Intent {
+    const WHAT: &'static str = "an intent";
+    const LARGEST: u64 = 16 << 20;
 }
 
 fn within_seconds() -> u64 {
@@ -56,16 +63,14 @@ pub struct Recorded {
 
 /// Records an intent. Nothing may be asked of Qdrant before.
 pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<Recorded> {
-    let key = intent.run.intent(&intent.collection, attempt);
-    let json = readable::<Intent>("an intent", &intent, LARGEST)?;
-    let meta = store
-        .put(&key, Box::new(BytesSource::new(json)), Condition::Absent)
-        .await?;
-    Ok(Recorded {
-        key,
-        version: meta.version,
-        intent,
-    })
+    let key = intent.run.intent(&intent.unit, attempt);
+    match record::write::<Intent>(store, &key, &intent, Condition::Absent).await? {
+        Some(version) => Ok(Recorded { key, version, intent }),
+        None => Err(Error::new(
+            Code::StoreConflict,
+            format!("{}/{key} is there already", store.url()),
+        )),
+    }
 }
 
 /// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
@@ -110,7 +115,7 @@ pub async fn recover(
             Ok(warning) => warnings.extend(warning),
             Err(e) => warnings.push(format!(
                 "what run {} may have left of collection {:?} on Qdrant could not be looked for: {e}",
-                recorded.intent.run, recorded.intent.collection
+                recorded.intent.run, recorded.intent.unit.collection
             )),
         }
     }
@@ -133,15 +138,10 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
             store.url()
         ))
     };
-    let bytes = match read_small(store, key, LARGEST).await {
-        Err(e) if e.is_permanent() => return Err(unread(e.code(), e.into())),
-        read => read?,
-    };
-    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
-    bytes
-        .map(parse)
-        .transpose()
-        .map_err(|e| unread(Code::BackupDamaged, e.into()))
+    match record::read(store, key).await {
+        Err(e) if e.is_permanent() => Err(unread(e.code(), e.into())),
+        read => read,
+    }
 }
 
 /// Those that cannot be read, and what to do about each.
@@ -168,7 +168,7 @@ pub async fn settle(
     if intent.qdrant != qdrant.url() {
         return Ok(None);
     }
-    let there = match qdrant.snapshots(&intent.collection).await {
+    let there = match qdrant.snapshots(&intent.unit.collection).await {
         Ok((there, _)) => there,
         // The collection is gone, and its snapshots can be reached only if there is one of that name again.
         Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
@@ -176,10 +176,10 @@ pub async fn settle(
     };
     match intent.candidates(&there).as_slice() {
         [one] => {
-            qdrant.delete_snapshot(&intent.collection, &one.name).await?;
+            qdrant.delete_snapshot(&intent.unit.collection, &one.name).await?;
             tracing::info!(
                 backup = %intent.run,
-                collection = intent.collection,
+                collection = intent.unit.collection,
                 snapshot = one.name,
                 "removed a snapshot that a run of ours left on Qdrant"
             );
@@ -196,7 +196,7 @@ pub async fn settle(
             Ok(Some(format!(
                 "run {} may have left one of these snapshots of collection {:?} on Qdrant, but it cannot be told which; delete it by hand: {}",
                 intent.run,
-                intent.collection,
+                intent.unit.collection,
                 names.join(", ")
             )))
         }
@@ -227,7 +227,7 @@ impl Intent {
             .checked_add(LATE)
             .and_then(|t| t.checked_add(within.try_into().ok()?));
         SnapshotName::parse(snapshot).is_some_and(|name| {
-            name.collection == self.collection
+            name.collection == self.unit.collection
                 && name.requested_at >= self.requested_at - EARLY
                 && latest.is_some_and(|latest| name.requested_at <= latest)
         })
@@ -243,7 +243,7 @@ mod tests {
         let at = datetime!(2026-11-22 12:00:00 UTC);
         let intent = Intent {
             run: BackupId::at(at),
-            collection: "docs".into(),
+            unit: Unit::whole("docs"),
             qdrant: "http://h:6333".into(),
             existing: Vec::new(),
             requested_at: at,
@@ -279,5 +279,16 @@ mod tests {
         ] {
             assert_eq!(candidates(&[other]), 0, "{other}");
         }
+    }
+
+    #[test]
+    fn an_intent_of_an_earlier_version_is_that_of_a_whole_collection() {
+        let old = serde_json::json!({
+            "run": "2026-11-22T12-00-00Z", "collection": "docs", "qdrant": "http://q:6333", "existing": [],
+            "requested_at": "2026-11-22T12:00:00Z", "within_seconds": 5
+        });
+        let intent: Intent = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(intent.unit, Unit::whole("docs"));
+        assert_eq!(serde_json::to_value(&intent).unwrap(), old, "and it is written as ever");
     }
 }

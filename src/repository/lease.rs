@@ -13,7 +13,8 @@ pub use guard::Guard;
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::LOCK;
-use crate::wire::store::{BytesSource, Condition, Store, Version, read_small, readable};
+use crate::wire::store::record;
+use crate::wire::store::{Condition, Store, Version};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,7 +24,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
-const LARGEST: u64 = 64 << 10;
 /// Of attempts to write it: each lost turn means that somebody else wrote it, or that our own answer was lost, so that the next
 /// look finds it fresh.
 const TURNS: u32 = 10;
@@ -41,6 +41,11 @@ pub struct Record {
     /// From then on anybody may take it.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
+}
+
+impl record::Record for Record {
+    const WHAT: &'static str = "a lease";
+    const LARGEST: u64 = 64 << 10;
 }
 
 impl Record {
@@ -196,10 +201,17 @@ impl Lease {
         confirmed
     }
 
-    /// Gives the lease back, if it is still held; a shared one for the whole group.
-    pub async fn release(self) -> Result<()> {
-        let store = &*self.inner.store;
+    /// Gives the lease back, if it is still held; a shared one for the whole group. It is no longer renewed then.
+    pub async fn release(&self) -> Result<()> {
+        // While this is locked it is not renewed.
         let held = self.inner.held.lock().await;
+        let released = self.delete(&held).await;
+        self.ended.cancel();
+        released
+    }
+
+    async fn delete(&self, held: &Held) -> Result<()> {
+        let store = &*self.inner.store;
         if store.delete(LOCK, &held.version).await? {
             return Ok(());
         }
@@ -263,13 +275,11 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, m
             expires_at: now + life,
             ..ours.clone()
         };
-        match write(store, &record, condition).await {
+        match record::write::<Record>(store, LOCK, &record, condition).await? {
             // Not if the write took so long that others may soon begin: then it is written again.
-            Ok(version) if record.expires_at - clock.now() > life * 2 / 3 => return Ok(Held { record, version }),
-            Ok(_) => {}
-            // Somebody else was faster, or the first answer was lost: the next look tells.
-            Err(e) if e.code() == Code::StoreConflict => {}
-            Err(e) => return Err(e),
+            Some(version) if record.expires_at - clock.now() > life * 2 / 3 => return Ok(Held { record, version }),
+            // Or somebody else was faster, or the first answer was lost: the next look tells.
+            _ => {}
         }
     }
     Err(Error::new(
@@ -324,25 +334,10 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
 }
 
 async fn read(store: &dyn Store) -> Result<Option<(Record, Version)>> {
-    // Version first: if the object changes between the two reads, a write on that version fails.
-    let Some(meta) = store.head(LOCK).await? else {
-        return Ok(None);
-    };
-    let Some(bytes) = read_small(store, LOCK, LARGEST).await? else {
-        return Ok(None);
-    };
-    let record = serde_json::from_slice(&bytes).map_err(|e| {
-        Error::new(Code::BackupDamaged, format!("{}/{LOCK} is not a lease", store.url()))
-            .because(e)
-            .remedy("delete that object if no backup is running")
-    })?;
-    Ok(Some((record, meta.version)))
-}
-
-async fn write(store: &dyn Store, record: &Record, condition: Condition) -> Result<Version> {
-    let json = readable::<Record>("the lease", record, LARGEST)?;
-    let meta = store.put(LOCK, Box::new(BytesSource::new(json)), condition).await?;
-    Ok(meta.version)
+    record::read_versioned(store, LOCK).await.map_err(|e| match e.code() {
+        Code::BackupDamaged => e.remedy("delete that object if no backup is running"),
+        _ => e,
+    })
 }
 
 /// The holder's id of a shared lease. No other one has a slash.

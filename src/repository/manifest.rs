@@ -5,7 +5,7 @@
 mod sealed;
 mod source;
 
-pub use crate::wire::store::read_small;
+pub use crate::wire::store::record::read_small;
 pub(crate) use sealed::spoilers;
 pub use sealed::{Sealed, entry};
 pub use source::{Relation, Source};

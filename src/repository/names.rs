@@ -68,17 +68,21 @@ pub enum Name {
         id: BackupId,
         /// The collection's folder: its encoded name.
         folder: String,
+        /// Of what the snapshot is.
+        kind: ArtifactKind,
         /// Which attempt, counted from 1.
         attempt: u32,
     },
     /// What the tasks of an execution have agreed on.
     JobPlan(Execution),
-    /// What a task has come to with a collection.
+    /// What a task has come to with a unit.
     JobPart {
         /// The execution.
         execution: Execution,
         /// The collection's folder: its encoded name.
         folder: String,
+        /// What of the collection.
+        kind: ArtifactKind,
     },
 }
 
@@ -109,21 +113,22 @@ impl Name {
                 }
             }
             ["intents", id, file] => {
-                let (folder, attempt) = file.strip_suffix(".json")?.rsplit_once('-')?;
-                let id = id.parse().ok()?;
-                is_folder(folder).then_some(())?;
+                let (unit, attempt) = file.strip_suffix(".json")?.rsplit_once('-')?;
+                let (folder, kind) = unit_of(unit)?;
                 Self::Intent {
-                    id,
+                    id: id.parse().ok()?,
                     folder: folder.to_owned(),
+                    kind,
                     attempt: attempt.parse().ok()?,
                 }
             }
             ["jobs", execution, "plan.json"] => Self::JobPlan(execution.parse().ok()?),
             ["jobs", execution, "parts", file] => {
-                let folder = file.strip_suffix(".json").filter(|folder| is_folder(folder))?;
+                let (folder, kind) = unit_of(file.strip_suffix(".json")?)?;
                 Self::JobPart {
                     execution: execution.parse().ok()?,
                     folder: folder.to_owned(),
+                    kind,
                 }
             }
             _ => return None,
@@ -146,9 +151,18 @@ impl Name {
                 kind,
                 attempt,
             } => artifact(id, folder, kind, *attempt),
-            Self::Intent { id, folder, attempt } => intent(id, folder, *attempt),
+            Self::Intent {
+                id,
+                folder,
+                kind,
+                attempt,
+            } => intent(id, &unit(folder, *kind), *attempt),
             Self::JobPlan(execution) => execution.plan(),
-            Self::JobPart { execution, folder } => execution.part_in(folder),
+            Self::JobPart {
+                execution,
+                folder,
+                kind,
+            } => execution.part_of(&unit(folder, *kind)),
         }
     }
 
@@ -185,8 +199,25 @@ fn artifact(id: &BackupId, folder: &str, kind: &ArtifactKind, attempt: u32) -> S
     format!("{}{folder}/{stem}{suffix}.snapshot", id.prefix())
 }
 
-fn intent(id: &BackupId, folder: &str, attempt: u32) -> String {
-    format!("{INTENTS}{id}/{folder}-{attempt}.json")
+fn intent(id: &BackupId, unit: &str, attempt: u32) -> String {
+    format!("{INTENTS}{id}/{unit}-{attempt}.json")
+}
+
+/// The name of a record on a unit, without its ending. A folder never has a dot.
+fn unit(folder: &str, kind: ArtifactKind) -> String {
+    match kind {
+        ArtifactKind::Collection => folder.to_owned(),
+        ArtifactKind::Shard(shard) => format!("{folder}.shard-{shard}"),
+    }
+}
+
+/// The folder and the kind that [`unit`] makes that name of.
+fn unit_of(name: &str) -> Option<(&str, ArtifactKind)> {
+    let (folder, kind) = match name.split_once(".shard-") {
+        Some((folder, shard)) => (folder, ArtifactKind::Shard(shard.parse().ok()?)),
+        None => (name, ArtifactKind::Collection),
+    };
+    is_folder(folder).then_some((folder, kind))
 }
 
 /// What stands before the number of the attempt, and that number; `None` when it is none.
@@ -225,6 +256,7 @@ fn is_folder(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::unit::Unit;
     use time::macros::datetime;
 
     fn id() -> BackupId {
@@ -245,7 +277,10 @@ mod tests {
         );
         assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
         assert_eq!(id.drilled(), "backups/2026-11-22T12-00-00Z/drilled.json");
-        assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
+        assert_eq!(
+            id.intent(&Unit::whole("docs"), 1),
+            "intents/2026-11-22T12-00-00Z/docs-1.json"
+        );
     }
 
     #[test]
@@ -313,9 +348,19 @@ mod tests {
                 assert_eq!((parsed.key(), parsed.backup()), (key, Some(id)));
             }
             let execution: Execution = "nightly-x7k2p".parse().unwrap();
-            for key in [id.intent(name, 2), execution.part(name)] {
-                let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
-                assert_eq!((parsed.key(), parsed.backup()), (key, None));
+            for shard in [None, Some(0), Some(7)] {
+                let unit = Unit {
+                    shard,
+                    ..Unit::whole(name)
+                };
+                for key in [id.intent(&unit, 2), execution.part(&unit)] {
+                    let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+                    let (Name::Intent { kind, .. } | Name::JobPart { kind, .. }) = &parsed else {
+                        panic!("{key}");
+                    };
+                    assert_eq!(*kind, unit.kind(), "{key}");
+                    assert_eq!((parsed.key(), parsed.backup()), (key, None));
+                }
             }
         }
         for name in [

@@ -5,9 +5,8 @@ use crate::base::error::{Code, Error, Result};
 use crate::repository::catalog::Pin;
 use crate::repository::lease;
 use crate::repository::names::BackupId;
-use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
-
-const LARGEST: u64 = 1 << 20;
+use crate::wire::store::record;
+use crate::wire::store::{Condition, Store};
 
 /// What came of [`pin`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +31,15 @@ pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note
         by: Some(who.to_owned()),
         note,
     };
-    let json = readable::<Pin>("a pin", &pin, LARGEST)?;
-    match store
-        .put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent)
-        .await
+    if record::write::<Pin>(store, &id.pinned(), &pin, Condition::Absent)
+        .await?
+        .is_none()
     {
-        Ok(_) => {}
-        Err(e) if e.code() == Code::StoreConflict => {
-            let bytes = read_small(store, &id.pinned(), LARGEST).await?.unwrap_or_default();
-            return Ok(Pinned::Already(serde_json::from_slice(&bytes).unwrap_or_default()));
-        }
-        Err(e) => return Err(e),
+        let there = record::read(store, &id.pinned()).await;
+        return match there {
+            Err(e) if e.code() == Code::BackupDamaged => Ok(Pinned::Already(Pin::default())),
+            there => Ok(Pinned::Already(there?.unwrap_or_default())),
+        };
     }
     // A prune that starts from here on sees the pin; one that is under way may have looked before.
     let beside = lease::holder(store, clock).await?.map(|record| record.who);

@@ -9,7 +9,7 @@ use super::backup::{refused, unread};
 use super::body;
 use super::error::HttpError;
 use crate::base::error::{Code, Error};
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use crate::ops::drill::{self, Drilled, Place};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};

@@ -2,7 +2,8 @@
 //! it: a client that goes away does not end it.
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{self, Context, Report};
+use crate::ops::backup::{self, Report};
+use crate::ops::context::Context;
 use crate::ops::drill::{self, Drilled, Place};
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, Job};

@@ -4,8 +4,8 @@ use super::App;
 use super::error::{HttpError, Told};
 use crate::base::error::{Code, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::ops::plan;
 use crate::ops::progress::RunProgress;
+use crate::ops::source;
 use crate::repository::catalog::{self, Aged, Asked};
 use crate::repository::lease;
 use crate::repository::manifest::{Manifest, Source};
@@ -203,7 +203,7 @@ impl App {
     pub(super) async fn live(&self) -> Result<(Vec<String>, Source)> {
         let live = async {
             let names = self.probe.collections().await?;
-            let source = plan::source(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
+            let source = source::qdrant(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
             Ok((names, source))
         };
         self.ask_qdrant("its collections", live).await

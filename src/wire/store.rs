@@ -5,7 +5,7 @@
 
 mod dir;
 mod gcs;
-mod record;
+pub mod record;
 mod sign;
 mod token;
 mod url;
@@ -19,8 +19,6 @@ use time::OffsetDateTime;
 
 pub use dir::DirStore;
 pub use gcs::{GcsOptions, GcsStore, Retry};
-pub(crate) use record::{read_back, written};
-pub use record::{read_small, readable};
 pub use sign::Signing;
 pub use url::open;
 

@@ -1,10 +1,10 @@
 //! A backup into a bucket that is not there, or that refuses: what the person is told, and that nothing is left anywhere.
 
-use crate::support::peer::Peer;
-use crate::support::process::{command, finish};
-use crate::support::service::Service;
 use gcs_emulator::{Emulator, Fault, On};
 use serde_json::Value;
+use testkit::peer::Peer;
+use testkit::process::{command, finish};
+use testkit::service::Service;
 
 const BUCKET: &str = "test-bucket";
 

@@ -1,14 +1,14 @@
 //! The shipped binary as its user meets it: what `check` finds, what the commands print, and where logs go.
 
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::process::{command, finish, signal};
-use crate::support::run::keys;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use qdrant_backup::wire::store::DirStore;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
+use testkit::peer::{Create, Fetch, Peer};
+use testkit::process::{command, finish, signal};
+use testkit::store::keys;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -76,7 +76,7 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
         "{out}"
     );
     let store = DirStore::open(dir.path()).await.unwrap();
-    assert_eq!((keys(&store).await, peer.snapshots("docs")), (vec![], vec![]));
+    assert_eq!((keys(&store, "").await, peer.snapshots("docs")), (vec![], vec![]));
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! How many collections a backup works on at once: as many as it is told to, and never more.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{command, finish};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 

@@ -1,10 +1,5 @@
 //! The drill: what it proves, what it records, and that it deletes only what it made.
 
-use crate::support::peer::{Peer, Upload};
-use crate::support::place::{Place, node};
-use crate::support::process::{command, finish};
-use crate::support::run::Bench;
-use crate::support::twisted::{Twist, twisted};
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Result};
 use qdrant_backup::ops::drill::{self, Drilled, PREFIX, Verdict};
@@ -15,6 +10,11 @@ use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::faulty::{Twist, twisted};
+use testkit::peer::{Peer, Upload};
+use testkit::place::{Place, node};
+use testkit::process::{command, finish};
 use tokio::sync::Semaphore;
 
 fn patience() -> Patience {

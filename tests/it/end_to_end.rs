@@ -3,15 +3,16 @@
 //!
 //! Qdrant and bucket are those of this workspace, or real ones, see [`support::place`].
 
-use crate::support::place::{Bucket, Place, borrowed};
-use crate::support::run::keys;
-use crate::support::sample::Sample;
-use crate::support::service::Service;
 use futures_util::TryStreamExt;
 use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use testkit::place::{Place, borrowed};
+use testkit::sample::Sample;
+use testkit::service::Service;
+use testkit::store::Bucket;
+use testkit::store::keys;
 
 /// A service that backs this Qdrant up into `store`.
 async fn service(place: &Place, store: &[(&'static str, String)]) -> Service {
@@ -118,7 +119,7 @@ async fn journey(env: &[(&'static str, String)], store: Arc<dyn Store>) {
         .find(|c| c["name"] == articles.name.as_str())
         .unwrap();
     assert_eq!(mine["backup_bytes"], json!(articles.bytes()));
-    let left: Vec<_> = keys(&*store)
+    let left: Vec<_> = keys(&*store, "")
         .await
         .into_iter()
         .filter(|k| !k.starts_with("backups/"))

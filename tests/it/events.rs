@@ -1,7 +1,5 @@
 //! The lines that alerts and dashboards count, as the shipped binary writes them.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{command, finish, signal};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::names::LOCK;
@@ -10,6 +8,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish, signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Runs a command with logs for Cloud Logging and nothing but errors wanted; its exit code, and the events that it logged.
@@ -229,7 +229,7 @@ async fn a_verification_ends_with_one_line_for_each_backup() {
 
 #[tokio::test]
 async fn an_intact_backup_is_verified_as_good() {
-    let lab = crate::support::lab::Lab::in_directory().await;
+    let lab = testkit::lab::Lab::in_directory().await;
     let peer = Peer::start(&[]).await;
     let store = lab.path("");
     let (code, events) = run(&["verify", "latest"], &peer, &store, &[]).await;

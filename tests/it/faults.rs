@@ -1,14 +1,15 @@
 //! What a run does when Qdrant, or what lies between, misbehaves: nothing wrong is saved, nothing is left behind, and the
 //! report says what happened.
 
-use crate::support::peer::{Create, Fetch, LONG_ERROR, Peer};
-use crate::support::run::{Bench, keys};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::{Outcome, Report};
 use qdrant_backup::repository::manifest::Status;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::peer::{Create, Fetch, LONG_ERROR, Peer};
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// Longer than one chunk of any buffer on the way.
@@ -64,7 +65,7 @@ async fn a_healthy_peer_is_backed_up_whole() {
     assert_eq!(c.config["params"]["vectors"]["size"], 4);
     assert_eq!(c.shards["local_shards"][0]["state"], "Active");
     assert!(c.artifacts[0].sha256_confirmed_by_qdrant);
-    assert_eq!(c.artifacts[0].node, Some(crate::support::peer::PEER_ID));
+    assert_eq!(c.artifacts[0].node, Some(testkit::peer::PEER_ID));
     let expected = [
         format!("backups/{}/c/collection.snapshot", report.id),
         format!("backups/{}/manifest.json", report.id),
@@ -224,7 +225,7 @@ async fn a_snapshot_that_another_of_the_same_second_overwrote_is_neither_used_no
 #[tokio::test]
 async fn a_name_that_was_there_before_is_somebody_elses() {
     let (peer, bench) = with_script([Create::SameSecond], []).await;
-    let theirs = format!("c-{}-2026-11-22-12-00-00.snapshot", crate::support::peer::PEER_ID);
+    let theirs = format!("c-{}-2026-11-22-12-00-00.snapshot", testkit::peer::PEER_ID);
     peer.add_foreign("c", &theirs);
     let report = bench.run().await.unwrap();
     assert_eq!(
@@ -443,7 +444,7 @@ async fn a_missing_or_wrong_key_is_named_and_never_shown() {
     peer.lock().api_key = Some("right".into());
     for key in [None, Some("s3cret")] {
         let mut bench = Bench::new(&peer.url).await;
-        let mut options = crate::support::run::options(&peer.url);
+        let mut options = testkit::bench::options(&peer.url);
         options.api_key = key.map(|k| k.to_owned().into());
         bench.ctx.qdrant = qdrant_backup::wire::qdrant::Qdrant::new(options).unwrap();
         let error = bench.run().await.unwrap_err();
@@ -577,7 +578,7 @@ async fn a_run_that_lost_its_lease_stops_and_commits_nothing() {
     let (result, ()) = tokio::join!(bench.run(), thief);
     assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
     assert!(
-        !keys(&*bench.ctx.store)
+        !keys(&*bench.ctx.store, "")
             .await
             .iter()
             .any(|k| k.ends_with("manifest.json"))
@@ -651,4 +652,43 @@ async fn only_what_was_asked_for_is_backed_up() {
         bench.run_for(&unknown).await.unwrap_err().code(),
         Code::CollectionNotFound
     );
+}
+
+/// Five collections, of which none may be saved, one at a time.
+async fn read_only_key(hidden: bool) -> (Peer, Bench) {
+    let names = ["a", "b", "c", "d", "e"];
+    let peer = Peer::start(&names.map(|name| (name, 10))).await;
+    peer.lock().cluster_hidden = hidden;
+    for name in names {
+        peer.on_create(name, [Create::Forbidden]);
+    }
+    let mut bench = Bench::new(&peer.url).await;
+    bench.ctx.settings.concurrency = 1;
+    (peer, bench)
+}
+
+fn asked_for(peer: &Peer) -> usize {
+    let log = &peer.lock().log;
+    log.iter()
+        .filter(|line| line.starts_with("POST ") && line.contains("/snapshots"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_ends_the_run_at_the_first_collection() {
+    let (peer, bench) = read_only_key(false).await;
+    let error = bench.run().await.unwrap_err();
+    assert_eq!(error.code(), Code::QdrantForbidden);
+    assert!(error.to_string().contains("none of the 5 collections"), "{error}");
+    assert_eq!(asked_for(&peer), 1);
+    assert!(bench.has_no_backup().await);
+}
+
+#[tokio::test]
+async fn a_key_for_certain_collections_is_tried_on_each() {
+    let (peer, bench) = read_only_key(true).await;
+    peer.lock().collections.get_mut("c").unwrap().create.clear();
+    let report = bench.run().await.unwrap();
+    assert_eq!((report.status, report.failed.len()), (Outcome::Partial, 4));
+    assert_eq!(asked_for(&peer), 5);
 }

@@ -1,8 +1,8 @@
 //! The flags of settings: they go before their variables, and errors name what was given.
 
-use crate::support::peer::Peer;
-use crate::support::process::{command, finish};
 use std::path::Path;
+use testkit::peer::Peer;
+use testkit::process::{command, finish};
 
 const SECRET: &str = "s3cr3t-key";
 

@@ -1,20 +1,15 @@
 //! `GET /health/freshness`: the decision as a table, then over a real socket with a clock that is moved.
 
-use crate::support::peer::{Create, Peer};
-use qdrant_backup::app;
-use qdrant_backup::base::clock::Clock;
-use qdrant_backup::config::Config;
 use qdrant_backup::ops::freshness::{Expected, Good, State, Wanted, expected, standings};
 use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
-use qdrant_backup::server::{self, App};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::peer::{Create, Peer};
+use testkit::service::{Service, Setup};
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
@@ -245,62 +240,25 @@ fn what_is_expected_comes_from_qdrant_or_else_from_the_last_backup_of_the_same_s
 }
 
 /// The service over a peer, with a clock that starts now and is moved.
-struct Service {
-    url: String,
-    ahead: Arc<Mutex<Duration>>,
-    dir: tempfile::TempDir,
-    _stop: DropGuard,
-}
+struct Watched(Service);
 
-impl Service {
+impl Watched {
     async fn start(qdrant: &str, change: impl FnOnce(&mut Selection)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = url::Url::from_directory_path(dir.path()).unwrap();
-        let mut config = Config::for_testing(qdrant.parse().unwrap(), store);
-        change(&mut config.backup.selection);
-        let stop = CancellationToken::new();
-        let mut ctx = app::context(&config, "service under test".into()).await.unwrap();
-        let ahead = Arc::new(Mutex::new(Duration::ZERO));
-        ctx.clock = Clock::new({
-            let ahead = ahead.clone();
-            move || OffsetDateTime::now_utc() + *ahead.lock().unwrap()
-        });
-        let probe = app::probe(&config.qdrant).unwrap();
-        let app = App::new(ctx, probe, config.backup.selection, stop.clone());
-        let listener = server::listen(config.server.listen).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(server::serve(
-            listener,
-            app.with_max_age(Duration::from_secs(26 * 3600)),
-            stop.clone(),
-        ));
-        Self {
-            url,
-            ahead,
-            dir,
-            _stop: stop.drop_guard(),
-        }
+        let mut setup = Setup::over(qdrant);
+        change(&mut setup.config.backup.selection);
+        Self(setup.start().await)
     }
 
     fn pass(&self, hours: u64) {
-        *self.ahead.lock().unwrap() += Duration::from_secs(hours * 3600);
+        self.0.hands.pass(Duration::from_secs(hours * 3600));
     }
 
     async fn backup(&self, body: &'static str) -> u16 {
-        let answer = reqwest::Client::new()
-            .post(format!("{}/backup", self.url))
-            .body(body)
-            .send()
-            .await;
-        answer.unwrap().status().as_u16()
+        self.0.backup(body).await.status
     }
 
     async fn fresh(&self, query: &str) -> (u16, Value) {
-        let answer = reqwest::get(format!("{}/health/freshness{query}", self.url))
-            .await
-            .unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.json().await.unwrap())
+        self.0.get(&format!("/health/freshness{query}")).await
     }
 
     /// The status, and the state of each collection.
@@ -317,7 +275,7 @@ impl Service {
     }
 
     fn newest(&self) -> PathBuf {
-        let folders = std::fs::read_dir(self.dir.path().join("backups")).unwrap();
+        let folders = std::fs::read_dir(self.0.dir().join("backups")).unwrap();
         folders.map(|folder| folder.unwrap().path()).max().unwrap()
     }
 
@@ -330,7 +288,7 @@ impl Service {
 #[tokio::test]
 async fn a_watch_learns_of_every_collection_without_a_young_good_backup() {
     let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
-    let service = Service::start(&peer.url, |_| ()).await;
+    let service = Watched::start(&peer.url, |_| ()).await;
     let none = json!({"docs": "missing", "logs": "missing"});
     assert_eq!(service.states("").await, (503, none), "nothing ever ran");
     assert_eq!(service.backup(r#"{"collection": "docs"}"#).await, 200);
@@ -383,7 +341,7 @@ async fn a_backup_that_was_found_damaged_or_failed_a_drill_counts_no_more() {
         ("drilled.json", "passed", "fresh"),
         ("drilled.json", "failed", "missing"),
     ] {
-        let service = Service::start(&peer.url, |_| ()).await;
+        let service = Watched::start(&peer.url, |_| ()).await;
         assert_eq!(service.backup("").await, 200);
         service.record(record, verdict);
         assert_eq!(
@@ -397,7 +355,7 @@ async fn a_backup_that_was_found_damaged_or_failed_a_drill_counts_no_more() {
 #[tokio::test]
 async fn only_backups_that_were_read_back_count_where_that_is_asked_for() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    let service = Service::start(&peer.url, |_| ()).await;
+    let service = Watched::start(&peer.url, |_| ()).await;
     assert_eq!(service.backup("").await, 200);
     assert_eq!(service.states("?verified=false").await.0, 200);
     assert_eq!(
@@ -425,7 +383,7 @@ async fn only_backups_that_were_read_back_count_where_that_is_asked_for() {
 #[tokio::test]
 async fn the_selection_says_what_is_expected() {
     let peer = Peer::start(&[("docs", 1000), ("docs-tmp", 10), ("logs", 10)]).await;
-    let service = Service::start(&peer.url, |s| {
+    let service = Watched::start(&peer.url, |s| {
         s.include = names(&["docs*"]);
         s.exclude = names(&["*-tmp"]);
     })
@@ -439,7 +397,7 @@ async fn the_selection_says_what_is_expected() {
 #[tokio::test]
 async fn a_qdrant_that_cannot_be_asked_makes_nothing_look_fresher() {
     let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
-    let service = Service::start(&peer.url, |_| ()).await;
+    let service = Watched::start(&peer.url, |_| ()).await;
     assert_eq!(service.backup("").await, 200);
     peer.lock().api_key = Some("another".into());
     let (status, body) = service.fresh("").await;
@@ -462,14 +420,14 @@ async fn a_qdrant_that_cannot_be_asked_makes_nothing_look_fresher() {
 
 #[tokio::test]
 async fn nothing_known_and_no_store_are_no_good_news() {
-    let service = Service::start("http://127.0.0.1:1", |_| ()).await;
+    let service = Watched::start("http://127.0.0.1:1", |_| ()).await;
     let (status, body) = service.fresh("").await;
     assert_eq!(
         (status, &body["expected_by"], &body["collections"]),
         (503, &Value::Null, &json!([])),
         "{body}"
     );
-    std::fs::remove_dir_all(service.dir.path()).unwrap();
+    std::fs::remove_dir_all(service.0.dir()).unwrap();
     let (status, body) = service.fresh("").await;
     assert_eq!(
         (status, &body["error"]["code"]),

@@ -1,8 +1,5 @@
 //! What a client does with one backup over HTTP: drill it, pin it, unpin it.
 
-use crate::support::peer::{Peer, Upload};
-use crate::support::run::keys;
-use crate::support::service::Service;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::drill::PREFIX;
 use qdrant_backup::repository::lease;
@@ -11,6 +8,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::peer::{Peer, Upload};
+use testkit::service::Service;
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// A service over a peer with the collection `a`, and a backup of it.
@@ -175,7 +175,7 @@ async fn a_drill_and_a_backup_never_run_at_once_and_each_says_who_is_in_the_way(
         4,
         "the file, which Qdrant may store late, and the collection"
     );
-    let keys = keys(&*bench.store).await;
+    let keys = keys(&*bench.store, "").await;
     assert!(
         !keys.iter().any(|k| k.ends_with("drilled.json") || k == "lock.json"),
         "{keys:?}"
@@ -265,7 +265,7 @@ async fn a_pin_is_set_kept_shown_and_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_malformed_or_no_backup_starts_and_writes_nothing() {
     let bench = Bench::new(&[]).await;
-    let before = keys(&*bench.store).await;
+    let before = keys(&*bench.store, "").await;
     for (id, status, expected) in [
         ("nope", 400, "bad_request"),
         ("%FF", 400, "bad_request"),
@@ -302,7 +302,7 @@ async fn what_is_malformed_or_no_backup_starts_and_writes_nothing() {
     assert_eq!((status, code(&answer)), (413, "body_too_large"));
     assert_eq!(bench.service.get(&drill).await.0, 405);
     assert_eq!(bench.service.post(&pin, "").await.0, 405);
-    assert_eq!(keys(&*bench.store).await, before);
+    assert_eq!(keys(&*bench.store, "").await, before);
     assert_eq!(bench.peer.requests("/snapshots/upload"), 0);
 
     let empty = tempfile::tempdir().unwrap();
@@ -326,8 +326,8 @@ async fn both_faces_list_equally_many_backups_unless_told_otherwise() {
         std::fs::write(folder.join("manifest.json"), "[]").unwrap();
     }
     let served = bench.service.get("/backups").await.1;
-    let child = crate::support::process::command(&["list", "--json"], &bench.peer.url, bench.dir.path()).spawn();
-    let (_, listed, err) = crate::support::process::finish(child.unwrap()).await;
+    let child = testkit::process::command(&["list", "--json"], &bench.peer.url, bench.dir.path()).spawn();
+    let (_, listed, err) = testkit::process::finish(child.unwrap()).await;
     let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{err}"));
     let count = |answer: &Value| answer["backups"].as_array().unwrap().len();
     assert_eq!((count(&served), count(&listed)), (20, 20));

@@ -1,8 +1,5 @@
 //! What `latest` means: the newest good backup whose time has come and that has what is asked for.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::run::Bench;
-use crate::support::service::Service;
 use qdrant_backup::base::error::{Code, Error, Result};
 use qdrant_backup::ops::restore::{self, Plan, Request};
 use qdrant_backup::repository::catalog;
@@ -11,6 +8,9 @@ use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{BytesSource, Condition};
 use serde_json::json;
+use testkit::bench::Bench;
+use testkit::peer::{Create, Peer};
+use testkit::service::Service;
 use time::OffsetDateTime;
 
 /// A Qdrant with two collections and a backup of both.

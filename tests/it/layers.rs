@@ -1,6 +1,6 @@
 //! Arrows between modules point downwards only: a leaf knows nothing of an operation, an operation nothing of its faces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -43,6 +43,46 @@ fn modules_use_only_what_lies_below_them() {
         "only {arrows} uses found: the test no longer reads the sources right"
     );
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn no_modules_of_a_layer_use_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    for layer in FOLDERS {
+        let modules = children(&format!("{layer}.rs"));
+        let below: BTreeMap<_, BTreeSet<_>> = modules
+            .iter()
+            .map(|module| {
+                let used = sources(&format!("{layer}/{module}"))
+                    .into_iter()
+                    .flat_map(|(file, text)| uses(&file, &text))
+                    .filter(|path| path.len() > 1 && path[0] == *layer && path[1] != *module)
+                    .map(|path| path[1].clone())
+                    .collect();
+                (module.clone(), used)
+            })
+            .collect();
+        for module in &modules {
+            if reached(&below, module).contains(module) {
+                circles.push(format!("{layer}::{module}: uses {:?}", below[module]));
+            }
+        }
+    }
+    assert_eq!(circles, Vec::<String>::new());
+}
+
+/// All that a module uses, and what that uses.
+fn reached(below: &BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut todo = vec![from.to_owned()];
+    while let Some(module) = todo.pop() {
+        for used in below.get(&module).into_iter().flatten() {
+            if found.insert(used.clone()) {
+                todo.push(used.clone());
+            }
+        }
+    }
+    found
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! The lease when the store is slow or silent: who holds it knows in time when it does not any more.
 
-use crate::support::twisted::{Twist, twisted};
 use qdrant_backup::base::clock::Clock;
-use qdrant_backup::base::error::{Code, Error};
+use qdrant_backup::base::error::Code;
 use qdrant_backup::repository::lease::{self, Guard};
 use qdrant_backup::wire::store::{DirStore, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::faulty::{Twist, twisted};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::time::{Instant, timeout};
@@ -84,8 +84,7 @@ async fn a_restore_goes_on_when_the_store_has_no_room_any_more_for_its_lease() {
         let token = guard.token(&CancellationToken::new());
         let cancelled = timeout(LIFE * 10, token.cancelled()).await.is_ok();
         assert_eq!(cancelled, !goes_on, "{code}");
-        let (result, unprotected) = guard.end(Ok(())).await;
-        result.unwrap();
+        let unprotected = guard.end().await;
         assert_eq!(
             unprotected.is_some_and(|text| text.contains("ran out")),
             goes_on,
@@ -102,6 +101,5 @@ async fn a_restore_stops_when_somebody_else_has_its_lease() {
     let token = guard.token(&CancellationToken::new());
     std::fs::remove_file(dir.path().join("lock.json")).unwrap();
     assert!(timeout(LIFE, token.cancelled()).await.is_ok());
-    let (result, _) = guard.end::<()>(Err(Error::new(Code::Cancelled, "x"))).await;
-    assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
+    assert_eq!(guard.confirm_not_lost().unwrap_err().code(), Code::LeaseLost);
 }

@@ -1,5 +1,5 @@
 //! Every integration test, in one binary: it is linked once, and its tests run side by side.
-#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
 mod auth;
 mod bad_store;
@@ -35,7 +35,5 @@ mod snapshot_structure;
 mod sources;
 mod status;
 mod store;
-#[allow(dead_code)]
-mod support;
 mod terminal;
 mod verify;

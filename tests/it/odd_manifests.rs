@@ -1,10 +1,10 @@
 //! A manifest that was copied into another backup's folder, one of a newer version of the tool, and one that is none: every
 //! way to look at a backup says the same of it, nothing is restored from it, and nothing of it is deleted.
 
-use crate::support::lab::Lab;
-use crate::support::service::Service;
 use qdrant_backup::repository::names::BackupId;
 use serde_json::{Value, json};
+use testkit::lab::Lab;
+use testkit::service::Service;
 
 /// The id of the odd one. It is newer than the backup that the lab makes.
 const ODD: &str = "2030-01-01T00-00-00Z";
@@ -96,7 +96,7 @@ async fn every_way(lab: Lab) {
         let what = case.what;
         lab.mend().await;
         befall(&lab, what).await;
-        let before = crate::support::run::keys(&*lab.store).await;
+        let before = lab.keys().await;
 
         // The lists show it for what it is, and the good one beside it; neither twice.
         let (exit, out, err) = lab.cli(&["list"]).await;
@@ -196,11 +196,7 @@ async fn every_way(lab: Lab) {
             item["reasons"].as_array().unwrap().contains(&json!("not_understood")),
             "{what}: {item}"
         );
-        assert_eq!(
-            crate::support::run::keys(&*lab.store).await,
-            before,
-            "{what}: nothing was written or deleted"
-        );
+        assert_eq!(lab.keys().await, before, "{what}: nothing was written or deleted");
         println!(
             "{what:38} {:>4} {:>4}  {:20} {}",
             case.exit,

@@ -54,7 +54,7 @@ async fn a_backup_of_format_1_is_listed_verified_and_restored() {
 
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
-    let mut ctx = crate::support::run::context(&node.url(), store);
+    let mut ctx = testkit::bench::context(&node.url(), store);
     ctx.clock = Clock::new(move || OffsetDateTime::now_utc().max(now));
     let request = Request {
         id: "latest".into(),

@@ -1,14 +1,14 @@
 //! What a run removes from Qdrant: all that it made, and nothing that it cannot know to be its own.
 
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::run::Bench;
-use crate::support::twisted::{Twist, twisted};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::Outcome;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::faulty::{Twist, twisted};
+use testkit::peer::{Create, Fetch, Peer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -95,7 +95,7 @@ async fn the_snapshot_of_a_collection_that_was_deleted_is_removed_when_there_is_
         .format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"))
         .unwrap();
     peer.lock().collections.insert("b".to_owned(), Default::default());
-    peer.add_foreign("b", &format!("b-{}-{at}.snapshot", crate::support::peer::PEER_ID));
+    peer.add_foreign("b", &format!("b-{}-{at}.snapshot", testkit::peer::PEER_ID));
     bench.run().await.unwrap();
     assert_eq!(peer.snapshots("b"), [""; 0]);
     assert!(!bench.keys().await.iter().any(|key| key.starts_with("intents/")));

@@ -1,8 +1,5 @@
 //! The shipped binary as a process: killed and stopped at several moments, and what its exit codes say.
 
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::process::{command, finish, signal};
-use crate::support::run::Bench;
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest;
 use qdrant_backup::repository::manifest::Status;
@@ -11,9 +8,12 @@ use rustix::process::Signal;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use testkit::bench::Bench;
+use testkit::peer::{Create, Fetch, Peer};
+use testkit::process::{Served, binary, command, finish, signal};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 const LONG: usize = 3 << 20;
@@ -219,7 +219,7 @@ async fn killed_at_the_manifest(fault: gcs_emulator::Fault, backups: usize) {
     let gcs = gcs_emulator::Emulator::start().await.unwrap();
     gcs.create_bucket("b");
     let commit = gcs.fault("*manifest.json", 1, fault);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_qdrant-backup"))
+    let mut child = Command::new(binary())
         .arg("backup")
         .env_clear()
         .env("QDRANT_URL", &peer.url)
@@ -253,20 +253,6 @@ async fn killed_at_the_manifest(fault: gcs_emulator::Fault, backups: usize) {
     assert_eq!(peer.snapshots("c"), [""; 0], "deleted on Qdrant before the commit");
 }
 
-/// The service as a process, its URL, and its log from there on.
-async fn serve(qdrant: &str, store: &Path) -> (Child, String, Lines<BufReader<ChildStderr>>) {
-    let mut serve = command(&["serve"], qdrant, store);
-    let mut child = serve.env("LISTEN", "127.0.0.1:0").spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    loop {
-        let line = lines.next_line().await.unwrap().expect("it says where it listens");
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            let url = rest.split_whitespace().next().unwrap().to_owned();
-            return (child, url, lines);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
     for half in [
@@ -275,18 +261,22 @@ async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
     ] {
         let peer = Peer::start(&[("c", 1000)]).await;
         let dir = tempfile::tempdir().unwrap();
-        let (mut child, url, mut lines) = serve(&peer.url, dir.path()).await;
-        let mut client = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        let served = Served::start(&mut command(&["serve"], &peer.url, dir.path())).await;
+        let mut client = TcpStream::connect(served.url.strip_prefix("http://").unwrap())
+            .await
+            .unwrap();
         client.write_all(half.as_bytes()).await.unwrap();
         // Connections are taken in their order: the half one is open when a later one has its answer.
-        assert_eq!(reqwest::get(format!("{url}/health")).await.unwrap().status(), 200);
-        signal(&child, Signal::TERM);
-        let mut log = String::new();
-        while let Some(line) = lines.next_line().await.unwrap() {
-            log = log + &line + "\n";
-        }
-        assert_eq!(child.wait().await.unwrap().code(), Some(0), "{half:?}: {log}");
-        assert!(!log.contains("did not clean up"), "{half:?}: {log}");
+        assert_eq!(
+            reqwest::get(format!("{}/health", served.url)).await.unwrap().status(),
+            200
+        );
+        let (code, log) = served.end().await;
+        assert_eq!(code, Some(0), "{half:?}: {log:?}");
+        assert!(
+            !log.iter().any(|line| line.contains("did not clean up")),
+            "{half:?}: {log:?}"
+        );
     }
 }
 
@@ -296,15 +286,15 @@ async fn the_service_told_to_stop_ends_its_backup_cleanly() {
     let peer = Peer::start(&[("c", LONG)]).await;
     peer.on_fetch("c", moment.fetch);
     let bench = Bench::new(&peer.url).await;
-    let (mut child, url, _lines) = serve(&peer.url, bench.dir.path()).await;
-    let post = tokio::spawn(reqwest::Client::new().post(format!("{url}/backup")).body("{}").send());
+    let served = Served::start(&mut command(&["serve"], &peer.url, bench.dir.path())).await;
+    let backup = format!("{}/backup", served.url);
+    let post = tokio::spawn(reqwest::Client::new().post(backup).body("{}").send());
     moment.reached.acquire().await.unwrap().forget();
-    signal(&child, Signal::TERM);
+    let (code, _) = served.end().await;
+    assert_eq!(code, Some(0), "told to stop, it did");
     let answer = post.await.unwrap().unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.text().await.unwrap().contains("cancelled"));
-    let status = child.wait().await.unwrap();
-    assert_eq!(status.code(), Some(0), "told to stop, it did");
     assert_eq!(bench.keys().await, [""; 0], "lease, intent or half an object is left");
     assert_eq!(peer.snapshots("c"), [""; 0]);
 }

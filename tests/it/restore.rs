@@ -3,11 +3,12 @@
 //!
 //! Qdrant and bucket are those of this workspace, or real ones, see [`support::place`].
 
-use crate::support::place::{Bucket, Place, borrowed, node};
-use crate::support::process::{command, finish};
-use crate::support::service::Service;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::place::{Place, borrowed, node};
+use testkit::process::{command, finish};
+use testkit::service::Service;
+use testkit::store::Bucket;
 
 /// A Qdrant with the sample collections, a service that backs it up, and a backup.
 struct Live {

@@ -1,9 +1,6 @@
 //! Restores by signed URL: Qdrant fetches the objects from the bucket itself. The bucket is in the emulator, and the URLs are
 //! signed by a service account's key that is made here.
 
-use crate::support::peer::{Peer, Recover};
-use crate::support::run::{context, options};
-use crate::support::sample::{Client, fill};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
@@ -12,7 +9,8 @@ use gcs_emulator::Emulator;
 use google_cloud_auth::credentials::service_account;
 use google_cloud_auth::signer::Signer;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::{self, Context};
+use qdrant_backup::ops::backup;
+use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, Outcome, Report, Request, Via};
 use qdrant_backup::repository::selection::Selection;
@@ -21,6 +19,9 @@ use qdrant_backup::wire::store::{GcsOptions, GcsStore};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::{context, options};
+use testkit::peer::{Peer, Recover};
+use testkit::sample::{Client, fill};
 use tokio_util::sync::CancellationToken;
 
 fn signer() -> Signer {

@@ -1,11 +1,11 @@
 //! When the bucket has kept less of an upload than was sent, the bytes in between are asked of Qdrant again.
 
-use crate::support::peer::Peer;
-use crate::support::run::Bench;
 use gcs_emulator::{Emulator, Fault};
 use qdrant_backup::ops::backup::Outcome;
 use qdrant_backup::wire::store::{self, GcsOptions};
 use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::peer::Peer;
 
 #[tokio::test]
 async fn an_upload_that_is_cut_goes_back_to_the_byte_that_the_bucket_has_kept() {

@@ -1,11 +1,7 @@
 //! Two Qdrants and one store: neither gets into the other's by mistake.
 
-use crate::support::peer::Peer;
-use crate::support::process;
-use crate::support::run::{Bench, context};
-use crate::support::service::Service;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::Context;
+use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::restore::{self, Request};
 use qdrant_backup::ops::retention::Policy;
@@ -14,6 +10,10 @@ use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::bench::{Bench, context};
+use testkit::peer::Peer;
+use testkit::process;
+use testkit::service::Service;
 
 /// A Qdrant whose only node has this peer id.
 async fn qdrant(peer_id: u64) -> Peer {
@@ -58,7 +58,7 @@ async fn a_manifest_names_its_source() {
     assert_eq!(source.name.as_deref(), Some("production"));
     assert_eq!(source.url, bench.ctx.qdrant.url());
     // Of a standalone node, from the shards of a collection.
-    assert_eq!(source.peers, [crate::support::peer::PEER_ID]);
+    assert_eq!(source.peers, [testkit::peer::PEER_ID]);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn latest_on_an_empty_new_qdrant_is_nobody_elses() {
 async fn a_store_with_bad_backups_of_another_qdrant_alone_is_not_called_empty() {
     let (old, new) = (qdrant(1).await, qdrant(2).await);
     let first = Bench::new(&old.url).await;
-    old.on_create("articles", [crate::support::peer::Create::Forbidden]);
+    old.on_create("articles", [testkit::peer::Create::Forbidden]);
     let partial = first.run().await.unwrap().id;
     let second = beside(&first, &new);
     let error = restore::plan(&second.ctx, &latest()).await.unwrap_err();

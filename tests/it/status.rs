@@ -1,11 +1,11 @@
 //! `status`: what it shows, and that it says yes only where the watch over HTTP would.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{command, finish};
-use crate::support::service::Service;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish};
+use testkit::service::Service;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

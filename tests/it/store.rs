@@ -8,5 +8,4 @@ mod dir;
 mod gcs_downloads;
 mod gcs_refusals;
 mod gcs_uploads;
-mod kit;
 mod tokens;

@@ -1,12 +1,12 @@
 //! What depends on the terminal and the shell: colours, completions, and tables that fit.
 
-use crate::support::peer::Peer;
-use crate::support::process::{command, finish};
 use qdrant_backup::config::colours;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
+use testkit::peer::Peer;
+use testkit::process::{command, finish};
 use tokio::process::Command;
 
 const ESCAPE: char = '\u{1b}';
@@ -50,7 +50,7 @@ async fn help_and_logs_have_colours_only_where_they_are_wanted() {
 #[tokio::test]
 async fn completions_need_no_configuration() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qdrant-backup"));
+        let mut command = Command::new(testkit::process::binary());
         command.args(["completions", shell]).env_clear();
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (code, out, err) = finish(child).await;

@@ -6,13 +6,13 @@ mod reads;
 mod records;
 mod stops;
 
-use crate::support::lab::Lab;
-use crate::support::service::Service;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::verify::Verifier;
 use qdrant_backup::wire::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::lab::Lab;
+use testkit::service::Service;
 
 fn verifier(store: Arc<dyn Store>) -> Verifier {
     Verifier {

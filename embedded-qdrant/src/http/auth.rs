@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::envelope;
 use crate::error::Error;
-use crate::node::NodeOptions;
+use crate::options::NodeOptions;
 
 /// The keys of a node; with none of them set everybody may do everything.
 pub(crate) struct Keys {

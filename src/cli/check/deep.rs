@@ -3,7 +3,8 @@
 use super::super::text::size;
 use super::{Checks, LEASE, State, Subject};
 use crate::base::error::Code;
-use crate::ops::backup::{self, Context, Settings, SourceSettings};
+use crate::ops::backup;
+use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
 use crate::wire::transfer::Limits;

@@ -1,8 +1,7 @@
 //! What a backup would refuse of the collections that it is to save.
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup;
-use crate::ops::plan::CollectionPlan;
+use crate::ops::backup::{self, BackupPlan};
 use crate::wire::qdrant::Qdrant;
 use futures_util::{StreamExt, stream};
 
@@ -22,9 +21,12 @@ pub(super) struct Looked {
 type Refused = (String, Error);
 
 /// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
-pub(super) async fn look(qdrant: &Qdrant, plans: &[CollectionPlan]) -> Result<Looked> {
-    let mut looks = stream::iter(plans)
-        .map(|plan| async move { (&plan.name, backup::survey(qdrant, plan).await) })
+pub(super) async fn look(qdrant: &Qdrant, plan: &BackupPlan) -> Result<Looked> {
+    let mut looks = stream::iter(plan.collections())
+        .map(|name| async move {
+            let known = backup::survey(qdrant, &name, plan.aliases_of(&name)).await;
+            (name, known)
+        })
         .buffered(AT_ONCE);
     let mut looked = Looked {
         accepted: Vec::new(),
@@ -32,11 +34,11 @@ pub(super) async fn look(qdrant: &Qdrant, plans: &[CollectionPlan]) -> Result<Lo
     };
     while let Some((name, survey)) = looks.next().await {
         match survey {
-            Ok(known) => looked.accepted.push((name.clone(), known.points_before)),
+            Ok(known) => looked.accepted.push((name, known.points_before)),
             // Deleted since it was listed.
             Err(e) if e.code() == Code::CollectionNotFound => {}
             Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => return Err(e),
-            Err(e) => looked.refused.push((name.clone(), e)),
+            Err(e) => looked.refused.push((name, e)),
         }
     }
     Ok(looked)

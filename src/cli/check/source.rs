@@ -1,7 +1,7 @@
 //! Whether the store is this Qdrant's: a backup into that of another one is refused.
 
 use super::{Checks, Subject, ask_qdrant, ask_store};
-use crate::ops::plan;
+use crate::ops::source;
 use crate::repository::catalog;
 use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
@@ -14,7 +14,7 @@ pub(super) async fn check(
     store: &dyn Store,
     subject: &Subject<'_>,
 ) {
-    let asked = async { Ok(plan::source(qdrant, subject.source_name.as_deref(), names).await) };
+    let asked = async { Ok(source::qdrant(qdrant, subject.source_name.as_deref(), names).await) };
     let source = match ask_qdrant(qdrant, subject.patience, asked).await {
         Ok(source) => source,
         Err(error) => return checks.fail("source", &error),

@@ -1,33 +1,31 @@
 //! One artifact: asked for, relayed into the store, deleted on Qdrant.
 
-use super::Context;
 use crate::base::error::{Code, Error, Result};
-use crate::ops::progress::{Phase, Progress};
+use crate::ops::context::Context;
+use crate::ops::progress::Phase;
+use crate::ops::run::{CLEAN_UP, Run};
+use crate::repository::blobs::{self, Written};
 use crate::repository::intents::{self, Intent, Recorded};
-use crate::repository::manifest::{Artifact, Storage};
-use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::manifest::Artifact;
+use crate::repository::names::BackupId;
+use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Snapshot, SnapshotName};
-use crate::wire::transfer::{self, Expected};
+use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-
-/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
-pub(super) const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// What to save, and for whom.
 #[derive(Clone, Copy)]
-pub(super) struct Job<'a> {
+pub(super) struct UnitRun<'a> {
     pub(super) ctx: &'a Context,
-    pub(super) run: BackupId,
-    pub(super) collection: &'a str,
-    pub(super) kind: ArtifactKind,
+    pub(super) run: &'a Run,
+    /// The backup.
+    pub(super) id: BackupId,
+    pub(super) unit: &'a Unit,
     /// Number of the first attempt; each one's objects have it in their names.
     pub(super) first: u32,
-    pub(super) progress: &'a Progress,
-    pub(super) cancel: &'a CancellationToken,
 }
 
 /// A saved artifact and the exact count right after its snapshot was made.
@@ -37,36 +35,40 @@ pub(super) struct Done {
 }
 
 /// Saves one artifact, with further attempts when a failure may pass.
-pub(super) async fn save(job: Job<'_>) -> Result<Done> {
-    let settings = &job.ctx.settings;
+pub(super) async fn save(of: UnitRun<'_>) -> Result<Done> {
+    let settings = &of.ctx.settings;
     let mut pause = settings.backoff;
-    let last = job.first + settings.attempts.saturating_sub(1);
-    for attempt in job.first.. {
-        let error = match attempt_once(job, attempt).await {
+    let last = of.first + settings.attempts.saturating_sub(1);
+    for attempt in of.first.. {
+        let error = match attempt_once(of, attempt).await {
             Ok(done) => return Ok(done),
             Err(e) => e,
         };
         // A snapshot that vanished is gone for good, but another one can be made. A name that is taken, as by a process that
         // does the same task again although this one still lives, is not that of the next attempt.
         let useless = error.is_permanent() && !matches!(error.code(), Code::SnapshotChanged | Code::StoreConflict);
-        if useless || attempt >= last || job.cancel.is_cancelled() {
+        if useless || attempt >= last || of.run.cancel.is_cancelled() {
             return Err(error);
         }
-        tracing::warn!(backup = %job.run, collection = job.collection, attempt, error = %error, "saving a collection failed; trying again");
-        unless_cancelled(job.cancel, async {
-            sleep(pause).await;
-            Ok(())
-        })
-        .await?;
+        tracing::warn!(backup = %of.id, collection = of.unit.collection, attempt, error = %error, "saving a collection failed; trying again");
+        of.run
+            .unless_cancelled(async {
+                sleep(pause).await;
+                Ok(())
+            })
+            .await?;
         pause = pause.saturating_mul(2);
     }
     Err(Error::new(Code::Internal, "no attempt was made"))
 }
 
-async fn attempt_once(job: Job<'_>, attempt: u32) -> Result<Done> {
-    let made = make(job, attempt).await?;
-    let result = unless_cancelled(job.cancel, relay(job, attempt, &made.snapshot, made.requested_at)).await;
-    delete(job, made).await;
+async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Done> {
+    let made = make(of, attempt).await?;
+    let result = of
+        .run
+        .unless_cancelled(relay(of, attempt, &made.snapshot, made.requested_at))
+        .await;
+    delete(of, made).await;
     result
 }
 
@@ -78,16 +80,16 @@ pub(super) struct Made {
 }
 
 /// Has Qdrant make a snapshot. When that fails there is none, or a later run will find it by its intent.
-pub(super) async fn make(job: Job<'_>, attempt: u32) -> Result<Made> {
-    let (ctx, collection) = (job.ctx, job.collection);
+pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<Made> {
+    let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let Announced {
         existing,
         requested_at,
         recorded,
-    } = announce(job, attempt).await?;
+    } = announce(of, attempt).await?;
 
-    job.progress.phase(collection, Phase::Snapshot);
-    let created = unless_cancelled(job.cancel, ctx.qdrant.create_snapshot(collection)).await;
+    of.run.progress.phase(of.unit, Phase::Snapshot);
+    let created = of.run.unless_cancelled(ctx.qdrant.create_snapshot(collection)).await;
     let snapshot = match created {
         Ok(snapshot) if existing.contains(&snapshot.name) => {
             // Somebody else's, of the same second: Qdrant wrote ours over it, and which one it is now cannot be told.
@@ -96,7 +98,7 @@ pub(super) async fn make(job: Job<'_>, attempt: u32) -> Result<Made> {
         }
         Ok(snapshot) => snapshot,
         Err(e) => {
-            after_failed_create(job, &recorded, &e).await;
+            after_failed_create(of, &recorded, &e).await;
             return Err(e);
         }
     };
@@ -108,7 +110,7 @@ pub(super) async fn make(job: Job<'_>, attempt: u32) -> Result<Made> {
     match SnapshotName::parse(&made.snapshot.name) {
         Some(name) if name.collection != collection => {
             let error = another(collection, &made.snapshot);
-            delete(job, made).await;
+            delete(of, made).await;
             Err(error)
         }
         _ => Ok(made),
@@ -125,27 +127,30 @@ struct Announced {
 
 /// Looks at what is there, and records that there will be one more at once; again, if that took so long that the one could
 /// not be told from others'.
-async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
-    let (ctx, collection) = (job.ctx, job.collection);
+async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
+    let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let mut within = intents::WITHIN;
     loop {
-        let (there, date) = unless_cancelled(job.cancel, ctx.qdrant.snapshots(collection)).await?;
+        let (there, date) = of.run.unless_cancelled(ctx.qdrant.snapshots(collection)).await?;
         let looked = Instant::now();
         let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
         let requested_at = ctx.clock.now();
         let intent = Intent {
-            run: job.run,
-            collection: collection.to_owned(),
+            run: of.id,
+            unit: of.unit.clone(),
             qdrant: ctx.qdrant.url(),
             existing: Vec::new(),
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
         }
         .beside(&existing);
-        let recorded = unless_cancelled(job.cancel, intents::record(&*ctx.store, intent, attempt)).await?;
+        let recorded = of
+            .run
+            .unless_cancelled(intents::record(&*ctx.store, intent, attempt))
+            .await?;
         let recording = looked.elapsed();
         ctx.qdrant.unpaused().await;
-        if !job.cancel.is_cancelled() && looked.elapsed() <= within {
+        if !of.run.cancel.is_cancelled() && looked.elapsed() <= within {
             return Ok(Announced {
                 existing,
                 requested_at,
@@ -154,9 +159,9 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
         }
         // Nothing has been asked of Qdrant: whatever were found there by this intent would be somebody else's.
         intents::clear(&*ctx.store, &recorded).await;
-        unless_cancelled(job.cancel, async { Ok(()) }).await?;
+        of.run.unless_cancelled(async { Ok(()) }).await?;
         tracing::info!(
-            backup = %job.run, collection,
+            backup = %of.id, collection,
             ?recording,
             "recording an intent took long; looking at the snapshots again"
         );
@@ -164,38 +169,42 @@ async fn announce(job: Job<'_>, attempt: u32) -> Result<Announced> {
     }
 }
 
-async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: OffsetDateTime) -> Result<Done> {
-    let (ctx, collection) = (job.ctx, job.collection);
+async fn relay(of: UnitRun<'_>, attempt: u32, snapshot: &Snapshot, requested_at: OffsetDateTime) -> Result<Done> {
+    let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let created_at = ctx.clock.now();
     let points_after = ctx.qdrant.count(collection).await?;
     let download = ctx.qdrant.download(collection, snapshot).await?;
-    let key = job.run.artifact(collection, &job.kind, attempt);
     let expected = Expected {
         bytes: snapshot.size,
         sha256: snapshot.sha256(),
         crc32c: None,
     };
     let settings = &ctx.settings;
-    let (digest, meta) = transfer::copy(
-        Box::new(download),
-        &expected,
-        &*ctx.store,
-        &key,
-        &settings.limits,
-        settings.rate.as_deref(),
-        job.progress.copying(collection, snapshot.size),
-    )
-    .await?;
+    let target = blobs::Target {
+        store: &*ctx.store,
+        id: of.id,
+        unit: of.unit,
+        attempt,
+        limits: &settings.limits,
+        rate: settings.rate.as_deref(),
+        done: of.run.progress.copying(of.unit, snapshot.size),
+    };
+    let Written {
+        key,
+        storage,
+        digest,
+        version,
+    } = blobs::write(Box::new(download), &expected, target).await?;
     let artifact = Artifact {
         key,
-        storage: Storage::Object,
-        kind: job.kind,
+        storage,
+        kind: of.unit.kind(),
         node: SnapshotName::parse(&snapshot.name).map(|name| name.peer),
         bytes: digest.bytes,
         sha256: digest.sha256_hex(),
         sha256_confirmed_by_qdrant: expected.sha256.is_some(),
         crc32c: format!("{:08x}", digest.crc32c),
-        version: meta.version.0,
+        version: version.0,
         snapshot: snapshot.name.clone(),
         requested_at,
         created_at,
@@ -205,8 +214,8 @@ async fn relay(job: Job<'_>, attempt: u32, snapshot: &Snapshot, requested_at: Of
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
-pub(super) async fn delete(job: Job<'_>, made: Made) {
-    let (ctx, collection) = (job.ctx, job.collection);
+pub(super) async fn delete(of: UnitRun<'_>, made: Made) {
+    let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
         // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
@@ -215,7 +224,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
             Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
             Some(_) => {
                 tracing::warn!(
-                    backup = %job.run, collection,
+                    backup = %of.id, collection,
                     snapshot = snapshot.name,
                     "somebody else made a snapshot of the same second; it was left alone"
                 );
@@ -224,7 +233,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
             None => Ok(()),
         }
     };
-    let limit = if job.cancel.is_cancelled() {
+    let limit = if of.run.cancel.is_cancelled() {
         CLEAN_UP
     } else {
         Duration::MAX
@@ -235,7 +244,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
         // a collection of that name again. The intent stays: then the next run deletes it.
         Ok(Err(e)) if e.code() == Code::CollectionNotFound => {
             tracing::warn!(
-                backup = %job.run, collection,
+                backup = %of.id, collection,
                 snapshot = snapshot.name,
                 "the collection was deleted, and with it the way to its snapshot, which may still be on Qdrant's disk: delete \
                  snapshots/{collection}/{} there by hand (unless a collection of that name is made within two days: then a \
@@ -248,7 +257,7 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
         Err(_) => "Qdrant did not answer in time".to_owned(),
     };
     tracing::warn!(
-        backup = %job.run, collection,
+        backup = %of.id, collection,
         snapshot = snapshot.name,
         error,
         "the snapshot could not be deleted on Qdrant; the next run does it"
@@ -256,8 +265,8 @@ pub(super) async fn delete(job: Job<'_>, made: Made) {
 }
 
 /// A create that failed may still have made a snapshot, or make one later.
-async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
-    let ctx = job.ctx;
+async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error) {
+    let ctx = of.ctx;
     // Qdrant itself refused or failed: there is nothing of ours, and nothing will appear any more. What has appeared
     // meanwhile is somebody else's. A lost connection, or a gateway's answer, does not mean that.
     if matches!(
@@ -273,12 +282,12 @@ async fn after_failed_create(job: Job<'_>, recorded: &Recorded, error: &Error) {
     let settled = intents::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
-        Ok(Ok(Some(warning))) => tracing::warn!(backup = %job.run, warning),
+        Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, warning),
         Ok(Err(e)) => {
-            tracing::warn!(backup = %job.run, error = %e, "could not look for what a failed snapshot left; the next run does it")
+            tracing::warn!(backup = %of.id, error = %e, "could not look for what a failed snapshot left; the next run does it")
         }
         Err(_) => {
-            tracing::warn!(backup = %job.run, "Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
+            tracing::warn!(backup = %of.id, "Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
         }
     }
 }
@@ -303,14 +312,4 @@ fn same_second(collection: &str, snapshot: &Snapshot) -> Error {
         ),
     )
     .remedy("keep other backup tools from running at the same time")
-}
-
-/// Does `work` unless the run is told to stop.
-pub(super) async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    cancel.run_until_cancelled(work).await.unwrap_or_else(|| {
-        Err(Error::new(Code::Cancelled, "the run was told to stop").remedy("nothing was committed; run it again"))
-    })
 }

@@ -1,61 +1,33 @@
-//! One collection: what must be known beside its data, and its artifacts.
+//! One unit: its artifact, and what must be known of its collection beside the data.
 
-use super::Context;
-use super::artifact::{Job, save, unless_cancelled};
+use super::artifact::{UnitRun, save};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::plan::CollectionPlan;
-use crate::ops::progress::Progress;
+use crate::ops::context::Context;
 use crate::repository::manifest::{self, Collection};
-use crate::repository::names::BackupId;
 use crate::repository::sharding;
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tokio_util::sync::CancellationToken;
 
-/// Saves one collection; `first` is the number of the first attempt. `Ok(None)`: it was deleted on Qdrant in mid-run.
-pub(super) async fn save_collection(
-    ctx: &Context,
-    run: BackupId,
-    plan: &CollectionPlan,
-    first: u32,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Option<Collection>> {
-    match try_save(ctx, run, plan, first, progress, cancel).await {
+/// Saves one unit: the entry of its collection in the manifest, with this one artifact. `Ok(None)`: the collection was deleted
+/// on Qdrant in mid-run.
+pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Option<Collection>> {
+    match try_save(of, aliases).await {
         Ok(collection) => Ok(Some(collection)),
-        Err(e) if may_mean_gone(&e) && is_gone(ctx, &plan.name).await => Ok(None),
+        Err(e) if may_mean_gone(&e) && is_gone(of.ctx, &of.unit.collection).await => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-async fn try_save(
-    ctx: &Context,
-    run: BackupId,
-    plan: &CollectionPlan,
-    first: u32,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Collection> {
-    let name = plan.name.as_str();
-    let look = async { Ok((survey(&ctx.qdrant, plan).await?, ctx.qdrant.count(name).await?)) };
-    let (mut saved, points_before) = unless_cancelled(cancel, look).await?;
+async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
+    let (ctx, run, name) = (of.ctx, of.run, of.unit.collection.as_str());
+    let look = async { Ok((survey(&ctx.qdrant, name, aliases).await?, ctx.qdrant.count(name).await?)) };
+    let (mut saved, points_before) = run.unless_cancelled(look).await?;
     saved.points_before = points_before;
-    for artifact in &plan.artifacts {
-        let done = save(Job {
-            ctx,
-            run,
-            collection: name,
-            kind: artifact.kind,
-            first,
-            progress,
-            cancel,
-        })
-        .await?;
-        saved.points_after = done.points_after;
-        saved.artifacts.push(done.artifact);
-    }
-    let after = unless_cancelled(cancel, ctx.qdrant.collection(name)).await?;
+    let done = save(of).await?;
+    saved.points_after = done.points_after;
+    saved.artifacts.push(done.artifact);
+    let after = run.unless_cancelled(ctx.qdrant.collection(name)).await?;
     // It may have been deleted, and made again as another one.
     require_restorable(name, &after.config, &Value::Null)?;
     if after.config != saved.config || bare(&after.payload_schema) != bare(&saved.payload_schema) {
@@ -72,8 +44,7 @@ async fn try_save(
 
 /// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
 /// Refuses one of which a snapshot through this node would not bring everything back, or that no manifest can describe.
-pub async fn survey(qdrant: &Qdrant, plan: &CollectionPlan) -> Result<Collection> {
-    let name = plan.name.as_str();
+pub async fn survey(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result<Collection> {
     let info = qdrant.collection(name).await?;
     let (shards, mut warnings) = shards(qdrant, name).await?;
     require_restorable(name, &info.config, &shards)?;
@@ -82,7 +53,7 @@ pub async fn survey(qdrant: &Qdrant, plan: &CollectionPlan) -> Result<Collection
         name: name.to_owned(),
         config: info.config,
         payload_schema: info.payload_schema,
-        aliases: plan.aliases.clone(),
+        aliases: aliases.to_vec(),
         // Approximately.
         points_before: info.points_count.unwrap_or_default(),
         points_after: 0,

@@ -13,24 +13,25 @@
 mod finish;
 mod record;
 
-use super::artifact::{CLEAN_UP, unless_cancelled};
-use super::collection::save_collection;
-use super::{Context, Report, Results, Saved, save_all, sweep};
+use super::artifact::UnitRun;
+use super::collection::save_unit;
+use super::{Report, Results, Saved, run_again, save_all};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::events;
-use crate::ops::plan::CollectionPlan;
+use crate::ops::context::Context;
+use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
+use crate::ops::run::{self, Conclusion, Run, Wanted, soon, unless_cancelled};
 use crate::repository::intents::{self, Intent};
-use crate::repository::lease::{self, Lease};
+use crate::repository::lease;
 use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
+use crate::repository::unit::Unit;
 use finish::{Standing, finish};
 use record::{Fate, Part, Plan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Which task of which execution this process is.
@@ -80,9 +81,17 @@ pub struct TaskReport {
     pub backup: Option<Report>,
     /// Whether it was this task that wrote the manifest.
     pub committed: bool,
+    /// Whether the backup ended in this very attempt.
+    #[serde(skip)]
+    pub(crate) ended_now: bool,
 }
 
 impl TaskReport {
+    fn took(&self) -> time::Duration {
+        let backup = self.backup.as_ref();
+        backup.map_or(time::Duration::ZERO, |backup| backup.finished_at - backup.started_at)
+    }
+
     /// The error that the task amounts to: that of the whole backup once it has ended, else that of its share.
     pub fn error(&self) -> Option<Error> {
         if let Some(backup) = &self.backup {
@@ -124,12 +133,14 @@ pub async fn run(
 ) -> Result<TaskReport> {
     let began = ctx.clock.now();
     let result = work(ctx, selection, task, progress, cancel).await;
-    if let Err(error) = &result
-        && task.is_last_attempt()
-    {
-        events::backup_failed(progress.now().id, ctx.clock.now() - began, error.code());
+    let ended = match &result {
+        Ok(report) => report.ended_now.then(|| report.took()),
+        Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
+    };
+    if let Some(took) = ended {
+        run::tell(Operation::Backup, progress.now().id, took, &result);
     }
-    result
+    result.map_err(run_again)
 }
 
 async fn work(
@@ -149,85 +160,97 @@ async fn work(
     let group = task.execution.as_str();
     if let Some((plan, standing)) = ended.await? {
         tracing::info!(backup = %plan.id, task = task.index, "the backup of this execution has ended already");
-        unless_cancelled(cancel, clear(ctx, group, plan.id)).await?;
         let parts = unless_cancelled(cancel, record::share(ctx, task, &plan)).await?;
-        return Ok(report(task, &plan, parts, Vec::new(), standing));
+        let report = report(task, &plan, parts, Vec::new(), standing);
+        return clear(ctx, group, progress, cancel, report).await;
     }
-
-    let joined = lease::join(ctx.store.clone(), &ctx.clock, group, ctx.settings.lease);
-    let lease = unless_cancelled(cancel, joined).await?;
-    let token = lease.token(cancel);
-    let result = match under_lease(ctx, selection, task, progress, &token, &lease).await {
-        Err(e) if e.code() == Code::Cancelled => lease.confirm_not_lost().and(Err(e)),
-        other => other,
-    };
-    // Otherwise other tasks still work under it, or this one when it is tried again.
-    if let Ok(report) = &result
-        && report.backup.is_some()
-    {
-        end(ctx, lease, report.id).await;
-    }
-    result
+    let wanted = Wanted::Shared(group);
+    run::under_lease(&ctx.on_store(), wanted, progress, cancel, Some(&ctx.qdrant), |run| {
+        do_share(ctx, selection, task, run)
+    })
+    .await
 }
 
 /// Cleans up after a task that was killed between the commit and the end of its lease.
-async fn clear(ctx: &Context, group: &str, id: BackupId) -> Result<()> {
-    let holder = lease::holder(&*ctx.store, &ctx.clock).await?;
-    if holder.is_some_and(|record| record.is_of(group)) {
-        let lease = lease::join(ctx.store.clone(), &ctx.clock, group, ctx.settings.lease).await?;
-        end(ctx, lease, id).await;
-    }
-    Ok(())
-}
-
-/// Nobody works for the execution any more.
-async fn end(ctx: &Context, lease: Lease, id: BackupId) {
-    if lease.confirm_not_lost().is_ok() {
-        sweep(ctx, |intent| intent.run == id).await;
-    }
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
-    }
-}
-
-async fn under_lease(
+async fn clear(
     ctx: &Context,
-    selection: &Selection,
-    task: &Task,
+    group: &str,
     progress: &Progress,
     cancel: &CancellationToken,
-    lease: &Lease,
+    report: TaskReport,
 ) -> Result<TaskReport> {
-    let (plan, parts) = unless_cancelled(cancel, async {
-        let plan = record::agree(ctx, selection, task).await?;
-        let parts = record::share(ctx, task, &plan).await?;
-        Ok((plan, parts))
-    })
-    .await?;
-    let share: Vec<_> = plan.share(task).collect();
-    progress.planned(plan.id, share.iter().map(|c| c.name.as_str()));
+    let holder = unless_cancelled(cancel, lease::holder(&*ctx.store, &ctx.clock)).await?;
+    if !holder.is_some_and(|record| record.is_of(group)) {
+        return Ok(report);
+    }
+    progress.planned(report.id, []);
+    let wanted = Wanted::Shared(group);
+    run::under_lease(
+        &ctx.on_store(),
+        wanted,
+        progress,
+        cancel,
+        Some(&ctx.qdrant),
+        |_| async { Ok(report) },
+    )
+    .await
+}
+
+impl Conclusion for TaskReport {
+    fn failure(&self) -> Option<Error> {
+        self.error()
+    }
+
+    fn counts(&self) -> Counts {
+        self.backup
+            .as_ref()
+            .map_or(Operation::Backup.nothing(), Conclusion::counts)
+    }
+
+    fn warn(&mut self, warning: String) {
+        if let Some(backup) = &mut self.backup {
+            backup.warn(warning);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.backup.is_none()
+    }
+}
+
+async fn do_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -> Result<TaskReport> {
+    let Run { progress, cancel, .. } = &run;
+    let (plan, parts) = run
+        .unless_cancelled(async {
+            let plan = record::agree(ctx, selection, task).await?;
+            let parts = record::share(ctx, task, &plan).await?;
+            Ok((plan, parts))
+        })
+        .await?;
+    let share: Vec<Unit> = plan.share(task).cloned().collect();
+    progress.planned(plan.id, share.iter().cloned());
     for part in &parts {
-        progress.phase(&part.collection, part.fate.phase());
+        progress.phase(&part.unit, part.fate.phase());
     }
     let id = plan.id;
     tracing::info!(
         backup = %id, task = task.index, tasks = task.count, attempt = task.attempt,
-        collections = share.len(), done = parts.len(), "task begins"
+        units = share.len(), done = parts.len(), "task begins"
     );
 
     // Whoever did this task before is dead. The other tasks are not: theirs is left alone.
-    let names: BTreeSet<String> = share.iter().map(|c| c.name.clone()).collect();
-    let of_this_task = move |intent: &Intent| intent.run == id && names.contains(&intent.collection);
+    let ours: BTreeSet<Unit> = share.iter().cloned().collect();
+    let of_this_task = move |intent: &Intent| intent.run == id && ours.contains(&intent.unit);
     let recovery = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), &of_this_task);
-    for warning in unless_cancelled(cancel, recovery).await? {
+    for warning in run.unless_cancelled(recovery).await? {
         tracing::warn!(backup = %id, "{warning}");
     }
-    let is_done = |c: &CollectionPlan| parts.iter().any(|part| part.collection == c.name);
-    let todo = share.iter().filter(|c| !is_done(c)).map(|c| (*c).clone()).collect();
-    let result = save_share(ctx, task, id, todo, progress, cancel).await;
+    let is_done = |unit: &Unit| parts.iter().any(|part| part.unit == *unit);
+    let todo = share.into_iter().filter(|unit| !is_done(unit)).collect();
+    let result = save_share(ctx, task, &plan, todo, &run).await;
     let swept = async {
-        if lease.confirm_not_lost().is_ok() {
-            sweep(ctx, &of_this_task).await;
+        if run.confirm_not_lost().is_ok() {
+            run::sweep(&ctx.on_store(), &ctx.qdrant, &of_this_task).await;
         }
     };
     let results = match result {
@@ -239,14 +262,15 @@ async fn under_lease(
     };
     // Told to stop, there is still time for some small objects; without the lease there is none.
     let stopped = !results.stopped.is_empty() || cancel.is_cancelled();
-    if stopped && (!task.is_last_attempt() || lease.confirm_not_lost().is_err()) {
+    if stopped && (!task.is_last_attempt() || run.confirm_not_lost().is_err()) {
         swept.await;
-        return unless_cancelled(cancel, std::future::pending()).await;
+        return Err(run::stopped());
     }
     let end = async {
         let failed = give_up(ctx, task, id, results).await?;
-        let standing = finish(ctx, task, &plan, lease).await?;
-        Ok((failed, record::share(ctx, task, &plan).await?, standing))
+        let parts = record::share(ctx, task, &plan).await?;
+        // Last: from then on the backup exists, and nothing may hide that.
+        Ok((failed, parts, finish(ctx, task, &plan, &run).await?))
     };
     let (failed, parts, standing) = soon(cancel, end).await?;
     if matches!(standing, Standing::Open(_)) {
@@ -256,24 +280,24 @@ async fn under_lease(
 }
 
 /// Saves what is to be done of the share, and records each part as soon as it is there.
-async fn save_share(
-    ctx: &Context,
-    task: &Task,
-    id: BackupId,
-    todo: Vec<CollectionPlan>,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Results> {
+async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, run: &Run) -> Result<Results> {
     // No attempt of an earlier process had these numbers.
     let first = 1 + task.attempt * ctx.settings.attempts;
-    let shared = Arc::new((ctx.clone(), task.clone(), progress.clone(), cancel.clone()));
-    let save = move |collection: CollectionPlan| {
+    let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone()));
+    let save = move |unit: Unit| {
         let shared = shared.clone();
         async move {
-            let (ctx, task, progress, cancel) = &*shared;
-            let saved = save_collection(ctx, id, &collection, first, progress, cancel).await?;
-            let part = Part::new(id, &collection.name, saved.map_or(Fate::Gone, Fate::saved));
-            match soon(cancel, record::record(ctx, task, part)).await?.fate {
+            let (ctx, task, run, plan) = &*shared;
+            let of = UnitRun {
+                ctx,
+                run,
+                id: plan.id,
+                unit: &unit,
+                first,
+            };
+            let saved = save_unit(of, plan.aliases_of(&unit.collection)).await?;
+            let part = Part::new(plan.id, &unit, saved.map_or(Fate::Gone, Fate::saved));
+            match soon(&run.cancel, record::done(ctx, task, part)).await?.fate {
                 Fate::Saved(saved) => Ok(Some(*saved)),
                 Fate::Gone => Ok(None),
                 Fate::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.message)
@@ -281,30 +305,30 @@ async fn save_share(
             }
         }
     };
-    save_all(ctx, id, todo, progress, cancel, save).await
+    save_all(ctx, plan.id, todo, run, save).await
 }
 
 /// What could not be saved. In the last attempt each gets a part, so that the backup of the others can be committed.
 async fn give_up(ctx: &Context, task: &Task, id: BackupId, results: Results) -> Result<Vec<Failure>> {
-    let stopped = results.stopped.iter().map(|name| {
+    let stopped = results.stopped.into_iter().map(|unit| {
         let error = Error::new(Code::Cancelled, "the task was told to stop in its last attempt").remedy(
             "a task that takes too long needs more time or a smaller share: raise its timeout or the number of tasks",
         );
-        Failure::of(name, &error)
+        let failure = Failure::of(&unit.collection, &error);
+        (unit, failure)
     });
     let failed: Vec<_> = results.failed.into_iter().chain(stopped).collect();
     if task.is_last_attempt() {
-        for failure in &failed {
-            let part = Part::new(id, &failure.collection, Fate::Failed(failure.clone()));
-            record::record(ctx, task, part).await?;
+        for (unit, failure) in &failed {
+            record::done(ctx, task, Part::new(id, unit, Fate::Failed(failure.clone()))).await?;
         }
     }
-    Ok(failed)
+    Ok(failed.into_iter().map(|(_, failure)| failure).collect())
 }
 
 /// What the parts of the share say, and what failed without leaving one.
 fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, standing: Standing) -> TaskReport {
-    let is_open = |failure: &Failure| !parts.iter().any(|part| part.collection == failure.collection);
+    let is_open = |failure: &Failure| !parts.iter().any(|part| part.unit.collection == failure.collection);
     let mut failed: Vec<_> = failed.into_iter().filter(is_open).collect();
     let mut saved = Vec::new();
     for part in parts {
@@ -315,9 +339,13 @@ fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, stan
         }
     }
     failed.sort_by(|a, b| a.collection.cmp(&b.collection));
-    let (open, backup, committed) = match standing {
-        Standing::Open(open) => (open, None, false),
-        Standing::Ended { report, by_this_task } => (0, Some(report), by_this_task),
+    let (open, backup, committed, ended_now) = match standing {
+        Standing::Open(open) => (open, None, false, false),
+        Standing::Ended {
+            report,
+            by_this_task,
+            now,
+        } => (0, Some(report), by_this_task, now),
     };
     TaskReport {
         id: plan.id,
@@ -331,17 +359,7 @@ fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, stan
         open,
         backup,
         committed,
-    }
-}
-
-/// Does `work` to its end, unless the run is told to stop and it does not end soon.
-async fn soon<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        biased;
-        result = work => result,
-        () = async { cancel.cancelled().await; sleep(CLEAN_UP).await } => {
-            unless_cancelled(cancel, std::future::pending()).await
-        }
+        ended_now,
     }
 }
 

@@ -4,9 +4,11 @@ use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::{self, Failure, Manifest, QdrantInfo, Sealed, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Unit;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// What a run came to.
@@ -124,19 +126,60 @@ impl Saved {
     }
 }
 
-/// What became of the collections of a run, or of some of them.
+/// What became of the units of a run, or of some of them.
 #[derive(Default)]
 pub(super) struct Results {
+    /// An entry for each saved unit, with its one artifact.
     pub(super) collections: Vec<manifest::Collection>,
-    pub(super) failed: Vec<Failure>,
+    pub(super) failed: Vec<(Unit, Failure)>,
     /// Deleted on Qdrant in mid-run.
     pub(super) gone: Vec<String>,
     /// Not saved, because the run was told to stop.
-    pub(super) stopped: Vec<String>,
+    pub(super) stopped: Vec<Unit>,
+    /// The failure of one that concerns all.
+    pub(super) refused: Option<Error>,
+}
+
+/// What became of the collections.
+struct Merged {
+    collections: Vec<manifest::Collection>,
+    failed: Vec<Failure>,
+    gone: BTreeSet<String>,
+}
+
+impl Results {
+    /// One entry for each collection. One that lacks a unit is not saved, and told once.
+    fn merge(self) -> Merged {
+        let gone: BTreeSet<String> = self.gone.into_iter().collect();
+        let mut failed: BTreeMap<String, Failure> = BTreeMap::new();
+        for (unit, failure) in self.failed {
+            failed.entry(unit.collection).or_insert(failure);
+        }
+        let mut whole: BTreeMap<String, manifest::Collection> = BTreeMap::new();
+        for unit in self.collections {
+            match whole.entry(unit.name.clone()) {
+                Entry::Vacant(free) => drop(free.insert(unit)),
+                Entry::Occupied(mut there) => {
+                    let there = there.get_mut();
+                    there.points_after = unit.points_after;
+                    there.artifacts.extend(unit.artifacts);
+                    there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
+                    there.warnings.extend(unit.warnings);
+                    there.warnings.dedup();
+                }
+            }
+        }
+        whole.retain(|name, _| !gone.contains(name) && !failed.contains_key(name));
+        Merged {
+            collections: whole.into_values().collect(),
+            failed: failed.into_values().collect(),
+            gone,
+        }
+    }
 }
 
 /// What is known of a run beside its results.
-pub(super) struct Run {
+pub(super) struct Known {
     pub(super) id: BackupId,
     pub(super) started_at: OffsetDateTime,
     pub(super) finished_at: OffsetDateTime,
@@ -146,12 +189,12 @@ pub(super) struct Run {
     pub(super) extra: BTreeMap<String, Value>,
 }
 
-impl Run {
+impl Known {
     /// The report and the manifest that `results` amount to; no manifest when nothing was saved.
-    pub(super) fn conclude(mut self, mut results: Results) -> Result<(Report, Option<Sealed>)> {
+    pub(super) fn conclude(mut self, results: Results) -> Result<(Report, Option<Sealed>)> {
         let id = self.id;
-        results.collections.sort_by(|a, b| a.name.cmp(&b.name));
-        for name in results.gone {
+        let mut results = results.merge();
+        for name in std::mem::take(&mut results.gone) {
             let text = format!("collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup");
             // Of a pattern there is one less; who asked for it by its name does not have what was asked for.
             if self.selection.collections.contains(&name) {
@@ -219,5 +262,52 @@ impl Run {
             extra: self.extra,
         };
         Ok((report, Some(Sealed::new(&manifest)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::names::ArtifactKind;
+    use serde_json::{from_value, json};
+
+    /// An entry as a unit leaves it, with its one artifact.
+    fn entry(name: &str, shard: u32) -> manifest::Collection {
+        let kind = ArtifactKind::Shard(shard);
+        let key = format!("backups/x/{name}/shard-{shard}.snapshot");
+        from_value(json!({
+            "name": name, "config": {}, "payload_schema": {}, "aliases": [], "points_before": 1, "points_after": shard,
+            "shards": null, "warnings": ["same"],
+            "artifacts": [{
+                "key": key, "storage": "object", "kind": kind, "bytes": 1, "sha256": "", "sha256_confirmed_by_qdrant": true,
+                "crc32c": "", "version": "", "snapshot": "", "requested_at": "2026-11-22T12:00:00Z",
+                "created_at": "2026-11-22T12:00:00Z"
+            }]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_units_of_a_collection_make_one_entry_or_none() {
+        let unit = |name: &str, shard| Unit {
+            shard: Some(shard),
+            ..Unit::whole(name)
+        };
+        let failure = |name: &str| Failure::of(name, &Error::new(Code::Stalled, "x"));
+        let merged = Results {
+            collections: vec![entry("b", 0), entry("a", 1), entry("a", 0), entry("c", 0)],
+            failed: vec![(unit("b", 1), failure("b")), (unit("b", 2), failure("b"))],
+            gone: vec!["c".into(), "c".into()],
+            stopped: Vec::new(),
+            refused: None,
+        }
+        .merge();
+        let names: Vec<_> = merged.collections.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["a"], "what lacks a unit is not saved");
+        let kinds: Vec<_> = merged.collections[0].artifacts.iter().map(|a| a.kind).collect();
+        assert_eq!(kinds, [ArtifactKind::Shard(0), ArtifactKind::Shard(1)]);
+        assert_eq!(merged.collections[0].warnings, ["same"]);
+        let failed: Vec<_> = merged.failed.iter().map(|f| f.collection.as_str()).collect();
+        assert_eq!((failed, merged.gone.len()), (vec!["b"], 1), "each is told once");
     }
 }

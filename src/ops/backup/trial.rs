@@ -1,11 +1,13 @@
 //! A trial: one snapshot that Qdrant makes and that is deleted again, nothing is saved.
 
-use super::artifact::{Job, delete, make, unless_cancelled};
-use super::{Context, sweep};
+use super::artifact::{UnitRun, delete, make};
 use crate::base::error::{Code, Error, Result};
+use crate::ops::context::Context;
+use crate::ops::events::Counts;
 use crate::ops::progress::Progress;
-use crate::repository::lease;
-use crate::repository::names::{ArtifactKind, BackupId};
+use crate::ops::run::{self, Conclusion, Run, Wanted};
+use crate::repository::names::BackupId;
+use crate::repository::unit::Unit;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,35 +27,44 @@ pub struct Trial {
 /// # Errors
 /// Those of a backup; [`Code::RunInProgress`] while a run works.
 pub async fn trial(ctx: &Context, collection: &str, cancel: &CancellationToken) -> Result<Trial> {
-    let lease = lease::acquire(ctx.store.clone(), &ctx.clock, &ctx.who, ctx.settings.lease).await?;
-    let token = lease.token(cancel);
-    let run = BackupId::at(ctx.clock.now());
-    let result = under_lease(ctx, run, collection, &token).await;
-    if lease.confirm_not_lost().is_ok() {
-        sweep(ctx, |intent| intent.run == run).await;
-    }
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
-    }
-    result
+    let id = BackupId::at(ctx.clock.now());
+    let progress = Progress::new(ctx.clock.now());
+    progress.planned(id, [Unit::whole(collection)]);
+    let (store, qdrant) = (ctx.on_store(), Some(&ctx.qdrant));
+    run::under_lease(&store, Wanted::Exclusive, &progress, cancel, qdrant, |run| async move {
+        make_and_delete(ctx, &run, id, collection).await
+    })
+    .await
 }
 
-async fn under_lease(ctx: &Context, run: BackupId, collection: &str, cancel: &CancellationToken) -> Result<Trial> {
-    let job = Job {
+impl Conclusion for Trial {
+    fn failure(&self) -> Option<Error> {
+        None
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+
+    // An exclusive lease gives no warning.
+    fn warn(&mut self, _: String) {}
+}
+
+async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &str) -> Result<Trial> {
+    let unit = Unit::whole(collection);
+    let of = UnitRun {
         ctx,
         run,
-        collection,
-        kind: ArtifactKind::Collection,
+        id,
+        unit: &unit,
         first: 1,
-        progress: &Progress::new(ctx.clock.now()),
-        cancel,
     };
     let began = Instant::now();
-    let made = make(job, job.first).await?;
+    let made = make(of, of.first).await?;
     let took = began.elapsed();
     let snapshot = made.snapshot.clone();
-    delete(job, made).await;
-    let (left, _) = unless_cancelled(cancel, ctx.qdrant.snapshots(collection)).await?;
+    delete(of, made).await;
+    let (left, _) = run.unless_cancelled(ctx.qdrant.snapshots(collection)).await?;
     match left.contains(&snapshot) {
         false => Ok(Trial {
             bytes: snapshot.size,

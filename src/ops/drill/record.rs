@@ -2,13 +2,13 @@
 
 use crate::base::error::{Code, Error, Kept, Result};
 use crate::repository::names::BackupId;
-use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
+use crate::wire::store::record;
+use crate::wire::store::{Condition, Store};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// The format's version.
 const FORMAT: u32 = 1;
-const LARGEST: u64 = 16 << 20;
 
 /// What a drill found, on a server or by the engine in this process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +38,11 @@ pub struct Drilled {
     /// Why all this was not recorded beside the manifest: the next one who looks does not learn it.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub not_recorded: Option<Kept>,
+}
+
+impl record::Record for Drilled {
+    const WHAT: &'static str = "the result of a drill";
+    const LARGEST: u64 = 16 << 20;
 }
 
 /// Whether what came back was equal to the backup.
@@ -134,23 +139,24 @@ impl Drilled {
 
 /// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
-    let bytes = match read_small(store, &id.drilled(), LARGEST).await {
-        Err(error) if error.code() == Code::BackupDamaged => return Ok(None),
-        other => other?,
-    };
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    match record::read(store, &id.drilled()).await {
+        Err(error) if error.code() == Code::BackupDamaged => Ok(None),
+        read => read,
+    }
 }
 
 /// Records it beside the manifest, in the place of an older one.
-pub(crate) async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
+pub(crate) async fn write(store: &dyn Store, drilled: &Drilled) -> Result<()> {
     let key = drilled.id.drilled();
-    let json = readable::<Drilled>("the result of a drill", drilled, LARGEST)?;
     let condition = match store.head(&key).await? {
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,
     };
-    store
-        .put(&key, Box::new(BytesSource::new(json)), condition)
-        .await
-        .map(|_| ())
+    match record::write::<Drilled>(store, &key, drilled, condition).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::new(
+            Code::StoreConflict,
+            format!("{}/{key} was changed by somebody else meanwhile", store.url()),
+        )),
+    }
 }

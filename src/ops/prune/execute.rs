@@ -2,7 +2,9 @@
 
 use super::{Item, Job, Plan, plan};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::events;
+use crate::ops::events::{Counts, Operation};
+use crate::ops::progress::Progress;
+use crate::ops::run::{self, Conclusion, Run, Wanted, unless_cancelled};
 use crate::repository::lease::{self, Lease};
 use crate::repository::names::BackupId;
 use crate::wire::store::ObjectMeta;
@@ -100,21 +102,12 @@ impl Report {
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
 pub async fn execute(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
-    let began = job.clock.now();
-    let result = with_lease(job, plan, cancel).await;
-    let (deleted, bytes, failed) = match &result {
-        Ok(report) => (
-            report.deleted.len(),
-            report.bytes(),
-            report.stopped.as_ref().map(Error::code),
-        ),
-        Err(error) => (0, 0, Some(error.code())),
-    };
-    events::prune(job.clock.now() - began, deleted, bytes, failed);
-    result
+    let progress = Progress::new(job.clock.now());
+    let work = prune(job, plan, &progress, cancel);
+    run::telling(&job.on_store(), Operation::Prune, &progress, work).await
 }
 
-async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
+async fn prune(job: &Job, plan: &Plan, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
     let mut report = Report {
         planned: plan.deletions().count(),
         ..Report::default()
@@ -122,14 +115,10 @@ async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resul
     if plan.is_empty() {
         return Ok(report);
     }
-    let lease = match acquire(job).await {
+    let wanted = match acquire(job).await {
         Err(full) if full.code() == Code::StoreFull => {
-            let made = tokio::select! {
-                made = make_room(job, plan, &full, &mut report) => made,
-                () = cancel.cancelled() => Err(stopped()),
-            };
-            match made {
-                Ok(Some(lease)) => lease,
+            match unless_cancelled(cancel, make_room(job, plan, &full, &mut report)).await {
+                Ok(Some(lease)) => Wanted::Held(lease),
                 Ok(None) => return Ok(report),
                 Err(error) if report.is_empty() => return Err(error),
                 Err(error) => {
@@ -138,30 +127,42 @@ async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Resul
                 }
             }
         }
-        acquired => acquired?,
+        acquired => Wanted::Held(acquired?),
     };
-    report.stopped = {
-        let lost = lease.lost().clone();
+    run::under_lease(&job.on_store(), wanted, progress, cancel, None, |run| async move {
         // What is dropped here in mid-deletion is at worst gone without being counted.
-        tokio::select! {
-            result = under_lease(job, plan, &lease, &mut report) => result.err(),
-            () = cancel.cancelled() => Some(stopped()),
-            () = lost.cancelled() => lease.confirm_not_lost().err(),
-        }
-    };
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
+        let result = run.unless_cancelled(under_lease(job, plan, &run, &mut report)).await;
+        report.stopped = match result {
+            Err(error) if error.code() == Code::Cancelled => Some(run.confirm_not_lost().err().unwrap_or(error)),
+            result => result.err(),
+        };
+        Ok(report)
+    })
+    .await
+}
+
+impl Conclusion for Report {
+    fn failure(&self) -> Option<Error> {
+        let cause = self.stopped.as_ref()?;
+        Some(Error::new(cause.code(), cause.to_string()))
     }
-    Ok(report)
+
+    fn counts(&self) -> Counts {
+        Counts {
+            deleted: Some(self.deleted.len()),
+            bytes: self.bytes(),
+            ..Counts::default()
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
 }
 
 async fn acquire(job: &Job) -> Result<Lease> {
     let who = format!("{} (prune)", job.who);
     lease::acquire(job.store.clone(), &job.clock, &who, job.lease).await
-}
-
-fn stopped() -> Error {
-    Error::new(Code::Cancelled, "told to stop")
 }
 
 /// Deletes on a store that has no room for the lease, until it has: what is no backup first, then backups one by one, the
@@ -194,10 +195,10 @@ async fn make_room(job: &Job, planned: &Plan, full: &Error, report: &mut Report)
     Ok(None)
 }
 
-async fn under_lease(job: &Job, planned: &Plan, lease: &Lease, report: &mut Report) -> Result<()> {
+async fn under_lease(job: &Job, planned: &Plan, run: &Run, report: &mut Report) -> Result<()> {
     // Pins, verdicts, other prunes: what came since may have changed what is to be kept.
     let fresh = plan(job).await?;
-    lease.confirm().await?;
+    run.confirm().await?;
     for item in planned.deletions() {
         clear(job, item, &fresh, report).await?;
     }

@@ -7,28 +7,23 @@ use super::look::{Look, look};
 use super::plan::{Plan, make};
 use super::report::{Again, Outcome, Report, Restored};
 use super::step::{Existing, From};
-use super::{Patience, Request, Step, Via, object, swap, uploaded};
+use super::{Patience, Request, Step, Via, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
-use crate::ops::backup::Context;
-use crate::ops::progress::{Phase, Progress};
+use crate::ops::context::Context;
+use crate::ops::progress::Phase;
+use crate::ops::run::{CLEAN_UP, Run, stopped};
+use crate::repository::blobs::{self, BlobSource};
 use crate::wire::transfer::{self, Expected};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How long a signed URL is good for: it is checked when Qdrant begins to read.
 const SIGNED_FOR: Duration = Duration::from_secs(3600);
-/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
-const CLEAN_UP: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(
-    ctx: &Context,
-    request: &Request,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Report> {
+pub(super) async fn run(ctx: &Context, request: &Request, run: Run) -> Result<Report> {
+    let Run { progress, cancel, .. } = &run;
     let started_at = ctx.clock.now();
     let unchanged = |error: Error, request: &Request| match error.code() {
         Code::Cancelled => {
@@ -37,7 +32,7 @@ pub(super) async fn run(
         }
         _ => error,
     };
-    let plan = unless_cancelled(cancel, make(ctx, request, None)).await;
+    let plan = run.unless_cancelled(make(ctx, request, None)).await;
     let plan = plan.map_err(|e| unchanged(e, request))?;
     if let Some(error) = plan.error() {
         return Err(error);
@@ -47,10 +42,10 @@ pub(super) async fn run(
         id: plan.id.to_string(),
         ..request.clone()
     };
-    progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
+    progress.planned(plan.id, plan.collections.iter().map(Step::unit));
     tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
     // Before anything is changed.
-    let proven = unless_cancelled(cancel, prove_all(ctx, &plan)).await;
+    let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;
     proven.map_err(|e| unchanged(e, request))?;
 
     let mut report = Report {
@@ -71,9 +66,9 @@ pub(super) async fn run(
             report.failed.push(not_begun(request, &plan, step, &stopped()));
             continue;
         }
-        match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
+        match restore_one(ctx, &plan, step, &request.patience, &run).await {
             Ok(restored) => {
-                progress.phase(&step.source, Phase::Restored);
+                progress.phase(&step.unit(), Phase::Restored);
                 tracing::info!(
                     backup = %plan.id,
                     collection = step.source,
@@ -84,14 +79,14 @@ pub(super) async fn run(
                 report.collections.push(restored);
             }
             Err(unrestored) => {
-                progress.phase(&step.source, Phase::Failed);
+                progress.phase(&step.unit(), Phase::Failed);
                 let error = &unrestored.error;
                 tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
                 report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
             }
         }
     }
-    aliases(ctx, request, &plan, &mut report, cancel).await;
+    aliases(ctx, request, &plan, &mut report, &run).await;
     report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
         (_, true) => Outcome::Complete,
         (false, false) => Outcome::Partial,
@@ -104,13 +99,13 @@ pub(super) async fn run(
 
 async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
     for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
-        object::prove(&*ctx.store, &from.artifact, &from.meta).await?;
+        blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
     }
     Ok(())
 }
 
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
-async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, cancel: &CancellationToken) {
+async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, run: &Run) {
     if request.swap && !report.failed.is_empty() {
         let mut text =
             "no alias was moved, because not everything could be restored: the live collections are as they were"
@@ -133,7 +128,7 @@ async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Rep
     if steps.is_empty() {
         return;
     }
-    match unless_cancelled(cancel, swap::apply(&ctx.qdrant, &steps)).await {
+    match run.unless_cancelled(swap::apply(&ctx.qdrant, &steps)).await {
         Ok(changed) => {
             report.aliases = changed;
             let left: BTreeSet<_> = steps
@@ -191,25 +186,25 @@ pub(crate) async fn restore_one(
     plan: &Plan,
     step: &Step,
     patience: &Patience,
-    progress: &Progress,
-    cancel: &CancellationToken,
+    run: &Run,
 ) -> Result<Restored, Unrestored> {
     let Some(from) = &step.from else {
         let error = Error::new(Code::Internal, "a step without an object was run");
         return Err(Unrestored::untouched(error));
     };
-    let unchanged = unless_cancelled(cancel, still_as_planned(ctx, step)).await;
+    let unchanged = run.unless_cancelled(still_as_planned(ctx, step)).await;
     unchanged.map_err(Unrestored::untouched)?;
     let mut notes = step.warnings.clone();
     let began = Instant::now();
-    let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
+    let via = transfer(ctx, plan, step, from, run, &mut notes).await?;
     let seconds = began.elapsed().as_secs_f64();
-    progress.phase(&step.source, Phase::Check);
+    run.progress.phase(&step.unit(), Phase::Check);
     let Found {
         points,
         sampled,
         notes: found,
-    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience))
+    } = run
+        .unless_cancelled(converge(&ctx.qdrant, &step.target, &step.wanted, patience))
         .await
         .map_err(Unrestored::begun)?;
     notes.extend(found);
@@ -257,13 +252,12 @@ async fn transfer(
     plan: &Plan,
     step: &Step,
     from: &From,
-    progress: &Progress,
-    cancel: &CancellationToken,
+    run: &Run,
     notes: &mut Vec<String>,
 ) -> Result<Via, Unrestored> {
     if plan.via == Via::Url {
-        progress.phase(&step.source, Phase::Restore);
-        let unrestored = match by_url(ctx, step, from, cancel).await {
+        run.progress.phase(&step.unit(), Phase::Restore);
+        let unrestored = match by_url(ctx, step, from, run).await {
             Ok(()) => return Ok(Via::Url),
             Err(e) => e,
         };
@@ -280,7 +274,7 @@ async fn transfer(
             error.chain()
         ));
     }
-    by_upload(ctx, step, from, progress, cancel, notes).await?;
+    by_upload(ctx, step, from, run, notes).await?;
     Ok(Via::Upload)
 }
 
@@ -302,30 +296,29 @@ fn has_ended(error: &Error) -> bool {
     )
 }
 
-async fn by_url(ctx: &Context, step: &Step, from: &From, cancel: &CancellationToken) -> Result<(), Unrestored> {
+async fn by_url(ctx: &Context, step: &Step, from: &From, run: &Run) -> Result<(), Unrestored> {
     let Some(signing) = ctx.store.signing() else {
         let error = Error::new(Code::Internal, "a URL was planned for a store that cannot sign");
         return Err(Unrestored::untouched(error));
     };
-    let signed = signing.signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR);
-    let url = unless_cancelled(cancel, signed).await.map_err(Unrestored::untouched)?;
+    let signed = blobs::signed_url(signing, &from.blob, SIGNED_FOR);
+    let url = run.unless_cancelled(signed).await.map_err(Unrestored::untouched)?;
     let recovered = ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256);
-    unless_cancelled(cancel, recovered).await.map_err(Unrestored::begun)
+    run.unless_cancelled(recovered).await.map_err(Unrestored::begun)
 }
 
 async fn by_upload(
     ctx: &Context,
     step: &Step,
     from: &From,
-    progress: &Progress,
-    cancel: &CancellationToken,
+    run: &Run,
     notes: &mut Vec<String>,
 ) -> Result<(), Unrestored> {
-    if cancel.is_cancelled() {
+    if run.cancel.is_cancelled() {
         return Err(Unrestored::untouched(stopped()));
     }
     let file = uploaded::new_name();
-    let source = object::ObjectSource::new(ctx.store.clone(), &from.meta);
+    let source = BlobSource::new(ctx.store.clone(), &from.blob);
     let expected = Expected {
         bytes: from.artifact.bytes,
         sha256: parse_sha256(&from.artifact.sha256),
@@ -338,16 +331,17 @@ async fn by_upload(
         (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
         &settings.limits,
         settings.rate.as_deref(),
-        progress.copying(&step.source, from.artifact.bytes),
+        run.progress.copying(&step.unit(), from.artifact.bytes),
     );
-    let sent = unless_cancelled(cancel, async {
-        tokio::select! {
-            sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
-            stalled = watch.stalled() => Err(stalled),
-        }
-    })
-    .await;
-    let limit = if cancel.is_cancelled() {
+    let sent = run
+        .unless_cancelled(async {
+            tokio::select! {
+                sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
+                stalled = watch.stalled() => Err(stalled),
+            }
+        })
+        .await;
+    let limit = if run.cancel.is_cancelled() {
         CLEAN_UP
     } else {
         Duration::from_secs(300)
@@ -367,19 +361,4 @@ async fn by_upload(
 
 async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
     Ok(matches!(look(&ctx.qdrant, name).await?, Look::Absent))
-}
-
-/// Does `work` unless the run is told to stop.
-pub(crate) async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match cancel.is_cancelled() {
-        true => Err(stopped()),
-        false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
-    }
-}
-
-fn stopped() -> Error {
-    Error::new(Code::Cancelled, "it was told to stop")
 }

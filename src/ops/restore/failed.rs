@@ -8,7 +8,7 @@ use super::report::{Again, Failed};
 use super::step::Existing;
 use super::{Request, Step};
 use crate::base::error::{Code, Error};
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 
 /// What is said of a collection whose turn never came.
 pub(super) fn not_begun(request: &Request, plan: &Plan, step: &Step, error: &Error) -> Failed {

@@ -6,8 +6,9 @@ use super::step::{Step, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{Request, Via, version};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::Context;
-use crate::ops::plan;
+use crate::ops::context::Context;
+use crate::ops::source;
+use crate::repository::blobs;
 use crate::repository::catalog::{self, Asked, Proof, Resolved, Verdict};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::BackupId;
@@ -103,11 +104,36 @@ impl Plan {
             false => Some(error.remedy(remedies.into_iter().collect::<Vec<_>>().join("; "))),
         }
     }
+}
 
+/// What one part of planning found.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+impl Notes {
     pub(super) fn refuse(&mut self, collection: Option<&str>, message: String, remedy: &str) {
         let error = Error::new(Code::RestoreRefused, message).remedy(remedy);
         self.refusals.push(Refusal::of(collection, &error));
     }
+
+    fn extend(&mut self, more: Self) {
+        self.warnings.extend(more.warnings);
+        self.refusals.extend(more.refusals);
+    }
+}
+
+/// What each step is planned with.
+pub(super) struct Of<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) request: &'a Request,
+    /// The backup.
+    pub(super) id: BackupId,
+    pub(super) target: &'a Target,
+    /// Whether configurations must be equal to the letter.
+    pub(super) to_the_letter: bool,
 }
 
 /// What is on the target.
@@ -125,20 +151,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     let resolved = resolve(ctx, request).await?;
     let manifest = manifest::read(&*ctx.store, &resolved.id).await?;
     let collections = qdrant.collections().await?;
-    let mut plan = Plan {
-        id: manifest.id,
-        selection: manifest.selection.clone(),
-        backup_version: manifest.qdrant.version.clone(),
-        target: qdrant.url(),
-        target_version: qdrant.version().await?,
-        source: manifest.qdrant.source.clone(),
-        target_source: Source::default(),
-        via: request.via,
-        collections: Vec::new(),
-        warnings: resolved.warnings,
-        refusals: Vec::new(),
-        may_upload: request.via == Via::Auto,
-    };
+    let target_version = qdrant.version().await?;
     let target = Target {
         collections: collections.into_iter().collect(),
         aliases: qdrant
@@ -148,62 +161,121 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
             .map(|a| (a.alias, a.collection))
             .collect(),
     };
-    if !plan.id.has_come(ctx.clock.now()) {
-        plan.warnings.push(format!(
-            "the time of backup {} has not come yet: a clock was wrong, or somebody made it by hand",
-            plan.id
+    let id = manifest.id;
+    let chosen = choose(&filter, request, &manifest)?;
+    let mut notes = Notes {
+        warnings: resolved.warnings,
+        ..Notes::default()
+    };
+    notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
+    notes.extend(of_target(ctx, &manifest, &target_version).await?);
+    let of = Of {
+        ctx,
+        request,
+        id,
+        target: &target,
+        to_the_letter: version::same_minor(&manifest.qdrant.version, &target_version),
+    };
+    let mut steps = Vec::new();
+    for (at, collection) in chosen.iter().enumerate() {
+        let to = match drill {
+            Some(stem) => format!("{stem}-{at}"),
+            None => target_name(request, collection, id, &target),
+        };
+        let (step, found) = plan_step(&of, collection, to).await?;
+        steps.push(step);
+        notes.extend(found);
+    }
+    let target_source = target_source(ctx, &steps).await;
+    if let Some(source) = &manifest.qdrant.source {
+        notes.extend(other_source(request, id, source, &target_source, &steps));
+    }
+    notes.extend(proofs(ctx, request, id, &steps, drill.is_some()).await);
+    if drill.is_none() {
+        for (step, collection) in steps.iter_mut().zip(&chosen) {
+            let (aliases, found) = plan_aliases(request, &target, &step.target, collection);
+            step.aliases = aliases;
+            notes.extend(found);
+        }
+    }
+    // Qdrant does not look at the rights behind a name that it does not take.
+    if let Some(first) = steps.iter().find(|step| can_be_named(&step.target))
+        && let Err(error) = qdrant.may_restore(&first.target).await
+    {
+        match error.code() {
+            Code::QdrantForbidden => notes.refusals.push(Refusal::of(None, &error)),
+            _ => return Err(error),
+        }
+    }
+    let (via, found) = way(ctx, request, &steps).await;
+    notes.extend(found);
+    Ok(Plan {
+        id,
+        selection: manifest.selection,
+        backup_version: manifest.qdrant.version,
+        target: qdrant.url(),
+        target_version,
+        source: manifest.qdrant.source,
+        target_source,
+        via,
+        collections: steps,
+        warnings: notes.warnings,
+        refusals: notes.refusals,
+        may_upload: request.via == Via::Auto,
+    })
+}
+
+/// What the reader should know of the backup itself.
+async fn of_backup(ctx: &Context, request: &Request, manifest: &Manifest, is_drill: bool) -> Notes {
+    let (id, selection) = (manifest.id, &manifest.selection);
+    let mut notes = Notes::default();
+    if !id.has_come(ctx.clock.now()) {
+        notes.warnings.push(format!(
+            "the time of backup {id} has not come yet: a clock was wrong, or somebody made it by hand"
         ));
     }
-    let chosen = choose(&filter, request, &manifest)?;
     if manifest.status == Status::Partial {
         let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
-        plan.warnings.push(format!(
+        notes.warnings.push(format!(
             "the backup is partial: it does not have {}",
             missing.join(", ")
         ));
     }
     // Who asks for all that there is may take it for all that there was. A drill asks for nobody.
-    if drill.is_none() && request.selection.is_everything() && !plan.selection.is_everything() {
-        plan.warnings.push(format!(
-            "backup {} has only what was selected when it was made: {}; {}",
-            plan.id,
-            plan.selection,
-            of_more(ctx, &plan.selection).await
+    if !is_drill && request.selection.is_everything() && !selection.is_everything() {
+        notes.warnings.push(format!(
+            "backup {id} has only what was selected when it was made: {selection}; {}",
+            of_more(ctx, selection).await
         ));
     }
-    refuse_by_version(&mut plan);
-    if let ClusterInfo::Enabled { peers, .. } = qdrant.cluster().await?
+    notes
+}
+
+/// What forbids this target for any collection.
+async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<Notes> {
+    let mut notes = Notes::default();
+    if let Some(objection) = version::objection(&manifest.qdrant.version, target_version) {
+        notes.refuse(
+            None,
+            objection,
+            "use a Qdrant of the backup's own release, at best with the newest patch",
+        );
+    }
+    if let ClusterInfo::Enabled { peers, .. } = ctx.qdrant.cluster().await?
         && peers.len() > 1
     {
-        let error = Error::new(Code::Unsupported, format!("{} is a cluster of {} nodes, and this version restores into a single node only", plan.target, peers.len()))
-            .remedy("a collection snapshot restored through one node would have to be copied to the others: restore into a single node");
-        plan.refusals.push(Refusal::of(None, &error));
+        let error = Error::new(
+            Code::Unsupported,
+            format!(
+                "{} is a cluster of {} nodes, and this version restores into a single node only",
+                ctx.qdrant.url(),
+                peers.len()
+            ),
+        )
+        .remedy("a collection snapshot restored through one node would have to be copied to the others: restore into a single node");
+        notes.refusals.push(Refusal::of(None, &error));
     }
-    for (at, collection) in chosen.iter().enumerate() {
-        let to = match drill {
-            Some(stem) => format!("{stem}-{at}"),
-            None => target_name(request, collection, plan.id, &target),
-        };
-        let step = plan_step(ctx, request, &target, collection, to, &mut plan).await?;
-        plan.collections.push(step);
-    }
-    plan.target_source = target_source(ctx, &plan.collections).await;
-    refuse_other_source(request, &mut plan);
-    heed_proofs(ctx, request, &mut plan, drill.is_some()).await;
-    if drill.is_none() {
-        plan_aliases(&mut plan, request, &target, &chosen);
-    }
-    // Qdrant does not look at the rights behind a name that it does not take.
-    if let Some(first) = plan.collections.iter().find(|step| can_be_named(&step.target))
-        && let Err(error) = qdrant.may_restore(&first.target).await
-    {
-        match error.code() {
-            Code::QdrantForbidden => plan.refusals.push(Refusal::of(None, &error)),
-            _ => return Err(error),
-        }
-    }
-    choose_way(ctx, request, &mut plan).await;
-    Ok(plan)
+    Ok(notes)
 }
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
@@ -213,7 +285,7 @@ async fn target_source(ctx: &Context, steps: &[Step]) -> Source {
     let name = settings.name.as_deref().filter(|_| !settings.elsewhere);
     let replaced = steps.iter().filter(|step| step.overwrites.is_some());
     let targets: Vec<_> = replaced.map(|step| step.target.clone()).collect();
-    plan::source(&ctx.qdrant, name, &targets).await
+    source::qdrant(&ctx.qdrant, name, &targets).await
 }
 
 /// The backup that is asked for. `latest` is one of the Qdrant that is backed up.
@@ -222,7 +294,7 @@ async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
     let source = match (request.id.as_str(), settings.elsewhere) {
         ("latest", false) => {
             let collections = ctx.qdrant.collections().await?;
-            Some(plan::source(&ctx.qdrant, settings.name.as_deref(), &collections).await)
+            Some(source::qdrant(&ctx.qdrant, settings.name.as_deref(), &collections).await)
         }
         // Of the one that is backed up no more than its name is known here.
         _ => settings.name.clone().map(|name| Source {
@@ -238,35 +310,34 @@ async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
 }
 
 /// What one Qdrant has is not replaced by what another one had, unless that is meant.
-fn refuse_other_source(request: &Request, plan: &mut Plan) {
-    let Some(source) = plan.source.clone() else { return };
-    let target = plan.target_source.clone();
-    let both = match target.relation(&source) {
-        Relation::Same => return,
-        _ if request.yes => return,
+fn other_source(request: &Request, id: BackupId, source: &Source, target: &Source, steps: &[Step]) -> Notes {
+    let mut notes = Notes::default();
+    let both = match target.relation(source) {
+        Relation::Same => return notes,
+        _ if request.yes => return notes,
         Relation::Different => format!("of {target}, and the backup is of another Qdrant, {source}"),
         Relation::Unknown => {
             format!("of {target}, and whether that is the Qdrant of the backup, {source}, is not known")
         }
     };
-    let over: Vec<_> = plan
-        .collections
-        .iter()
-        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
-        .collect();
     let remedy = format!(
         "{} beside {} replaces it all the same; to have both: {}",
         request.form.option("yes"),
         request.form.option("overwrite"),
-        command(&request.beside(plan.id), false)
+        command(&request.beside(id), false)
     );
-    for (name, target, lost) in over {
-        plan.refuse(
-            Some(&name),
-            format!("collection {target:?} ({lost}) is {both}"),
-            &remedy,
-        );
+    for (step, lost) in losses(steps) {
+        let text = format!("collection {:?} ({lost}) is {both}", step.target);
+        notes.refuse(Some(&step.source), text, &remedy);
     }
+    notes
+}
+
+/// The steps that would replace points, and what would be lost.
+fn losses(steps: &[Step]) -> impl Iterator<Item = (&Step, String)> {
+    steps
+        .iter()
+        .filter_map(|step| Some((step, step.overwrites.as_ref()?.lost()?)))
 }
 
 /// Says which good backup is the newest one of everything, or at least of no named collections.
@@ -304,16 +375,17 @@ async fn of_more(ctx: &Context, selection: &Selection) -> String {
 }
 
 /// What a verification or a drill found before: damage forbids to write over what is there now, and either is told.
-async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill: bool) {
-    let id = plan.id;
+async fn proofs(ctx: &Context, request: &Request, id: BackupId, steps: &[Step], is_drill: bool) -> Notes {
+    let mut notes = Notes::default();
     let (verified, drilled) = match catalog::proofs(&*ctx.store, &id).await {
         Ok(proofs) => proofs,
         // Whoever may read the objects and nothing else can restore all the same.
         Err(error) => {
-            return plan.warnings.push(format!(
+            notes.warnings.push(format!(
                 "whether a verification or a drill found backup {id} bad cannot be read: {}",
                 error.chain()
             ));
+            return notes;
         }
     };
     let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
@@ -322,41 +394,40 @@ async fn heed_proofs(ctx: &Context, request: &Request, plan: &mut Plan, is_drill
     if let Some(at) = said(&verified, Verdict::Damaged).or_else(|| said(&drilled, Verdict::Damaged)) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let found = format!("backup {id} was found damaged{when}");
-        plan.warnings
+        notes.extend(over_points(request, id, steps, "verify", &found));
+        notes
+            .warnings
             .push(format!("{found}: what it has may not be what was saved"));
-        refuse_over_points(request, plan, "verify", &found);
     } else if unread(&verified) || unread(&drilled) {
         let (by, what) = match unread(&verified) {
             true => ("verify", "verification"),
             false => ("drill", "drill"),
         };
         let found = format!("whether the last {what} found backup {id} damaged cannot be read");
-        plan.warnings.push(format!("{found}: its record is not understood"));
-        refuse_over_points(request, plan, by, &found);
+        notes.extend(over_points(request, id, steps, by, &found));
+        notes.warnings.push(format!("{found}: its record is not understood"));
     }
     // The next drill is the answer to one that failed.
     if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
-        plan.warnings.push(format!(
+        notes.warnings.push(format!(
             "a drill of backup {id} failed{when}: it may not come back; to try that again: {}",
             request.form.proof("drill", id)
         ));
     }
+    notes
 }
 
 /// What may be damaged replaces nothing. `by` makes the record anew that says so.
-fn refuse_over_points(request: &Request, plan: &mut Plan, by: &str, found: &str) {
-    let id = plan.id;
-    let over: Vec<_> = plan
-        .collections
-        .iter()
-        .filter(|_| request.overwrite)
-        .filter_map(|s| Some((s.source.clone(), s.target.clone(), s.overwrites.as_ref()?.lost()?)))
-        .collect();
-    for (source, target, lost) in over {
-        plan.refuse(
-            Some(&source),
-            format!("{found}, and it would replace the collection {target:?}: {lost}"),
+fn over_points(request: &Request, id: BackupId, steps: &[Step], by: &str, found: &str) -> Notes {
+    let mut notes = Notes::default();
+    if !request.overwrite {
+        return notes;
+    }
+    for (step, lost) in losses(steps) {
+        notes.refuse(
+            Some(&step.source),
+            format!("{found}, and it would replace the collection {:?}: {lost}", step.target),
             &format!(
                 "check it again, in case it has been mended: {}; or restore another backup, or this one beside what is there: {}",
                 request.form.proof(by, id),
@@ -364,6 +435,7 @@ fn refuse_over_points(request: &Request, plan: &mut Plan, by: &str, found: &str)
             ),
         );
     }
+    notes
 }
 
 fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
@@ -409,28 +481,14 @@ fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Res
         .collect())
 }
 
-fn refuse_by_version(plan: &mut Plan) {
-    if let Some(objection) = version::objection(&plan.backup_version, &plan.target_version) {
-        plan.refuse(
-            None,
-            objection,
-            "use a Qdrant of the backup's own release, at best with the newest patch",
-        );
-    }
-}
-
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
-async fn choose_way(ctx: &Context, request: &Request, plan: &mut Plan) {
-    let wanted = plan.via;
-    if wanted == Via::Upload {
-        return;
+async fn way(ctx: &Context, request: &Request, steps: &[Step]) -> (Via, Notes) {
+    let mut notes = Notes::default();
+    if request.via == Via::Upload {
+        return (Via::Upload, notes);
     }
-    let tried = match (
-        ctx.store.signing(),
-        plan.collections.iter().find_map(|s| s.from.as_ref()),
-    ) {
-        (Some(signing), Some(from)) => signing
-            .signed_get_url(&from.meta.key, Some(&from.meta.version), Duration::from_secs(60))
+    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.as_ref())) {
+        (Some(signing), Some(from)) => blobs::signed_url(signing, &from.blob, Duration::from_secs(60))
             .await
             .map(|_| ()),
         (Some(_), None) => Ok(()),
@@ -441,17 +499,21 @@ async fn choose_way(ctx: &Context, request: &Request, plan: &mut Plan) {
             )),
         ),
     };
-    match (tried, wanted) {
-        (Ok(()), _) => plan.via = Via::Url,
-        (Err(error), Via::Url) => plan.refusals.push(Refusal::of(None, &error)),
+    let via = match (tried, request.via) {
+        (Ok(()), _) => Via::Url,
+        (Err(error), Via::Url) => {
+            notes.refusals.push(Refusal::of(None, &error));
+            Via::Url
+        }
         (Err(error), _) => {
             if ctx.store.signing().is_some() {
-                plan.warnings.push(format!(
+                notes.warnings.push(format!(
                     "Qdrant cannot fetch the objects itself, so they are uploaded: {}",
                     error.chain()
                 ));
             }
-            plan.via = Via::Upload;
+            Via::Upload
         }
-    }
+    };
+    (via, notes)
 }

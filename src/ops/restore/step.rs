@@ -1,18 +1,19 @@
 //! The plan for one collection: its object, its target, and what is there already.
 
+use super::Request;
 use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
 use super::converge::{Points, Wanted};
 use super::look::{Look, look};
-use super::plan::{Plan, Refusal, Target};
+use super::plan::{Notes, Of, Refusal, Target};
 use super::swap::AliasPlan;
-use super::{Request, object, version};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
+use crate::repository::blobs::{self, Blob};
 use crate::repository::manifest::{Artifact, Collection, Storage};
 use crate::repository::names::{ArtifactKind, BackupId};
-use crate::wire::store::ObjectMeta;
+use crate::repository::unit::Unit;
 use serde::Serialize;
 
 /// Characters that Qdrant refuses in the name of a collection.
@@ -44,11 +45,17 @@ pub struct Step {
     pub(super) wanted: Wanted,
 }
 
+impl Step {
+    pub(crate) fn unit(&self) -> Unit {
+        Unit::whole(&self.source)
+    }
+}
+
 /// The object to restore from.
 #[derive(Clone, Debug)]
 pub(super) struct From {
     pub(super) artifact: Artifact,
-    pub(super) meta: ObjectMeta,
+    pub(super) blob: Blob,
 }
 
 /// A target that exists.
@@ -78,15 +85,12 @@ impl Existing {
     }
 }
 
-/// Plans one collection; what is in the way becomes a refusal of the plan.
-pub(super) async fn plan_step(
-    ctx: &Context,
-    request: &Request,
-    target: &Target,
-    collection: &Collection,
-    to: String,
-    plan: &mut Plan,
-) -> Result<Step> {
+/// Plans one collection; what is in the way becomes a refusal.
+pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) -> Result<(Step, Notes)> {
+    let Of {
+        ctx, request, target, ..
+    } = *of;
+    let mut notes = Notes::default();
     let name = collection.name.as_str();
     let mut step = Step {
         source: name.to_owned(),
@@ -102,30 +106,30 @@ pub(super) async fn plan_step(
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
             or_schema: collection.payload_schema.clone(),
-            to_the_letter: version::same_minor(&plan.backup_version, &plan.target_version),
+            to_the_letter: of.to_the_letter,
         },
         target: to,
     };
     if let Some(error) = collection.cannot_be_restored() {
         let error = error
             .remedy("exclude it (--exclude NAME, or `exclude` in the request) to restore the others of this backup");
-        plan.refusals.push(Refusal::of(Some(name), &error));
+        notes.refusals.push(Refusal::of(Some(name), &error));
     }
-    match source(ctx, plan.id, collection).await {
+    match source(ctx, of.id, collection).await {
         Ok(from) => step.from = Some(from),
         // The store itself is in trouble: no plan.
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
-        Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
+        Err(e) => notes.refusals.push(Refusal::of(Some(name), &e)),
     }
     let to = step.target.as_str();
     if !can_be_named(to) {
         let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
-        plan.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
-        return Ok(step);
+        notes.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
+        return Ok((step, notes));
     }
     if let Some(behind) = target.aliases.get(to) {
         let (into, swap) = (request.form.option("into"), request.form.option("swap"));
-        plan.refuse(
+        notes.refuse(
             Some(name),
             format!("{to:?} is an alias of collection {behind:?} on the target"),
             &format!(
@@ -133,9 +137,16 @@ pub(super) async fn plan_step(
             ),
         );
     } else if target.collections.contains(to) {
-        existing(ctx, request, &mut step, plan).await?;
+        let there = match look(&ctx.qdrant, to).await? {
+            // Deleted since the collections were listed.
+            Look::Absent => return Ok((step, notes)),
+            there => there,
+        };
+        let (over, found) = over_existing(of, step, there);
+        step = over;
+        notes.refusals.extend(found.refusals);
     }
-    Ok(step)
+    Ok((step, notes))
 }
 
 /// Whether Qdrant takes it for the name of a collection.
@@ -178,20 +189,21 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
     if parse_sha256(&artifact.sha256).is_none() {
         return Err(odd("the manifest has no SHA-256 for it"));
     }
-    let meta = object::look_up(&*ctx.store, artifact).await?;
+    let blob = blobs::look_up(&*ctx.store, artifact).await?;
     Ok(From {
         artifact: artifact.clone(),
-        meta,
+        blob,
     })
 }
 
 /// The target exists: what would be overwritten, and what cannot be.
-async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
+fn over_existing(of: &Of<'_>, mut step: Step, there: Look) -> (Step, Notes) {
+    let request = of.request;
+    let mut notes = Notes::default();
     let (name, to) = (step.source.clone(), step.target.clone());
-    let beside = command(&request.beside(plan.id), false);
-    let (existing, info, told) = match look(&ctx.qdrant, &to).await? {
-        // Deleted since the collections were listed.
-        Look::Absent => return Ok(()),
+    let beside = command(&request.beside(of.id), false);
+    let (existing, info, told) = match there {
+        Look::Absent => return (step, notes),
         Look::Whole { info, points } => {
             let told = format!("collection {to:?} exists on the target and has {points} points");
             (Existing::Readable { points }, Some(info), told)
@@ -203,7 +215,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
     };
     if existing.lost().is_some() && !request.overwrite {
         let overwrite = request.form.option("overwrite");
-        plan.refuse(
+        notes.refuse(
             Some(&name),
             told,
             &format!("restore beside it, since {overwrite} would replace what is there for good: {beside}"),
@@ -212,7 +224,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
     step.overwrites = Some(existing);
     let Some(info) = info else {
         // What is there afterwards is compared with the backup.
-        return Ok(());
+        return (step, notes);
     };
     step.differences = differences("config", &step.wanted.config, &info.config);
     let shape = |d: &&Difference| {
@@ -224,7 +236,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
             })
     };
     if let Some(differs) = step.differences.iter().find(shape) {
-        plan.refuse(
+        notes.refuse(
             Some(&name),
             format!("collection {to:?} exists with another shape: {differs}"),
             &format!("restore beside it, since a restore does not change the shape of what is there: {beside}"),
@@ -235,7 +247,7 @@ async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut 
     // An existing collection keeps its configuration: that is what it has to have afterwards.
     step.wanted.config = info.config;
     step.wanted.payload_schema = info.payload_schema;
-    Ok(())
+    (step, notes)
 }
 
 /// The name under which a collection is restored.

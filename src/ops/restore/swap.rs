@@ -1,7 +1,7 @@
 //! Aliases: in no snapshot, gone with their collection, and the way to put a restored collection in a live one's place in one
 //! operation.
 
-use super::plan::{Plan, Target};
+use super::plan::{Notes, Target};
 use super::{Request, Step};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
@@ -36,73 +36,74 @@ pub enum AliasAction {
     Skip,
 }
 
-/// Plans the aliases of all steps; refuses a swap that would not swap anything.
-pub(super) fn plan_aliases(plan: &mut Plan, request: &Request, target: &Target, chosen: &[&Collection]) {
-    for (at, collection) in chosen.iter().enumerate() {
-        let Some(to) = plan.collections.get(at).map(|s| s.target.clone()) else {
-            continue;
-        };
-        let mut names: BTreeSet<&str> = collection.aliases.iter().map(String::as_str).collect();
-        if request.swap {
-            // What points to the live collection now is what its clients use, whether the backup knows it or not.
-            names.extend(
-                target
-                    .aliases
-                    .iter()
-                    .filter(|(_, c)| **c == collection.name)
-                    .map(|(a, _)| a.as_str()),
-            );
-        }
-        let aliases: Vec<_> = names
-            .into_iter()
-            .map(|alias| {
-                let now = target.aliases.get(alias).cloned();
-                let action = match &now {
-                    _ if target.collections.contains(alias) => AliasAction::Conflict,
-                    Some(now) if *now == to => AliasAction::Keep,
-                    _ if request.into.is_some() && to != collection.name && !request.move_aliases => AliasAction::Skip,
-                    None => AliasAction::Set,
-                    Some(_) if request.swap || request.move_aliases => AliasAction::Move,
-                    Some(_) => AliasAction::Conflict,
-                };
-                AliasPlan {
-                    alias: alias.to_owned(),
-                    now,
-                    action,
-                }
-            })
-            .collect();
-        let name = &collection.name;
-        if request.swap
-            && !aliases
+/// Plans the aliases of a collection that is restored as `to`; refuses a swap that would not swap anything.
+pub(super) fn plan_aliases(
+    request: &Request,
+    target: &Target,
+    to: &str,
+    collection: &Collection,
+) -> (Vec<AliasPlan>, Notes) {
+    let mut notes = Notes::default();
+    let mut names: BTreeSet<&str> = collection.aliases.iter().map(String::as_str).collect();
+    if request.swap {
+        // What points to the live collection now is what its clients use, whether the backup knows it or not.
+        names.extend(
+            target
+                .aliases
                 .iter()
-                .any(|a| matches!(a.action, AliasAction::Move | AliasAction::Set))
-        {
-            plan.refuse(
-                Some(name),
-                format!("collection {name:?} has no alias, so there is nothing that could be moved to the restored one"),
-                &format!(
-                    "clients that use a collection by its own name cannot be swapped to another, since Qdrant renames no collection: restore with {} a new name, and point an alias and the clients to it",
-                    request.form.option("into")
-                ),
-            );
-        }
-        for alias in aliases.iter().filter(|a| a.action == AliasAction::Conflict) {
-            let what = match &alias.now {
-                Some(now) => format!("points to {now:?}"),
-                None => "is the name of a collection".to_owned(),
-            };
-            let hint = match alias.now.is_some() {
-                true => format!("; {} would move it", request.form.option("move_aliases")),
-                false => String::new(),
-            };
-            plan.warnings.push(format!(
-                "alias {:?} of {name:?} {what} on the target and is left alone{hint}",
-                alias.alias
-            ));
-        }
-        plan.collections[at].aliases = aliases;
+                .filter(|(_, c)| **c == collection.name)
+                .map(|(a, _)| a.as_str()),
+        );
     }
+    let aliases: Vec<_> = names
+        .into_iter()
+        .map(|alias| {
+            let now = target.aliases.get(alias).cloned();
+            let action = match &now {
+                _ if target.collections.contains(alias) => AliasAction::Conflict,
+                Some(now) if now == to => AliasAction::Keep,
+                _ if request.into.is_some() && to != collection.name && !request.move_aliases => AliasAction::Skip,
+                None => AliasAction::Set,
+                Some(_) if request.swap || request.move_aliases => AliasAction::Move,
+                Some(_) => AliasAction::Conflict,
+            };
+            AliasPlan {
+                alias: alias.to_owned(),
+                now,
+                action,
+            }
+        })
+        .collect();
+    let name = &collection.name;
+    if request.swap
+        && !aliases
+            .iter()
+            .any(|a| matches!(a.action, AliasAction::Move | AliasAction::Set))
+    {
+        notes.refuse(
+            Some(name),
+            format!("collection {name:?} has no alias, so there is nothing that could be moved to the restored one"),
+            &format!(
+                "clients that use a collection by its own name cannot be swapped to another, since Qdrant renames no collection: restore with {} a new name, and point an alias and the clients to it",
+                request.form.option("into")
+            ),
+        );
+    }
+    for alias in aliases.iter().filter(|a| a.action == AliasAction::Conflict) {
+        let what = match &alias.now {
+            Some(now) => format!("points to {now:?}"),
+            None => "is the name of a collection".to_owned(),
+        };
+        let hint = match alias.now.is_some() {
+            true => format!("; {} would move it", request.form.option("move_aliases")),
+            false => String::new(),
+        };
+        notes.warnings.push(format!(
+            "alias {:?} of {name:?} {what} on the target and is left alone{hint}",
+            alias.alias
+        ));
+    }
+    (aliases, notes)
 }
 
 /// Sets and moves the aliases of these steps in one operation, then looks whether they are so. Returns the aliases that were

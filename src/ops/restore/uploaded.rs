@@ -1,7 +1,7 @@
 //! The file that Qdrant keeps of an upload, among the collection's snapshots: nobody needs it once the upload has ended.
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::Context;
+use crate::ops::context::Context;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;

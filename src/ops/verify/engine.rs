@@ -8,8 +8,10 @@ use super::{Verifier, object, read_manifest};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::hex;
 use crate::ops::drill::{self, CollectionDrill, Drilled, Verdict};
-use crate::ops::events;
-use crate::repository::manifest::{Artifact, Collection, Storage};
+use crate::ops::events::Operation;
+use crate::ops::run;
+use crate::repository::blobs;
+use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::wire::store::Store;
 use aws_lc_rs::digest::{Context, SHA256};
@@ -38,7 +40,7 @@ impl Verifier {
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
         let began = self.clock.now();
         let result = self.prove(id, scratch).await;
-        events::drill(Some(*id), self.clock.now() - began, &result);
+        run::tell(Operation::Drill, Some(*id), self.clock.now() - began, &result);
         result
     }
 
@@ -141,7 +143,7 @@ fn single(collection: &Collection) -> Result<&Artifact> {
     let shards = collection.config["params"]["shard_number"].as_u64().unwrap_or(1);
     match collection.artifacts.as_slice() {
         [artifact]
-            if artifact.kind == ArtifactKind::Collection && artifact.storage == Storage::Object && shards == 1 =>
+            if artifact.kind == ArtifactKind::Collection && blobs::require_known(artifact).is_ok() && shards == 1 =>
         {
             Ok(artifact)
         }
@@ -179,7 +181,7 @@ fn unusable(scratch: &Path, cause: impl std::fmt::Display) -> Error {
 async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result<Option<(NamedTempFile, u64, String)>> {
     let key = artifact.key.as_str();
     let unreadable = |error| object::unreadable(key, error);
-    let Some(mut stream) = store.get(key, None, None).await.map_err(unreadable)? else {
+    let Some((_, mut stream)) = blobs::open(store, artifact).await.map_err(unreadable)? else {
         return Ok(None);
     };
     let failed = {

@@ -4,7 +4,8 @@ use super::{Checked, Finding, Problem, Verifier};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::{crc32c_append, hex, parse_sha256};
 use crate::base::snapshot::{Expected, Structure};
-use crate::repository::manifest::{Artifact, Storage};
+use crate::repository::blobs;
+use crate::repository::manifest::Artifact;
 use crate::wire::store::{Store, Version};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -36,21 +37,6 @@ struct Content {
 enum Reading {
     Content(Version, Content),
     Missing,
-}
-
-/// Whether this version can read an artifact as it is stored, by what the manifest says.
-pub(super) fn readable(artifact: &Artifact) -> Result<()> {
-    match &artifact.storage {
-        Storage::Object => Ok(()),
-        Storage::Other(storage) => Err(Error::new(
-            Code::BackupUnsupported,
-            format!(
-                "{} is stored as {storage:?}, which this version of the tool cannot read",
-                artifact.key
-            ),
-        )
-        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
-    }
 }
 
 /// Reads and checks one object; what may pass is tried again.
@@ -96,16 +82,9 @@ pub(super) fn unreadable(key: &str, error: Error) -> Error {
 
 async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     let key = subject.artifact.key.as_str();
-    let Some(meta) = store.head(key).await? else {
-        return Ok(Reading::Missing);
-    };
     // By its version, so that what is read is one object from beginning to end.
-    let Some(mut stream) = store.get(key, None, Some(&meta.version)).await? else {
-        return Err(Error::new(
-            Code::StoreConflict,
-            format!("{key} was replaced while it was being checked"),
-        )
-        .permanent(false));
+    let Some((version, mut stream)) = blobs::open(store, &subject.artifact).await? else {
+        return Ok(Reading::Missing);
     };
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
     let structure = Structure::new(subject.structure.clone());
@@ -129,7 +108,7 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     let content = hashing
         .await
         .map_err(|e| Error::new(Code::Internal, format!("checking {key} broke off")).because(e))?;
-    Ok(Reading::Content(meta.version, content))
+    Ok(Reading::Content(version, content))
 }
 
 fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content: Content) -> Checked {

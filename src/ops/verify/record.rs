@@ -4,7 +4,8 @@ use super::{Report, Verdict};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
-use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
+use crate::wire::store::record;
+use crate::wire::store::{Condition, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,8 +13,6 @@ use time::OffsetDateTime;
 
 /// The format's version.
 const FORMAT: u32 = 1;
-/// No record is larger: some findings for each of many objects.
-const LARGEST: u64 = 64 << 20;
 /// Others that write at the same moment are few.
 const ATTEMPTS: usize = 5;
 
@@ -38,18 +37,20 @@ pub struct Record {
     pub extra: BTreeMap<String, Value>,
 }
 
+impl record::Record for Record {
+    const WHAT: &'static str = "the result of a verification";
+    const LARGEST: u64 = 64 << 20;
+}
+
 /// The record of the last check; `None`: it was never checked, or the record cannot be read.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
-    let bytes = match read_small(store, &id.verified(), LARGEST).await {
-        Err(error) if error.code() == Code::BackupDamaged => return Ok(None),
-        other => other?,
-    };
-    Ok(bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .filter(|record: &Record| record.id == *id))
+    match record::read::<Record>(store, &id.verified()).await {
+        Err(error) if error.code() == Code::BackupDamaged => Ok(None),
+        read => Ok(read?.filter(|record| record.id == *id)),
+    }
 }
 
 /// Whether a record stays instead of `report`. One that began later does, but not if it says intact where damage was found
@@ -71,8 +72,6 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &Report) -> 
     let key = report.id.verified();
     let doing = || format!("recording what was found about backup {}", report.id);
     let written = Written { format: FORMAT, report };
-    let json = readable::<Record>("the result of a check", &written, LARGEST)?;
-    let mut last = None;
     for _ in 0..ATTEMPTS {
         // Version first: if the object changes between the two reads, the write on that version fails.
         let condition = match store.head(&key).await? {
@@ -82,21 +81,15 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &Report) -> 
                 _ => Condition::Unchanged(meta.version),
             },
         };
-        match store
-            .put(&key, Box::new(BytesSource::new(json.clone())), condition)
-            .await
+        if record::write::<Record>(store, &key, &written, condition)
+            .await?
+            .is_some()
         {
-            Ok(_) => return Ok(()),
-            Err(error) if error.code() == Code::StoreConflict => last = Some(error),
-            Err(error) => return Err(error),
+            return Ok(());
         }
     }
-    let error = Error::new(
+    Err(Error::new(
         Code::StoreConflict,
         format!("{}: somebody else keeps changing {key}", doing()),
-    );
-    Err(match last {
-        Some(cause) => error.because(cause),
-        None => error,
-    })
+    ))
 }

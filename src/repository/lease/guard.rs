@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const UNPROTECTED: &str = "nothing keeps a backup or another restore from working at the same time, \
                            nor a prune from deleting what is being read";
 
-/// The lease of a run that may go on without one.
+/// The lease of a run, or what may go on without one.
 #[derive(Debug)]
 pub struct Guard {
     lease: Option<Lease>,
@@ -86,20 +86,29 @@ impl Guard {
         }
     }
 
-    /// Gives the lease back after work that came to `result`; that of a lost lease says so. Beside it: the warning that the
-    /// work was not protected all the time.
-    pub async fn end<T>(self, result: Result<T>) -> (Result<T>, Option<String>) {
-        let Some(lease) = self.lease else {
-            return (result, self.warning);
-        };
-        let result = match lease.confirm_not_lost() {
-            Err(lost) if result.is_err() => Err(lost),
-            _ => result,
+    /// Fails if the lease was lost; asks nobody.
+    pub fn confirm_not_lost(&self) -> Result<()> {
+        self.lease.as_ref().map_or(Ok(()), Lease::confirm_not_lost)
+    }
+
+    /// Gives the lease back. The answer is the warning that the work was not protected all the time.
+    pub async fn end(&self) -> Option<String> {
+        let Some(lease) = &self.lease else {
+            return self.warning.clone();
         };
         let lapsed = lease.lapsed().map(|why| format!("{why}: {UNPROTECTED}"));
         if let Err(error) = lease.release().await {
             tracing::warn!(error = %error, "failed to release the lease; it will expire");
         }
-        (result, lapsed)
+        lapsed
+    }
+}
+
+impl From<Lease> for Guard {
+    fn from(lease: Lease) -> Self {
+        Self {
+            lease: Some(lease),
+            warning: None,
+        }
     }
 }

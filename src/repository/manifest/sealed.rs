@@ -3,7 +3,8 @@
 use super::{Collection, FORMAT, LARGEST, Manifest, parse};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
-use crate::wire::store::{BytesSource, Condition, ObjectMeta, Store, read_back, written};
+use crate::wire::store::record::{read_back, written};
+use crate::wire::store::{BytesSource, Condition, ObjectMeta, Store};
 use serde::Serialize;
 use serde_json::json;
 

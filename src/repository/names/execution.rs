@@ -1,7 +1,8 @@
 //! Names of executions of jobs, and of what their tasks record.
 
-use super::{JOBS, folder};
+use super::{JOBS, folder, unit};
 use crate::base::error::{Code, Error, Result};
+use crate::repository::unit::Unit;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,13 +34,13 @@ impl Execution {
         format!("{}parts/", self.prefix())
     }
 
-    /// Key of what became of a collection.
-    pub fn part(&self, collection: &str) -> String {
-        self.part_in(&folder(collection))
+    /// Key of what became of a unit.
+    pub fn part(&self, of: &Unit) -> String {
+        self.part_of(&unit(&folder(&of.collection), of.kind()))
     }
 
-    pub(super) fn part_in(&self, folder: &str) -> String {
-        format!("{}{folder}.json", self.parts())
+    pub(super) fn part_of(&self, unit: &str) -> String {
+        format!("{}{unit}.json", self.parts())
     }
 }
 
@@ -101,7 +102,13 @@ mod tests {
         let execution: Execution = "nightly-x7k2p".parse().unwrap();
         assert_eq!(execution.plan(), "jobs/nightly-x7k2p/plan.json");
         // Even a collection of that name is not taken for the plan.
-        assert_eq!(execution.part("plan"), "jobs/nightly-x7k2p/parts/plan.json");
-        assert_eq!(execution.part(".."), "jobs/nightly-x7k2p/parts/%2E%2E.json");
+        assert_eq!(
+            execution.part(&Unit::whole("plan")),
+            "jobs/nightly-x7k2p/parts/plan.json"
+        );
+        assert_eq!(
+            execution.part(&Unit::whole("..")),
+            "jobs/nightly-x7k2p/parts/%2E%2E.json"
+        );
     }
 }

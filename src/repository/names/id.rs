@@ -1,7 +1,8 @@
 //! The id of a backup, and the keys of what lies in its folder.
 
-use super::{ArtifactKind, BACKUPS, Name, artifact, folder, intent};
+use super::{ArtifactKind, BACKUPS, Name, artifact, folder, intent, unit};
 use crate::base::error::{Code, Error, Result};
+use crate::repository::unit::Unit;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -79,9 +80,9 @@ impl BackupId {
         }
     }
 
-    /// Key of the recorded intent for one attempt at a collection.
-    pub fn intent(&self, collection: &str, attempt: u32) -> String {
-        intent(self, &folder(collection), attempt)
+    /// Key of the recorded intent for one attempt at a unit.
+    pub fn intent(&self, of: &Unit, attempt: u32) -> String {
+        intent(self, &unit(&folder(&of.collection), of.kind()), attempt)
     }
 }
 

@@ -1,11 +1,59 @@
-//! Small JSON objects: read within a limit, and written only if their reader can read them.
+//! Records: small JSON objects, read within a limit, and written only if their reader can read them.
 
-use super::Store;
+use super::{BytesSource, Condition, Store, Version};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// A kind of record.
+pub trait Record: Serialize + DeserializeOwned {
+    /// As messages call one, with its article.
+    const WHAT: &'static str;
+    /// Bytes; larger ones are neither read nor written.
+    const LARGEST: u64;
+}
+
+/// Reads the record at `key`; `None` when there is none.
+///
+/// # Errors
+/// [`Code::BackupDamaged`] for what is no such record.
+pub async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> {
+    let Some(bytes) = read_small(store, key, T::LARGEST).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Error::new(Code::BackupDamaged, format!("{}/{key} is not {}", store.url(), T::WHAT)).because(e))
+}
+
+/// As [`read`], with the version on which it may be replaced.
+pub async fn read_versioned<T: Record>(store: &dyn Store, key: &str) -> Result<Option<(T, Version)>> {
+    // Version first: if the object changes between the two reads, a write on that version fails.
+    let Some(meta) = store.head(key).await? else {
+        return Ok(None);
+    };
+    Ok(read(store, key).await?.map(|record| (record, meta.version)))
+}
+
+/// Writes a record, after its reader has read it; `None` when `condition` does not hold.
+///
+/// # Errors
+/// Those of [`readable`].
+pub async fn write<T: Record>(
+    store: &dyn Store,
+    key: &str,
+    record: &impl Serialize,
+    condition: Condition,
+) -> Result<Option<Version>> {
+    let json = readable::<T>(T::WHAT, record, T::LARGEST)?;
+    match store.put(key, Box::new(BytesSource::new(json)), condition).await {
+        Ok(meta) => Ok(Some(meta.version)),
+        Err(e) if e.code() == Code::StoreConflict => Ok(None),
+        Err(e) => Err(e),
+    }
+}
 
 /// Reads an object of at most `largest` bytes into memory; `None` when there is none.
 pub async fn read_small(store: &dyn Store, key: &str, largest: u64) -> Result<Option<Vec<u8>>> {
@@ -30,7 +78,7 @@ pub async fn read_small(store: &dyn Store, key: &str, largest: u64) -> Result<Op
 ///
 /// # Errors
 /// [`Code::Unsupported`] for what is too large or nests too deep to be read, [`Code::Internal`] for anything else that cannot.
-pub fn readable<R: DeserializeOwned>(what: &str, value: &impl Serialize, largest: u64) -> Result<Vec<u8>> {
+fn readable<R: DeserializeOwned>(what: &str, value: &impl Serialize, largest: u64) -> Result<Vec<u8>> {
     let bytes = written(what, value, largest)?;
     read_back(what, serde_json::from_slice::<R>(&bytes)).map(|_| bytes)
 }

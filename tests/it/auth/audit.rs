@@ -1,9 +1,7 @@
 //! The audit log of the shipped binary and of a service that verifies tokens: one line for every call that may change something.
 
 use super::issuer::{EMAIL, Issuer, KEYS, claims, encode, with};
-use super::{NOBODY, Service};
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{self, command, signal};
+use super::{NOBODY, trusting};
 use qdrant_backup::config::{LogConfig, LogFormat};
 use qdrant_backup::telemetry;
 use reqwest::Method;
@@ -11,42 +9,22 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
+use testkit::peer::{Create, Peer};
+use testkit::process::{self, Served, command};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// The binary as a service that logs JSON.
-struct Process {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-    url: String,
+async fn serve(qdrant: &str, store: &Path, env: &[(&str, &str)]) -> Served {
+    let mut command = command(&["serve"], qdrant, store);
+    Served::start(command.env("LOG_FORMAT", "json").envs(env.iter().copied())).await
 }
 
-impl Process {
-    async fn start(qdrant: &str, store: &Path, env: &[(&str, &str)]) -> Self {
-        let mut command = command(&["serve"], qdrant, store);
-        command.env("LISTEN", "127.0.0.1:0").env("LOG_FORMAT", "json");
-        let mut child = command.envs(env.iter().copied()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap().expect("it says where it listens");
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = line["address"].as_str() {
-                break format!("http://{address}");
-            }
-        };
-        Self { child, lines, url }
-    }
-
-    /// Stops it; all lines that it has written meanwhile.
-    async fn end(mut self) -> Vec<Value> {
-        signal(&self.child, rustix::process::Signal::TERM);
-        let mut lines = Vec::new();
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            lines.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")));
-        }
-        assert_eq!(self.child.wait().await.unwrap().code(), Some(0));
-        lines
-    }
+/// Stops it; all lines that it has written meanwhile.
+async fn end(process: Served) -> Vec<Value> {
+    let (code, lines) = process.end().await;
+    assert_eq!(code, Some(0));
+    let json = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+    lines.iter().map(json).collect()
 }
 
 fn audits(lines: &[Value]) -> Vec<&Value> {
@@ -59,7 +37,7 @@ async fn every_call_that_may_change_something_is_one_line_with_who_what_and_resu
     let dir = tempfile::tempdir().unwrap();
     // Also where nothing but errors is wanted: it must not depend on that.
     let env = [("K_SERVICE", "backup"), ("GOOGLE_CLOUD_PROJECT", "p")];
-    let process = Process::start(&peer.url, dir.path(), &env).await;
+    let process = serve(&peer.url, dir.path(), &env).await;
     let http = reqwest::Client::new();
     let token = format!(
         "e30.{}.SIGNATURE_REMOVED_BY_GOOGLE",
@@ -103,7 +81,7 @@ async fn every_call_that_may_change_something_is_one_line_with_who_what_and_resu
     assert_eq!(call(Method::DELETE, "/backups/latest", "", nothing).await, 405);
     peer.on_create("docs", [Create::Forbidden]);
     assert_eq!(call(Method::POST, "/backup", "", nothing).await, 500);
-    let lines = process.end().await;
+    let lines = end(process).await;
     let told: Vec<_> = audits(&lines)
         .iter()
         .map(|l| {
@@ -190,14 +168,14 @@ async fn neither_the_audit_log_nor_what_alerts_count_depends_on_the_log_level() 
             .unwrap();
         command.env("LISTEN", address.to_string()).env("LOG_FORMAT", "json");
         let mut child = command.envs(env).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = format!("http://{address}");
         let http = reqwest::Client::new();
         while http.get(format!("{url}/health")).send().await.is_err() {
             tokio::task::yield_now().await;
         }
         assert_eq!(http.post(format!("{url}/backup")).send().await.unwrap().status(), 200);
-        let lines = Process { child, lines, url }.end().await;
+        let lines = end(Served { child, log, url }).await;
         let events: Vec<_> = lines
             .iter()
             .map(|line| line["event"].as_str().unwrap_or_default())
@@ -211,7 +189,7 @@ async fn neither_the_audit_log_nor_what_alerts_count_depends_on_the_log_level() 
 async fn a_client_that_goes_away_leaves_a_line_all_the_same() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();
-    let process = Process::start(&peer.url, dir.path(), &[]).await;
+    let process = serve(&peer.url, dir.path(), &[]).await;
     let (reached, go) = (
         Arc::new(tokio::sync::Semaphore::new(0)),
         Arc::new(tokio::sync::Semaphore::new(0)),
@@ -227,7 +205,7 @@ async fn a_client_that_goes_away_leaves_a_line_all_the_same() {
     assert!(client.await.unwrap_err().is_cancelled());
     let mut process = process;
     let line = loop {
-        let line: Value = serde_json::from_str(&process.lines.next_line().await.unwrap().unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&process.log.next_line().await.unwrap().unwrap()).unwrap();
         if line["event"] == "audit" {
             break line;
         }
@@ -239,13 +217,13 @@ async fn a_client_that_goes_away_leaves_a_line_all_the_same() {
     );
     go.add_permits(1);
     let lines = loop {
-        let line: Value = serde_json::from_str(&process.lines.next_line().await.unwrap().unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&process.log.next_line().await.unwrap().unwrap()).unwrap();
         if line["event"] == "backup_finished" {
             break line;
         }
     };
     assert_eq!(lines["outcome"], "good", "{lines}");
-    assert_eq!(audits(&process.end().await), Vec::<&Value>::new());
+    assert_eq!(audits(&end(process).await), Vec::<&Value>::new());
 }
 
 #[derive(Clone, Default)]
@@ -277,7 +255,7 @@ async fn refused_tokens_are_audited_with_the_name_that_they_claim_and_never_told
     let subscriber = telemetry::subscriber(&config, "trace", move || out.clone(), false);
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let issuer = Issuer::start().await;
-    let service = Service::trusting(&issuer).await;
+    let service = trusting(&issuer).await;
     let now = service.hands.now();
     let [key, _, stranger] = &*KEYS;
     let tokens = [

@@ -1,8 +1,8 @@
 //! Web pages are kept out, whatever mode; what is no browser does not notice.
 
-use super::{MOZILLA, Service};
-use crate::support::peer::Peer;
+use super::{MOZILLA, start};
 use qdrant_backup::server::auth::{Mode, Readers};
+use testkit::peer::Peer;
 
 type Headers<'a> = Vec<(&'a str, &'a str)>;
 
@@ -196,7 +196,7 @@ fn callers(local: &str) -> Vec<(&'static str, &'static str, Headers<'_>, Option<
 async fn pages_are_kept_out_in_all_modes_and_nobody_else() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     for (name, mode) in [("none", Mode::None), ("iam", Mode::Iam(Readers::default()))] {
-        let service = Service::start(mode, &peer.url).await;
+        let service = start(mode, &peer.url).await;
         let local = format!("http://{}", service.address);
         println!(
             "\n{:<38} {:<8} {:>6}  code (AUTH_MODE={name})",
@@ -222,9 +222,9 @@ async fn pages_are_kept_out_in_all_modes_and_nobody_else() {
 #[tokio::test]
 async fn a_name_that_was_made_to_point_here_is_refused_where_nobody_is_asked_who_he_is() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    let local = Service::start(Mode::None, &peer.url).await;
+    let local = start(Mode::None, &peer.url).await;
     // The proxy and Cloud Run have their own names.
-    let on_cloud_run = Service::start(Mode::Iam(Readers::default()), &peer.url).await;
+    let on_cloud_run = start(Mode::Iam(Readers::default()), &peer.url).await;
     let port = local.address.port();
     for (host, allowed) in [
         (format!("127.0.0.1:{port}"), true),

@@ -1,7 +1,7 @@
 //! Every way in which a request can reach a service that leaves it to Cloud Run to check callers.
 
 use super::issuer::{EMAIL, KEYS, encode};
-use super::{Answer, NOBODY, Service};
+use super::{Answer, NOBODY, Service, assert_asks_for_a_token, start};
 use qdrant_backup::server::auth::{Mode, Readers};
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn stripped(claims: &Value) -> String {
 
 async fn service(readers: &[&str]) -> Service {
     let readers = Readers::new(readers.iter().map(|email| (*email).to_owned()));
-    Service::start(Mode::Iam(readers), NOBODY).await
+    start(Mode::Iam(readers), NOBODY).await
 }
 
 async fn ask(service: &Service, call: (&str, &str), headers: &[(&str, &str)]) -> Answer {
@@ -115,7 +115,7 @@ async fn only_a_token_that_cloud_run_has_checked_gets_in() {
         let answer = ask(&service, ("GET", "/backups"), &headers).await;
         assert_eq!(answer.result(), *expected, "{what}");
         if answer.status == 401 {
-            assert!(answer.head.contains("\r\nwww-authenticate: bearer"), "{what}");
+            assert_asks_for_a_token(&answer, what);
             let remedy = answer.body["error"]["remedy"].as_str().unwrap();
             assert!(!remedy.is_empty(), "{what}");
         }

@@ -1,9 +1,9 @@
 //! Tasks that are killed at several moments, and tried again.
 
-use crate::job::bench::{Bench, TASKS, node, succeeded};
-use crate::support::peer::{Create, Fetch, Peer};
 use gcs_emulator::Fault::{SlowCommit, Stall, WithholdAnswer};
 use std::sync::Arc;
+use testkit::job::{Execution, TASKS, node, succeeded};
+use testkit::peer::{Create, Fetch, Peer};
 use tokio::sync::Semaphore;
 
 const COLLECTIONS: u32 = 20;
@@ -12,7 +12,7 @@ const COLLECTIONS: u32 = 20;
 async fn killed_in_the_middle_of_its_share_a_task_goes_on_where_it_was() {
     let (node, _data) = node(COLLECTIONS).await;
     let moments = [
-        ("recording an intent", "p/intents/*/c03-1.json", SlowCommit),
+        ("recording an intent", "*/intents/*/c03-1.json", SlowCommit),
         ("in mid-transfer", "*/c03/collection.snapshot", Stall { after: 1 }),
         // Whether the bucket still makes an object of it is its own affair.
         ("before an object is there", "*/c03/collection.snapshot", SlowCommit),
@@ -21,8 +21,8 @@ async fn killed_in_the_middle_of_its_share_a_task_goes_on_where_it_was() {
         ("when a part is there", "*/parts/c11.json", WithholdAnswer),
     ];
     for (when, pattern, fault) in moments {
-        let bench = Bench::in_bucket(&node.url()).await;
-        let fault = bench.gcs.as_ref().unwrap().fault(pattern, 1, fault);
+        let bench = Execution::in_bucket(&node.url()).await;
+        let fault = bench.gcs().fault(pattern, 1, fault);
         let mut running = bench.begin(0..TASKS, 0).await;
         fault.hit().await;
         running.kill(3).await;
@@ -42,16 +42,16 @@ async fn killed_in_the_middle_of_its_share_a_task_goes_on_where_it_was() {
 async fn killed_at_what_is_common_to_all_a_task_is_in_nobodys_way() {
     let (node, _data) = node(COLLECTIONS).await;
     let moments = [
-        ("taking the lease", "p/lock.json", SlowCommit),
-        ("holding the lease", "p/lock.json", WithholdAnswer),
+        ("taking the lease", "*/lock.json", SlowCommit),
+        ("holding the lease", "*/lock.json", WithholdAnswer),
         ("before the plan is there", "*/plan.json", SlowCommit),
         ("when the plan is there", "*/plan.json", WithholdAnswer),
         ("before the manifest is there", "*/manifest.json", SlowCommit),
         ("when the manifest is there", "*/manifest.json", WithholdAnswer),
     ];
     for (when, pattern, fault) in moments {
-        let bench = Bench::in_bucket(&node.url()).await;
-        let fault = bench.gcs.as_ref().unwrap().fault(pattern, 1, fault);
+        let bench = Execution::in_bucket(&node.url()).await;
+        let fault = bench.gcs().fault(pattern, 1, fault);
         let mut running = bench.begin(0..TASKS, 0).await;
         fault.hit().await;
         let (held, ends) = running.all_but_one().await;
@@ -68,7 +68,7 @@ async fn killed_at_what_is_common_to_all_a_task_is_in_nobodys_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_all_at_once_again_and_again_the_tasks_end_with_one_backup() {
     let (node, _data) = node(COLLECTIONS).await;
-    for bench in Bench::both(&node.url()).await {
+    for bench in Execution::both(&node.url()).await {
         let mut attempt = 0;
         for parts in [1, 7, 13] {
             let running = bench.begin(0..TASKS, attempt).await;
@@ -88,13 +88,13 @@ async fn killed_all_at_once_again_and_again_the_tasks_end_with_one_backup() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_task_left_on_qdrant_is_gone_and_its_neighbours_are_not_disturbed() {
-    let names: Vec<_> = (0..TASKS).map(crate::job::bench::name).collect();
+    let names: Vec<_> = (0..TASKS).map(testkit::job::name).collect();
     let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 100_000)).collect();
     let gate = || (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     for after in [None, Some(0), Some(99_999)] {
         let when = format!("{after:?}");
         let peer = Peer::start(&collections).await;
-        let bench = Bench::in_directory(&peer.url).await;
+        let bench = Execution::in_directory(&peer.url).await;
         let (reached, go) = gate();
         let (reached, go) = (reached.clone(), go.clone());
         match after {

@@ -1,10 +1,10 @@
 //! Collections that cannot be saved: tried again while there are attempts, given up afterwards.
 
-use crate::job::bench::{Bench, TASKS, end_of, name, succeeded};
-use crate::support::peer::{Create, Peer};
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::Status;
 use serde_json::Value;
+use testkit::job::{Execution, TASKS, end_of, name, succeeded};
+use testkit::peer::{Create, Peer};
 
 async fn peer(collections: u32) -> Peer {
     let names: Vec<_> = (0..collections).map(name).collect();
@@ -15,7 +15,7 @@ async fn peer(collections: u32) -> Peer {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_later_attempt_repairs_is_never_missing() {
     let peer = peer(16).await;
-    for bench in Bench::both(&peer.url).await {
+    for bench in Execution::both(&peer.url).await {
         peer.on_create("c03", [Create::Forbidden, Create::Forbidden]);
         let mut ends = bench.begin(0..TASKS, 0).await.ends().await;
         let (code, out, err) = ends.remove(&3).unwrap();
@@ -50,7 +50,7 @@ async fn what_a_later_attempt_repairs_is_never_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_last_attempt_cannot_save_is_missing_and_the_others_are_not() {
     let peer = peer(16).await;
-    for bench in Bench::both(&peer.url).await {
+    for bench in Execution::both(&peer.url).await {
         peer.on_create("c03", [Create::Forbidden]);
         let mut first = (0..TASKS).collect::<Vec<_>>();
         first.retain(|task| *task != 3);
@@ -72,7 +72,7 @@ async fn what_the_last_attempt_cannot_save_is_missing_and_the_others_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_does_not_tell_its_retries_gives_up_at_once() {
     let peer = peer(TASKS).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     peer.on_create("c03", [Create::Forbidden]);
     let mut codes = Vec::new();
     for task in 0..TASKS {
@@ -89,7 +89,7 @@ async fn a_job_that_does_not_tell_its_retries_gives_up_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_nothing_could_be_saved_there_is_no_backup() {
     let peer = peer(2).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     for collection in ["c00", "c01"] {
         peer.on_create(collection, [Create::Forbidden]);
     }
@@ -108,7 +108,7 @@ async fn when_nothing_could_be_saved_there_is_no_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_was_deleted_meanwhile_is_no_failure() {
     let peer = peer(TASKS).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     peer.on_create("c03", [Create::ThenCollectionGone]);
     succeeded(&bench.begin(0..TASKS, 0).await.ends().await, "gone");
     let manifest = bench.manifest().await;
@@ -123,7 +123,7 @@ async fn a_collection_that_was_deleted_meanwhile_is_no_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_vanished_before_the_commit_ends_it() {
     let peer = peer(2).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     assert_eq!(bench.run(0, 0).await.0, Some(0));
     let key = bench
         .keys()

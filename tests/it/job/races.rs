@@ -1,21 +1,21 @@
 //! Processes that do the same at the same time, and runs that must not.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, end_of, name, node, spawn, succeeded};
-use crate::support::peer::{Create, Fetch, Peer};
-use crate::support::process::finish;
 use gcs_emulator::Fault;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::repository::lease;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::job::{EXECUTION, Execution, TASKS, end_of, name, node, spawn, succeeded};
+use testkit::peer::{Create, Fetch, Peer};
+use testkit::process::finish;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_commit_at_once_make_one_manifest() {
     let (node, _data) = node(TASKS).await;
-    let bench = Bench::in_bucket(&node.url()).await;
+    let bench = Execution::in_bucket(&node.url()).await;
     let commit = bench
         .gcs
         .as_ref()
@@ -42,7 +42,7 @@ async fn two_that_do_the_same_task_come_to_one_result() {
     let names: Vec<_> = (0..TASKS).map(name).collect();
     let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 100_000)).collect();
     let peer = Peer::start(&collections).await;
-    for bench in Bench::both(&peer.url).await {
+    for bench in Execution::both(&peer.url).await {
         for task in (0..TASKS).filter(|task| *task != 3) {
             assert_eq!(bench.run(task, 0).await.0, Some(0));
         }
@@ -71,7 +71,7 @@ async fn a_last_attempt_that_is_made_twice_gives_nothing_up() {
     let names: Vec<_> = (0..TASKS).map(name).collect();
     let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 1000)).collect();
     let peer = Peer::start(&collections).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     for task in (0..TASKS).filter(|task| *task != 3) {
         assert_eq!(bench.run(task, 0).await.0, Some(0));
     }
@@ -98,7 +98,7 @@ async fn while_a_task_works_no_other_run_does() {
     let names: Vec<_> = (0..TASKS).map(name).collect();
     let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 100_000)).collect();
     let peer = Peer::start(&collections).await;
-    for bench in Bench::both(&peer.url).await {
+    for bench in Execution::both(&peer.url).await {
         let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         peer.on_fetch(
             "c03",
@@ -125,7 +125,7 @@ async fn while_a_task_works_no_other_run_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_another_run_works_no_task_does() {
     let peer = Peer::start(&[("c00", 100_000)]).await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     peer.on_fetch(
         "c00",
@@ -150,7 +150,7 @@ async fn while_another_run_works_no_task_does() {
 async fn a_shared_lease_is_held_until_one_of_its_holders_gives_it_back_or_it_runs_out() {
     const LIFE: Duration = Duration::from_secs(60);
     let peer = Peer::start(&[]).await;
-    for bench in Bench::both(&peer.url).await {
+    for bench in Execution::both(&peer.url).await {
         let join = async |group: &str, clock: &Clock| lease::join(bench.store.clone(), clock, group, LIFE).await;
         let now = Clock::system();
         let (one, two) = (join("x", &now).await.unwrap(), join("x", &now).await.unwrap());

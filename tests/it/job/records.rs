@@ -1,15 +1,15 @@
 //! What executions record, and when pruning takes it away.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, node, succeeded};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::wire::store::{BytesSource, Condition};
 use std::time::Duration;
+use testkit::job::{EXECUTION, Execution, TASKS, node, succeeded};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-fn job(bench: &Bench, later: Duration) -> Job {
+fn job(bench: &Execution, later: Duration) -> Job {
     Job {
         store: bench.store.clone(),
         clock: Clock::new(move || OffsetDateTime::now_utc() + later),
@@ -26,7 +26,7 @@ fn job(bench: &Bench, later: Duration) -> Job {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_executions_are_pruned_by_age_and_the_backup_is_not() {
     let (node, _data) = node(9).await;
-    for bench in Bench::both(&node.url()).await {
+    for bench in Execution::both(&node.url()).await {
         succeeded(&bench.begin(0..TASKS, 0).await.ends().await, "the job");
         let foreign = "jobs/readme.txt";
         let text = Box::new(BytesSource::new("not ours"));
@@ -58,7 +58,7 @@ async fn records_of_executions_are_pruned_by_age_and_the_backup_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_execution_that_never_ended_left_is_pruned_by_age() {
     let (node, _data) = node(TASKS).await;
-    let bench = Bench::in_directory(&node.url()).await;
+    let bench = Execution::in_directory(&node.url()).await;
     assert_eq!(bench.run(0, 0).await.0, Some(0));
     assert!(prune::plan(&job(&bench, Duration::ZERO)).await.unwrap().is_empty());
     let job = job(&bench, Duration::from_secs(25 * 3600));

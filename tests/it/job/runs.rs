@@ -1,13 +1,13 @@
 //! Executions in which nothing goes wrong, and what the tool says of the backup afterwards.
 
-use crate::job::bench::{Bench, EXECUTION, TASKS, end_of, name, node, share, succeeded};
 use qdrant_backup::repository::catalog;
 use serde_json::Value;
+use testkit::job::{EXECUTION, Execution, TASKS, end_of, name, node, share, succeeded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_processes_make_one_backup() {
     let (node, _data) = node(20).await;
-    for bench in Bench::both(&node.url()).await {
+    for bench in Execution::both(&node.url()).await {
         let ends = bench.begin(0..TASKS, 0).await.ends().await;
         let reports = succeeded(&ends, "all at once");
         for (task, report) in (0..).zip(&reports) {
@@ -36,7 +36,7 @@ async fn eight_processes_make_one_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_after_the_other_only_the_last_one_commits() {
     let (node, _data) = node(10).await;
-    let bench = Bench::in_directory(&node.url()).await;
+    let bench = Execution::in_directory(&node.url()).await;
     for task in 0..TASKS {
         assert_eq!(
             catalog::list(&*bench.store, 9, time::OffsetDateTime::now_utc())
@@ -59,7 +59,7 @@ async fn one_after_the_other_only_the_last_one_commits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_without_a_collection_are_not_waited_for() {
     let (node, _data) = node(3).await;
-    let bench = Bench::in_bucket(&node.url()).await;
+    let bench = Execution::in_bucket(&node.url()).await;
     // The others never start.
     for task in 0..3 {
         assert_eq!(bench.run(task, 0).await.0, Some(0));
@@ -75,7 +75,7 @@ async fn tasks_without_a_collection_are_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_execution_that_has_ended_is_left_as_it_is() {
     let (node, _data) = node(9).await;
-    for bench in Bench::both(&node.url()).await {
+    for bench in Execution::both(&node.url()).await {
         succeeded(&bench.begin(0..TASKS, 0).await.ends().await, "first");
         let before = versions(&bench).await;
         let reports = succeeded(&bench.begin(0..TASKS, 1).await.ends().await, "again");
@@ -87,7 +87,7 @@ async fn an_execution_that_has_ended_is_left_as_it_is() {
     node.stop().await;
 }
 
-async fn versions(bench: &Bench) -> Vec<(String, String)> {
+async fn versions(bench: &Execution) -> Vec<(String, String)> {
     let mut versions = Vec::new();
     for key in bench.keys().await {
         let version = bench.store.head(&key).await.unwrap().unwrap().version;
@@ -99,7 +99,7 @@ async fn versions(bench: &Bench) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_task_that_commits_prunes() {
     let (node, _data) = node(8).await;
-    let bench = Bench::in_directory(&node.url()).await;
+    let bench = Execution::in_directory(&node.url()).await;
     let (code, _, err) = bench.cli(&["backup"]).await;
     assert_eq!(code, Some(0), "{err}");
     let old = bench.manifest().await;
@@ -121,7 +121,7 @@ async fn only_the_task_that_commits_prunes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_tasks_are_told_must_fit_together() {
     let (node, _data) = node(2).await;
-    let bench = Bench::in_directory(&node.url()).await;
+    let bench = Execution::in_directory(&node.url()).await;
     let run = async |changes: &[(&str, &str)]| {
         let mut command = bench.task(0, 0);
         command.envs(changes.iter().copied());

@@ -1,12 +1,12 @@
 //! Tasks that are told to stop, or that their network is moved.
 
-use crate::job::bench::{Bench, TASKS, name, spawn, succeeded};
-use crate::support::peer::{Fetch, Peer};
-use crate::support::process::{finish, signal};
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::Status;
 use rustix::process::Signal;
 use std::sync::Arc;
+use testkit::job::{Execution, TASKS, name, spawn, succeeded};
+use testkit::peer::{Fetch, Peer};
+use testkit::process::{finish, signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStderr;
 use tokio::sync::Semaphore;
@@ -39,7 +39,7 @@ async fn held() -> Held {
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_a_task_fails_cleanly_and_the_next_attempt_ends_it() {
     let Held { peer, reached, .. } = held().await;
-    let bench = Bench::in_bucket(&peer.url).await;
+    let bench = Execution::in_bucket(&peer.url).await;
     let running = bench.begin(0..TASKS, 0).await;
     reached.acquire().await.unwrap().forget();
     running.signal(3, Signal::TERM);
@@ -70,7 +70,7 @@ async fn told_to_stop_a_task_fails_cleanly_and_the_next_attempt_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_in_its_last_attempt_a_task_does_not_take_the_others_backup_with_it() {
     let Held { peer, reached, .. } = held().await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     let running = bench.begin(0..TASKS, 3).await;
     reached.acquire().await.unwrap().forget();
     running.signal(3, Signal::TERM);
@@ -99,7 +99,7 @@ async fn line(log: &mut Lines<BufReader<ChildStderr>>, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_network_is_moved_a_transfer_waits_and_then_goes_on_where_it_was() {
     let Held { peer, reached, go } = held().await;
-    let bench = Bench::in_directory(&peer.url).await;
+    let bench = Execution::in_directory(&peer.url).await;
     let mut child = spawn(bench.task(3, 0)).await;
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     reached.acquire().await.unwrap().forget();

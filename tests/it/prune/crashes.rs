@@ -1,12 +1,12 @@
 //! Prunes that are cut short, and buckets that refuse.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, Tricky, backup, id};
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
 use qdrant_backup::repository::names::Name;
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{History, backup, before_change, dying_at, id};
+use testkit::store::{BUCKET, PREFIX};
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 4] = [
@@ -17,7 +17,7 @@ const IDS: [&str; 4] = [
 ];
 const DELETIONS: usize = 3 * 3;
 
-async fn filled(bench: &Bench) {
+async fn filled(bench: &History) {
     for id in IDS {
         backup(&*bench.store, id).await;
     }
@@ -28,14 +28,13 @@ async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
     for kind in ["directory", "bucket"] {
         for k in 0..=DELETIONS {
             let mut bench = if kind == "bucket" {
-                Bench::gcs().await
+                History::in_emulator().await
             } else {
-                Bench::dir().await
+                History::in_directory().await
             };
             filled(&bench).await;
-            let tricky = Tricky::failing_at(&bench.store, k);
             let mut job = bench.job.clone();
-            job.store = Arc::new(tricky);
+            (job.store, _) = dying_at(&bench.store, k);
             let plan = prune::plan(&job).await.unwrap();
             let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
             let error = report.take_error();
@@ -66,9 +65,9 @@ async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
 
 #[tokio::test]
 async fn the_manifest_goes_before_anything_else_of_its_backup() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     let armed = gcs.fault(
         &format!("{PREFIX}/backups/*"),
         usize::MAX,
@@ -89,9 +88,9 @@ async fn the_manifest_goes_before_anything_else_of_its_backup() {
 
 #[tokio::test]
 async fn a_bucket_that_refuses_deletion_is_reported_once_with_the_remedy() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     // Rights that let a backup keep its lease and delete nothing else.
     gcs.fault(
         "*/backups/*",
@@ -140,10 +139,10 @@ async fn a_bucket_that_refuses_deletion_is_reported_once_with_the_remedy() {
 
 #[tokio::test]
 async fn without_any_right_to_delete_nothing_is_begun() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
     // Not even the lease can be renewed: overwriting takes the right to delete.
-    bench.gcs.as_ref().unwrap().deny("storage.objects.delete");
+    bench.gcs().deny("storage.objects.delete");
     let (report, error) = bench.execute(&bench.plan().await).await;
     assert_eq!(error.unwrap().code(), Code::StoreForbidden);
     assert!(report.deleted.is_empty());
@@ -152,9 +151,9 @@ async fn without_any_right_to_delete_nothing_is_begun() {
 
 #[tokio::test]
 async fn a_refusal_in_the_middle_keeps_what_was_done_and_says_how_far_it_came() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     // A hold on the second backup.
     gcs.fault(
         &format!("*{}*", IDS[1]),
@@ -175,15 +174,15 @@ async fn a_refusal_in_the_middle_keeps_what_was_done_and_says_how_far_it_came() 
 
 #[tokio::test]
 async fn told_to_stop_it_gives_the_lease_back() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let stop = CancellationToken::new();
     let token = stop.clone();
     let mut job = bench.job.clone();
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         token.cancel();
         std::future::pending::<()>().await;
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let mut report = prune::execute(&job, &plan, &stop).await.unwrap();
     let error = report.take_error().unwrap();

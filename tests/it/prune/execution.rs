@@ -1,6 +1,5 @@
 //! What goes and what stays when nothing goes wrong, and what was not there when the plan was made.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, Tricky, backup, backup_with, id, put, replace};
 use gcs_emulator::Fault;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
@@ -10,8 +9,9 @@ use qdrant_backup::repository::manifest::{Status, Storage, read_small};
 use qdrant_backup::repository::names::ArtifactKind;
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{Store, Version};
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{History, backup, backup_with, before_change, id, put, replace};
+use testkit::store::{BUCKET, PREFIX};
 use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -22,7 +22,7 @@ const NEW: &str = "2020-01-03T00-00-00Z";
 
 #[tokio::test]
 async fn what_no_rule_keeps_is_deleted_whole_and_nothing_else_is_touched() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         let store = &*bench.store;
         for id in [OLD, MIDDLE, NEW] {
             backup(store, id).await;
@@ -54,7 +54,7 @@ async fn what_no_rule_keeps_is_deleted_whole_and_nothing_else_is_touched() {
 
 #[tokio::test]
 async fn a_policy_without_a_rule_deletes_nothing() {
-    for mut bench in Bench::both().await {
+    for mut bench in History::both().await {
         bench.job.policy = Policy::default();
         backup(&*bench.store, OLD).await;
         let error = qdrant_backup::ops::prune::plan(&bench.job).await.unwrap_err();
@@ -65,7 +65,7 @@ async fn a_policy_without_a_rule_deletes_nothing() {
 
 #[tokio::test]
 async fn partial_and_damaged_backups_displace_no_good_one() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     backup(store, "2020-01-01T00-00-00Z").await;
     backup(store, "2020-01-02T00-00-00Z").await;
@@ -97,7 +97,7 @@ async fn partial_and_damaged_backups_displace_no_good_one() {
 
 #[tokio::test]
 async fn a_backup_of_some_collections_displaces_none_of_everything() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     let some = |order: [&str; 2]| Selection {
         collections: order.map(str::to_owned).to_vec(),
@@ -113,7 +113,7 @@ async fn a_backup_of_some_collections_displaces_none_of_everything() {
 
 #[tokio::test]
 async fn what_is_not_understood_is_kept_whole_and_counts_for_nothing() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     backup(store, "2020-01-01T00-00-00Z").await;
     backup(store, "2020-01-02T00-00-00Z").await;
@@ -136,7 +136,7 @@ async fn what_is_not_understood_is_kept_whole_and_counts_for_nothing() {
 
 #[tokio::test]
 async fn objects_that_another_manifest_needs_stay() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     let mut first = backup(store, OLD).await;
     // As a later version may store them.
@@ -150,7 +150,7 @@ async fn objects_that_another_manifest_needs_stay() {
 
 #[tokio::test]
 async fn a_manifest_that_was_copied_from_another_folder_leads_to_no_deletion() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     let manifest = backup(store, OLD).await;
     put(
@@ -170,7 +170,7 @@ async fn a_manifest_that_was_copied_from_another_folder_leads_to_no_deletion() {
 
 #[tokio::test]
 async fn names_that_are_not_ours_are_reported_and_never_touched() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         let store = &*bench.store;
         backup(store, OLD).await;
         backup(store, NEW).await;
@@ -201,8 +201,8 @@ async fn names_that_are_not_ours_are_reported_and_never_touched() {
 
 #[tokio::test]
 async fn objects_outside_the_prefix_are_another_stores() {
-    let bench = Bench::gcs().await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let bench = History::in_emulator().await;
+    let gcs = bench.gcs();
     gcs.plant(BUCKET, &id(OLD).manifest(), "theirs");
     gcs.plant(BUCKET, &format!("{PREFIX}-2/{}", id(OLD).manifest()), "theirs");
     backup(&*bench.store, OLD).await;
@@ -213,7 +213,7 @@ async fn objects_outside_the_prefix_are_another_stores() {
 
 #[tokio::test]
 async fn what_a_crashed_run_left_is_collected_once_all_of_it_is_old() {
-    for mut bench in Bench::both().await {
+    for mut bench in History::both().await {
         let store = bench.store.clone();
         backup(&*store, NEW).await;
         let artifact = |collection| id(OLD).artifact(collection, &ArtifactKind::Shard(3), 2);
@@ -242,7 +242,7 @@ async fn what_a_crashed_run_left_is_collected_once_all_of_it_is_old() {
 
 #[tokio::test]
 async fn a_run_that_began_of_late_is_never_collected() {
-    let mut bench = Bench::dir().await;
+    let mut bench = History::in_directory().await;
     bench.later(DAY * 2);
     // The id is as young as the run; the objects' own times come from another clock.
     let young = qdrant_backup::repository::names::BackupId::at(bench.job.clock.now() - Duration::from_secs(3600));
@@ -257,7 +257,7 @@ async fn a_run_that_began_of_late_is_never_collected() {
 
 #[tokio::test]
 async fn what_was_replaced_after_planning_stays() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         let store = &*bench.store;
         backup(store, OLD).await;
         backup(store, MIDDLE).await;
@@ -300,7 +300,7 @@ async fn what_was_replaced_after_planning_stays() {
 
 #[tokio::test]
 async fn a_verdict_that_came_after_planning_saves_the_last_good_one() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     backup(store, OLD).await;
     backup(store, NEW).await;
@@ -314,15 +314,15 @@ async fn a_verdict_that_came_after_planning_saves_the_last_good_one() {
 
 #[tokio::test]
 async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_names() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         backup(&*bench.store, OLD).await;
         backup(&*bench.store, NEW).await;
         let store = bench.store.clone();
         let text = manifest_text(&*store, OLD).await;
         let mut job = bench.job.clone();
-        job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+        job.store = before_change(&bench.store, async move {
             replace(&*store, &id(OLD).manifest(), &text).await;
-        }));
+        });
         let plan = prune::plan(&job).await.unwrap();
         let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
         assert!(report.deleted.is_empty(), "{report:?}");
@@ -333,10 +333,10 @@ async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_n
 
 #[tokio::test]
 async fn a_manifest_whose_deletion_was_not_answered_goes_with_all_that_it_named() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     backup(&*bench.store, OLD).await;
     backup(&*bench.store, NEW).await;
-    let emulator = bench.gcs.as_ref().unwrap();
+    let emulator = bench.gcs();
     let lost = emulator.fault(&format!("*{OLD}/manifest.json"), 1, Fault::LoseDeletion);
     assert_eq!(bench.prune().await, [OLD]);
     assert_eq!(lost.left(), 0);

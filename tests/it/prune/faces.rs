@@ -1,22 +1,24 @@
 //! The same through the command line and HTTP, and after a backup.
 
-use crate::prune::bench::{BUCKET, Bench, PREFIX, backup, backup_with, id, keys, put, whole};
-use crate::support::peer::{Create, Peer};
-use crate::support::process::{command, finish};
-use crate::support::service::Service;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::manifest::Status;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::history::{History, backup, backup_with, id, put, whole};
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish};
+use testkit::service::Service;
+use testkit::store::keys;
+use testkit::store::{BUCKET, PREFIX};
 
 const OLD: &str = "2020-01-01T00-00-00Z";
 const MIDDLE: &str = "2020-01-02T00-00-00Z";
 const NEW: &str = "2020-01-03T00-00-00Z";
 
 /// A directory with three backups: partial and pinned, good, good and proven.
-async fn filled() -> (Bench, String) {
-    let bench = Bench::dir().await;
+async fn filled() -> (History, String) {
+    let bench = History::in_directory().await;
     let store = &*bench.store;
     backup_with(store, OLD, |m| m.status = Status::Partial).await;
     put(store, &id(OLD).pinned(), r#"{"by":"me","note":"the audit"}"#).await;
@@ -25,16 +27,14 @@ async fn filled() -> (Bench, String) {
     let proof = r#"{"verdict":"intact","at":"2020-01-04T00:00:00Z","tool_version":"9","objects":[]}"#;
     put(store, &id(NEW).verified(), proof).await;
     put(store, &id(NEW).drilled(), proof).await;
-    let url = url::Url::from_directory_path(bench.dir.as_ref().unwrap().path())
-        .unwrap()
-        .to_string();
+    let url = url::Url::from_directory_path(bench.dir()).unwrap().to_string();
     (bench, url)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_shows_the_plan_and_deletes_only_when_told_to() {
     let (bench, _) = filled().await;
-    let dir = bench.dir.as_ref().unwrap().path();
+    let dir = bench.dir();
     let run = async |args: &[&str], env: &[(&str, &str)]| {
         let mut command = command(args, "http://127.0.0.1:1", dir);
         finish(
@@ -112,7 +112,7 @@ async fn the_command_shows_the_plan_and_deletes_only_when_told_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn list_and_show_tell_what_each_backup_is_worth() {
     let (bench, url) = filled().await;
-    let dir = bench.dir.as_ref().unwrap().path();
+    let dir = bench.dir();
     let run = async |args: &[&str]| {
         let (code, out, err) = finish(command(args, "http://127.0.0.1:1", dir).spawn().unwrap()).await;
         assert_eq!(code, Some(0), "{err}");
@@ -248,10 +248,10 @@ async fn forbidden(gcs: &Emulator) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_one_error_of_the_service() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     backup(&*bench.store, OLD).await;
     backup(&*bench.store, NEW).await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     gcs.deny("storage.objects.delete");
     forbidden(gcs).await;
     assert_eq!(bench.whole().await, [NEW, OLD]);
@@ -259,11 +259,11 @@ async fn a_refusal_is_one_error_of_the_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_that_stops_half_way_tells_what_it_has_deleted() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     for id in [OLD, MIDDLE, NEW] {
         backup(&*bench.store, id).await;
     }
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     let refuses = Fault::Status {
         on: On::Delete,
         code: 403,
@@ -313,10 +313,10 @@ async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
         !left.contains(&NEW.to_owned()) && !left.contains(&MIDDLE.to_owned()),
         "{left:?}"
     );
-    assert!(!keys(&*bench.store).await.contains(&"lock.json".to_owned()));
+    assert!(!keys(&*bench.store, "").await.contains(&"lock.json".to_owned()));
 
     backup(&*bench.store, MIDDLE).await;
-    let mut command = command(&["backup", "--json"], &peer.url, bench.dir.as_ref().unwrap().path());
+    let mut command = command(&["backup", "--json"], &peer.url, bench.dir());
     let child = command
         .envs([("RETAIN_LAST", "1"), ("PRUNE_AFTER_BACKUP", "true")])
         .spawn()
@@ -328,9 +328,9 @@ async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_that_fails_is_a_warning_of_the_backup_before_it() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     backup(&*bench.store, OLD).await;
-    let gcs = bench.gcs.as_ref().unwrap();
+    let gcs = bench.gcs();
     gcs.fault(
         &format!("*{OLD}*"),
         usize::MAX,

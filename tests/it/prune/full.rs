@@ -1,7 +1,5 @@
 //! A store that is too full for the lease: pruning makes the room.
 
-use crate::prune::bench::{Bench, backup, id, put};
-use crate::support::twisted::{Twist, twisted};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune::{self, Job};
 use qdrant_backup::ops::retention::Policy;
@@ -11,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::faulty::{Twist, twisted};
+use testkit::history::{History, backup, id, put};
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 4] = [
@@ -20,20 +20,20 @@ const IDS: [&str; 4] = [
     "2020-01-04T00-00-00Z",
 ];
 
-async fn filled() -> Bench {
-    let bench = Bench::dir().await;
+async fn filled() -> History {
+    let bench = History::in_directory().await;
     for id in IDS {
         backup(&*bench.store, id).await;
     }
     bench
 }
 
-fn root(bench: &Bench) -> &Path {
-    bench.dir.as_ref().unwrap().path()
+fn root(bench: &History) -> &Path {
+    bench.dir()
 }
 
 /// The store, which has no room for anything as long as `is_full` says so.
-fn full(bench: &Bench, is_full: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Store> {
+fn full(bench: &History, is_full: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Store> {
     twisted(&bench.store, move |_| match is_full() {
         true => Twist::Refused(Code::StoreFull),
         false => Twist::None,
@@ -97,7 +97,7 @@ async fn what_is_no_backup_goes_before_any_backup() {
 
 #[tokio::test]
 async fn records_of_jobs_alone_are_cleared_from_a_full_store() {
-    let mut bench = Bench::dir().await;
+    let mut bench = History::in_directory().await;
     put(&*bench.store, "jobs/nightly-1/plan.json", "{}").await;
     bench.later(Duration::from_secs(48 * 3600));
     bench.job.store = full(&bench, || true);

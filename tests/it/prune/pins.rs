@@ -1,27 +1,26 @@
 //! Pins keep what they are put on, whenever they are put there.
 
-use crate::prune::bench::{Bench, Tricky, backup, id, put};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::prune;
 use qdrant_backup::repository::catalog::{self, Mark, Pin};
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::names::ArtifactKind;
 use qdrant_backup::repository::pins::{self, Pinned};
-use std::sync::Arc;
 use std::time::Duration;
+use testkit::history::{History, backup, before_change, id, put};
 use tokio_util::sync::CancellationToken;
 
 const OLD: &str = "2020-01-01T00-00-00Z";
 const MIDDLE: &str = "2020-01-02T00-00-00Z";
 const NEW: &str = "2020-01-03T00-00-00Z";
 
-async fn filled(bench: &Bench) {
+async fn filled(bench: &History) {
     for id in [OLD, MIDDLE, NEW] {
         backup(&*bench.store, id).await;
     }
 }
 
-async fn pin(bench: &Bench, text: &str) -> Pinned {
+async fn pin(bench: &History, text: &str) -> Pinned {
     pins::pin(
         &*bench.store,
         &bench.job.clock,
@@ -35,7 +34,7 @@ async fn pin(bench: &Bench, text: &str) -> Pinned {
 
 #[tokio::test]
 async fn a_pinned_backup_stays_until_it_is_unpinned() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         filled(&bench).await;
         assert_eq!(pin(&bench, OLD).await, Pinned::Now { beside: None });
         assert_eq!(bench.prune().await, [MIDDLE]);
@@ -60,7 +59,7 @@ async fn a_pinned_backup_stays_until_it_is_unpinned() {
 
 #[tokio::test]
 async fn a_pin_holds_whatever_is_in_it() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     put(&*bench.store, &id(OLD).pinned(), "").await;
     put(&*bench.store, &id(MIDDLE).pinned(), r#"{"at":"yesterday"}"#).await;
@@ -69,7 +68,7 @@ async fn a_pin_holds_whatever_is_in_it() {
 
 #[tokio::test]
 async fn a_pin_after_planning_holds() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
     let plan = bench.plan().await;
     pin(&bench, OLD).await;
@@ -80,12 +79,12 @@ async fn a_pin_after_planning_holds() {
 
 #[tokio::test]
 async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let (store, clock) = (bench.store.clone(), bench.job.clock.clone());
     let mut job = bench.job.clone();
     // While the oldest one is deleted, the next one is pinned.
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         let pinned = pins::pin(&*store, &clock, id(MIDDLE), "me", None).await.unwrap();
         assert_eq!(
             pinned,
@@ -93,7 +92,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
                 beside: Some("test (prune)".into())
             }
         );
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.deleted.len(), 1, "{report:?}");
@@ -103,7 +102,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
 
 #[tokio::test]
 async fn only_a_backup_can_be_pinned() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let unfinished = id("2020-01-04T00-00-00Z");
     put(
@@ -113,8 +112,8 @@ async fn only_a_backup_can_be_pinned() {
     )
     .await;
     for id in [unfinished, id("2020-01-05T00-00-00Z")] {
-        let store = Tricky::before_change(&bench.store, async { panic!("a pin was written for no backup") });
-        let error = pins::pin(&store, &bench.job.clock, id, "me", None).await.unwrap_err();
+        let store = before_change(&bench.store, async { panic!("a pin was written for no backup") });
+        let error = pins::pin(&*store, &bench.job.clock, id, "me", None).await.unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::BackupNotFound, 8));
         assert!(!bench.keys().await.contains(&id.pinned()), "no pin without a backup");
     }
@@ -122,7 +121,7 @@ async fn only_a_backup_can_be_pinned() {
 
 #[tokio::test]
 async fn a_pin_without_its_manifest_keeps_the_rest() {
-    let mut bench = Bench::dir().await;
+    let mut bench = History::in_directory().await;
     filled(&bench).await;
     pin(&bench, OLD).await;
     let manifest = bench.store.head(&id(OLD).manifest()).await.unwrap().unwrap();
@@ -134,7 +133,7 @@ async fn a_pin_without_its_manifest_keeps_the_rest() {
 
 #[tokio::test]
 async fn pinning_beside_a_run_names_it() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let lease = lease::acquire(
         bench.store.clone(),
@@ -155,14 +154,14 @@ async fn pinning_beside_a_run_names_it() {
 
 #[tokio::test]
 async fn a_pin_that_came_too_late_says_so_and_leaves_nothing() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let store = bench.store.clone();
-    let late = Tricky::before_change(&bench.store, async move {
+    let late = before_change(&bench.store, async move {
         let manifest = store.head(&id(OLD).manifest()).await.unwrap().unwrap();
         store.delete(&manifest.key, &manifest.version).await.unwrap();
     });
-    let error = pins::pin(&late, &bench.job.clock, id(OLD), "me", None)
+    let error = pins::pin(&*late, &bench.job.clock, id(OLD), "me", None)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);

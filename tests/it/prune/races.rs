@@ -1,21 +1,22 @@
 //! Prunes beside backups and other prunes: the lease says who waits.
 
-use crate::prune::bench::{Bench, Tricky, backup, id, whole};
-use crate::support::peer::{Create, Peer};
-use crate::support::run::context;
 use qdrant_backup::base::error::{Code, Result};
-use qdrant_backup::ops::backup::{self as operation, Context, Outcome, Report};
+use qdrant_backup::ops::backup::{self as operation, Outcome, Report};
+use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::prune;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::context;
+use testkit::history::{History, backup, before_change, id, whole};
+use testkit::peer::{Create, Peer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 const IDS: [&str; 3] = ["2020-01-01T00-00-00Z", "2020-01-02T00-00-00Z", "2020-01-03T00-00-00Z"];
 
-async fn filled(bench: &Bench) {
+async fn filled(bench: &History) {
     for id in IDS {
         backup(&*bench.store, id).await;
     }
@@ -28,7 +29,7 @@ async fn run(ctx: &Context) -> Result<Report> {
 
 #[tokio::test]
 async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
-    for bench in Bench::both().await {
+    for bench in History::both().await {
         filled(&bench).await;
         let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let peer = Peer::start(&[("c", 1000)]).await;
@@ -67,17 +68,17 @@ async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
 
 #[tokio::test]
 async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
     let peer = Peer::start(&[("c", 1000)]).await;
     let ctx = context(&peer.url, bench.store.clone());
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let mut job = bench.job.clone();
     let (r, g) = (reached.clone(), go.clone());
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         r.add_permits(1);
         g.acquire().await.unwrap().forget();
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let second = async {
         reached.acquire().await.unwrap().forget();
@@ -97,9 +98,9 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
 async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
     for round in 0..20 {
         let bench = if round % 2 == 0 {
-            Bench::dir().await
+            History::in_directory().await
         } else {
-            Bench::gcs().await
+            History::in_emulator().await
         };
         filled(&bench).await;
         let peer = Peer::start(&[("c", 1000)]).await;
@@ -133,18 +134,18 @@ async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
 
 #[tokio::test]
 async fn a_prune_that_lost_its_lease_stops() {
-    let bench = Bench::dir().await;
+    let bench = History::in_directory().await;
     filled(&bench).await;
-    let lock = bench.dir.as_ref().unwrap().path().join("lock.json");
+    let lock = bench.dir().join("lock.json");
     let mut job = bench.job.clone();
     job.lease = Duration::from_millis(600);
     let path = lock.clone();
-    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+    job.store = before_change(&bench.store, async move {
         std::fs::remove_file(&path).unwrap();
         let thief = r#"{"holder":"x","who":"somebody else","since":"2026-11-22T12:00:00Z","expires_at":"2999-01-01T00:00:00Z"}"#;
         std::fs::write(&path, thief).unwrap();
         std::future::pending::<()>().await;
-    }));
+    });
     let plan = prune::plan(&job).await.unwrap();
     let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.take_error().unwrap().code(), Code::LeaseLost);
@@ -157,7 +158,7 @@ async fn a_prune_that_lost_its_lease_stops() {
 
 #[tokio::test]
 async fn of_two_prunes_with_the_same_plan_the_second_finds_nothing_left() {
-    let bench = Bench::gcs().await;
+    let bench = History::in_emulator().await;
     filled(&bench).await;
     let plan = bench.plan().await;
     assert_eq!(bench.execute(&plan).await.0.deleted.len(), 2);

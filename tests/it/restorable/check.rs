@@ -1,14 +1,16 @@
 //! `check` says what it has tried and what not; with `--deep` it has Qdrant make a snapshot, and leaves nothing behind.
 
-use crate::support::peer::{Create, PEER_ID, Peer};
-use crate::support::process;
-use crate::support::run::{Bench, keys};
-use qdrant_backup::ops::backup::{Outcome, SourceSettings};
+use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::context::SourceSettings;
 use qdrant_backup::repository::lease;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::peer::{Create, PEER_ID, Peer};
+use testkit::process;
+use testkit::store::keys;
 use tokio::sync::Semaphore;
 
 /// Exit code, and the lines.
@@ -39,7 +41,7 @@ async fn is_clean(peer: &Peer, bench: &Bench) {
     for collection in ["large", "small"] {
         assert_eq!(peer.snapshots(collection), [""; 0]);
     }
-    assert_eq!(keys(&*bench.ctx.store).await, [""; 0]);
+    assert_eq!(keys(&*bench.ctx.store, "").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

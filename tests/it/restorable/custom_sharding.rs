@@ -1,12 +1,12 @@
 //! A collection whose snapshot Qdrant would restore without its points is refused by its name, and costs the others nothing.
 
-use crate::support::peer::{Collection, Peer};
-use crate::support::process;
-use crate::support::run::Bench;
 use qdrant_backup::ops::backup::Outcome;
 use qdrant_backup::repository::manifest::Status;
 use qdrant_backup::repository::selection::Selection;
 use serde_json::Value;
+use testkit::bench::Bench;
+use testkit::peer::{Collection, Peer};
+use testkit::process;
 
 async fn peer(change: impl FnOnce(&mut Collection)) -> Peer {
     let peer = Peer::start(&[("a", 1000), ("custom", 1000), ("z", 1000)]).await;

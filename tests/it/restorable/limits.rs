@@ -1,12 +1,12 @@
 //! What is written can be read again: what Qdrant says of one collection cannot spoil the manifest of all.
 
-use crate::support::peer::{Create, Peer};
-use crate::support::process;
-use crate::support::run::Bench;
 use qdrant_backup::ops::backup::{Outcome, Report};
 use qdrant_backup::repository::intents;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use testkit::bench::Bench;
+use testkit::peer::{Create, Peer};
+use testkit::process;
 use tokio::sync::Semaphore;
 
 /// A value that nests so deep.

@@ -1,12 +1,12 @@
 //! A backup of an older version that has a collection with custom sharding: it is marked wherever it is shown, counts as good to
 //! nobody, and its other collections can be restored.
 
-use crate::support::peer::Peer;
-use crate::support::process;
-use crate::support::service::Service;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
+use testkit::peer::Peer;
+use testkit::process;
+use testkit::service::Service;
 
 struct Bench {
     peer: Peer,

@@ -1,29 +1,27 @@
 //! A target with a collection that Qdrant cannot load: it forbids nothing that does not concern it, and a restore mends it.
 
-use crate::restore_faults::Lost;
-use crate::support::peer::Upload;
-use crate::support::service::Service;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup;
 use qdrant_backup::ops::restore::{self, Outcome, Request};
 use qdrant_backup::repository::selection::Selection;
+use testkit::lost::Lost;
+use testkit::peer::Upload;
+use testkit::service::Service;
 
-impl Lost {
-    /// `a` is there again, and cannot be loaded.
-    async fn broken() -> Self {
-        let lost = Self::new().await;
-        lost.peer.lock().collections.entry("a".into()).or_default().broken = true;
-        lost
-    }
+/// `a` is there again, and cannot be loaded.
+async fn broken() -> Lost {
+    let lost = Lost::new().await;
+    lost.peer.lock().collections.entry("a".into()).or_default().broken = true;
+    lost
+}
 
-    fn asked_for_a(&self) -> usize {
-        self.peer.requests("/collections/a ") + self.peer.requests("/collections/a/")
-    }
+fn asked_for_a(lost: &Lost) -> usize {
+    lost.peer.requests("/collections/a ") + lost.peer.requests("/collections/a/")
 }
 
 #[tokio::test]
 async fn others_are_restored_without_asking_for_it() {
-    let lost = Lost::broken().await;
+    let lost = broken().await;
     let request = Request {
         selection: Selection {
             collections: vec!["b".into()],
@@ -33,12 +31,12 @@ async fn others_are_restored_without_asking_for_it() {
     };
     let report = lost.run(&request).await.unwrap();
     assert_eq!(report.status, Outcome::Complete, "{report:?}");
-    assert_eq!(lost.asked_for_a(), 0);
+    assert_eq!(asked_for_a(&lost), 0);
 }
 
 #[tokio::test]
 async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
-    let lost = Lost::broken().await;
+    let lost = broken().await;
     let error = lost.run(&lost.request()).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
     for part in ["cannot be read", "failed to load local shard", "--into"] {
@@ -81,7 +79,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
 
 #[tokio::test]
 async fn a_swap_leaves_it_where_it_is() {
-    let lost = Lost::broken().await;
+    let lost = broken().await;
     lost.peer.lock().aliases.push(("live".into(), "a".into()));
     let request = Request {
         swap: true,
@@ -92,12 +90,12 @@ async fn a_swap_leaves_it_where_it_is() {
         (report.status, report.replaced),
         (Outcome::Complete, vec!["a".to_owned()])
     );
-    assert_eq!(lost.asked_for_a(), 0);
+    assert_eq!(asked_for_a(&lost), 0);
 }
 
 #[tokio::test]
 async fn a_damaged_backup_does_not_replace_it_either() {
-    let lost = Lost::broken().await;
+    let lost = broken().await;
     let record = r#"{"verdict": "damaged", "at": "2026-11-20T01:02:03Z"}"#;
     std::fs::write(lost.manifest().with_file_name("verified.json"), record).unwrap();
     let request = Request {
@@ -137,7 +135,7 @@ async fn one_that_cannot_be_read_any_more_is_not_taken_for_the_empty_one_of_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_backed_up_by_nobody_and_listed_with_what_is_wrong() {
-    let lost = Lost::broken().await;
+    let lost = broken().await;
     lost.peer.lock().collections.entry("b".into()).or_default();
     let report = lost.bench.run().await.unwrap();
     assert_eq!(

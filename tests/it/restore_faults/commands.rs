@@ -1,16 +1,15 @@
 //! The commands that are printed after a failure: pasted, they do what was asked for, where it was asked for, and no more.
 
-use crate::restore_faults::Lost;
-use crate::support::peer::{Peer, Upload};
-use crate::support::process::{command, finish, signal};
-use crate::support::service::Service;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::restore::{Form, Outcome, Request};
 use qdrant_backup::repository::selection::Selection;
 use rustix::process::Signal;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::lost::Lost;
+use testkit::peer::{Peer, Upload};
+use testkit::process::{binary, command, finish, signal};
+use testkit::service::Service;
 use tokio::sync::Semaphore;
 
 /// Another Qdrant than that of the backup, which takes its snapshots.
@@ -59,11 +58,7 @@ async fn a_pasted_command_goes_where_the_failed_one_went() {
         );
 
         let mut pasted = command(&[], &lost.peer.url, lost.bench.dir.path());
-        let bin = Path::new(env!("CARGO_BIN_EXE_qdrant-backup"))
-            .parent()
-            .unwrap()
-            .display()
-            .to_string();
+        let bin = binary().parent().unwrap().display().to_string();
         let script = format!("PATH={bin}:$PATH; {}", next(&out));
         let env: Vec<_> = pasted
             .as_std_mut()

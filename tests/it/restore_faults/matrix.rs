@@ -1,12 +1,12 @@
 //! The fault matrix: one fault after the other, printed as a table.
 
-use crate::restore_faults::LONG;
-use crate::restore_faults::Lost;
-use crate::restore_faults::edit;
-use crate::support::peer::{Inner, Upload};
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::restore::Outcome;
 use serde_json::{Value, json};
+use testkit::lost::LONG;
+use testkit::lost::Lost;
+use testkit::lost::edit;
+use testkit::peer::{Inner, Upload};
 
 /// One fault, and what must be said of it.
 struct Case {

@@ -1,27 +1,25 @@
 //! What a restore makes of what a verification or a drill has recorded about its backup.
 
-use crate::restore_faults::Lost;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::restore::{self, Outcome, Request};
+use testkit::lost::Lost;
 
-impl Lost {
-    /// Records a verdict beside the manifest.
-    fn recorded(&self, file: &str, verdict: &str) {
-        let record = format!(r#"{{"verdict": "{verdict}", "at": "2026-11-20T01:02:03Z"}}"#);
-        std::fs::write(self.manifest().with_file_name(file), record).unwrap();
-    }
+/// Records a verdict beside the manifest.
+fn record(lost: &Lost, file: &str, verdict: &str) {
+    let record = format!(r#"{{"verdict": "{verdict}", "at": "2026-11-20T01:02:03Z"}}"#);
+    std::fs::write(lost.manifest().with_file_name(file), record).unwrap();
+}
 
-    /// The collection is there again, with other points.
-    fn refilled(&self) {
-        self.peer.lock().collections.entry("a".into()).or_default().points = 7;
-    }
+/// The collection is there again, with other points.
+fn refill(lost: &Lost) {
+    lost.peer.lock().collections.entry("a".into()).or_default().points = 7;
 }
 
 #[tokio::test]
 async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
     let lost = Lost::new().await;
-    lost.recorded("verified.json", "damaged");
-    lost.refilled();
+    record(&lost, "verified.json", "damaged");
+    refill(&lost);
     let over = Request {
         overwrite: true,
         ..lost.request()
@@ -60,7 +58,7 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
     }
 
     // Checked again and intact.
-    lost.recorded("verified.json", "intact");
+    record(&lost, "verified.json", "intact");
     let over = Request {
         overwrite: true,
         ..lost.request()
@@ -76,8 +74,8 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
 #[tokio::test]
 async fn a_drill_that_failed_is_told_and_forbids_nothing() {
     let lost = Lost::new().await;
-    lost.recorded("drilled.json", "failed");
-    lost.refilled();
+    record(&lost, "drilled.json", "failed");
+    refill(&lost);
     let over = Request {
         overwrite: true,
         ..lost.request()
@@ -101,7 +99,7 @@ async fn a_record_that_is_not_understood_forbids_what_damage_forbids() {
     ] {
         let lost = Lost::new().await;
         std::fs::write(lost.manifest().with_file_name(file), record).unwrap();
-        lost.refilled();
+        refill(&lost);
         let over = Request {
             overwrite: true,
             ..lost.request()
@@ -152,7 +150,7 @@ async fn a_plan_is_one_plain_line_for_each_thing_whatever_the_manifest_says() {
     manifest["collections"][0]["config"][mean] = 1.into();
     manifest["collections"][0]["payload_schema"][mean] = serde_json::json!({"data_type": mean});
     std::fs::write(lost.manifest(), manifest.to_string()).unwrap();
-    lost.refilled();
+    refill(&lost);
     let over = Request {
         overwrite: true,
         ..lost.request()

@@ -1,15 +1,15 @@
 //! What a run makes of partial failures, aliases, stops, and others at work; and what its exit codes say.
 
-use crate::restore_faults::Lost;
-use crate::restore_faults::edit;
-use crate::support::peer::{Create, Peer, Upload};
-use crate::support::process::{command, finish};
-use crate::support::run::Bench;
-use crate::support::service::Service;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::restore::{Outcome, Request};
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
+use testkit::bench::Bench;
+use testkit::lost::Lost;
+use testkit::lost::edit;
+use testkit::peer::{Create, Peer, Upload};
+use testkit::process::{command, finish};
+use testkit::service::Service;
 use tokio::sync::Semaphore;
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The file that Qdrant keeps of an upload is deleted; where that cannot be known, it is told.
 
-use crate::restore_faults::Lost;
-use crate::support::peer::Upload;
 use qdrant_backup::ops::restore::{Failed, Outcome, Request};
+use testkit::lost::Lost;
+use testkit::peer::Upload;
 
 /// The only collection that could not be restored.
 async fn failed(lost: &Lost, request: &Request) -> Failed {

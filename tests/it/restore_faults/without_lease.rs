@@ -1,13 +1,9 @@
 //! Restores from a store that takes no writes, and beside a run that holds the lease.
 
-use super::Lost;
-use crate::support::process::{command, finish};
-use crate::support::run::context;
-use crate::support::service::Service;
-use crate::support::twisted::{Twist, twisted};
 use gcs_emulator::Emulator;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::{self, Context};
+use qdrant_backup::ops::backup;
+use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, Outcome, Report, Request};
 use qdrant_backup::repository::lease::{self, Lease};
@@ -15,6 +11,11 @@ use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::bench::context;
+use testkit::faulty::{Twist, twisted};
+use testkit::lost::Lost;
+use testkit::process::{command, finish};
+use testkit::service::Service;
 use tokio_util::sync::CancellationToken;
 
 /// `lost`, with a store that refuses the lease.

@@ -1,24 +1,25 @@
 //! What every store has to do.
 
-use super::kit::{Scripted, collect, keys, make_dir, make_gcs, noise, put, read, swap};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{BytesSource, Condition, Store, Version};
+use testkit::source::{Scripted, noise};
+use testkit::store::{TestStore, collect, keys, put, read, swap};
 
 macro_rules! conformance {
     ($($name:ident)*) => {
         mod on_a_directory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let made = super::make_dir().await;
+                let made = super::TestStore::in_directory().await;
                 super::$name(&*made.store).await;
             })*
         }
         mod on_cloud_storage {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let made = super::make_gcs().await;
+                let made = super::TestStore::in_bucket().await;
                 super::$name(&*made.store).await;
             })*
         }

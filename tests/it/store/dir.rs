@@ -1,6 +1,5 @@
 //! What only a directory can get wrong.
 
-use super::kit::{Scripted, keys, noise, put, read, swap};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{Condition, DirStore, GcsOptions, Store, open};
 use std::{
@@ -10,6 +9,8 @@ use std::{
     process::Command,
     time::{Duration, SystemTime},
 };
+use testkit::source::{Scripted, noise};
+use testkit::store::{keys, put, read, swap};
 
 fn staged(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root.join(".staging")) else {
@@ -380,7 +381,7 @@ async fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     // More than what is read ahead is still to come.
     let file = File::options().write(true).open(root.path().join("a")).unwrap();
     file.set_len(4 << 20).unwrap();
-    let error = super::kit::collect(stream).await.unwrap_err();
+    let error = testkit::store::collect(stream).await.unwrap_err();
     assert_eq!(error.code(), Code::LengthMismatch, "{error}");
 }
 

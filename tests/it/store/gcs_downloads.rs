@@ -1,11 +1,12 @@
 //! Downloads from a Cloud Storage that misbehaves, and lists of many pages.
 
-use super::kit::{BUCKET, collect, emulator, gcs, gcs_with, impatient, keys, noise, put, read};
 use futures_util::StreamExt as _;
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{Retry, Store, Version};
 use std::time::Duration;
+use testkit::source::noise;
+use testkit::store::{BUCKET, collect, emulator, gcs, gcs_with, impatient, keys, put, read};
 
 #[tokio::test]
 async fn a_cut_download_is_continued() {

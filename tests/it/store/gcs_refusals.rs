@@ -1,10 +1,11 @@
 //! What Cloud Storage refuses, and what the person is told.
 
-use super::kit::{BUCKET, emulator, gcs, impatient, noise, put};
 use futures_util::StreamExt as _;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore, Store, Version, open};
+use testkit::source::noise;
+use testkit::store::{BUCKET, emulator, gcs, impatient, put};
 
 /// What every operation of a store says.
 async fn every_operation(store: &GcsStore) -> Vec<(&'static str, Error)> {

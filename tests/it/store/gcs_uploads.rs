@@ -1,11 +1,12 @@
 //! Uploads to a Cloud Storage that misbehaves: recovered with equal bytes, or the right error and no object.
 
-use super::kit::{BUCKET, Scripted, emulator, gcs, gcs_with, impatient, noise, put};
 use bytes::Bytes;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Error, Result};
 use qdrant_backup::wire::store::{Condition, GcsStore, ObjectMeta, Retry, Source, Store};
 use std::{sync::atomic::Ordering, time::Duration};
+use testkit::source::{Scripted, noise};
+use testkit::store::{BUCKET, emulator, gcs, gcs_with, impatient, put};
 
 const MIB: u64 = 1 << 20;
 const KEY: &str = "a/collection.snapshot";

@@ -1,6 +1,5 @@
 //! Where tokens come from, how often, and that nobody sees them.
 
-use super::kit::{BUCKET, emulator, impatient, noise, put, read};
 use futures_util::future::join_all;
 use gcp_auth::{Token, TokenProvider};
 use gcs_emulator::{Fault, On};
@@ -10,6 +9,8 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
+use testkit::source::noise;
+use testkit::store::{BUCKET, emulator, impatient, put, read};
 
 /// Gives out `secret-0`, `secret-1`… as a metadata server does whose caller has no cache: fetches are slow enough to overlap.
 #[derive(Default)]

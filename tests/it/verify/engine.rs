@@ -2,11 +2,10 @@
 
 use super::reads::breaks;
 use super::verifier;
-use crate::support::lab::{Lab, of};
-use crate::support::run::keys;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::verify::Verdict;
 use serde_json::{Value, json};
+use testkit::lab::{Lab, of};
 
 /// What the engine said of a backup, by the library.
 async fn drilled(lab: &Lab) -> qdrant_backup::ops::drill::Drilled {
@@ -187,6 +186,6 @@ async fn a_drill_that_cannot_be_held_has_no_verdict() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::BackupUnsupported, "{error}");
-    assert!(keys(&*lab.store).await.iter().all(|key| !key.ends_with("drilled.json")));
+    assert!(lab.keys().await.iter().all(|key| !key.ends_with("drilled.json")));
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }

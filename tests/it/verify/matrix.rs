@@ -1,10 +1,10 @@
 //! The fault matrix: what befalls a backup behind the tool's back, by both ways of asking and in both stores.
 
 use super::{service, verifier};
-use crate::support::lab::{Lab, of};
 use qdrant_backup::ops::verify::{Problem, Verdict, read_record};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use testkit::lab::{Lab, of};
 
 /// One thing that befalls a backup, and what must be said of it.
 struct Case {
@@ -165,7 +165,7 @@ async fn befall(lab: &Lab, what: &str) {
             lab.put(&key, &lab.original(&other)).await;
             lab.put(&other, &bytes).await;
         }
-        "replaced by others of equal length" => lab.put(&key, &crate::support::peer::body(bytes.len(), 9)).await,
+        "replaced by others of equal length" => lab.put(&key, &testkit::source::noise(bytes.len(), 9)).await,
         "wrong SHA-256 recorded" => artifact("sha256", json!("ab".repeat(32))).await,
         "wrong CRC32C recorded" => artifact("crc32c", json!("01234567")).await,
         "wrong length recorded" => artifact("bytes", json!(bytes.len() + 1)).await,

@@ -1,129 +1,28 @@
 //! Reads that fail, which say nothing about a backup.
 
 use super::{service, verifier};
-use crate::support::lab::Lab;
-use crate::support::run::keys;
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
-use qdrant_backup::base::error::{Code, Error, Result};
+use futures_util::stream::{self, StreamExt};
+use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::verify::{Problem, Verdict, Verifier, read_record};
-use qdrant_backup::wire::store::{Condition, ObjectMeta, Source, Store, Version};
-use std::ops::Range;
+use qdrant_backup::wire::store::Store;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::faulty::{Faulty, broken_off};
+use testkit::lab::Lab;
 
-/// What befalls the reads of [`Odd`].
-#[derive(Debug)]
-enum Oddity {
-    /// Reads of keys with this in them break off after so many bytes, so many times.
-    Breaks {
-        key: &'static str,
-        after: usize,
-        times: AtomicUsize,
-        code: Code,
-    },
-    /// The manifest is deleted when the first artifact is read.
-    DeletesManifest,
-    /// Nothing, but counts reads at once.
-    Counts { now: Arc<AtomicUsize>, most: AtomicUsize },
-}
-
-/// A store that is not quite itself.
-#[derive(Debug)]
-struct Odd(Arc<dyn Store>, Oddity);
-
-#[async_trait]
-impl Store for Odd {
-    fn url(&self) -> String {
-        self.0.url()
-    }
-
-    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
-        self.0.put(key, source, condition).await
-    }
-
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-        version: Option<&Version>,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
-        let Some(stream) = self.0.get(key, range, version).await? else {
-            return Ok(None);
-        };
-        match &self.1 {
-            Oddity::Breaks {
-                key: part,
-                after,
-                times,
-                code,
-            } if key.contains(part) => {
-                let left = |n: usize| n.checked_sub(1);
-                if times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err() {
-                    return Ok(Some(stream));
-                }
-                let head = stream.take(1).map({
-                    let after = *after;
-                    move |chunk| chunk.map(|bytes: Bytes| bytes.slice(..after.min(bytes.len())))
-                });
-                let broken = Err(Error::new(*code, "the connection to the store broke"));
-                Ok(Some(head.chain(stream::iter([broken])).boxed()))
-            }
-            Oddity::DeletesManifest if key.ends_with(".snapshot") => {
-                let manifest = format!("{}/manifest.json", key.split('/').take(2).collect::<Vec<_>>().join("/"));
-                if let Some(meta) = self.0.head(&manifest).await? {
-                    self.0.delete(&manifest, &meta.version).await?;
-                }
-                Ok(None)
-            }
-            Oddity::Counts { now, most } if key.ends_with(".snapshot") => {
-                let count = now.fetch_add(1, Ordering::SeqCst) + 1;
-                most.fetch_max(count, Ordering::SeqCst);
-                let now = now.clone();
-                let end = stream::once(async move {
-                    now.fetch_sub(1, Ordering::SeqCst);
-                    Ok(Bytes::new())
-                });
-                Ok(Some(
-                    stream
-                        .chain(end.filter(|b| std::future::ready(!b.as_ref().is_ok_and(Bytes::is_empty))))
-                        .boxed(),
-                ))
-            }
-            _ => Ok(Some(stream)),
-        }
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
-        self.0.head(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
-        self.0.list(prefix).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        self.0.folders(prefix).await
-    }
-
-    async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
-        self.0.delete(key, version).await
-    }
-
-    async fn check(&self) -> Result<()> {
-        self.0.check().await
-    }
-}
-
-pub(crate) fn breaks(store: &Arc<dyn Store>, key: &'static str, times: usize, code: Code) -> Verifier {
-    let oddity = Oddity::Breaks {
-        key,
-        after: 1000,
-        times: AtomicUsize::new(times),
-        code,
-    };
-    verifier(Arc::new(Odd(store.clone(), oddity)))
+/// A verifier whose store breaks off reads of keys with `part` in them after 1000 bytes, so many times.
+pub(crate) fn breaks(store: &Arc<dyn Store>, part: &'static str, times: usize, code: Code) -> Verifier {
+    let times = AtomicUsize::new(times);
+    let faulty = Faulty::over(store).on_get(move |key, stream| {
+        let left = |n: usize| n.checked_sub(1);
+        let breaks = key.contains(part) && times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+        ready(Ok(Some(match breaks {
+            true => broken_off(stream, 1000, code),
+            false => stream,
+        })))
+    });
+    verifier(faulty.build())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,42 +115,49 @@ async fn damage_that_was_found_is_told_and_recorded_although_another_object_coul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_deleted_meanwhile_is_not_called_damaged() {
     let lab = Lab::in_directory().await;
-    let error = verifier(Arc::new(Odd(lab.store.clone(), Oddity::DeletesManifest)))
-        .run(&lab.id)
-        .await
-        .unwrap_err();
+    // The manifest is deleted when the first artifact is read.
+    let (inner, manifest) = (lab.store.clone(), lab.id.manifest());
+    let faulty = Faulty::over(&lab.store).on_get(move |key, stream| {
+        let (inner, manifest) = (inner.clone(), manifest.clone());
+        async move {
+            if !key.ends_with(".snapshot") {
+                return Ok(Some(stream));
+            }
+            if let Some(meta) = inner.head(&manifest).await? {
+                inner.delete(&manifest, &meta.version).await?;
+            }
+            Ok(None)
+        }
+    });
+    let error = verifier(faulty.build()).run(&lab.id).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound, "{error}");
     assert!(error.to_string().contains("was deleted while"), "{error}");
-    assert!(
-        keys(&*lab.store)
-            .await
-            .iter()
-            .all(|key| !key.ends_with("verified.json"))
-    );
+    assert!(lab.keys().await.iter().all(|key| !key.ends_with("verified.json")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_objects_are_read_at_once_than_allowed() {
     let lab = Lab::in_directory().await;
     for concurrency in [1, 2] {
-        let odd = Arc::new(Odd(
-            lab.store.clone(),
-            Oddity::Counts {
-                now: Arc::default(),
-                most: AtomicUsize::new(0),
-            },
-        ));
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = most.clone();
+        let counting = Faulty::over(&lab.store).on_get(move |key, stream| {
+            if !key.ends_with(".snapshot") {
+                return ready(Ok(Some(stream)));
+            }
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let now = now.clone();
+            let end = stream::once(async move { now.fetch_sub(1, Ordering::SeqCst) });
+            ready(Ok(Some(stream.chain(end.filter_map(|_| ready(None))).boxed())))
+        });
         let report = Verifier {
             concurrency,
-            ..verifier(odd.clone())
+            ..verifier(counting.build())
         }
         .run(&lab.id)
         .await
         .unwrap();
         assert_eq!(report.verdict, Verdict::Intact);
-        let Oddity::Counts { most, .. } = &odd.1 else {
-            unreachable!()
-        };
         assert!(
             (1..=concurrency).contains(&most.load(Ordering::SeqCst)),
             "{most:?} of {concurrency}"
@@ -262,7 +168,7 @@ async fn no_more_objects_are_read_at_once_than_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forbidden_read_says_that_nothing_is_known() {
     let lab = Lab::in_bucket().await;
-    lab.emulator.as_ref().unwrap().deny("storage.objects.get");
+    lab.gcs().deny("storage.objects.get");
     let service = service(&lab).await;
     let (status, answer) = service.post(&format!("/backups/{}/verify", lab.id), "").await;
     assert_eq!(
@@ -278,7 +184,7 @@ async fn a_forbidden_read_says_that_nothing_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bits_that_flip_on_the_way_from_the_bucket_are_read_again() {
     let lab = Lab::in_bucket().await;
-    let emulator = lab.emulator.as_ref().unwrap();
+    let emulator = lab.gcs();
     emulator.fault("*/articles/*", 1, gcs_emulator::Fault::CorruptRead);
     let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
     assert_eq!(report.verdict, Verdict::Intact, "{report:?}");

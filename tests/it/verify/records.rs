@@ -1,7 +1,6 @@
 //! What is recorded, and which backups are verified.
 
 use super::{service, verifier};
-use crate::support::lab::{Lab, of};
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
@@ -10,6 +9,7 @@ use qdrant_backup::repository::catalog::State;
 use qdrant_backup::repository::catalog::{self, Mark};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::lab::{Lab, of};
 use time::OffsetDateTime;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let lab = Lab::in_bucket().await;
-    let emulator = lab.emulator.as_ref().unwrap();
+    let emulator = lab.gcs();
     for record in ["*verified.json", "*drilled.json"] {
         let refused = Fault::Status {
             on: On::Start,

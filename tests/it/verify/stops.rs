@@ -1,10 +1,10 @@
 //! Told to stop, a verification ends, whatever its threads are at.
 
-use crate::support::lab::Lab;
-use crate::support::process::{command, finish, signal};
 use rustix::process::Signal;
 use std::fs::{File, read_dir, read_link};
 use std::time::Duration;
+use testkit::lab::Lab;
+use testkit::process::{command, finish, signal};
 use tokio::time::timeout;
 
 /// Long enough for a busy machine.

@@ -3,9 +3,9 @@
 use super::Task;
 use super::record::{self, Fate, Part, Plan};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{Context, Outcome, Report, Results, Run, commit};
-use crate::ops::events;
-use crate::repository::lease::Lease;
+use crate::ops::backup::{Known, Outcome, Report, Results, commit};
+use crate::ops::context::Context;
+use crate::ops::run::Run;
 use crate::repository::manifest::{self, Sealed};
 use crate::wire::store::ObjectMeta;
 use futures_util::TryStreamExt;
@@ -20,7 +20,12 @@ pub(super) enum Standing {
     /// So many collections are neither saved nor given up.
     Open(usize),
     /// All is done that will be.
-    Ended { report: Report, by_this_task: bool },
+    Ended {
+        report: Report,
+        by_this_task: bool,
+        /// By this very attempt.
+        now: bool,
+    },
 }
 
 /// The end of an execution whose manifest is written; `None` while there is none.
@@ -45,11 +50,12 @@ pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result
     Ok(Some(Standing::Ended {
         report: Report::of(&manifest, &ctx.store.url()),
         by_this_task,
+        now: false,
     }))
 }
 
 /// Commits the backup if all parts are there. Call it with the lease held.
-pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Lease) -> Result<Standing> {
+pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -> Result<Standing> {
     let open = record::open(ctx, task, plan).await?.len();
     if open > 0 {
         return Ok(Standing::Open(open));
@@ -57,10 +63,9 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
     if let Some(ended) = committed(ctx, task, plan).await? {
         return Ok(ended);
     }
-    let names = plan.collections.iter().map(|c| &c.name);
-    let results = results(record::parts(ctx, task, plan, names).await?);
+    let results = results(record::parts(ctx, task, plan, plan.units.iter()).await?);
     check(ctx, plan, &results).await?;
-    let run = Run {
+    let known = Known {
         id: plan.id,
         started_at: plan.started_at,
         finished_at: ctx.clock.now(),
@@ -69,9 +74,9 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
         warnings: plan.warnings.clone(),
         extra: BTreeMap::from([(FIELD.to_owned(), origin(task))]),
     };
-    let (mut report, manifest) = run.conclude(results)?;
+    let (mut report, manifest) = known.conclude(results)?;
     if let Some(manifest) = manifest {
-        match write(ctx, manifest, lease).await {
+        match write(ctx, manifest, run).await {
             Ok(()) => {}
             // Another task found the set complete at the same moment, and may have given the lease back since.
             Err(e) if matches!(e.code(), Code::StoreConflict | Code::LeaseLost) => {
@@ -81,15 +86,15 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Leas
         }
         report.manifest = Some(format!("{}/{}", ctx.store.url(), plan.id.manifest()));
     }
-    events::backup_ended(report.finished_at - report.started_at, &report);
     Ok(Standing::Ended {
         by_this_task: report.status != Outcome::Failed,
         report,
+        now: true,
     })
 }
 
-async fn write(ctx: &Context, manifest: Sealed, lease: &Lease) -> Result<()> {
-    lease.confirm().await?;
+async fn write(ctx: &Context, manifest: Sealed, run: &Run) -> Result<()> {
+    run.confirm().await?;
     commit(ctx, manifest).await
 }
 
@@ -102,8 +107,8 @@ fn results(parts: Vec<Part>) -> Results {
     for part in parts {
         match part.fate {
             Fate::Saved(collection) => results.collections.push(*collection),
-            Fate::Failed(failure) => results.failed.push(failure),
-            Fate::Gone => results.gone.push(part.collection),
+            Fate::Failed(failure) => results.failed.push((part.unit, failure)),
+            Fate::Gone => results.gone.push(part.unit.collection),
         }
     }
     results

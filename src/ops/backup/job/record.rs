@@ -1,18 +1,19 @@
-//! What the tasks of an execution tell each other through the store: one plan, and a part for each collection.
+//! What the tasks of an execution tell each other through the store: one plan, and a part for each unit.
 
 use super::Task;
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{Context, free_id, planned};
-use crate::ops::plan::CollectionPlan;
+use crate::ops::backup::{free_id, planned};
+use crate::ops::context::Context;
 use crate::repository::intents;
 use crate::repository::manifest::{self, Failure, QdrantInfo};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
+use crate::repository::unit::Unit;
+use crate::wire::store::Condition;
+use crate::wire::store::record::{self, Record};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// The records' version. Only tasks of the same execution read them, and these are of the same version of the tool.
@@ -34,29 +35,56 @@ pub(super) struct Plan {
     url: String,
     pub(super) qdrant: QdrantInfo,
     /// In the order of their names; task i of n does every n-th of them from the i-th on.
-    pub(super) collections: Vec<CollectionPlan>,
+    #[serde(default)]
+    pub(super) units: Vec<Unit>,
+    /// Those of each collection that has any.
+    #[serde(default)]
+    aliases: BTreeMap<String, Vec<String>>,
     pub(super) warnings: Vec<String>,
+    /// What earlier versions wrote in place of the units.
+    #[serde(default, skip_serializing)]
+    collections: Vec<WholeCollection>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct WholeCollection {
+    name: String,
+    aliases: Vec<String>,
 }
 
 impl Plan {
     /// The share of a task.
-    pub(super) fn share(&self, task: &Task) -> impl Iterator<Item = &CollectionPlan> {
+    pub(super) fn share(&self, task: &Task) -> impl Iterator<Item = &Unit> {
         let (index, count) = (task.index as usize, task.count as usize);
-        self.collections.iter().skip(index).step_by(count)
+        self.units.iter().skip(index).step_by(count)
+    }
+
+    pub(super) fn aliases_of(&self, collection: &str) -> &[String] {
+        self.aliases.get(collection).map_or(&[], Vec::as_slice)
+    }
+
+    /// With units, whichever version wrote it.
+    fn understood(mut self) -> Self {
+        for whole in std::mem::take(&mut self.collections) {
+            self.units.push(Unit::whole(&whole.name));
+            self.aliases.insert(whole.name, whole.aliases);
+        }
+        self
     }
 }
 
-/// What became of one collection. Written once.
+/// What became of one unit. Written once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     format: u32,
     id: BackupId,
-    pub(super) collection: String,
+    #[serde(flatten)]
+    pub(super) unit: Unit,
     #[serde(flatten)]
     pub(super) fate: Fate,
 }
 
-/// How a collection ended.
+/// How a unit ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Fate {
@@ -75,11 +103,11 @@ impl Fate {
 }
 
 impl Part {
-    pub(super) fn new(id: BackupId, collection: &str, fate: Fate) -> Self {
+    pub(super) fn new(id: BackupId, unit: &Unit, fate: Fate) -> Self {
         Self {
             format: FORMAT,
             id,
-            collection: collection.to_owned(),
+            unit: unit.clone(),
             fate,
         }
     }
@@ -90,6 +118,7 @@ pub(super) async fn plan(ctx: &Context, task: &Task, selection: &Selection) -> R
     let Some(plan) = read::<Plan>(ctx, &task.execution.plan()).await? else {
         return Ok(None);
     };
+    let plan = plan.understood();
     let differs = |what: &str, theirs: String, ours: String| {
         Err(Error::new(
             Code::ConfigInvalid,
@@ -138,8 +167,10 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
         selection: selection.clone(),
         url: ctx.qdrant.url(),
         qdrant: made.qdrant,
-        collections: made.collections,
+        units: made.units,
+        aliases: made.aliases,
         warnings: made.warnings,
+        collections: Vec::new(),
     };
     if !write(ctx, &task.execution.plan(), &ours).await? {
         return plan(ctx, task, selection).await?.ok_or_else(|| {
@@ -150,7 +181,7 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
             .remedy("something else deletes objects in the store; keep it from doing so during a backup")
         });
     }
-    tracing::info!(backup = %ours.id, execution = %task.execution, collections = ours.collections.len(), "backup begins");
+    tracing::info!(backup = %ours.id, execution = %task.execution, units = ours.units.len(), "backup begins");
     // With the lease held, runs other than this execution are dead. Its own tasks may have begun by now.
     let id = ours.id;
     for warning in intents::recover(&*ctx.store, &ctx.qdrant, started_at, move |i| i.run != id).await? {
@@ -160,8 +191,8 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
 }
 
 /// Records a part, and returns the one that holds: an earlier one, if there is one.
-pub(super) async fn record(ctx: &Context, task: &Task, part: Part) -> Result<Part> {
-    let key = task.execution.part(&part.collection);
+pub(super) async fn done(ctx: &Context, task: &Task, part: Part) -> Result<Part> {
+    let key = task.execution.part(&part.unit);
     if write(ctx, &key, &part).await? {
         return Ok(part);
     }
@@ -169,48 +200,48 @@ pub(super) async fn record(ctx: &Context, task: &Task, part: Part) -> Result<Par
         key,
         "another process has done this part of the backup already; its result holds"
     );
-    self::part(ctx, task, part.id, &part.collection).await
+    self::part(ctx, task, part.id, &part.unit).await
 }
 
-/// The names of the collections that have no part yet.
-pub(super) async fn open(ctx: &Context, task: &Task, plan: &Plan) -> Result<Vec<String>> {
+/// The units that have no part yet.
+pub(super) async fn open(ctx: &Context, task: &Task, plan: &Plan) -> Result<BTreeSet<Unit>> {
     let keys = ctx
         .store
         .list(&task.execution.parts())
         .await?
         .map_ok(|object| object.key);
     let keys: BTreeSet<String> = keys.try_collect().await?;
-    let names = plan.collections.iter().map(|c| &c.name);
-    Ok(names
-        .filter(|name| !keys.contains(&task.execution.part(name)))
-        .cloned()
-        .collect())
+    let open = plan
+        .units
+        .iter()
+        .filter(|unit| !keys.contains(&task.execution.part(unit)));
+    Ok(open.cloned().collect())
 }
 
 /// The parts that there are of the share of a task.
 pub(super) async fn share(ctx: &Context, task: &Task, plan: &Plan) -> Result<Vec<Part>> {
-    let open: BTreeSet<String> = open(ctx, task, plan).await?.into_iter().collect();
-    let names = plan.share(task).map(|c| &c.name).filter(|name| !open.contains(*name));
-    parts(ctx, task, plan, names).await
+    let open = open(ctx, task, plan).await?;
+    let done = plan.share(task).filter(|unit| !open.contains(*unit));
+    parts(ctx, task, plan, done).await
 }
 
-/// The parts of these collections, which must be there.
+/// The parts of these units, which must be there.
 pub(super) async fn parts(
     ctx: &Context,
     task: &Task,
     plan: &Plan,
-    names: impl Iterator<Item = &String>,
+    units: impl Iterator<Item = &Unit>,
 ) -> Result<Vec<Part>> {
-    let names: Vec<String> = names.cloned().collect();
-    stream::iter(names)
-        .map(|name| async move { part(ctx, task, plan.id, &name).await })
+    let units: Vec<Unit> = units.cloned().collect();
+    stream::iter(units)
+        .map(|unit| async move { part(ctx, task, plan.id, &unit).await })
         .buffered(READ_AT_ONCE)
         .try_collect()
         .await
 }
 
-async fn part(ctx: &Context, task: &Task, id: BackupId, collection: &str) -> Result<Part> {
-    let key = task.execution.part(collection);
+async fn part(ctx: &Context, task: &Task, id: BackupId, unit: &Unit) -> Result<Part> {
+    let key = task.execution.part(unit);
     let odd = |what: String| {
         Error::new(Code::BackupDamaged, format!("{}/{key} {what}", ctx.store.url()))
             .remedy("nothing was committed; start another execution")
@@ -218,39 +249,66 @@ async fn part(ctx: &Context, task: &Task, id: BackupId, collection: &str) -> Res
     let Some(part) = read::<Part>(ctx, &key).await? else {
         return Err(odd("is gone".to_owned()));
     };
-    if part.format != FORMAT || part.id != id || part.collection != collection {
+    if part.format != FORMAT || part.id != id || part.unit != *unit {
         return Err(odd(format!(
-            "is a part of backup {}, collection {:?}, not of {id}, {collection:?}",
-            part.id, part.collection
+            "is a part of backup {}, {:?}, not of {id}, {:?}",
+            part.id,
+            part.unit.to_string(),
+            unit.to_string()
         )));
     }
     Ok(part)
 }
 
-async fn read<T: DeserializeOwned>(ctx: &Context, key: &str) -> Result<Option<T>> {
-    let Some(bytes) = read_small(&*ctx.store, key, LARGEST).await? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-        Error::new(
-            Code::BackupDamaged,
-            format!("{}/{key} is not a record of a job", ctx.store.url()),
-        )
-        .because(e)
-        .remedy("nothing was committed; start another execution")
+async fn read<T: Record>(ctx: &Context, key: &str) -> Result<Option<T>> {
+    record::read(&*ctx.store, key).await.map_err(|e| match e.code() {
+        Code::BackupDamaged => e.remedy("nothing was committed; start another execution"),
+        _ => e,
     })
 }
 
 /// Whether it was written; `false` when there is an object of that name.
-async fn write<T: Serialize + DeserializeOwned>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
-    let json = readable::<T>("a record of a job", record, LARGEST)?;
-    let store: &dyn Store = &*ctx.store;
-    match store
-        .put(key, Box::new(BytesSource::new(json)), Condition::Absent)
-        .await
-    {
-        Ok(_) => Ok(true),
-        Err(e) if e.code() == Code::StoreConflict => Ok(false),
-        Err(e) => Err(e),
+async fn write<T: Record>(ctx: &Context, key: &str, record: &T) -> Result<bool> {
+    let written = record::write::<T>(&*ctx.store, key, record, Condition::Absent).await?;
+    Ok(written.is_some())
+}
+
+impl Record for Plan {
+    const WHAT: &'static str = "the plan of a job";
+    const LARGEST: u64 = LARGEST;
+}
+
+impl Record for Part {
+    const WHAT: &'static str = "a part of a job's backup";
+    const LARGEST: u64 = LARGEST;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn records_of_an_earlier_version_name_whole_collections() {
+        let plan = json!({
+            "format": 1, "id": "2026-11-22T12-00-00Z", "started_at": "2026-11-22T12:00:00Z", "tasks": 2, "selection": {},
+            "url": "http://q:6333", "qdrant": {"version": "1.18.3", "topology": {"kind": "standalone"}},
+            "collections": [
+                {"name": "a", "aliases": ["live"], "artifacts": [{"kind": "collection"}]},
+                {"name": "b", "aliases": [], "artifacts": [{"kind": "collection"}]}
+            ],
+            "warnings": []
+        });
+        let plan = from_value::<Plan>(plan).unwrap().understood();
+        assert_eq!(plan.units, [Unit::whole("a"), Unit::whole("b")]);
+        assert_eq!(
+            (plan.aliases_of("a"), plan.aliases_of("b")),
+            (&["live".to_owned()][..], &[][..])
+        );
+        let again: Plan = from_value(serde_json::to_value(&plan).unwrap()).unwrap();
+        assert_eq!(again.understood().units, plan.units);
+
+        let part = json!({"format": 1, "id": "2026-11-22T12-00-00Z", "collection": "a", "gone": null});
+        assert_eq!(from_value::<Part>(part).unwrap().unit, Unit::whole("a"));
     }
 }

@@ -7,6 +7,7 @@ mod restore;
 
 pub use restore::{Recover, Upload};
 
+use crate::source::noise;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -175,20 +176,6 @@ pub struct Peer {
     inner: Arc<Mutex<Inner>>,
 }
 
-/// Bytes without a pattern.
-pub fn body(len: usize, seed: u64) -> Bytes {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        bytes.extend_from_slice(&x.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes.into()
-}
-
 impl Peer {
     /// A peer with collections of the given names and snapshot sizes.
     pub async fn start(collections: &[(&str, usize)]) -> Self {
@@ -199,7 +186,7 @@ impl Peer {
                 .map(|(i, (name, len))| {
                     let collection = Collection {
                         points: 100 + i as u64,
-                        body: body(*len, i as u64 + 1),
+                        body: noise(*len, i as u64 + 1),
                         ..Collection::default()
                     };
                     ((*name).to_owned(), collection)
@@ -242,7 +229,7 @@ impl Peer {
     pub fn add_foreign(&self, collection: &str, name: &str) {
         let snapshot = Snapshot {
             name: name.to_owned(),
-            bytes: body(100, 99),
+            bytes: noise(100, 99),
             checksum: None,
             size: 100,
             s3: false,
@@ -539,7 +526,7 @@ async fn create(State(inner): Shared, Path(c): Path<String>, Query(q): Query<Has
         Some(Create::Overwritten) => {
             let ours = make(&inner, &c, now, |_| {});
             make(&inner, &c, now, |s| {
-                s.bytes = body(s.bytes.len(), 77);
+                s.bytes = noise(s.bytes.len(), 77);
                 s.checksum = Some(qdrant_backup::base::hash::sha256_hex(&s.bytes));
             });
             answer(ours)
@@ -603,7 +590,7 @@ async fn fetch(State(inner): Shared, Path((c, n)): Path<(String, String)>, heade
             copy[*at] ^= 1;
             bytes = copy.into();
         }
-        Some(Fetch::Replaced) => bytes = body(bytes.len(), 55),
+        Some(Fetch::Replaced) => bytes = noise(bytes.len(), 55),
         _ => {}
     }
     // A flipped bit on the way does not change the file's ETag; a replaced file does.

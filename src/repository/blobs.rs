@@ -1,13 +1,19 @@
-//! The objects of a backup on their way back: looked up, proven, and read so that a cut costs only what is missing.
+//! Artifacts in the store: the one place that knows how the bytes of one are kept. Today each is one object.
+//!
+//! They are written through a checked transfer, looked up, proven, and read so that a cut costs only what is missing.
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
-use crate::repository::manifest::Artifact;
-use crate::wire::store::{ObjectMeta, Source, Store, Version};
+use crate::repository::manifest::{Artifact, Storage};
+use crate::repository::names::BackupId;
+use crate::repository::unit::Unit;
+use crate::wire::store::{ObjectMeta, Signing, Source, Store, Version};
+use crate::wire::transfer::{self, Digest, Expected, Limits, RateLimiter};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -16,8 +22,102 @@ use tokio::time::sleep;
 const RETRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Compares what the store says of an object with the manifest; the answer is what to read.
-pub(super) async fn look_up(store: &dyn Store, artifact: &Artifact) -> Result<ObjectMeta> {
+/// An artifact as the store has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Blob {
+    pub(crate) meta: ObjectMeta,
+}
+
+/// Where an artifact goes, and how.
+pub(crate) struct Target<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) id: BackupId,
+    pub(crate) unit: &'a Unit,
+    /// Each one's object has it in its name.
+    pub(crate) attempt: u32,
+    pub(crate) limits: &'a Limits,
+    pub(crate) rate: Option<&'a RateLimiter>,
+    /// Counts the bytes that have passed.
+    pub(crate) done: Arc<AtomicU64>,
+}
+
+/// What a manifest says of how an artifact is kept.
+pub(crate) struct Written {
+    pub(crate) key: String,
+    pub(crate) storage: Storage,
+    pub(crate) digest: Digest,
+    pub(crate) version: Version,
+}
+
+/// Stores what `source` has, if it is what is `expected`; nothing is published otherwise.
+pub(crate) async fn write(source: Box<dyn Source>, expected: &Expected, target: Target<'_>) -> Result<Written> {
+    let unit = target.unit;
+    let key = target.id.artifact(&unit.collection, &unit.kind(), target.attempt);
+    let Target {
+        store,
+        limits,
+        rate,
+        done,
+        ..
+    } = target;
+    let (digest, meta) = transfer::copy(source, expected, store, &key, limits, rate, done).await?;
+    Ok(Written {
+        key,
+        storage: Storage::Object,
+        digest,
+        version: meta.version,
+    })
+}
+
+/// Refuses an artifact that is kept in a way which this version does not know.
+///
+/// # Errors
+/// [`Code::BackupUnsupported`]
+pub(crate) fn require_known(artifact: &Artifact) -> Result<()> {
+    match &artifact.storage {
+        Storage::Object => Ok(()),
+        Storage::Other(storage) => Err(Error::new(
+            Code::BackupUnsupported,
+            format!(
+                "{} is stored as {storage:?}, which this version of the tool cannot read",
+                artifact.key
+            ),
+        )
+        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
+    }
+}
+
+/// The bytes of an artifact from beginning to end, all of one version; `None` when there is none.
+///
+/// # Errors
+/// [`Code::StoreConflict`] if it was replaced in between, which may pass.
+pub(crate) async fn open(
+    store: &dyn Store,
+    artifact: &Artifact,
+) -> Result<Option<(Version, BoxStream<'static, Result<Bytes>>)>> {
+    let key = artifact.key.as_str();
+    let Some(meta) = store.head(key).await? else {
+        return Ok(None);
+    };
+    match store.get(key, None, Some(&meta.version)).await? {
+        Some(stream) => Ok(Some((meta.version, stream))),
+        None => Err(Error::new(
+            Code::StoreConflict,
+            format!("{key} was replaced while it was being checked"),
+        )
+        .permanent(false)),
+    }
+}
+
+/// A URL from which anybody may read it for that long.
+pub(crate) async fn signed_url(signing: &dyn Signing, blob: &Blob, good_for: Duration) -> Result<String> {
+    signing
+        .signed_get_url(&blob.meta.key, Some(&blob.meta.version), good_for)
+        .await
+}
+
+/// Compares what the store says of an artifact with the manifest; the answer is what to read.
+pub(crate) async fn look_up(store: &dyn Store, artifact: &Artifact) -> Result<Blob> {
     let Some(meta) = store.head(&artifact.key).await? else {
         return Err(damaged(store, artifact, "is not there"));
     };
@@ -31,11 +131,12 @@ pub(super) async fn look_up(store: &dyn Store, artifact: &Artifact) -> Result<Ob
     if let Some(crc32c) = meta.crc32c {
         compare(store, artifact, crc32c)?;
     }
-    Ok(meta)
+    Ok(Blob { meta })
 }
 
 /// Proves the bytes of an object whose store keeps no checksum, by reading them.
-pub(super) async fn prove(store: &dyn Store, artifact: &Artifact, meta: &ObjectMeta) -> Result<()> {
+pub(crate) async fn prove(store: &dyn Store, artifact: &Artifact, blob: &Blob) -> Result<()> {
+    let meta = &blob.meta;
     if meta.crc32c.is_some() {
         return Ok(());
     }
@@ -68,7 +169,7 @@ fn damaged(store: &dyn Store, artifact: &Artifact, what: &str) -> Error {
 }
 
 /// An object of the store as a body: always of one version, continued by range after a failure.
-pub(super) struct ObjectSource {
+pub(crate) struct BlobSource {
     store: Arc<dyn Store>,
     key: String,
     version: Version,
@@ -79,8 +180,8 @@ pub(super) struct ObjectSource {
     failures: u32,
 }
 
-impl ObjectSource {
-    pub(super) fn new(store: Arc<dyn Store>, meta: &ObjectMeta) -> Self {
+impl BlobSource {
+    pub(crate) fn new(store: Arc<dyn Store>, Blob { meta }: &Blob) -> Self {
         Self {
             store,
             key: meta.key.clone(),
@@ -128,7 +229,7 @@ impl ObjectSource {
 }
 
 #[async_trait]
-impl Source for ObjectSource {
+impl Source for BlobSource {
     fn len(&self) -> u64 {
         self.len
     }

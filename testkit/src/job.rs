@@ -1,46 +1,47 @@
 //! A Qdrant, a store, the tasks of one execution, and what must hold when it has ended.
 
-use crate::support::process;
-use crate::support::run::keys;
-use crate::support::sample::Client;
+use crate::process::{self, End};
+use crate::sample::Client;
+use crate::store::TestStore;
 use embedded_qdrant::{Node, NodeOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use gcs_emulator::Emulator;
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::{self, Manifest, Status};
 use qdrant_backup::repository::names::Name;
-use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 
-pub(crate) const TASKS: u32 = 8;
-pub(crate) const EXECUTION: &str = "qdrant-backup-x7k2p";
-const BUCKET: &str = "test-bucket";
+pub const TASKS: u32 = 8;
+pub const EXECUTION: &str = "qdrant-backup-x7k2p";
 
-/// Exit code (none: killed) and both outputs.
-pub(crate) type End = (Option<i32>, String, String);
+/// A store, and the tasks of one execution that back the Qdrant at `url` up into it.
+pub struct Execution {
+    pub url: String,
+    at: TestStore,
+}
 
-/// A store, and the environment of processes that back the Qdrant at `url` up into it.
-pub(crate) struct Bench {
-    pub(crate) url: String,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) gcs: Option<Emulator>,
-    pub(crate) dir: TempDir,
+impl Deref for Execution {
+    type Target = TestStore;
+
+    fn deref(&self) -> &TestStore {
+        &self.at
+    }
 }
 
 /// The collections that the task `index` does, of `c00`, `c01`, …: the order of their names goes round the tasks.
-pub(crate) fn share(index: u32, collections: u32) -> Vec<String> {
+pub fn share(index: u32, collections: u32) -> Vec<String> {
     (index..collections).step_by(TASKS as usize).map(name).collect()
 }
 
-pub(crate) fn name(i: u32) -> String {
+pub fn name(i: u32) -> String {
     format!("c{i:02}")
 }
 
@@ -48,18 +49,18 @@ pub(crate) fn name(i: u32) -> String {
 /// engine must not open any then.
 static FORKS: RwLock<()> = RwLock::const_new(());
 
-pub(crate) async fn spawn(mut command: Command) -> Child {
+pub async fn spawn(mut command: Command) -> Child {
     let _turn = FORKS.read().await;
     command.spawn().unwrap()
 }
 
 /// Runs a command to its end.
-pub(crate) async fn end_of(command: Command) -> End {
+pub async fn end_of(command: Command) -> End {
     process::finish(spawn(command).await).await
 }
 
 /// The embedded node with collections `c00`, `c01`, … of different sizes, one of them empty.
-pub(crate) async fn node(collections: u32) -> (Node, TempDir) {
+pub async fn node(collections: u32) -> (Node, TempDir) {
     let _turn = FORKS.write().await;
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
@@ -82,52 +83,35 @@ pub(crate) async fn node(collections: u32) -> (Node, TempDir) {
     (node, data)
 }
 
-impl Bench {
-    pub(crate) async fn in_directory(url: &str) -> Self {
-        Self::new(url, None).await
+impl Execution {
+    pub async fn in_directory(url: &str) -> Self {
+        Self::new(url, TestStore::in_directory().await)
     }
 
-    pub(crate) async fn in_bucket(url: &str) -> Self {
-        let gcs = Emulator::start().await.unwrap();
-        gcs.create_bucket(BUCKET);
-        Self::new(url, Some(gcs)).await
+    pub async fn in_bucket(url: &str) -> Self {
+        Self::new(url, TestStore::in_emulator().await)
     }
 
-    pub(crate) async fn both(url: &str) -> [Self; 2] {
+    pub async fn both(url: &str) -> [Self; 2] {
         [Self::in_directory(url).await, Self::in_bucket(url).await]
     }
 
-    async fn new(url: &str, gcs: Option<Emulator>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = GcsOptions {
-            endpoint: gcs.as_ref().map(|gcs| gcs.url().to_owned()),
-            ..GcsOptions::default()
-        };
-        let place = match gcs {
-            Some(_) => format!("gs://{BUCKET}/p"),
-            None => url::Url::from_directory_path(dir.path()).unwrap().to_string(),
-        };
+    fn new(url: &str, at: TestStore) -> Self {
         Self {
             url: url.to_owned(),
-            store: store::open(&place, options).await.unwrap(),
-            gcs,
-            dir,
+            at,
         }
     }
 
     /// The binary with these arguments.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = process::command(args, &self.url, self.dir.path());
-        if let Some(gcs) = &self.gcs {
-            command
-                .env("BACKUP_STORE", format!("gs://{BUCKET}/p"))
-                .env("STORAGE_EMULATOR_HOST", gcs.url());
-        }
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = process::command(args, &self.url, Path::new("/"));
+        command.envs(self.env());
         command
     }
 
     /// The task `index` of the execution, tried `attempt` times before, of at most 3.
-    pub(crate) fn task(&self, index: u32, attempt: u32) -> Command {
+    pub fn task(&self, index: u32, attempt: u32) -> Command {
         let mut command = self.command(&["backup", "--json"]);
         command
             .env("CLOUD_RUN_EXECUTION", EXECUTION)
@@ -140,7 +124,7 @@ impl Bench {
     }
 
     /// Begins these tasks at once.
-    pub(crate) async fn begin(&self, tasks: impl IntoIterator<Item = u32>, attempt: u32) -> Running {
+    pub async fn begin(&self, tasks: impl IntoIterator<Item = u32>, attempt: u32) -> Running {
         let mut running = BTreeMap::new();
         for index in tasks {
             let child = spawn(self.task(index, attempt)).await;
@@ -150,25 +134,21 @@ impl Bench {
         Running(running)
     }
 
-    pub(crate) async fn run(&self, task: u32, attempt: u32) -> End {
+    pub async fn run(&self, task: u32, attempt: u32) -> End {
         end_of(self.task(task, attempt)).await
     }
 
-    pub(crate) async fn cli(&self, args: &[&str]) -> End {
+    pub async fn cli(&self, args: &[&str]) -> End {
         end_of(self.command(args)).await
     }
 
-    pub(crate) async fn keys(&self) -> Vec<String> {
-        keys(&*self.store).await
-    }
-
     /// How many parts there are.
-    pub(crate) async fn parts(&self) -> usize {
+    pub async fn parts(&self) -> usize {
         self.keys().await.iter().filter(|key| key.contains("/parts/")).count()
     }
 
     /// The only backup there is.
-    pub(crate) async fn manifest(&self) -> Manifest {
+    pub async fn manifest(&self) -> Manifest {
         let list = catalog::list(&*self.store, 10, time::OffsetDateTime::now_utc())
             .await
             .unwrap();
@@ -178,7 +158,7 @@ impl Bench {
 
     /// One manifest with each collection once, everything it names there and right, nothing else but the records of the
     /// execution, and what killed attempts at the tasks `killed` left. With a peer there is no structure to verify.
-    pub(crate) async fn is_whole(&self, collections: u32, killed: &[u32], when: &str) -> Manifest {
+    pub async fn is_whole(&self, collections: u32, killed: &[u32], when: &str) -> Manifest {
         let manifest = self.manifest().await;
         assert_eq!(manifest.status, Status::Complete, "{when}");
         let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
@@ -209,7 +189,7 @@ impl Bench {
 
     /// No lease, no snapshot on Qdrant, and nothing that may still become one; but for the collections `killed` an attempt may
     /// have died before it could ask Qdrant for one.
-    pub(crate) async fn is_clean(&self, killed: &[String], when: &str) {
+    pub async fn is_clean(&self, killed: &[String], when: &str) {
         let open = |key: &String| match Name::parse(key) {
             Some(Name::Intent { folder, .. }) => !killed.contains(&folder),
             name => name == Some(Name::Lock),
@@ -225,8 +205,8 @@ impl Bench {
         }
     }
 
-    /// As [`Bench::is_whole`], and the tool itself finds it intact.
-    pub(crate) async fn is_verified(&self, collections: u32, killed: &[u32], when: &str) {
+    /// As [`Execution::is_whole`], and the tool itself finds it intact.
+    pub async fn is_verified(&self, collections: u32, killed: &[u32], when: &str) {
         self.is_whole(collections, killed, when).await;
         let (code, out, err) = self.cli(&["verify", "latest"]).await;
         assert_eq!(code, Some(0), "{when}: {out}{err}");
@@ -234,18 +214,18 @@ impl Bench {
 }
 
 /// Tasks under way.
-pub(crate) struct Running(BTreeMap<u32, (Pid, JoinHandle<End>)>);
+pub struct Running(BTreeMap<u32, (Pid, JoinHandle<End>)>);
 
 impl Running {
     /// Ends one by SIGKILL.
-    pub(crate) async fn kill(&mut self, task: u32) {
+    pub async fn kill(&mut self, task: u32) {
         let (pid, end) = self.0.remove(&task).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         assert_eq!(end.await.unwrap().0, None, "task {task} had not ended before");
     }
 
     /// Ends all by SIGKILL that have not ended by themselves.
-    pub(crate) async fn kill_all(self) {
+    pub async fn kill_all(self) {
         for (pid, end) in self.0.into_values() {
             if !end.is_finished() {
                 // It may end just now.
@@ -255,12 +235,12 @@ impl Running {
         }
     }
 
-    pub(crate) fn signal(&self, task: u32, signal: Signal) {
+    pub fn signal(&self, task: u32, signal: Signal) {
         kill_process(self.0[&task].0, signal).unwrap();
     }
 
     /// Waits until all have ended but one, and tells which one that is.
-    pub(crate) async fn all_but_one(&mut self) -> (u32, BTreeMap<u32, End>) {
+    pub async fn all_but_one(&mut self) -> (u32, BTreeMap<u32, End>) {
         let mut ends = BTreeMap::new();
         let pids: BTreeMap<u32, Pid> = self.0.iter().map(|(task, (pid, _))| (*task, *pid)).collect();
         let tasks = std::mem::take(&mut self.0).into_iter();
@@ -281,7 +261,7 @@ impl Running {
     }
 
     /// Waits until all have ended.
-    pub(crate) async fn ends(self) -> BTreeMap<u32, End> {
+    pub async fn ends(self) -> BTreeMap<u32, End> {
         let mut ends = BTreeMap::new();
         for (task, (_, end)) in self.0 {
             ends.insert(task, end.await.unwrap());
@@ -291,7 +271,7 @@ impl Running {
 }
 
 /// All of these ended with exit code 0; what they reported.
-pub(crate) fn succeeded(ends: &BTreeMap<u32, End>, when: &str) -> Vec<Value> {
+pub fn succeeded(ends: &BTreeMap<u32, End>, when: &str) -> Vec<Value> {
     let report = |(task, (code, out, err)): (&u32, &End)| {
         assert_eq!(*code, Some(0), "{when}: task {task}: {out}{err}");
         serde_json::from_str(out).unwrap()

@@ -53,7 +53,7 @@ pub enum Recover {
     Silent,
 }
 
-pub fn routes() -> Router<Arc<Mutex<Inner>>> {
+pub(super) fn routes() -> Router<Arc<Mutex<Inner>>> {
     Router::new()
         .route("/collections/aliases", post(change_aliases))
         .route("/collections/{c}", axum::routing::delete(delete))

@@ -4,9 +4,8 @@
 //!
 //! On a server of somebody else's everything that a test makes has its own prefix in its name, and only that is deleted.
 
-use super::sample::{Client, Sample, fill};
+use crate::sample::{Client, Sample, fill};
 use embedded_qdrant::{Node, NodeOptions};
-use gcs_emulator::Emulator;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -114,51 +113,7 @@ pub async fn node() -> (Client, Node, TempDir) {
     (Client::new(node.url(), Some("full")), node, dir)
 }
 
-/// A bucket, and what runs it.
-pub struct Bucket {
-    pub name: String,
-    pub endpoint: String,
-    /// A prefix that nobody else has.
-    pub prefix: String,
-    pub emulator: Option<Emulator>,
-}
-
-impl Bucket {
-    pub async fn new() -> Self {
-        let name = std::env::var("GCS_TEST_BUCKET").unwrap_or_else(|_| "test-bucket".to_owned());
-        let prefix = format!("test/{}", uuid::Uuid::new_v4());
-        let (endpoint, emulator) = match std::env::var("GCS_TEST_ENDPOINT") {
-            Ok(endpoint) => {
-                super::bucket::create_bucket(&endpoint, &name).await;
-                (endpoint, None)
-            }
-            Err(_) => {
-                let emulator = Emulator::start().await.unwrap();
-                emulator.create_bucket(&name);
-                (emulator.url().to_owned(), Some(emulator))
-            }
-        };
-        Self {
-            name,
-            endpoint,
-            prefix,
-            emulator,
-        }
-    }
-
-    pub fn url(&self) -> String {
-        format!("gs://{}/{}", self.name, self.prefix)
-    }
-
-    pub fn env(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("BACKUP_STORE", self.url()),
-            ("STORAGE_EMULATOR_HOST", self.endpoint.clone()),
-        ]
-    }
-}
-
-/// The environment as [`super::service::Service::start`] takes it.
+/// The environment as [`crate::service::Service::start`] takes it.
 pub fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     env.iter().map(|(k, v)| (*k, v.as_str())).collect()
 }

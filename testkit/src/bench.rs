@@ -1,9 +1,10 @@
 //! Runs of the backup operation in the test's own process.
 
-use futures_util::TryStreamExt;
+use crate::store::keys;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result;
-use qdrant_backup::ops::backup::{self, Context, Report, Settings};
+use qdrant_backup::ops::backup::{self, Report};
+use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::repository::selection::Selection;
@@ -61,7 +62,7 @@ impl Bench {
 
     /// Keys of everything in the store.
     pub async fn keys(&self) -> Vec<String> {
-        keys(&*self.ctx.store).await
+        keys(&*self.ctx.store, "").await
     }
 
     /// Whether nothing is in the store that could be taken for a backup, and nothing that a run left open.
@@ -81,11 +82,6 @@ impl Bench {
         assert_eq!(format!("{:08x}", crc32c::crc32c(&bytes)), artifact.crc32c);
         bytes
     }
-}
-
-pub async fn keys(store: &dyn Store) -> Vec<String> {
-    let list: Vec<_> = store.list("").await.unwrap().try_collect().await.unwrap();
-    list.into_iter().map(|m| m.key).collect()
 }
 
 pub fn options(url: &str) -> Options {

@@ -1,76 +1,68 @@
 //! A backup of the sample collections, and everything that can befall its objects behind the tool's back.
 
-use super::process;
-use super::run::{context, keys};
-use super::sample::{Client, fill};
+use crate::bench::context;
+use crate::process;
+use crate::sample::{Client, fill};
+use crate::store::{BUCKET, PREFIX, TestStore};
 use embedded_qdrant::{Node, NodeOptions};
-use gcs_emulator::Emulator;
 use qdrant_backup::base::hash::sha256_hex;
 use qdrant_backup::ops::backup;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::repository::manifest::{Manifest, read_small};
+use qdrant_backup::repository::manifest::{self, Manifest, read_small};
 use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
-use qdrant_backup::wire::store::{self, GcsOptions, Store};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use tempfile::TempDir;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-pub const BUCKET: &str = "test-bucket";
+const NOBODY: &str = "http://127.0.0.1:1";
 
 /// A store with one backup in it, and the objects as they were.
 pub struct Lab {
-    pub store: Arc<dyn Store>,
     pub id: BackupId,
     pub manifest: Manifest,
-    pub emulator: Option<Emulator>,
     originals: BTreeMap<String, Vec<u8>>,
-    dir: TempDir,
+    at: TestStore,
+}
+
+impl Deref for Lab {
+    type Target = TestStore;
+
+    fn deref(&self) -> &TestStore {
+        &self.at
+    }
 }
 
 impl Lab {
     /// A backup in a directory.
     pub async fn in_directory() -> Self {
-        Self::new(None).await
+        Self::new(TestStore::in_directory().await).await
     }
 
     /// A backup in a bucket.
     pub async fn in_bucket() -> Self {
-        let emulator = Emulator::start().await.unwrap();
-        emulator.create_bucket(BUCKET);
-        Self::new(Some(emulator)).await
+        Self::new(TestStore::in_emulator().await).await
     }
 
-    async fn new(emulator: Option<Emulator>) -> Self {
+    async fn new(at: TestStore) -> Self {
         let data = tempfile::tempdir().unwrap();
         let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
         fill(&Client::new(node.url(), None), "", 10).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let options = GcsOptions {
-            endpoint: emulator.as_ref().map(|e| e.url().to_owned()),
-            ..GcsOptions::default()
-        };
-        let store = store::open(&url_of(&emulator, &dir), options).await.unwrap();
-        let ctx = context(&node.url(), store.clone());
+        let ctx = context(&node.url(), at.store.clone());
         let progress = Progress::new(ctx.clock.now());
         let report = backup::run(&ctx, &Selection::default(), &progress, &CancellationToken::new())
             .await
             .unwrap();
         node.stop().await;
         let mut lab = Self {
-            manifest: qdrant_backup::repository::manifest::read(&*store, &report.id)
-                .await
-                .unwrap(),
+            manifest: manifest::read(&*at.store, &report.id).await.unwrap(),
             id: report.id,
-            store,
-            emulator,
             originals: BTreeMap::new(),
-            dir,
+            at,
         };
-        for key in keys(&*lab.store).await {
+        for key in lab.keys().await {
             let bytes = lab.bytes(&key).await;
             lab.originals.insert(key, bytes);
         }
@@ -79,21 +71,12 @@ impl Lab {
 
     /// Environment of a process or service that works with this store.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        let mut env = vec![
-            ("QDRANT_URL", "http://127.0.0.1:1".to_owned()),
-            ("BACKUP_STORE", url_of(&self.emulator, &self.dir)),
-        ];
-        env.extend(
-            self.emulator
-                .as_ref()
-                .map(|e| ("STORAGE_EMULATOR_HOST", e.url().to_owned())),
-        );
-        env
+        [self.at.env(), vec![("QDRANT_URL", NOBODY.to_owned())]].concat()
     }
 
     /// Runs the binary; exit code and both outputs.
     pub async fn cli(&self, args: &[&str]) -> (i32, String, String) {
-        let mut command = process::command(args, "http://127.0.0.1:1", self.dir.path());
+        let mut command = process::command(args, NOBODY, Path::new("/"));
         command.envs(self.env());
         let (code, out, err) = process::finish(command.spawn().unwrap()).await;
         (code.unwrap(), out, err)
@@ -116,8 +99,8 @@ impl Lab {
 
     /// Writes an object past the tool.
     pub async fn put(&self, key: &str, bytes: &[u8]) {
-        match &self.emulator {
-            Some(emulator) => drop(emulator.plant(BUCKET, &format!("lab/{key}"), bytes.to_vec())),
+        match &self.gcs {
+            Some(gcs) => drop(gcs.plant(BUCKET, &format!("{PREFIX}/{key}"), bytes.to_vec())),
             None => {
                 std::fs::create_dir_all(self.path(key).parent().unwrap()).unwrap();
                 std::fs::write(self.path(key), bytes).unwrap();
@@ -132,7 +115,7 @@ impl Lab {
     }
 
     pub fn path(&self, key: &str) -> PathBuf {
-        self.dir.path().join(key)
+        self.dir().join(key)
     }
 
     /// Writes the manifest with a change.
@@ -161,7 +144,7 @@ impl Lab {
 
     /// Everything as it was, versions included, and no record of a check.
     pub async fn mend(&self) {
-        for key in keys(&*self.store).await {
+        for key in self.keys().await {
             if !self.originals.contains_key(&key) {
                 self.delete(&key).await;
             }
@@ -178,11 +161,4 @@ impl Lab {
 pub fn of<'a>(manifest: &'a mut Value, collection: &str) -> &'a mut Value {
     let list = manifest["collections"].as_array_mut().unwrap();
     list.iter_mut().find(|c| c["name"] == collection).unwrap()
-}
-
-fn url_of(emulator: &Option<Emulator>, dir: &TempDir) -> String {
-    match emulator {
-        Some(_) => format!("gs://{BUCKET}/lab"),
-        None => url::Url::from_directory_path(dir.path()).unwrap().to_string(),
-    }
 }

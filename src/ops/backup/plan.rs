@@ -1,45 +1,41 @@
 //! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
 
 use crate::base::error::{Code, Error, Result};
-use crate::repository::manifest::{QdrantInfo, Source, Topology};
-use crate::repository::names::ArtifactKind;
+use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
+use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Alias, ClusterInfo, Qdrant};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What will be saved.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BackupPlan {
     /// The Qdrant it will be saved from.
     pub qdrant: QdrantInfo,
-    /// The collections in the order of their names.
-    pub collections: Vec<CollectionPlan>,
+    /// In the order of their collections' names.
+    pub units: Vec<Unit>,
+    /// Those of each collection that has any.
+    pub aliases: BTreeMap<String, Vec<String>>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
 
-/// How one collection will be saved.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CollectionPlan {
-    /// Its name.
-    pub name: String,
-    /// Aliases that point to it.
-    pub aliases: Vec<String>,
-    /// The snapshots to take.
-    pub artifacts: Vec<ArtifactPlan>,
-}
+impl BackupPlan {
+    /// The names of the collections, in their order.
+    pub fn collections(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.units.iter().map(|unit| unit.collection.clone()).collect();
+        names.dedup();
+        names
+    }
 
-/// One snapshot to take.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ArtifactPlan {
-    /// Of what.
-    pub kind: ArtifactKind,
+    pub fn aliases_of(&self, collection: &str) -> &[String] {
+        self.aliases.get(collection).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
-pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
+pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let version = qdrant.version().await?;
@@ -47,17 +43,8 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = aliases_of(qdrant.aliases().await?);
-    let collections = names
-        .into_iter()
-        .map(|name| CollectionPlan {
-            aliases: aliases.remove(&name).unwrap_or_default(),
-            artifacts: vec![ArtifactPlan {
-                kind: ArtifactKind::Collection,
-            }],
-            name,
-        })
-        .collect();
-    Ok(Plan {
+    aliases.retain(|collection, _| names.contains(collection));
+    Ok(BackupPlan {
         warnings: version_warning(&version).into_iter().chain(hidden).collect(),
         qdrant: QdrantInfo {
             version,
@@ -65,39 +52,16 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
             source: None,
             extra: BTreeMap::new(),
         },
-        collections,
+        units: names.iter().map(|name| Unit::whole(name)).collect(),
+        aliases,
     })
 }
 
-/// Which Qdrant this is. A standalone node tells its peer id with the shards of any of its `collections`, so that it is not known
-/// of an empty one.
-pub(crate) async fn source(qdrant: &Qdrant, name: Option<&str>, collections: &[String]) -> Source {
-    /// Collections that are asked about: one of them may be broken, or gone.
-    const TRIED: usize = 10;
-    let mut peers = match qdrant.cluster().await {
-        Ok(ClusterInfo::Enabled { peers, .. }) => peers,
-        _ => Vec::new(),
-    };
-    for collection in collections.iter().take(TRIED) {
-        if !peers.is_empty() {
-            break;
-        }
-        peers.extend(qdrant.shards(collection).await.map(|(map, _)| map.peer_id));
-    }
-    peers.sort_unstable();
-    Source {
-        name: name.map(str::to_owned),
-        url: qdrant.url(),
-        peers,
-        extra: BTreeMap::new(),
-    }
-}
-
-impl fmt::Display for Plan {
+impl fmt::Display for BackupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Qdrant {}, {:?}", self.qdrant.version, self.qdrant.topology)?;
-        for collection in &self.collections {
-            writeln!(f, "  {} ({} snapshots)", collection.name, collection.artifacts.len())?;
+        for unit in &self.units {
+            writeln!(f, "  {unit}")?;
         }
         self.warnings.iter().try_for_each(|w| writeln!(f, "warning: {w}"))
     }

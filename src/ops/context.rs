@@ -1,0 +1,78 @@
+//! What operations work with; made once by the wiring.
+
+use crate::base::clock::Clock;
+use crate::wire::qdrant::Qdrant;
+use crate::wire::store::Store;
+use crate::wire::transfer::{Limits, RateLimiter};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an operation on a Qdrant and the store works with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The Qdrant to back up.
+    pub qdrant: Qdrant,
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who runs this, for the lease and for messages, e.g. `host/1234`.
+    pub who: String,
+    /// Everything that can be tuned.
+    pub settings: Settings,
+}
+
+/// What an operation on the store alone works with.
+#[derive(Clone, Debug)]
+pub struct StoreContext {
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who runs this, for the lease and for messages, e.g. `host/1234`.
+    pub who: String,
+    /// How long the lease lasts without being renewed.
+    pub lease: Duration,
+}
+
+/// What can be tuned in a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Collections at once.
+    pub concurrency: usize,
+    /// Attempts at one artifact, when the failure may pass.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubles with each further one.
+    pub backoff: Duration,
+    /// Deadlines of a transfer.
+    pub limits: Limits,
+    /// Shared by all transfers of this process.
+    pub rate: Option<Arc<RateLimiter>>,
+    /// How long the lease lasts without being renewed.
+    pub lease: Duration,
+    /// Which Qdrant the store is for.
+    pub source: SourceSettings,
+}
+
+/// Which Qdrant the store is for.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSettings {
+    /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up.
+    pub name: Option<String>,
+    /// Whether it may be one of which the store has no backup, but some of others.
+    pub accept_new: bool,
+    /// Whether [`Context::qdrant`] is another one than that which is backed up.
+    pub elsewhere: bool,
+}
+
+impl Context {
+    /// The part of it that concerns the store.
+    pub fn on_store(&self) -> StoreContext {
+        StoreContext {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            who: self.who.clone(),
+            lease: self.settings.lease,
+        }
+    }
+}

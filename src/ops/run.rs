@@ -1,0 +1,316 @@
+//! What every operation has in common: the lease, what its loss means, what a run left on Qdrant, and the end that is told once.
+
+use super::context::StoreContext;
+use super::events::{self, Counts, Finished, Operation};
+use super::progress::Progress;
+use crate::base::error::{Code, Error, Result};
+use crate::repository::intents::{self, Intent};
+use crate::repository::lease::{self, Guard, Lease};
+use crate::repository::names::BackupId;
+use crate::wire::qdrant::Qdrant;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+pub(crate) const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// How a run wants the lease.
+#[derive(Debug)]
+pub(crate) enum Wanted<'a> {
+    /// Nothing is done without it.
+    Exclusive,
+    /// The run only reads the store: it goes on where the store refuses the lease, and without trying with `no_lock`.
+    Preferred { no_lock: bool },
+    /// Together with other processes of that group, until the report says that nothing is open.
+    Shared(&'a str),
+    /// It was taken already.
+    Held(Lease),
+}
+
+/// A run at work.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) progress: Progress,
+    /// Cancelled by the caller, and when the lease is lost.
+    pub(crate) cancel: CancellationToken,
+    lease: Arc<Guard>,
+}
+
+/// What an operation came to, as far as its end is concerned.
+pub(crate) trait Conclusion {
+    /// The error that it amounts to.
+    fn failure(&self) -> Option<Error>;
+
+    fn counts(&self) -> Counts;
+
+    /// Takes the warning that nothing kept other runs away all the time.
+    fn warn(&mut self, warning: String);
+
+    /// Whether other processes go on with it, under the lease that they share.
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+impl Run {
+    /// As [`unless_cancelled`], with the token of this run.
+    pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        unless_cancelled(&self.cancel, work).await
+    }
+
+    /// Proves that the lease is still held, right before a commit. There is nothing to prove without one.
+    pub(crate) async fn confirm(&self) -> Result<()> {
+        self.lease.confirm().await
+    }
+
+    /// Fails if the lease was lost; asks nobody.
+    pub(crate) fn confirm_not_lost(&self) -> Result<()> {
+        self.lease.confirm_not_lost()
+    }
+}
+
+/// Does `work` under the lease as `wanted`, and tells its end.
+///
+/// # Errors
+/// [`Code::RunInProgress`] while somebody else holds the lease, [`Code::LeaseLost`] if it was lost in mid-run, else those of
+/// `work`.
+pub(crate) async fn run<T, W>(
+    ctx: &StoreContext,
+    operation: Operation,
+    wanted: Wanted<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    work: impl FnOnce(Run) -> W,
+) -> Result<T>
+where
+    T: Conclusion,
+    W: Future<Output = Result<T>>,
+{
+    telling(
+        ctx,
+        operation,
+        progress,
+        under_lease(ctx, wanted, progress, cancel, None, work),
+    )
+    .await
+}
+
+/// Does `work` and tells its end.
+pub(crate) async fn telling<T: Conclusion>(
+    ctx: &StoreContext,
+    operation: Operation,
+    progress: &Progress,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let began = ctx.clock.now();
+    let result = work.await;
+    tell(operation, progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+/// Tells the end of an operation, unless it was refused.
+pub(crate) fn tell<T: Conclusion>(
+    operation: Operation,
+    backup: Option<BackupId>,
+    took: time::Duration,
+    result: &Result<T>,
+) {
+    let (code, counts) = match result {
+        Ok(report) => (report.failure().map(|error| error.code()), report.counts()),
+        Err(error) => (Some(error.code()), operation.nothing()),
+    };
+    if !code.is_some_and(|code| operation.is_refused(code)) {
+        events::emit(&Finished {
+            operation,
+            backup,
+            code,
+            took,
+            counts,
+        });
+    }
+}
+
+/// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is given back.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn under_lease<T, W>(
+    ctx: &StoreContext,
+    wanted: Wanted<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    swept: Option<&Qdrant>,
+    work: impl FnOnce(Run) -> W,
+) -> Result<T>
+where
+    T: Conclusion,
+    W: Future<Output = Result<T>>,
+{
+    let is_shared = matches!(wanted, Wanted::Shared(_));
+    let guard = Arc::new(take(ctx, wanted, cancel).await?);
+    let run = Run {
+        progress: progress.clone(),
+        cancel: guard.token(cancel),
+        lease: guard.clone(),
+    };
+    let result = match work(run).await {
+        Err(e) if e.code() == Code::Cancelled => guard.confirm_not_lost().and(Err(e)),
+        result => result,
+    };
+    // Of a group others still work under it, or this process when it is tried again.
+    if is_shared && result.as_ref().map_or(true, T::is_open) {
+        return result;
+    }
+    // Only its own: should somebody else have begun all the same, what they have open is none of our business.
+    if let (Some(qdrant), Some(id), Ok(())) = (swept, progress.now().id, guard.confirm_not_lost()) {
+        sweep(ctx, qdrant, |intent| intent.run == id).await;
+    }
+    let unprotected = guard.end().await;
+    result.map(|mut report| {
+        unprotected.into_iter().for_each(|warning| report.warn(warning));
+        report
+    })
+}
+
+async fn take(ctx: &StoreContext, wanted: Wanted<'_>, cancel: &CancellationToken) -> Result<Guard> {
+    let store = ctx.store.clone();
+    match wanted {
+        Wanted::Exclusive => Ok(lease::acquire(store, &ctx.clock, &ctx.who, ctx.lease).await?.into()),
+        Wanted::Preferred { no_lock } => Guard::take(store, &ctx.clock, &ctx.who, ctx.lease, no_lock).await,
+        // Others may hold it up: many tasks begin at once.
+        Wanted::Shared(group) => {
+            let joined = lease::join(store, &ctx.clock, group, ctx.lease);
+            Ok(unless_cancelled(cancel, joined).await?.into())
+        }
+        Wanted::Held(lease) => Ok(lease.into()),
+    }
+}
+
+/// Removes what a run could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
+pub(crate) async fn sweep(ctx: &StoreContext, qdrant: &Qdrant, is_dead: impl Fn(&Intent) -> bool) {
+    let work = intents::recover(&*ctx.store, qdrant, ctx.clock.now(), is_dead);
+    match timeout(CLEAN_UP, work).await {
+        Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "failed to look for snapshots left on Qdrant; the next run does it");
+        }
+        Err(_) => tracing::warn!("no time to look for snapshots left on Qdrant; the next run does it"),
+    }
+}
+
+/// Does `work` unless the run is told to stop.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match cancel.is_cancelled() {
+        true => Err(stopped()),
+        false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
+    }
+}
+
+/// Does `work` to its end, unless the run is told to stop and it does not end soon.
+pub(crate) async fn soon<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = async { cancel.cancelled().await; sleep(CLEAN_UP).await } => Err(stopped()),
+    }
+}
+
+pub(crate) fn stopped() -> Error {
+    Error::new(Code::Cancelled, "the run was told to stop")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::repository::names::LOCK;
+    use crate::wire::store::DirStore;
+    use tempfile::TempDir;
+    use time::OffsetDateTime;
+    use tokio::time::Instant;
+
+    const LIFE: Duration = Duration::from_secs(60);
+
+    struct Came {
+        open: bool,
+    }
+
+    impl Conclusion for Came {
+        fn failure(&self) -> Option<Error> {
+            None
+        }
+
+        fn counts(&self) -> Counts {
+            Counts::default()
+        }
+
+        fn warn(&mut self, warning: String) {
+            panic!("{warning}");
+        }
+
+        fn is_open(&self) -> bool {
+            self.open
+        }
+    }
+
+    async fn place() -> (TempDir, StoreContext) {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        let ctx = StoreContext {
+            store: Arc::new(DirStore::open(dir.path()).await.unwrap()),
+            clock: Clock::new(move || OffsetDateTime::UNIX_EPOCH + begun.elapsed()),
+            who: "test".into(),
+            lease: LIFE,
+        };
+        (dir, ctx)
+    }
+
+    async fn held<W>(ctx: &StoreContext, wanted: Wanted<'_>, work: impl FnOnce(Run) -> W) -> Result<Came>
+    where
+        W: Future<Output = Result<Came>>,
+    {
+        let progress = Progress::new(OffsetDateTime::UNIX_EPOCH);
+        under_lease(ctx, wanted, &progress, &CancellationToken::new(), None, work).await
+    }
+
+    #[tokio::test]
+    async fn a_run_holds_the_lease_and_gives_it_back_whatever_it_comes_to() {
+        let (dir, ctx) = place().await;
+        let lock = dir.path().join(LOCK);
+        for code in [None, Some(Code::StoreFailed), Some(Code::Cancelled)] {
+            let result = held(&ctx, Wanted::Exclusive, |_| async {
+                assert!(lock.exists());
+                code.map_or(Ok(Came { open: false }), |code| Err(Error::new(code, "x")))
+            });
+            assert_eq!(result.await.err().map(|e| e.code()), code);
+            assert!(!lock.exists(), "{code:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_the_loss_of_its_lease_stopped_says_so() {
+        let (dir, ctx) = place().await;
+        let result = held(&ctx, Wanted::Exclusive, |run| async move {
+            std::fs::remove_file(dir.path().join(LOCK)).unwrap();
+            timeout(LIFE, run.cancel.cancelled()).await.unwrap();
+            Err(stopped())
+        });
+        assert_eq!(result.await.err().map(|e| e.code()), Some(Code::LeaseLost));
+    }
+
+    #[tokio::test]
+    async fn processes_of_a_group_keep_the_lease_until_nothing_is_open() {
+        let (dir, ctx) = place().await;
+        let lock = dir.path().join(LOCK);
+        for came in [Ok(Came { open: true }), Err(stopped()), Ok(Came { open: false })] {
+            let ended = came.as_ref().is_ok_and(|came| !came.open);
+            let _ = held(&ctx, Wanted::Shared("group"), |_| async { came }).await;
+            assert_eq!(lock.exists(), !ended);
+        }
+    }
+}
