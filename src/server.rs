@@ -12,7 +12,7 @@ mod runs;
 mod serve;
 mod state;
 
-pub use error::http_status;
+pub use error::{HTTP_CODES, HttpCode, http_status};
 pub use serve::{listen, serve};
 pub use state::App;
 
