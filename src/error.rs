@@ -207,7 +207,7 @@ impl Error {
         }
     }
 
-    /// Process exit code for this error; documented in the help text and the README.
+    /// Process exit code for this error; documented in the help text and docs/reference/errors.md.
     pub fn exit_code(&self) -> u8 {
         match self.code {
             Code::ConfigInvalid | Code::BadRequest | Code::SourceMismatch => 2,

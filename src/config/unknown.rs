@@ -81,7 +81,7 @@ impl Unknown {
     pub fn remedy(&self) -> String {
         match self.nearest {
             Some(nearest) => format!("write {nearest}, or leave it out"),
-            None => "leave it out; README.md, \"Configuration\", lists the variables".to_owned(),
+            None => "leave it out; docs/reference/configuration.md lists the variables".to_owned(),
         }
     }
 }
