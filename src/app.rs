@@ -1,25 +1,26 @@
 //! The wiring: the one place where configuration becomes clients, and where the system's clock and name come in.
 
-use crate::backup::{Context, Settings, SourceSettings};
-use crate::catalog;
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Result};
+use crate::base::pause::Pause;
 use crate::cli::{self, Bars, Cli, Command, Subject};
-use crate::clock::Clock;
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
     obsolete, source_name,
 };
-use crate::drill;
-use crate::error::{Code, Error, Result};
-use crate::manifest::{Selection, Source};
-use crate::names::BackupId;
-use crate::pause::Pause;
-use crate::prune::Job;
-use crate::qdrant::{Options, Qdrant};
-use crate::relay::{Limits, RateLimiter};
+use crate::ops::backup::{Context, Settings, SourceSettings};
+use crate::ops::drill;
+use crate::ops::prune::Job;
+use crate::ops::verify::Verifier;
+use crate::repository::catalog;
+use crate::repository::manifest::Source;
+use crate::repository::names::BackupId;
+use crate::repository::selection::Selection;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
-use crate::store::{self, GcsOptions, Store};
-use crate::verify::Verifier;
+use crate::wire::qdrant::{Options, Qdrant};
+use crate::wire::store::{self, GcsOptions, Store};
+use crate::wire::transfer::{Limits, RateLimiter};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;

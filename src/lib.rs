@@ -1,40 +1,14 @@
 //! Backs up every collection of a Qdrant into a bucket: streamed through constant memory, checked byte by byte.
 //!
-//! Layers, leaf to face: [`error`], [`names`], [`clock`], [`hash`], [`pause`], [`patience`],
-//! [`json`], [`sharding`], [`shell`], [`text`] → [`store`], [`qdrant`] → [`relay`], [`plan`],
-//! [`manifest`], [`lock`], [`intent`], [`retention`] → [`catalog`] → [`backup`], [`drill`], [`events`], [`restore`] →
-//! [`freshness`], [`pin`], [`prune`] → [`verify`] → [`server`], [`cli`]. [`config`] and [`telemetry`] are used by the wiring ([`app`]) only.
+//! Five layers, each of which uses those below it only: [`base`], [`wire`], [`repository`], [`ops`], then the faces [`cli`],
+//! [`config`], [`server`] and [`telemetry`], which [`app`] puts together.
 
 pub mod app;
-pub mod backup;
-pub mod catalog;
+pub mod base;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod drill;
-pub mod error;
-pub mod events;
-pub mod freshness;
-pub mod hash;
-pub mod intent;
-pub mod json;
-pub mod lock;
-pub mod manifest;
-pub mod names;
-pub mod patience;
-pub mod pause;
-pub mod pin;
-pub mod plan;
-pub mod progress;
-pub mod prune;
-pub mod qdrant;
-pub mod relay;
-pub mod restore;
-pub mod retention;
+pub mod ops;
+pub mod repository;
 pub mod server;
-pub mod sharding;
-pub mod shell;
-pub mod store;
 pub mod telemetry;
-pub mod text;
-pub mod verify;
+pub mod wire;

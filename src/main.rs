@@ -4,12 +4,13 @@ use clap::Parser;
 use qdrant_backup::app;
 use qdrant_backup::cli::{Bars, Cli, to_its_end};
 use qdrant_backup::config::{LogConfig, obsolete, unknown};
-use qdrant_backup::{relay, telemetry};
+use qdrant_backup::telemetry;
+use qdrant_backup::wire::transfer;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    relay::keep_freed_buffers();
+    transfer::keep_freed_buffers();
     let cli = Cli::parse();
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let (log, problems) = LogConfig::from_env(&env);

@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 /// Lines that pass whatever the filter says. The audit log must not depend on how much else is wanted.
 const AUDIT: &str = "qdrant_backup::server::audit=info";
 /// The same in JSON, for alerts and dashboards count these.
-const EVENTS: &str = "qdrant_backup::events=info";
+const EVENTS: &str = "qdrant_backup::ops::events=info";
 /// Where Cloud Logging looks for the trace.
 const TRACE: &str = "logging.googleapis.com/trace";
 

@@ -1,9 +1,7 @@
 //! The Qdrant that is restored into: takes an upload, discards it, and answers what a restore asks before and after.
 
-use crate::{
-    Result,
-    peers::{Connection, Request, serve},
-};
+use crate::Result;
+use crate::peers::{Connection, Request, serve};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,

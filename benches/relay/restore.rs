@@ -7,23 +7,25 @@
 //!   their CRC32C is compared with the manifest before the last of them is sent (their SHA-256 is for Qdrant to compare);
 //! - the restore operation from a directory, which keeps none: the whole file is read and compared with the manifest first.
 
-use crate::{
-    Options, Peer, Result, measure, peers, sha256, table,
-    ways::{Cost, cpu_seconds, peak_bytes},
-};
+use crate::Options;
+use crate::Peer;
+use crate::Result;
+use crate::measure;
+use crate::peers;
+use crate::sha256;
+use crate::table;
+use crate::ways::{Cost, cpu_seconds, peak_bytes};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use qdrant_backup::{
-    backup::{Context, Settings},
-    clock::Clock,
-    error::Result as StoreResult,
-    progress::Progress,
-    qdrant::{Options as QdrantOptions, Qdrant},
-    relay::Limits,
-    restore::{self, Request, Via},
-    store::{Condition, DirStore, ObjectMeta, Source, Store, Version},
-};
+use qdrant_backup::base::clock::Clock;
+use qdrant_backup::base::error::Result as StoreResult;
+use qdrant_backup::ops::backup::{Context, Settings};
+use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::restore::{self, Request, Via};
+use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
+use qdrant_backup::wire::store::{Condition, DirStore, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::transfer::Limits;
 use serde_json::json;
 use std::{
     fs::{self, File},

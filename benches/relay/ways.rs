@@ -1,11 +1,9 @@
 //! The two ways between source and sink, each in a process of its own that reports what it cost.
 
 use crate::Result;
-use qdrant_backup::{
-    qdrant::{Options, Qdrant, Snapshot},
-    relay::{self, Expected, Limits},
-    store::{GcsOptions, GcsStore},
-};
+use qdrant_backup::wire::qdrant::{Options, Qdrant, Snapshot};
+use qdrant_backup::wire::store::{GcsOptions, GcsStore};
+use qdrant_backup::wire::transfer::{self, Expected, Limits};
 use std::{
     fs,
     io::{self, Write as _},
@@ -45,7 +43,7 @@ impl Cost {
 /// The way that ships: Qdrant client, relay, storage client, in mode `file` with both checksums.
 pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Result<()> {
     // As the shipped program does.
-    relay::keep_freed_buffers();
+    transfer::keep_freed_buffers();
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let qdrant = Qdrant::new(Options::new(format!("http://{source}").parse()?))?;
@@ -66,7 +64,7 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
             crc32c: None,
         };
         let key = "bench/collection.snapshot";
-        relay::copy(
+        transfer::copy(
             Box::new(body),
             &expected,
             &store,

@@ -9,7 +9,7 @@
 
 mod bars;
 mod contents;
-#[path = "../../tests/support/sample.rs"]
+#[path = "../../tests/it/support/sample.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod sample;
 mod service;
@@ -231,7 +231,7 @@ fn artifact(store: &Path, report: &Value, sample: &Sample) -> Result<std::path::
     let manifest: Value = serde_json::from_slice(&std::fs::read(backup.join("manifest.json"))?)?;
     let artifact = &named(&manifest["collections"], &sample.name)["artifacts"][0];
     let file = store.join(artifact["key"].as_str().ok_or("the manifest does not name the file")?);
-    let sum = qdrant_backup::hash::sha256_hex(&std::fs::read(&file)?);
+    let sum = qdrant_backup::base::hash::sha256_hex(&std::fs::read(&file)?);
     if artifact["sha256"] != json!(sum) {
         return Err(format!(
             "{}: its SHA-256 is {sum}, the manifest says {}",

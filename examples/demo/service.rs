@@ -15,7 +15,7 @@ pub(super) struct Service {
     url: String,
     http: reqwest::Client,
     stop: CancellationToken,
-    serving: JoinHandle<qdrant_backup::error::Result<()>>,
+    serving: JoinHandle<qdrant_backup::base::error::Result<()>>,
 }
 
 impl Service {

@@ -2,13 +2,13 @@
 
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
-use crate::backup::{self, Context, Outcome, Report};
-use crate::drill::Place;
-use crate::error::Result;
-use crate::manifest::Selection;
-use crate::progress::Progress;
-use crate::prune::{self, Job};
-use crate::retention::Policy;
+use crate::base::error::Result;
+use crate::ops::backup::{self, Context, Outcome, Report};
+use crate::ops::drill::Place;
+use crate::ops::progress::Progress;
+use crate::ops::prune::{self, Job};
+use crate::ops::retention::Policy;
+use crate::repository::selection::Selection;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -108,9 +108,9 @@ pub(super) fn told(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::Saved;
-    use crate::manifest::Failure;
-    use crate::names::BackupId;
+    use crate::ops::backup::Saved;
+    use crate::repository::manifest::Failure;
+    use crate::repository::names::BackupId;
     use time::macros::datetime;
 
     #[test]

@@ -1,7 +1,7 @@
 //! How far a backup is: bars on a terminal, log lines elsewhere.
 
 use super::text::{plain, size};
-use crate::progress::{CollectionProgress, Phase, Progress, RunProgress};
+use crate::ops::progress::{CollectionProgress, Phase, Progress, RunProgress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -8,16 +8,16 @@ mod space;
 
 use super::text::{Align, plain, table};
 use super::{print, print_json};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Result};
+use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::config::{Invalid, Problem, RetentionConfig, Unknown};
-use crate::error::{Code, Error, Result};
-use crate::intent;
-use crate::lock;
-use crate::manifest::Selection;
-use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::plan;
-use crate::qdrant::Qdrant;
-use crate::store::Store;
+use crate::ops::plan;
+use crate::repository::intents;
+use crate::repository::lease;
+use crate::repository::selection::Selection;
+use crate::wire::qdrant::Qdrant;
+use crate::wire::store::Store;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::future::Future;
@@ -330,7 +330,7 @@ async fn check_store(
     checks.ok("store", format!("{} may be read and written", store.url()));
     let taken = store.clone();
     let lease = ask_store(url, limit, async {
-        lock::acquire(taken, clock, who, LEASE).await?.release().await
+        lease::acquire(taken, clock, who, LEASE).await?.release().await
     });
     match lease.await {
         Ok(()) => checks.ok("lease", "it can be taken and given back"),
@@ -338,7 +338,7 @@ async fn check_store(
         Err(error) if error.code() == Code::RunInProgress => checks.warn("lease", &error),
         Err(error) => checks.fail("lease", &error),
     }
-    match ask_store(url, limit, intent::unreadable(&*store)).await {
+    match ask_store(url, limit, intents::unreadable(&*store)).await {
         Ok(unreadable) => unreadable.iter().for_each(|error| checks.warn("intents", error)),
         Err(error) => checks.warn("intents", &error),
     }
@@ -458,7 +458,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::qdrant::Options;
+    use crate::wire::qdrant::Options;
 
     #[tokio::test]
     async fn what_does_not_answer_is_named_with_a_remedy() {

@@ -2,10 +2,10 @@
 
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
-use crate::drill::{self, Drilled, Place, Request, Verdict};
-use crate::error::Result;
-use crate::names::BackupId;
-use crate::progress::Progress;
+use crate::base::error::Result;
+use crate::ops::drill::{self, Drilled, Place, Request, Verdict};
+use crate::ops::progress::Progress;
+use crate::repository::names::BackupId;
 use clap::Args;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! The end of the program. The exit codes, as the help shows them, are decided by [`crate::error::Error::exit_code`].
+//! The end of the program. The exit codes, as the help shows them, are decided by [`crate::base::error::Error::exit_code`].
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::error::{Code, Error};
+    use crate::base::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
     const CODES: [(Code, u8); 34] = [

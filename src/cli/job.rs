@@ -3,14 +3,14 @@
 use super::backup::told;
 use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
-use crate::backup::Context;
-use crate::backup::job::{self, Task, TaskReport};
-use crate::drill::Place;
-use crate::error::Result;
-use crate::manifest::Selection;
-use crate::progress::Progress;
-use crate::prune::{self, Job};
-use crate::retention::Policy;
+use crate::base::error::Result;
+use crate::ops::backup::Context;
+use crate::ops::backup::job::{self, Task, TaskReport};
+use crate::ops::drill::Place;
+use crate::ops::progress::Progress;
+use crate::ops::prune::{self, Job};
+use crate::ops::retention::Policy;
+use crate::repository::selection::Selection;
 use tokio_util::sync::CancellationToken;
 
 /// What is done after a complete backup, by the task that committed it.
@@ -82,7 +82,7 @@ fn task_told(report: &TaskReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::Saved;
+    use crate::ops::backup::Saved;
 
     #[test]
     fn a_task_that_does_not_end_the_backup_tells_its_share() {

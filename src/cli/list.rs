@@ -2,10 +2,10 @@
 
 use super::text::{Align, ago, count, plain, shortened, size, table};
 use super::{print, print_json};
-use crate::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
-use crate::error::Result;
-use crate::names::BackupId;
-use crate::store::Store;
+use crate::base::error::Result;
+use crate::repository::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
+use crate::repository::names::BackupId;
+use crate::wire::store::Store;
 use serde::Serialize;
 use std::fmt::Write;
 use std::time::Duration;

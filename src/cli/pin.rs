@@ -2,15 +2,15 @@
 
 use super::print;
 use super::text::plain;
-use crate::clock::Clock;
-use crate::error::Result;
-use crate::names::BackupId;
-use crate::pin::{self, Pinned};
-use crate::store::Store;
+use crate::base::clock::Clock;
+use crate::base::error::Result;
+use crate::repository::names::BackupId;
+use crate::repository::pins::{self, Pinned};
+use crate::wire::store::Store;
 
 /// Pins a backup.
 pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupId, note: Option<String>) -> Result<()> {
-    let text = match pin::pin(store, clock, id, who, note).await? {
+    let text = match pins::pin(store, clock, id, who, note).await? {
         Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
         Pinned::Now { beside: Some(who) } => format!(
             "{id} is pinned. {} was at work meanwhile: if that is a prune, look with `show {id}` whether it came too late\n",
@@ -27,7 +27,7 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupI
 
 /// Removes a pin.
 pub(crate) async fn unpin(store: &dyn Store, id: BackupId) -> Result<()> {
-    match pin::unpin(store, id).await? {
+    match pins::unpin(store, id).await? {
         true => print(&format!("{id} is not pinned any more\n")),
         false => print(&format!("{id} is not pinned\n")),
     }

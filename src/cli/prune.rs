@@ -2,8 +2,8 @@
 
 use super::text::{Align, ago, plain, size, table};
 use super::{print, print_json};
-use crate::error::{Code, Error, Result};
-use crate::prune::{self, Item, Job, Plan, Report};
+use crate::base::error::{Code, Error, Result};
+use crate::ops::prune::{self, Item, Job, Plan, Report};
 use serde::Serialize;
 use std::fmt::Write;
 use time::OffsetDateTime;
@@ -120,8 +120,8 @@ fn outcome(plan: &Plan, report: Option<&Report>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Mark;
-    use crate::retention::{Policy, Reason};
+    use crate::ops::retention::{Policy, Reason};
+    use crate::repository::catalog::Mark;
     use time::macros::datetime;
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
-use crate::backup::Context;
-use crate::error::{Code, Error, Result};
-use crate::manifest::Selection;
-use crate::progress::Progress;
-use crate::restore::{self, Form, Outcome, Patience, Report, Request, Via};
-use crate::shell::word;
+use crate::base::error::{Code, Error, Result};
+use crate::base::shell::word;
+use crate::ops::backup::Context;
+use crate::ops::progress::Progress;
+use crate::ops::restore::{self, Form, Outcome, Patience, Report, Request, Via};
+use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -237,7 +237,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::restore::samples;
+    use crate::ops::restore::samples;
     use clap::Parser;
 
     /// The words of each command, split by a shell.
@@ -266,7 +266,7 @@ mod tests {
             .map(|(request, dry_run)| restore::command(request, *dry_run))
             .collect();
         for ((words, command), (request, dry_run)) in split(&commands).into_iter().zip(&commands).zip(requests) {
-            assert!(!command.contains(crate::text::is_control), "{command:?}");
+            assert!(!command.contains(crate::base::text::is_control), "{command:?}");
             let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{command}: {e}"));
             let Command::Restore(args) = cli.command else {
                 panic!("{command}")

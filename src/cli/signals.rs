@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM: the first one stops cleanly, the second one at once. SIGTSTP and SIGCONT: a pause of the network.
 
-use crate::error::{Code, Error, Result};
-use crate::pause::Pause;
+use crate::base::error::{Code, Error, Result};
+use crate::base::pause::Pause;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 

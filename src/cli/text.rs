@@ -1,6 +1,6 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::text::plain;
+pub(super) use crate::base::text::plain;
 
 use std::fmt::Write;
 use std::time::Duration;

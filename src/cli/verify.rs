@@ -2,11 +2,11 @@
 
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
-use crate::catalog;
-use crate::error::{Code, Error, Result};
-use crate::manifest::{Source, Status};
-use crate::names::BackupId;
-use crate::verify::{NotChecked, Report, Verdict, Verifier};
+use crate::base::error::{Code, Error, Result};
+use crate::ops::verify::{NotChecked, Report, Verdict, Verifier};
+use crate::repository::catalog;
+use crate::repository::manifest::{Source, Status};
+use crate::repository::names::BackupId;
 use serde::Serialize;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ enum Outcome {
         report: Box<Report>,
         #[cfg(feature = "engine")]
         #[serde(skip_serializing_if = "Option::is_none")]
-        drilled: Option<Box<crate::drill::Drilled>>,
+        drilled: Option<Box<crate::ops::drill::Drilled>>,
     },
     /// Nothing could be said of it, or its manifest is damaged.
     Not { id: BackupId, error: NotChecked },
@@ -183,7 +183,7 @@ fn told(outcome: &Outcome) -> String {
         if let Some(why) = &drilled.not_recorded {
             let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
         }
-        let verdict = if drilled.verdict == crate::drill::Verdict::Passed {
+        let verdict = if drilled.verdict == crate::ops::drill::Verdict::Passed {
             "is proven"
         } else {
             "IS NOT PROVEN"

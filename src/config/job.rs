@@ -1,7 +1,7 @@
 //! Which task of which execution of a job this process is, as Cloud Run tells it.
 
 use super::reader::Reader;
-use crate::backup::job::Task;
+use crate::ops::backup::job::Task;
 
 /// More than any job has.
 const MOST_TASKS: u32 = 10_000;

@@ -1,6 +1,6 @@
 //! Reads variables one by one and gathers all that is wrong with them, so that a person mends them in one go.
 
-use crate::error::{Code, Error};
+use crate::base::error::{Code, Error};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::{BackupConfig, StoreConfig};
-use crate::retention::Policy;
+use crate::ops::retention::Policy;
 use std::time::Duration;
 
 /// Which backups are kept, and when the others are deleted.

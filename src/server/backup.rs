@@ -4,9 +4,9 @@ use super::App;
 use super::audit::Audit;
 use super::body;
 use super::error::{HeldBy, HttpError};
-use crate::backup::Report;
-use crate::error::{Code, Error};
-use crate::lock;
+use crate::base::error::{Code, Error};
+use crate::ops::backup::Report;
+use crate::repository::lease;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -81,7 +81,7 @@ pub(super) async fn refused(app: &App, error: Error) -> HttpError {
         }),
         (Code::RunInProgress, None) => {
             // Who that is, is an extra: without it the answer is right all the same.
-            let record = lock::holder(&*app.ctx.store, &app.ctx.clock).await.ok().flatten();
+            let record = lease::holder(&*app.ctx.store, &app.ctx.clock).await.ok().flatten();
             record.map(|r| HeldBy {
                 who: r.who,
                 since: r.since,

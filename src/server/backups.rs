@@ -2,7 +2,7 @@
 
 use super::App;
 use super::error::HttpError;
-use crate::catalog::{self, Aged, Detail};
+use crate::repository::catalog::{self, Aged, Detail};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};

@@ -1,7 +1,7 @@
 //! The bodies of requests: JSON objects that are understood to the last field.
 
-use crate::error::{Code, Error, Result};
-use crate::manifest::Selection;
+use crate::base::error::{Code, Error, Result};
+use crate::repository::selection::Selection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,7 @@
 //! {"error": {"code": "run_in_progress", "message": "…", "remedy": "…"}, "request_id": "…"}
 //! ```
 
-use crate::error::{Code, Error};
+use crate::base::error::{Code, Error};
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

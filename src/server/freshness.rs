@@ -2,8 +2,8 @@
 
 use super::App;
 use super::error::{HttpError, Told};
-use crate::freshness::{self, Expected, Standing, Wanted};
-use crate::manifest::Relation;
+use crate::ops::freshness::{self, Expected, Standing, Wanted};
+use crate::repository::manifest::Relation;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};

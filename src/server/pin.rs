@@ -5,9 +5,9 @@ use super::audit::Audit;
 use super::backup::unread;
 use super::body;
 use super::error::HttpError;
-use crate::catalog::Pin;
-use crate::names::BackupId;
-use crate::pin::{self, Pinned};
+use crate::repository::catalog::Pin;
+use crate::repository::names::BackupId;
+use crate::repository::pins::{self, Pinned};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -50,7 +50,7 @@ pub(super) async fn pin(
     let Body { note } = body::object(&body, REMEDY)?;
     audit.asked(&body);
     let (store, id) = (&*app.ctx.store, named(&app, id).await?);
-    let (already, beside) = match pin::pin(store, &app.ctx.clock, id, &app.ctx.who, note).await? {
+    let (already, beside) = match pins::pin(store, &app.ctx.clock, id, &app.ctx.who, note).await? {
         Pinned::Now { beside } => (None, beside),
         Pinned::Already(pin) => (Some(pin), None),
     };
@@ -63,7 +63,7 @@ pub(super) async fn unpin(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<IsNotPinned>, HttpError> {
     let id = named(&app, id).await?;
-    let was_pinned = pin::unpin(&*app.ctx.store, id).await?;
+    let was_pinned = pins::unpin(&*app.ctx.store, id).await?;
     Ok(Json(IsNotPinned { id, was_pinned }))
 }
 

@@ -4,9 +4,9 @@ use super::App;
 use super::audit::Audit;
 use super::backup::{refused, unread};
 use super::error::HttpError;
-use crate::error::{Code, Error};
-use crate::manifest::Selection;
-use crate::restore::{self, Form, Patience, Request, Via};
+use crate::base::error::{Code, Error};
+use crate::ops::restore::{self, Form, Patience, Request, Via};
+use crate::repository::selection::Selection;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -131,7 +131,7 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restore::samples;
+    use crate::ops::restore::samples;
 
     #[test]
     fn a_told_request_is_the_request_to_the_last_field() {

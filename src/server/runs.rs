@@ -1,14 +1,14 @@
 //! The one backup, restore or drill that this process may be at. It belongs to the service, not to the request that started
 //! it: a client that goes away does not end it.
 
-use crate::backup::{self, Context, Report};
-use crate::drill::{self, Drilled, Place};
-use crate::error::{Code, Error, Result};
-use crate::manifest::Selection;
-use crate::progress::Progress;
-use crate::prune::{self, Job};
-use crate::restore;
-use crate::retention::Policy;
+use crate::base::error::{Code, Error, Result};
+use crate::ops::backup::{self, Context, Report};
+use crate::ops::drill::{self, Drilled, Place};
+use crate::ops::progress::Progress;
+use crate::ops::prune::{self, Job};
+use crate::ops::restore;
+use crate::ops::retention::Policy;
+use crate::repository::selection::Selection;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;

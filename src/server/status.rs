@@ -2,14 +2,15 @@
 
 use super::App;
 use super::error::{HttpError, Told};
-use crate::catalog::{self, Aged, Asked};
-use crate::error::{Code, Result};
-use crate::lock;
-use crate::manifest::{Manifest, Selection, Source};
-use crate::names::BackupId;
-use crate::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::plan;
-use crate::progress::RunProgress;
+use crate::base::error::{Code, Result};
+use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
+use crate::ops::plan;
+use crate::ops::progress::RunProgress;
+use crate::repository::catalog::{self, Aged, Asked};
+use crate::repository::lease;
+use crate::repository::manifest::{Manifest, Source};
+use crate::repository::names::BackupId;
+use crate::repository::selection::Selection;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -89,7 +90,7 @@ pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<Status>)
             (live, good)
         },
         app.ask_store("the last backup", catalog::newest(&*app.ctx.store, now)),
-        app.ask_store("the lease", lock::holder(&*app.ctx.store, &app.ctx.clock)),
+        app.ask_store("the lease", lease::holder(&*app.ctx.store, &app.ctx.clock)),
     );
     let here = app.runs.current().map(|progress| progress.now());
     let running = match (here, holder.as_ref()) {

@@ -2,8 +2,8 @@
 
 use super::App;
 use super::error::{HeldBy, HttpError};
-use crate::error::{Code, Error};
-use crate::verify::Report;
+use crate::base::error::{Code, Error};
+use crate::ops::verify::Report;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};

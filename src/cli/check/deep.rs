@@ -2,11 +2,11 @@
 
 use super::super::text::size;
 use super::{Checks, LEASE, State, Subject};
-use crate::backup::{self, Context, Settings, SourceSettings};
-use crate::error::Code;
-use crate::qdrant::Qdrant;
-use crate::relay::Limits;
-use crate::store::Store;
+use crate::base::error::Code;
+use crate::ops::backup::{self, Context, Settings, SourceSettings};
+use crate::wire::qdrant::Qdrant;
+use crate::wire::store::Store;
+use crate::wire::transfer::Limits;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

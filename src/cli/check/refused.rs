@@ -1,9 +1,9 @@
 //! What a backup would refuse of the collections that it is to save.
 
-use crate::backup;
-use crate::error::{Code, Error, Result};
-use crate::plan::CollectionPlan;
-use crate::qdrant::Qdrant;
+use crate::base::error::{Code, Error, Result};
+use crate::ops::backup;
+use crate::ops::plan::CollectionPlan;
+use crate::wire::qdrant::Qdrant;
 use futures_util::{StreamExt, stream};
 
 /// Collections looked at together.

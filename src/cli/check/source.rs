@@ -1,10 +1,10 @@
 //! Whether the store is this Qdrant's: a backup into that of another one is refused.
 
 use super::{Checks, Subject, ask_qdrant, ask_store};
-use crate::catalog;
-use crate::plan;
-use crate::qdrant::Qdrant;
-use crate::store::Store;
+use crate::ops::plan;
+use crate::repository::catalog;
+use crate::wire::qdrant::Qdrant;
+use crate::wire::store::Store;
 
 /// `names`: of the collections that a backup is to save.
 pub(super) async fn check(

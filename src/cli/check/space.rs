@@ -2,9 +2,9 @@
 
 use super::super::text::size;
 use super::{Checks, Subject, ask_store};
-use crate::catalog::{self, Summary};
-use crate::error::{Code, Error};
-use crate::store::Store;
+use crate::base::error::{Code, Error};
+use crate::repository::catalog::{self, Summary};
+use crate::wire::store::Store;
 
 /// The newest good backup of the same selection is looked for among so many.
 const LOOKED_AT: usize = 20;

@@ -4,8 +4,8 @@
 //! A token may name any key, so an unknown name leads to at most one fetch in a while. A fetch is a task of its own: a client
 //! that goes away does not end it.
 
-use crate::clock::Clock;
-use crate::error::{Code, Error, Result};
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Result};
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::DecodingKey;
 use reqwest::{Client, redirect};

@@ -4,8 +4,8 @@
 use super::super::error::HttpError;
 use super::jwks::{Jwks, NoKey};
 use super::{Bearer, Rules, SERVERLESS, bearer, forbidden, is_stripped, unauthorized};
-use crate::clock::Clock;
-use crate::error::Result;
+use crate::base::clock::Clock;
+use crate::base::error::Result;
 use axum::http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};

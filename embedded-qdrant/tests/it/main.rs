@@ -1,0 +1,9 @@
+//! The node, through its HTTP API and its library.
+#![allow(clippy::unwrap_used)]
+
+mod collections;
+mod refusals;
+mod restores;
+mod snapshots;
+#[allow(dead_code)]
+mod support;

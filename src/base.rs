@@ -1,0 +1,11 @@
+//! What every layer may use: errors, time, hashes, text.
+
+pub mod clock;
+pub mod error;
+pub mod hash;
+pub mod json;
+pub mod patience;
+pub mod pause;
+pub mod shell;
+pub mod snapshot;
+pub mod text;

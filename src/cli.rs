@@ -1,0 +1,227 @@
+//! The command line: every role of the program is a subcommand.
+
+mod backup;
+mod bars;
+mod check;
+mod drill;
+mod exit;
+mod job;
+mod list;
+mod pin;
+mod prune;
+mod restore;
+mod signals;
+mod text;
+mod verify;
+
+pub(crate) use backup::backup;
+pub use bars::Bars;
+pub(crate) use check::{PATIENCE, Subject, check};
+pub(crate) use drill::{DrillArgs, drill};
+pub use exit::to_its_end;
+pub(crate) use job::{Afterwards, backup_task};
+pub(crate) use list::{list, show};
+pub(crate) use pin::{pin, unpin};
+pub(crate) use prune::prune;
+pub(crate) use restore::{RestoreArgs, restore};
+pub(crate) use signals::{pause_on_signals, stop_on_signals};
+pub(crate) use verify::verify;
+
+use crate::base::error::{Code, Error, Result};
+use crate::base::json;
+use crate::config::{Invalid, LogFormat, own_lines};
+use crate::repository::catalog;
+use clap::{Args, Parser, Subcommand};
+use std::io::{Write, stderr, stdout};
+
+/// Backs up every collection of a Qdrant into a bucket or a directory: streamed, and checked byte by byte.
+///
+/// Everything is configured by environment variables: QDRANT_URL (and QDRANT_API_KEY) says what to back up, BACKUP_STORE
+/// (gs://bucket/prefix or file:///directory) where to. `qdrant-backup check` tells whether that works.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit::table())]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve over HTTP: POST /backup, /restore, /prune, GET /status, /collections, /backups, /health, and more
+    ///
+    /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when all is cleaned up
+    /// within 9 s, else 10.
+    Serve,
+    /// Make a backup now
+    ///
+    /// As a task of a Cloud Run job (CLOUD_RUN_EXECUTION, CLOUD_RUN_TASK_INDEX and CLOUD_RUN_TASK_COUNT are set) it backs up its
+    /// share of the collections; the task that ends last commits the backup of all. BACKUP_JOB_MAX_RETRIES must be the job's.
+    Backup(BackupArgs),
+    /// List the backups, newest first
+    List {
+        /// Show at most this many
+        #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
+        limit: u16,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a backup holds
+    Show {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+        /// Print the manifest as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the retention policy would delete; with --yes, delete it
+    ///
+    /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
+    /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
+    /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
+    Prune {
+        /// Delete; without it nothing is deleted
+        #[arg(long)]
+        yes: bool,
+        /// Print plan and report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a backup whatever the retention policy says
+    Pin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+        /// Why; `show` tells it
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Leave a backup to the retention policy again
+    Unpin {
+        /// Its id, as `list` shows it, or `latest`
+        id: String,
+    },
+    /// Read backups back and say whether they are intact: every object's length, checksums and structure
+    Verify(VerifyArgs),
+    /// Restore a backup, or some of it, and compare the result with it
+    Restore(RestoreArgs),
+    /// Prove that a backup can be restored, in throw-away collections, and record it
+    Drill(DrillArgs),
+    /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
+    ///
+    /// Nothing is changed, so whether Qdrant can make a snapshot is not tried, unless with --deep.
+    Check {
+        /// Have Qdrant make a snapshot of the smallest collection, and delete it again
+        #[arg(long)]
+        deep: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to back up. Without any of these, BACKUP_INCLUDE and BACKUP_EXCLUDE decide, and without them it is everything.
+#[derive(Args, Debug)]
+pub(crate) struct BackupArgs {
+    /// Collections to back up; each must exist
+    #[arg(value_name = "COLLECTION")]
+    collections: Vec<String>,
+    /// Back up the collections that match this pattern, e.g. 'logs-*'; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Leave out the collections that match this pattern; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Back up into a store that has backups of other Qdrants and none of this one
+    #[arg(long)]
+    pub(crate) new_source: bool,
+    /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
+    #[arg(long)]
+    pub(crate) drill: bool,
+    /// With --drill and without DRILL_QDRANT_URL: drill on the Qdrant that is backed up
+    #[arg(long, requires = "drill")]
+    pub(crate) same_qdrant: bool,
+    /// Print the report as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A backup's id, `latest`, or `all`
+    #[arg(value_name = "ID|latest|all")]
+    what: String,
+    /// Print the report as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches
+    #[cfg(feature = "engine")]
+    #[arg(long, requires = "scratch")]
+    engine: bool,
+    /// Where the engine works: a directory with room for three times the largest snapshot
+    #[cfg(feature = "engine")]
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    scratch: Option<std::path::PathBuf>,
+}
+
+impl Cli {
+    /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
+    pub fn default_filter(&self, bars: &Bars) -> String {
+        match self.command {
+            Command::Serve | Command::Verify(_) => own_lines("info"),
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => own_lines("info"),
+            _ => own_lines("warn"),
+        }
+    }
+}
+
+/// Tells the person, or Cloud Logging, why the command failed.
+pub(crate) fn tell(error: &Error, log: LogFormat) {
+    match log {
+        LogFormat::Json if error.code().is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
+        LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
+        // Nobody is left to be told when this fails.
+        LogFormat::Text => drop(stderr().write_all(told(error).as_bytes())),
+    }
+}
+
+/// An error as a person reads it: what is wrong, and below it what to do; each problem of the configuration on its own.
+fn told(error: &Error) -> String {
+    let source = std::error::Error::source(error);
+    if let Some(Invalid(problems)) = source.and_then(|source| source.downcast_ref()) {
+        let list = problems.iter().map(|problem| format!("  {problem}\n"));
+        return format!("error: the configuration does not work\n{}", list.collect::<String>());
+    }
+    let remedy = error.remedy_text().map(|remedy| format!("  {remedy}\n"));
+    format!("error: {}\n{}", text::plain(&error.chain()), remedy.unwrap_or_default())
+}
+
+/// Writes to standard output. Whoever reads it may have gone, which is no failure of the command. What went wrong with the work
+/// itself goes before an error of this: `done.and(printed)`.
+fn print(text: &str) -> Result<()> {
+    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            let error = Error::new(Code::OutputFailed, "writing the result to standard output").because(e);
+            Err(error.remedy(
+                "what was done is not undone, see `qdrant-backup list`; send the output to where there is room",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints `value` as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let json = json::to_vec(value).map_err(|e| Error::new(Code::Internal, "writing JSON").because(e))?;
+    print(&String::from_utf8_lossy(&json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

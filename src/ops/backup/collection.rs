@@ -1,0 +1,192 @@
+//! One collection: what must be known beside its data, and its artifacts.
+
+use super::Context;
+use super::artifact::{Job, save, unless_cancelled};
+use crate::base::error::{Code, Error, Result};
+use crate::ops::plan::CollectionPlan;
+use crate::ops::progress::Progress;
+use crate::repository::manifest::{self, Collection};
+use crate::repository::names::BackupId;
+use crate::repository::sharding;
+use crate::wire::qdrant::{CollectionInfo, Qdrant};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+
+/// Saves one collection; `first` is the number of the first attempt. `Ok(None)`: it was deleted on Qdrant in mid-run.
+pub(super) async fn save_collection(
+    ctx: &Context,
+    run: BackupId,
+    plan: &CollectionPlan,
+    first: u32,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Option<Collection>> {
+    match try_save(ctx, run, plan, first, progress, cancel).await {
+        Ok(collection) => Ok(Some(collection)),
+        Err(e) if may_mean_gone(&e) && is_gone(ctx, &plan.name).await => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+async fn try_save(
+    ctx: &Context,
+    run: BackupId,
+    plan: &CollectionPlan,
+    first: u32,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Collection> {
+    let name = plan.name.as_str();
+    let look = async { Ok((survey(&ctx.qdrant, plan).await?, ctx.qdrant.count(name).await?)) };
+    let (mut saved, points_before) = unless_cancelled(cancel, look).await?;
+    saved.points_before = points_before;
+    for artifact in &plan.artifacts {
+        let done = save(Job {
+            ctx,
+            run,
+            collection: name,
+            kind: artifact.kind,
+            first,
+            progress,
+            cancel,
+        })
+        .await?;
+        saved.points_after = done.points_after;
+        saved.artifacts.push(done.artifact);
+    }
+    let after = unless_cancelled(cancel, ctx.qdrant.collection(name)).await?;
+    // It may have been deleted, and made again as another one.
+    require_restorable(name, &after.config, &Value::Null)?;
+    if after.config != saved.config || bare(&after.payload_schema) != bare(&saved.payload_schema) {
+        saved.warnings.push(
+            "its configuration or payload indexes were changed while it was backed up; the older ones are recorded"
+                .into(),
+        );
+    }
+    if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
+        saved.warnings.push("Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length could be compared with Qdrant".into());
+    }
+    manifest::entry(&saved).map(|_| saved)
+}
+
+/// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
+/// Refuses one of which a snapshot through this node would not bring everything back, or that no manifest can describe.
+pub async fn survey(qdrant: &Qdrant, plan: &CollectionPlan) -> Result<Collection> {
+    let name = plan.name.as_str();
+    let info = qdrant.collection(name).await?;
+    let (shards, mut warnings) = shards(qdrant, name).await?;
+    require_restorable(name, &info.config, &shards)?;
+    warnings.extend(state_warning(&info));
+    let known = Collection {
+        name: name.to_owned(),
+        config: info.config,
+        payload_schema: info.payload_schema,
+        aliases: plan.aliases.clone(),
+        // Approximately.
+        points_before: info.points_count.unwrap_or_default(),
+        points_after: 0,
+        shards,
+        artifacts: Vec::new(),
+        warnings,
+        extra: BTreeMap::new(),
+    };
+    manifest::entry(&known).map(|_| known)
+}
+
+/// Refuses what Qdrant would make a snapshot of, but would not bring back from it.
+fn require_restorable(name: &str, config: &Value, shards: &Value) -> Result<()> {
+    match sharding::is_custom(config, shards) {
+        false => Ok(()),
+        true => Err(sharding::cannot_be_restored(name).remedy(
+            "exclude it (BACKUP_EXCLUDE, or --exclude), so that backups of the others are complete; copy its shards by hand: \
+             POST /collections/NAME/shards/ID/snapshots for each shard that GET /collections/NAME/cluster shows",
+        )),
+    }
+}
+
+/// The shard map. Refuses what a snapshot of the whole collection through this node would not contain.
+async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
+    let (map, raw) = match qdrant.shards(name).await {
+        Ok(found) => found,
+        Err(e) if e.code() == Code::QdrantForbidden => {
+            let warning =
+                "the key may not ask for its shards, so it is not known whether other nodes have some of its data";
+            return Ok((Value::Null, vec![warning.to_owned()]));
+        }
+        Err(e) => return Err(e),
+    };
+    if !map.remote_shards.is_empty() {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "collection {name:?} has {} shards on other nodes, and this version can back up only a single node",
+                map.remote_shards.len()
+            ),
+        )
+        .remedy("a backup through one node would silently miss the data of the others"));
+    }
+    // Qdrant snapshots a dead or stale replica without a word.
+    if let Some(shard) = map.local_shards.iter().find(|s| s.state != "Active") {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "shard {} of collection {name:?} is {}, so its data may be stale",
+                shard.shard_id, shard.state
+            ),
+        )
+        .remedy("wait until Qdrant shows it as Active, or see to why it is not"));
+    }
+    if map.resharding_operations.is_some_and(|under_way| !under_way.is_empty()) {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!("the shards of collection {name:?} are being divided anew, and a snapshot may have points twice or not at all"),
+        )
+        .remedy("wait until the resharding that GET /collections/NAME/cluster shows has ended"));
+    }
+    if let Some(all) = map.shard_count
+        && all != map.local_shards.len()
+    {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "collection {name:?} has {all} shards, and only {} of them have a replica",
+                map.local_shards.len()
+            ),
+        )
+        .remedy(
+            "a backup would miss the data of the others: restore them from an older one, or delete the collection",
+        ));
+    }
+    Ok((raw, Vec::new()))
+}
+
+fn state_warning(info: &CollectionInfo) -> Option<String> {
+    (info.status == "red").then(|| "its status on Qdrant is red: Qdrant reports an error in it".to_owned())
+}
+
+/// The payload indexes without their point counts, which change by themselves.
+fn bare(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
+        if let Some(index) = index.as_object_mut() {
+            index.remove("points");
+        }
+    }
+    schema
+}
+
+fn may_mean_gone(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::CollectionNotFound | Code::SnapshotChanged | Code::QdrantFailed
+    )
+}
+
+/// Whether the collection is gone; when that cannot be told, it is not.
+async fn is_gone(ctx: &Context, name: &str) -> bool {
+    match ctx.qdrant.collections().await {
+        Ok(names) => !names.iter().any(|n| n == name),
+        Err(_) => false,
+    }
+}

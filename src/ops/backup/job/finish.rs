@@ -1,0 +1,142 @@
+//! The end of an execution: all parts are there, and one manifest is made of them.
+
+use super::Task;
+use super::record::{self, Fate, Part, Plan};
+use crate::base::error::{Code, Error, Result};
+use crate::ops::backup::{Context, Outcome, Report, Results, Run, commit};
+use crate::ops::events;
+use crate::repository::lease::Lease;
+use crate::repository::manifest::{self, Sealed};
+use crate::wire::store::ObjectMeta;
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The manifest's field that tells which execution wrote it.
+const FIELD: &str = "job";
+
+/// How far an execution is.
+pub(super) enum Standing {
+    /// So many collections are neither saved nor given up.
+    Open(usize),
+    /// All is done that will be.
+    Ended { report: Report, by_this_task: bool },
+}
+
+/// The end of an execution whose manifest is written; `None` while there is none.
+pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result<Option<Standing>> {
+    let manifest = match manifest::read(&*ctx.store, &plan.id).await {
+        Ok(manifest) => manifest,
+        Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let job = manifest.extra.get(FIELD);
+    if job.is_none_or(|job| job["execution"] != task.execution.as_str()) {
+        return Err(Error::new(
+            Code::StoreConflict,
+            format!(
+                "backup {} was committed by a run other than execution {}",
+                plan.id, task.execution
+            ),
+        )
+        .remedy("start another execution"));
+    }
+    let by_this_task = job.is_some_and(|job| job["committed_by_task"] == task.index);
+    Ok(Some(Standing::Ended {
+        report: Report::of(&manifest, &ctx.store.url()),
+        by_this_task,
+    }))
+}
+
+/// Commits the backup if all parts are there. Call it with the lease held.
+pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, lease: &Lease) -> Result<Standing> {
+    let open = record::open(ctx, task, plan).await?.len();
+    if open > 0 {
+        return Ok(Standing::Open(open));
+    }
+    if let Some(ended) = committed(ctx, task, plan).await? {
+        return Ok(ended);
+    }
+    let names = plan.collections.iter().map(|c| &c.name);
+    let results = results(record::parts(ctx, task, plan, names).await?);
+    check(ctx, plan, &results).await?;
+    let run = Run {
+        id: plan.id,
+        started_at: plan.started_at,
+        finished_at: ctx.clock.now(),
+        qdrant: plan.qdrant.clone(),
+        selection: plan.selection.clone(),
+        warnings: plan.warnings.clone(),
+        extra: BTreeMap::from([(FIELD.to_owned(), origin(task))]),
+    };
+    let (mut report, manifest) = run.conclude(results)?;
+    if let Some(manifest) = manifest {
+        match write(ctx, manifest, lease).await {
+            Ok(()) => {}
+            // Another task found the set complete at the same moment, and may have given the lease back since.
+            Err(e) if matches!(e.code(), Code::StoreConflict | Code::LeaseLost) => {
+                return committed(ctx, task, plan).await?.ok_or(e);
+            }
+            Err(e) => return Err(e),
+        }
+        report.manifest = Some(format!("{}/{}", ctx.store.url(), plan.id.manifest()));
+    }
+    events::backup_ended(report.finished_at - report.started_at, &report);
+    Ok(Standing::Ended {
+        by_this_task: report.status != Outcome::Failed,
+        report,
+    })
+}
+
+async fn write(ctx: &Context, manifest: Sealed, lease: &Lease) -> Result<()> {
+    lease.confirm().await?;
+    commit(ctx, manifest).await
+}
+
+fn origin(task: &Task) -> Value {
+    json!({"execution": task.execution, "tasks": task.count, "committed_by_task": task.index})
+}
+
+fn results(parts: Vec<Part>) -> Results {
+    let mut results = Results::default();
+    for part in parts {
+        match part.fate {
+            Fate::Saved(collection) => results.collections.push(*collection),
+            Fate::Failed(failure) => results.failed.push(failure),
+            Fate::Gone => results.gone.push(part.collection),
+        }
+    }
+    results
+}
+
+/// Whether every object that the parts name is still the one that was stored: some may be days old.
+async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
+    let there: Vec<ObjectMeta> = ctx.store.list(&plan.id.prefix()).await?.try_collect().await?;
+    let there: BTreeMap<&str, &ObjectMeta> = there.iter().map(|object| (object.key.as_str(), object)).collect();
+    let artifacts = results
+        .collections
+        .iter()
+        .flat_map(|c| c.artifacts.iter().map(|a| (&c.name, a)));
+    for (collection, artifact) in artifacts {
+        if let Some(how) = artifact.misplaced(&plan.id, collection) {
+            return Err(
+                Error::new(Code::BackupDamaged, format!("a part of backup {}: {how}", plan.id)).remedy(
+                    "nothing was committed; find out what changes objects in the store, and start another execution",
+                ),
+            );
+        }
+        let found = there.get(artifact.key.as_str());
+        if found.is_none_or(|o| o.size != artifact.bytes || o.version.0 != artifact.version) {
+            return Err(Error::new(
+                Code::BackupDamaged,
+                format!(
+                    "{}/{} was deleted or replaced since it was stored",
+                    ctx.store.url(),
+                    artifact.key
+                ),
+            )
+            .remedy("nothing was committed; find out what changes objects in the store, and start another execution"));
+        }
+    }
+    Ok(())
+}

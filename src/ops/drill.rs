@@ -1,0 +1,229 @@
+//! The drill: a proof that a backup can be restored, without touching what is live.
+//!
+//! Every collection is restored under a throw-away name of a reserved prefix, compared with the manifest as any restore is,
+//! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
+
+mod record;
+
+pub use record::{CollectionDrill, Drilled, Verdict, read};
+
+pub(crate) use record::record;
+
+use crate::base::error::{Code, Error, Result};
+use crate::ops::backup::Context;
+use crate::ops::events;
+use crate::ops::progress::{Phase, Progress};
+use crate::ops::restore::{self, Patience, Plan, Step};
+use crate::repository::lease::Guard;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What the names of all throw-away collections begin with. Nobody else may use it.
+pub const PREFIX: &str = "qdrant-backup-drill-";
+/// Deleting after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+const DELETE: Duration = Duration::from_secs(300);
+
+/// What is said where nobody has named a Qdrant for drills, nor allowed one on the Qdrant that is backed up.
+pub fn needs_a_qdrant() -> Error {
+    Error::new(
+        Code::RestoreRefused,
+        "a drill on the Qdrant that is backed up needs room and time there",
+    )
+    .remedy("set DRILL_QDRANT_URL to a Qdrant for drills, or allow it with --same-qdrant, or {\"same_qdrant\": true} over HTTP")
+}
+
+/// Where a drill is held.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The clients, that of the Qdrant for it among them.
+    pub ctx: Context,
+    /// Whether that is the Qdrant of `DRILL_QDRANT_URL`, which has a key of its own.
+    pub elsewhere: bool,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The backup's id, or `latest`.
+    pub id: String,
+    /// Whether to go on without the lease, whoever has it.
+    pub no_lock: bool,
+    /// How long to wait for Qdrant after it called a restore done.
+    pub patience: Patience,
+}
+
+/// Restores the backup of `request` into throw-away collections of the Qdrant of `place`, compares and deletes them, and
+/// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
+/// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
+pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Drilled> {
+    let ctx = &place.ctx;
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, request, progress, cancel).await;
+    let result = result.map_err(|e| match e.code() {
+        // The key of the Qdrant that is backed up is never sent there.
+        Code::QdrantUnauthorized if place.elsewhere => e.remedy(
+            "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
+        ),
+        Code::Cancelled => e.remedy("the backup is as it was; hold the drill again"),
+        _ => e,
+    });
+    events::drill(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Drilled> {
+    let (store, settings) = (ctx.store.clone(), &ctx.settings);
+    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
+    let result = guarded(ctx, request, progress, &guard.token(cancel), &guard).await;
+    let (result, unprotected) = guard.end(result).await;
+    result.map(|mut drilled| {
+        drilled.warnings.extend(unprotected);
+        drilled
+    })
+}
+
+async fn guarded(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    guard: &Guard,
+) -> Result<Drilled> {
+    let patience = &request.patience;
+    let request = restore::Request {
+        id: request.id.clone(),
+        patience: patience.clone(),
+        ..restore::Request::default()
+    };
+    let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let (plan, mut warnings) = restore::unless_cancelled(cancel, async {
+        let plan = restore::plan_drill(ctx, &request, &stem).await?;
+        Ok((plan, left_behind(ctx).await?))
+    })
+    .await?;
+    // What forbids a restore as such says nothing of the backup; that a collection of it cannot come back does.
+    if plan
+        .refusals
+        .iter()
+        .any(|r| r.collection.is_none() || !matches!(r.code, Code::BackupDamaged | Code::Unsupported))
+        && let Some(error) = plan.error()
+    {
+        return Err(error);
+    }
+    warnings.extend(plan.warnings.iter().cloned());
+    progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
+    tracing::info!(backup = %plan.id, target = plan.target, "drill begins");
+
+    let mut collections = Vec::new();
+    for step in &plan.collections {
+        let drilled = one(ctx, &plan, step, patience, progress, cancel, &mut warnings).await?;
+        progress.phase(
+            &step.source,
+            if drilled.verdict == Verdict::Passed {
+                Phase::Restored
+            } else {
+                Phase::Failed
+            },
+        );
+        collections.push(drilled);
+    }
+    let mut drilled = Drilled::new(
+        plan.id,
+        (ctx.clock.now(), &ctx.who),
+        (&plan.target, &plan.target_version),
+        collections,
+        warnings,
+    );
+    let recorded = match restore::unless_cancelled(cancel, guard.confirm()).await {
+        Ok(()) => record(&*ctx.store, &drilled).await,
+        Err(error) => Err(error),
+    };
+    drilled.recorded(recorded);
+    Ok(drilled)
+}
+
+/// Drills one collection. `Err`: the drill was told to stop.
+async fn one(
+    ctx: &Context,
+    plan: &Plan,
+    step: &Step,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    warnings: &mut Vec<String>,
+) -> Result<CollectionDrill> {
+    let mut drilled = CollectionDrill {
+        name: step.source.clone(),
+        verdict: Verdict::Failed,
+        points: None,
+        sampled: None,
+        searches: None,
+        bytes: step.bytes,
+        seconds: None,
+        problem: plan
+            .refusals
+            .iter()
+            .find(|r| r.collection.as_ref() == Some(&step.source))
+            .map(|r| r.message.clone()),
+    };
+    if drilled.problem.is_some() {
+        return Ok(drilled);
+    }
+    let result = restore::restore_one(ctx, plan, step, patience, progress, cancel).await;
+    // Whatever came of it: a failed restore may have made the collection all the same.
+    let limit = if cancel.is_cancelled() { CLEAN_UP } else { DELETE };
+    let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(e)) => Some(e.chain()),
+        Err(_) => Some("Qdrant did not answer in time".to_owned()),
+    };
+    if let Some(why) = left {
+        tracing::warn!(
+            backup = %plan.id,
+            collection = step.target,
+            why,
+            "a throw-away collection of this drill could not be deleted"
+        );
+        warnings.push(format!(
+            "the throw-away collection {:?} could not be deleted, delete it by hand: {why}",
+            step.target
+        ));
+    }
+    let result = result.map_err(|unrestored| {
+        let left = unrestored.left.iter();
+        warnings.extend(left.map(|left| format!("{:?}: {left}", step.source)));
+        unrestored.error
+    });
+    match result {
+        Ok(restored) => {
+            drilled.verdict = Verdict::Passed;
+            drilled.points = Some(restored.points);
+            drilled.sampled = Some(restored.sampled);
+            drilled.seconds = Some(restored.seconds);
+            warnings.extend(restored.notes.iter().map(|note| format!("{:?}: {note}", step.source)));
+        }
+        Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
+        Err(e) => {
+            tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
+            drilled.problem = Some(e.chain());
+        }
+    }
+    Ok(drilled)
+}
+
+/// Throw-away collections that are there before this drill: of one that was killed, or of another store's. Never deleted here,
+/// since that cannot be told.
+async fn left_behind(ctx: &Context) -> Result<Vec<String>> {
+    let names = ctx.qdrant.collections().await?;
+    let left = names.iter().filter(|name| name.starts_with(PREFIX));
+    Ok(left
+        .map(|name| format!("collection {name:?} was left by a drill that was killed, unless another one runs now: delete it by hand"))
+        .collect())
+}

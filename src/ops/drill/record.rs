@@ -1,0 +1,156 @@
+//! `drilled.json` beside the manifest: what the last drill came to.
+
+use crate::base::error::{Code, Error, Kept, Result};
+use crate::repository::names::BackupId;
+use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// The format's version.
+const FORMAT: u32 = 1;
+const LARGEST: u64 = 16 << 20;
+
+/// What a drill found, on a server or by the engine in this process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Drilled {
+    /// Version of this format.
+    pub format: u32,
+    /// The backup.
+    pub id: BackupId,
+    /// When the drill ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who ran it.
+    pub by: String,
+    /// Version of the tool.
+    pub tool_version: String,
+    /// The Qdrant that it was restored into, or the engine that opened it.
+    pub target: String,
+    /// Its release.
+    pub target_version: String,
+    /// What came of it all.
+    pub verdict: Verdict,
+    /// What came of each collection.
+    pub collections: Vec<CollectionDrill>,
+    /// What the reader should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why all this was not recorded beside the manifest: the next one who looks does not learn it.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub not_recorded: Option<Kept>,
+}
+
+/// Whether what came back was equal to the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was.
+    Passed,
+    /// It was not, or nothing came back.
+    Failed,
+}
+
+/// What came of one collection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectionDrill {
+    /// Its name in the backup.
+    pub name: String,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Exact count of what came back.
+    pub points: Option<u64>,
+    /// Points that were read with their vectors.
+    pub sampled: Option<usize>,
+    /// Searches that were made; a server's answers have nothing to be compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searches: Option<usize>,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Seconds for moving and restoring them.
+    pub seconds: Option<f64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Drilled {
+    /// What came of a drill that ended at a time, held by somebody, on a target of some release. It passed if all collections
+    /// did.
+    pub(crate) fn new(
+        id: BackupId,
+        (at, by): (OffsetDateTime, &str),
+        (target, target_version): (&str, &str),
+        collections: Vec<CollectionDrill>,
+        warnings: Vec<String>,
+    ) -> Self {
+        let passed = collections.iter().all(|c| c.verdict == Verdict::Passed);
+        Self {
+            format: FORMAT,
+            id,
+            at,
+            by: by.to_owned(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: target.to_owned(),
+            target_version: target_version.to_owned(),
+            verdict: if passed { Verdict::Passed } else { Verdict::Failed },
+            collections,
+            warnings,
+            not_recorded: None,
+        }
+    }
+
+    /// Notes what came of recording it. A failure does not hide what was found.
+    pub(crate) fn recorded(&mut self, result: Result<()>) {
+        if let Err(error) = result {
+            let (id, verdict) = (self.id, self.verdict);
+            tracing::warn!(backup = %id, ?verdict, error = %error, "the result of the drill could not be recorded");
+            self.not_recorded = Some(Kept::of(&error));
+        }
+    }
+
+    /// The error that the drill amounts to, if it did not pass; if it did, that this was not recorded.
+    pub fn error(&self) -> Option<Error> {
+        let problems: Vec<_> = self
+            .collections
+            .iter()
+            .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
+            .collect();
+        match self.verdict {
+            Verdict::Passed => {
+                let doing = format!("backup {} passed its drill, but that could not be recorded", self.id);
+                self.not_recorded.as_ref().map(|why| why.error(&doing))
+            }
+            Verdict::Failed => Some(
+                Error::new(
+                    Code::RestoreFailed,
+                    format!("backup {} is not proven restorable: {}", self.id, problems.join(" | ")),
+                )
+                .permanent(true)
+                .remedy("do not rely on this backup: make another one, and drill that"),
+            ),
+        }
+    }
+}
+
+/// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
+pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
+    let bytes = match read_small(store, &id.drilled(), LARGEST).await {
+        Err(error) if error.code() == Code::BackupDamaged => return Ok(None),
+        other => other?,
+    };
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Records it beside the manifest, in the place of an older one.
+pub(crate) async fn record(store: &dyn Store, drilled: &Drilled) -> Result<()> {
+    let key = drilled.id.drilled();
+    let json = readable::<Drilled>("the result of a drill", drilled, LARGEST)?;
+    let condition = match store.head(&key).await? {
+        Some(meta) => Condition::Unchanged(meta.version),
+        None => Condition::Absent,
+    };
+    store
+        .put(&key, Box::new(BytesSource::new(json)), condition)
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,267 @@
+//! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
+
+use crate::base::error::{Code, Error, Result};
+use crate::repository::manifest::{QdrantInfo, Source, Topology};
+use crate::repository::names::ArtifactKind;
+use crate::repository::selection::{Filter, Selection};
+use crate::wire::qdrant::{Alias, ClusterInfo, Qdrant};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What will be saved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The Qdrant it will be saved from.
+    pub qdrant: QdrantInfo,
+    /// The collections in the order of their names.
+    pub collections: Vec<CollectionPlan>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// How one collection will be saved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectionPlan {
+    /// Its name.
+    pub name: String,
+    /// Aliases that point to it.
+    pub aliases: Vec<String>,
+    /// The snapshots to take.
+    pub artifacts: Vec<ArtifactPlan>,
+}
+
+/// One snapshot to take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArtifactPlan {
+    /// Of what.
+    pub kind: ArtifactKind,
+}
+
+/// Plans a backup of what `selection` names, or says why there can be none.
+pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<Plan> {
+    // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
+    let filter = Filter::new(selection)?;
+    let version = qdrant.version().await?;
+    let (topology, hidden) = topology(qdrant).await?;
+    let existing = qdrant.collections().await?;
+    let names = choose(&filter, qdrant, selection, existing)?;
+    let mut aliases = aliases_of(qdrant.aliases().await?);
+    let collections = names
+        .into_iter()
+        .map(|name| CollectionPlan {
+            aliases: aliases.remove(&name).unwrap_or_default(),
+            artifacts: vec![ArtifactPlan {
+                kind: ArtifactKind::Collection,
+            }],
+            name,
+        })
+        .collect();
+    Ok(Plan {
+        warnings: version_warning(&version).into_iter().chain(hidden).collect(),
+        qdrant: QdrantInfo {
+            version,
+            topology,
+            source: None,
+            extra: BTreeMap::new(),
+        },
+        collections,
+    })
+}
+
+/// Which Qdrant this is. A standalone node tells its peer id with the shards of any of its `collections`, so that it is not known
+/// of an empty one.
+pub(crate) async fn source(qdrant: &Qdrant, name: Option<&str>, collections: &[String]) -> Source {
+    /// Collections that are asked about: one of them may be broken, or gone.
+    const TRIED: usize = 10;
+    let mut peers = match qdrant.cluster().await {
+        Ok(ClusterInfo::Enabled { peers, .. }) => peers,
+        _ => Vec::new(),
+    };
+    for collection in collections.iter().take(TRIED) {
+        if !peers.is_empty() {
+            break;
+        }
+        peers.extend(qdrant.shards(collection).await.map(|(map, _)| map.peer_id));
+    }
+    peers.sort_unstable();
+    Source {
+        name: name.map(str::to_owned),
+        url: qdrant.url(),
+        peers,
+        extra: BTreeMap::new(),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Qdrant {}, {:?}", self.qdrant.version, self.qdrant.topology)?;
+        for collection in &self.collections {
+            writeln!(f, "  {} ({} snapshots)", collection.name, collection.artifacts.len())?;
+        }
+        self.warnings.iter().try_for_each(|w| writeln!(f, "warning: {w}"))
+    }
+}
+
+/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused. With a warning when that
+/// could not be looked at.
+async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
+    match qdrant.cluster().await? {
+        ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
+        ClusterInfo::Hidden => {
+            let warning = "the key may not ask whether Qdrant is a cluster: it was taken for a single node, and only each collection's own shards were looked at";
+            Ok((Topology::Standalone, Some(warning.to_owned())))
+        }
+        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
+        ClusterInfo::Enabled { peers, .. } => Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "{} is a cluster of {} nodes, and this version can back up only a single node",
+                qdrant.url(),
+                peers.len()
+            ),
+        )
+        .remedy("a backup through one node would silently miss the data of the others")),
+    }
+}
+
+/// What Qdrant's changelog says of snapshots made by old versions.
+fn version_warning(version: &str) -> Option<String> {
+    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
+    let found = (parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0));
+    if found < (1, 15, 5) {
+        Some(format!(
+            "Qdrant {version}: before 1.15.5 a snapshot made under writes can be corrupt; update Qdrant"
+        ))
+    } else if found < (1, 16, 0) {
+        Some(format!(
+            "Qdrant {version} is older than 1.16, the oldest version that this tool is meant for"
+        ))
+    } else {
+        None
+    }
+}
+
+fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
+    let mut by_collection: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for alias in aliases {
+        by_collection.entry(alias.collection).or_default().push(alias.alias);
+    }
+    for list in by_collection.values_mut() {
+        list.sort_unstable();
+    }
+    by_collection
+}
+
+/// The names of the `existing` collections that are selected; none at all is an error.
+fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
+    let names = filter.pick(selection, &existing).map_err(|missing| {
+        Error::new(
+            Code::CollectionNotFound,
+            format!("{} has no collection {missing:?}", qdrant.url()),
+        )
+        .remedy("`GET /collections` or `qdrant-backup check` shows what there is")
+    })?;
+    if names.is_empty() {
+        return Err(Error::new(
+            Code::NothingToBackUp,
+            format!(
+                "{} has {} collections, none of them to be backed up",
+                qdrant.url(),
+                existing.len()
+            ),
+        )
+        .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn qdrant() -> Qdrant {
+        Qdrant::new(crate::wire::qdrant::Options::new("http://127.0.0.1:1".parse().unwrap())).unwrap()
+    }
+
+    fn chosen(selection: Selection) -> Result<Vec<String>> {
+        let existing = ["docs-a", "docs-b", "tmp-1", "向量"].map(str::to_owned).to_vec();
+        choose(&Filter::new(&selection)?, &qdrant(), &selection, existing)
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_and_patterns_choose_collections() {
+        let all = Selection::default();
+        assert_eq!(chosen(all.clone()).unwrap().len(), 4);
+        let include = Selection {
+            include: list(&["docs-*", "向?"]),
+            ..all.clone()
+        };
+        assert_eq!(chosen(include).unwrap(), list(&["docs-a", "docs-b", "向量"]));
+        let exclude = Selection {
+            exclude: list(&["tmp-*"]),
+            include: list(&["*-?"]),
+            ..all.clone()
+        };
+        assert_eq!(chosen(exclude).unwrap(), list(&["docs-a", "docs-b"]));
+        let named = Selection {
+            collections: list(&["tmp-1"]),
+            ..all
+        };
+        assert_eq!(chosen(named).unwrap(), list(&["tmp-1"]));
+    }
+
+    #[test]
+    fn a_choice_of_nothing_is_an_error() {
+        let code = |s| chosen(s).unwrap_err().code();
+        let all = Selection::default();
+        assert_eq!(
+            code(Selection {
+                collections: list(&["nope"]),
+                ..all.clone()
+            }),
+            Code::CollectionNotFound
+        );
+        assert_eq!(
+            code(Selection {
+                collections: list(&[""]),
+                ..all.clone()
+            }),
+            Code::BadRequest
+        );
+        assert_eq!(
+            code(Selection {
+                include: list(&["x*"]),
+                ..all.clone()
+            }),
+            Code::NothingToBackUp
+        );
+        assert_eq!(
+            code(Selection {
+                exclude: list(&["*"]),
+                ..all.clone()
+            }),
+            Code::NothingToBackUp
+        );
+        assert_eq!(
+            code(Selection {
+                include: list(&["a["]),
+                ..all
+            }),
+            Code::BadRequest
+        );
+    }
+
+    #[test]
+    fn old_versions_are_warned_about() {
+        assert!(version_warning("1.15.4").unwrap().contains("corrupt"));
+        assert!(version_warning("1.15.5").unwrap().contains("1.16"));
+        for fine in ["1.16.0", "1.18.3", "1.19.0-dev", "unknown"] {
+            assert_eq!(version_warning(fine), None, "{fine}");
+        }
+    }
+}

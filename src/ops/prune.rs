@@ -1,0 +1,332 @@
+//! Deletes old backups by a policy: a plan that prints, then its execution under the lease.
+//!
+//! A backup's manifest goes first and everything else of it afterwards, so that a crash leaves objects that nothing refers
+//! to and never a backup that is not whole. A later prune collects them, as it does what a crashed run left, once they are
+//! old enough. Only what was there when the plan was made is deleted, in the version that it had then, and only keys that
+//! [`crate::repository::names::Name::parse`] accepts; anything else is reported and left alone. Objects that the manifest of another
+//! backup refers to stay as well.
+
+mod execute;
+
+pub use execute::{Deleted, Report, Skipped, execute};
+
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Result};
+use crate::ops::backup::{self, Context, Outcome};
+use crate::ops::events;
+use crate::ops::retention::{self, Entry, Policy, Reason};
+use crate::repository::catalog::{self, Folders, Found, Mark};
+use crate::repository::manifest::{Manifest, Source};
+use crate::repository::names::{BackupId, Execution, JOBS, Name};
+use crate::repository::selection::Selection;
+use crate::wire::store::{ObjectMeta, Store};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+/// Objects without a manifest may belong to a run on a machine that was paused: no run lasts longer than this.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// What pruning works with.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who prunes, for the lease.
+    pub who: String,
+    /// How long the lease lasts without being renewed.
+    pub lease: Duration,
+    /// What to keep.
+    pub policy: Policy,
+}
+
+impl Job {
+    /// A job in the store of `ctx`.
+    pub fn new(ctx: &Context, policy: Policy) -> Self {
+        Self {
+            store: ctx.store.clone(),
+            clock: ctx.clock.clone(),
+            who: ctx.who.clone(),
+            lease: ctx.settings.lease,
+            policy,
+        }
+    }
+}
+
+/// What is to be deleted, what stays, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub made_at: OffsetDateTime,
+    /// By which policy.
+    pub policy: Policy,
+    /// The backups, and what unfinished or half deleted ones left; newest first.
+    pub items: Vec<Item>,
+    /// Records of executions of jobs that nobody needs any more; they are deleted, too.
+    pub jobs: Vec<Records>,
+    /// Keys among the backups that are not ours; nothing of it is touched.
+    pub foreign: Vec<String>,
+}
+
+/// What is to become of one folder.
+#[derive(Clone, Debug, Serialize)]
+pub struct Item {
+    /// The backup's id.
+    pub id: BackupId,
+    /// Whether it has a manifest. What has none is no backup: left by a run that crashed or a deletion that was cut short.
+    pub is_backup: bool,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Why it stays.
+    pub reasons: Vec<Reason>,
+    /// What is known of it.
+    pub marks: Vec<Mark>,
+    /// What it is a backup of; each series is thinned out by itself.
+    pub series: String,
+    /// Number of objects.
+    pub objects: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// The objects to delete, or that stay: the manifest first.
+    #[serde(skip)]
+    pub(crate) content: Vec<ObjectMeta>,
+}
+
+/// What the tasks of an execution told each other, long ago.
+#[derive(Clone, Debug, Serialize)]
+pub struct Records {
+    /// The execution.
+    pub execution: Execution,
+    /// Number of objects.
+    pub objects: usize,
+    /// The objects; what tells the others' meaning is the last.
+    #[serde(skip)]
+    pub(crate) content: Vec<ObjectMeta>,
+}
+
+impl Plan {
+    /// Whether there is nothing to delete.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.deletions().next().is_none()
+    }
+
+    /// What is to be deleted, oldest first.
+    pub fn deletions(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().rev().filter(|item| !item.keep)
+    }
+}
+
+/// Plans; reads the store and changes nothing.
+///
+/// # Errors
+/// [`crate::base::error::Code::ConfigInvalid`] for a policy without a rule.
+pub async fn plan(job: &Job) -> Result<Plan> {
+    let store = &*job.store;
+    let made_at = job.clock.now();
+    let (folders, mut foreign) = catalog::folders(store).await?;
+    let jobs = jobs(store, &job.policy, made_at, &mut foreign).await?;
+    let (folders, mut known) = known(store, folders, made_at).await?;
+    let entries: Vec<Entry> = known.values().map(|known| known.entry.clone()).collect();
+    let decisions = retention::plan(&entries, &job.policy, made_at)?;
+    let kept = decisions
+        .iter()
+        .filter(|decision| decision.keep)
+        .filter_map(|decision| known.get(&decision.id));
+    let needed: BTreeSet<String> = kept.flat_map(|known| known.elsewhere.iter().cloned()).collect();
+    let mut reasons: BTreeMap<_, _> = decisions
+        .into_iter()
+        .map(|decision| (decision.id, decision.reasons))
+        .collect();
+    let mut items = Vec::new();
+    for (id, objects) in folders.into_iter().rev() {
+        let known = known.remove(&id);
+        let reasons = match reasons.remove(&id) {
+            Some(reasons) => reasons,
+            None => abandoned(id, &objects, &job.policy, made_at),
+        };
+        let keep = !reasons.is_empty();
+        let mut content: Vec<_> = objects
+            .into_iter()
+            .filter(|o| keep || !needed.contains(&o.key))
+            .collect();
+        // The sort is stable: only the manifest comes forward.
+        content.sort_by_key(|object| object.key != id.manifest());
+        items.push(Item {
+            id,
+            is_backup: known.is_some(),
+            keep,
+            reasons,
+            series: known
+                .as_ref()
+                .map(|known| known.entry.series.clone())
+                .unwrap_or_default(),
+            marks: known.map(|known| known.marks).unwrap_or_default(),
+            objects: content.len(),
+            bytes: content.iter().map(|object| object.size).sum(),
+            content,
+        });
+    }
+    // Nothing is left to delete where all of it is needed by others.
+    items.retain(|item| item.objects > 0);
+    Ok(Plan {
+        made_at,
+        policy: job.policy.clone(),
+        items,
+        jobs,
+        foreign,
+    })
+}
+
+/// Records of executions that have ended, one way or another: what is still at work keeps the lease, and adds to them.
+async fn jobs(
+    store: &dyn Store,
+    policy: &Policy,
+    now: OffsetDateTime,
+    foreign: &mut Vec<String>,
+) -> Result<Vec<Records>> {
+    let mut executions: BTreeMap<Execution, Vec<ObjectMeta>> = BTreeMap::new();
+    let mut objects = store.list(JOBS).await?;
+    while let Some(object) = objects.try_next().await? {
+        match Name::parse(&object.key).as_ref().and_then(Name::execution) {
+            Some(execution) => executions.entry(execution.clone()).or_default().push(object),
+            None => foreign.push(object.key),
+        }
+    }
+    let age = policy.min_age.max(ABANDONED);
+    executions.retain(|_, objects| objects.iter().all(|object| now - object.updated >= age));
+    let records = executions.into_iter().map(|(execution, mut content)| {
+        content.sort_by_key(|object| object.key == execution.plan());
+        Records {
+            execution,
+            objects: content.len(),
+            content,
+        }
+    });
+    Ok(records.collect())
+}
+
+/// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the
+/// backup, which is good all the same.
+pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &CancellationToken) {
+    if backup.status != Outcome::Complete {
+        return;
+    }
+    // Told to stop before anything was begun: nothing is wrong.
+    let Some(plan) = cancel.run_until_cancelled(plan(job)).await else {
+        return;
+    };
+    if let Err(error) = &plan {
+        events::prune(time::Duration::ZERO, 0, 0, Some(error.code()));
+    }
+    let work = async {
+        let mut report = execute(job, &plan?, cancel).await?;
+        for deleted in &report.deleted {
+            tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
+        }
+        report.take_error().map_or(Ok(()), Err)
+    };
+    let result: Result<()> = work.await;
+    if let Err(error) = result {
+        let warning = format!("the backup is good, but old ones could not be pruned: {error}");
+        tracing::warn!(code = %error.code(), "{warning}");
+        backup.warnings.push(warning);
+    }
+}
+
+/// What has to be known of a backup; the manifests of hundreds of backups may be too much to keep.
+struct Known {
+    entry: Entry,
+    marks: Vec<Mark>,
+    source: Option<Source>,
+    /// Objects that it needs in the folders of others.
+    elsewhere: Vec<String>,
+}
+
+impl Known {
+    fn new(id: BackupId, found: Found) -> Self {
+        let artifacts = found
+            .manifest
+            .iter()
+            .flat_map(|m| m.collections.iter().flat_map(|c| &c.artifacts));
+        let keys = artifacts.map(|artifact| &artifact.key);
+        Self {
+            elsewhere: keys.filter(|key| !key.starts_with(&id.prefix())).cloned().collect(),
+            entry: Entry {
+                id,
+                series: series(found.manifest.as_ref()),
+                state: found.summary.state(),
+                pinned: found.summary.pinned.is_some(),
+            },
+            marks: found.summary.marks,
+            source: found.manifest.and_then(|manifest| manifest.qdrant.source),
+        }
+    }
+}
+
+/// Reads what has a manifest; the folders come back as they were.
+async fn known(
+    store: &dyn Store,
+    folders: Folders,
+    now: OffsetDateTime,
+) -> Result<(Folders, BTreeMap<BackupId, Known>)> {
+    let mut reads = stream::iter(folders)
+        .map(|(id, objects)| async move {
+            let found = catalog::read(store, id, &objects, now).await?;
+            Ok::<_, Error>((id, objects, found.map(|found| Known::new(id, found))))
+        })
+        .buffered(catalog::READ_AT_ONCE);
+    let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Known>::new());
+    while let Some((id, objects, known)) = reads.try_next().await? {
+        folders.insert(id, objects);
+        backups.extend(known.map(|known| (id, known)));
+    }
+    // Two Qdrants in one store never displace each other's backups.
+    let sources: Vec<_> = backups.values().map(|known| known.source.clone()).collect();
+    for (known, label) in backups.values_mut().zip(catalog::labels(&sources)) {
+        if !label.is_empty() {
+            known.entry.series += &format!(" {label}");
+        }
+    }
+    Ok((folders, backups))
+}
+
+/// Names the selection, whatever the order of its lists.
+fn series(manifest: Option<&Manifest>) -> String {
+    let Some(manifest) = manifest else {
+        return String::new();
+    };
+    if manifest.selection == Selection::default() {
+        return "everything".to_owned();
+    }
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list.dedup();
+        list
+    };
+    let selection = Selection {
+        collections: sorted(&manifest.selection.collections),
+        include: sorted(&manifest.selection.include),
+        exclude: sorted(&manifest.selection.exclude),
+    };
+    // A map of lists of strings can always be written; the other text is as good a name.
+    serde_json::to_string(&selection).unwrap_or_else(|_| format!("{selection:?}"))
+}
+
+/// Why objects without a manifest stay for now.
+fn abandoned(id: BackupId, objects: &[ObjectMeta], policy: &Policy, now: OffsetDateTime) -> Vec<Reason> {
+    let age = policy.min_age.max(ABANDONED);
+    let young = now - id.time() < age || objects.iter().any(|object| now - object.updated < age);
+    let pinned = objects.iter().any(|object| object.key == id.pinned());
+    [(young, Reason::TooYoung), (pinned, Reason::Pinned)]
+        .into_iter()
+        .filter_map(|(holds, reason)| holds.then_some(reason))
+        .collect()
+}

@@ -1,0 +1,344 @@
+//! The execution of a plan: what changed since it was made stays.
+
+use super::{Item, Job, Plan, plan};
+use crate::base::error::{Code, Error, Result};
+use crate::ops::events;
+use crate::repository::lease::{self, Lease};
+use crate::repository::names::BackupId;
+use crate::wire::store::ObjectMeta;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
+
+/// Objects deleted at once.
+const AT_ONCE: usize = 8;
+
+/// What an execution came to.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// How many backups and leftovers were to be deleted.
+    pub planned: usize,
+    /// What was deleted, oldest first.
+    pub deleted: Vec<Deleted>,
+    /// What was left alone, and why.
+    pub skipped: Vec<Skipped>,
+    /// Number of executions of jobs whose records were deleted.
+    pub jobs: usize,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+    /// What ended it before its time.
+    #[serde(skip)]
+    stopped: Option<Error>,
+}
+
+/// One backup, or what was left of one, that is gone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deleted {
+    /// The backup's id.
+    pub id: BackupId,
+    /// Number of objects that were deleted.
+    pub objects: usize,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Number of its objects that were not deleted. Nothing refers to them; a later prune collects what is still there.
+    pub left: usize,
+}
+
+/// One backup that was left alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    /// The backup's id.
+    pub id: BackupId,
+    /// Why.
+    pub why: String,
+}
+
+impl Report {
+    /// Bytes of everything that was deleted.
+    pub fn bytes(&self) -> u64 {
+        self.deleted.iter().map(|deleted| deleted.bytes).sum()
+    }
+
+    /// Whether nothing was deleted.
+    fn is_empty(&self) -> bool {
+        self.deleted.is_empty() && self.jobs == 0
+    }
+
+    /// Whether that backup's turn has come.
+    fn has(&self, id: BackupId) -> bool {
+        let deleted = self.deleted.iter().map(|deleted| deleted.id);
+        deleted
+            .chain(self.skipped.iter().map(|skipped| skipped.id))
+            .any(|other| other == id)
+    }
+
+    /// The error that ended it before its time, told once for all that was still to be done.
+    pub fn take_error(&mut self) -> Option<Error> {
+        let cause = self.stopped.take()?;
+        let doing = format!(
+            "pruning stopped after {} of {} deletions",
+            self.deleted.len(),
+            self.planned
+        );
+        let remedy = match cause.code() {
+            Code::StoreForbidden => format!(
+                "{}; a retention policy or a hold on the bucket refuses deletions as well: then keep backups at least that long by RETAIN_MIN_AGE_HOURS",
+                cause
+                    .remedy_text()
+                    .unwrap_or("let the account that this runs as delete objects")
+            ),
+            _ => "run it again: it goes on where it stopped, and every backup that is listed is whole".to_owned(),
+        };
+        Some(Error::new(cause.code(), doing).because(cause).remedy(remedy))
+    }
+}
+
+/// Executes a plan under the lease; on a store that is too full for the lease, its first part without, until there is room.
+/// `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
+///
+/// # Errors
+/// [`Code::RunInProgress`] while a backup or another prune is under way.
+pub async fn execute(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
+    let began = job.clock.now();
+    let result = with_lease(job, plan, cancel).await;
+    let (deleted, bytes, failed) = match &result {
+        Ok(report) => (
+            report.deleted.len(),
+            report.bytes(),
+            report.stopped.as_ref().map(Error::code),
+        ),
+        Err(error) => (0, 0, Some(error.code())),
+    };
+    events::prune(job.clock.now() - began, deleted, bytes, failed);
+    result
+}
+
+async fn with_lease(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
+    let mut report = Report {
+        planned: plan.deletions().count(),
+        ..Report::default()
+    };
+    if plan.is_empty() {
+        return Ok(report);
+    }
+    let lease = match acquire(job).await {
+        Err(full) if full.code() == Code::StoreFull => {
+            let made = tokio::select! {
+                made = make_room(job, plan, &full, &mut report) => made,
+                () = cancel.cancelled() => Err(stopped()),
+            };
+            match made {
+                Ok(Some(lease)) => lease,
+                Ok(None) => return Ok(report),
+                Err(error) if report.is_empty() => return Err(error),
+                Err(error) => {
+                    report.stopped = Some(error);
+                    return Ok(report);
+                }
+            }
+        }
+        acquired => acquired?,
+    };
+    report.stopped = {
+        let lost = lease.lost().clone();
+        // What is dropped here in mid-deletion is at worst gone without being counted.
+        tokio::select! {
+            result = under_lease(job, plan, &lease, &mut report) => result.err(),
+            () = cancel.cancelled() => Some(stopped()),
+            () = lost.cancelled() => lease.confirm_not_lost().err(),
+        }
+    };
+    if let Err(error) = lease.release().await {
+        tracing::warn!(error = %error, "the lease could not be given back; it runs out by itself");
+    }
+    Ok(report)
+}
+
+async fn acquire(job: &Job) -> Result<Lease> {
+    let who = format!("{} (prune)", job.who);
+    lease::acquire(job.store.clone(), &job.clock, &who, job.lease).await
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Cancelled, "told to stop")
+}
+
+/// Deletes on a store that has no room for the lease, until it has: what is no backup first, then backups one by one, the
+/// oldest first. `None`: the whole plan had its turn before there was room.
+///
+/// This is done without a lease, but never while somebody holds one, and no new run can take one as long as there is no room.
+/// Each step makes a plan of its own, and deletes nothing but the very objects that both plans mean, so that two prunes at
+/// once, and a run that finds the room before the lease is taken here, see no more than a prune that worked just before them:
+/// the newest good backup is in no plan, and neither is anything young.
+async fn make_room(job: &Job, planned: &Plan, full: &Error, report: &mut Report) -> Result<Option<Lease>> {
+    let warning = format!(
+        "{} is too full for the lease: what is deleted first is deleted without it ({})",
+        job.store.url(),
+        full.chain()
+    );
+    tracing::warn!("{warning}");
+    lease::require_free(&*job.store, &job.clock).await?;
+    report.warnings.push(warning);
+    clear_jobs(job, planned, &plan(job).await?, report).await?;
+    let (backups, leftovers): (Vec<_>, Vec<_>) = planned.deletions().partition(|item| item.is_backup);
+    for item in leftovers.into_iter().chain(backups) {
+        match acquire(job).await {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(full) if full.code() == Code::StoreFull => {}
+            Err(error) => return Err(error),
+        }
+        lease::require_free(&*job.store, &job.clock).await?;
+        clear(job, item, &plan(job).await?, report).await?;
+    }
+    Ok(None)
+}
+
+async fn under_lease(job: &Job, planned: &Plan, lease: &Lease, report: &mut Report) -> Result<()> {
+    // Pins, verdicts, other prunes: what came since may have changed what is to be kept.
+    let fresh = plan(job).await?;
+    lease.confirm().await?;
+    for item in planned.deletions() {
+        clear(job, item, &fresh, report).await?;
+    }
+    clear_jobs(job, planned, &fresh, report).await
+}
+
+/// Deletes what is to be deleted of `item`, or says why it stays; once.
+async fn clear(job: &Job, item: &Item, fresh: &Plan, report: &mut Report) -> Result<()> {
+    if report.has(item.id) {
+        return Ok(());
+    }
+    match still_to_delete(job, item, fresh).await? {
+        Ok(objects) => delete(job, item, objects, report).await?,
+        Err(why) => report.skipped.push(Skipped { id: item.id, why }),
+    }
+    Ok(())
+}
+
+async fn clear_jobs(job: &Job, planned: &Plan, fresh: &Plan, report: &mut Report) -> Result<()> {
+    for records in &planned.jobs {
+        // What has been added to since is somebody's.
+        if fresh.jobs.iter().any(|other| other.execution == records.execution) {
+            for object in &records.content {
+                delete_one(job, object).await?;
+            }
+            report.jobs += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The objects of `item` that are still those of the plan; or why it is left alone.
+async fn still_to_delete(job: &Job, item: &Item, fresh: &Plan) -> Result<Result<Vec<ObjectMeta>, String>> {
+    let Some(now) = fresh.items.iter().find(|other| other.id == item.id) else {
+        return Ok(Err("it is gone already".to_owned()));
+    };
+    if now.keep {
+        let reasons: Vec<_> = now.reasons.iter().map(ToString::to_string).collect();
+        return Ok(Err(format!(
+            "it changed since the plan was made and is kept now: {}",
+            reasons.join(", ")
+        )));
+    }
+    let same = |object: &&ObjectMeta| {
+        now.content
+            .iter()
+            .any(|o| o.key == object.key && o.version == object.version)
+    };
+    let objects: Vec<_> = item.content.iter().filter(same).cloned().collect();
+    let manifest = item.id.manifest();
+    if now.is_backup != item.is_backup || (item.is_backup && objects.first().is_none_or(|o| o.key != manifest)) {
+        return Ok(Err("it was replaced since the plan was made".to_owned()));
+    }
+    // The fresh plan may be minutes old by now.
+    if job.store.head(&item.id.pinned()).await?.is_some() {
+        return Ok(Err("it was pinned since the plan was made".to_owned()));
+    }
+    Ok(Ok(objects))
+}
+
+/// Deletes the objects of one backup: the manifest before anything else is touched.
+async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &mut Report) -> Result<()> {
+    let mut deleted = Deleted {
+        id: item.id,
+        objects: 0,
+        bytes: 0,
+        left: objects.len(),
+    };
+    if item.is_backup {
+        let manifest = objects.remove(0);
+        // One that is absent may well have been deleted here, and the answer been lost: either way it is no backup any more, and
+        // what it named is nobody's.
+        if delete_one(job, &manifest).await? == Deletion::Replaced {
+            let why = "its manifest was replaced meanwhile".to_owned();
+            report.skipped.push(Skipped { id: item.id, why });
+            return Ok(());
+        }
+        deleted.count(&manifest);
+    }
+    report.deleted.push(deleted);
+    let failed = &AtomicBool::new(false);
+    let mut results = stream::iter(objects)
+        .map(|object| async move {
+            // After a failure no further one is begun; those under way end and are counted.
+            let done = match failed.load(Ordering::Relaxed) {
+                true => None,
+                false => Some(
+                    delete_one(job, &object)
+                        .await
+                        .inspect_err(|_| failed.store(true, Ordering::Relaxed))?,
+                ),
+            };
+            Ok((object, done == Some(Deletion::Done)))
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut first = Ok(());
+    while let Some(result) = results.next().await {
+        match (result, report.deleted.last_mut()) {
+            (Ok((object, true)), Some(deleted)) => deleted.count(&object),
+            // Gone or replaced: not what the plan meant.
+            (Ok(_), _) => {}
+            (Err(e), _) => first = first.and(Err(e)),
+        }
+    }
+    first
+}
+
+impl Deleted {
+    fn count(&mut self, object: &ObjectMeta) {
+        self.objects += 1;
+        self.bytes += object.size;
+        self.left -= 1;
+    }
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletion {
+    /// It was deleted here.
+    Done,
+    /// It is not there: deleted by somebody else, or here by a request whose answer was lost.
+    Absent,
+    /// Another version is there, and stays.
+    Replaced,
+}
+
+/// Deletes an object. One that is still there unchanged was refused, whatever the answer said.
+async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<Deletion> {
+    if job.store.delete(&object.key, &object.version).await? {
+        return Ok(Deletion::Done);
+    }
+    match job.store.head(&object.key).await? {
+        Some(now) if now.version == object.version => Err(Error::new(
+            Code::StoreForbidden,
+            format!(
+                "{}/{} was not deleted although nothing changed it",
+                job.store.url(),
+                object.key
+            ),
+        )),
+        Some(_) => Ok(Deletion::Replaced),
+        None => Ok(Deletion::Absent),
+    }
+}

@@ -1,0 +1,128 @@
+//! The restore operation: from a plan to the truth about what Qdrant has afterwards.
+//!
+//! Qdrant's 200 means that it took a snapshot, not that the collection has what the backup has. So nothing is called restored
+//! before its count and configuration were compared with the manifest, and a sample of its points was read with their vectors.
+
+mod command;
+mod compare;
+mod converge;
+mod execute;
+mod failed;
+mod look;
+mod object;
+mod plan;
+mod report;
+mod step;
+mod swap;
+mod text;
+mod uploaded;
+mod version;
+
+pub use command::Form;
+pub use compare::Difference;
+pub use converge::{Patience, Points};
+pub use plan::{Plan, Refusal};
+pub use report::{Failed, Outcome, Report, Restored};
+pub use step::{Existing, Step};
+pub use swap::{AliasAction, AliasPlan};
+
+pub(crate) use command::command;
+#[cfg(test)]
+pub(crate) use command::samples;
+pub(crate) use execute::{restore_one, unless_cancelled};
+
+use crate::base::error::Result;
+use crate::ops::backup::Context;
+use crate::ops::events;
+use crate::ops::progress::Progress;
+use crate::repository::lease::Guard;
+use crate::repository::selection::Selection;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tokio_util::sync::CancellationToken;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The backup's id, or `latest`.
+    pub id: String,
+    /// Which of its collections.
+    pub selection: Selection,
+    /// New name; `{}` in it stands for the name in the backup.
+    pub into: Option<String>,
+    /// Whether collections that have points may be overwritten.
+    pub overwrite: bool,
+    /// Whether that holds for those of another Qdrant than the backup's, too.
+    pub yes: bool,
+    /// Whether aliases that point elsewhere are moved to what is restored.
+    pub move_aliases: bool,
+    /// Restore beside the live collection, and then move its aliases in one operation.
+    pub swap: bool,
+    /// How the bytes get to Qdrant.
+    pub via: Via,
+    /// Whether to go on without the lease, whoever has it.
+    pub no_lock: bool,
+    /// How long to wait for Qdrant after it called a restore done.
+    pub patience: Patience,
+    /// By which face.
+    pub form: Form,
+}
+
+/// How the bytes get to Qdrant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// By URL where the store can sign one, else by upload.
+    #[default]
+    Auto,
+    /// Qdrant fetches the object from a signed URL.
+    Url,
+    /// This process pushes the object.
+    Upload,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "by signed URL or upload",
+            Self::Url => "by signed URL",
+            Self::Upload => "by upload",
+        })
+    }
+}
+
+/// What a restore would do. Changes nothing.
+pub async fn plan(ctx: &Context, request: &Request) -> Result<Plan> {
+    plan::make(ctx, request, None).await
+}
+
+/// The plan of a drill: every collection under a throw-away name that begins with `stem`, no alias touched.
+pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> Result<Plan> {
+    plan::make(ctx, request, Some(stem)).await
+}
+
+/// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at
+/// the same time; or without, see [`Guard`]. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
+/// each collection can be shown, and an error by [`Report::error`].
+pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
+    let began = ctx.clock.now();
+    let result = with_lease(ctx, request, progress, cancel).await;
+    events::restore(progress.now().id, ctx.clock.now() - began, &result);
+    result
+}
+
+async fn with_lease(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
+    let (store, settings) = (ctx.store.clone(), &ctx.settings);
+    let guard = Guard::take(store, &ctx.clock, &ctx.who, settings.lease, request.no_lock).await?;
+    let result = execute::run(ctx, request, progress, &guard.token(cancel)).await;
+    let (result, unprotected) = guard.end(result).await;
+    result.map(|mut report| {
+        report.warnings.extend(unprotected);
+        report
+    })
+}

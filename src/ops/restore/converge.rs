@@ -1,0 +1,251 @@
+//! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
+
+use super::compare::{differences, index_differences};
+use super::look::{Look, look};
+use crate::base::error::{Code, Error, Result};
+use crate::repository::manifest;
+use crate::wire::qdrant::{CollectionInfo, Qdrant};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Points that are read with vectors.
+const SAMPLE: usize = 100;
+/// A failure is to be told soon.
+const STATE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long to wait for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For shards to be Active and the count to be right.
+    pub converge: Duration,
+    /// For the status to become green; a collection that is being optimized serves all the same.
+    pub green: Duration,
+    /// Between two looks.
+    pub poll: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            converge: Duration::from_secs(120),
+            green: Duration::from_secs(60),
+            poll: Duration::from_millis(500),
+        }
+    }
+}
+
+/// How many points a collection must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Points {
+    /// At least.
+    pub min: u64,
+    /// At most. The same as `min` when nothing was written while the backup was made; else the truth lies between.
+    pub max: u64,
+}
+
+impl Points {
+    /// What the manifest says.
+    pub fn of(collection: &manifest::Collection) -> Self {
+        let (a, b) = (collection.points_before, collection.points_after);
+        Self {
+            min: a.min(b),
+            max: a.max(b),
+        }
+    }
+
+    fn admits(&self, points: u64) -> bool {
+        (self.min..=self.max).contains(&points)
+    }
+}
+
+impl fmt::Display for Points {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.min == self.max {
+            true => write!(f, "{} points", self.min),
+            false => write!(
+                f,
+                "{} to {} points (it was written to while it was backed up)",
+                self.min, self.max
+            ),
+        }
+    }
+}
+
+/// What a collection must be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) points: Points,
+    pub(crate) config: Value,
+    pub(crate) payload_schema: Value,
+    /// The backup's, where the collection existed before and has one of its own.
+    pub(crate) or_schema: Value,
+    /// Whether fields that only Qdrant has are differences; a newer release has fields of its own.
+    pub(crate) to_the_letter: bool,
+}
+
+/// What it is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) points: u64,
+    pub(crate) sampled: usize,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Waits until the collection serves, and compares it. An error when it is not as wanted.
+pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patience: &Patience) -> Result<Found> {
+    let points = settled(qdrant, name, wanted.points, patience).await?;
+    let info = green(qdrant, name, patience).await?;
+    let mut notes = Vec::new();
+    match info.status.as_str() {
+        "green" => {}
+        "red" => {
+            return Err(unequal(format!(
+                "collection {name:?}: its status is red: Qdrant reports an error in it"
+            )));
+        }
+        status => notes.push(format!(
+            "its status is {status}: it serves, and Qdrant still optimizes it"
+        )),
+    }
+    let mut differ = differences("config", &wanted.config, &info.config);
+    let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
+    differ.extend(indexes);
+    notes.extend(kept);
+    if !wanted.to_the_letter {
+        let (new, real) = differ.into_iter().partition(|d| d.backup.is_null());
+        differ = real;
+        let new: Vec<_> = new;
+        notes.extend(
+            new.iter()
+                .map(|d: &super::Difference| format!("{d}: this release has it in addition")),
+        );
+    }
+    if !differ.is_empty() {
+        let list: Vec<_> = differ.iter().map(ToString::to_string).collect();
+        return Err(unequal(format!("collection {name:?}: {}", list.join("; "))));
+    }
+    let sample = qdrant.sample(name, SAMPLE).await?;
+    if sample.len() as u64 != points.min(SAMPLE as u64) {
+        return Err(unequal(format!(
+            "collection {name:?}: {} points could be read of the first {}",
+            sample.len(),
+            points.min(SAMPLE as u64)
+        )));
+    }
+    // A collection without vectors is possible; a point without the vectors that the collection has is as well, but not all.
+    let has_vectors = |point: &Value| point.get("vector").is_some_and(|v| !v.is_null());
+    if !sample.is_empty() && !sample.iter().any(has_vectors) && declares_vectors(&wanted.config) {
+        return Err(unequal(format!(
+            "collection {name:?}: none of the {} points that were read has a vector",
+            sample.len()
+        )));
+    }
+    Ok(Found {
+        points,
+        sampled: sample.len(),
+        notes,
+    })
+}
+
+fn declares_vectors(config: &Value) -> bool {
+    let some = |v: &Value| v.as_object().is_some_and(|o| !o.is_empty());
+    some(&config["params"]["vectors"]) || some(&config["params"]["sparse_vectors"])
+}
+
+/// The exact count, once all shards are Active and it is right.
+async fn settled(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Patience) -> Result<u64> {
+    let deadline = Instant::now() + patience.converge;
+    loop {
+        let problem = match inactive(qdrant, name).await? {
+            Some(problem) => problem,
+            None => match qdrant.count(name).await? {
+                points if wanted.admits(points) => return Ok(points),
+                points => format!("it has {points} points, the backup has {wanted}"),
+            },
+        };
+        if Instant::now() >= deadline {
+            return Err(unequal(format!(
+                "collection {name:?}: {problem}, {} s after Qdrant called it restored",
+                patience.converge.as_secs()
+            )));
+        }
+        sleep(patience.poll).await;
+    }
+}
+
+/// What keeps a shard from serving.
+async fn inactive(qdrant: &Qdrant, name: &str) -> Result<Option<String>> {
+    let (map, _) = match qdrant.shards(name).await {
+        Ok(found) => found,
+        // The count tells then.
+        Err(e) if e.code() == Code::QdrantForbidden => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let shard = map.local_shards.iter().find(|s| s.state != "Active");
+    Ok(shard.map(|s| format!("shard {} is {}", s.shard_id, s.state)))
+}
+
+/// The collection when it is green, or when there was no more patience.
+async fn green(qdrant: &Qdrant, name: &str, patience: &Patience) -> Result<CollectionInfo> {
+    let deadline = Instant::now() + patience.green;
+    loop {
+        let info = qdrant.collection(name).await?;
+        if info.status == "green" || Instant::now() >= deadline {
+            return Ok(info);
+        }
+        sleep(patience.poll).await;
+    }
+}
+
+fn unequal(text: String) -> Error {
+    Error::new(Code::RestoreUnequal, text)
+        .remedy("do not use it as it is; look in Qdrant's log, and restore it again or from another backup")
+}
+
+/// What a collection is like now.
+pub(super) enum State {
+    /// It does not exist.
+    Absent,
+    /// It does, and is so.
+    Exists(String),
+    /// That could not be found out.
+    Unknown(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it does not exist"),
+            Self::Exists(how) => write!(f, "it exists {how}"),
+            Self::Unknown(why) => write!(f, "not known: {why}"),
+        }
+    }
+}
+
+/// What a collection is like now; never fails.
+pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
+    let looked = timeout(STATE_PATIENCE, async {
+        match look(qdrant, name).await {
+            Ok(Look::Absent) => State::Absent,
+            Ok(Look::Whole { info, points }) => {
+                let shards = inactive(qdrant, name).await.ok().flatten().map(|s| format!(", {s}"));
+                State::Exists(format!(
+                    "with {points} points, status {}{}",
+                    info.status,
+                    shards.unwrap_or_default()
+                ))
+            }
+            Ok(Look::Unreadable { info, problem }) => State::Exists(match info {
+                Some(info) => format!("with points not known ({problem}), status {}", info.status),
+                None => format!("and its state cannot be read ({problem})"),
+            }),
+            Err(e) => State::Unknown(e.chain()),
+        }
+    });
+    looked
+        .await
+        .unwrap_or_else(|_| State::Unknown("Qdrant does not answer".to_owned()))
+}

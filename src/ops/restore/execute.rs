@@ -1,0 +1,385 @@
+//! Doing what a plan says: prove the objects, move the bytes, compare, and only then touch aliases.
+
+use super::command::command;
+use super::converge::{Found, converge, state};
+use super::failed::{failed, next_for_all, not_begun, told};
+use super::look::{Look, look};
+use super::plan::{Plan, make};
+use super::report::{Again, Outcome, Report, Restored};
+use super::step::{Existing, From};
+use super::{Patience, Request, Step, Via, object, swap, uploaded};
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::parse_sha256;
+use crate::ops::backup::Context;
+use crate::ops::progress::{Phase, Progress};
+use crate::wire::transfer::{self, Expected};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long a signed URL is good for: it is checked when Qdrant begins to read.
+const SIGNED_FOR: Duration = Duration::from_secs(3600);
+/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(
+    ctx: &Context,
+    request: &Request,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report> {
+    let started_at = ctx.clock.now();
+    let unchanged = |error: Error, request: &Request| match error.code() {
+        Code::Cancelled => {
+            let again = command(request, false);
+            error.remedy(format!("nothing was changed; run it again: {again}"))
+        }
+        _ => error,
+    };
+    let plan = unless_cancelled(cancel, make(ctx, request, None)).await;
+    let plan = plan.map_err(|e| unchanged(e, request))?;
+    if let Some(error) = plan.error() {
+        return Err(error);
+    }
+    // From here on it is about this backup, whatever `latest` is when it is tried again.
+    let request = &Request {
+        id: plan.id.to_string(),
+        ..request.clone()
+    };
+    progress.planned(plan.id, plan.collections.iter().map(|s| s.source.as_str()));
+    tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
+    // Before anything is changed.
+    let proven = unless_cancelled(cancel, prove_all(ctx, &plan)).await;
+    proven.map_err(|e| unchanged(e, request))?;
+
+    let mut report = Report {
+        id: plan.id,
+        target: plan.target.clone(),
+        status: Outcome::Failed,
+        started_at,
+        finished_at: started_at,
+        collections: Vec::new(),
+        failed: Vec::new(),
+        next: Vec::new(),
+        aliases: Vec::new(),
+        replaced: Vec::new(),
+        warnings: plan.warnings.clone(),
+    };
+    for step in &plan.collections {
+        if cancel.is_cancelled() {
+            report.failed.push(not_begun(request, &plan, step, &stopped()));
+            continue;
+        }
+        match restore_one(ctx, &plan, step, &request.patience, progress, cancel).await {
+            Ok(restored) => {
+                progress.phase(&step.source, Phase::Restored);
+                tracing::info!(
+                    backup = %plan.id,
+                    collection = step.source,
+                    target = step.target,
+                    points = restored.points,
+                    "collection restored"
+                );
+                report.collections.push(restored);
+            }
+            Err(unrestored) => {
+                progress.phase(&step.source, Phase::Failed);
+                let error = &unrestored.error;
+                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
+                report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
+            }
+        }
+    }
+    aliases(ctx, request, &plan, &mut report, cancel).await;
+    report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
+        (_, true) => Outcome::Complete,
+        (false, false) => Outcome::Partial,
+        (true, false) => Outcome::Failed,
+    };
+    report.next = next_for_all(request, &plan, &report.failed);
+    report.finished_at = ctx.clock.now();
+    Ok(report)
+}
+
+async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
+    for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
+        object::prove(&*ctx.store, &from.artifact, &from.meta).await?;
+    }
+    Ok(())
+}
+
+/// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
+async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, cancel: &CancellationToken) {
+    if request.swap && !report.failed.is_empty() {
+        let mut text =
+            "no alias was moved, because not everything could be restored: the live collections are as they were"
+                .to_owned();
+        if !report.collections.is_empty() {
+            let beside: Vec<_> = report.collections.iter().map(|r| format!("{:?}", r.target)).collect();
+            text += &format!(
+                "; restored beside them, and of no use to another attempt, is {}",
+                beside.join(", ")
+            );
+        }
+        return report.warnings.push(text);
+    }
+    let done: BTreeSet<_> = report.collections.iter().map(|r| r.target.clone()).collect();
+    let steps: Vec<_> = plan
+        .collections
+        .iter()
+        .filter(|s| done.contains(&s.target) && !s.aliases.is_empty())
+        .collect();
+    if steps.is_empty() {
+        return;
+    }
+    match unless_cancelled(cancel, swap::apply(&ctx.qdrant, &steps)).await {
+        Ok(changed) => {
+            report.aliases = changed;
+            let left: BTreeSet<_> = steps
+                .iter()
+                .flat_map(|s| &s.aliases)
+                .filter(|a| a.action == swap::AliasAction::Move)
+                .filter_map(|a| a.now.clone())
+                .collect();
+            report.replaced = left.into_iter().collect();
+        }
+        Err(error) => {
+            for step in steps {
+                // The collection is whole, but what was asked for is not done.
+                report.collections.retain(|r| r.target != step.target);
+                let now = state(&ctx.qdrant, &step.target).await.to_string();
+                report
+                    .failed
+                    .push(told(request, plan, step, &error, now, Again::AliasesOnly));
+            }
+        }
+    }
+}
+
+/// Why a collection was not restored.
+#[derive(Debug)]
+pub(crate) struct Unrestored {
+    pub(crate) error: Error,
+    /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
+    pub(super) begun: bool,
+    /// What may be left of an upload, and how it is removed.
+    pub(crate) left: Option<String>,
+}
+
+impl Unrestored {
+    fn untouched(error: Error) -> Self {
+        Self {
+            error,
+            begun: false,
+            left: None,
+        }
+    }
+
+    fn begun(error: Error) -> Self {
+        Self {
+            error,
+            begun: true,
+            left: None,
+        }
+    }
+}
+
+/// Restores one collection and compares it.
+pub(crate) async fn restore_one(
+    ctx: &Context,
+    plan: &Plan,
+    step: &Step,
+    patience: &Patience,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Restored, Unrestored> {
+    let Some(from) = &step.from else {
+        let error = Error::new(Code::Internal, "a step without an object was run");
+        return Err(Unrestored::untouched(error));
+    };
+    let unchanged = unless_cancelled(cancel, still_as_planned(ctx, step)).await;
+    unchanged.map_err(Unrestored::untouched)?;
+    let mut notes = step.warnings.clone();
+    let began = Instant::now();
+    let via = transfer(ctx, plan, step, from, progress, cancel, &mut notes).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    progress.phase(&step.source, Phase::Check);
+    let Found {
+        points,
+        sampled,
+        notes: found,
+    } = unless_cancelled(cancel, converge(&ctx.qdrant, &step.target, &step.wanted, patience))
+        .await
+        .map_err(Unrestored::begun)?;
+    notes.extend(found);
+    notes.extend(uploaded::others(ctx, &step.target).await);
+    notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
+    Ok(Restored {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        points,
+        expected: step.points,
+        sampled,
+        bytes: step.bytes,
+        seconds,
+        via,
+        notes,
+    })
+}
+
+/// Whether the target is still what the plan saw: checking the objects may have taken hours.
+async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
+    let changed = match step.overwrites {
+        None => !is_absent(ctx, &step.target).await?,
+        // It was to be replaced whatever it has.
+        Some(Existing::Unreadable { .. } | Existing::Readable { points: 1.. }) => false,
+        Some(Existing::Readable { points: 0 }) => {
+            !matches!(look(&ctx.qdrant, &step.target).await?, Look::Whole { points: 0, .. })
+        }
+    };
+    match changed {
+        false => Ok(()),
+        true => Err(Error::new(
+            Code::RestoreRefused,
+            format!(
+                "somebody else made, filled or deleted collection {:?} since the plan was made",
+                step.target
+            ),
+        )
+        .remedy("it was left alone; plan again")),
+    }
+}
+
+/// Gets the bytes to Qdrant, and Qdrant to restore them.
+async fn transfer(
+    ctx: &Context,
+    plan: &Plan,
+    step: &Step,
+    from: &From,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    notes: &mut Vec<String>,
+) -> Result<Via, Unrestored> {
+    if plan.via == Via::Url {
+        progress.phase(&step.source, Phase::Restore);
+        let unrestored = match by_url(ctx, step, from, cancel).await {
+            Ok(()) => return Ok(Via::Url),
+            Err(e) => e,
+        };
+        let error = &unrestored.error;
+        // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
+        // exist.
+        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
+        if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
+            return Err(unrestored);
+        }
+        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
+        notes.push(format!(
+            "Qdrant could not fetch it, so it was uploaded: {}",
+            error.chain()
+        ));
+    }
+    by_upload(ctx, step, from, progress, cancel, notes).await?;
+    Ok(Via::Upload)
+}
+
+/// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
+/// A Qdrant that has not answered may still be at work: it makes the collection only after it has fetched and unpacked the
+/// snapshot, and would replace then what a second restore put there.
+fn has_ended(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::QdrantFailed
+            | Code::DiskFull
+            | Code::QdrantUnauthorized
+            | Code::QdrantForbidden
+            | Code::CollectionNotFound
+            | Code::StoreUnreachable
+            | Code::StoreForbidden
+            | Code::StoreMissing
+            | Code::StoreFailed
+    )
+}
+
+async fn by_url(ctx: &Context, step: &Step, from: &From, cancel: &CancellationToken) -> Result<(), Unrestored> {
+    let Some(signing) = ctx.store.signing() else {
+        let error = Error::new(Code::Internal, "a URL was planned for a store that cannot sign");
+        return Err(Unrestored::untouched(error));
+    };
+    let signed = signing.signed_get_url(&from.meta.key, Some(&from.meta.version), SIGNED_FOR);
+    let url = unless_cancelled(cancel, signed).await.map_err(Unrestored::untouched)?;
+    let recovered = ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256);
+    unless_cancelled(cancel, recovered).await.map_err(Unrestored::begun)
+}
+
+async fn by_upload(
+    ctx: &Context,
+    step: &Step,
+    from: &From,
+    progress: &Progress,
+    cancel: &CancellationToken,
+    notes: &mut Vec<String>,
+) -> Result<(), Unrestored> {
+    if cancel.is_cancelled() {
+        return Err(Unrestored::untouched(stopped()));
+    }
+    let file = uploaded::new_name();
+    let source = object::ObjectSource::new(ctx.store.clone(), &from.meta);
+    let expected = Expected {
+        bytes: from.artifact.bytes,
+        sha256: parse_sha256(&from.artifact.sha256),
+        crc32c: u32::from_str_radix(&from.artifact.crc32c, 16).ok(),
+    };
+    let settings = &ctx.settings;
+    let (body, watch) = transfer::outgoing(
+        Box::new(source),
+        expected,
+        (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
+        &settings.limits,
+        settings.rate.as_deref(),
+        progress.copying(&step.source, from.artifact.bytes),
+    );
+    let sent = unless_cancelled(cancel, async {
+        tokio::select! {
+            sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
+            stalled = watch.stalled() => Err(stalled),
+        }
+    })
+    .await;
+    let limit = if cancel.is_cancelled() {
+        CLEAN_UP
+    } else {
+        Duration::from_secs(300)
+    };
+    let left = uploaded::remove(ctx, &step.target, &file, &sent, limit).await;
+    match sent {
+        Ok(()) => {
+            notes.extend(left);
+            Ok(())
+        }
+        Err(error) => Err(Unrestored {
+            left,
+            ..Unrestored::begun(error)
+        }),
+    }
+}
+
+async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
+    Ok(matches!(look(&ctx.qdrant, name).await?, Look::Absent))
+}
+
+/// Does `work` unless the run is told to stop.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match cancel.is_cancelled() {
+        true => Err(stopped()),
+        false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Cancelled, "it was told to stop")
+}

@@ -1,0 +1,102 @@
+//! What is told of the collections that could not be restored: what is there now, and how they are tried again.
+
+use super::command::command;
+use super::converge::{State, state};
+use super::execute::Unrestored;
+use super::plan::Plan;
+use super::report::{Again, Failed};
+use super::step::Existing;
+use super::{Request, Step};
+use crate::base::error::{Code, Error};
+use crate::ops::backup::Context;
+
+/// What is said of a collection whose turn never came.
+pub(super) fn not_begun(request: &Request, plan: &Plan, step: &Step, error: &Error) -> Failed {
+    let state = "as it was: it was not begun".to_owned();
+    told(request, plan, step, error, state, Again::AsAsked)
+}
+
+/// What is said of a collection that could not be restored, after a look at what there is now.
+pub(super) async fn failed(
+    ctx: &Context,
+    request: &Request,
+    plan: &Plan,
+    step: &Step,
+    unrestored: &Unrestored,
+) -> Failed {
+    let Unrestored { error, begun, left } = unrestored;
+    let now = state(&ctx.qdrant, &step.target).await;
+    let exists = matches!(now, State::Exists(_));
+    // Ours is only what was not there when the plan was made, nor right before it was begun.
+    let again = match (&step.overwrites, begun, exists) {
+        (None, true, true) => Again::OverOurs,
+        (None | Some(Existing::Readable { points: 0 }), false, true) => Again::LookFirst,
+        _ => Again::AsAsked,
+    };
+    let mut state = now.to_string();
+    if again == Again::LookFirst {
+        state += "; this run did not make it, and has not touched it";
+    } else if matches!(
+        error.code(),
+        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
+    ) {
+        // A client that goes away does not stop Qdrant.
+        state += ", and Qdrant may still be at work on it";
+    }
+    if let Some(left) = left {
+        state += &format!("; {left}");
+    }
+    told(request, plan, step, error, state, again)
+}
+
+/// What is said of it, and how it is tried again.
+pub(super) fn told(request: &Request, plan: &Plan, step: &Step, error: &Error, state: String, again: Again) -> Failed {
+    Failed {
+        source: step.source.clone(),
+        target: step.target.clone(),
+        code: error.code(),
+        message: error.chain(),
+        remedy: error.remedy_text().map(str::to_owned),
+        state,
+        next: match again {
+            Again::AliasesOnly => format!(
+                "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
+                step.target, plan.target
+            ),
+            _ => next(request, plan, again, vec![step.source.clone()]),
+        },
+        again,
+    }
+}
+
+/// The command that tries these collections again. It never offers to overwrite what this run did not make itself, unless that
+/// was asked for.
+fn next(request: &Request, plan: &Plan, again: Again, collections: Vec<String>) -> String {
+    let mut request = request.again(plan.id, collections);
+    // A swap never writes over anything.
+    request.overwrite |= again == Again::OverOurs && !request.swap;
+    command(&request, again == Again::LookFirst)
+}
+
+/// The same for all of them: one command for those that it is the same for.
+pub(super) fn next_for_all(request: &Request, plan: &Plan, failed: &[Failed]) -> Vec<String> {
+    let mut all = Vec::new();
+    for again in [Again::AsAsked, Again::OverOurs, Again::LookFirst] {
+        let collections: Vec<_> = failed
+            .iter()
+            .filter(|f| f.again == again)
+            .map(|f| f.source.clone())
+            .collect();
+        if !collections.is_empty() {
+            all.push(next(request, plan, again, collections));
+        }
+    }
+    all.extend(
+        failed
+            .iter()
+            .filter(|f| f.again == Again::AliasesOnly)
+            .map(|f| f.next.clone()),
+    );
+    all.dedup();
+    all
+}

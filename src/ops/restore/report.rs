@@ -1,0 +1,143 @@
+//! What a restore came to.
+
+use super::{Points, Via};
+use crate::base::error::{Code, Error};
+use crate::repository::names::BackupId;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// What a restore came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The backup.
+    pub id: BackupId,
+    /// The Qdrant that was restored into.
+    pub target: String,
+    /// Whether everything asked for is there.
+    pub status: Outcome,
+    /// Start of the run.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// End of the run.
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+    /// What was restored and compared.
+    pub collections: Vec<Restored>,
+    /// What was not.
+    pub failed: Vec<Failed>,
+    /// What to run next for all that was not: one command for those that it is the same for.
+    pub next: Vec<String>,
+    /// Aliases that were set or moved.
+    pub aliases: Vec<String>,
+    /// Collections that a swap left without their aliases: still there, and now to be deleted by hand.
+    pub replaced: Vec<String>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// Whether everything asked for is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All of it, compared with the backup.
+    Complete,
+    /// Some of it.
+    Partial,
+    /// Nothing.
+    Failed,
+}
+
+/// One collection that was restored and compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// Its name in the backup.
+    pub source: String,
+    /// Its name on Qdrant.
+    pub target: String,
+    /// Exact count now.
+    pub points: u64,
+    /// What the backup says; a range only when it was written to while it was backed up.
+    pub expected: Points,
+    /// Points that were read with their vectors.
+    pub sampled: usize,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Seconds for moving and restoring them, without the checks before and after.
+    pub seconds: f64,
+    /// How they got there.
+    pub via: Via,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// One collection that was not restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failed {
+    /// Its name in the backup.
+    pub source: String,
+    /// The name that it was to have on Qdrant.
+    pub target: String,
+    /// Stable code.
+    pub code: Code,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// What Qdrant has under the target's name now.
+    pub state: String,
+    /// What to run next.
+    pub next: String,
+    #[serde(skip)]
+    pub(super) again: Again,
+}
+
+/// How what failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// As it was asked for.
+    AsAsked,
+    /// Over what this run itself made.
+    OverOurs,
+    /// Not before somebody has looked: there is a collection that this run neither made nor was told to replace.
+    LookFirst,
+    /// Only its aliases are missing.
+    AliasesOnly,
+}
+
+impl Report {
+    /// The error that the run amounts to, if not everything is there.
+    pub fn error(&self) -> Option<Error> {
+        if self.status == Outcome::Complete {
+            return None;
+        }
+        let code = match self
+            .failed
+            .iter()
+            .find(|f| matches!(f.code, Code::Cancelled | Code::LeaseLost))
+        {
+            Some(stopped) => stopped.code,
+            None => Code::RestoreFailed,
+        };
+        let list: Vec<_> = self
+            .failed
+            .iter()
+            .map(|f| {
+                format!(
+                    "{:?}: {}; collection {:?} now: {}",
+                    f.source, f.message, f.target, f.state
+                )
+            })
+            .collect();
+        let all = self.collections.len() + self.failed.len();
+        let text = format!(
+            "restore of backup {}: {} of {all} not restored: {}",
+            self.id,
+            self.failed.len(),
+            list.join(" | ")
+        );
+        Some(Error::new(code, text).permanent(true).remedy(match code {
+            Code::Cancelled => format!("run it again: {}", self.next.join("; ")),
+            _ => format!("mend the cause, then: {}", self.next.join("; ")),
+        }))
+    }
+}

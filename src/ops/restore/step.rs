@@ -1,0 +1,258 @@
+//! The plan for one collection: its object, its target, and what is there already.
+
+use super::command::command;
+use super::compare::{Difference, differences, schema_differences};
+use super::converge::{Points, Wanted};
+use super::look::{Look, look};
+use super::plan::{Plan, Refusal, Target};
+use super::swap::AliasPlan;
+use super::{Request, object, version};
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::parse_sha256;
+use crate::ops::backup::Context;
+use crate::repository::manifest::{Artifact, Collection, Storage};
+use crate::repository::names::{ArtifactKind, BackupId};
+use crate::wire::store::ObjectMeta;
+use serde::Serialize;
+
+/// Characters that Qdrant refuses in the name of a collection.
+const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
+const LONGEST_NAME: usize = 255;
+
+/// What would be done for one collection.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name in the backup.
+    pub source: String,
+    /// The collection that is written.
+    pub target: String,
+    /// Points that it must have afterwards.
+    pub points: Points,
+    /// Bytes to move.
+    pub bytes: u64,
+    /// What is there now and would be replaced.
+    pub overwrites: Option<Existing>,
+    /// Where an existing target's configuration differs; Qdrant keeps the existing one.
+    pub differences: Vec<Difference>,
+    /// What becomes of the aliases.
+    pub aliases: Vec<AliasPlan>,
+    /// What the backup recorded as odd.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) from: Option<From>,
+    #[serde(skip)]
+    pub(super) wanted: Wanted,
+}
+
+/// The object to restore from.
+#[derive(Clone, Debug)]
+pub(super) struct From {
+    pub(super) artifact: Artifact,
+    pub(super) meta: ObjectMeta,
+}
+
+/// A target that exists.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Existing {
+    /// It can be read.
+    Readable {
+        /// Its exact number of points.
+        points: u64,
+    },
+    /// Qdrant cannot tell what it has, so it is taken for one that has points.
+    Unreadable {
+        /// What Qdrant says instead.
+        problem: String,
+    },
+}
+
+impl Existing {
+    /// What would be replaced; `None`: nothing, it is empty.
+    pub(super) fn lost(&self) -> Option<String> {
+        match self {
+            Self::Readable { points: 0 } => None,
+            Self::Readable { points } => Some(format!("{points} points")),
+            Self::Unreadable { .. } => Some("what it has, which cannot be read".to_owned()),
+        }
+    }
+}
+
+/// Plans one collection; what is in the way becomes a refusal of the plan.
+pub(super) async fn plan_step(
+    ctx: &Context,
+    request: &Request,
+    target: &Target,
+    collection: &Collection,
+    to: String,
+    plan: &mut Plan,
+) -> Result<Step> {
+    let name = collection.name.as_str();
+    let mut step = Step {
+        source: name.to_owned(),
+        points: Points::of(collection),
+        bytes: collection.bytes(),
+        overwrites: None,
+        differences: Vec::new(),
+        aliases: Vec::new(),
+        warnings: collection.warnings.clone(),
+        from: None,
+        wanted: Wanted {
+            points: Points::of(collection),
+            config: collection.config.clone(),
+            payload_schema: collection.payload_schema.clone(),
+            or_schema: collection.payload_schema.clone(),
+            to_the_letter: version::same_minor(&plan.backup_version, &plan.target_version),
+        },
+        target: to,
+    };
+    if let Some(error) = collection.cannot_be_restored() {
+        let error = error
+            .remedy("exclude it (--exclude NAME, or `exclude` in the request) to restore the others of this backup");
+        plan.refusals.push(Refusal::of(Some(name), &error));
+    }
+    match source(ctx, plan.id, collection).await {
+        Ok(from) => step.from = Some(from),
+        // The store itself is in trouble: no plan.
+        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
+        Err(e) => plan.refusals.push(Refusal::of(Some(name), &e)),
+    }
+    let to = step.target.as_str();
+    if !can_be_named(to) {
+        let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
+        plan.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
+        return Ok(step);
+    }
+    if let Some(behind) = target.aliases.get(to) {
+        let (into, swap) = (request.form.option("into"), request.form.option("swap"));
+        plan.refuse(
+            Some(name),
+            format!("{to:?} is an alias of collection {behind:?} on the target"),
+            &format!(
+                "restore with {into} another name, or with {swap}, which moves aliases; or remove the alias first"
+            ),
+        );
+    } else if target.collections.contains(to) {
+        existing(ctx, request, &mut step, plan).await?;
+    }
+    Ok(step)
+}
+
+/// Whether Qdrant takes it for the name of a collection.
+pub(super) fn can_be_named(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(FORBIDDEN) && !matches!(name, "." | "..")
+}
+
+/// The object that has the collection, compared with the manifest.
+async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<From> {
+    let unsupported = |what: &str| {
+        Error::new(
+            Code::BackupUnsupported,
+            format!("collection {:?}: {what}", collection.name),
+        )
+        .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
+    };
+    let [artifact] = collection.artifacts.as_slice() else {
+        return Err(unsupported(&format!(
+            "its backup has {} parts, and this version restores backups of single nodes only",
+            collection.artifacts.len()
+        )));
+    };
+    if artifact.kind != ArtifactKind::Collection {
+        return Err(unsupported(
+            "its backup is one of a shard, and this version restores whole collections only",
+        ));
+    }
+    if let Storage::Other(way) = &artifact.storage {
+        return Err(unsupported(&format!(
+            "its bytes are stored in a way that this version does not know: {way:?}"
+        )));
+    }
+    let odd = |what: &str| {
+        Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
+            .remedy("the manifest was changed; take another backup")
+    };
+    if let Some(how) = artifact.misplaced(&id, &collection.name) {
+        return Err(odd(&how));
+    }
+    if parse_sha256(&artifact.sha256).is_none() {
+        return Err(odd("the manifest has no SHA-256 for it"));
+    }
+    let meta = object::look_up(&*ctx.store, artifact).await?;
+    Ok(From {
+        artifact: artifact.clone(),
+        meta,
+    })
+}
+
+/// The target exists: what would be overwritten, and what cannot be.
+async fn existing(ctx: &Context, request: &Request, step: &mut Step, plan: &mut Plan) -> Result<()> {
+    let (name, to) = (step.source.clone(), step.target.clone());
+    let beside = command(&request.beside(plan.id), false);
+    let (existing, info, told) = match look(&ctx.qdrant, &to).await? {
+        // Deleted since the collections were listed.
+        Look::Absent => return Ok(()),
+        Look::Whole { info, points } => {
+            let told = format!("collection {to:?} exists on the target and has {points} points");
+            (Existing::Readable { points }, Some(info), told)
+        }
+        Look::Unreadable { info, problem } => {
+            let told = format!("collection {to:?} exists on the target, and what it has cannot be read: {problem}");
+            (Existing::Unreadable { problem }, info, told)
+        }
+    };
+    if existing.lost().is_some() && !request.overwrite {
+        let overwrite = request.form.option("overwrite");
+        plan.refuse(
+            Some(&name),
+            told,
+            &format!("restore beside it, since {overwrite} would replace what is there for good: {beside}"),
+        );
+    }
+    step.overwrites = Some(existing);
+    let Some(info) = info else {
+        // What is there afterwards is compared with the backup.
+        return Ok(());
+    };
+    step.differences = differences("config", &step.wanted.config, &info.config);
+    let shape = |d: &&Difference| {
+        ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
+            .iter()
+            .any(|f| {
+                let at = format!("config.params.{f}");
+                d.path == at || d.path.starts_with(&format!("{at}."))
+            })
+    };
+    if let Some(differs) = step.differences.iter().find(shape) {
+        plan.refuse(
+            Some(&name),
+            format!("collection {to:?} exists with another shape: {differs}"),
+            &format!("restore beside it, since a restore does not change the shape of what is there: {beside}"),
+        );
+    }
+    step.differences
+        .extend(schema_differences(&step.wanted.payload_schema, &info.payload_schema));
+    // An existing collection keeps its configuration: that is what it has to have afterwards.
+    step.wanted.config = info.config;
+    step.wanted.payload_schema = info.payload_schema;
+    Ok(())
+}
+
+/// The name under which a collection is restored.
+pub(super) fn target_name(request: &Request, collection: &Collection, id: BackupId, target: &Target) -> String {
+    if let Some(into) = &request.into {
+        return into.replace("{}", &collection.name);
+    }
+    if !request.swap {
+        return collection.name.clone();
+    }
+    let stem = format!("{}-restored-{id}", collection.name);
+    let taken = |name: &str| target.collections.contains(name) || target.aliases.contains_key(name);
+    let mut name = stem.clone();
+    let mut n = 2;
+    while taken(&name) {
+        name = format!("{stem}-{n}");
+        n += 1;
+    }
+    name
+}

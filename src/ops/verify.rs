@@ -1,0 +1,228 @@
+//! Verify: reads every object of a backup back and says whether it is what the manifest says.
+//!
+//! Two answers are never mixed. A backup *is damaged* when the bytes that the store holds are not those that were saved, or are
+//! no whole snapshot. It *could not be checked* when they could not be read, or not be understood by this version: then nothing
+//! is said of the backup and nothing is recorded, unless damage was found elsewhere in it.
+
+#[cfg(feature = "engine")]
+pub mod engine;
+mod object;
+#[cfg(feature = "engine")]
+mod proof;
+mod record;
+mod report;
+
+pub use crate::base::snapshot::{Expected, Structure};
+pub use record::{Record, read as read_record};
+pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
+
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Kept, Result};
+use crate::ops::events;
+use crate::repository::manifest::{self, Artifact, Collection, Manifest};
+use crate::repository::names::{ArtifactKind, BackupId};
+use crate::wire::store::Store;
+use futures_util::{StreamExt, stream};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What verifying works with.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    /// Where backups are kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Who runs this, e.g. `host/1234`.
+    pub who: String,
+    /// Objects at once.
+    pub concurrency: usize,
+    /// Attempts at reading one object, when the failure may pass.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubles with each further one.
+    pub backoff: Duration,
+}
+
+impl Verifier {
+    /// Reads the backup `id` back and records beside its manifest whether it is intact.
+    ///
+    /// # Errors
+    /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`]; so is
+    /// one that could not be recorded.
+    pub async fn run(&self, id: &BackupId) -> Result<Report> {
+        let began = self.clock.now();
+        let result = self.read_back(id).await;
+        let code = match &result {
+            Ok(report) => report.error().map(|error| error.code()),
+            Err(error) => Some(error.code()),
+        };
+        let outcome = match code {
+            None => "good",
+            Some(Code::BackupDamaged) => "damaged",
+            Some(_) => "failed",
+        };
+        let bytes = result.as_ref().map_or(0, |report| report.bytes);
+        events::verify(*id, self.clock.now() - began, outcome, code, bytes);
+        result
+    }
+
+    async fn read_back(&self, id: &BackupId) -> Result<Report> {
+        let at = self.clock.now();
+        let store = &*self.store;
+        let named = store.head(&id.manifest()).await?;
+        let manifest = read_manifest(store, id).await?;
+        let (findings, jobs) = plan(id, &manifest);
+        let total = jobs.len();
+        let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
+            .map(|(i, job)| async move {
+                let checked = match job {
+                    Job::Told(checked) => checked,
+                    Job::Read(subject) => object::check(self, &subject).await,
+                };
+                log(id, total, &checked);
+                (i, checked)
+            })
+            .buffer_unordered(self.concurrency.max(1))
+            .collect()
+            .await;
+        objects.sort_by_key(|(i, _)| *i);
+        let mut objects: Vec<_> = objects.into_iter().map(|(_, checked)| checked).collect();
+        let mut not_restorable = Vec::new();
+        for collection in &manifest.collections {
+            let Some(why) = collection.cannot_be_restored() else {
+                continue;
+            };
+            for object in objects.iter_mut().filter(|object| object.collection == collection.name) {
+                object.warnings.push(why.chain());
+            }
+            not_restorable.push(collection.name.clone());
+        }
+        let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
+        let mut report = Report {
+            id: *id,
+            verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
+                (false, _) => Verdict::Damaged,
+                (true, true) => Verdict::NotChecked,
+                (true, false) => Verdict::Intact,
+            },
+            status: manifest.status,
+            at,
+            finished_at: self.clock.now(),
+            by: self.who.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            bytes: objects.iter().map(|object| object.bytes).sum(),
+            findings,
+            objects,
+            not_restorable,
+            not_recorded: None,
+        };
+        // A backup that is being deleted loses its objects one by one: that is no damage.
+        let now = store.head(&id.manifest()).await?;
+        if now.map(|meta| meta.version) != named.map(|meta| meta.version) {
+            return Err(Error::new(
+                Code::BackupNotFound,
+                format!("backup {id} was deleted while it was being checked"),
+            )
+            .remedy("`qdrant-backup list` shows what backups there are"));
+        }
+        if report.verdict != Verdict::NotChecked
+            && let Err(error) = record::write(store, &self.clock, &report).await
+        {
+            // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
+            tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
+            report.not_recorded = Some(Kept::of(&error));
+        }
+        Ok(report)
+    }
+}
+
+async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+    let unread = |error| object::unreadable(&id.manifest(), error);
+    manifest::read(store, id).await.map_err(unread)
+}
+
+/// What to do about one artifact of the manifest.
+enum Job {
+    Read(object::Subject),
+    /// It is known without reading.
+    Told(Checked),
+}
+
+/// Looks through the manifest itself: what is wrong with it, and what to read.
+fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
+    let mut findings = Vec::new();
+    let mut jobs = Vec::new();
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    for collection in &manifest.collections {
+        let name = collection.name.as_str();
+        if !names.insert(name) {
+            findings.push(Finding::new(
+                Problem::NamedTwice,
+                format!("collection {name:?} is in the manifest twice"),
+            ));
+        }
+        if collection.artifacts.is_empty() {
+            findings.push(Finding::new(
+                Problem::NoArtifact,
+                format!("collection {name:?} has no object"),
+            ));
+        }
+        for artifact in &collection.artifacts {
+            jobs.push(
+                match manifest_finding(id, name, artifact, !keys.insert(artifact.key.as_str())) {
+                    Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
+                    None => match object::readable(artifact) {
+                        Ok(()) => Job::Read(object::Subject {
+                            collection: name.to_owned(),
+                            artifact: artifact.clone(),
+                            structure: expected(collection, artifact.kind),
+                        }),
+                        Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
+                    },
+                },
+            );
+        }
+    }
+    (findings, jobs)
+}
+
+fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again: bool) -> Option<Finding> {
+    let key = &artifact.key;
+    if again {
+        return Some(Finding::new(
+            Problem::NamedTwice,
+            format!("the manifest names {key:?} twice"),
+        ));
+    }
+    let how = artifact.misplaced(id, collection)?;
+    Some(Finding::new(Problem::ForeignKey, how))
+}
+
+/// What the manifest says about the structure of an artifact.
+fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
+    let shards = collection.shards["local_shards"].as_array().into_iter().flatten();
+    Expected {
+        kind,
+        shards: shards
+            .filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok())
+            .collect(),
+        holds_points: collection.points_before > 0 && collection.points_after > 0,
+    }
+}
+
+fn log(id: &BackupId, of: usize, object: &Checked) {
+    let (key, collection) = (&object.key, &object.collection);
+    match object.verdict {
+        Verdict::Intact => tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object is intact"),
+        Verdict::Damaged => {
+            let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
+            tracing::error!(backup = %id, collection, key, of, "object is damaged: {}", problems.join("; "));
+        }
+        Verdict::NotChecked => {
+            let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
+            tracing::warn!(backup = %id, collection, key, of, "object could not be checked: {why}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The drill without a server: Qdrant's own engine opens each snapshot of a backup from a scratch directory.
+//!
+//! Unlike everything else here it needs disk, about three times the largest snapshot, so it is a command for an operator's
+//! machine and no part of the service. Built with the feature `engine` only.
+
+use super::proof::{self, Proved};
+use super::{Verifier, object, read_manifest};
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::hex;
+use crate::ops::drill::{self, CollectionDrill, Drilled, Verdict};
+use crate::ops::events;
+use crate::repository::manifest::{Artifact, Collection, Storage};
+use crate::repository::names::{ArtifactKind, BackupId};
+use crate::wire::store::Store;
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+/// What a snapshot is opened by.
+const ENGINE: &str = "qdrant-edge, in this process";
+const ENGINE_VERSION: &str = "0.7.2";
+/// Disk that opening takes beside the data itself.
+const SPARE: u64 = 128 << 20;
+
+impl Verifier {
+    /// Opens every snapshot of the backup `id` with the engine, below `scratch`, compares it with the manifest, and records the
+    /// result beside it. One at a time; nothing stays in `scratch`.
+    ///
+    /// # Errors
+    /// `Err`: no verdict, because the drill itself could not be held: store unreachable, no disk, or a kind of snapshot that the
+    /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`Drilled::error`].
+    pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+        let began = self.clock.now();
+        let result = self.prove(id, scratch).await;
+        events::drill(Some(*id), self.clock.now() - began, &result);
+        result
+    }
+
+    async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+        let manifest = read_manifest(&*self.store, id).await?;
+        let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
+        // It goes with this future: a thread of the engine that is given up cannot be ended, and would leave its files.
+        let own = tempfile::tempdir_in(scratch).map_err(|e| unusable(scratch, e))?;
+        let scratch = own.path();
+        let mut collections = Vec::new();
+        let mut warnings = Vec::new();
+        for (collection, artifact) in manifest.collections.iter().zip(single) {
+            let began = Instant::now();
+            let (bytes, outcome) = match artifact.misplaced(id, &collection.name) {
+                Some(how) => (0, Err(how)),
+                None => self.open(collection, artifact, scratch).await?,
+            };
+            let mut drill = CollectionDrill {
+                name: collection.name.clone(),
+                verdict: Verdict::Failed,
+                points: None,
+                sampled: None,
+                searches: None,
+                bytes,
+                seconds: Some(began.elapsed().as_secs_f64()),
+                problem: None,
+            };
+            match outcome {
+                Err(problem) => drill.problem = Some(problem),
+                Ok(proved) => {
+                    warnings.extend(
+                        proved
+                            .warnings
+                            .iter()
+                            .map(|warning| format!("{:?}: {warning}", collection.name)),
+                    );
+                    drill.points = Some(proved.points);
+                    drill.sampled = Some(proved.sampled);
+                    drill.searches = Some(proved.searches);
+                    match proved.problems.is_empty() {
+                        true => drill.verdict = Verdict::Passed,
+                        false => drill.problem = Some(proved.problems.join("; ")),
+                    }
+                }
+            }
+            tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
+            collections.push(drill);
+        }
+        let mut drilled = Drilled::new(
+            *id,
+            (self.clock.now(), &self.who),
+            (ENGINE, ENGINE_VERSION),
+            collections,
+            warnings,
+        );
+        let recorded = drill::record(&*self.store, &drilled).await;
+        drilled.recorded(recorded);
+        Ok(drilled)
+    }
+
+    /// Fetches one snapshot and lets the engine prove it; bytes read, and what came of it.
+    async fn open(
+        &self,
+        collection: &Collection,
+        artifact: &Artifact,
+        scratch: &Path,
+    ) -> Result<(u64, std::result::Result<Proved, String>)> {
+        needs(scratch, artifact.bytes.saturating_mul(3).saturating_add(SPARE))?;
+        let Some((file, bytes, sha256)) = fetch(&*self.store, artifact, scratch).await? else {
+            return Ok((0, Err(format!("{} is not there", artifact.key))));
+        };
+        if bytes != artifact.bytes || sha256 != artifact.sha256.to_ascii_lowercase() {
+            let problem = format!(
+                "{} has {bytes} bytes of SHA-256 {sha256}; {} of {} were saved",
+                artifact.key, artifact.bytes, artifact.sha256
+            );
+            return Ok((bytes, Err(problem)));
+        }
+        let (into, subject) = (scratch.to_owned(), collection.clone());
+        let work = move || {
+            let opened = embedded_qdrant::open_snapshot(file.path(), &into)?;
+            proof::prove(&opened, &subject)
+        };
+        let proved = spawn_blocking(work)
+            .await
+            .map_err(|e| Error::new(Code::Internal, "the engine broke off").because(e))?;
+        match proved {
+            Ok(proved) => Ok((bytes, Ok(proved))),
+            Err(error) => {
+                // A disk that filled up says nothing about the backup.
+                needs(scratch, SPARE / 2)?;
+                Ok((bytes, Err(format!("the engine does not open it: {error}"))))
+            }
+        }
+    }
+}
+
+/// The one object of a collection, if the engine can open it.
+fn single(collection: &Collection) -> Result<&Artifact> {
+    let shards = collection.config["params"]["shard_number"].as_u64().unwrap_or(1);
+    match collection.artifacts.as_slice() {
+        [artifact]
+            if artifact.kind == ArtifactKind::Collection && artifact.storage == Storage::Object && shards == 1 =>
+        {
+            Ok(artifact)
+        }
+        _ => Err(Error::new(
+            Code::BackupUnsupported,
+            format!(
+                "collection {:?} cannot be proven by the engine, which opens snapshots of one shard",
+                collection.name
+            ),
+        )
+        .remedy("drill this backup on a Qdrant server")),
+    }
+}
+
+/// Fails if so many bytes are not free below `scratch`.
+fn needs(scratch: &Path, bytes: u64) -> Result<()> {
+    let stat = rustix::fs::statvfs(scratch).map_err(|e| unusable(scratch, e))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= bytes {
+        Ok(())
+    } else {
+        Err(unusable(scratch, format!("{free} bytes are free, {bytes} are needed")))
+    }
+}
+
+fn unusable(scratch: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::new(
+        Code::ConfigInvalid,
+        format!("the scratch directory {}: {cause}", scratch.display()),
+    )
+    .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
+}
+
+/// The object as a file in `scratch`, its length and SHA-256; `None` when there is none.
+async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result<Option<(NamedTempFile, u64, String)>> {
+    let key = artifact.key.as_str();
+    let unreadable = |error| object::unreadable(key, error);
+    let Some(mut stream) = store.get(key, None, None).await.map_err(unreadable)? else {
+        return Ok(None);
+    };
+    let failed = {
+        let scratch = scratch.display().to_string();
+        move |e: std::io::Error| {
+            Error::new(
+                Code::ConfigInvalid,
+                format!("writing to the scratch directory {scratch}"),
+            )
+            .because(e)
+        }
+    };
+    let mut file = NamedTempFile::new_in(scratch).map_err(failed.clone())?;
+    let (queue, mut chunks) = mpsc::channel::<Bytes>(4);
+    let writing = spawn_blocking(move || {
+        let (mut sha256, mut bytes) = (Context::new(&SHA256), 0);
+        while let Some(chunk) = chunks.blocking_recv() {
+            sha256.update(&chunk);
+            bytes += chunk.len() as u64;
+            file.write_all(&chunk)?;
+        }
+        Ok((file, bytes, hex(sha256.finish().as_ref())))
+    });
+    while let Some(chunk) = stream.try_next().await.map_err(unreadable)? {
+        if queue.send(chunk).await.is_err() {
+            break; // writing failed, which the join tells
+        }
+    }
+    drop(queue);
+    let written = writing
+        .await
+        .map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
+    written.map(Some).map_err(failed)
+}

@@ -1,0 +1,223 @@
+//! One object: read once from its first to its last byte.
+
+use super::{Checked, Finding, Problem, Verifier};
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::{crc32c_append, hex, parse_sha256};
+use crate::base::snapshot::{Expected, Structure};
+use crate::repository::manifest::{Artifact, Storage};
+use crate::wire::store::{Store, Version};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// Chunks that wait for being hashed.
+const AHEAD: usize = 4;
+
+/// What to check.
+pub(super) struct Subject {
+    pub(super) collection: String,
+    pub(super) artifact: Artifact,
+    pub(super) structure: Expected,
+}
+
+/// What the bytes of an object turned out to be.
+struct Content {
+    bytes: u64,
+    sha256: String,
+    crc32c: String,
+    structure: Vec<String>,
+}
+
+/// What reading came to.
+enum Reading {
+    Content(Version, Content),
+    Missing,
+}
+
+/// Whether this version can read an artifact as it is stored, by what the manifest says.
+pub(super) fn readable(artifact: &Artifact) -> Result<()> {
+    match &artifact.storage {
+        Storage::Object => Ok(()),
+        Storage::Other(storage) => Err(Error::new(
+            Code::BackupUnsupported,
+            format!(
+                "{} is stored as {storage:?}, which this version of the tool cannot read",
+                artifact.key
+            ),
+        )
+        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
+    }
+}
+
+/// Reads and checks one object; what may pass is tried again.
+pub(super) async fn check(verifier: &Verifier, subject: &Subject) -> Checked {
+    let artifact = &subject.artifact;
+    let checked = Checked::of(&subject.collection, artifact);
+    let mut pause = verifier.backoff;
+    let mut attempt = 1;
+    let error = loop {
+        match read(&*verifier.store, subject).await {
+            Ok(Reading::Missing) => {
+                let finding = Finding::new(Problem::Missing, format!("{} is not there", artifact.key));
+                return checked.found(vec![finding]);
+            }
+            Ok(Reading::Content(version, content)) => return compare(checked, artifact, &version, content),
+            Err(error) if error.is_permanent() || attempt >= verifier.attempts => break error,
+            Err(error) => {
+                tracing::warn!(key = artifact.key, attempt, error = %error, "reading an object failed; trying again");
+                attempt += 1;
+                sleep(pause).await;
+                pause = pause.saturating_mul(2);
+            }
+        }
+    };
+    match error.code() {
+        // The store compared what it sent with what it had taken in, and this again and again.
+        Code::ChecksumMismatch => checked.found(vec![Finding::new(Problem::StoreChecksum, error.chain())]),
+        _ => checked.not_checked(&unreadable(&artifact.key, error)),
+    }
+}
+
+/// The error of a read that failed. What the store did not send is no damage, so it must not have the exit code of damage.
+pub(super) fn unreadable(key: &str, error: Error) -> Error {
+    match error.code() {
+        Code::Stalled | Code::LengthMismatch | Code::ChecksumMismatch => {
+            Error::new(Code::StoreUnreachable, format!("{key} could not be read to its end"))
+                .because(error)
+                .remedy("verify again; if it happens again, look at the network to the store")
+        }
+        _ => error,
+    }
+}
+
+async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
+    let key = subject.artifact.key.as_str();
+    let Some(meta) = store.head(key).await? else {
+        return Ok(Reading::Missing);
+    };
+    // By its version, so that what is read is one object from beginning to end.
+    let Some(mut stream) = store.get(key, None, Some(&meta.version)).await? else {
+        return Err(Error::new(
+            Code::StoreConflict,
+            format!("{key} was replaced while it was being checked"),
+        )
+        .permanent(false));
+    };
+    let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
+    let structure = Structure::new(subject.structure.clone());
+    // Hashing takes as long as reading, so it has a thread of its own, which ends with the queue; and at once when nobody
+    // waits for it any more.
+    let gone = CancellationToken::new();
+    let _here = gone.clone().drop_guard();
+    let hashing = spawn_blocking(move || {
+        let mut sums = Sums::new(structure);
+        while let Some(chunk) = chunks.blocking_recv().filter(|_| !gone.is_cancelled()) {
+            sums.add(&chunk);
+        }
+        sums.finish()
+    });
+    while let Some(chunk) = stream.try_next().await? {
+        if queue.send(chunk).await.is_err() {
+            break; // it panicked, which the join tells
+        }
+    }
+    drop(queue);
+    let content = hashing
+        .await
+        .map_err(|e| Error::new(Code::Internal, format!("checking {key} broke off")).because(e))?;
+    Ok(Reading::Content(meta.version, content))
+}
+
+fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content: Content) -> Checked {
+    let mut findings = Vec::new();
+    let key = &artifact.key;
+    if content.bytes != artifact.bytes {
+        let message = format!("{key} has {} bytes, {} were saved", content.bytes, artifact.bytes);
+        findings.push(Finding::new(Problem::Length, message).differs(artifact.bytes, content.bytes));
+    }
+    for (problem, name, valid, expected, found) in [
+        (
+            Problem::Sha256,
+            "SHA-256",
+            parse_sha256(&artifact.sha256).is_some(),
+            &artifact.sha256,
+            content.sha256,
+        ),
+        (
+            Problem::Crc32c,
+            "CRC32C",
+            u32::from_str_radix(&artifact.crc32c, 16).is_ok(),
+            &artifact.crc32c,
+            content.crc32c,
+        ),
+    ] {
+        if !valid {
+            let message = format!("the manifest's {name} of {key} is none: {expected:?}");
+            findings.push(Finding::new(Problem::Manifest, message).differs(expected, found));
+        } else if !expected.eq_ignore_ascii_case(&found) {
+            let message = format!("{name} of {key} is {found}, {expected} was saved");
+            findings.push(Finding::new(problem, message).differs(expected, found));
+        }
+    }
+    if version.0 != artifact.version {
+        let message = format!(
+            "{key} was written again since the backup: it has version {:?}, {:?} was saved",
+            version.0, artifact.version
+        );
+        // The same bytes again are no damage: a bucket or directory that was copied looks like this.
+        match findings.is_empty() {
+            true => checked.warnings.push(format!("{message}; its bytes are the same")),
+            false => findings.push(Finding::new(Problem::Replaced, message).differs(&artifact.version, &version.0)),
+        }
+    }
+    findings.extend(
+        content
+            .structure
+            .into_iter()
+            .map(|problem| Finding::new(Problem::Structure, format!("{key}: {problem}"))),
+    );
+    checked.bytes = content.bytes;
+    checked.found(findings)
+}
+
+/// Everything that is computed in the one pass.
+struct Sums {
+    bytes: u64,
+    sha256: Context,
+    crc32c: u32,
+    structure: Structure,
+}
+
+impl Sums {
+    fn new(structure: Structure) -> Self {
+        Self {
+            bytes: 0,
+            sha256: Context::new(&SHA256),
+            crc32c: 0,
+            structure,
+        }
+    }
+
+    fn add(&mut self, chunk: &[u8]) {
+        // All over a piece that is still in the processor's nearest cache.
+        for piece in chunk.chunks(16 << 10) {
+            self.sha256.update(piece);
+            self.crc32c = crc32c_append(self.crc32c, piece);
+            self.structure.feed(piece);
+        }
+        self.bytes += chunk.len() as u64;
+    }
+
+    fn finish(self) -> Content {
+        Content {
+            bytes: self.bytes,
+            sha256: hex(self.sha256.finish().as_ref()),
+            crc32c: format!("{:08x}", self.crc32c),
+            structure: self.structure.finish(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What is in the store: names, manifests, and the records of runs.
+
+pub mod catalog;
+pub mod intents;
+pub mod lease;
+pub mod manifest;
+pub mod names;
+pub mod pins;
+pub mod selection;
+pub mod sharding;

@@ -1,0 +1,480 @@
+//! What backups there are, newest first: read from the manifests and from the records beside them.
+
+mod latest;
+mod sources;
+
+pub use latest::{Asked, Resolved, latest, named, resolve};
+pub use sources::{labels, require_source};
+
+use crate::base::error::{Code, Error, Result};
+use crate::repository::manifest::{self, Manifest, Status, read_small};
+use crate::repository::names::{BACKUPS, BackupId, Name};
+use crate::repository::selection::Selection;
+use crate::wire::store::{ObjectMeta, Store};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// What a backup is worth to the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Complete, and not known to be damaged.
+    Good,
+    /// Partial, or known to be damaged.
+    Flawed,
+    /// Cannot be told, or has a collection that only another version of this tool may bring back.
+    Unknown,
+}
+
+/// So many backups a list shows unless it is told otherwise.
+pub const LISTED: u16 = 20;
+/// Backups read at once.
+pub(crate) const READ_AT_ONCE: usize = 8;
+/// No record beside a manifest is larger.
+const LARGEST_RECORD: u64 = 64 << 20;
+
+/// One backup in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Its id.
+    pub id: BackupId,
+    /// Whether it has all that was asked for; `None` when the manifest cannot be used, see `problem`.
+    pub status: Option<Status>,
+    /// What was asked for when it was made; nothing in it: everything.
+    pub selection: Option<Selection>,
+    /// All that is known of its worth, in one look.
+    pub marks: Vec<Mark>,
+    /// When it was finished.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// Number of collections.
+    pub collections: usize,
+    /// Points in all collections.
+    pub points: u64,
+    /// Bytes of all artifacts.
+    pub bytes: u64,
+    /// Bytes of each collection.
+    #[serde(skip)]
+    pub bytes_by_collection: BTreeMap<String, u64>,
+    /// Points in each collection.
+    pub points_by_collection: BTreeMap<String, u64>,
+    /// What the last verification found.
+    pub verified: Option<Proof>,
+    /// What the last drill found.
+    pub drilled: Option<Proof>,
+    /// Who asked to keep it.
+    pub pinned: Option<Pin>,
+    /// Why the manifest cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Collections that this version cannot bring back from it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_restorable: BTreeMap<String, String>,
+}
+
+/// A word for what is known of a backup. The first one of a list is one of the first seven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Has all that was asked for, and nothing speaks against it.
+    Good,
+    /// Misses collections.
+    Partial,
+    /// A verification found damage, or the manifest is none, or that of another backup.
+    Damaged,
+    /// A drill failed. It may be whole all the same, so it is kept; it counts as good to nobody.
+    DrillFailed,
+    /// Its manifest, or a record beside it, is of a kind that this version does not read.
+    Unreadable,
+    /// It has a collection that this version cannot bring back. The others can be restored; it counts as good to nobody.
+    NotRestorable,
+    /// Its time has not come yet: a clock was wrong, or somebody made it by hand. It is the latest to nobody.
+    Future,
+    /// A verification found it intact.
+    Verified,
+    /// A drill found it intact.
+    Drilled,
+    /// Somebody asked to keep it.
+    Pinned,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Good => "good",
+            Self::Partial => "PARTIAL",
+            Self::Damaged => "DAMAGED",
+            Self::DrillFailed => "DRILL-FAILED",
+            Self::Unreadable => "UNREADABLE",
+            Self::NotRestorable => "NOT-RESTORABLE",
+            Self::Future => "FUTURE",
+            Self::Verified => "verified",
+            Self::Drilled => "drilled",
+            Self::Pinned => "pinned",
+        })
+    }
+}
+
+/// What a verification or a drill found; the record itself says more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// When.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
+}
+
+/// What a proof came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is wrong; a drill says `passed`.
+    #[serde(alias = "passed")]
+    Intact,
+    /// Something is.
+    Damaged,
+    /// A drill did not pass. That may be the fault of the Qdrant that it used.
+    Failed,
+    /// Not understood.
+    #[serde(other)]
+    Unknown,
+}
+
+/// That somebody asked to keep a backup. The object's presence counts, whatever is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// When.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
+    /// By whom.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A backup with its manifest.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What a list shows of it.
+    pub summary: Summary,
+    /// What lies where its manifest belongs, also when it is another backup's; `None` when it cannot be read. The summary
+    /// says what is wrong.
+    pub manifest: Option<Manifest>,
+}
+
+impl Summary {
+    /// Time since it was finished.
+    pub fn age(&self, now: OffsetDateTime) -> Option<Duration> {
+        self.finished_at
+            .map(|at| Duration::try_from(now - at).unwrap_or_default())
+    }
+
+    /// What it is worth to the rules of retention, which look at its time themselves.
+    pub fn state(&self) -> State {
+        match self.marks.first() {
+            // What it holds is not known.
+            _ if self.problem.is_some() => State::Unknown,
+            Some(Mark::Good) => State::Good,
+            Some(Mark::Partial | Mark::Damaged) => State::Flawed,
+            Some(Mark::Future) if self.status == Some(Status::Complete) => State::Good,
+            Some(Mark::Future) => State::Flawed,
+            _ => State::Unknown,
+        }
+    }
+
+    /// What was asked for when it was made, unless that is everything.
+    pub fn partly(&self) -> Option<&Selection> {
+        self.selection.as_ref().filter(|selection| !selection.is_everything())
+    }
+
+    /// Whether it is one to rely on now.
+    pub fn is_good(&self) -> bool {
+        self.marks.first() == Some(&Mark::Good)
+    }
+
+    /// The marks as one text.
+    pub fn marks_text(&self) -> String {
+        self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn new(id: BackupId, manifest: Result<&Manifest, &Error>, records: Records, now: OffsetDateTime) -> Self {
+        let (manifest, problem) = (manifest.ok(), manifest.err());
+        let collections = manifest.map_or(&[][..], |m| &m.collections);
+        let mut summary = Self {
+            id,
+            status: manifest.map(|m| m.status),
+            selection: manifest.map(|m| m.selection.clone()),
+            marks: Vec::new(),
+            finished_at: manifest.map(|m| m.finished_at),
+            collections: collections.len(),
+            points: collections.iter().map(|c| c.points_after).sum(),
+            bytes: manifest.map_or(0, Manifest::bytes),
+            bytes_by_collection: collections.iter().map(|c| (c.name.clone(), c.bytes())).collect(),
+            points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
+            verified: records.verified,
+            drilled: records.drilled,
+            pinned: records.pinned,
+            problem: problem.map(Error::chain),
+            not_restorable: collections
+                .iter()
+                .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
+                .collect(),
+        };
+        summary.marks = summary.marks(problem.map(Error::code), now);
+        summary
+    }
+
+    fn marks(&self, problem: Option<Code>, now: OffsetDateTime) -> Vec<Mark> {
+        let said = |proof: &Option<Proof>, verdict| proof.as_ref().is_some_and(|p| p.verdict == verdict);
+        let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
+        let first = match self.status {
+            _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
+            _ if problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
+            _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
+            _ if either(Verdict::Failed) => Mark::DrillFailed,
+            _ if !self.id.has_come(now) => Mark::Future,
+            Some(Status::Complete) => Mark::Good,
+            Some(Status::Partial) => Mark::Partial,
+            None => Mark::Unreadable,
+        };
+        let more = [
+            (said(&self.verified, Verdict::Intact), Mark::Verified),
+            (said(&self.drilled, Verdict::Intact), Mark::Drilled),
+            (self.pinned.is_some(), Mark::Pinned),
+        ];
+        let more = more.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
+        [first].into_iter().chain(more).collect()
+    }
+}
+
+/// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
+/// problem, so that one damaged backup does not hide the others.
+pub async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime) -> Result<Vec<Summary>> {
+    newest_first(store, READ_AT_ONCE.min(limit.max(1)), now)
+        .await?
+        .map_ok(|found| found.summary)
+        .take(limit)
+        .try_collect()
+        .await
+}
+
+/// All backups, newest first, `at_once` of them read ahead.
+pub(crate) async fn newest_first(
+    store: &dyn Store,
+    at_once: usize,
+    now: OffsetDateTime,
+) -> Result<impl Stream<Item = Result<Found>>> {
+    let ids = ids(store).await?;
+    Ok(stream::iter(ids)
+        .map(move |id| look(store, id, now))
+        .buffered(at_once)
+        .try_filter_map(async |found| Ok(found)))
+}
+
+/// The newest backup whose time has come, whatever it is worth.
+pub async fn newest(store: &dyn Store, now: OffsetDateTime) -> Result<Option<Summary>> {
+    let mut backups = std::pin::pin!(newest_first(store, 1, now).await?);
+    while let Some(found) = backups.try_next().await? {
+        if found.summary.id.has_come(now) {
+            return Ok(Some(found.summary));
+        }
+    }
+    Ok(None)
+}
+
+/// The ids of all backups, newest first: by their places and not by what their manifests say, which may be damaged.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is none.
+pub async fn all(store: &dyn Store) -> Result<Vec<BackupId>> {
+    let mut found = Vec::new();
+    for id in ids(store).await? {
+        if store.head(&id.manifest()).await?.is_some() {
+            found.push(id);
+        }
+    }
+    match found.is_empty() {
+        true => Err(no_backup(store)),
+        false => Ok(found),
+    }
+}
+
+fn no_backup(store: &dyn Store) -> Error {
+    Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
+        .remedy("make one with `qdrant-backup backup` or `POST /backup`")
+}
+
+/// A backup in a list, and its age.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aged {
+    /// The backup.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Seconds since it was finished.
+    pub age_seconds: Option<u64>,
+}
+
+impl Aged {
+    /// The age of a backup at `now`.
+    pub fn new(summary: Summary, now: OffsetDateTime) -> Self {
+        let age_seconds = summary.age(now).map(|age| age.as_secs());
+        Self { summary, age_seconds }
+    }
+}
+
+/// A backup in full: its manifest, and what is known of its worth.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detail {
+    /// The manifest, as it is.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// What a list shows of it.
+    pub summary: Summary,
+    /// Seconds since it was finished.
+    pub age_seconds: Option<u64>,
+}
+
+/// The backup `id` in full.
+pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Detail> {
+    let manifest = manifest::read(store, &id).await?;
+    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
+    let usable = manifest.require_places(&id);
+    let usable = usable.as_ref().map(|()| &manifest);
+    let summary = Summary::new(id, usable, records(store, id, &objects).await?, now);
+    Ok(Detail {
+        age_seconds: summary.age(now).map(|age| age.as_secs()),
+        manifest,
+        summary,
+    })
+}
+
+/// What the last verification and the last drill of a backup found.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<Proof>, Option<Proof>)> {
+    Ok((
+        record(store, &id.verified(), UNREADABLE).await?,
+        record(store, &id.drilled(), UNREADABLE).await?,
+    ))
+}
+
+/// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
+pub async fn read(
+    store: &dyn Store,
+    id: BackupId,
+    objects: &[ObjectMeta],
+    now: OffsetDateTime,
+) -> Result<Option<Found>> {
+    if !has(objects, &id.manifest()) {
+        return Ok(None);
+    }
+    let read = match manifest::read_anyones(store, &id).await {
+        // Deleted meanwhile.
+        Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
+        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
+        read => read,
+    };
+    let misplaced = read.as_ref().ok().and_then(|m| m.require_places(&id).err());
+    let usable = match &misplaced {
+        Some(error) => Err(error),
+        None => read.as_ref(),
+    };
+    let summary = Summary::new(id, usable, records(store, id, objects).await?, now);
+    Ok(Some(Found {
+        summary,
+        manifest: read.ok(),
+    }))
+}
+
+async fn look(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Option<Found>> {
+    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
+    read(store, id, &objects, now).await
+}
+
+/// What lies beside a manifest.
+#[derive(Default)]
+struct Records {
+    verified: Option<Proof>,
+    drilled: Option<Proof>,
+    pinned: Option<Pin>,
+}
+
+/// What a record of a proof says that is not understood.
+const UNREADABLE: Proof = Proof {
+    verdict: Verdict::Unknown,
+    at: None,
+};
+
+async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Records> {
+    Ok(Records {
+        verified: listed(store, objects, &id.verified(), UNREADABLE).await?,
+        drilled: listed(store, objects, &id.drilled(), UNREADABLE).await?,
+        pinned: listed(store, objects, &id.pinned(), Pin::default()).await?,
+    })
+}
+
+/// The record at `key`, if it is among `objects`: most backups have none, which is known without asking.
+async fn listed<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    match has(objects, key) {
+        true => record(store, key, unreadable).await,
+        false => Ok(None),
+    }
+}
+
+/// The record at `key`, or `unreadable` where there is one that is not understood.
+async fn record<T>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    match read_small(store, key, LARGEST_RECORD).await {
+        Ok(bytes) => Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(unreadable))),
+        Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),
+        Err(e) => Err(e),
+    }
+}
+
+fn has(objects: &[ObjectMeta], key: &str) -> bool {
+    objects.iter().any(|object| object.key == key)
+}
+
+/// Ids of all backups that were begun, newest first.
+async fn ids(store: &dyn Store) -> Result<Vec<BackupId>> {
+    let mut ids: Vec<BackupId> = store
+        .folders(BACKUPS)
+        .await?
+        .iter()
+        // Anything else in the folder is not ours.
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The objects of each backup, finished or not.
+pub(crate) type Folders = BTreeMap<BackupId, Vec<ObjectMeta>>;
+
+/// Everything below the folder of backups: what belongs to each of them, and the keys that are not ours.
+pub(crate) async fn folders(store: &dyn Store) -> Result<(Folders, Vec<String>)> {
+    let mut backups = Folders::new();
+    let mut foreign = Vec::new();
+    let mut objects = store.list(BACKUPS).await?;
+    while let Some(object) = objects.try_next().await? {
+        match Name::parse(&object.key).and_then(|name| name.backup()) {
+            Some(id) => backups.entry(id).or_default().push(object),
+            None => foreign.push(object.key),
+        }
+    }
+    Ok((backups, foreign))
+}

@@ -1,0 +1,283 @@
+//! Recorded intents: what a run has open on Qdrant, written to the store before the snapshot is asked for.
+//!
+//! A client that goes away does not stop Qdrant from making a snapshot, so a run that was killed may leave one behind, even
+//! long after it died. The next run finds the intent and removes that snapshot, and only that: it must not have existed
+//! before, must carry the second of the request in its name, and must be the only one that does.
+
+use crate::base::error::{Code, Error, Result};
+use crate::repository::names::{BackupId, INTENTS};
+use crate::wire::qdrant::{Qdrant, Snapshot, SnapshotName};
+use crate::wire::store::{BytesSource, Condition, Store, Version, read_small, readable};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+const LARGEST: u64 = 16 << 20;
+/// How far the second in the snapshot's name may lie from the second of the intent: rounding, and the way to the node.
+const EARLY: Duration = Duration::seconds(1);
+/// The same for a snapshot that was asked for at the last moment: Qdrant's `Date` was seen to lag by 2 s on a busy machine.
+const LATE: Duration = Duration::seconds(5);
+/// Within this time after Qdrant's snapshots were listed the new one has to be asked for, if the store is not too slow for that.
+pub(crate) const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Longer than Qdrant takes for any snapshot; then the intent is given up.
+const GIVEN_UP: Duration = Duration::hours(48);
+
+/// What a run is about to do on Qdrant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    /// The run.
+    pub run: BackupId,
+    /// The collection.
+    pub collection: String,
+    /// Base URL of the Qdrant, so that another Qdrant is never touched.
+    pub qdrant: String,
+    /// Names of the snapshots that were there before, and so are somebody else's, as far as they could be taken for ours:
+    /// Qdrant may have any number of others.
+    pub existing: Vec<String>,
+    /// From when on the snapshot was asked for, by Qdrant's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub requested_at: OffsetDateTime,
+    /// How many seconds later the request was sent at the latest.
+    #[serde(default = "within_seconds")]
+    pub within_seconds: u64,
+}
+
+fn within_seconds() -> u64 {
+    WITHIN.as_secs()
+}
+
+/// An intent that is in the store.
+#[derive(Debug)]
+pub struct Recorded {
+    key: String,
+    version: Version,
+    intent: Intent,
+}
+
+/// Records an intent. Nothing may be asked of Qdrant before.
+pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<Recorded> {
+    let key = intent.run.intent(&intent.collection, attempt);
+    let json = readable::<Intent>("an intent", &intent, LARGEST)?;
+    let meta = store
+        .put(&key, Box::new(BytesSource::new(json)), Condition::Absent)
+        .await?;
+    Ok(Recorded {
+        key,
+        version: meta.version,
+        intent,
+    })
+}
+
+/// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
+pub async fn clear(store: &dyn Store, recorded: &Recorded) {
+    if let Err(error) = store.delete(&recorded.key, &recorded.version).await {
+        tracing::warn!(backup = %recorded.intent.run, error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
+    }
+}
+
+/// Removes what crashed runs left on Qdrant. Call it with the lease held, and for intents of which nobody is at work any
+/// more: with a lease that is not shared that is each one in the store.
+/// Returns what the operator should know; trouble with an orphan never stops a backup.
+pub async fn recover(
+    store: &dyn Store,
+    qdrant: &Qdrant,
+    now: OffsetDateTime,
+    is_dead: impl Fn(&Intent) -> bool,
+) -> Result<Vec<String>> {
+    let keys: Vec<_> = store.list(INTENTS).await?.try_collect().await?;
+    let mut warnings = Vec::new();
+    // Attempts at a collection that follow each other in seconds may have made snapshots that could be either's. The last
+    // one's can be told, since the others' were there or are too early; without it, so can theirs.
+    for meta in keys.into_iter().rev() {
+        let intent = match read(store, &meta.key).await {
+            Ok(Some(intent)) => intent,
+            Ok(None) => continue,
+            Err(e) if e.is_permanent() => {
+                warnings.push(e.to_string());
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        if !is_dead(&intent) {
+            continue;
+        }
+        let recorded = Recorded {
+            key: meta.key,
+            version: meta.version,
+            intent,
+        };
+        match settle(store, qdrant, &recorded, now).await {
+            Ok(warning) => warnings.extend(warning),
+            Err(e) => warnings.push(format!(
+                "what run {} may have left of collection {:?} on Qdrant could not be looked for: {e}",
+                recorded.intent.run, recorded.intent.collection
+            )),
+        }
+    }
+    Ok(warnings)
+}
+
+/// The intent at `key`; `None` when it is gone.
+async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
+    let unread = |code, cause: crate::base::error::BoxError| {
+        Error::new(
+            code,
+            format!(
+                "{}/{key} cannot be read, so what a run may have left on Qdrant is not looked for",
+                store.url()
+            ),
+        )
+        .because(cause)
+        .remedy(format!(
+            "look whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete {}/{key}",
+            store.url()
+        ))
+    };
+    let bytes = match read_small(store, key, LARGEST).await {
+        Err(e) if e.is_permanent() => return Err(unread(e.code(), e.into())),
+        read => read?,
+    };
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes
+        .map(parse)
+        .transpose()
+        .map_err(|e| unread(Code::BackupDamaged, e.into()))
+}
+
+/// Those that cannot be read, and what to do about each.
+pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
+    let mut intents = store.list(INTENTS).await?;
+    let mut found = Vec::new();
+    while let Some(meta) = intents.try_next().await? {
+        match read(store, &meta.key).await {
+            Err(e) if e.is_permanent() => found.push(e),
+            read => drop(read?),
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
+pub async fn settle(
+    store: &dyn Store,
+    qdrant: &Qdrant,
+    recorded: &Recorded,
+    now: OffsetDateTime,
+) -> Result<Option<String>> {
+    let intent = &recorded.intent;
+    if intent.qdrant != qdrant.url() {
+        return Ok(None);
+    }
+    let there = match qdrant.snapshots(&intent.collection).await {
+        Ok((there, _)) => there,
+        // The collection is gone, and its snapshots can be reached only if there is one of that name again.
+        Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    match intent.candidates(&there).as_slice() {
+        [one] => {
+            qdrant.delete_snapshot(&intent.collection, &one.name).await?;
+            tracing::info!(
+                backup = %intent.run,
+                collection = intent.collection,
+                snapshot = one.name,
+                "removed a snapshot that a run of ours left on Qdrant"
+            );
+            clear(store, recorded).await;
+            Ok(None)
+        }
+        [] if now - intent.requested_at < GIVEN_UP => Ok(None),
+        [] => {
+            clear(store, recorded).await;
+            Ok(None)
+        }
+        several => {
+            let names: Vec<_> = several.iter().map(|s| s.name.as_str()).collect();
+            Ok(Some(format!(
+                "run {} may have left one of these snapshots of collection {:?} on Qdrant, but it cannot be told which; delete it by hand: {}",
+                intent.run,
+                intent.collection,
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+impl Intent {
+    /// With those of `there` as [`Intent::existing`] that could be taken for ours.
+    #[must_use]
+    pub fn beside(mut self, there: &[String]) -> Self {
+        self.existing = there.iter().filter(|name| self.may_be_ours(name)).cloned().collect();
+        self
+    }
+
+    /// The snapshots that this intent may have led to.
+    fn candidates<'a>(&self, there: &'a [Snapshot]) -> Vec<&'a Snapshot> {
+        there
+            .iter()
+            .filter(|s| !self.existing.contains(&s.name) && self.may_be_ours(&s.name))
+            .collect()
+    }
+
+    /// Whether it is of the collection, and of the seconds in which ours was asked for.
+    fn may_be_ours(&self, snapshot: &str) -> bool {
+        let within = std::time::Duration::from_secs(self.within_seconds);
+        let latest = self
+            .requested_at
+            .checked_add(LATE)
+            .and_then(|t| t.checked_add(within.try_into().ok()?));
+        SnapshotName::parse(snapshot).is_some_and(|name| {
+            name.collection == self.collection
+                && name.requested_at >= self.requested_at - EARLY
+                && latest.is_some_and(|latest| name.requested_at <= latest)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn candidates(names: &[&str]) -> usize {
+        let at = datetime!(2026-11-22 12:00:00 UTC);
+        let intent = Intent {
+            run: BackupId::at(at),
+            collection: "docs".into(),
+            qdrant: "http://h:6333".into(),
+            existing: Vec::new(),
+            requested_at: at,
+            within_seconds: 5,
+        };
+        let older = (0..1000).map(|i| format!("docs-7-2025-11-22-12-{:02}-{:02}.snapshot", i / 60, i % 60));
+        let intent = intent.beside(
+            &older
+                .chain(["docs-7-2026-11-22-12-00-00.snapshot".into()])
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(intent.existing.len(), 1, "the others cannot be taken for ours");
+        let there: Vec<_> = names
+            .iter()
+            .map(|name| Snapshot {
+                name: (*name).into(),
+                size: 1,
+                checksum: None,
+            })
+            .collect();
+        intent.candidates(&there).len()
+    }
+
+    #[test]
+    fn only_a_new_snapshot_of_the_same_second_can_be_ours() {
+        assert_eq!(candidates(&["docs-7-2026-11-22-12-00-01.snapshot"]), 1);
+        for other in [
+            "docs-7-2026-11-22-12-00-00.snapshot", // was there before
+            "docs-7-2026-11-22-12-00-19.snapshot", // later
+            "docs-7-2026-11-22-11-59-50.snapshot", // earlier
+            "docs2-7-2026-11-22-12-00-01.snapshot",
+            "uploaded.snapshot",
+        ] {
+            assert_eq!(candidates(&[other]), 0, "{other}");
+        }
+    }
+}

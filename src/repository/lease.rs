@@ -1,0 +1,370 @@
+//! The lease: one run at a time for each store, by compare-and-swap on one object.
+//!
+//! The holder renews it at a third of its life. A run whose lease is lost is told at once, and proves that it still holds it
+//! right before it commits. A holder that died is succeeded when its lease has run out.
+//!
+//! The processes of one execution of a job hold it together ([`join`]): any of them renews it for all, and the one that ends
+//! the execution gives it back. One that is killed is in nobody's way when it is tried again.
+
+mod guard;
+
+pub use guard::Guard;
+
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Result};
+use crate::repository::names::LOCK;
+use crate::wire::store::{BytesSource, Condition, Store, Version, read_small, readable};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+
+const LARGEST: u64 = 64 << 10;
+/// Of attempts to write it: each lost turn means that somebody else wrote it, or that our own answer was lost, so that the next
+/// look finds it fresh.
+const TURNS: u32 = 10;
+
+/// What the lease's object says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Unique for each acquisition, or common to all processes that hold it together.
+    pub holder: String,
+    /// Who that is, for people.
+    pub who: String,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// From then on anybody may take it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+}
+
+impl Record {
+    /// Whether it is that of the processes of `group`, see [`join`].
+    pub fn is_of(&self, group: &str) -> bool {
+        self.holder == shared_by(group)
+    }
+}
+
+/// A held lease. Dropped without [`Lease::release`] it is no longer renewed and runs out by itself.
+#[derive(Debug)]
+pub struct Lease {
+    inner: Arc<Inner>,
+    lost: CancellationToken,
+    ended: CancellationToken,
+    _renewal: DropGuard,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    life: Duration,
+    held: Mutex<Held>,
+    /// Whether it may run out while the store refuses to renew it.
+    may_lapse: bool,
+    /// Why it ran out.
+    lapsed: OnceLock<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    record: Record,
+    version: Version,
+}
+
+/// Who holds the lease now, if anybody does.
+pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<Record>> {
+    let record = read(store).await?.map(|(record, _)| record);
+    Ok(record.filter(|r| r.expires_at > clock.now()))
+}
+
+/// Fails with [`Code::RunInProgress`] naming the holder while somebody holds the lease.
+pub async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()> {
+    match holder(store, clock).await? {
+        Some(other) => Err(in_progress(&other)),
+        None => Ok(()),
+    }
+}
+
+/// Takes the lease, or fails with [`Code::RunInProgress`] naming the holder.
+pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
+    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    Ok(Lease::kept(inner))
+}
+
+/// As [`acquire`], but a store that refuses to renew the lease, for lack of room or rights, does not stop the run: see
+/// [`Lease::lapsed`].
+async fn acquire_if_kept(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
+    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    Ok(Lease::kept(Inner {
+        may_lapse: true,
+        ..inner
+    }))
+}
+
+/// Whether the store refused for good to write the lease, because it is full or takes no writes.
+fn is_refused(error: &Error) -> bool {
+    matches!(error.code(), Code::StoreFull | Code::StoreForbidden) && error.is_permanent()
+}
+
+/// Takes the lease for `group`, or joins the other processes of `group` that hold it; fails with [`Code::RunInProgress`]
+/// naming the holder while anybody else does. A member that ends before the whole group does drops the lease: the others
+/// go on renewing it.
+pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Duration) -> Result<Lease> {
+    let inner = take(store, clock, shared_by(group), group, life).await?;
+    Ok(Lease::kept(inner))
+}
+
+async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Inner> {
+    let ours = Record {
+        holder,
+        who: who.to_owned(),
+        since: clock.now(),
+        expires_at: clock.now(),
+    };
+    let held = hold(&*store, clock, &ours, life, true).await?;
+    Ok(Inner {
+        store,
+        clock: clock.clone(),
+        life,
+        held: Mutex::new(held),
+        may_lapse: false,
+        lapsed: OnceLock::new(),
+    })
+}
+
+impl Lease {
+    fn kept(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        let lost = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let renewal = stop
+            .clone()
+            .run_until_cancelled_owned(keep(inner.clone(), lost.clone()));
+        tokio::spawn(renewal.in_current_span());
+        Self {
+            inner,
+            lost,
+            ended: stop.clone(),
+            _renewal: stop.drop_guard(),
+        }
+    }
+
+    /// Cancelled when the lease was lost.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// A token for the work under this lease: cancelled when the caller's is, or when the lease was lost.
+    pub fn token(&self, caller: &CancellationToken) -> CancellationToken {
+        let token = caller.child_token();
+        let (lost, ended, cancel) = (self.lost.clone(), self.ended.clone(), token.clone());
+        tokio::spawn(async move {
+            if ended.run_until_cancelled(lost.cancelled()).await.is_some() {
+                cancel.cancel();
+            }
+        });
+        token
+    }
+
+    /// Why the lease ran out, if it did because the store refused to renew it and the run was to go on then.
+    fn lapsed(&self) -> Option<&str> {
+        self.inner.lapsed.get().map(String::as_str)
+    }
+
+    /// Fails if the lease was lost; asks nobody.
+    pub fn confirm_not_lost(&self) -> Result<()> {
+        if self.lost.is_cancelled() {
+            return Err(lost("it was lost in mid-run"));
+        }
+        Ok(())
+    }
+
+    /// Proves that the lease is still held, and will be for half of its life at least. If it is not, it counts as lost from
+    /// then on.
+    pub async fn confirm(&self) -> Result<()> {
+        self.confirm_not_lost()?;
+        let confirmed = self.inner.renew(self.inner.life / 6).await;
+        if confirmed.as_ref().is_err_and(|e| e.code() == Code::LeaseLost) {
+            self.lost.cancel();
+        }
+        confirmed
+    }
+
+    /// Gives the lease back, if it is still held; a shared one for the whole group.
+    pub async fn release(self) -> Result<()> {
+        let store = &*self.inner.store;
+        let held = self.inner.held.lock().await;
+        if store.delete(LOCK, &held.version).await? {
+            return Ok(());
+        }
+        for _ in 0..TURNS {
+            match read(store).await? {
+                // Renewed since by another member of the group, or by us without an answer.
+                Some((record, version)) if record.holder == held.record.holder => {
+                    if store.delete(LOCK, &version).await? {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Renews within `limit`: a store that does not answer must not keep anybody waiting until the lease has run out.
+    async fn renew(&self, limit: Duration) -> Result<()> {
+        let renewal = async {
+            let mut held = self.held.lock().await;
+            *held = hold(&*self.store, &self.clock, &held.record, self.life, false).await?;
+            Ok(())
+        };
+        timeout(limit, renewal).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                Code::StoreUnreachable,
+                format!("{}/{LOCK}: not renewed within {limit:?}", self.store.url()),
+            )
+            .remedy("check the network to the store; trying again is safe"))
+        })
+    }
+}
+
+/// Makes sure that the lease is that of `ours` for two thirds of its life or more, whoever of the group wrote it, and whether
+/// or not we got the answer to our own last write. Only a newcomer `may_take` one that is nobody's.
+async fn hold(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, may_take: bool) -> Result<Held> {
+    for _ in 0..TURNS {
+        let now = clock.now();
+        let (since, condition) = match read(store).await? {
+            Some((record, version)) if record.holder == ours.holder => {
+                // Many members would otherwise write the one object more often than a store allows.
+                if record.expires_at - clock.now() > life * 2 / 3 {
+                    return Ok(Held { record, version });
+                }
+                (record.since, Condition::Unchanged(version))
+            }
+            None if may_take => (now, Condition::Absent),
+            None => return Err(lost("its object was deleted")),
+            Some((other, _)) if !may_take => return Err(lost(&format!("{} took it at {}", other.who, other.since))),
+            Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
+            Some((other, version)) => {
+                tracing::warn!(who = other.who, since = %other.since, "taking over a lease that ran out");
+                (now, Condition::Unchanged(version))
+            }
+        };
+        let record = Record {
+            since,
+            expires_at: now + life,
+            ..ours.clone()
+        };
+        match write(store, &record, condition).await {
+            // Not if the write took so long that others may soon begin: then it is written again.
+            Ok(version) if record.expires_at - clock.now() > life * 2 / 3 => return Ok(Held { record, version }),
+            Ok(_) => {}
+            // Somebody else was faster, or the first answer was lost: the next look tells.
+            Err(e) if e.code() == Code::StoreConflict => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::new(
+        Code::StoreUnreachable,
+        format!(
+            "{}/{LOCK} could not be written in {TURNS} turns: others changed it, or the store was too slow",
+            store.url()
+        ),
+    )
+    .remedy("try again"))
+}
+
+/// Renews until dropped; cancels `lost` when the lease is another's, or could not be renewed before it runs out.
+async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
+    let step = inner.life / 6;
+    let mut pause = inner.life / 3;
+    let mut expires_at = inner.held.lock().await.record.expires_at;
+    // Why, in a row, if it may lapse: the last attempt before it runs out gets no time for an answer.
+    let mut refused = None;
+    loop {
+        sleep(pause).await;
+        // Stop while nobody else can have begun: a sixth of its life before it ends.
+        let left = Duration::try_from(expires_at - inner.clock.now()).unwrap_or_default();
+        let error = match inner.renew(left.saturating_sub(step).min(step)).await {
+            Ok(()) => {
+                expires_at = inner.held.lock().await.record.expires_at;
+                pause = inner.life / 3;
+                refused = None;
+                continue;
+            }
+            Err(e) => e,
+        };
+        let left = Duration::try_from(expires_at - inner.clock.now()).unwrap_or_default();
+        if inner.may_lapse && is_refused(&error) {
+            refused = Some(error.chain());
+        }
+        if let (Some(why), true) = (&refused, left <= step && error.code() != Code::LeaseLost) {
+            let why = format!("the lease ran out, which the store refused to renew ({why})");
+            tracing::warn!("{why}; going on without it");
+            // It is set here only, and once.
+            let _ = inner.lapsed.set(why);
+            return;
+        }
+        if error.code() == Code::LeaseLost || left <= step {
+            tracing::error!(error = %error, "the lease is lost");
+            lost.cancel();
+            return;
+        }
+        tracing::warn!(error = %error, "the lease could not be renewed; trying again");
+        pause = (step / 2).min(left - step);
+    }
+}
+
+async fn read(store: &dyn Store) -> Result<Option<(Record, Version)>> {
+    // Version first: if the object changes between the two reads, a write on that version fails.
+    let Some(meta) = store.head(LOCK).await? else {
+        return Ok(None);
+    };
+    let Some(bytes) = read_small(store, LOCK, LARGEST).await? else {
+        return Ok(None);
+    };
+    let record = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::new(Code::BackupDamaged, format!("{}/{LOCK} is not a lease", store.url()))
+            .because(e)
+            .remedy("delete that object if no backup is running")
+    })?;
+    Ok(Some((record, meta.version)))
+}
+
+async fn write(store: &dyn Store, record: &Record, condition: Condition) -> Result<Version> {
+    let json = readable::<Record>("the lease", record, LARGEST)?;
+    let meta = store.put(LOCK, Box::new(BytesSource::new(json)), condition).await?;
+    Ok(meta.version)
+}
+
+/// The holder's id of a shared lease. No other one has a slash.
+fn shared_by(group: &str) -> String {
+    format!("group/{group}")
+}
+
+fn in_progress(other: &Record) -> Error {
+    Error::new(
+        Code::RunInProgress,
+        format!("a run is in progress: {} since {}", other.who, other.since),
+    )
+    .remedy(format!(
+        "wait for it to end; if it died, its lease runs out at {}",
+        other.expires_at
+    ))
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(
+        Code::LeaseLost,
+        format!("this run does not hold the lease any more: {why}"),
+    )
+    .remedy("nothing was committed; run it again")
+}

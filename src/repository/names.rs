@@ -1,0 +1,427 @@
+//! The one place that builds and parses object names.
+//!
+//! ```text
+//! backups/{id}/manifest.json                          written last: this is the moment the backup exists
+//! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
+//! backups/{id}/{collection}/shard-{n}.snapshot
+//! backups/{id}/pinned.json                            somebody asked to keep this backup
+//! backups/{id}/verified.json                          what the last verification found
+//! backups/{id}/drilled.json                           what the last drill found
+//! lock.json                                           the lease
+//! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
+//! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
+//! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
+//! ```
+//! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
+//! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
+//!
+//! [`Name::parse`] is also what keeps deletions in bounds: only keys that it accepts are ever deleted. Objects that backups
+//! of a later format share must therefore get keys that it refuses.
+
+mod execution;
+mod id;
+
+pub use execution::Execution;
+pub use id::{BackupId, SKEW};
+
+pub use crate::base::snapshot::ArtifactKind;
+pub use crate::wire::store::{BACKUPS, INTENTS, JOBS};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// The key of the lease.
+pub const LOCK: &str = "lock.json";
+
+/// All but ASCII letters, digits, `-` and `_`: a dot would allow `..` and `manifest.json` as a collection's folder.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+/// Longest folder name: file systems end at 255 bytes, and Qdrant makes temporary names of the last segments of a URL.
+const LONGEST: usize = 180;
+/// Hex digits of the hash that takes the place of a long name's tail.
+const HASHED: usize = 32;
+
+/// What a key is the key of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// The lease.
+    Lock,
+    /// The manifest of a backup.
+    Manifest(BackupId),
+    /// The record that somebody asked to keep a backup.
+    Pinned(BackupId),
+    /// The record of the last verification.
+    Verified(BackupId),
+    /// The record of the last drill.
+    Drilled(BackupId),
+    /// The data of a backup.
+    Artifact {
+        /// The backup.
+        id: BackupId,
+        /// The collection's folder: its encoded name.
+        folder: String,
+        /// What it is a snapshot of.
+        kind: ArtifactKind,
+        /// Which attempt wrote it, counted from 1.
+        attempt: u32,
+    },
+    /// What a run has open on Qdrant.
+    Intent {
+        /// The run.
+        id: BackupId,
+        /// The collection's folder: its encoded name.
+        folder: String,
+        /// Which attempt, counted from 1.
+        attempt: u32,
+    },
+    /// What the tasks of an execution have agreed on.
+    JobPlan(Execution),
+    /// What a task has come to with a collection.
+    JobPart {
+        /// The execution.
+        execution: Execution,
+        /// The collection's folder: its encoded name.
+        folder: String,
+    },
+}
+
+impl Name {
+    /// Reads a key; `None` for every key that this module would not have built, to the letter.
+    pub fn parse(key: &str) -> Option<Self> {
+        let segments: Vec<&str> = key.split('/').collect();
+        let name = match segments.as_slice() {
+            [LOCK] => Self::Lock,
+            ["backups", id, "manifest.json"] => Self::Manifest(id.parse().ok()?),
+            ["backups", id, "pinned.json"] => Self::Pinned(id.parse().ok()?),
+            ["backups", id, "verified.json"] => Self::Verified(id.parse().ok()?),
+            ["backups", id, "drilled.json"] => Self::Drilled(id.parse().ok()?),
+            ["backups", id, folder, file] if is_folder(folder) => {
+                let stem = file.strip_suffix(".snapshot")?;
+                let (kind, attempt) = match stem.strip_prefix("shard-") {
+                    Some(rest) => {
+                        let (shard, attempt) = attempt_of(rest);
+                        (ArtifactKind::Shard(shard.parse().ok()?), attempt)
+                    }
+                    None => (ArtifactKind::Collection, attempt_of(stem).1),
+                };
+                Self::Artifact {
+                    id: id.parse().ok()?,
+                    folder: (*folder).to_owned(),
+                    kind,
+                    attempt: attempt?,
+                }
+            }
+            ["intents", id, file] => {
+                let (folder, attempt) = file.strip_suffix(".json")?.rsplit_once('-')?;
+                let id = id.parse().ok()?;
+                is_folder(folder).then_some(())?;
+                Self::Intent {
+                    id,
+                    folder: folder.to_owned(),
+                    attempt: attempt.parse().ok()?,
+                }
+            }
+            ["jobs", execution, "plan.json"] => Self::JobPlan(execution.parse().ok()?),
+            ["jobs", execution, "parts", file] => {
+                let folder = file.strip_suffix(".json").filter(|folder| is_folder(folder))?;
+                Self::JobPart {
+                    execution: execution.parse().ok()?,
+                    folder: folder.to_owned(),
+                }
+            }
+            _ => return None,
+        };
+        // Only the form that we write ourselves: no leading zeros, no other spelling.
+        (name.key() == key).then_some(name)
+    }
+
+    /// The key itself.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Lock => LOCK.to_owned(),
+            Self::Manifest(id) => id.manifest(),
+            Self::Pinned(id) => id.pinned(),
+            Self::Verified(id) => id.verified(),
+            Self::Drilled(id) => id.drilled(),
+            Self::Artifact {
+                id,
+                folder,
+                kind,
+                attempt,
+            } => artifact(id, folder, kind, *attempt),
+            Self::Intent { id, folder, attempt } => intent(id, folder, *attempt),
+            Self::JobPlan(execution) => execution.plan(),
+            Self::JobPart { execution, folder } => execution.part_in(folder),
+        }
+    }
+
+    /// The backup in whose folder it lies; `None` for what lies in no backup's folder.
+    pub fn backup(&self) -> Option<BackupId> {
+        match self {
+            Self::Manifest(id)
+            | Self::Pinned(id)
+            | Self::Verified(id)
+            | Self::Drilled(id)
+            | Self::Artifact { id, .. } => Some(*id),
+            Self::Lock | Self::Intent { .. } | Self::JobPlan(_) | Self::JobPart { .. } => None,
+        }
+    }
+
+    /// The execution whose record it is; `None` for everything else.
+    pub fn execution(&self) -> Option<&Execution> {
+        match self {
+            Self::JobPlan(execution) | Self::JobPart { execution, .. } => Some(execution),
+            _ => None,
+        }
+    }
+}
+
+fn artifact(id: &BackupId, folder: &str, kind: &ArtifactKind, attempt: u32) -> String {
+    let stem = match kind {
+        ArtifactKind::Collection => "collection".to_owned(),
+        ArtifactKind::Shard(shard) => format!("shard-{shard}"),
+    };
+    let suffix = match attempt {
+        0 | 1 => String::new(),
+        n => format!("-{n}"),
+    };
+    format!("{}{folder}/{stem}{suffix}.snapshot", id.prefix())
+}
+
+fn intent(id: &BackupId, folder: &str, attempt: u32) -> String {
+    format!("{INTENTS}{id}/{folder}-{attempt}.json")
+}
+
+/// What stands before the number of the attempt, and that number; `None` when it is none.
+fn attempt_of(stem: &str) -> (&str, Option<u32>) {
+    match stem.split_once('-') {
+        Some((stem, attempt)) => (stem, attempt.parse().ok()),
+        None => (stem, Some(1)),
+    }
+}
+
+/// The folder of a collection: its percent-encoded name. A name whose encoding is too long for a file system keeps its
+/// head and gets a part of its SHA-256 instead of the tail; the manifest has the full name.
+fn folder(collection: &str) -> String {
+    let encoded = utf8_percent_encode(collection, ENCODED).to_string();
+    if encoded.len() <= LONGEST {
+        return encoded;
+    }
+    let hash = crate::base::hash::sha256_hex(collection.as_bytes());
+    // `~` is never in an encoded name, so a short name cannot collide with a shortened one.
+    format!("{}~{}", &encoded[..LONGEST - HASHED - 1], &hash[..HASHED])
+}
+
+/// Whether [`folder`] can have built it.
+fn is_folder(text: &str) -> bool {
+    if let Some((head, hash)) = text.split_once('~') {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        return text.len() == LONGEST
+            && hash.len() == HASHED
+            && hash.bytes().all(hex)
+            && head.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%".contains(&b));
+    }
+    let name = percent_decode_str(text).decode_utf8();
+    !text.is_empty() && name.is_ok_and(|name| folder(&name) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn id() -> BackupId {
+        BackupId::at(datetime!(2026-11-22 12:00:00.987 UTC))
+    }
+
+    #[test]
+    fn keys_are_those_of_the_documented_layout() {
+        let id = id();
+        assert_eq!(id.manifest(), "backups/2026-11-22T12-00-00Z/manifest.json");
+        assert_eq!(
+            id.artifact("docs", &ArtifactKind::Collection, 1),
+            "backups/2026-11-22T12-00-00Z/docs/collection.snapshot"
+        );
+        assert_eq!(
+            id.artifact("docs", &ArtifactKind::Shard(3), 2),
+            "backups/2026-11-22T12-00-00Z/docs/shard-3-2.snapshot"
+        );
+        assert_eq!(id.verified(), "backups/2026-11-22T12-00-00Z/verified.json");
+        assert_eq!(id.drilled(), "backups/2026-11-22T12-00-00Z/drilled.json");
+        assert_eq!(id.intent("docs", 1), "intents/2026-11-22T12-00-00Z/docs-1.json");
+    }
+
+    #[test]
+    fn absurd_collection_names_stay_inside_their_folder() {
+        let long = "é".repeat(127);
+        let names = [
+            "..",
+            ".",
+            "a/b",
+            "a b",
+            "100%",
+            "manifest.json",
+            "向量",
+            "~",
+            "a\\b",
+            &long,
+            &"é".repeat(126),
+        ];
+        let mut seen = std::collections::HashSet::new();
+        for name in names {
+            let folder = folder(name);
+            assert!(!folder.is_empty() && folder.len() <= LONGEST, "{name}: {folder}");
+            assert!(
+                folder
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_%~".contains(&b)),
+                "{folder}"
+            );
+            assert!(seen.insert(folder), "{name} shares a folder with another");
+        }
+    }
+
+    #[test]
+    fn every_key_of_ours_reads_back_as_what_it_is() {
+        let id = id();
+        for name in [
+            "docs",
+            "..",
+            "a/b",
+            "a b",
+            "100%",
+            "shard-1",
+            "a-2",
+            "向量",
+            "lock.json",
+            &"é".repeat(127),
+        ] {
+            for (kind, attempt) in [
+                (ArtifactKind::Collection, 1),
+                (ArtifactKind::Collection, 3),
+                (ArtifactKind::Shard(0), 1),
+                (ArtifactKind::Shard(7), 2),
+            ] {
+                let key = id.artifact(name, &kind, attempt);
+                let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+                assert_eq!(
+                    parsed,
+                    Name::Artifact {
+                        id,
+                        folder: folder(name),
+                        kind,
+                        attempt
+                    }
+                );
+                assert_eq!((parsed.key(), parsed.backup()), (key, Some(id)));
+            }
+            let execution: Execution = "nightly-x7k2p".parse().unwrap();
+            for key in [id.intent(name, 2), execution.part(name)] {
+                let parsed = Name::parse(&key).unwrap_or_else(|| panic!("{key}"));
+                assert_eq!((parsed.key(), parsed.backup()), (key, None));
+            }
+        }
+        for name in [
+            Name::Lock,
+            Name::Manifest(id),
+            Name::Pinned(id),
+            Name::Verified(id),
+            Name::Drilled(id),
+            Name::JobPlan("nightly-x7k2p".parse().unwrap()),
+        ] {
+            assert_eq!(Name::parse(&name.key()), Some(name));
+        }
+    }
+
+    #[test]
+    fn an_artifact_belongs_to_one_collection_of_one_backup() {
+        let (id, long) = (id(), "é".repeat(127));
+        let names = [
+            "docs",
+            "..",
+            "a/b",
+            "collection",
+            "shard-1",
+            "a-2",
+            "向量",
+            "",
+            "a\0b",
+            &long,
+        ];
+        let kinds = [ArtifactKind::Collection, ArtifactKind::Shard(0), ArtifactKind::Shard(7)];
+        let all: Vec<_> = names.iter().flat_map(|name| kinds.map(|kind| (*name, kind))).collect();
+        for (name, kind) in all.iter().filter(|(name, _)| !name.is_empty()) {
+            for attempt in [1, 2, 17] {
+                let key = id.artifact(name, kind, attempt);
+                for (other, of) in &all {
+                    assert_eq!(
+                        id.is_artifact(&key, other, of),
+                        (name, kind) == (other, of),
+                        "{key} of {other}"
+                    );
+                }
+                assert!(!id.next().is_artifact(&key, name, kind), "{key} in another backup");
+                for (a, b) in [
+                    ("collection", "collection/."),
+                    ("docs", "docs/"),
+                    ("docs", "docs\0"),
+                    (".snapshot", ""),
+                ] {
+                    let odd = key.replace(a, b);
+                    assert!(odd == key || !id.is_artifact(&odd, name, kind), "{odd:?}");
+                }
+                for odd in [
+                    format!("{key}\0"),
+                    format!("/{key}"),
+                    format!("{}../{key}", id.prefix()),
+                ] {
+                    assert!(!id.is_artifact(&odd, name, kind), "{odd:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_key_is_taken_for_ours() {
+        for key in [
+            "",
+            "backups",
+            "backups/",
+            "backups/readme.txt",
+            "Lock.json",
+            "x/lock.json",
+            "lock.json/",
+            "/lock.json",
+            "backups/2026-11-22/manifest.json",
+            "backups/2026-11-22T12-00-00Z",
+            "backups/2026-11-22T12-00-00Z/",
+            "backups/2026-11-22T12-00-00Z/manifest.json.bak",
+            "backups/2026-11-22T12-00-00Z/notes.json",
+            "backups/2026-11-22T12-00-00Z/docs/notes.txt",
+            "backups/2026-11-22T12-00-00Z/docs/manifest.json",
+            "backups/2026-11-22T12-00-00Z/docs/collection-1.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/collection-02.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/collection-+2.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/shard-.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/shard-01.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/other.snapshot",
+            "backups/2026-11-22T12-00-00Z/docs/docs/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z//collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/../collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/a b/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%64ocs/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%2f/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/%FF/collection.snapshot",
+            "backups/2026-11-22T12-00-00Z/a~b/collection.snapshot",
+            "intents/2026-11-22T12-00-00Z/docs.json",
+            "intents/2026-11-22T12-00-00Z/docs-01.json",
+            "jobs/x/plan.json.bak",
+            "jobs/X/plan.json",
+            "jobs/../plan.json",
+            "jobs/x/parts/.json",
+            "jobs/x/parts/a b.json",
+            "jobs/x/parts/docs/plan.json",
+            "lock.json2",
+            "backups\\x",
+        ] {
+            assert_eq!(Name::parse(key), None, "{key}");
+        }
+    }
+}

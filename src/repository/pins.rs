@@ -1,0 +1,76 @@
+//! Pins: a record beside the manifest that keeps a backup whatever the policy says.
+
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, Result};
+use crate::repository::catalog::Pin;
+use crate::repository::lease;
+use crate::repository::names::BackupId;
+use crate::wire::store::{BytesSource, Condition, Store, read_small, readable};
+
+const LARGEST: u64 = 1 << 20;
+
+/// What came of [`pin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// It is pinned now.
+    Now {
+        /// Who holds the lease. If that is a prune which had already looked for pins, the backup may go all the same.
+        beside: Option<String>,
+    },
+    /// It was pinned before; that pin stays as it is.
+    Already(Pin),
+}
+
+/// Pins the backup `id`.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is none, also when it was deleted meanwhile.
+pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note: Option<String>) -> Result<Pinned> {
+    require(store, id).await?;
+    let pin = Pin {
+        at: Some(clock.now()),
+        by: Some(who.to_owned()),
+        note,
+    };
+    let json = readable::<Pin>("a pin", &pin, LARGEST)?;
+    match store
+        .put(&id.pinned(), Box::new(BytesSource::new(json)), Condition::Absent)
+        .await
+    {
+        Ok(_) => {}
+        Err(e) if e.code() == Code::StoreConflict => {
+            let bytes = read_small(store, &id.pinned(), LARGEST).await?.unwrap_or_default();
+            return Ok(Pinned::Already(serde_json::from_slice(&bytes).unwrap_or_default()));
+        }
+        Err(e) => return Err(e),
+    }
+    // A prune that starts from here on sees the pin; one that is under way may have looked before.
+    let beside = lease::holder(store, clock).await?.map(|record| record.who);
+    if let Err(gone) = require(store, id).await {
+        unpin(store, id).await?;
+        return Err(gone);
+    }
+    Ok(Pinned::Now { beside })
+}
+
+/// Removes the pin of `id`; `false` when there is none.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] when there is neither a pin nor a backup.
+pub async fn unpin(store: &dyn Store, id: BackupId) -> Result<bool> {
+    match store.head(&id.pinned()).await? {
+        Some(pin) => store.delete(&pin.key, &pin.version).await,
+        None => require(store, id).await.map(|()| false),
+    }
+}
+
+/// There is a backup of that id. Whether its manifest can be read does not matter.
+async fn require(store: &dyn Store, id: BackupId) -> Result<()> {
+    match store.head(&id.manifest()).await? {
+        Some(_) => Ok(()),
+        None => Err(
+            Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
+                .remedy("`qdrant-backup list` shows the backups"),
+        ),
+    }
+}

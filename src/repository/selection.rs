@@ -1,0 +1,101 @@
+//! Which collections are meant.
+
+use crate::base::error::{Code, Error, Result};
+use crate::base::text::plain;
+use glob::Pattern;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Which collections were asked for. All lists empty: every collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Exact names; each must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<String>,
+    /// Glob patterns; a collection matches at least one, if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Glob patterns; a collection that matches any is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+impl Selection {
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        let all = self.include.is_empty() || self.include.iter().any(|pattern| pattern == "*");
+        all && self.collections.is_empty() && self.exclude.is_empty()
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String]| plain(&names.join(", "));
+        let (named, include) = (list(&self.collections), list(&self.include));
+        match (named.is_empty(), include.is_empty()) {
+            (true, true) => f.write_str("everything"),
+            (false, true) => write!(f, "only {named}"),
+            (true, false) => write!(f, "only {include}"),
+            (false, false) => write!(f, "only {named}, as far as they match {include}"),
+        }?;
+        match self.exclude.is_empty() {
+            true => Ok(()),
+            false => write!(f, " except {}", list(&self.exclude)),
+        }
+    }
+}
+
+/// A [`Selection`] that can be applied.
+pub(crate) struct Filter {
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+}
+
+impl Filter {
+    /// Fails on an empty name and on malformed patterns.
+    pub(crate) fn new(selection: &Selection) -> Result<Self> {
+        if selection.collections.iter().any(String::is_empty) {
+            return Err(Error::new(Code::BadRequest, "the name of a collection is empty")
+                .remedy("leave the name out to mean every collection"));
+        }
+        Ok(Self {
+            include: patterns(&selection.include)?,
+            exclude: patterns(&selection.exclude)?,
+        })
+    }
+
+    /// The names that are selected, in their order; the error is a name that is asked for and not there.
+    pub(crate) fn pick<'a>(
+        &self,
+        selection: &'a Selection,
+        existing: &[String],
+    ) -> std::result::Result<Vec<String>, &'a String> {
+        let known: BTreeSet<&String> = existing.iter().collect();
+        if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
+            return Err(missing);
+        }
+        Ok(existing
+            .iter()
+            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
+            .filter(|name| self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
+            .filter(|name| !self.exclude.iter().any(|p| p.matches(name)))
+            .cloned()
+            .collect())
+    }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
+    let wrong = |text: &str, e: glob::PatternError| {
+        Error::new(
+            Code::BadRequest,
+            format!("the pattern {text:?} for collections is malformed"),
+        )
+        .because(e)
+        .remedy("`*` stands for anything, `?` for one character, `[abc]` for one of these")
+    };
+    texts
+        .iter()
+        .map(|text| Pattern::new(text).map_err(|e| wrong(text, e)))
+        .collect()
+}

@@ -1,0 +1,144 @@
+//! Who may call: one check around everything but `GET /health`.
+//!
+//! What it lets through and what it refuses goes to the log with the caller's name, see `server::audit`.
+
+mod browser;
+mod email;
+mod iam;
+mod jwks;
+mod mode;
+mod token;
+
+pub use mode::{Mode, Readers, Rules};
+
+use super::audit::Audit;
+use super::error::HttpError;
+use crate::base::clock::Clock;
+use crate::base::error::Result;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+use token::Verifier;
+
+/// Where Cloud Run looks for the caller's token first. It arrives without its signature.
+const SERVERLESS: HeaderName = HeaderName::from_static("x-serverless-authorization");
+/// What Cloud Run puts in the place of a signature that it has checked.
+const STRIPPED: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
+/// No token is longer; bounds what is decoded of a caller who is not known yet.
+const LONGEST_TOKEN: usize = 16 << 10;
+
+/// Decides about callers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Auth(Check);
+
+#[derive(Clone, Debug)]
+enum Check {
+    None,
+    Iam(Arc<Readers>),
+    Oidc(Arc<Verifier>),
+}
+
+impl Auth {
+    /// Decides by `mode`; keys and tokens age by `clock`.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Code::Internal`] when no HTTP client can be made to fetch keys.
+    pub fn new(mode: Mode, clock: Clock) -> Result<Self> {
+        Ok(Self(match mode {
+            Mode::None => Check::None,
+            Mode::Iam(readers) => Check::Iam(Arc::new(readers)),
+            Mode::Oidc(rules) => Check::Oidc(Arc::new(Verifier::new(rules, clock)?)),
+        }))
+    }
+
+    /// Lets everybody call: for a service that listens on a loopback address.
+    pub(super) fn none() -> Self {
+        Self(Check::None)
+    }
+
+    /// Whether it asks nobody for anything, which is for loopback addresses only.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.0, Check::None)
+    }
+
+    /// Who may call, for people.
+    pub(super) fn told(&self) -> &'static str {
+        match self.0 {
+            Check::None => "anybody on this machine",
+            Check::Iam(_) => "whom Cloud Run lets through (roles/run.invoker)",
+            Check::Oidc(_) => "those in AUTH_ALLOWED_EMAILS, by Google identity token",
+        }
+    }
+
+    async fn decide(&self, method: &Method, uri: &Uri, headers: &HeaderMap, audit: &Audit) -> Result<(), HttpError> {
+        match self.0 {
+            Check::None => audit.caller("local".to_owned(), false),
+            // Not verified here: for the log.
+            Check::Iam(_) | Check::Oidc(_) => audit.caller(email::claimed(headers).unwrap_or_default(), false),
+        }
+        browser::check(method, headers)?;
+        match &self.0 {
+            Check::None => browser::check_host(uri, headers),
+            Check::Iam(readers) => readers.limit(iam::checked(headers)?.as_deref(), method),
+            Check::Oidc(verifier) => {
+                let email = verifier.verify(headers).await?;
+                audit.caller(email.clone(), true);
+                verifier.rules().permit(&email, method)
+            }
+        }
+    }
+}
+
+/// Lets a request through, or answers 401 or 403.
+pub(super) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Result<Response, HttpError> {
+    let method = request.method();
+    let open = request.uri().path() == "/health" && matches!(*method, Method::GET | Method::HEAD);
+    if !open {
+        let audit = request.extensions().get::<Audit>().cloned().unwrap_or_default();
+        auth.decide(method, request.uri(), request.headers(), &audit).await?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// What stands behind `Bearer` in a header.
+enum Bearer<'a> {
+    /// There is no such header.
+    Absent,
+    /// There is one, or several, of which no token can be read.
+    Unreadable,
+    Token(&'a str),
+}
+
+fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Bearer<'a> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(name) {
+            true => Bearer::Unreadable,
+            false => Bearer::Absent,
+        };
+    };
+    let token = value.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    match token {
+        Some(token) if !token.is_empty() && token.len() <= LONGEST_TOKEN => Bearer::Token(token),
+        _ => Bearer::Unreadable,
+    }
+}
+
+fn is_stripped(token: &str) -> bool {
+    token
+        .rsplit_once('.')
+        .is_some_and(|(_, signature)| signature == STRIPPED)
+}
+
+fn unauthorized(code: &str, message: impl Into<String>, remedy: &str) -> HttpError {
+    HttpError::new(StatusCode::UNAUTHORIZED, code, message, remedy)
+}
+
+fn forbidden(code: &str, message: impl Into<String>, remedy: &str) -> HttpError {
+    HttpError::new(StatusCode::FORBIDDEN, code, message, remedy)
+}

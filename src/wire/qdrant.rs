@@ -1,0 +1,324 @@
+//! Qdrant over its REST API: the calls that a backup and a restore need, and no more.
+//!
+//! One concrete client, no port: the risks are on the wire. Behaviour that differs from Qdrant's documentation was seen on a
+//! real 1.18.3 server and is noted where it matters.
+
+mod download;
+mod http;
+mod restore;
+mod snapshot;
+
+pub use download::Download;
+pub use restore::AliasAction;
+pub use snapshot::{Snapshot, SnapshotName};
+
+use crate::base::error::{Code, Error, Result};
+use crate::base::pause::Pause;
+use http::{Answer, Http};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::time::Duration;
+use time::OffsetDateTime;
+use url::Url;
+
+/// How to reach a Qdrant.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Base URL of the REST API, e.g. `http://10.0.0.5:6333`. A path is kept (reverse proxies).
+    pub url: Url,
+    /// Key sent as `api-key`.
+    pub api_key: Option<SecretString>,
+    /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
+    pub idle: Duration,
+    /// Longest time of a short call, and of each look whether Qdrant is still alive during a long one.
+    pub request_timeout: Duration,
+    /// Longest time of an exact count, which reads every segment.
+    pub count_timeout: Duration,
+    /// Longest time that Qdrant may take to make or restore one snapshot. Qdrant itself has no limit, and hundreds of GB take hours.
+    pub create_timeout: Duration,
+    /// Further attempts at a call that may be repeated, and at a cut download that makes no progress.
+    pub retries: u32,
+    /// Pause before the first further attempt; doubles with each.
+    pub backoff: Duration,
+    /// While it lasts no request is begun.
+    pub pause: Pause,
+}
+
+impl Options {
+    /// The defaults for `url`.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            api_key: None,
+            idle: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(60),
+            count_timeout: Duration::from_secs(600),
+            create_timeout: Duration::from_secs(6 * 3600),
+            retries: 4,
+            backoff: Duration::from_millis(500),
+            pause: Pause::default(),
+        }
+    }
+}
+
+/// A client for one node's REST API. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Qdrant {
+    http: Http,
+}
+
+/// `GET /collections/{name}`, as far as a backup needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CollectionInfo {
+    /// `green`, `yellow`, `grey` or `red`; an open set.
+    pub status: String,
+    /// Approximate number of points.
+    pub points_count: Option<u64>,
+    /// The collection's parameters, kept as they are.
+    pub config: Value,
+    /// Payload indexes, kept as they are.
+    #[serde(default)]
+    pub payload_schema: Value,
+}
+
+/// An alias and the collection that it points to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Alias {
+    /// The alias.
+    #[serde(rename = "alias_name")]
+    pub alias: String,
+    /// The collection.
+    #[serde(rename = "collection_name")]
+    pub collection: String,
+}
+
+/// `GET /cluster`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterInfo {
+    /// Not clustered.
+    Disabled,
+    /// A cluster with these peers; possibly only one.
+    Enabled {
+        /// Peer id of the node that answered.
+        peer: u64,
+        /// Peer ids of all nodes.
+        peers: Vec<u64>,
+    },
+    /// The key may not ask (a token for collections only gets 403 here).
+    Hidden,
+}
+
+/// `GET /collections/{name}/cluster`, as far as a backup needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShardMap {
+    /// Peer id of the node that answered.
+    pub peer_id: u64,
+    /// How many shards there are, wherever their replicas are, if they have any.
+    pub shard_count: Option<usize>,
+    /// Shards on this node.
+    #[serde(default)]
+    pub local_shards: Vec<LocalShard>,
+    /// Shards on other nodes.
+    #[serde(default)]
+    pub remote_shards: Vec<Value>,
+    /// Transfers under way.
+    #[serde(default)]
+    pub shard_transfers: Vec<Value>,
+    /// Changes of the number of shards under way; none is not even an empty list.
+    pub resharding_operations: Option<Vec<Value>>,
+}
+
+/// A shard's replica on the node that answered.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LocalShard {
+    /// The shard.
+    pub shard_id: u32,
+    /// `Active`, `Dead`, …; an open set.
+    pub state: String,
+}
+
+impl Qdrant {
+    /// A client; nothing is sent yet.
+    pub fn new(options: Options) -> Result<Self> {
+        Ok(Self {
+            http: Http::new(options)?,
+        })
+    }
+
+    /// The base URL, for messages.
+    pub fn url(&self) -> String {
+        self.http.base()
+    }
+
+    /// Qdrant's release version (`GET /`; needs no key).
+    pub async fn version(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Root {
+            version: String,
+        }
+        let doing = format!("asking {} for its version", self.url());
+        let answer = self.read(Method::GET, &[], None, &doing).await?;
+        serde_json::from_slice::<Root>(answer.ok(&doing)?)
+            .map(|root| root.version)
+            .map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e).remedy(REST_API))
+    }
+
+    /// Waits for the end of a pause of the network, see [`Pause`], so that the next request does not have to.
+    pub(crate) async fn unpaused(&self) {
+        self.http.options().pause.over().await;
+    }
+
+    /// How the node is clustered.
+    pub async fn cluster(&self) -> Result<ClusterInfo> {
+        let doing = format!("asking {} for its cluster", self.url());
+        let answer = self.read(Method::GET, &["cluster"], None, &doing).await?;
+        if answer.status == 403 {
+            return Ok(ClusterInfo::Hidden);
+        }
+        let info: Value = answer.result(&doing)?;
+        match info["status"].as_str() {
+            Some("disabled") => Ok(ClusterInfo::Disabled),
+            Some("enabled") => {
+                let peers = info["peers"]
+                    .as_object()
+                    .map(|peers| peers.keys().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
+                match (info["peer_id"].as_u64(), peers) {
+                    (Some(peer), Some(peers)) => Ok(ClusterInfo::Enabled { peer, peers }),
+                    _ => Err(Error::new(
+                        Code::QdrantUnexpected,
+                        format!("{doing}: no peers in the answer"),
+                    )),
+                }
+            }
+            _ => Err(Error::new(
+                Code::QdrantUnexpected,
+                format!("{doing}: unknown status in the answer"),
+            )),
+        }
+    }
+
+    /// Names of all collections that the key may see, sorted.
+    pub async fn collections(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Collections {
+            collections: Vec<Name>,
+        }
+        #[derive(Deserialize)]
+        struct Name {
+            name: String,
+        }
+        let doing = format!("listing the collections of {}", self.url());
+        let list: Collections = self.get(&["collections"], &doing).await?;
+        let mut names: Vec<_> = list.collections.into_iter().map(|c| c.name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Configuration and state of a collection.
+    pub async fn collection(&self, collection: &str) -> Result<CollectionInfo> {
+        let doing = format!("asking for collection {collection:?}");
+        self.get(&["collections", collection], &doing).await
+    }
+
+    /// Exact number of points of a collection.
+    pub async fn count(&self, collection: &str) -> Result<u64> {
+        #[derive(Deserialize)]
+        struct Count {
+            count: u64,
+        }
+        let doing = format!("counting the points of collection {collection:?}");
+        let path = ["collections", collection, "points", "count"];
+        let body = json!({ "exact": true });
+        let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+        answer.result::<Count>(&doing).map(|c| c.count)
+    }
+
+    /// Where the shards of a collection are, and the same as Qdrant wrote it.
+    pub async fn shards(&self, collection: &str) -> Result<(ShardMap, Value)> {
+        let doing = format!("asking for the shards of collection {collection:?}");
+        let raw: Value = self.get(&["collections", collection, "cluster"], &doing).await?;
+        let map =
+            serde_json::from_value(raw.clone()).map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e))?;
+        Ok((map, raw))
+    }
+
+    /// All aliases that the key may see.
+    pub async fn aliases(&self) -> Result<Vec<Alias>> {
+        #[derive(Deserialize)]
+        struct Aliases {
+            aliases: Vec<Alias>,
+        }
+        let doing = format!("listing the aliases of {}", self.url());
+        let list: Aliases = self.get(&["aliases"], &doing).await?;
+        Ok(list.aliases)
+    }
+
+    /// The snapshots of a collection that are on the node, and the node's clock (to the second) if it told it.
+    pub async fn snapshots(&self, collection: &str) -> Result<(Vec<Snapshot>, Option<OffsetDateTime>)> {
+        let doing = format!("listing the snapshots of collection {collection:?}");
+        let path = ["collections", collection, "snapshots"];
+        let answer = self.read(Method::GET, &path, None, &doing).await?;
+        Ok((answer.result(&doing)?, answer.date))
+    }
+
+    /// Makes a snapshot of a collection and waits for it, however long that takes within
+    /// [`Options::create_timeout`], as long as Qdrant shows that it is alive. Never repeated by itself: a client that goes
+    /// away does not stop Qdrant from making the snapshot.
+    pub async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
+        let doing = format!("making a snapshot of collection {collection:?}");
+        let path = ["collections", collection, "snapshots"];
+        let request = self.http.request(Method::POST, self.http.url(&path, &doing)?)?;
+        let answer = self.http.long(request, &doing).await?;
+        let snapshot: Snapshot = answer.result(&doing)?;
+        snapshot.checked(&doing)
+    }
+
+    /// Begins to read a snapshot of a collection.
+    pub async fn download(&self, collection: &str, snapshot: &Snapshot) -> Result<Download> {
+        let path = ["collections", collection, "snapshots", &snapshot.name];
+        let doing = format!("downloading snapshot {:?} of collection {collection:?}", snapshot.name);
+        Download::open(self.http.clone(), self.http.url(&path, &doing)?, snapshot.size, doing).await
+    }
+
+    /// Deletes a snapshot of a collection. `false`: it was not there.
+    pub async fn delete_snapshot(&self, collection: &str, name: &str) -> Result<bool> {
+        let doing = format!("deleting snapshot {name:?} of collection {collection:?}");
+        let path = ["collections", collection, "snapshots", name];
+        let answer = self.read(Method::DELETE, &path, None, &doing).await?;
+        if answer.status == 404 {
+            return Ok(false);
+        }
+        answer.ok(&doing).map(|_| true)
+    }
+
+    /// The URL of a snapshot of a collection, for messages.
+    pub fn snapshot_url(&self, collection: &str, name: &str) -> String {
+        let path = ["collections", collection, "snapshots", name]
+            .map(http::encoded)
+            .join("/");
+        format!("{}/{path}", self.url().trim_end_matches('/'))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], doing: &str) -> Result<T> {
+        self.read(Method::GET, path, None, doing).await?.result(doing)
+    }
+
+    /// A call that may be repeated.
+    async fn read(&self, method: Method, path: &[&str], body: Option<&Value>, doing: &str) -> Result<Answer> {
+        let answer = self.http.call(method, path, body, doing).await?;
+        // Of a path with a name in it a 404 means that name; what every Qdrant has is missing only where there is none.
+        if answer.status == 404 && path.len() < 2 {
+            return Err(Error::new(
+                Code::QdrantUnexpected,
+                format!("{doing}: there is no such thing (HTTP 404)"),
+            )
+            .remedy(REST_API));
+        }
+        Ok(answer)
+    }
+}
+
+const REST_API: &str = "the URL must be that of Qdrant's REST API, usually port 6333";

@@ -1,0 +1,180 @@
+//! The calls that change what Qdrant has: restoring a snapshot, aliases, and deleting what a drill made.
+
+use super::Qdrant;
+use super::http::Answer;
+use crate::base::error::{Code, Error, Result};
+use crate::wire::store::Source;
+use futures_util::stream;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Body, Method};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A scheme that Qdrant refuses for every snapshot, after it has looked at the caller's rights.
+const NOWHERE: &str = "none:///rights-check";
+
+/// One change of [`Qdrant::change_aliases`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AliasAction {
+    /// Makes `alias` point to `collection`, which must exist.
+    Create {
+        /// The alias.
+        alias: String,
+        /// The collection.
+        collection: String,
+    },
+    /// Removes an alias.
+    Delete {
+        /// The alias.
+        alias: String,
+    },
+    /// Gives an alias another name.
+    Rename {
+        /// The present name.
+        from: String,
+        /// The new name.
+        to: String,
+    },
+}
+
+impl AliasAction {
+    fn json(&self) -> Value {
+        match self {
+            Self::Create { alias, collection } => {
+                json!({"create_alias": {"alias_name": alias, "collection_name": collection}})
+            }
+            Self::Delete { alias } => json!({"delete_alias": {"alias_name": alias}}),
+            Self::Rename { from, to } => json!({"rename_alias": {"old_alias_name": from, "new_alias_name": to}}),
+        }
+    }
+}
+
+impl Qdrant {
+    /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
+    /// refuses to restore from a scheme that it does not know.
+    pub async fn may_restore(&self, collection: &str) -> Result<()> {
+        let doing = "asking whether the key may restore snapshots".to_owned();
+        let body = json!({ "location": NOWHERE });
+        let url_path = ["collections", collection, "snapshots", "recover"];
+        let answer = self.read(Method::PUT, &url_path, Some(&body), &doing).await?;
+        match answer.status {
+            // 404: nothing of that kind on the way to the refusal, but past the rights.
+            400 | 404 | 422 => Ok(()),
+            200..=399 => Err(Error::new(
+                Code::QdrantUnexpected,
+                format!("{doing}: Qdrant took {NOWHERE:?} for a snapshot"),
+            )
+            .remedy("check that the URL is that of Qdrant's REST API")),
+            _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
+        }
+    }
+
+    /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
+    /// file in the collection's snapshots: the caller deletes it. An error of `source` comes back with its own code.
+    pub async fn upload(&self, collection: &str, file: &str, source: Box<dyn Source>, sha256: &str) -> Result<()> {
+        let doing = format!("uploading a snapshot into collection {collection:?}");
+        let url = self
+            .http
+            .url(&["collections", collection, "snapshots", "upload"], &doing)?;
+        let length = source.len();
+        let failure: Arc<Mutex<Option<Error>>> = Arc::default();
+        let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
+        let request = self
+            .http
+            .request(Method::POST, url)?
+            .query(&[("priority", "snapshot"), ("checksum", sha256)])
+            .multipart(Form::new().part("snapshot", part));
+        let sent = self.http.long(request, &doing).await;
+        // What went wrong on our side of the upload explains whatever Qdrant, or the connection, says of it.
+        if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        done(&sent?, &doing)
+    }
+
+    /// Lets Qdrant fetch a snapshot from `location` and waits until it has restored it. No key of Qdrant's goes along: Qdrant
+    /// would send it to the host of `location`, and to wherever that redirects.
+    pub async fn recover(&self, collection: &str, location: &str, sha256: &str) -> Result<()> {
+        let doing = format!("letting Qdrant fetch a snapshot into collection {collection:?}");
+        let url = self
+            .http
+            .url(&["collections", collection, "snapshots", "recover"], &doing)?;
+        let body = json!({ "location": location, "priority": "snapshot", "checksum": sha256 });
+        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let mut answer = self.http.long(request, &doing).await?;
+        // A signed URL is a secret, and Qdrant repeats it when it complains.
+        answer.redact(location);
+        done(&answer, &doing)
+    }
+
+    /// Changes aliases: all of `actions` in their order, or none.
+    pub async fn change_aliases(&self, actions: &[AliasAction]) -> Result<()> {
+        let doing = "changing aliases".to_owned();
+        let body = json!({ "actions": actions.iter().map(AliasAction::json).collect::<Vec<_>>() });
+        let answer = self
+            .read(Method::POST, &["collections", "aliases"], Some(&body), &doing)
+            .await?;
+        done(&answer, &doing)
+    }
+
+    /// Deletes a collection and its aliases. `false`: it was not there.
+    pub async fn delete_collection(&self, collection: &str) -> Result<bool> {
+        let doing = format!("deleting collection {collection:?}");
+        let answer = self
+            .read(Method::DELETE, &["collections", collection], None, &doing)
+            .await?;
+        match answer.status {
+            404 => Ok(false),
+            _ => answer.result::<bool>(&doing).map_err(needs_manage),
+        }
+    }
+
+    /// The first `limit` points by id, with payload and vectors.
+    pub async fn sample(&self, collection: &str, limit: usize) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct Page {
+            points: Vec<Value>,
+        }
+        let doing = format!("reading points of collection {collection:?}");
+        let body = json!({ "limit": limit, "with_payload": true, "with_vector": true });
+        let path = ["collections", collection, "points", "scroll"];
+        let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+        answer.result::<Page>(&doing).map(|page| page.points)
+    }
+}
+
+/// The source as a body. Its error is kept in `failure`, because the HTTP client would make a text of it.
+fn body(source: Box<dyn Source>, failure: Arc<Mutex<Option<Error>>>) -> Body {
+    let chunks = stream::unfold(Some((source, failure)), async |state| {
+        let (mut source, failure) = state?;
+        match source.next().await? {
+            Ok(chunk) => Some((Ok(chunk), Some((source, failure)))),
+            Err(error) => {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Some((Err(io::Error::other("the source of the upload failed")), None))
+            }
+        }
+    });
+    Body::wrap_stream(chunks)
+}
+
+/// `result` is `true` when a change was made; anything else is no success.
+fn done(answer: &Answer, doing: &str) -> Result<()> {
+    match answer.result::<bool>(doing).map_err(needs_manage)? {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::QdrantUnexpected,
+            format!("{doing}: Qdrant answered that it did not"),
+        )),
+    }
+}
+
+/// A restore needs more rights than the remedy for a backup names.
+fn needs_manage(error: Error) -> Error {
+    match error.code() {
+        Code::QdrantForbidden => error.remedy("a restore needs the full key, or a token with `manage` access"),
+        _ => error,
+    }
+}

@@ -1,0 +1,185 @@
+//! The port to an object store: where the bytes of a backup end up.
+//!
+//! A handful of methods. A write states its [`Condition`], so overwriting a backup cannot be expressed. Keys are relative
+//! to the store's own prefix and are named by the layer above only.
+
+mod dir;
+mod gcs;
+mod record;
+mod sign;
+mod token;
+mod url;
+
+use crate::base::error::{Code, Error, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::{fmt::Debug, ops::Range};
+use time::OffsetDateTime;
+
+pub use dir::DirStore;
+pub use gcs::{GcsOptions, GcsStore, Retry};
+pub(crate) use record::{read_back, written};
+pub use record::{read_small, readable};
+pub use sign::Signing;
+pub use url::open;
+
+/// Prefix of all backups.
+pub const BACKUPS: &str = "backups/";
+/// Prefix of all recorded intents.
+pub const INTENTS: &str = "intents/";
+/// Prefix of the records of all executions of jobs.
+pub const JOBS: &str = "jobs/";
+
+/// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub String);
+
+/// What must hold for a write to happen; otherwise it fails with [`crate::base::error::Code::StoreConflict`].
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// The key does not exist.
+    Absent,
+    /// The key still has this version (compare-and-swap; used by the lease only).
+    Unchanged(Version),
+}
+
+/// What the store says of an object.
+#[derive(Clone, Debug)]
+pub struct ObjectMeta {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Version of this content.
+    pub version: Version,
+    /// CRC32C (Castagnoli) of the stored bytes as computed by the store, where it keeps one (GCS always; a directory only
+    /// in the answer to [`Store::put`], read back from the file).
+    pub crc32c: Option<u32>,
+    /// Last change, by the store's clock.
+    pub updated: OffsetDateTime,
+}
+
+/// A body to be written: bytes that can be asked for again from an offset, because a resumable upload may have to.
+#[allow(clippy::len_without_is_empty)] // Nobody asks a source whether it is empty.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Exact length in bytes. A source that ends before has failed and must say so by an `Err`.
+    fn len(&self) -> u64;
+
+    /// The next chunk, never empty; `None` only after exactly [`Source::len`] bytes.
+    async fn next(&mut self) -> Option<Result<Bytes>>;
+
+    /// Continues from `offset`; the first call of a writer may be `seek(0)`.
+    async fn seek(&mut self, offset: u64) -> Result<()>;
+
+    /// CRC32C of all bytes, once the last one has been handed out; anything before. A source that computes it anyway says so
+    /// here and spares the store the work; `None` (then always) lets the store compute it.
+    fn crc32c(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// A store of objects. Implementations are cheap to share behind an `Arc`.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// The URL that names the store in messages, e.g. `gs://bucket/prefix`.
+    fn url(&self) -> String;
+
+    /// Writes an object whole or not at all, and returns what the store says it holds. When the store's checksum differs
+    /// from that of the bytes sent, the object is removed again and the call fails with
+    /// [`crate::base::error::Code::ChecksumMismatch`]. Errors of the source come back with their own code.
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta>;
+
+    /// Reads an object, or a range of it, as it is at `version` (or now). Ends with an error when fewer bytes arrive than
+    /// asked for. `Ok(None)`: no such object.
+    async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        version: Option<&Version>,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>>;
+
+    /// What the store says of an object; `None` when there is none.
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>>;
+
+    /// All objects whose key starts with `prefix`, in the order of their keys.
+    async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>>;
+
+    /// The names of the folders directly below `prefix` (which ends in `/`): what stands between it and the next `/` in any
+    /// key. In the order of the names. Cheap: the objects inside are not listed.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Deletes an object if it still has this version. `Ok(false)`: it was not there any more, or has another version.
+    async fn delete(&self, key: &str, version: &Version) -> Result<bool>;
+
+    /// The store as one that signs URLs, if it does.
+    fn signing(&self) -> Option<&dyn Signing> {
+        None
+    }
+
+    /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
+    async fn check(&self) -> Result<()>;
+
+    /// Room that is left, in bytes; `None` where there is no limit, or none that is known.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Whether any object may be deleted; `None` where that shows only when it is tried.
+    async fn may_delete(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
+}
+
+/// Refuses keys that are not plain paths. They are built from names that others chose, and a manifest can be forged.
+fn valid_key(key: &str) -> Result<()> {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    if key.split('/').all(plain) && !key.contains(['\\', '\0', '\n', '\r']) {
+        return Ok(());
+    }
+    Err(Error::new(Code::BadRequest, format!("{key:?} is no valid object key")))
+}
+
+/// As [`valid_key`], but the last segment may be incomplete or missing.
+fn valid_list_prefix(prefix: &str) -> Result<()> {
+    match prefix {
+        "" => Ok(()),
+        prefix => valid_key(&format!("{prefix}x")),
+    }
+}
+
+/// A [`Source`] over bytes in memory, for small objects.
+pub struct BytesSource {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl BytesSource {
+    /// A source over `bytes`.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            at: 0,
+        }
+    }
+}
+
+#[async_trait]
+impl Source for BytesSource {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        let rest = self.bytes.slice(self.at..);
+        self.at = self.bytes.len();
+        (!rest.is_empty()).then_some(Ok(rest))
+    }
+
+    async fn seek(&mut self, offset: u64) -> Result<()> {
+        self.at = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        Ok(())
+    }
+}

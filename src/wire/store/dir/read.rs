@@ -1,0 +1,148 @@
+//! Reading and listing a directory.
+
+use super::beneath::Directory;
+use super::way::Way;
+use super::{STAGING, failed, meta, size, version};
+use crate::base::error::{Code, Error, Result};
+use crate::wire::store::{ObjectMeta, Version};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use std::{
+    fs::File,
+    io::{Read, Seek as _, SeekFrom},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+use tokio::sync::mpsc;
+
+/// Each chunk costs a change of threads between reading and sending; this many bytes at once make that rare.
+const CHUNK: u64 = 512 * 1024;
+/// Chunks that are read ahead.
+const AHEAD: usize = 2;
+
+/// A file to read so many bytes from.
+pub(super) struct Reading {
+    file: File,
+    path: PathBuf,
+    left: u64,
+}
+
+/// Opens a file at the start of a range; `None` when it is not there, or has another version.
+pub(super) fn open(
+    root: &Path,
+    key: &str,
+    range: Option<Range<u64>>,
+    wanted: Option<Version>,
+) -> Result<Option<Reading>> {
+    let Some(way) = Way::find(root, key)? else {
+        return Ok(None);
+    };
+    let Some((mut file, stat)) = way.parent().open(way.name())? else {
+        return Ok(None);
+    };
+    if wanted.is_some_and(|wanted| wanted != version(&stat)) {
+        return Ok(None);
+    }
+    let path = way.path();
+    let range = range.unwrap_or(0..size(&stat));
+    if range.end > size(&stat) {
+        return Err(too_short(&path));
+    }
+    let at = file.seek(SeekFrom::Start(range.start));
+    at.map_err(|e| failed("read", &path, e))?;
+    Ok(Some(Reading {
+        file,
+        path,
+        left: range.end.saturating_sub(range.start),
+    }))
+}
+
+/// Reads ahead on a thread of its own until the stream is dropped.
+pub(super) fn stream(mut reading: Reading) -> BoxStream<'static, Result<Bytes>> {
+    let (queue, chunks) = mpsc::channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        while reading.left > 0 {
+            let chunk = reading.chunk();
+            let last = chunk.is_err();
+            if queue.blocking_send(chunk).is_err() || last {
+                break;
+            }
+        }
+    });
+    stream::unfold(chunks, |mut chunks| async {
+        chunks.recv().await.map(|chunk| (chunk, chunks))
+    })
+    .boxed()
+}
+
+impl Reading {
+    fn chunk(&mut self) -> Result<Bytes> {
+        let want = self.left.min(CHUNK);
+        // Not cleared first: all of it is read over.
+        let mut buffer = Vec::with_capacity(usize::try_from(want).unwrap_or_default());
+        let read = (&self.file).take(want).read_to_end(&mut buffer);
+        if read.map_err(|e| failed("read", &self.path, e))? as u64 != want {
+            return Err(too_short(&self.path));
+        }
+        self.left -= want;
+        Ok(buffer.into())
+    }
+}
+
+fn too_short(path: &Path) -> Error {
+    let text = format!("{} has fewer bytes than asked for", path.display());
+    Error::new(Code::LengthMismatch, text)
+}
+
+/// All plain files whose key starts with `prefix`, in the order of their keys.
+pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
+    let mut found = Vec::new();
+    // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
+    let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+    let mut open: Vec<_> = directory(root, start)?
+        .into_iter()
+        .map(|directory| (start.to_owned(), directory))
+        .collect();
+    while let Some((at, directory)) = open.pop() {
+        for (name, kind) in directory.entries()? {
+            let key = format!("{at}{name}");
+            if key == STAGING || !key.starts_with(prefix) {
+                continue;
+            }
+            if kind.is_dir() {
+                let folder = directory.folder(&name)?;
+                open.extend(folder.map(|folder| (key + "/", folder)));
+            } else if let Some(stat) = directory.file(&name)? {
+                found.push(meta(&key, &stat));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(found)
+}
+
+/// Names of the directories directly below `prefix`, in their order.
+pub(super) fn folders(root: &Path, prefix: &str) -> Result<Vec<String>> {
+    let Some(directory) = directory(root, prefix)? else {
+        return Ok(Vec::new());
+    };
+    let entries = directory.entries()?.into_iter();
+    let mut found: Vec<_> = entries
+        .filter(|(name, kind)| kind.is_dir() && !(prefix.is_empty() && name == STAGING))
+        .map(|(name, _)| name)
+        .collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The directory that a prefix names, which ends in `/` or is empty; none where there is none, nor for what is the store's own.
+fn directory(root: &Path, prefix: &str) -> Result<Option<Directory>> {
+    if prefix.is_empty() {
+        return Directory::root(root).map(Some);
+    }
+    if prefix.split('/').next() == Some(STAGING) {
+        return Ok(None);
+    }
+    // The object would have no name.
+    Ok(Way::find(root, prefix)?.map(Way::into_parent))
+}

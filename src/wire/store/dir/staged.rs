@@ -1,0 +1,243 @@
+//! Files on their way into the store.
+
+use super::beneath::Directory;
+use super::{STAGING, failed, not_linked};
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::crc32c_append;
+use crate::wire::store::Source;
+use bytes::Bytes;
+use std::{
+    fs::{File, FileTimes},
+    io::{self, Read, Seek as _, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const SUFFIX: &str = ".staged";
+/// Chunks on their way to the writing thread.
+const QUEUE: usize = 4;
+const READ_BACK: usize = 1 << 20;
+
+/// A file under [`STAGING`], removed when dropped.
+pub(super) struct Staged {
+    staging: Directory,
+    name: String,
+    file: Arc<File>,
+}
+
+/// Length and CRC32C of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) len: u64,
+    pub(super) crc32c: u32,
+}
+
+impl Staged {
+    pub(super) fn create(root: &Directory) -> Result<Self> {
+        let staging = directory(root)?;
+        let name = new_name();
+        let file = Arc::new(staging.create(&name)?);
+        Ok(Self { staging, name, file })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.staging.path(&self.name)
+    }
+
+    /// Makes the content durable and reads it back, unless nobody waits for it any more. What the disk has is compared with what
+    /// was handed over.
+    pub(super) fn verify(&self, key: &str, sent: Sum, gone: &CancellationToken) -> Result<()> {
+        let at = |e| failed("write", &self.path(), e);
+        self.stamp().map_err(at)?;
+        self.file.sync_all().map_err(at)?;
+        let mut file = &*self.file;
+        file.rewind().map_err(at)?;
+        let mut stored = Sum { len: 0, crc32c: 0 };
+        let mut buffer = vec![0; READ_BACK];
+        loop {
+            if gone.is_cancelled() {
+                return Err(Error::new(
+                    Code::Cancelled,
+                    format!("given up while {key} was read back"),
+                ));
+            }
+            let n = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failed("read back", &self.path(), e)),
+            };
+            stored.len += n as u64;
+            stored.crc32c = crc32c_append(stored.crc32c, &buffer[..n]);
+        }
+        if stored == sent {
+            return Ok(());
+        }
+        let text = format!("{key} was read back as {stored:08x?}, written was {sent:08x?}");
+        Err(Error::new(Code::ChecksumMismatch, text).remedy("check the disk"))
+    }
+
+    /// Makes the time of the last change unique, for it is part of the version: the clock of a file system may tick so
+    /// rarely that a file, its removal and its successor in the same inode share a tick. The last millisecond is random.
+    fn stamp(&self) -> io::Result<()> {
+        let written = self.file.metadata()?.modified()?;
+        let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let random = u64::try_from(Uuid::new_v4().as_u128() % 1_000_000).unwrap_or_default();
+        let whole = since - Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+        let unique = UNIX_EPOCH + whole + Duration::from_nanos(random);
+        self.file.set_times(FileTimes::new().set_modified(unique))
+    }
+
+    /// Gives the file a second name that nothing has.
+    pub(super) fn link(&self, to: &Directory, name: &str) -> io::Result<()> {
+        self.staging.link(&self.name, to, name)
+    }
+
+    /// Takes the place of whatever has this name.
+    pub(super) fn rename(self, to: &Directory, name: &str) -> io::Result<()> {
+        self.staging.rename(&self.name, to, name)
+    }
+
+    /// Whether the file system has the hard links by which files are published.
+    pub(super) fn check_links(&self) -> Result<()> {
+        let linked = format!("{}.linked", self.name);
+        let at = self.staging.path(&linked);
+        self.link(&self.staging, &linked).map_err(|e| not_linked(&at, e))?;
+        self.staging.remove(&linked).map_err(|e| failed("delete", &at, e))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already after a rename; anything else a later open removes.
+        let _ = self.staging.remove(&self.name);
+    }
+}
+
+/// The staging directory, made if it is missing; the root is never made.
+pub(super) fn directory(root: &Directory) -> Result<Directory> {
+    match root.make_folder(STAGING)? {
+        Some(staging) => Ok(staging),
+        // As it is when the root itself was removed.
+        None => Err(Error::new(
+            Code::StoreMissing,
+            format!("{} was removed", root.path(STAGING).display()),
+        )),
+    }
+}
+
+/// Writes a source into a staged file, on a thread of its own, through a short queue.
+pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum> {
+    let (queue, chunks) = mpsc::channel::<Bytes>(QUEUE);
+    let file = staged.file.clone();
+    let summed = source.crc32c().is_some();
+    let writer = tokio::task::spawn_blocking(move || write_all(&file, chunks, !summed));
+    let sent = send(source, queue).await;
+    let broke_off = |e| Error::new(Code::Internal, "the writer broke off").because(e);
+    let written = writer.await.map_err(broke_off)?;
+    // A writer that failed is the reason why nothing more could be sent.
+    let computed = written.map_err(|e| failed("write", &staged.path(), e))?;
+    Ok(Sum {
+        len: sent?,
+        crc32c: source.crc32c().unwrap_or(computed),
+    })
+}
+
+async fn send(source: &mut dyn Source, queue: mpsc::Sender<Bytes>) -> Result<u64> {
+    let len = source.len();
+    let mut sent = 0;
+    while let Some(chunk) = source.next().await {
+        let chunk = chunk?;
+        sent += chunk.len() as u64;
+        if sent > len {
+            let text = format!("the source went on after {len} bytes");
+            return Err(Error::new(Code::LengthMismatch, text));
+        }
+        if queue.send(chunk).await.is_err() {
+            return Ok(sent);
+        }
+    }
+    if sent < len {
+        let text = format!("the source ended after {sent} of {len} bytes");
+        return Err(Error::new(Code::LengthMismatch, text));
+    }
+    Ok(sent)
+}
+
+fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> io::Result<u32> {
+    let mut crc32c = 0;
+    while let Some(chunk) = chunks.blocking_recv() {
+        if sum {
+            crc32c = crc32c_append(crc32c, &chunk);
+        }
+        file.write_all(&chunk)?;
+    }
+    Ok(crc32c)
+}
+
+/// Removes staged files that nobody has written to for `age`, by the clock of the file system.
+pub(super) fn remove_leftovers(root: &Directory, age: Duration) -> Result<()> {
+    let Some(staging) = root.folder(STAGING)? else {
+        return Ok(());
+    };
+    let entries = staging.entries()?.into_iter().map(|(name, _)| name);
+    let ours: Vec<_> = entries.filter(|name| is_ours(name)).collect();
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let now = clock(root)?;
+    for name in ours {
+        // Of another kind than a file is none of ours.
+        let written = staging.open(&name)?.map(|(file, _)| modified(&file)).transpose()?;
+        let old = |written: SystemTime| now.duration_since(written).is_ok_and(|since| since > age);
+        if written.is_some_and(old) {
+            let gone = staging.remove(&name);
+            gone.map_err(|e| failed("delete", &staging.path(&name), e))?;
+        }
+    }
+    Ok(())
+}
+
+fn new_name() -> String {
+    format!("{}{SUFFIX}", Uuid::new_v4())
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_suffix(SUFFIX).is_some_and(|id| Uuid::try_parse(id).is_ok())
+}
+
+fn clock(root: &Directory) -> Result<SystemTime> {
+    modified(&Staged::create(root)?.file)
+}
+
+fn modified(file: &File) -> Result<SystemTime> {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    modified.map_err(|e| Error::new(Code::StoreFailed, "look at a staged file").because(e))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn two_writes_in_one_tick_of_the_clock_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let staged = Staged::create(&Directory::root(root.path()).unwrap()).unwrap();
+        let tick = UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+        let mut versions = std::collections::HashSet::new();
+        for _ in 0..4 {
+            let times = FileTimes::new().set_modified(tick);
+            staged.file.set_times(times).unwrap();
+            staged.stamp().unwrap();
+            let moved = modified(&staged.file).unwrap().duration_since(tick).unwrap();
+            assert!(moved < Duration::from_millis(1));
+            let stat = rustix::fs::fstat(&staged.file).unwrap();
+            assert!(versions.insert(super::super::version(&stat)));
+        }
+    }
+}

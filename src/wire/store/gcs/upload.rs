@@ -1,0 +1,268 @@
+//! The body of one upload as the storage client wants it, and how long the client may keep trying.
+//!
+//! The client knows how to ask the service what it has kept and to send the rest again. Three things it does not do: it
+//! hides the error of a source behind one of its own, it counts attempts over a whole upload however much progress there
+//! was in between, and it waits for ever on a connection that stands still. [`Flight`] is what the parts here share to do so.
+
+use crate::base::error::{Code, Error, Result};
+use crate::base::hash::crc32c_append;
+use crate::wire::store::{Source, gcs::Retry};
+use bytes::Bytes;
+use google_cloud_gax::{
+    backoff_policy::BackoffPolicy, exponential_backoff::ExponentialBackoff, retry_policy::RetryPolicy,
+    retry_result::RetryResult, retry_state::RetryState, retry_throttler::RetryThrottler,
+};
+use google_cloud_storage::{
+    Error as GcsError,
+    retry_policy::RetryableErrors,
+    streaming_source::{Seek, SizeHint, StreamingSource},
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What is known of an upload under way.
+#[derive(Debug, Default)]
+pub(super) struct Flight(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Bytes handed to the client for the first time, and their CRC32C.
+    handed: u64,
+    crc32c: u32,
+    /// How much the service said it had kept, at the last start or restart.
+    kept: Option<u64>,
+    /// Attempts that ended, and attempts that began, since `kept` grew.
+    failures: u32,
+    restarts: u32,
+    /// Changes whenever anything happens.
+    moves: u64,
+    /// The client waits for the source now: that is not for us to judge.
+    in_source: bool,
+    /// Why the source, or this side, ended the upload.
+    error: Option<Error>,
+}
+
+impl Flight {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Length and CRC32C of what the client was given.
+    pub(super) fn digest(&self) -> (u64, u32) {
+        let known = self.known();
+        (known.handed, known.crc32c)
+    }
+
+    /// Whether the service kept a part of the upload at some time.
+    pub(super) fn began(&self) -> bool {
+        self.known().kept.is_some()
+    }
+
+    /// The error that ended the upload on this side.
+    pub(super) fn take_error(&self) -> Option<Error> {
+        self.known().error.take()
+    }
+
+    /// Waits until nothing has moved for `limit` (and at most twice as long) although the source had bytes to give.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        let mut seen = None;
+        loop {
+            let now = {
+                let known = self.known();
+                (!known.in_source).then_some(known.moves)
+            };
+            if now.is_some() && now == seen {
+                return;
+            }
+            seen = now;
+            tokio::time::sleep(limit).await;
+        }
+    }
+}
+
+/// A [`Source`] as the client reads it.
+pub(super) struct Body {
+    source: Box<dyn Source>,
+    len: u64,
+    at: u64,
+    /// The source sums its bytes itself.
+    summed: bool,
+    attempts: u32,
+    flight: Arc<Flight>,
+}
+
+impl Body {
+    pub(super) fn new(source: Box<dyn Source>, attempts: u32, flight: Arc<Flight>) -> Self {
+        Self {
+            len: source.len(),
+            at: 0,
+            summed: source.crc32c().is_some(),
+            source,
+            attempts,
+            flight,
+        }
+    }
+
+    async fn chunk(&mut self) -> Option<Result<Bytes>> {
+        let chunk = match self.source.next().await {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(e)) => return Some(Err(e)),
+            None if self.at == self.len => return None,
+            None => return Some(Err(self.wrong_length("ended after", self.at))),
+        };
+        let end = self.at + chunk.len() as u64;
+        if end > self.len {
+            return Some(Err(self.wrong_length("went on after", self.len)));
+        }
+        let mut known = self.flight.known();
+        // Bytes that are sent again must be the same: summed once, the service's sum shows it.
+        if self.summed {
+            known.crc32c = self.source.crc32c().unwrap_or_default();
+        } else if let Some(new) = known.handed.checked_sub(self.at)
+            && end > known.handed
+        {
+            let new = &chunk[usize::try_from(new).unwrap_or(usize::MAX)..];
+            known.crc32c = crc32c_append(known.crc32c, new);
+        }
+        known.handed = known.handed.max(end);
+        self.at = end;
+        Some(Ok(chunk))
+    }
+
+    fn wrong_length(&self, how: &str, at: u64) -> Error {
+        let text = format!("the source {how} {at} of {} bytes", self.len);
+        Error::new(Code::LengthMismatch, text)
+    }
+
+    /// Keeps the error for the caller of `put`; the client gets a stand-in.
+    fn ended(&self, error: Error) -> Ended {
+        self.flight.known().error = Some(error);
+        Ended
+    }
+
+    /// Notes what the service has kept; an error when it keeps nothing more however often it is sent.
+    fn note_kept(&self, offset: u64) -> Result<()> {
+        let mut known = self.flight.known();
+        known.moves += 1;
+        if known.kept.is_none_or(|kept| offset > kept) {
+            known.kept = Some(offset);
+            known.failures = 0;
+            known.restarts = 0;
+            return Ok(());
+        }
+        // The client goes on for ever after a 308, without asking the retry policy.
+        known.restarts += 1;
+        if known.restarts >= self.attempts {
+            let text = format!("the store keeps no more than {offset} bytes of the upload");
+            return Err(Error::new(Code::StoreUnreachable, text));
+        }
+        Ok(())
+    }
+}
+
+impl StreamingSource for Body {
+    type Error = Ended;
+
+    async fn next(&mut self) -> Option<Result<Bytes, Ended>> {
+        self.flight.known().in_source = true;
+        let chunk = self.chunk().await;
+        {
+            let mut known = self.flight.known();
+            known.in_source = false;
+            known.moves += 1;
+        }
+        chunk.map(|c| c.map_err(|e| self.ended(e)))
+    }
+
+    async fn size_hint(&self) -> Result<SizeHint, Ended> {
+        Ok(SizeHint::with_exact(self.len))
+    }
+}
+
+impl Seek for Body {
+    type Error = Ended;
+
+    async fn seek(&mut self, offset: u64) -> Result<(), Ended> {
+        self.note_kept(offset).map_err(|e| self.ended(e))?;
+        self.flight.known().in_source = true;
+        let sought = self.source.seek(offset).await;
+        self.flight.known().in_source = false;
+        self.at = offset;
+        sought.map_err(|e| self.ended(e))
+    }
+}
+
+/// Stands for the error that [`Flight`] keeps.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source ended the upload")
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// Gives up after so many failures without any progress in between, and at once when the source failed. A time limit would
+/// be wrong: an upload of hours meets more than one reset.
+#[derive(Debug)]
+pub(super) struct Patience {
+    pub(super) attempts: u32,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl RetryPolicy for Patience {
+    fn on_error(&self, state: &RetryState, error: GcsError) -> RetryResult {
+        let mut known = self.flight.known();
+        known.moves += 1;
+        known.failures += 1;
+        if known.error.is_some() {
+            return RetryResult::Permanent(error);
+        }
+        match RetryableErrors.on_error(state, error) {
+            RetryResult::Continue(e) if known.failures >= self.attempts => RetryResult::Exhausted(e),
+            result => result,
+        }
+    }
+}
+
+/// Exponential delays that begin anew after progress.
+#[derive(Debug)]
+pub(super) struct Pauses {
+    pub(super) delays: ExponentialBackoff,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl BackoffPolicy for Pauses {
+    fn on_failure(&self, state: &RetryState) -> Duration {
+        let known = self.flight.known();
+        let failures = known.failures.max(known.restarts).max(1);
+        let state = state.clone().set_attempt_count(failures);
+        self.delays.on_failure(&state)
+    }
+}
+
+/// Never throttles: the few uploads of a backup have their own pauses, and one upload's bad luck is not to slow the others.
+#[derive(Debug)]
+pub(super) struct Unthrottled;
+
+impl RetryThrottler for Unthrottled {
+    fn throttle_retry_attempt(&self) -> bool {
+        false
+    }
+    fn on_retry_failure(&mut self, _: &RetryResult) {}
+    fn on_success(&mut self) {}
+}
+
+/// The delays of a [`Retry`].
+pub(super) fn delays(retry: &Retry) -> Result<ExponentialBackoff> {
+    google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder::new()
+        .with_initial_delay(retry.first_delay)
+        .with_maximum_delay(retry.longest_delay)
+        .build()
+        .map_err(|e| Error::new(Code::Internal, "bad delays between attempts").because(e))
+}

@@ -1,0 +1,94 @@
+//! Small JSON objects: read within a limit, and written only if their reader can read them.
+
+use super::Store;
+use crate::base::error::{Code, Error, Result};
+use crate::base::json;
+use futures_util::TryStreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Reads an object of at most `largest` bytes into memory; `None` when there is none.
+pub async fn read_small(store: &dyn Store, key: &str, largest: u64) -> Result<Option<Vec<u8>>> {
+    let Some(mut stream) = store.get(key, None, None).await? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.try_next().await? {
+        if (bytes.len() + chunk.len()) as u64 > largest {
+            return Err(Error::new(
+                Code::BackupDamaged,
+                format!("{}/{key} is larger than {largest} bytes", store.url()),
+            ));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
+
+/// `value` as JSON of at most `largest` bytes, which were read back as what its reader takes it for. `what` names it in
+/// messages.
+///
+/// # Errors
+/// [`Code::Unsupported`] for what is too large or nests too deep to be read, [`Code::Internal`] for anything else that cannot.
+pub fn readable<R: DeserializeOwned>(what: &str, value: &impl Serialize, largest: u64) -> Result<Vec<u8>> {
+    let bytes = written(what, value, largest)?;
+    read_back(what, serde_json::from_slice::<R>(&bytes)).map(|_| bytes)
+}
+
+/// `value` as JSON, if a reader with the limit `largest` may be able to read it.
+pub(crate) fn written(what: &str, value: &impl Serialize, largest: u64) -> Result<Vec<u8>> {
+    let bytes =
+        json::to_vec(value).map_err(|e| Error::new(Code::Internal, format!("writing {what} as JSON")).because(e))?;
+    let beyond = |is: String| {
+        Error::new(
+            Code::Unsupported,
+            format!("{what} could not be read again, so it was not written: {is}"),
+        )
+    };
+    match json::depth(&bytes) {
+        _ if bytes.len() as u64 > largest => Err(beyond(format!(
+            "it has {} bytes, and at most {largest} are read",
+            bytes.len()
+        ))),
+        depth if depth > json::DEEPEST => Err(beyond(format!(
+            "it nests {depth} levels deep, and at most {} are read",
+            json::DEEPEST
+        ))),
+        _ => Ok(bytes),
+    }
+}
+
+/// What a reader made of bytes that were not published yet.
+pub(crate) fn read_back<T, E: Into<crate::base::error::BoxError>>(what: &str, read: Result<T, E>) -> Result<T> {
+    read.map_err(|e| {
+        Error::new(
+            Code::Internal,
+            format!("{what} could not be read again, so it was not written"),
+        )
+        .because(e)
+        .remedy("report this as a defect of qdrant-backup")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_its_reader_could_not_read_is_not_written() {
+        let code = |r: Result<Vec<u8>>| r.map(|_| ()).map_err(|e| e.code());
+        assert_eq!(code(readable::<Vec<u8>>("x", &[1, 2], 100)), Ok(()));
+        assert_eq!(code(readable::<String>("x", &[1, 2], 100)), Err(Code::Internal));
+        assert_eq!(
+            code(readable::<Value>("x", &json!("abcdef"), 8)),
+            Err(Code::Unsupported)
+        );
+        let deep = (0..json::DEEPEST).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(code(readable::<Value>("x", &deep, 9999)), Ok(()));
+        assert_eq!(
+            code(readable::<Value>("x", &json!([deep]), 9999)),
+            Err(Code::Unsupported)
+        );
+    }
+}

@@ -1,0 +1,478 @@
+//! `GET /health/freshness`: the decision as a table, then over a real socket with a clock that is moved.
+
+use crate::support::peer::{Create, Peer};
+use qdrant_backup::app;
+use qdrant_backup::base::clock::Clock;
+use qdrant_backup::config::Config;
+use qdrant_backup::ops::freshness::{Expected, Good, State, Wanted, expected, standings};
+use qdrant_backup::repository::names::BackupId;
+use qdrant_backup::repository::selection::Selection;
+use qdrant_backup::server::{self, App};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+/// A good backup of so many minutes ago.
+fn good(minutes: i64, collections: &[&str]) -> Good {
+    let at = NOW - time::Duration::minutes(minutes);
+    Good {
+        source: None,
+        id: BackupId::at(at),
+        selection: Selection::default(),
+        verified: false,
+        collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+    }
+}
+
+fn verified(minutes: i64, collections: &[&str]) -> Good {
+    Good {
+        verified: true,
+        ..good(minutes, collections)
+    }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What there is, what is wanted of it, and how a collection stands by that, with its age.
+type Case = (&'static str, Wanted, Vec<Good>, State, Option<u64>);
+
+#[test]
+fn a_collection_is_fresh_when_its_last_good_backup_is_young_enough() {
+    use State::{Fresh, Missing, Stale};
+    let any = Wanted {
+        max_age: Duration::from_secs(3600),
+        verified: false,
+    };
+    let only_verified = Wanted { verified: true, ..any };
+    let cases: Vec<Case> = vec![
+        ("no backup at all", any, vec![], Missing, None),
+        ("made now", any, vec![good(0, &["a"])], Fresh, Some(0)),
+        (
+            "a minute too young to be stale",
+            any,
+            vec![good(59, &["a"])],
+            Fresh,
+            Some(3540),
+        ),
+        (
+            "exactly as old as it may not be",
+            any,
+            vec![good(60, &["a"])],
+            Stale,
+            Some(3600),
+        ),
+        ("older", any, vec![good(600, &["a"])], Stale, Some(36_000)),
+        (
+            "a young backup of another collection",
+            any,
+            vec![good(1, &["b"])],
+            Missing,
+            None,
+        ),
+        (
+            "the same, and an old one of it",
+            any,
+            vec![good(1, &["b"]), good(90, &["a"])],
+            Stale,
+            Some(5400),
+        ),
+        (
+            "the newest one counts",
+            any,
+            vec![good(10, &["a"]), good(90, &["a"])],
+            Fresh,
+            Some(600),
+        ),
+        (
+            "clocks that differ a little",
+            any,
+            vec![good(-9, &["a"])],
+            Fresh,
+            Some(0),
+        ),
+        (
+            "of a time that has not come",
+            any,
+            vec![good(-60, &["a"])],
+            Missing,
+            None,
+        ),
+        (
+            "the same, and an old one",
+            any,
+            vec![good(-60, &["a"]), good(90, &["a"])],
+            Stale,
+            Some(5400),
+        ),
+        ("not verified", only_verified, vec![good(1, &["a"])], Missing, None),
+        ("verified", only_verified, vec![verified(1, &["a"])], Fresh, Some(60)),
+        (
+            "only an old one is verified",
+            only_verified,
+            vec![good(1, &["a"]), verified(90, &["a"])],
+            Stale,
+            Some(5400),
+        ),
+        (
+            "the last but one is verified",
+            only_verified,
+            vec![good(1, &["a"]), verified(50, &["a"])],
+            Fresh,
+            Some(3000),
+        ),
+        (
+            "verified counts where any does",
+            any,
+            vec![verified(1, &["a"])],
+            Fresh,
+            Some(60),
+        ),
+    ];
+    println!("{:<42} {:>9}  state", "backups", "age (s)");
+    for (what, wanted, backups, state, age) in cases {
+        let [found] = standings(&names(&["a"]), &backups, wanted, NOW).try_into().unwrap();
+        println!(
+            "{what:<42} {:>9}  {:?}",
+            found.age_seconds.map_or("-".to_owned(), |age| age.to_string()),
+            found.state
+        );
+        assert_eq!((found.state, found.age_seconds), (state, age), "{what}");
+        assert_eq!(found.backup.is_none(), state == Missing, "{what}");
+    }
+}
+
+#[test]
+fn what_is_expected_comes_from_qdrant_or_else_from_the_last_backup_of_the_same_selection() {
+    let all = Selection::default();
+    let some = Selection {
+        include: names(&["a*", "b*"]),
+        exclude: names(&["*-tmp"]),
+        ..Selection::default()
+    };
+    let live = |list: &[&str]| Expected::Live(names(list));
+    let last = |list: &[&str]| Expected::LastBackup(names(list));
+    let of = |selection: &Selection, minutes, list: &[&str]| Good {
+        selection: selection.clone(),
+        ..good(minutes, list)
+    };
+    let one = Selection {
+        collections: names(&["docs"]),
+        ..Selection::default()
+    };
+    let reordered = Selection {
+        include: names(&["b*", "a*"]),
+        ..some.clone()
+    };
+    let there = names(&["a1", "a-tmp", "b", "c"]);
+    for (what, selection, there, backups, result) in [
+        (
+            "all that is there",
+            &all,
+            Some(&there),
+            vec![],
+            live(&["a-tmp", "a1", "b", "c"]),
+        ),
+        (
+            "what the patterns take",
+            &some,
+            Some(&there),
+            vec![],
+            live(&["a1", "b"]),
+        ),
+        (
+            "not what only a backup has",
+            &all,
+            Some(&there),
+            vec![good(1, &["z"])],
+            live(&["a-tmp", "a1", "b", "c"]),
+        ),
+        (
+            "a name that is asked for and gone",
+            &one,
+            Some(&there),
+            vec![],
+            live(&["docs"]),
+        ),
+        (
+            "nothing is there",
+            &all,
+            Some(&vec![]),
+            vec![good(1, &["z"])],
+            live(&[]),
+        ),
+        (
+            "not reachable",
+            &all,
+            None,
+            vec![good(9, &["a", "b"])],
+            last(&["a", "b"]),
+        ),
+        (
+            "the last one of all",
+            &all,
+            None,
+            vec![of(&one, 1, &["docs"]), good(9, &["a", "docs"])],
+            last(&["a", "docs"]),
+        ),
+        (
+            "only backups of something else",
+            &all,
+            None,
+            vec![of(&one, 1, &["docs"])],
+            Expected::Unknown,
+        ),
+        (
+            "the same patterns in another order",
+            &some,
+            None,
+            vec![of(&reordered, 1, &["a1"])],
+            last(&["a1"]),
+        ),
+        ("no backup", &all, None, vec![], Expected::Unknown),
+    ] {
+        let found = expected(selection, there.map(Vec::as_slice), &backups).unwrap();
+        assert_eq!(found, result, "{what}");
+    }
+}
+
+/// The service over a peer, with a clock that starts now and is moved.
+struct Service {
+    url: String,
+    ahead: Arc<Mutex<Duration>>,
+    dir: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl Service {
+    async fn start(qdrant: &str, change: impl FnOnce(&mut Selection)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = url::Url::from_directory_path(dir.path()).unwrap();
+        let mut config = Config::for_testing(qdrant.parse().unwrap(), store);
+        change(&mut config.backup.selection);
+        let stop = CancellationToken::new();
+        let mut ctx = app::context(&config, "service under test".into()).await.unwrap();
+        let ahead = Arc::new(Mutex::new(Duration::ZERO));
+        ctx.clock = Clock::new({
+            let ahead = ahead.clone();
+            move || OffsetDateTime::now_utc() + *ahead.lock().unwrap()
+        });
+        let probe = app::probe(&config.qdrant).unwrap();
+        let app = App::new(ctx, probe, config.backup.selection, stop.clone());
+        let listener = server::listen(config.server.listen).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(server::serve(
+            listener,
+            app.with_max_age(Duration::from_secs(26 * 3600)),
+            stop.clone(),
+        ));
+        Self {
+            url,
+            ahead,
+            dir,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    fn pass(&self, hours: u64) {
+        *self.ahead.lock().unwrap() += Duration::from_secs(hours * 3600);
+    }
+
+    async fn backup(&self, body: &'static str) -> u16 {
+        let answer = reqwest::Client::new()
+            .post(format!("{}/backup", self.url))
+            .body(body)
+            .send()
+            .await;
+        answer.unwrap().status().as_u16()
+    }
+
+    async fn fresh(&self, query: &str) -> (u16, Value) {
+        let answer = reqwest::get(format!("{}/health/freshness{query}", self.url))
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap())
+    }
+
+    /// The status, and the state of each collection.
+    async fn states(&self, query: &str) -> (u16, Value) {
+        let (status, body) = self.fresh(query).await;
+        assert_eq!(body["fresh"], status == 200, "{body}");
+        let list = body["collections"].as_array().unwrap();
+        (
+            status,
+            list.iter()
+                .map(|c| (c["name"].as_str().unwrap().to_owned(), c["state"].clone()))
+                .collect(),
+        )
+    }
+
+    fn newest(&self) -> PathBuf {
+        let folders = std::fs::read_dir(self.dir.path().join("backups")).unwrap();
+        folders.map(|folder| folder.unwrap().path()).max().unwrap()
+    }
+
+    /// Puts a record beside the newest backup.
+    fn record(&self, name: &str, verdict: &str) {
+        std::fs::write(self.newest().join(name), json!({"verdict": verdict}).to_string()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_watch_learns_of_every_collection_without_a_young_good_backup() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let service = Service::start(&peer.url, |_| ()).await;
+    let none = json!({"docs": "missing", "logs": "missing"});
+    assert_eq!(service.states("").await, (503, none), "nothing ever ran");
+    assert_eq!(service.backup(r#"{"collection": "docs"}"#).await, 200);
+    assert_eq!(
+        service.states("").await,
+        (503, json!({"docs": "fresh", "logs": "missing"}))
+    );
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(service.backup("").await, 500);
+    let partial = json!({"docs": "fresh", "logs": "missing"});
+    assert_eq!(
+        service.states("").await,
+        (503, partial),
+        "a partial backup is no good one"
+    );
+    assert_eq!(service.backup("").await, 200);
+    let all = json!({"docs": "fresh", "logs": "fresh"});
+    assert_eq!(service.states("").await, (200, all.clone()));
+    service.pass(25);
+    assert_eq!(service.states("").await, (200, all));
+    service.pass(2);
+    assert_eq!(
+        service.states("").await,
+        (503, json!({"docs": "stale", "logs": "stale"}))
+    );
+    assert_eq!(service.backup(r#"{"collection": "logs"}"#).await, 200);
+    let (status, body) = service.fresh("").await;
+    assert_eq!(status, 503);
+    assert_eq!(
+        (&body["max_age_seconds"], &body["expected_by"], &body["verified"]),
+        (&json!(93_600), &json!("qdrant"), &json!(false))
+    );
+    let [docs, logs] = &body["collections"].as_array().unwrap()[..] else {
+        panic!("{body}");
+    };
+    assert_eq!((&docs["state"], &logs["state"]), (&json!("stale"), &json!("fresh")));
+    assert!(
+        docs["age_seconds"].as_u64().unwrap() >= 27 * 3600 && docs["backup"].is_string(),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn a_backup_that_was_found_damaged_or_failed_a_drill_counts_no_more() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    for (record, verdict, state) in [
+        ("verified.json", "intact", "fresh"),
+        ("verified.json", "damaged", "missing"),
+        ("verified.json", "of a later version", "missing"),
+        ("drilled.json", "passed", "fresh"),
+        ("drilled.json", "failed", "missing"),
+    ] {
+        let service = Service::start(&peer.url, |_| ()).await;
+        assert_eq!(service.backup("").await, 200);
+        service.record(record, verdict);
+        assert_eq!(
+            service.states("").await.1,
+            json!({"docs": state}),
+            "{record}: {verdict}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_backups_that_were_read_back_count_where_that_is_asked_for() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::start(&peer.url, |_| ()).await;
+    assert_eq!(service.backup("").await, 200);
+    assert_eq!(service.states("?verified=false").await.0, 200);
+    assert_eq!(
+        service.states("?verified=true").await,
+        (503, json!({"docs": "missing"}))
+    );
+    service.record("drilled.json", "passed");
+    assert_eq!(
+        service.states("?verified=true").await.0,
+        503,
+        "it is verify that counts"
+    );
+    service.record("verified.json", "intact");
+    assert_eq!(service.states("?verified=true").await, (200, json!({"docs": "fresh"})));
+    service.pass(20);
+    assert_eq!(service.backup("").await, 200);
+    service.pass(20);
+    assert_eq!(service.states("").await.0, 200);
+    assert_eq!(service.states("?verified=true").await, (503, json!({"docs": "stale"})));
+    for wrong in ["?verified=yes", "?max_age=1h"] {
+        assert_eq!(service.fresh(wrong).await.0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_selection_says_what_is_expected() {
+    let peer = Peer::start(&[("docs", 1000), ("docs-tmp", 10), ("logs", 10)]).await;
+    let service = Service::start(&peer.url, |s| {
+        s.include = names(&["docs*"]);
+        s.exclude = names(&["*-tmp"]);
+    })
+    .await;
+    assert_eq!(service.backup("").await, 200);
+    assert_eq!(service.states("").await, (200, json!({"docs": "fresh"})));
+    peer.lock().collections.clear();
+    assert_eq!(service.states("").await, (503, json!({})), "nothing is left to back up");
+}
+
+#[tokio::test]
+async fn a_qdrant_that_cannot_be_asked_makes_nothing_look_fresher() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let service = Service::start(&peer.url, |_| ()).await;
+    assert_eq!(service.backup("").await, 200);
+    peer.lock().api_key = Some("another".into());
+    let (status, body) = service.fresh("").await;
+    assert_eq!((status, &body["expected_by"]), (200, &json!("last_backup")), "{body}");
+    assert_eq!(body["qdrant_error"]["code"], "qdrant_unauthorized");
+    service.pass(27);
+    assert_eq!(
+        service.states("").await,
+        (503, json!({"docs": "stale", "logs": "stale"}))
+    );
+    // A young backup of one collection is not all that there should be.
+    peer.lock().api_key = None;
+    assert_eq!(service.backup(r#"{"collection": "docs"}"#).await, 200);
+    peer.lock().api_key = Some("another".into());
+    assert_eq!(
+        service.states("").await,
+        (503, json!({"docs": "fresh", "logs": "stale"}))
+    );
+}
+
+#[tokio::test]
+async fn nothing_known_and_no_store_are_no_good_news() {
+    let service = Service::start("http://127.0.0.1:1", |_| ()).await;
+    let (status, body) = service.fresh("").await;
+    assert_eq!(
+        (status, &body["expected_by"], &body["collections"]),
+        (503, &Value::Null, &json!([])),
+        "{body}"
+    );
+    std::fs::remove_dir_all(service.dir.path()).unwrap();
+    let (status, body) = service.fresh("").await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (502, &json!("store_missing")),
+        "{body}"
+    );
+}

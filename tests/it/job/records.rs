@@ -1,0 +1,70 @@
+//! What executions record, and when pruning takes it away.
+
+use crate::job::bench::{Bench, EXECUTION, TASKS, node, succeeded};
+use qdrant_backup::base::clock::Clock;
+use qdrant_backup::ops::prune::{self, Job};
+use qdrant_backup::ops::retention::Policy;
+use qdrant_backup::wire::store::{BytesSource, Condition};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+fn job(bench: &Bench, later: Duration) -> Job {
+    Job {
+        store: bench.store.clone(),
+        clock: Clock::new(move || OffsetDateTime::now_utc() + later),
+        who: "test".into(),
+        lease: Duration::from_secs(30),
+        policy: Policy {
+            last: 1,
+            min_age: Duration::ZERO,
+            ..Policy::default()
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_executions_are_pruned_by_age_and_the_backup_is_not() {
+    let (node, _data) = node(9).await;
+    for bench in Bench::both(&node.url()).await {
+        succeeded(&bench.begin(0..TASKS, 0).await.ends().await, "the job");
+        let foreign = "jobs/readme.txt";
+        let text = Box::new(BytesSource::new("not ours"));
+        bench.store.put(foreign, text, Condition::Absent).await.unwrap();
+
+        let young = prune::plan(&job(&bench, Duration::from_secs(23 * 3600))).await.unwrap();
+        assert!(young.is_empty(), "{young:?}");
+        let job = job(&bench, Duration::from_secs(25 * 3600));
+        let plan = prune::plan(&job).await.unwrap();
+        assert_eq!((plan.jobs.len(), plan.jobs[0].objects), (1, 10));
+        assert_eq!(plan.jobs[0].execution.as_str(), EXECUTION);
+        assert_eq!(plan.foreign, [foreign]);
+        let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
+        assert!(report.take_error().is_none());
+        assert_eq!((report.jobs, report.deleted.len()), (1, 0));
+        let left: Vec<_> = bench
+            .keys()
+            .await
+            .into_iter()
+            .filter(|k| k.starts_with("jobs/"))
+            .collect();
+        assert_eq!(left, [foreign]);
+        let (code, out, err) = bench.cli(&["verify", "latest"]).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_execution_that_never_ended_left_is_pruned_by_age() {
+    let (node, _data) = node(TASKS).await;
+    let bench = Bench::in_directory(&node.url()).await;
+    assert_eq!(bench.run(0, 0).await.0, Some(0));
+    assert!(prune::plan(&job(&bench, Duration::ZERO)).await.unwrap().is_empty());
+    let job = job(&bench, Duration::from_secs(25 * 3600));
+    let plan = prune::plan(&job).await.unwrap();
+    assert_eq!((plan.jobs.len(), plan.deletions().count()), (1, 1));
+    prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
+    assert_eq!(bench.keys().await, [""; 0]);
+    node.stop().await;
+}

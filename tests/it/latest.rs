@@ -1,0 +1,211 @@
+//! What `latest` means: the newest good backup whose time has come and that has what is asked for.
+
+use crate::support::peer::{Create, Peer};
+use crate::support::run::Bench;
+use crate::support::service::Service;
+use qdrant_backup::base::error::{Code, Error, Result};
+use qdrant_backup::ops::restore::{self, Plan, Request};
+use qdrant_backup::repository::catalog;
+use qdrant_backup::repository::manifest::{self, Manifest, Status};
+use qdrant_backup::repository::names::BackupId;
+use qdrant_backup::repository::selection::Selection;
+use qdrant_backup::wire::store::{BytesSource, Condition};
+use serde_json::json;
+use time::OffsetDateTime;
+
+/// A Qdrant with two collections and a backup of both.
+async fn saved() -> (Peer, Bench, BackupId) {
+    let peer = Peer::start(&[("articles", 1000), ("tiny", 10)]).await;
+    let bench = Bench::new(&peer.url).await;
+    let id = bench.run().await.unwrap().id;
+    (peer, bench, id)
+}
+
+fn named(names: &[&str]) -> Selection {
+    Selection {
+        collections: names.iter().map(|n| (*n).to_owned()).collect(),
+        ..Selection::default()
+    }
+}
+
+async fn plan(bench: &Bench, names: &[&str]) -> Result<Plan> {
+    let request = Request {
+        id: "latest".into(),
+        selection: named(names),
+        ..Request::default()
+    };
+    restore::plan(&bench.ctx, &request).await
+}
+
+async fn latest(bench: &Bench, names: &[&str]) -> BackupId {
+    plan(bench, names).await.unwrap().id
+}
+
+async fn backup_of(bench: &Bench, names: &[&str]) -> BackupId {
+    bench.run_for(&named(names)).await.unwrap().id
+}
+
+/// A partial backup: `articles` could not be saved.
+async fn partial(peer: &Peer, bench: &Bench) -> BackupId {
+    peer.on_create("articles", [Create::Forbidden]);
+    let report = bench.run().await.unwrap();
+    assert!(report.error().is_some());
+    report.id
+}
+
+async fn put(bench: &Bench, key: &str, bytes: Vec<u8>) {
+    let source = Box::new(BytesSource::new(bytes));
+    bench.ctx.store.put(key, source, Condition::Absent).await.unwrap();
+}
+
+/// The same backup under another id, as a wrong clock or a hand would make it.
+async fn copy(bench: &Bench, from: BackupId, to: &str) -> BackupId {
+    let id: BackupId = to.parse().unwrap();
+    let mut copied: Manifest = manifest::read(&*bench.ctx.store, &from).await.unwrap();
+    for artifact in copied.collections.iter_mut().flat_map(|c| &mut c.artifacts) {
+        let bytes = bench.artifact(artifact).await;
+        artifact.key = artifact.key.replace(&from.to_string(), to);
+        put(bench, &artifact.key, bytes).await;
+        artifact.version = bench.ctx.store.head(&artifact.key).await.unwrap().unwrap().version.0;
+    }
+    copied.id = id;
+    manifest::Sealed::new(&copied)
+        .unwrap()
+        .commit(&*bench.ctx.store)
+        .await
+        .unwrap();
+    id
+}
+
+fn says(error: &Error, parts: &[&str]) {
+    let text = error.chain();
+    for part in parts {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_of_one_collection_is_the_latest_of_that_one_alone() {
+    let (_peer, bench, all) = saved().await;
+    let tiny = backup_of(&bench, &["tiny"]).await;
+    assert_eq!(latest(&bench, &["tiny"]).await, tiny);
+    assert_eq!(latest(&bench, &["articles"]).await, all);
+    assert_eq!(latest(&bench, &["articles", "tiny"]).await, all);
+    let plan = plan(&bench, &[]).await.unwrap();
+    assert_eq!(plan.id, all);
+    assert_eq!(plan.warnings, [format!("backup {tiny} is newer and has only tiny")]);
+}
+
+#[tokio::test]
+async fn without_a_backup_of_everything_the_newest_one_is_the_latest() {
+    let peer = Peer::start(&[("articles", 1000), ("tiny", 10)]).await;
+    let bench = Bench::new(&peer.url).await;
+    partial(&peer, &bench).await;
+    backup_of(&bench, &["articles"]).await;
+    let tiny = backup_of(&bench, &["tiny"]).await;
+    assert_eq!(latest(&bench, &[]).await, tiny);
+    // What is older than the latest is no matter of it.
+    let plan = plan(&bench, &[]).await.unwrap();
+    assert!(plan.warnings.iter().all(|warning| !warning.contains("newer")), "{plan}");
+    let some = Selection {
+        include: vec!["a*".into()],
+        ..Selection::default()
+    };
+    let some = bench.run_for(&some).await.unwrap().id;
+    backup_of(&bench, &["tiny"]).await;
+    assert_eq!(latest(&bench, &[]).await, some);
+}
+
+#[tokio::test]
+async fn a_partial_backup_is_the_latest_of_nothing() {
+    let (peer, bench, all) = saved().await;
+    let partial = partial(&peer, &bench).await;
+    for names in [&[][..], &["articles"], &["tiny"]] {
+        let plan = plan(&bench, names).await.unwrap();
+        assert_eq!(plan.id, all, "{names:?}");
+        let [warning] = plan.warnings.as_slice() else {
+            panic!("{:?}", plan.warnings)
+        };
+        assert!(
+            warning.contains(&format!("{partial} is newer")) && warning.contains("PARTIAL: it lacks \"articles\""),
+            "{warning}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_the_latest_of_nothing() {
+    let (_peer, bench, all) = saved().await;
+    let damaged = bench.run().await.unwrap().id;
+    put(&bench, &damaged.verified(), br#"{"verdict":"damaged"}"#.to_vec()).await;
+    assert_eq!(latest(&bench, &["tiny"]).await, all);
+    let failed = bench.run().await.unwrap().id;
+    put(&bench, &failed.drilled(), br#"{"verdict":"failed"}"#.to_vec()).await;
+    assert_eq!(latest(&bench, &[]).await, all);
+    let odd = bench.run().await.unwrap().id;
+    std::fs::write(bench.dir.path().join(odd.manifest()), "[]").unwrap();
+    assert_eq!(latest(&bench, &["articles"]).await, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_the_future_is_the_latest_to_nobody() {
+    let (peer, bench, all) = saved().await;
+    let future = copy(&bench, all, "9999-01-01T00-00-00Z").await;
+    let plan = plan(&bench, &["tiny"]).await.unwrap();
+    assert_eq!(plan.id, all);
+    assert!(plan.warnings[0].contains("time has not come"), "{:?}", plan.warnings);
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(catalog::newest(&*bench.ctx.store, now).await.unwrap().unwrap().id, all);
+
+    let store = url::Url::from_directory_path(bench.dir.path()).unwrap().to_string();
+    let service = Service::start(&[("QDRANT_URL", &peer.url), ("BACKUP_STORE", &store)]).await;
+    let (_, status) = service.get("/status").await;
+    assert_eq!(status["last_backup"]["id"], json!(all), "{status}");
+    assert_eq!(status["latest_good_backup"], json!(all), "{status}");
+    let (code, pinned) = service.put("/backups/latest/pin", "").await;
+    assert_eq!((code, &pinned["id"]), (200, &json!(all)), "{pinned}");
+    let (code, shown) = service.get("/backups/latest").await;
+    assert_eq!((code, &shown["id"]), (200, &json!(all)), "{shown}");
+    let (_, list) = service.get("/backups").await;
+    assert_eq!(list["backups"][0]["id"], json!(future));
+    assert_eq!(list["backups"][0]["marks"], json!(["future"]));
+    // The scripted peer's snapshots are none, so that this one is damaged from here on.
+    let (_, answer) = service.post("/backups/latest/verify", "").await;
+    assert_eq!(answer["report"]["id"], json!(all), "{answer}");
+}
+
+#[tokio::test]
+async fn without_a_good_one_the_error_says_what_is_wrong_and_which_has_it() {
+    let peer = Peer::start(&[("articles", 1000), ("tiny", 10)]).await;
+    let bench = Bench::new(&peer.url).await;
+    let error = plan(&bench, &[]).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound);
+    says(&error, &["has no backup yet"]);
+
+    let first = partial(&peer, &bench).await;
+    assert_eq!(
+        manifest::read(&*bench.ctx.store, &first).await.unwrap().status,
+        Status::Partial
+    );
+    let tiny = backup_of(&bench, &["tiny"]).await;
+    put(&bench, &tiny.verified(), br#"{"verdict":"damaged"}"#.to_vec()).await;
+    let error = plan(&bench, &["tiny"]).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound);
+    says(&error, &[&format!("the newest is {tiny}: it is DAMAGED")]);
+    let error = plan(&bench, &[]).await.unwrap_err();
+    says(&error, &[&format!("the newest is {tiny}: it is DAMAGED")]);
+    let error = plan(&bench, &["articles"]).await.unwrap_err();
+    assert_eq!(error.code(), Code::CollectionNotFound);
+
+    let articles = backup_of(&bench, &["articles"]).await;
+    put(&bench, &articles.drilled(), br#"{"verdict":"failed"}"#.to_vec()).await;
+    let error = plan(&bench, &["tiny"]).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound);
+    says(
+        &error,
+        &[
+            &format!("the newest is {articles}: it is DRILL-FAILED"),
+            &format!("the newest that has it is {tiny}: it is DAMAGED"),
+        ],
+    );
+}

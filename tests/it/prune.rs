@@ -1,0 +1,9 @@
+//! Pruning in both stores: what goes, what stays, and what a crash, a race or a refusal leaves.
+
+mod bench;
+mod crashes;
+mod execution;
+mod faces;
+mod full;
+mod pins;
+mod races;

@@ -1,0 +1,363 @@
+//! The same through the command line and HTTP, and after a backup.
+
+use crate::prune::bench::{BUCKET, Bench, PREFIX, backup, backup_with, id, keys, put, whole};
+use crate::support::peer::{Create, Peer};
+use crate::support::process::{command, finish};
+use crate::support::service::Service;
+use gcs_emulator::{Emulator, Fault, On};
+use qdrant_backup::repository::lease;
+use qdrant_backup::repository::manifest::Status;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const OLD: &str = "2020-01-01T00-00-00Z";
+const MIDDLE: &str = "2020-01-02T00-00-00Z";
+const NEW: &str = "2020-01-03T00-00-00Z";
+
+/// A directory with three backups: partial and pinned, good, good and proven.
+async fn filled() -> (Bench, String) {
+    let bench = Bench::dir().await;
+    let store = &*bench.store;
+    backup_with(store, OLD, |m| m.status = Status::Partial).await;
+    put(store, &id(OLD).pinned(), r#"{"by":"me","note":"the audit"}"#).await;
+    backup(store, MIDDLE).await;
+    backup(store, NEW).await;
+    let proof = r#"{"verdict":"intact","at":"2020-01-04T00:00:00Z","tool_version":"9","objects":[]}"#;
+    put(store, &id(NEW).verified(), proof).await;
+    put(store, &id(NEW).drilled(), proof).await;
+    let url = url::Url::from_directory_path(bench.dir.as_ref().unwrap().path())
+        .unwrap()
+        .to_string();
+    (bench, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_shows_the_plan_and_deletes_only_when_told_to() {
+    let (bench, _) = filled().await;
+    let dir = bench.dir.as_ref().unwrap().path();
+    let run = async |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = command(args, "http://127.0.0.1:1", dir);
+        finish(
+            command
+                .env_remove("QDRANT_URL")
+                .envs(env.iter().copied())
+                .spawn()
+                .unwrap(),
+        )
+        .await
+    };
+    let policy = [("RETAIN_LAST", "1")];
+
+    let (code, out, err) = run(&["prune", "--yes"], &[]).await;
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("RETAIN_LAST"), "{err}");
+    let (code, _, err) = run(&["prune", "--yes"], &[("RETAIN_LAST", "many")]).await;
+    assert_eq!(code, Some(2), "{err}");
+
+    let (code, out, err) = run(&["prune"], &policy).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("DELETE") && out.contains("Nothing was deleted"), "{out}");
+    let (code, out, _) = run(&["prune", "--json"], &policy).await;
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &plan["dry_run"], &plan["report"]),
+        (Some(0), &json!(true), &Value::Null)
+    );
+    let decided: Vec<_> = plan["plan"]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| (&i["keep"], &i["reasons"]))
+        .collect();
+    assert_eq!(
+        decided,
+        [
+            (&json!(true), &json!(["newest_good", "last"])),
+            (&json!(false), &json!([])),
+            (&json!(true), &json!(["pinned"]))
+        ]
+    );
+    assert_eq!(bench.whole().await.len(), 3, "a dry run deletes nothing");
+
+    let lease = lease::acquire(
+        bench.store.clone(),
+        &bench.job.clock,
+        "nightly",
+        Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
+    let (code, _, err) = run(&["prune", "--yes"], &policy).await;
+    assert_eq!(code, Some(5), "{err}");
+    assert!(err.contains("nightly"), "{err}");
+    lease.release().await.unwrap();
+
+    let (code, out, err) = run(&["prune", "--yes"], &policy).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.ends_with("Deleted 1 of 1 (1.05 KiB).\n") || out.contains("Deleted 1 of 1"),
+        "{out}"
+    );
+    assert_eq!(bench.whole().await, [NEW, OLD]);
+
+    let (code, out, _) = run(&["unpin", OLD], &[]).await;
+    assert_eq!((code, out), (Some(0), format!("{OLD} is not pinned any more\n")));
+    let (code, out, _) = run(&["pin", "latest", "--note", "the merger"], &[]).await;
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with(NEW), "{out}");
+    assert_eq!(run(&["pin", MIDDLE], &[]).await.0, Some(8));
+    assert_eq!(run(&["pin", "nonsense"], &[]).await.0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_and_show_tell_what_each_backup_is_worth() {
+    let (bench, url) = filled().await;
+    let dir = bench.dir.as_ref().unwrap().path();
+    let run = async |args: &[&str]| {
+        let (code, out, err) = finish(command(args, "http://127.0.0.1:1", dir).spawn().unwrap()).await;
+        assert_eq!(code, Some(0), "{err}");
+        out
+    };
+    let list = run(&["list"]).await;
+    for part in ["good verified drilled", "PARTIAL pinned"] {
+        assert!(list.contains(part), "{part}: {list}");
+    }
+    let shown = run(&["show", OLD]).await;
+    for part in ["PARTIAL pinned", "pinned by me: the audit", "docs"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let shown = run(&["show", "latest"]).await;
+    assert!(
+        shown.contains("verified ") && shown.contains(" d ago: intact"),
+        "{shown}"
+    );
+    let json: Value = serde_json::from_str(&run(&["list", "--json"]).await).unwrap();
+    let newest = &json["backups"][0];
+    assert_eq!(newest["marks"], json!(["good", "verified", "drilled"]));
+    assert_eq!(newest["points_by_collection"], json!({"docs": 7, "a b": 7}));
+    let json: Value = serde_json::from_str(&run(&["show", OLD, "--json"]).await).unwrap();
+    assert_eq!(
+        (&json["id"], &json["summary"]["marks"]),
+        (&json!(OLD), &json!(["partial", "pinned"]))
+    );
+
+    let service = Service::start(&[("QDRANT_URL", "http://127.0.0.1:1"), ("BACKUP_STORE", &url)]).await;
+    let (status, list) = service.get("/backups").await;
+    assert_eq!(status, 200, "{list}");
+    let marks: Vec<_> = list["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["marks"].clone())
+        .collect();
+    assert_eq!(
+        marks,
+        [
+            json!(["good", "verified", "drilled"]),
+            json!(["good"]),
+            json!(["partial", "pinned"])
+        ]
+    );
+    let newest = &list["backups"][0];
+    assert_eq!(
+        (&newest["points"], &newest["points_by_collection"]["a b"]),
+        (&json!(14), &json!(7))
+    );
+    assert!(
+        newest["bytes"].as_u64().unwrap() > 0 && newest["age_seconds"].as_u64().unwrap() > 0,
+        "{newest}"
+    );
+    let (_, one) = service.get(&format!("/backups/{OLD}")).await;
+    assert_eq!(
+        (&one["collections"][0]["name"], &one["summary"]["pinned"]["note"]),
+        (&json!("docs"), &json!("the audit"))
+    );
+    assert!(one["age_seconds"].as_u64().unwrap() > 0, "{one}");
+    let (_, all) = service.get("/status").await;
+    let verified = json!({"verdict": "intact", "at": "2020-01-04T00:00:00Z"});
+    assert_eq!(all["last_backup"]["verified"], verified, "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_prunes_on_request() {
+    let (bench, url) = filled().await;
+    let env = [("QDRANT_URL", "http://127.0.0.1:1"), ("BACKUP_STORE", url.as_str())];
+    let without = Service::start(&env).await;
+    let (status, answer) = without.post("/prune", "{}").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (500, &json!("config_invalid")),
+        "{answer}"
+    );
+
+    let service = Service::start(&[&env[..], &[("RETAIN_LAST", "1")]].concat()).await;
+    let (status, answer) = service.post("/prune", "[]").await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")));
+    let (status, answer) = service.post("/prune", r#"{"dry_run": true}"#).await;
+    assert_eq!(
+        (status, &answer["dry_run"], &answer["report"]),
+        (200, &json!(true), &Value::Null)
+    );
+    assert_eq!(bench.whole().await.len(), 3);
+
+    let lease = lease::acquire(
+        bench.store.clone(),
+        &bench.job.clock,
+        "nightly",
+        Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
+    let (status, answer) = service.post("/prune", "").await;
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("run_in_progress")));
+    assert_eq!(answer["held_by"]["who"], "nightly", "{answer}");
+    assert!(answer["held_by"]["since"].is_string(), "{answer}");
+    lease.release().await.unwrap();
+
+    let (status, answer) = service.post("/prune", "{}").await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["report"]["deleted"][0]["id"], json!(MIDDLE));
+    assert_eq!(bench.whole().await, [NEW, OLD]);
+}
+
+/// What the service answers that is to keep one backup of a bucket and may not delete.
+async fn forbidden(gcs: &Emulator) -> Value {
+    let store = format!("gs://{BUCKET}/{PREFIX}");
+    let env = [
+        ("QDRANT_URL", "http://127.0.0.1:1"),
+        ("BACKUP_STORE", &store),
+        ("STORAGE_EMULATOR_HOST", gcs.url()),
+        ("RETAIN_LAST", "1"),
+    ];
+    let service = Service::start(&env).await;
+    let (status, answer) = service.post("/prune", "{}").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (502, &json!("store_forbidden")),
+        "{answer}"
+    );
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_one_error_of_the_service() {
+    let bench = Bench::gcs().await;
+    backup(&*bench.store, OLD).await;
+    backup(&*bench.store, NEW).await;
+    let gcs = bench.gcs.as_ref().unwrap();
+    gcs.deny("storage.objects.delete");
+    forbidden(gcs).await;
+    assert_eq!(bench.whole().await, [NEW, OLD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_stops_half_way_tells_what_it_has_deleted() {
+    let bench = Bench::gcs().await;
+    for id in [OLD, MIDDLE, NEW] {
+        backup(&*bench.store, id).await;
+    }
+    let gcs = bench.gcs.as_ref().unwrap();
+    let refuses = Fault::Status {
+        on: On::Delete,
+        code: 403,
+    };
+    gcs.fault(&format!("*{MIDDLE}*"), usize::MAX, refuses);
+    let answer = forbidden(gcs).await;
+    let report = &answer["report"];
+    assert_eq!(
+        (&report["planned"], &report["deleted"][0]["id"]),
+        (&json!(2), &json!(OLD)),
+        "{answer}"
+    );
+    assert_eq!(answer["plan"]["items"].as_array().unwrap().len(), 3, "{answer}");
+    assert_eq!(bench.whole().await, [NEW, MIDDLE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
+    let peer = Peer::start(&[("c", 1000), ("d", 1000)]).await;
+    let (bench, url) = filled().await;
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", &url),
+        ("RETAIN_LAST", "1"),
+    ];
+    let service = Service::start(&env).await;
+    assert_eq!(service.post("/backup", "").await.0, 200);
+    assert_eq!(bench.whole().await.len(), 4, "it is not set");
+
+    let service = Service::start(&[&env[..], &[("PRUNE_AFTER_BACKUP", "true")]].concat()).await;
+    peer.on_create("d", [Create::Forbidden]);
+    assert_eq!(service.post("/backup", "").await.0, 500);
+    assert_eq!(
+        bench.whole().await.len(),
+        5,
+        "nothing is deleted after a partial backup"
+    );
+
+    let (status, report) = service.post("/backup", "").await;
+    assert_eq!((status, &report["warnings"]), (200, &json!([])), "{report}");
+    let left = bench.whole().await;
+    assert!(
+        left.contains(&report["id"].as_str().unwrap().to_owned()) && left.contains(&OLD.to_owned()),
+        "{left:?}"
+    );
+    assert!(
+        !left.contains(&NEW.to_owned()) && !left.contains(&MIDDLE.to_owned()),
+        "{left:?}"
+    );
+    assert!(!keys(&*bench.store).await.contains(&"lock.json".to_owned()));
+
+    backup(&*bench.store, MIDDLE).await;
+    let mut command = command(&["backup", "--json"], &peer.url, bench.dir.as_ref().unwrap().path());
+    let child = command
+        .envs([("RETAIN_LAST", "1"), ("PRUNE_AFTER_BACKUP", "true")])
+        .spawn()
+        .unwrap();
+    let (code, _, err) = finish(child).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!bench.whole().await.contains(&MIDDLE.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_fails_is_a_warning_of_the_backup_before_it() {
+    let bench = Bench::gcs().await;
+    backup(&*bench.store, OLD).await;
+    let gcs = bench.gcs.as_ref().unwrap();
+    gcs.fault(
+        &format!("*{OLD}*"),
+        usize::MAX,
+        Fault::Status {
+            on: On::Delete,
+            code: 403,
+        },
+    );
+    let peer = Peer::start(&[("c", 1000)]).await;
+    let store = format!("gs://{BUCKET}/{PREFIX}");
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", &store),
+        ("STORAGE_EMULATOR_HOST", gcs.url()),
+        ("RETAIN_LAST", "1"),
+        ("PRUNE_AFTER_BACKUP", "true"),
+    ];
+    let service = Service::start(&env).await;
+    let (status, report) = service.post("/backup", "").await;
+    assert_eq!((status, &report["status"]), (200, &json!("complete")), "{report}");
+    let warning = report["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("the backup is good") && warning.contains("could not be pruned"),
+        "{warning}"
+    );
+    assert_eq!(whole(&*bench.store).await.len(), 2);
+
+    let mut command = command(&["backup", "--json"], &peer.url, std::path::Path::new("/"));
+    let env = env.iter().filter(|(name, _)| *name != "QDRANT_URL").copied();
+    let (code, out, err) = finish(command.envs(env).spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert!(
+        report["warnings"][0].as_str().unwrap().contains("could not be pruned"),
+        "{report}"
+    );
+}

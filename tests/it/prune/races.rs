@@ -1,0 +1,170 @@
+//! Prunes beside backups and other prunes: the lease says who waits.
+
+use crate::prune::bench::{Bench, Tricky, backup, id, whole};
+use crate::support::peer::{Create, Peer};
+use crate::support::run::context;
+use qdrant_backup::base::error::{Code, Result};
+use qdrant_backup::ops::backup::{self as operation, Context, Outcome, Report};
+use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::prune;
+use qdrant_backup::repository::selection::Selection;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+const IDS: [&str; 3] = ["2020-01-01T00-00-00Z", "2020-01-02T00-00-00Z", "2020-01-03T00-00-00Z"];
+
+async fn filled(bench: &Bench) {
+    for id in IDS {
+        backup(&*bench.store, id).await;
+    }
+}
+
+async fn run(ctx: &Context) -> Result<Report> {
+    let progress = Progress::new(ctx.clock.now());
+    operation::run(ctx, &Selection::default(), &progress, &CancellationToken::new()).await
+}
+
+#[tokio::test]
+async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
+    for bench in Bench::both().await {
+        filled(&bench).await;
+        let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let peer = Peer::start(&[("c", 1000)]).await;
+        peer.on_create(
+            "c",
+            [Create::Held {
+                reached: reached.clone(),
+                go: go.clone(),
+            }],
+        );
+        let ctx = context(&peer.url, bench.store.clone());
+        let plan = bench.plan().await;
+        let second = async {
+            reached.acquire().await.unwrap().forget();
+            let error = prune::execute(&bench.job, &plan, &CancellationToken::new())
+                .await
+                .unwrap_err();
+            assert_eq!(bench.whole().await.len(), 3);
+            go.add_permits(1);
+            error
+        };
+        let (report, error) = tokio::join!(run(&ctx), second);
+        assert_eq!(
+            (error.code(), error.http_status(), error.exit_code()),
+            (Code::RunInProgress, 409, 5)
+        );
+        assert_eq!(report.unwrap().status, Outcome::Complete);
+        assert_eq!(bench.whole().await.len(), 4);
+        // What was planned before the backup still goes, and the new one stays.
+        let (done, error) = bench.execute(&plan).await;
+        assert!(error.is_none());
+        assert_eq!(done.deleted.len(), 2);
+        assert_eq!(bench.whole().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
+    let bench = Bench::dir().await;
+    filled(&bench).await;
+    let peer = Peer::start(&[("c", 1000)]).await;
+    let ctx = context(&peer.url, bench.store.clone());
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let mut job = bench.job.clone();
+    let (r, g) = (reached.clone(), go.clone());
+    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+        r.add_permits(1);
+        g.acquire().await.unwrap().forget();
+    }));
+    let plan = prune::plan(&job).await.unwrap();
+    let second = async {
+        reached.acquire().await.unwrap().forget();
+        let error = run(&ctx).await.unwrap_err();
+        go.add_permits(1);
+        error
+    };
+    let stop = CancellationToken::new();
+    let (report, error) = tokio::join!(prune::execute(&job, &plan, &stop), second);
+    assert_eq!(error.code(), Code::RunInProgress);
+    assert!(error.to_string().contains("test (prune)"), "{error}");
+    assert_eq!(report.unwrap().deleted.len(), 2);
+    assert_eq!(run(&ctx).await.unwrap().status, Outcome::Complete);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_wins_every_backup_is_whole_and_the_newest_stays() {
+    for round in 0..20 {
+        let bench = if round % 2 == 0 {
+            Bench::dir().await
+        } else {
+            Bench::gcs().await
+        };
+        filled(&bench).await;
+        let peer = Peer::start(&[("c", 1000)]).await;
+        let ctx = context(&peer.url, bench.store.clone());
+        let job = bench.job.clone();
+        let pruning = tokio::spawn(async move {
+            let plan = prune::plan(&job).await?;
+            prune::execute(&job, &plan, &CancellationToken::new()).await
+        });
+        let other = bench.job.clone();
+        let again = tokio::spawn(async move {
+            let plan = prune::plan(&other).await?;
+            prune::execute(&other, &plan, &CancellationToken::new()).await
+        });
+        let backing_up = tokio::spawn(async move { run(&ctx).await.map(|report| report.id) });
+        let (first, second, made) = tokio::join!(pruning, again, backing_up);
+        for result in [first.unwrap(), second.unwrap()] {
+            match result {
+                Ok(mut report) => assert!(report.take_error().is_none(), "round {round}"),
+                Err(e) => assert_eq!(e.code(), Code::RunInProgress, "round {round}: {e}"),
+            }
+        }
+        let left = whole(&*bench.store).await;
+        assert!(left.contains(&IDS[2].to_owned()), "round {round}: {left:?}");
+        match made.unwrap() {
+            Ok(made) => assert!(left.contains(&made.to_string()), "round {round}: {left:?}"),
+            Err(e) => assert_eq!(e.code(), Code::RunInProgress, "round {round}: {e}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prune_that_lost_its_lease_stops() {
+    let bench = Bench::dir().await;
+    filled(&bench).await;
+    let lock = bench.dir.as_ref().unwrap().path().join("lock.json");
+    let mut job = bench.job.clone();
+    job.lease = Duration::from_millis(600);
+    let path = lock.clone();
+    job.store = Arc::new(Tricky::before_change(&bench.store, async move {
+        std::fs::remove_file(&path).unwrap();
+        let thief = r#"{"holder":"x","who":"somebody else","since":"2026-11-22T12:00:00Z","expires_at":"2999-01-01T00:00:00Z"}"#;
+        std::fs::write(&path, thief).unwrap();
+        std::future::pending::<()>().await;
+    }));
+    let plan = prune::plan(&job).await.unwrap();
+    let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
+    assert_eq!(report.take_error().unwrap().code(), Code::LeaseLost);
+    assert_eq!(bench.whole().await.len(), 3);
+    assert!(
+        std::fs::read_to_string(&lock).unwrap().contains("somebody else"),
+        "the other's lease must stay"
+    );
+}
+
+#[tokio::test]
+async fn of_two_prunes_with_the_same_plan_the_second_finds_nothing_left() {
+    let bench = Bench::gcs().await;
+    filled(&bench).await;
+    let plan = bench.plan().await;
+    assert_eq!(bench.execute(&plan).await.0.deleted.len(), 2);
+    let (report, error) = bench.execute(&plan).await;
+    assert!(error.is_none());
+    assert_eq!(
+        report.skipped.iter().map(|s| s.id).collect::<Vec<_>>(),
+        [id(IDS[0]), id(IDS[1])]
+    );
+}

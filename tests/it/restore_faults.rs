@@ -1,0 +1,99 @@
+//! What a restore does when the store, Qdrant, or what lies between, misbehaves: each fault is caught, with its code and its
+//! words, and nothing is claimed that is not true.
+
+mod broken;
+mod commands;
+mod matrix;
+mod proofs;
+mod reads;
+mod runs;
+mod uploaded;
+mod without_lease;
+
+use crate::support::peer::{Peer, Upload};
+use crate::support::run::Bench;
+use qdrant_backup::base::error::Result;
+use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::restore::{self, Patience, Report, Request};
+use qdrant_backup::repository::selection::Selection;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longer than one chunk of any buffer on the way.
+const LONG: usize = 3 << 20;
+
+/// A peer whose collections `a` and `b` are backed up and then deleted, `a` with its alias `live`.
+struct Lost {
+    peer: Peer,
+    bench: Bench,
+    id: String,
+}
+
+impl Lost {
+    async fn new() -> Self {
+        let peer = Peer::start(&[("a", LONG), ("b", LONG)]).await;
+        peer.lock().aliases.push(("live".into(), "a".into()));
+        let bench = Bench::new(&peer.url).await;
+        let id = bench.run().await.unwrap().id.to_string();
+        let mut inner = peer.lock();
+        inner.collections.clear();
+        inner.aliases.clear();
+        inner.log.clear();
+        drop(inner);
+        Self { peer, bench, id }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            id: self.id.clone(),
+            selection: Selection {
+                collections: vec!["a".into()],
+                ..Selection::default()
+            },
+            patience: Patience {
+                converge: Duration::from_millis(50),
+                green: Duration::from_millis(50),
+                poll: Duration::from_millis(5),
+            },
+            ..Request::default()
+        }
+    }
+
+    async fn run(&self, request: &Request) -> Result<Report> {
+        restore::run(
+            &self.bench.ctx,
+            request,
+            &Progress::new(self.bench.ctx.clock.now()),
+            &self.bench.cancel,
+        )
+        .await
+    }
+
+    fn object(&self, collection: &str) -> PathBuf {
+        self.bench
+            .dir
+            .path()
+            .join(format!("backups/{}/{collection}/collection.snapshot", self.id))
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.bench.dir.path().join(format!("backups/{}/manifest.json", self.id))
+    }
+
+    fn upload(&self, script: Upload) {
+        self.peer.lock().upload.push_back(script);
+    }
+
+    /// Nothing on the peer was changed, and the lease was given back.
+    fn untouched(&self) {
+        assert_eq!(self.peer.requests("/snapshots/upload"), 0, "an upload was begun");
+        assert!(self.peer.lock().collections.is_empty());
+        assert!(!self.bench.dir.path().join("lock.json").exists());
+    }
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,185 @@
+//! What a restore makes of what a verification or a drill has recorded about its backup.
+
+use crate::restore_faults::Lost;
+use qdrant_backup::base::error::Code;
+use qdrant_backup::ops::restore::{self, Outcome, Request};
+
+impl Lost {
+    /// Records a verdict beside the manifest.
+    fn recorded(&self, file: &str, verdict: &str) {
+        let record = format!(r#"{{"verdict": "{verdict}", "at": "2026-11-20T01:02:03Z"}}"#);
+        std::fs::write(self.manifest().with_file_name(file), record).unwrap();
+    }
+
+    /// The collection is there again, with other points.
+    fn refilled(&self) {
+        self.peer.lock().collections.entry("a".into()).or_default().points = 7;
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
+    let lost = Lost::new().await;
+    lost.recorded("verified.json", "damaged");
+    lost.refilled();
+    let over = Request {
+        overwrite: true,
+        ..lost.request()
+    };
+    let plan = restore::plan(&lost.bench.ctx, &over).await.unwrap();
+    assert_eq!(plan.refusals[0].collection.as_deref(), Some("a"), "{plan}");
+    let error = lost.run(&over).await.unwrap_err();
+    assert_eq!(error.code(), Code::RestoreRefused, "{error}");
+    let text = error.to_string();
+    for part in ["found damaged at 2026-11-20T01:02:03Z", "7 points", "verify", "--into"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // And `latest` it is to nobody.
+    let latest = Request {
+        id: "latest".into(),
+        ..over
+    };
+    let error = lost.run(&latest).await.unwrap_err();
+    assert_eq!(error.code(), Code::BackupNotFound, "{error}");
+    assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
+    assert_eq!(lost.peer.lock().collections["a"].points, 7);
+
+    // Beside it, and over nothing, it is restored with a warning.
+    for (into, overwrite) in [(Some("b".to_owned()), true), (Some("c".to_owned()), false)] {
+        let request = Request {
+            into,
+            overwrite,
+            ..lost.request()
+        };
+        let report = lost.run(&request).await.unwrap();
+        assert_eq!(report.status, Outcome::Complete, "{report:?}");
+        assert!(
+            report.warnings.iter().any(|w| w.contains("found damaged")),
+            "{report:?}"
+        );
+    }
+
+    // Checked again and intact.
+    lost.recorded("verified.json", "intact");
+    let over = Request {
+        overwrite: true,
+        ..lost.request()
+    };
+    let report = lost.run(&over).await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.len()),
+        (Outcome::Complete, 0),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_drill_that_failed_is_told_and_forbids_nothing() {
+    let lost = Lost::new().await;
+    lost.recorded("drilled.json", "failed");
+    lost.refilled();
+    let over = Request {
+        overwrite: true,
+        ..lost.request()
+    };
+    let report = lost.run(&over).await.unwrap();
+    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert!(
+        report
+            .warnings
+            .iter()
+            .any(|w| w.contains("a drill of backup") && w.contains("2026-11-20")),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_understood_forbids_what_damage_forbids() {
+    for (file, record, by) in [
+        ("verified.json", "nonsense", "qdrant-backup verify"),
+        ("drilled.json", r#"{"verdict": "so-so"}"#, "qdrant-backup drill"),
+    ] {
+        let lost = Lost::new().await;
+        std::fs::write(lost.manifest().with_file_name(file), record).unwrap();
+        lost.refilled();
+        let over = Request {
+            overwrite: true,
+            ..lost.request()
+        };
+        let plan = restore::plan(&lost.bench.ctx, &over).await.unwrap();
+        assert_eq!(plan.refusals[0].collection.as_deref(), Some("a"), "{plan}");
+        let text = lost.run(&over).await.unwrap_err().to_string();
+        for part in ["damaged cannot be read", "7 points", by, "--into"] {
+            assert!(text.contains(part), "{file}: {part}: {text}");
+        }
+        assert_eq!(lost.peer.lock().collections["a"].points, 7);
+        let beside = Request {
+            into: Some("b".into()),
+            ..lost.request()
+        };
+        let report = lost.run(&beside).await.unwrap();
+        assert_eq!(report.status, Outcome::Complete, "{report:?}");
+        assert!(
+            report.warnings.iter().any(|w| w.contains("damaged cannot be read")),
+            "{report:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_backup_whose_time_has_not_come_is_restored_with_a_warning() {
+    let lost = Lost::new().await;
+    let id = "9999-01-01T00-00-00Z";
+    let text = std::fs::read_to_string(lost.manifest()).unwrap().replace(&lost.id, id);
+    std::fs::write(lost.manifest(), text).unwrap();
+    let folder = lost.manifest().parent().unwrap().to_owned();
+    std::fs::rename(&folder, folder.with_file_name(id)).unwrap();
+    let request = Request {
+        id: id.into(),
+        ..lost.request()
+    };
+    let plan = restore::plan(&lost.bench.ctx, &request).await.unwrap();
+    assert!(plan.refusals.is_empty(), "{plan}");
+    assert!(plan.to_string().contains("has not come yet"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_plan_is_one_plain_line_for_each_thing_whatever_the_manifest_says() {
+    let lost = Lost::new().await;
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(lost.manifest()).unwrap()).unwrap();
+    let mean = "1.18.3-\u{1b}[2J\n\u{9b}\u{202e}";
+    manifest["qdrant"]["version"] = mean.into();
+    manifest["collections"][0]["config"][mean] = 1.into();
+    manifest["collections"][0]["payload_schema"][mean] = serde_json::json!({"data_type": mean});
+    std::fs::write(lost.manifest(), manifest.to_string()).unwrap();
+    lost.refilled();
+    let over = Request {
+        overwrite: true,
+        ..lost.request()
+    };
+    let plan = restore::plan(&lost.bench.ctx, &over).await.unwrap();
+    assert!(plan.collections[0].differences.len() >= 2, "{plan:?}");
+    let text = plan.to_string();
+    let wild = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!text.contains(wild), "{text:?}");
+    assert!(text.lines().all(|line| !line.starts_with('[')), "{text}");
+    assert!(text.contains(r"config.1.18.3-\u{1b}[2J\n"), "{text}");
+}
+
+#[tokio::test]
+async fn qdrant_is_not_asked_about_a_name_that_it_does_not_take() {
+    let lost = Lost::new().await;
+    let request = |into: String| Request {
+        into: Some(into),
+        ..lost.request()
+    };
+    let plan = restore::plan(&lost.bench.ctx, &request("x".repeat(256))).await.unwrap();
+    assert!(
+        plan.refusals[0].message.contains("no collection can be named"),
+        "{plan}"
+    );
+    assert_eq!(lost.peer.requests("/snapshots/recover"), 0);
+    let plan = restore::plan(&lost.bench.ctx, &request("x".repeat(255))).await.unwrap();
+    assert!(plan.refusals.is_empty(), "{plan}");
+    assert_eq!(lost.peer.requests("/snapshots/recover"), 1);
+}

@@ -1,0 +1,192 @@
+//! The proof by Qdrant's own engine.
+
+use super::reads::breaks;
+use super::verifier;
+use crate::support::lab::{Lab, of};
+use crate::support::run::keys;
+use qdrant_backup::base::error::Code;
+use qdrant_backup::ops::verify::Verdict;
+use serde_json::{Value, json};
+
+/// What the engine said of a backup, by the library.
+async fn drilled(lab: &Lab) -> qdrant_backup::ops::drill::Drilled {
+    let scratch = tempfile::tempdir().unwrap();
+    let drilled = verifier(lab.store.clone())
+        .drill(&lab.id, scratch.path())
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read_dir(scratch.path()).unwrap().count(),
+        0,
+        "nothing may stay in the scratch directory"
+    );
+    let recorded: Value = serde_json::from_slice(&lab.bytes(&lab.id.drilled()).await).unwrap();
+    // By way of text on both sides: fractions of a second may lose their last digit on it.
+    let told: Value = serde_json::from_str(&serde_json::to_string(&drilled).unwrap()).unwrap();
+    assert_eq!(recorded, told);
+    drilled
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_proves_a_backup_without_a_server() {
+    for lab in [Lab::in_directory().await, Lab::in_bucket().await] {
+        let drilled = drilled(&lab).await;
+        assert!(drilled.error().is_none() && drilled.warnings.is_empty(), "{drilled:?}");
+        let found: Vec<_> = drilled
+            .collections
+            .iter()
+            .map(|c| (c.name.as_str(), c.points.unwrap(), c.searches.unwrap()))
+            .collect();
+        assert_eq!(found, [("articles", 200, 8), ("drafts", 0, 0), ("products", 100, 24)]);
+        assert!(
+            drilled
+                .collections
+                .iter()
+                .all(|c| c.points == Some(0) || c.sampled.unwrap() >= 10),
+            "{drilled:?}"
+        );
+        let scratch = tempfile::tempdir().unwrap();
+        let (exit, out, err) = lab
+            .cli(&[
+                "verify",
+                "latest",
+                "--engine",
+                "--scratch",
+                scratch.path().to_str().unwrap(),
+            ])
+            .await;
+        assert_eq!(exit, 0, "{out}{err}");
+        assert!(
+            out.contains("is proven restorable") && out.contains("proven       articles: 200 points"),
+            "{out}"
+        );
+        assert_eq!(
+            lab.cli(&["verify", "latest", "--engine"]).await.0,
+            2,
+            "the engine needs a scratch directory"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_finds_what_checksums_cannot() {
+    let lab = Lab::in_directory().await;
+    let artifact = lab.original(&lab.key("articles"));
+    let cases: [(&str, &str); 7] = [
+        ("another count in the manifest", "it has 200 points, 201 were counted"),
+        ("another vector size in the manifest", "its vectors are"),
+        ("another index in the manifest", "its payload indexes are {}"),
+        ("another collection's object in the manifest", "whose object is"),
+        ("another collection's snapshot, saved as this one's", "were counted"),
+        ("a segment whose state is no JSON", "the engine does not open it"),
+        ("vectors overwritten", "search"),
+    ];
+    println!("{:52} what the engine finds", "fault");
+    for (what, says) in cases {
+        lab.mend().await;
+        match what {
+            "another count in the manifest" => {
+                lab.edit(|m| {
+                    let c = of(m, "articles");
+                    c["points_before"] = json!(201);
+                    c["points_after"] = json!(201);
+                })
+                .await;
+            }
+            "another vector size in the manifest" => {
+                lab.edit(|m| of(m, "articles")["config"]["params"]["vectors"]["size"] = json!(65))
+                    .await
+            }
+            "another index in the manifest" => {
+                lab.edit(|m| {
+                    of(m, "articles")["payload_schema"] = json!({"year": {"data_type": "integer", "points": 1}})
+                })
+                .await;
+            }
+            "another collection's object in the manifest" => {
+                lab.edit(|m| {
+                    let other = of(m, "products")["artifacts"].clone();
+                    of(m, "articles")["artifacts"] = other;
+                })
+                .await;
+            }
+            "another collection's snapshot, saved as this one's" => {
+                let other = lab.original(&lab.key("products"));
+                lab.record("articles", &other).await;
+            }
+            "a segment whose state is no JSON" => {
+                let at = (0..artifact.len())
+                    .step_by(512)
+                    .find(|at| artifact[*at..].starts_with(b"snapshot/files/segment.json"))
+                    .unwrap();
+                let mut bytes = artifact.clone();
+                bytes[at + 512] = b'x';
+                lab.record("articles", &bytes).await;
+            }
+            "vectors overwritten" => {
+                let name = b"snapshot/files/vector_storage/vectors/chunk_0.mmap";
+                let at = (0..artifact.len())
+                    .step_by(512)
+                    .find(|at| artifact[*at..].starts_with(name))
+                    .unwrap();
+                let mut bytes = artifact.clone();
+                // All but the last vectors, so that some are as they were.
+                bytes[at + 512..at + 512 + 150 * 256].fill(0x7f);
+                lab.record("articles", &bytes).await;
+            }
+            other => panic!("{other}"),
+        }
+        if !what.contains("manifest") && !what.contains("another collection") {
+            assert_eq!(
+                verifier(lab.store.clone()).run(&lab.id).await.unwrap().verdict,
+                Verdict::Intact,
+                "{what}: the bytes are those recorded"
+            );
+        }
+        let drilled = drilled(&lab).await;
+        let articles = &drilled.collections[0];
+        let problem = articles.problem.clone().unwrap_or_default();
+        println!("{what:52} {}", problem.chars().take(150).collect::<String>());
+        assert!(problem.contains(says), "{what}: {problem}");
+        assert_eq!(drilled.error().unwrap().exit_code(), 12);
+        let text = drilled.error().unwrap().to_string();
+        assert!(
+            text.contains("is not proven restorable") && !text.contains("damaged"),
+            "{text}"
+        );
+        assert!(
+            drilled.collections[1..].iter().all(|c| c.problem.is_none()),
+            "{drilled:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_cannot_be_held_has_no_verdict() {
+    let lab = Lab::in_directory().await;
+    let scratch = tempfile::tempdir().unwrap();
+    let nowhere = scratch.path().join("nowhere");
+    let error = verifier(lab.store.clone()).drill(&lab.id, &nowhere).await.unwrap_err();
+    assert_eq!(error.code(), Code::ConfigInvalid, "{error}");
+    assert!(error.to_string().contains("--scratch"), "{error}");
+    let error = breaks(&lab.store, "articles", 99, Code::StoreUnreachable)
+        .drill(&lab.id, scratch.path())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::StoreUnreachable, "{error}");
+    lab.edit(|m| of(m, "articles")["config"]["params"]["shard_number"] = json!(2))
+        .await;
+    let error = verifier(lab.store.clone())
+        .drill(&lab.id, scratch.path())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::BackupUnsupported, "{error}");
+    lab.edit(|m| m["format"] = json!(7)).await;
+    let error = verifier(lab.store.clone())
+        .drill(&lab.id, scratch.path())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::BackupUnsupported, "{error}");
+    assert!(keys(&*lab.store).await.iter().all(|key| !key.ends_with("drilled.json")));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
