@@ -6,6 +6,7 @@ mod bad_store;
 mod cli;
 mod concurrency;
 mod config;
+mod documents;
 mod drill;
 mod end_to_end;
 mod env_example;
