@@ -6,10 +6,9 @@
 mod commands;
 mod markdown;
 
-use clap::{CommandFactory, Parser};
 use commands::{arguments, body, is_local, needs_google, request, words};
 use markdown::{Block, Page, pages};
-use qdrant_backup::cli::Cli;
+use qdrant_backup::cli;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -167,7 +166,7 @@ fn the_command_line_accepts_every_command_of_the_documents() {
     for (place, arguments) in in_blocks.chain(in_text) {
         parsed += 1;
         let all = std::iter::once("qdrant-backup").chain(arguments.iter().map(String::as_str));
-        if let Err(error) = Cli::try_parse_from(all) {
+        if let Err(error) = cli::command().try_get_matches_from(all) {
             problems.push(format!("{place}: {}: {error}", arguments.join(" ")));
         }
     }
@@ -217,7 +216,7 @@ fn a_request_of_the_documents_is_one_of_the_api_and_its_body_is_json() {
 
 #[test]
 fn the_reference_has_every_exit_code_of_the_help() {
-    let help = Cli::command().get_after_help().unwrap().to_string();
+    let help = cli::command().get_after_help().unwrap().to_string();
     let reference = ["docs/reference/errors.md", "docs/reference/command-line.md"].map(|path| page(path).text);
     let rows = help.lines().filter_map(|line| line.trim().split_once("  "));
     let meanings: Vec<_> = rows.filter(|(code, _)| code.parse::<u8>().is_ok()).collect();

@@ -77,7 +77,7 @@ codes! {
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected, exit 6, http 502, "check that QDRANT_URL is Qdrant itself and no proxy's page";
     /// This version of the tool cannot back up this Qdrant, or restore into it, correctly.
-    Unsupported, exit 6, http 502, "read the limits in README.md; a newer version may support it";
+    Unsupported, exit 6, http 502, "read docs/explanation/guarantees.md; a newer version may support it";
     /// The store does not answer.
     StoreUnreachable, exit 7, http 503, "check BACKUP_STORE, network and firewall; for a directory, its disk";
     /// The store refuses the credentials or the action (401, 403, EACCES).
