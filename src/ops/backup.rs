@@ -9,7 +9,7 @@ mod trial;
 
 pub use collection::survey;
 pub use plan::{BackupPlan, make as plan};
-pub use report::{Outcome, Report, Saved};
+pub use report::{BackupOutcome, BackupReport, Saved};
 pub use trial::{Trial, trial};
 
 use crate::base::error::{Code, Error, Result};
@@ -41,14 +41,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`Report::status`]; a partial or failed run
-/// is an `Ok` here, so that its list can be shown, and an error by [`Report::error`].
+/// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`BackupReport::status`]; a partial or failed run
+/// is an `Ok` here, so that its list can be shown, and an error by [`BackupReport::error`].
 pub async fn run(
     ctx: &Context,
     selection: &Selection,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Report> {
+) -> Result<BackupReport> {
     let store = ctx.on_store();
     let work = run::under_lease(&store, Wanted::Exclusive, progress, cancel, Some(&ctx.qdrant), |run| {
         save(ctx, selection, run)
@@ -65,7 +65,7 @@ fn run_again(error: Error) -> Error {
     }
 }
 
-impl Conclusion for Report {
+impl Conclusion for BackupReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }
@@ -83,7 +83,7 @@ impl Conclusion for Report {
     }
 }
 
-async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> {
+async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupReport> {
     let started_at = ctx.clock.now();
     let (id, plan, orphans) = run
         .unless_cancelled(async {

@@ -1,10 +1,11 @@
 //! The command that makes a request. Built from the request and nothing else, so that none of its options is lost.
 
-use super::{Request, Via};
-use crate::base::shell::word;
+use super::{RestoreRequest, Via};
+use crate::base::shell::{option, word};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// By which face a request came in: in that form it is told how to make it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub enum Form {
     CommandLine {
         /// `--to`: the URL of another Qdrant than the configured one. It holds no secret, a key is in the environment.
         to: Option<String>,
+        /// Settings that were given as flags: without them the same command may go to another Qdrant or store. No secret is among
+        /// them.
+        settings: BTreeMap<&'static str, String>,
     },
     /// `POST /restore`
     Http,
@@ -20,7 +24,10 @@ pub enum Form {
 
 impl Default for Form {
     fn default() -> Self {
-        Self::CommandLine { to: None }
+        Self::CommandLine {
+            to: None,
+            settings: BTreeMap::new(),
+        }
     }
 }
 
@@ -36,7 +43,7 @@ impl Form {
     /// How a backup is proven by `verify` or `drill`.
     pub(super) fn proof(&self, by: &str, id: BackupId) -> String {
         match self {
-            Self::CommandLine { .. } => format!("qdrant-backup {by} {id}"),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup {by} {id}{}", store(settings)),
             Self::Http => format!("POST /backups/{id}/{by}"),
         }
     }
@@ -44,13 +51,22 @@ impl Form {
     /// How it is told what a backup has.
     pub(super) fn show(&self, id: BackupId) -> String {
         match self {
-            Self::CommandLine { .. } => format!("qdrant-backup show {id}"),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup show {id}{}", store(settings)),
             Self::Http => format!("GET /backups/{id}"),
         }
     }
 }
 
-impl Request {
+/// The store, where a flag names it.
+fn store(settings: &BTreeMap<&'static str, String>) -> String {
+    const NAME: &str = "--store";
+    settings
+        .get(NAME)
+        .map(|store| format!(" {}", option(NAME, store)))
+        .unwrap_or_default()
+}
+
+impl RestoreRequest {
     /// The same for backup `id`, whatever `latest` is by then, and for these of its collections. A swap is always one of all.
     pub(super) fn again(&self, id: BackupId, collections: Vec<String>) -> Self {
         let mut again = Self {
@@ -79,16 +95,21 @@ impl Request {
 }
 
 /// What makes `request`, or with `dry_run` only its plan: a command line that can be pasted, or a request with its body.
-pub(crate) fn command(request: &Request, dry_run: bool) -> String {
+pub(crate) fn command(request: &RestoreRequest, dry_run: bool) -> String {
     match &request.form {
-        Form::CommandLine { to } => command_line(request, to.as_deref(), dry_run),
+        Form::CommandLine { to, settings } => command_line(request, to.as_deref(), settings, dry_run),
         Form::Http => format!("POST /restore {}", body(request, dry_run)),
     }
 }
 
-fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
+fn command_line(
+    request: &RestoreRequest,
+    to: Option<&str>,
+    settings: &BTreeMap<&'static str, String>,
+    dry_run: bool,
+) -> String {
     // Field by field, so that none can be forgotten.
-    let Request {
+    let RestoreRequest {
         id,
         selection: Selection {
             collections,
@@ -105,13 +126,8 @@ fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
         patience: _,
         form: _,
     } = request;
-    let with = |name: &str, values: &[String]| -> Vec<String> {
-        let one = |value: &String| match value.starts_with('-') {
-            true => word(&format!("{name}={value}")),
-            false => format!("{name} {}", word(value)),
-        };
-        values.iter().map(one).collect()
-    };
+    let with =
+        |name: &str, values: &[String]| -> Vec<String> { values.iter().map(|value| option(name, value)).collect() };
     let flag = |name: &str, is_set: bool| is_set.then(|| name.to_owned());
     let options: Vec<_> = [
         with("--include", include),
@@ -129,6 +145,7 @@ fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
         },
         flag("--no-lock", *no_lock).into_iter().collect(),
         flag("--dry-run", dry_run).into_iter().collect(),
+        settings.iter().map(|(name, value)| option(name, value)).collect(),
     ]
     .concat();
     let names: Vec<_> = std::iter::once(id).chain(collections).collect();
@@ -142,7 +159,7 @@ fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
     words.join(" ")
 }
 
-fn body(request: &Request, dry_run: bool) -> String {
+fn body(request: &RestoreRequest, dry_run: bool) -> String {
     #[derive(Serialize)]
     struct Body<'a> {
         id: &'a str,
@@ -165,7 +182,7 @@ fn body(request: &Request, dry_run: bool) -> String {
         #[serde(skip_serializing_if = "is_unset")]
         dry_run: bool,
     }
-    let Request {
+    let RestoreRequest {
         id,
         selection,
         into,
@@ -207,7 +224,7 @@ fn is_auto(via: &Via) -> bool {
 /// Requests with everything in them that a shell, a parser of options, or JSON could take for something else.
 #[cfg(test)]
 pub(crate) mod samples {
-    use super::{Form, Request, Selection, Via};
+    use super::{Form, RestoreRequest, Selection, Via};
 
     const PIECES: &[&str] = &[
         "tiny",
@@ -249,7 +266,7 @@ pub(crate) mod samples {
     ];
 
     /// Always the same ones.
-    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Form) -> Vec<(Request, bool)> {
+    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Form) -> Vec<(RestoreRequest, bool)> {
         let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
         let mut below = move |n: usize| {
             seed ^= seed << 13;
@@ -279,7 +296,7 @@ pub(crate) mod samples {
             };
             let swap = into.is_none() && below(3) == 0;
             let overwrite = !swap && below(2) == 0;
-            let request = Request {
+            let request = RestoreRequest {
                 id,
                 selection,
                 into,
@@ -290,7 +307,7 @@ pub(crate) mod samples {
                 swap,
                 via: [Via::Auto, Via::Url, Via::Upload][below(3)],
                 form: form(to),
-                ..Request::default()
+                ..RestoreRequest::default()
             };
             (request, below(2) == 0)
         };
@@ -307,7 +324,10 @@ mod tests {
     #[test]
     fn what_is_restored_beside_replaces_and_moves_nothing() {
         let id = "2026-11-22T12-00-00Z".parse().unwrap();
-        for (request, _) in samples::requests(100, |to| Form::CommandLine { to }) {
+        for (request, _) in samples::requests(100, |to| Form::CommandLine {
+            to,
+            settings: BTreeMap::new(),
+        }) {
             let beside = request.beside(id);
             assert!(!beside.overwrite && !beside.yes && !beside.swap && !beside.move_aliases);
             assert!(beside.into.is_some_and(|into| into.ends_with("-restored")));

@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 
 /// What a restore came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct RestoreReport {
     /// The backup.
     pub id: BackupId,
     /// The Qdrant that was restored into.
     pub target: String,
     /// Whether everything asked for is there.
-    pub status: Outcome,
+    pub status: RestoreOutcome,
     /// Start of the run.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
@@ -38,7 +38,7 @@ pub struct Report {
 /// Whether everything asked for is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// All of it, compared with the backup.
     Complete,
     /// Some of it.
@@ -101,10 +101,10 @@ pub(super) enum Again {
     AliasesOnly,
 }
 
-impl Report {
+impl RestoreReport {
     /// The error that the run amounts to, if not everything is there.
     pub fn error(&self) -> Option<Error> {
-        if self.status == Outcome::Complete {
+        if self.status == RestoreOutcome::Complete {
             return None;
         }
         let code = match self

@@ -71,7 +71,7 @@ pub(crate) struct BackupReport {
 
 words! {
     /// Whether all that was asked for was saved, some of it, or nothing.
-    BackupOutcome, from backup::Outcome: Complete, Partial, Failed
+    BackupOutcome, from backup::BackupOutcome: Complete, Partial, Failed
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -90,8 +90,8 @@ pub(crate) struct FailedCollection {
     error: ErrorInfo<String>,
 }
 
-impl From<backup::Report> for BackupReport {
-    fn from(report: backup::Report) -> Self {
+impl From<backup::BackupReport> for BackupReport {
+    fn from(report: backup::BackupReport) -> Self {
         Self {
             id: report.id,
             status: report.status.into(),

@@ -3,7 +3,7 @@
 use super::request::{self, RequestBody};
 use super::{all, words};
 use crate::base::error::{ErrorInfo, Result};
-use crate::ops::drill::{self, Drilled};
+use crate::ops::drill;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -48,7 +48,7 @@ pub(crate) struct DrillReport {
 
 words! {
     /// Whether what came back was equal to the backup.
-    DrillVerdict, from drill::Verdict: Passed, Failed
+    DrillVerdict, from drill::DrillVerdict: Passed, Failed
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -71,8 +71,8 @@ struct DrilledCollection {
     problem: Option<String>,
 }
 
-impl From<Drilled> for DrillReport {
-    fn from(drilled: Drilled) -> Self {
+impl From<drill::DrillReport> for DrillReport {
+    fn from(drilled: drill::DrillReport) -> Self {
         Self {
             id: drilled.id,
             at: drilled.at,

@@ -63,8 +63,8 @@ struct SkippedBackup {
     why: String,
 }
 
-impl From<prune::Report> for PruneReport {
-    fn from(report: prune::Report) -> Self {
+impl From<prune::PruneReport> for PruneReport {
+    fn from(report: prune::PruneReport) -> Self {
         Self {
             planned: report.planned,
             deleted: all(report.deleted),

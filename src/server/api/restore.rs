@@ -9,7 +9,7 @@ pub(crate) use report::RestoreReport;
 use super::request::{self, RequestBody, Selected};
 use super::values::Transport;
 use crate::base::error::Result;
-use crate::ops::restore::{Form, Patience, Points, Request};
+use crate::ops::restore::{self, Form, Patience, Points};
 use serde::{Deserialize, Serialize};
 
 const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, no_lock, dry_run";
@@ -17,7 +17,7 @@ const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, inc
 /// What is to be restored. A target is not a part of it: whoever may call this service must not choose where Qdrant's data goes.
 #[derive(Debug)]
 pub(crate) struct RestoreRequest {
-    pub(crate) request: Request,
+    pub(crate) request: restore::RestoreRequest,
     /// Whether only the plan is wanted.
     pub(crate) dry_run: bool,
 }
@@ -61,7 +61,7 @@ impl RequestBody for RestoreRequest {
         if fields.yes && !fields.overwrite {
             return Err(request::bad("`yes` is given without `overwrite`", REMEDY));
         }
-        let request = Request {
+        let request = restore::RestoreRequest {
             id: fields.id,
             selection,
             into: fields.into,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::ops::restore::{command, samples};
 
-    fn parse(body: &[u8]) -> Result<(Request, bool)> {
+    fn parse(body: &[u8]) -> Result<(restore::RestoreRequest, bool)> {
         RestoreRequest::parse(body).map(|parsed| (parsed.request, parsed.dry_run))
     }
 

@@ -61,7 +61,7 @@ words! {
 
 words! {
     /// What a verification or a drill came to; `unknown`: its record is not understood.
-    ProofVerdict, from catalog::Verdict: Intact, Damaged, Failed, Unknown
+    ProofVerdict, from catalog::ProofVerdict: Intact, Damaged, Failed, Unknown
 }
 
 /// What a verification or a drill found.

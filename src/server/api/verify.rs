@@ -38,7 +38,7 @@ pub(crate) struct VerifyReport {
 
 words! {
     /// Damaged when anything is; else not checked when anything could not be.
-    VerifyVerdict, from verify::Verdict: Intact, Damaged, NotChecked
+    VerifyVerdict, from verify::VerifyVerdict: Intact, Damaged, NotChecked
 }
 
 words! {
@@ -77,8 +77,8 @@ struct VerifiedObject {
     not_checked: Option<ErrorInfo>,
 }
 
-impl From<verify::Report> for VerifyReport {
-    fn from(report: verify::Report) -> Self {
+impl From<verify::VerifyReport> for VerifyReport {
+    fn from(report: verify::VerifyReport) -> Self {
         Self {
             id: report.id,
             verdict: report.verdict.into(),

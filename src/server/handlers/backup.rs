@@ -3,7 +3,7 @@
 use super::answer;
 use crate::ops::backup;
 use crate::ops::events::Operation;
-use crate::ops::prune::{self, Job};
+use crate::ops::prune::{self, PruneContext};
 use crate::server::App;
 use crate::server::api::{BackupReport, BackupRequest};
 use crate::server::error::HttpError;
@@ -30,7 +30,7 @@ async fn make(
     let work = |progress, stop| async move {
         let mut report = backup::run(&ctx, &selection, &progress, &stop).await?;
         if let Some(policy) = prune_after {
-            prune::after_backup(&Job::new(&ctx, policy), &mut report, &stop).await;
+            prune::after_backup(&PruneContext::new(&ctx, policy), &mut report, &stop).await;
         }
         Ok(RunEnd {
             error: report.error(),

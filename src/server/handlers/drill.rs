@@ -5,7 +5,7 @@
 
 use super::answer;
 use crate::ops::context::Context;
-use crate::ops::drill::{self, Place};
+use crate::ops::drill::{self, DrillTarget};
 use crate::ops::events::Operation;
 use crate::server::App;
 use crate::server::api::{DrillReport, DrillRequest};
@@ -36,13 +36,13 @@ async fn drill(
         ..app.ctx.clone()
     };
     ctx.settings.source.elsewhere = elsewhere;
-    let place = Place { ctx, elsewhere };
+    let place = DrillTarget { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
     let id = app.named(&id).await?;
-    let request = drill::Request {
+    let request = drill::DrillRequest {
         id: id.to_string(),
         no_lock: request.no_lock,
-        ..drill::Request::default()
+        ..drill::DrillRequest::default()
     };
     let run = app.runs.begin(Operation::Drill)?;
     let work = |progress, stop| async move {

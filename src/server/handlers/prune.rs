@@ -2,7 +2,7 @@
 
 use crate::base::error::Result;
 use crate::ops::events::Operation;
-use crate::ops::prune::{self, Job, Plan};
+use crate::ops::prune::{self, PruneContext};
 use crate::server::App;
 use crate::server::api::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
 use crate::server::error::HttpError;
@@ -22,7 +22,7 @@ async fn by_policy(
     State(app): State<App>,
     JsonBody(PruneRequest { dry_run }): JsonBody<PruneRequest>,
 ) -> Result<Json<PruneResponse>, HttpError> {
-    let job = Job::new(&app.ctx, app.retention.clone());
+    let job = PruneContext::new(&app.ctx, app.retention.clone());
     let plan = prune::plan(&job).await?;
     if dry_run {
         return Ok(Json(PruneResponse {
@@ -54,7 +54,7 @@ async fn by_policy(
     }
 }
 
-async fn execute(job: Job, plan: Plan, stop: CancellationToken) -> Result<RunEnd<PruneReport>> {
+async fn execute(job: PruneContext, plan: prune::PrunePlan, stop: CancellationToken) -> Result<RunEnd<PruneReport>> {
     let mut report = prune::execute(&job, &plan, &stop).await?;
     for deleted in &report.deleted {
         tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");

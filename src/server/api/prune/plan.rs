@@ -60,8 +60,8 @@ struct JobRecords {
     objects: usize,
 }
 
-impl From<prune::Plan> for PrunePlan {
-    fn from(plan: prune::Plan) -> Self {
+impl From<prune::PrunePlan> for PrunePlan {
+    fn from(plan: prune::PrunePlan) -> Self {
         Self {
             made_at: plan.made_at,
             policy: plan.policy.into(),

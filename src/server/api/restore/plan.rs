@@ -91,8 +91,8 @@ struct RestoreRefusal {
     error: ErrorInfo,
 }
 
-impl From<restore::Plan> for RestorePlan {
-    fn from(plan: restore::Plan) -> Self {
+impl From<restore::RestorePlan> for RestorePlan {
+    fn from(plan: restore::RestorePlan) -> Self {
         Self {
             id: plan.id,
             selection: plan.selection.into(),
@@ -109,8 +109,8 @@ impl From<restore::Plan> for RestorePlan {
     }
 }
 
-impl From<restore::Step> for RestorePlanStep {
-    fn from(step: restore::Step) -> Self {
+impl From<restore::RestoreStep> for RestorePlanStep {
+    fn from(step: restore::RestoreStep) -> Self {
         Self {
             source: step.source,
             target: step.target,

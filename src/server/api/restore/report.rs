@@ -32,7 +32,7 @@ pub(crate) struct RestoreReport {
 
 words! {
     /// Whether all that was asked for is there, some of it, or nothing.
-    RestoreOutcome, from restore::Outcome: Complete, Partial, Failed
+    RestoreOutcome, from restore::RestoreOutcome: Complete, Partial, Failed
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -68,8 +68,8 @@ struct UnrestoredCollection {
     next: String,
 }
 
-impl From<restore::Report> for RestoreReport {
-    fn from(report: restore::Report) -> Self {
+impl From<restore::RestoreReport> for RestoreReport {
+    fn from(report: restore::RestoreReport) -> Self {
         Self {
             id: report.id,
             target: report.target,
