@@ -3,8 +3,10 @@
 //! Exit codes and HTTP statuses are decided by [`Code`] and nowhere else. Retry loops ask [`Error::is_permanent`], never a text.
 
 mod code;
+mod info;
 
 pub use code::Code;
+pub use info::ErrorInfo;
 
 use std::fmt;
 
@@ -89,11 +91,6 @@ impl Error {
         with_causes(self.doing.clone(), self).replace('\n', " ")
     }
 
-    /// HTTP status for this error when it ends a request.
-    pub fn http_status(&self) -> u16 {
-        self.code.http_status()
-    }
-
     /// Process exit code for this error.
     pub fn exit_code(&self) -> u8 {
         self.code.exit_code()
@@ -128,37 +125,5 @@ pub(crate) fn with_causes(mut text: String, error: &(dyn std::error::Error + 'st
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|s| &**s as _)
-    }
-}
-
-/// An error as a report keeps it, beside a finding that it must not hide.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Kept {
-    /// Stable code.
-    pub code: Code,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-impl Kept {
-    /// This error.
-    pub fn of(error: &Error) -> Self {
-        Self {
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
-        }
-    }
-
-    /// The error again; `doing` says what it was in the way of.
-    pub fn error(&self, doing: &str) -> Error {
-        let error = Error::new(self.code, format!("{doing}: {}", self.message));
-        match &self.remedy {
-            Some(remedy) => error.remedy(remedy.clone()),
-            None => error,
-        }
     }
 }

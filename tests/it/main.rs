@@ -15,6 +15,8 @@ mod flags;
 mod freshness;
 mod http;
 mod http_backups;
+mod http_fields;
+mod http_runs;
 mod job;
 mod latest;
 mod layers;

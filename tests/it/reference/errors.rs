@@ -6,7 +6,6 @@ use qdrant_backup::cli::EXITS;
 use qdrant_backup::server::HTTP_CODES;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
 
 const TEXT: &str = "Every error has a stable `code`. It decides the exit code of a command and the HTTP status of an answer. The message says what failed, on
 what, and why; the remedy, which knows more than the tables below, says what to do.
@@ -60,52 +59,4 @@ fn the_table_of_exit_codes_has_those_that_errors_have() {
     assert_eq!(told, ours.into_iter().collect::<Vec<_>>());
     let words: BTreeSet<_> = Code::ALL.iter().map(ToString::to_string).collect();
     assert_eq!(words.len(), Code::ALL.len());
-}
-
-/// The codes that the sources of the service answer with, beside those of errors.
-#[test]
-fn the_codes_of_the_service_are_those_that_it_answers_with() {
-    const CALLS: [&str; 4] = ["HttpError::new(", "Self::new(", "unauthorized(", "forbidden("];
-    let told: BTreeSet<_> = HTTP_CODES.iter().map(|code| code.code.to_owned()).collect();
-    assert_eq!(told.len(), HTTP_CODES.len());
-    let is_code = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let (mut words, mut answered) = (BTreeSet::new(), BTreeSet::new());
-    let is_in = |text: &str| {
-        told.iter()
-            .filter(|code| text.contains(&format!("\"{code}\"")))
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    for source in sources() {
-        let code = source.split("#[cfg(test)]").next().unwrap();
-        words.extend(is_in(code));
-        for call in CALLS {
-            let first = |rest: &str| rest.split('"').nth(1).map(str::to_owned);
-            answered.extend(code.split(call).skip(1).filter_map(first).filter(|text| is_code(text)));
-        }
-    }
-    assert!(
-        answered.len() > 10,
-        "only {answered:?}: the test no longer reads the sources right"
-    );
-    assert_eq!(
-        answered.difference(&told).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "not told"
-    );
-    assert_eq!(told, words, "never answered");
-}
-
-fn sources() -> Vec<String> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut todo, mut texts) = (vec![src.join("server"), src.join("server.rs")], Vec::new());
-    while let Some(path) = todo.pop() {
-        match path.is_dir() {
-            true => todo.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path())),
-            // The table itself.
-            false if path.ends_with("server/codes.rs") => {}
-            false => texts.push(std::fs::read_to_string(path).unwrap()),
-        }
-    }
-    texts
 }
