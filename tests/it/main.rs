@@ -29,6 +29,7 @@ mod restore_by_url;
 mod restore_faults;
 mod retention;
 mod rewind;
+mod screens;
 mod snapshot_structure;
 mod sources;
 mod store;
