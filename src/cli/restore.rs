@@ -6,7 +6,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
 use crate::ops::progress::Progress;
-use crate::ops::restore::{self, Form, Outcome, Patience, Report, Request, Via};
+use crate::ops::restore::{self, Form, Patience, RestoreOutcome, RestoreReport, RestoreRequest, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
@@ -123,8 +123,8 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
 }
 
 impl RestoreArgs {
-    fn request(self) -> Request {
-        Request {
+    fn request(self) -> RestoreRequest {
+        RestoreRequest {
             id: self.id,
             selection: Selection {
                 collections: self.collections,
@@ -149,7 +149,7 @@ impl RestoreArgs {
 }
 
 /// The report for people.
-fn told(report: &Report) -> String {
+fn told(report: &RestoreReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
@@ -193,14 +193,19 @@ fn told(report: &Report) -> String {
         );
     }
     for failure in &report.failed {
-        let _ = writeln!(text, "FAILED   {}: {}", plain(&failure.source), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "FAILED   {}: {}",
+            plain(&failure.source),
+            plain(&failure.error.message)
+        );
         let _ = writeln!(
             text,
             "         now: {}: {}",
             plain(&failure.target),
             plain(&failure.state)
         );
-        if let Some(remedy) = &failure.remedy {
+        if let Some(remedy) = &failure.error.remedy {
             let _ = writeln!(text, "         {}", plain(remedy));
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));
@@ -209,11 +214,11 @@ fn told(report: &Report) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        Outcome::Complete => {
+        RestoreOutcome::Complete => {
             "is complete: counts and configuration are those of the backup, and its points can be read"
         }
-        Outcome::Partial => "is PARTIAL",
-        Outcome::Failed => "FAILED",
+        RestoreOutcome::Partial => "is PARTIAL",
+        RestoreOutcome::Failed => "FAILED",
     };
     let took = (report.finished_at - report.started_at).whole_seconds();
     let _ = writeln!(

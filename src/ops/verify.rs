@@ -14,10 +14,10 @@ mod report;
 
 pub use crate::base::snapshot::{Expected, Structure};
 pub use record::{Record, read as read_record};
-pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
+pub use report::{Checked, Finding, Problem, VerifyReport, VerifyVerdict};
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, Kept, Result};
+use crate::base::error::{Code, Error, Result};
 use crate::ops::events::{Counts, Operation};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -51,16 +51,16 @@ impl Verifier {
     ///
     /// # Errors
     /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
-    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`]; so is
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
-    pub async fn run(&self, id: &BackupId) -> Result<Report> {
+    pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
         run::tell(Operation::Verify, Some(*id), self.clock.now() - began, &result);
         result
     }
 
-    async fn read_back(&self, id: &BackupId) -> Result<Report> {
+    async fn read_back(&self, id: &BackupId) -> Result<VerifyReport> {
         let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;
@@ -92,12 +92,15 @@ impl Verifier {
             not_restorable.push(collection.name.clone());
         }
         let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
-        let mut report = Report {
+        let mut report = VerifyReport {
             id: *id,
-            verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
-                (false, _) => Verdict::Damaged,
-                (true, true) => Verdict::NotChecked,
-                (true, false) => Verdict::Intact,
+            verdict: match (
+                findings.is_empty() && !has(VerifyVerdict::Damaged),
+                has(VerifyVerdict::NotChecked),
+            ) {
+                (false, _) => VerifyVerdict::Damaged,
+                (true, true) => VerifyVerdict::NotChecked,
+                (true, false) => VerifyVerdict::Intact,
             },
             status: manifest.status,
             at,
@@ -119,18 +122,18 @@ impl Verifier {
             )
             .remedy("`qdrant-backup list` shows what backups there are"));
         }
-        if report.verdict != Verdict::NotChecked
+        if report.verdict != VerifyVerdict::NotChecked
             && let Err(error) = record::write(store, &self.clock, &report).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
             tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
-            report.not_recorded = Some(Kept::of(&error));
+            report.not_recorded = Some((&error).into());
         }
         Ok(report)
     }
 }
 
-impl Conclusion for Report {
+impl Conclusion for VerifyReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }
@@ -223,12 +226,14 @@ fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
 fn log(id: &BackupId, of: usize, object: &Checked) {
     let (key, collection) = (&object.key, &object.collection);
     match object.verdict {
-        Verdict::Intact => tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object is intact"),
-        Verdict::Damaged => {
+        VerifyVerdict::Intact => {
+            tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object is intact")
+        }
+        VerifyVerdict::Damaged => {
             let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
             tracing::error!(backup = %id, collection, key, of, "object is damaged: {}", problems.join("; "));
         }
-        Verdict::NotChecked => {
+        VerifyVerdict::NotChecked => {
             let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
             tracing::warn!(backup = %id, collection, key, of, "object could not be checked: {why}");
         }

@@ -1,6 +1,6 @@
 //! `drilled.json` beside the manifest: what the last drill came to.
 
-use crate::base::error::{Code, Error, Kept, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::names::BackupId;
 use crate::wire::store::record;
 use crate::wire::store::{Condition, Store};
@@ -12,7 +12,7 @@ const FORMAT: u32 = 1;
 
 /// What a drill found, on a server or by the engine in this process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drilled {
+pub struct DrillReport {
     /// Version of this format.
     pub format: u32,
     /// The backup.
@@ -29,7 +29,7 @@ pub struct Drilled {
     /// Its release.
     pub target_version: String,
     /// What came of it all.
-    pub verdict: Verdict,
+    pub verdict: DrillVerdict,
     /// What came of each collection.
     pub collections: Vec<CollectionDrill>,
     /// What the reader should know.
@@ -37,10 +37,10 @@ pub struct Drilled {
     pub warnings: Vec<String>,
     /// Why all this was not recorded beside the manifest: the next one who looks does not learn it.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub not_recorded: Option<Kept>,
+    pub not_recorded: Option<ErrorInfo>,
 }
 
-impl record::Record for Drilled {
+impl record::Record for DrillReport {
     const WHAT: &'static str = "the result of a drill";
     const LARGEST: u64 = 16 << 20;
 }
@@ -48,7 +48,7 @@ impl record::Record for Drilled {
 /// Whether what came back was equal to the backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum DrillVerdict {
     /// It was.
     Passed,
     /// It was not, or nothing came back.
@@ -61,7 +61,7 @@ pub struct CollectionDrill {
     /// Its name in the backup.
     pub name: String,
     /// What came of it.
-    pub verdict: Verdict,
+    pub verdict: DrillVerdict,
     /// Exact count of what came back.
     pub points: Option<u64>,
     /// Points that were read with their vectors.
@@ -78,7 +78,7 @@ pub struct CollectionDrill {
     pub problem: Option<String>,
 }
 
-impl Drilled {
+impl DrillReport {
     /// What came of a drill that ended at a time, held by somebody, on a target of some release. It passed if all collections
     /// did.
     pub(crate) fn new(
@@ -88,7 +88,7 @@ impl Drilled {
         collections: Vec<CollectionDrill>,
         warnings: Vec<String>,
     ) -> Self {
-        let passed = collections.iter().all(|c| c.verdict == Verdict::Passed);
+        let passed = collections.iter().all(|c| c.verdict == DrillVerdict::Passed);
         Self {
             format: FORMAT,
             id,
@@ -97,7 +97,11 @@ impl Drilled {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: target.to_owned(),
             target_version: target_version.to_owned(),
-            verdict: if passed { Verdict::Passed } else { Verdict::Failed },
+            verdict: if passed {
+                DrillVerdict::Passed
+            } else {
+                DrillVerdict::Failed
+            },
             collections,
             warnings,
             not_recorded: None,
@@ -109,7 +113,7 @@ impl Drilled {
         if let Err(error) = result {
             let (id, verdict) = (self.id, self.verdict);
             tracing::warn!(backup = %id, ?verdict, error = %error, "the result of the drill could not be recorded");
-            self.not_recorded = Some(Kept::of(&error));
+            self.not_recorded = Some((&error).into());
         }
     }
 
@@ -121,11 +125,11 @@ impl Drilled {
             .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
             .collect();
         match self.verdict {
-            Verdict::Passed => {
+            DrillVerdict::Passed => {
                 let doing = format!("backup {} passed its drill, but that could not be recorded", self.id);
                 self.not_recorded.as_ref().map(|why| why.error(&doing))
             }
-            Verdict::Failed => Some(
+            DrillVerdict::Failed => Some(
                 Error::new(
                     Code::RestoreFailed,
                     format!("backup {} is not proven restorable: {}", self.id, problems.join(" | ")),
@@ -138,7 +142,7 @@ impl Drilled {
 }
 
 /// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
-pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
+pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<DrillReport>> {
     match record::read(store, &id.drilled()).await {
         Err(error) if error.code() == Code::BackupDamaged => Ok(None),
         read => read,
@@ -146,13 +150,13 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
 }
 
 /// Records it beside the manifest, in the place of an older one.
-pub(crate) async fn write(store: &dyn Store, drilled: &Drilled) -> Result<()> {
+pub(crate) async fn write(store: &dyn Store, drilled: &DrillReport) -> Result<()> {
     let key = drilled.id.drilled();
     let condition = match store.head(&key).await? {
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,
     };
-    match record::write::<Drilled>(store, &key, drilled, condition).await? {
+    match record::write::<DrillReport>(store, &key, drilled, condition).await? {
         Some(_) => Ok(()),
         None => Err(Error::new(
             Code::StoreConflict,

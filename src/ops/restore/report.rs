@@ -1,20 +1,20 @@
 //! What a restore came to.
 
 use super::{Points, Via};
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 /// What a restore came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct RestoreReport {
     /// The backup.
     pub id: BackupId,
     /// The Qdrant that was restored into.
     pub target: String,
     /// Whether everything asked for is there.
-    pub status: Outcome,
+    pub status: RestoreOutcome,
     /// Start of the run.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
@@ -38,7 +38,7 @@ pub struct Report {
 /// Whether everything asked for is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// All of it, compared with the backup.
     Complete,
     /// Some of it.
@@ -77,12 +77,9 @@ pub struct Failed {
     pub source: String,
     /// The name that it was to have on Qdrant.
     pub target: String,
-    /// Stable code.
-    pub code: Code,
     /// What happened.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: Option<String>,
+    #[serde(flatten)]
+    pub error: ErrorInfo,
     /// What Qdrant has under the target's name now.
     pub state: String,
     /// What to run next.
@@ -104,18 +101,18 @@ pub(super) enum Again {
     AliasesOnly,
 }
 
-impl Report {
+impl RestoreReport {
     /// The error that the run amounts to, if not everything is there.
     pub fn error(&self) -> Option<Error> {
-        if self.status == Outcome::Complete {
+        if self.status == RestoreOutcome::Complete {
             return None;
         }
         let code = match self
             .failed
             .iter()
-            .find(|f| matches!(f.code, Code::Cancelled | Code::LeaseLost))
+            .find(|f| matches!(f.error.code, Code::Cancelled | Code::LeaseLost))
         {
-            Some(stopped) => stopped.code,
+            Some(stopped) => stopped.error.code,
             None => Code::RestoreFailed,
         };
         let list: Vec<_> = self
@@ -124,7 +121,7 @@ impl Report {
             .map(|f| {
                 format!(
                     "{:?}: {}; collection {:?} now: {}",
-                    f.source, f.message, f.target, f.state
+                    f.source, f.error.message, f.target, f.state
                 )
             })
             .collect();

@@ -1,6 +1,6 @@
 //! What is said of a backup that was read back.
 
-use crate::base::error::{Code, Error, Kept};
+use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::manifest::{Artifact, Status};
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// What was found out about a backup or an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum VerifyVerdict {
     /// It is byte by byte what was saved, and whole.
     Intact,
     /// It is not.
@@ -61,18 +61,6 @@ pub struct Finding {
     pub found: Option<String>,
 }
 
-/// Why something could not be checked.
-#[derive(Clone, Debug, Serialize)]
-pub struct NotChecked {
-    /// Stable code.
-    pub code: Code,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
 /// What was found out about one object.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
@@ -83,7 +71,7 @@ pub struct Checked {
     /// Bytes that were read.
     pub bytes: u64,
     /// Whether it is what was saved.
-    pub verdict: Verdict,
+    pub verdict: VerifyVerdict,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -92,16 +80,16 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// Why it could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_checked: Option<NotChecked>,
+    pub not_checked: Option<ErrorInfo>,
 }
 
 /// What was found out about one backup.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// The backup.
     pub id: BackupId,
     /// Damaged when anything is; else not checked when anything could not be.
-    pub verdict: Verdict,
+    pub verdict: VerifyVerdict,
     /// Whether the backup has all that was asked for when it was made.
     pub status: Status,
     /// When checking began: what is said holds for then.
@@ -126,17 +114,17 @@ pub struct Report {
     pub not_restorable: Vec<String>,
     /// Why all this was not recorded beside the manifest, where it was to be: the next one who looks does not learn it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_recorded: Option<Kept>,
+    pub not_recorded: Option<ErrorInfo>,
 }
 
-impl Report {
+impl VerifyReport {
     /// The error that the verdict amounts to, unless it is intact; of one that is intact, that this was not recorded.
     pub fn error(&self) -> Option<Error> {
         let all = self.objects.len();
         let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
-        let damaged = with(Verdict::Damaged).count();
+        let damaged = with(VerifyVerdict::Damaged).count();
         match self.verdict {
-            Verdict::Intact => {
+            VerifyVerdict::Intact => {
                 let why = self.not_recorded.as_ref()?;
                 let doing = format!("backup {} is intact, but that could not be recorded", self.id);
                 let error = why.error(&doing);
@@ -145,19 +133,19 @@ impl Report {
                     None => error.remedy("mend the cause and verify again"),
                 })
             }
-            Verdict::Damaged if damaged == 0 => Some(Error::new(
+            VerifyVerdict::Damaged if damaged == 0 => Some(Error::new(
                 Code::BackupDamaged,
                 format!("backup {} is damaged: its manifest is wrong", self.id),
             )),
-            Verdict::Damaged => {
+            VerifyVerdict::Damaged => {
                 let text = format!(
                     "backup {} is damaged: {damaged} of {all} objects are not what was saved",
                     self.id
                 );
                 Some(Error::new(Code::BackupDamaged, text))
             }
-            Verdict::NotChecked => {
-                let causes: Vec<_> = with(Verdict::NotChecked)
+            VerifyVerdict::NotChecked => {
+                let causes: Vec<_> = with(VerifyVerdict::NotChecked)
                     .filter_map(|object| object.not_checked.as_ref())
                     .collect();
                 let first = causes.first()?;
@@ -205,7 +193,7 @@ impl Checked {
             collection: collection.to_owned(),
             key: artifact.key.clone(),
             bytes: 0,
-            verdict: Verdict::Intact,
+            verdict: VerifyVerdict::Intact,
             findings: Vec::new(),
             warnings: Vec::new(),
             not_checked: None,
@@ -214,26 +202,15 @@ impl Checked {
 
     pub(super) fn found(mut self, findings: Vec<Finding>) -> Self {
         if !findings.is_empty() {
-            self.verdict = Verdict::Damaged;
+            self.verdict = VerifyVerdict::Damaged;
         }
         self.findings = findings;
         self
     }
 
     pub(super) fn not_checked(mut self, error: &Error) -> Self {
-        self.verdict = Verdict::NotChecked;
-        self.not_checked = Some(NotChecked::of(error));
+        self.verdict = VerifyVerdict::NotChecked;
+        self.not_checked = Some(error.into());
         self
-    }
-}
-
-impl NotChecked {
-    /// By this error.
-    pub fn of(error: &Error) -> Self {
-        Self {
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The fault matrix: one fault after the other, printed as a table.
 
 use qdrant_backup::base::error::{Code, Error};
-use qdrant_backup::ops::restore::Outcome;
+use qdrant_backup::ops::restore::RestoreOutcome;
 use serde_json::{Value, json};
 use testkit::lost::LONG;
 use testkit::lost::Lost;
@@ -276,14 +276,14 @@ async fn caught(case: &Case) -> String {
             (error, None, None)
         }
         Ok(report) => {
-            assert_eq!(report.status, Outcome::Failed, "{fault}: {report:?}");
+            assert_eq!(report.status, RestoreOutcome::Failed, "{fault}: {report:?}");
             assert!(report.collections.is_empty(), "{fault}: called restored: {report:?}");
             assert!(report.aliases.is_empty(), "{fault}: {report:?}");
             let [failed] = report.failed.as_slice() else {
                 panic!("{fault}: {report:?}")
             };
             assert_eq!(
-                (failed.code, failed.source.as_str()),
+                (failed.error.code, failed.source.as_str()),
                 (case.code, "a"),
                 "{fault}: {failed:?}"
             );
@@ -292,12 +292,12 @@ async fn caught(case: &Case) -> String {
                 failed.next.starts_with(&command) || failed.next.contains("POST"),
                 "{fault}: {failed:?}"
             );
-            let said = format!("{}: {}", failed.code, failed.message);
+            let said = format!("{}: {}", failed.error.code, failed.error.message);
             (report.error().unwrap(), Some(said), Some(failed.state.clone()))
         }
     };
     assert_eq!(
-        (error.exit_code(), error.http_status()),
+        (error.exit_code(), qdrant_backup::server::http_status(&error).as_u16()),
         (case.exit, case.http),
         "{fault}: {error}"
     );
