@@ -562,26 +562,6 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
 }
 
 #[tokio::test]
-async fn the_help_tells_commands_and_exit_codes() {
-    let dir = tempfile::tempdir().unwrap();
-    let (code, out, _) = run(&["--help"], NOBODY, dir.path()).await;
-    assert_eq!(code, Some(0));
-    for word in [
-        "serve",
-        "backup",
-        "list",
-        "show",
-        "check",
-        "Exit codes:",
-        " 3  partial",
-        "QDRANT_URL",
-        "BACKUP_STORE",
-    ] {
-        assert!(out.contains(word), "{word} is missing: {out}");
-    }
-}
-
-#[tokio::test]
 async fn a_misspelled_variable_is_told_by_every_command_and_fails_the_check() {
     let peer = Peer::start(&[("docs", 1000)]).await;
     let dir = tempfile::tempdir().unwrap();
