@@ -24,37 +24,37 @@ pub enum Code {
     BackupNotFound,
     /// The store has backups of another Qdrant and none of this one.
     SourceMismatch,
-    /// There was nothing to back up; an empty backup is never called a success.
+    /// Nothing to back up; an empty backup never counts as a success.
     NothingToBackUp,
     /// Another run holds the lease.
     RunInProgress,
-    /// The lease was lost in mid-run; the run stopped before it could commit.
+    /// The lease was lost during the run; the run stopped before it committed.
     LeaseLost,
-    /// The run was told to stop.
+    /// The run was cancelled.
     Cancelled,
-    /// Qdrant does not answer: no connection, or 5xx after all retries.
+    /// Qdrant does not respond: no connection, or 5xx after all retries.
     QdrantUnreachable,
-    /// Qdrant wants a key, or another one (401).
+    /// Qdrant requires a key, or rejects this one (401).
     QdrantUnauthorized,
-    /// The key may not do this (403).
+    /// The key has no permission for this (403).
     QdrantForbidden,
-    /// Qdrant could not do what it was asked for, and said why (4xx, 5xx).
+    /// Qdrant failed the request and gave a reason (4xx, 5xx).
     QdrantFailed,
     /// Qdrant's disk is full.
     DiskFull,
-    /// Qdrant answered something that is not in its API.
+    /// Qdrant's response does not match its API.
     QdrantUnexpected,
-    /// This Qdrant cannot be backed up, or restored into, correctly by this version of the tool.
+    /// This version cannot back up this Qdrant, or restore into it, correctly.
     Unsupported,
-    /// A snapshot vanished or changed while it was read.
+    /// A snapshot was deleted or changed during its download.
     SnapshotChanged,
-    /// The bytes that arrived are not the bytes that were promised.
+    /// The received bytes do not have the expected checksum.
     ChecksumMismatch,
-    /// Fewer (or more) bytes arrived than were promised.
+    /// Fewer or more bytes were received than announced.
     LengthMismatch,
     /// No, or too little, progress within the deadline.
     Stalled,
-    /// The store does not answer.
+    /// The store does not respond.
     StoreUnreachable,
     /// The store refuses the credentials or the action (401, 403, EACCES).
     StoreForbidden,
@@ -62,28 +62,28 @@ pub enum Code {
     StoreMissing,
     /// The store is full.
     StoreFull,
-    /// An object exists that must not exist, or changed although it must not.
+    /// An object exists that must not exist, or changed unexpectedly.
     StoreConflict,
     /// Any other refusal or failure of the store.
     StoreFailed,
-    /// What is stored is not what was saved.
+    /// The stored bytes differ from what was saved.
     BackupDamaged,
     /// The backup, or a part of it, is of a kind that this version of the tool does not read: usually a newer one's. That
     /// says nothing about its worth.
     BackupUnsupported,
     /// Some collections were saved, some were not.
     BackupPartial,
-    /// No collection could be saved.
+    /// No collection was saved.
     BackupFailed,
     /// The plan of a restore has refusals; nothing was changed.
     RestoreRefused,
-    /// Not everything could be restored; the report says what is where.
+    /// Some collections were not restored; the report states what exists where.
     RestoreFailed,
-    /// Qdrant called a restore done, but what it has is not what the backup has.
+    /// Qdrant reported the restore as done, but the result differs from the backup.
     RestoreUnequal,
-    /// The result could not be written to standard output; whatever was done is done.
+    /// The result was not written to standard output; the operation itself is finished.
     OutputFailed,
-    /// A defect of this tool.
+    /// Internal error: report it as a bug.
     Internal,
 }
 
@@ -287,7 +287,6 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// This error.
     pub fn of(error: &Error) -> Self {
         Self {
             code: error.code(),

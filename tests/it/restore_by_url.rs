@@ -201,7 +201,7 @@ async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
             .first()
             .unwrap_or_else(|| panic!("{script:?}: {report:?}"));
         assert_eq!((report.status, failed.code), (Outcome::Failed, code), "{script:?}");
-        assert!(failed.state.contains("may still be at work"), "{failed:?}");
+        assert!(failed.state.contains("may still be restoring"), "{failed:?}");
         assert_eq!(peer.requests("/snapshots/upload"), 0, "{script:?}");
     }
 }

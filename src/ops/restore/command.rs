@@ -6,7 +6,7 @@ use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::Serialize;
 
-/// By which face a request came in: in that form it is told how to make it again.
+/// The interface that a request came by: commands in messages have its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `qdrant-backup restore …`
