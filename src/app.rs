@@ -10,7 +10,7 @@ use crate::config::{
 };
 use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::ops::drill;
-use crate::ops::prune::Job;
+use crate::ops::prune::PruneContext;
 use crate::ops::verify::Verifier;
 use crate::repository::catalog;
 use crate::repository::manifest::Source;
@@ -202,7 +202,7 @@ async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
 }
 
 /// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
-async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<drill::Place> {
+async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) -> Result<drill::DrillTarget> {
     let (config, elsewhere) = match drill_config(env)? {
         Some(config) => (config, true),
         None if same_qdrant => (Config::from_env(env)?, false),
@@ -212,7 +212,7 @@ async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) 
         Some(ctx) => {
             let mut ctx = ctx?;
             ctx.settings.source.elsewhere = elsewhere;
-            Ok(drill::Place { ctx, elsewhere })
+            Ok(drill::DrillTarget { ctx, elsewhere })
         }
         None => Err(Error::new(Code::Cancelled, "stopped before the drill began")),
     }
@@ -266,7 +266,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
 async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
     let config = PruneConfig::from_env(env)?;
     let stop = cli::stop_on_signals()?;
-    let job = Job {
+    let job = PruneContext {
         store: open_store(&config.store).await?,
         clock: Clock::system(),
         who: who(env),

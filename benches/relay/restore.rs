@@ -22,7 +22,7 @@ use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result as StoreResult;
 use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Request, Via};
+use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
 use qdrant_backup::wire::store::{Condition, DirStore, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
@@ -182,11 +182,11 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
                 source: Default::default(),
             },
         };
-        let request = Request {
+        let request = RestoreRequest {
             id: "latest".to_owned(),
             into: Some(collection.to_owned()),
             via: Via::Upload,
-            ..Request::default()
+            ..RestoreRequest::default()
         };
         let progress = Progress::new(ctx.clock.now());
         let report = restore::run(&ctx, &request, &progress, &CancellationToken::new()).await?;

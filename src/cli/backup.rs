@@ -3,11 +3,11 @@
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
-use crate::ops::backup::{self, Outcome, Report};
+use crate::ops::backup::{self, BackupOutcome, BackupReport};
 use crate::ops::context::Context;
-use crate::ops::drill::Place;
+use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
-use crate::ops::prune::{self, Job};
+use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
 use crate::repository::manifest::Failure;
 use crate::repository::selection::Selection;
@@ -22,7 +22,7 @@ pub(crate) async fn backup(
     ctx: &Context,
     default: Selection,
     prune_after: Option<Policy>,
-    drill: Option<&Place>,
+    drill: Option<&DrillTarget>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -36,7 +36,7 @@ pub(crate) async fn backup(
     bars.end(&progress.now());
     let mut report = result?;
     if let Some(policy) = prune_after {
-        prune::after_backup(&Job::new(ctx, policy), &mut report, stop).await;
+        prune::after_backup(&PruneContext::new(ctx, policy), &mut report, stop).await;
     }
     let printed = match json {
         true => print_json(&report),
@@ -63,7 +63,7 @@ impl BackupArgs {
 }
 
 /// The report for people.
-pub(super) fn told(report: &Report) -> String {
+pub(super) fn told(report: &BackupReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
@@ -83,9 +83,9 @@ pub(super) fn told(report: &Report) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        Outcome::Complete => "is complete",
-        Outcome::Partial => "is PARTIAL",
-        Outcome::Failed => "FAILED: nothing was saved",
+        BackupOutcome::Complete => "is complete",
+        BackupOutcome::Partial => "is PARTIAL",
+        BackupOutcome::Failed => "FAILED: nothing was saved",
     };
     let bytes = report.collections.iter().map(|c| c.bytes).sum();
     let took = (report.finished_at - report.started_at).as_seconds_f64();
@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn the_report_tells_what_is_missing_and_that_it_is_partial() {
         let start = datetime!(2026-11-22 12:00 UTC);
-        let report = Report {
+        let report = BackupReport {
             id: BackupId::at(start),
-            status: Outcome::Partial,
+            status: BackupOutcome::Partial,
             started_at: start,
             finished_at: start + time::Duration::seconds(7),
             manifest: Some("gs://b/backups/2026-11-22T12-00-00Z/manifest.json".into()),

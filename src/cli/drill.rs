@@ -3,7 +3,7 @@
 use super::text::{Align, count, plain, size, table};
 use super::{Bars, print, print_json};
 use crate::base::error::Result;
-use crate::ops::drill::{self, Drilled, Place, Request, Verdict};
+use crate::ops::drill::{self, DrillReport, DrillRequest, DrillTarget, DrillVerdict};
 use crate::ops::progress::Progress;
 use crate::repository::names::BackupId;
 use clap::Args;
@@ -27,11 +27,11 @@ pub(crate) struct DrillArgs {
 }
 
 /// Drills at `place`. An error when the backup does not pass.
-pub(crate) async fn drill(args: DrillArgs, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<()> {
-    let request = Request {
+pub(crate) async fn drill(args: DrillArgs, place: &DrillTarget, bars: &Bars, stop: &CancellationToken) -> Result<()> {
+    let request = DrillRequest {
         id: args.id,
         no_lock: args.no_lock,
-        ..Request::default()
+        ..DrillRequest::default()
     };
     let drilled = run(&request, place, bars, stop).await?;
     let printed = match args.json {
@@ -44,14 +44,14 @@ pub(crate) async fn drill(args: DrillArgs, place: &Place, bars: &Bars, stop: &Ca
 /// Drills the backup that was just made.
 pub(super) async fn after_backup(
     id: &BackupId,
-    place: &Place,
+    place: &DrillTarget,
     bars: &Bars,
     stop: &CancellationToken,
     json: bool,
 ) -> Result<()> {
-    let request = Request {
+    let request = DrillRequest {
         id: id.to_string(),
-        ..Request::default()
+        ..DrillRequest::default()
     };
     let drilled = run(&request, place, bars, stop).await?;
     let printed = match json {
@@ -65,7 +65,12 @@ pub(super) async fn after_backup(
     drilled.error().map_or(printed, Err)
 }
 
-async fn run(request: &Request, place: &Place, bars: &Bars, stop: &CancellationToken) -> Result<Drilled> {
+async fn run(
+    request: &DrillRequest,
+    place: &DrillTarget,
+    bars: &Bars,
+    stop: &CancellationToken,
+) -> Result<DrillReport> {
     let progress = Progress::new(place.ctx.clock.now());
     let result = tokio::select! {
         result = drill::run(place, request, &progress, stop) => result,
@@ -76,11 +81,11 @@ async fn run(request: &Request, place: &Place, bars: &Bars, stop: &CancellationT
 }
 
 /// The result for people.
-fn told(drilled: &Drilled) -> String {
+fn told(drilled: &DrillReport) -> String {
     let row = |c: &drill::CollectionDrill| {
         [
             c.name.clone(),
-            if c.verdict == Verdict::Passed {
+            if c.verdict == DrillVerdict::Passed {
                 "passed"
             } else {
                 "FAILED"
@@ -108,7 +113,7 @@ fn told(drilled: &Drilled) -> String {
     if let Some(why) = &drilled.not_recorded {
         let _ = writeln!(text, "warning  not recorded: {}", plain(&why.message));
     }
-    let verdict = if drilled.verdict == Verdict::Passed {
+    let verdict = if drilled.verdict == DrillVerdict::Passed {
         "passed"
     } else {
         "FAILED"

@@ -6,9 +6,9 @@ use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::ops::backup::job::{self, Task, TaskReport};
 use crate::ops::context::Context;
-use crate::ops::drill::Place;
+use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
-use crate::ops::prune::{self, Job};
+use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
 use crate::repository::selection::Selection;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ pub(crate) struct Afterwards<'a> {
     /// The policy by which old ones go.
     pub(crate) prune: Option<Policy>,
     /// Where it is drilled.
-    pub(crate) drill: Option<&'a Place>,
+    pub(crate) drill: Option<&'a DrillTarget>,
 }
 
 /// As `backup`, for a share of the collections.
@@ -44,7 +44,7 @@ pub(crate) async fn backup_task(
     if let Some(policy) = afterwards.prune
         && let Some(backup) = report.backup.as_mut().filter(|_| committed)
     {
-        prune::after_backup(&Job::new(ctx, policy), backup, stop).await;
+        prune::after_backup(&PruneContext::new(ctx, policy), backup, stop).await;
     }
     let printed = match json {
         true => print_json(&report),

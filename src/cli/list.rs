@@ -3,7 +3,7 @@
 use super::text::{Align, ago, count, plain, shortened, size, table};
 use super::{print, print_json};
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Aged, Detail, Proof, Summary, Verdict};
+use crate::repository::catalog::{self, Aged, Detail, Proof, ProofVerdict, Summary};
 use crate::repository::names::BackupId;
 use crate::wire::store::Store;
 use serde::Serialize;
@@ -94,10 +94,10 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
         if let Some(Proof { verdict, at }) = proof {
             let ago = at.and_then(|at| Duration::try_from(now - at).ok()).map(ago);
             let found = match verdict {
-                Verdict::Intact => "intact",
-                Verdict::Damaged => "DAMAGED",
-                Verdict::Failed => "FAILED",
-                Verdict::Unknown => "not understood",
+                ProofVerdict::Intact => "intact",
+                ProofVerdict::Damaged => "DAMAGED",
+                ProofVerdict::Failed => "FAILED",
+                ProofVerdict::Unknown => "not understood",
             };
             let _ = writeln!(
                 text,

@@ -3,19 +3,19 @@
 use super::text::{Align, ago, plain, size, table};
 use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::prune::{self, Item, Job, Plan, Report};
+use crate::ops::prune::{self, Item, PruneContext, PrunePlan, PruneReport};
 use serde::Serialize;
 use std::fmt::Write;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 /// Prints the plan, and executes it if told to. An error when not all of it could be executed.
-pub(crate) async fn prune(job: &Job, yes: bool, json: bool, stop: &CancellationToken) -> Result<()> {
+pub(crate) async fn prune(job: &PruneContext, yes: bool, json: bool, stop: &CancellationToken) -> Result<()> {
     #[derive(Serialize)]
     struct Outcome<'a> {
         dry_run: bool,
-        plan: &'a Plan,
-        report: Option<&'a Report>,
+        plan: &'a PrunePlan,
+        report: Option<&'a PruneReport>,
     }
     let planned = stop.run_until_cancelled(prune::plan(job)).await;
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
@@ -37,11 +37,11 @@ pub(crate) async fn prune(job: &Job, yes: bool, json: bool, stop: &CancellationT
     };
     report
         .as_mut()
-        .and_then(Report::take_error)
+        .and_then(PruneReport::take_error)
         .map_or(shown.and(printed), Err)
 }
 
-fn told(plan: &Plan, now: OffsetDateTime) -> String {
+fn told(plan: &PrunePlan, now: OffsetDateTime) -> String {
     let row = |item: &Item| {
         let reasons: Vec<_> = item.reasons.iter().map(ToString::to_string).collect();
         let marks: Vec<_> = item.marks.iter().map(ToString::to_string).collect();
@@ -89,7 +89,7 @@ fn told(plan: &Plan, now: OffsetDateTime) -> String {
     text
 }
 
-fn outcome(plan: &Plan, report: Option<&Report>) -> String {
+fn outcome(plan: &PrunePlan, report: Option<&PruneReport>) -> String {
     let count = plan.deletions().count();
     let bytes = plan.deletions().map(|item| item.bytes).sum();
     match report {
@@ -138,7 +138,7 @@ mod tests {
             bytes: 3 << 20,
             content: Vec::new(),
         };
-        let plan = Plan {
+        let plan = PrunePlan {
             made_at: now,
             policy: Policy {
                 last: 1,

@@ -6,7 +6,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
 use crate::ops::progress::Progress;
-use crate::ops::restore::{self, Form, Outcome, Patience, Report, Request, Via};
+use crate::ops::restore::{self, Form, Patience, RestoreOutcome, RestoreReport, RestoreRequest, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
@@ -123,8 +123,8 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
 }
 
 impl RestoreArgs {
-    fn request(self) -> Request {
-        Request {
+    fn request(self) -> RestoreRequest {
+        RestoreRequest {
             id: self.id,
             selection: Selection {
                 collections: self.collections,
@@ -149,7 +149,7 @@ impl RestoreArgs {
 }
 
 /// The report for people.
-fn told(report: &Report) -> String {
+fn told(report: &RestoreReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
@@ -209,11 +209,11 @@ fn told(report: &Report) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        Outcome::Complete => {
+        RestoreOutcome::Complete => {
             "is complete: counts and configuration are those of the backup, and its points can be read"
         }
-        Outcome::Partial => "is PARTIAL",
-        Outcome::Failed => "FAILED",
+        RestoreOutcome::Partial => "is PARTIAL",
+        RestoreOutcome::Failed => "FAILED",
     };
     let took = (report.finished_at - report.started_at).whole_seconds();
     let _ = writeln!(

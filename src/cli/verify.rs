@@ -3,7 +3,7 @@
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::verify::{NotChecked, Report, Verdict, Verifier};
+use crate::ops::verify::{NotChecked, Verifier, VerifyReport, VerifyVerdict};
 use crate::repository::catalog;
 use crate::repository::manifest::{Source, Status};
 use crate::repository::names::BackupId;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 enum Outcome {
     Checked {
         #[serde(flatten)]
-        report: Box<Report>,
+        report: Box<VerifyReport>,
         #[cfg(feature = "engine")]
         #[serde(skip_serializing_if = "Option::is_none")]
-        drilled: Option<Box<crate::ops::drill::Drilled>>,
+        drilled: Option<Box<crate::ops::drill::DrillReport>>,
     },
     /// Nothing could be said of it, or its manifest is damaged.
     Not { id: BackupId, error: NotChecked },
@@ -92,7 +92,7 @@ async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<
     let report = Box::new(verifier.run(id).await?);
     let error = report.error();
     #[cfg(feature = "engine")]
-    if let (Verdict::Intact, true, Some(scratch)) = (report.verdict, args.engine, &args.scratch) {
+    if let (VerifyVerdict::Intact, true, Some(scratch)) = (report.verdict, args.engine, &args.scratch) {
         let drilled = verifier.drill(id, scratch).await?;
         let error = drilled.error().or(error);
         return Ok((
@@ -136,9 +136,9 @@ fn told(outcome: &Outcome) -> String {
         }
     }
     let verdict = match report.verdict {
-        Verdict::Intact => "is intact",
-        Verdict::Damaged => "IS DAMAGED",
-        Verdict::NotChecked => "COULD NOT BE CHECKED",
+        VerifyVerdict::Intact => "is intact",
+        VerifyVerdict::Damaged => "IS DAMAGED",
+        VerifyVerdict::NotChecked => "COULD NOT BE CHECKED",
     };
     let partial = match report.status {
         Status::Complete => "",
@@ -183,7 +183,7 @@ fn told(outcome: &Outcome) -> String {
         if let Some(why) = &drilled.not_recorded {
             let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
         }
-        let verdict = if drilled.verdict == crate::ops::drill::Verdict::Passed {
+        let verdict = if drilled.verdict == crate::ops::drill::DrillVerdict::Passed {
             "is proven"
         } else {
             "IS NOT PROVEN"

@@ -9,7 +9,7 @@ mod trial;
 
 pub use collection::survey;
 pub use plan::{BackupPlan, make as plan};
-pub use report::{Outcome, Report, Saved};
+pub use report::{BackupOutcome, BackupReport, Saved};
 pub use trial::{Trial, trial};
 
 use crate::base::error::{Code, Error, Result};
@@ -32,6 +32,7 @@ use futures_util::TryStreamExt;
 use report::{Known, Results};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -40,14 +41,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Backs up what `selection` names. `Err`: no backup at all. `Ok`: see [`Report::status`]; a partial or failed run
-/// is an `Ok` here, so that its list can be shown, and an error by [`Report::error`].
+/// Backs up what `selection` names. `Err`: no backup at all. `Ok`: see [`BackupReport::status`]; a partial or failed run
+/// is an `Ok` here, so that its list can be shown, and an error by [`BackupReport::error`].
 pub async fn run(
     ctx: &Context,
     selection: &Selection,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Report> {
+) -> Result<BackupReport> {
     let store = ctx.on_store();
     let work = run::under_lease(&store, Wanted::Exclusive, progress, cancel, Some(&ctx.qdrant), |run| {
         save(ctx, selection, run)
@@ -64,7 +65,7 @@ fn run_again(error: Error) -> Error {
     }
 }
 
-impl Conclusion for Report {
+impl Conclusion for BackupReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }
@@ -82,7 +83,7 @@ impl Conclusion for Report {
     }
 }
 
-async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> {
+async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupReport> {
     let started_at = ctx.clock.now();
     let (id, plan, orphans) = run
         .unless_cancelled(async {
@@ -112,7 +113,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<Report> 
     };
     let results = save_all(ctx, id, plan.units, &run, save).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
-    if let (Some(refused), true) = (&results.refused, results.collections.is_empty()) {
+    if let Some(refused) = &results.refused {
         return Err(none_of(results.failed.len(), refused));
     }
     let known = Known {
@@ -170,27 +171,71 @@ async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
     }
 }
 
-/// Does `save` for all these units, for some at once. An `Err` ends the run; what happens to one unit does not.
-/// Told to stop, it waits until each has cleaned up. Where the first failure shows that none can be saved, the rest is not tried.
+/// Does `save` for all these units, for some at once. An `Err` ends the run; what happens to one unit does not. Told to stop, it
+/// waits until each has cleaned up. Where the first failure shows that none can be saved, the others are not tried.
 async fn save_all<S, F>(ctx: &Context, id: BackupId, units: Vec<Unit>, run: &Run, save: S) -> Result<Results>
 where
     S: Fn(Unit) -> F,
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
+    // A single one tells its failure itself.
+    let is_possible = units.len() == 1;
+    let mut results = save_each(ctx, id, units, run, &save, is_possible).await?;
+    let Some(refused) = results.refused.take().filter(|_| !run.cancel.is_cancelled()) else {
+        return Ok(results);
+    };
+    let rest = std::mem::take(&mut results.stopped);
+    if results.collections.is_empty() {
+        tracing::error!(backup = %id, code = %refused.code(), not_tried = rest.len(), "the failure affects every collection; {} others are not tried", rest.len());
+        let failures = rest.into_iter().map(|unit| {
+            let failure = Failure::of(&unit.collection, &refused);
+            (unit, failure)
+        });
+        results.failed.extend(failures);
+        results.refused = Some(refused);
+        return Ok(results);
+    }
+    // One that was under way was saved all the same.
+    let more = save_each(ctx, id, rest, run, &save, true).await?;
+    results.collections.extend(more.collections);
+    results.failed.extend(more.failed);
+    results.gone.extend(more.gone);
+    results.stopped.extend(more.stopped);
+    Ok(results)
+}
+
+/// As [`save_all`], but what was not tried is among the stopped ones. `is_possible`: no failure is taken for one of all.
+async fn save_each<S, F>(
+    ctx: &Context,
+    id: BackupId,
+    units: Vec<Unit>,
+    run: &Run,
+    save: &S,
+    is_possible: bool,
+) -> Result<Results>
+where
+    S: Fn(Unit) -> F,
+    F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
+{
     let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
-    let useless = run.cancel.child_token();
-    let is_alone = units.len() == 1;
+    let give_up = run.cancel.child_token();
+    let is_possible = Arc::new(AtomicBool::new(is_possible));
     let mut tasks = JoinSet::new();
     for unit in units {
-        let (cancel, turns) = (useless.clone(), turns.clone());
+        let (ctx, give_up, turns, is_possible) = (ctx.clone(), give_up.clone(), turns.clone(), is_possible.clone());
         let save = save(unit.clone());
         let work = async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
-            let result = match cancel.is_cancelled() {
+            let result = match give_up.is_cancelled() {
                 true => Err(run::stopped()),
                 false => save.await,
             };
+            match &result {
+                Ok(_) => is_possible.store(true, Ordering::Relaxed),
+                Err(e) if !is_possible.load(Ordering::Relaxed) && concerns_all(&ctx, e).await => give_up.cancel(),
+                Err(_) => {}
+            }
             (unit, result)
         };
         // The caller's span goes along: it carries the request's trace.
@@ -212,29 +257,16 @@ where
             }
             // The other tasks see the same token and end by themselves, each after cleaning up.
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
-            Err(e) if !is_alone && results.collections.is_empty() && concerns_all(ctx, &e).await => {
-                run.progress.phase(&unit, Phase::Failed);
-                useless.cancel();
-                results.refused.get_or_insert(e);
-                results.stopped.push(unit);
-            }
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
                 tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
+                if give_up.is_cancelled() && !run.cancel.is_cancelled() {
+                    results.refused.get_or_insert(e);
+                }
             }
         }
-    }
-    if let Some(refused) = &results.refused
-        && !run.cancel.is_cancelled()
-    {
-        tracing::error!(backup = %id, code = %refused.code(), error = %refused, "the first failure affects every collection; the others were not tried");
-        let failures = std::mem::take(&mut results.stopped).into_iter().map(|unit| {
-            let failure = Failure::of(&unit.collection, refused);
-            (unit, failure)
-        });
-        results.failed.extend(failures);
     }
     Ok(results)
 }

@@ -5,7 +5,7 @@
 
 mod record;
 
-pub use record::{CollectionDrill, Drilled, Verdict, read};
+pub use record::{CollectionDrill, DrillReport, DrillVerdict, read};
 
 pub(crate) use record::write as record;
 
@@ -13,7 +13,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::restore::{self, Patience, Plan, Step};
+use crate::ops::restore::{self, Patience, RestorePlan, RestoreStep};
 use crate::ops::run::{self, CLEAN_UP, Conclusion, Run, Wanted};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -37,7 +37,7 @@ pub fn needs_a_qdrant() -> Error {
 
 /// Where a drill runs.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct DrillTarget {
     /// The clients, that of the Qdrant for it among them.
     pub ctx: Context,
     /// Whether that is the Qdrant of `DRILL_QDRANT_URL`, which has a key of its own.
@@ -46,7 +46,7 @@ pub struct Place {
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct DrillRequest {
     /// The backup's id, or `latest`.
     pub id: String,
     /// Whether to go on without the lease, whoever has it.
@@ -57,8 +57,13 @@ pub struct Request {
 
 /// Restores the backup of `request` into temporary collections of the Qdrant of `place`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
-/// not pass is an `Ok` here and an error by [`Drilled::error`]; so is a result that could not be recorded.
-pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Drilled> {
+/// not pass is an `Ok` here and an error by [`DrillReport::error`]; so is a result that could not be recorded.
+pub async fn run(
+    place: &DrillTarget,
+    request: &DrillRequest,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<DrillReport> {
     let ctx = &place.ctx;
     let wanted = Wanted::Preferred {
         no_lock: request.no_lock,
@@ -77,7 +82,7 @@ pub async fn run(place: &Place, request: &Request, progress: &Progress, cancel: 
     })
 }
 
-impl Conclusion for Drilled {
+impl Conclusion for DrillReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }
@@ -95,13 +100,13 @@ impl Conclusion for Drilled {
     }
 }
 
-async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
+async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillReport> {
     let progress = &run.progress;
     let patience = &request.patience;
-    let request = restore::Request {
+    let request = restore::RestoreRequest {
         id: request.id.clone(),
         patience: patience.clone(),
-        ..restore::Request::default()
+        ..restore::RestoreRequest::default()
     };
     let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let (plan, mut warnings) = run
@@ -120,7 +125,7 @@ async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
         return Err(error);
     }
     warnings.extend(plan.warnings.iter().cloned());
-    progress.planned(plan.id, plan.collections.iter().map(Step::unit));
+    progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
     tracing::info!(backup = %plan.id, qdrant = plan.target, "drill of backup {} started", plan.id);
 
     let mut collections = Vec::new();
@@ -128,7 +133,7 @@ async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
         let drilled = one(ctx, &plan, step, patience, &run, &mut warnings).await?;
         progress.phase(
             &step.unit(),
-            if drilled.verdict == Verdict::Passed {
+            if drilled.verdict == DrillVerdict::Passed {
                 Phase::Restored
             } else {
                 Phase::Failed
@@ -136,7 +141,7 @@ async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
         );
         collections.push(drilled);
     }
-    let mut drilled = Drilled::new(
+    let mut drilled = DrillReport::new(
         plan.id,
         (ctx.clock.now(), &ctx.who),
         (&plan.target, &plan.target_version),
@@ -154,15 +159,15 @@ async fn drill(ctx: &Context, request: &Request, run: Run) -> Result<Drilled> {
 /// Drills one collection. `Err`: the drill was cancelled.
 async fn one(
     ctx: &Context,
-    plan: &Plan,
-    step: &Step,
+    plan: &RestorePlan,
+    step: &RestoreStep,
     patience: &Patience,
     run: &Run,
     warnings: &mut Vec<String>,
 ) -> Result<CollectionDrill> {
     let mut drilled = CollectionDrill {
         name: step.source.clone(),
-        verdict: Verdict::Failed,
+        verdict: DrillVerdict::Failed,
         points: None,
         sampled: None,
         searches: None,
@@ -204,7 +209,7 @@ async fn one(
     });
     match result {
         Ok(restored) => {
-            drilled.verdict = Verdict::Passed;
+            drilled.verdict = DrillVerdict::Passed;
             drilled.points = Some(restored.points);
             drilled.sampled = Some(restored.sampled);
             drilled.seconds = Some(restored.seconds);
@@ -227,8 +232,8 @@ async fn left_behind(ctx: &Context) -> Result<Vec<String>> {
     Ok(left
         .map(|name| {
             format!(
-                "collection {name:?} remains from a killed drill, unless another drill is running: delete \
-             it by hand"
+                "collection {name:?} remains from a killed drill, unless another drill is running: delete it \
+                 by hand"
             )
         })
         .collect())

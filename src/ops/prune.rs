@@ -8,11 +8,11 @@
 
 mod execute;
 
-pub use execute::{Deleted, Report, Skipped, execute};
+pub use execute::{Deleted, PruneReport, Skipped, execute};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::ops::backup::{self, Outcome};
+use crate::ops::backup::{self, BackupOutcome};
 use crate::ops::context::{Context, StoreContext};
 use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
@@ -35,7 +35,7 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// What pruning works with.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct PruneContext {
     /// Where backups are kept.
     pub store: Arc<dyn Store>,
     /// The time of day.
@@ -48,7 +48,7 @@ pub struct Job {
     pub policy: Policy,
 }
 
-impl Job {
+impl PruneContext {
     /// A job in the store of `ctx`.
     pub fn new(ctx: &Context, policy: Policy) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Job {
 
 /// What is to be deleted, what stays, and why.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub struct PrunePlan {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub made_at: OffsetDateTime,
@@ -120,7 +120,7 @@ pub struct Records {
     pub(crate) content: Vec<ObjectMeta>,
 }
 
-impl Plan {
+impl PrunePlan {
     /// Whether there is nothing to delete.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.deletions().next().is_none()
@@ -136,7 +136,7 @@ impl Plan {
 ///
 /// # Errors
 /// [`crate::base::error::Code::ConfigInvalid`] for a policy without a rule.
-pub async fn plan(job: &Job) -> Result<Plan> {
+pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
     let store = &*job.store;
     let made_at = job.clock.now();
     let (folders, mut foreign) = catalog::folders(store).await?;
@@ -184,7 +184,7 @@ pub async fn plan(job: &Job) -> Result<Plan> {
     }
     // Nothing is left to delete where all of it is needed by others.
     items.retain(|item| item.objects > 0);
-    Ok(Plan {
+    Ok(PrunePlan {
         made_at,
         policy: job.policy.clone(),
         items,
@@ -223,8 +223,8 @@ async fn jobs(
 
 /// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the
 /// backup, which is good all the same.
-pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &CancellationToken) {
-    if backup.status != Outcome::Complete {
+pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport, cancel: &CancellationToken) {
+    if backup.status != BackupOutcome::Complete {
         return;
     }
     // Told to stop before anything was begun: nothing is wrong.
@@ -232,7 +232,7 @@ pub async fn after_backup(job: &Job, backup: &mut backup::Report, cancel: &Cance
         return;
     };
     if let Err(error) = &plan {
-        let failed = Err::<Report, _>(Error::new(error.code(), error.to_string()));
+        let failed = Err::<PruneReport, _>(Error::new(error.code(), error.to_string()));
         run::tell(Operation::Prune, None, time::Duration::ZERO, &failed);
     }
     let work = async {

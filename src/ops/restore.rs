@@ -20,9 +20,9 @@ mod version;
 pub use command::Form;
 pub use compare::Difference;
 pub use converge::{Patience, Points};
-pub use plan::{Plan, Refusal};
-pub use report::{Failed, Outcome, Report, Restored};
-pub use step::{Existing, Step};
+pub use plan::{Refusal, RestorePlan};
+pub use report::{Failed, RestoreOutcome, RestoreReport, Restored};
+pub use step::{Existing, RestoreStep};
 pub use swap::{AliasAction, AliasPlan};
 
 pub(crate) use command::command;
@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct RestoreRequest {
     /// The backup's id, or `latest`.
     pub id: String,
     /// Which of its collections.
@@ -91,19 +91,24 @@ impl fmt::Display for Via {
 }
 
 /// What a restore would do. Changes nothing.
-pub async fn plan(ctx: &Context, request: &Request) -> Result<Plan> {
+pub async fn plan(ctx: &Context, request: &RestoreRequest) -> Result<RestorePlan> {
     plan::make(ctx, request, None).await
 }
 
 /// The plan of a drill: every collection under a temporary name that begins with `stem`, no alias touched.
-pub(crate) async fn plan_drill(ctx: &Context, request: &Request, stem: &str) -> Result<Plan> {
+pub(crate) async fn plan_drill(ctx: &Context, request: &RestoreRequest, stem: &str) -> Result<RestorePlan> {
     plan::make(ctx, request, Some(stem)).await
 }
 
 /// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at
-/// the same time; or without, see [`crate::repository::lease::Guard`]. `Err`: nothing was changed. `Ok`: see [`Report::status`]; failures are an `Ok` here, so that the state of
-/// each collection can be shown, and an error by [`Report::error`].
-pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
+/// the same time; or without, see [`crate::repository::lease::Guard`]. `Err`: nothing was changed. `Ok`: see [`RestoreReport::status`]; failures are an `Ok` here, so that the state of
+/// each collection can be shown, and an error by [`RestoreReport::error`].
+pub async fn run(
+    ctx: &Context,
+    request: &RestoreRequest,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<RestoreReport> {
     let wanted = Wanted::Preferred {
         no_lock: request.no_lock,
     };
@@ -113,7 +118,7 @@ pub async fn run(ctx: &Context, request: &Request, progress: &Progress, cancel: 
     .await
 }
 
-impl Conclusion for Report {
+impl Conclusion for RestoreReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }

@@ -14,7 +14,7 @@ mod report;
 
 pub use crate::base::snapshot::{Expected, Structure};
 pub use record::{Record, read as read_record};
-pub use report::{Checked, Finding, NotChecked, Problem, Report, Verdict};
+pub use report::{Checked, Finding, NotChecked, Problem, VerifyReport, VerifyVerdict};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Kept, Result};
@@ -51,16 +51,16 @@ impl Verifier {
     ///
     /// # Errors
     /// `Err` when nothing can be said at all: no such backup, no manifest that this version understands, store unreachable. A
-    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`Report::error`]; so is
+    /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
-    pub async fn run(&self, id: &BackupId) -> Result<Report> {
+    pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
         run::tell(Operation::Verify, Some(*id), self.clock.now() - began, &result);
         result
     }
 
-    async fn read_back(&self, id: &BackupId) -> Result<Report> {
+    async fn read_back(&self, id: &BackupId) -> Result<VerifyReport> {
         let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;
@@ -92,12 +92,15 @@ impl Verifier {
             not_restorable.push(collection.name.clone());
         }
         let has = |verdict| objects.iter().any(|object| object.verdict == verdict);
-        let mut report = Report {
+        let mut report = VerifyReport {
             id: *id,
-            verdict: match (findings.is_empty() && !has(Verdict::Damaged), has(Verdict::NotChecked)) {
-                (false, _) => Verdict::Damaged,
-                (true, true) => Verdict::NotChecked,
-                (true, false) => Verdict::Intact,
+            verdict: match (
+                findings.is_empty() && !has(VerifyVerdict::Damaged),
+                has(VerifyVerdict::NotChecked),
+            ) {
+                (false, _) => VerifyVerdict::Damaged,
+                (true, true) => VerifyVerdict::NotChecked,
+                (true, false) => VerifyVerdict::Intact,
             },
             status: manifest.status,
             at,
@@ -119,7 +122,7 @@ impl Verifier {
             )
             .remedy("run `qdrant-backup list` to see the backups"));
         }
-        if report.verdict != Verdict::NotChecked
+        if report.verdict != VerifyVerdict::NotChecked
             && let Err(error) = record::write(store, &self.clock, &report).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
@@ -130,7 +133,7 @@ impl Verifier {
     }
 }
 
-impl Conclusion for Report {
+impl Conclusion for VerifyReport {
     fn failure(&self) -> Option<Error> {
         self.error()
     }
@@ -223,14 +226,14 @@ fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
 fn log(id: &BackupId, of: usize, object: &Checked) {
     let (key, collection) = (&object.key, &object.collection);
     match object.verdict {
-        Verdict::Intact => {
+        VerifyVerdict::Intact => {
             tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object {key:?} is intact")
         }
-        Verdict::Damaged => {
+        VerifyVerdict::Damaged => {
             let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
             tracing::error!(backup = %id, collection, key, of, "object {key:?} is damaged: {}", problems.join("; "));
         }
-        Verdict::NotChecked => {
+        VerifyVerdict::NotChecked => {
             let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
             tracing::warn!(backup = %id, collection, key, of, "object {key:?} was not checked: {why}");
         }

@@ -120,7 +120,7 @@ impl fmt::Display for Mark {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// What it came to.
-    pub verdict: Verdict,
+    pub verdict: ProofVerdict,
     /// When.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
@@ -129,7 +129,7 @@ pub struct Proof {
 /// What a proof came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ProofVerdict {
     /// Nothing is wrong; a drill says `passed`.
     #[serde(alias = "passed")]
     Intact,
@@ -243,18 +243,18 @@ impl Summary {
         let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
         let first = match self.status {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
-            _ if problem.is_some() || either(Verdict::Unknown) => Mark::Unreadable,
-            _ if either(Verdict::Damaged) => Mark::Damaged,
+            _ if problem.is_some() || either(ProofVerdict::Unknown) => Mark::Unreadable,
+            _ if either(ProofVerdict::Damaged) => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
-            _ if either(Verdict::Failed) => Mark::DrillFailed,
+            _ if either(ProofVerdict::Failed) => Mark::DrillFailed,
             _ if !self.id.has_come(now) => Mark::Future,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,
         };
         let more = [
-            (said(&self.verified, Verdict::Intact), Mark::Verified),
-            (said(&self.drilled, Verdict::Intact), Mark::Drilled),
+            (said(&self.verified, ProofVerdict::Intact), Mark::Verified),
+            (said(&self.drilled, ProofVerdict::Intact), Mark::Drilled),
             (self.pinned.is_some(), Mark::Pinned),
         ];
         let more = more.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
@@ -416,7 +416,7 @@ struct Records {
 
 /// What a record of a proof says that is not understood.
 const UNREADABLE: Proof = Proof {
-    verdict: Verdict::Unknown,
+    verdict: ProofVerdict::Unknown,
     at: None,
 };
 

@@ -30,7 +30,7 @@ const TURNS: u32 = 10;
 
 /// What the lease's object says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct LeaseRecord {
     /// Unique for each acquisition, or common to all processes that hold it together.
     pub holder: String,
     /// Who that is, for people.
@@ -43,12 +43,12 @@ pub struct Record {
     pub expires_at: OffsetDateTime,
 }
 
-impl record::Record for Record {
+impl record::Record for LeaseRecord {
     const WHAT: &'static str = "a lease";
     const LARGEST: u64 = 64 << 10;
 }
 
-impl Record {
+impl LeaseRecord {
     /// Whether it is that of the processes of `group`, see [`join`].
     pub fn is_of(&self, group: &str) -> bool {
         self.holder == shared_by(group)
@@ -78,12 +78,12 @@ struct Inner {
 
 #[derive(Debug)]
 struct Held {
-    record: Record,
+    record: LeaseRecord,
     version: Version,
 }
 
 /// The current holder of the lease, if any.
-pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<Record>> {
+pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<LeaseRecord>> {
     let record = read(store).await?.map(|(record, _)| record);
     Ok(record.filter(|r| r.expires_at > clock.now()))
 }
@@ -126,7 +126,7 @@ pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Durat
 }
 
 async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Inner> {
-    let ours = Record {
+    let ours = LeaseRecord {
         holder,
         who: who.to_owned(),
         since: clock.now(),
@@ -250,7 +250,7 @@ impl Inner {
 
 /// Makes sure that the lease is that of `ours` for two thirds of its life or more, whoever of the group wrote it, and whether
 /// or not we got the answer to our own last write. Only a newcomer `may_take` one that is nobody's.
-async fn hold(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, may_take: bool) -> Result<Held> {
+async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Duration, may_take: bool) -> Result<Held> {
     for _ in 0..TURNS {
         let now = clock.now();
         let (since, condition) = match read(store).await? {
@@ -270,12 +270,12 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &Record, life: Duration, m
                 (now, Condition::Unchanged(version))
             }
         };
-        let record = Record {
+        let record = LeaseRecord {
             since,
             expires_at: now + life,
             ..ours.clone()
         };
-        match record::write::<Record>(store, LOCK, &record, condition).await? {
+        match record::write::<LeaseRecord>(store, LOCK, &record, condition).await? {
             // Not if the write took so long that others may soon begin: then it is written again.
             Some(version) if record.expires_at - clock.now() > life * 2 / 3 => return Ok(Held { record, version }),
             // Or somebody else was faster, or the first answer was lost: the next look tells.
@@ -333,7 +333,7 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
     }
 }
 
-async fn read(store: &dyn Store) -> Result<Option<(Record, Version)>> {
+async fn read(store: &dyn Store) -> Result<Option<(LeaseRecord, Version)>> {
     record::read_versioned(store, LOCK).await.map_err(|e| match e.code() {
         Code::BackupDamaged => e.remedy("delete that object if no backup is running"),
         _ => e,
@@ -345,7 +345,7 @@ fn shared_by(group: &str) -> String {
     format!("group/{group}")
 }
 
-fn in_progress(other: &Record) -> Error {
+fn in_progress(other: &LeaseRecord) -> Error {
     Error::new(
         Code::RunInProgress,
         format!("another run is in progress: {} since {}", other.who, other.since),

@@ -5,7 +5,7 @@ use super::audit::Audit;
 use super::body;
 use super::error::{HeldBy, HttpError};
 use crate::base::error::{Code, Error};
-use crate::ops::backup::Report;
+use crate::ops::backup::BackupReport;
 use crate::repository::lease;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -20,7 +20,7 @@ pub(super) async fn backup(
     State(app): State<App>,
     Extension(audit): Extension<Audit>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Report>, HttpError> {
+) -> Result<Json<BackupReport>, HttpError> {
     let body = body.map_err(unread)?;
     let request = body::backup_request(&body)?;
     let selection = request.selection.unwrap_or_else(|| app.selection.clone());

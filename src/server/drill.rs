@@ -10,7 +10,7 @@ use super::body;
 use super::error::HttpError;
 use crate::base::error::{Code, Error};
 use crate::ops::context::Context;
-use crate::ops::drill::{self, Drilled, Place};
+use crate::ops::drill::{self, DrillReport, DrillTarget};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -30,7 +30,7 @@ pub(super) async fn drill(
     Extension(audit): Extension<Audit>,
     id: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Drilled>, HttpError> {
+) -> Result<Json<DrillReport>, HttpError> {
     const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up, \
                           {\"no_lock\": true} to go on without the lease";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), "GET /backups lists the ids"))?;
@@ -47,13 +47,13 @@ pub(super) async fn drill(
         ..app.ctx.clone()
     };
     ctx.settings.source.elsewhere = elsewhere;
-    let place = Place { ctx, elsewhere };
+    let place = DrillTarget { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
     let id = app.named(&id).await?;
-    let request = drill::Request {
+    let request = drill::DrillRequest {
         id: id.to_string(),
         no_lock,
-        ..drill::Request::default()
+        ..drill::DrillRequest::default()
     };
     let run = match app.runs.drill(place, request) {
         Ok(run) => run,

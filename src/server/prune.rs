@@ -8,7 +8,7 @@ use super::backup::{refused, unread};
 use super::body;
 use super::error::HttpError;
 use crate::base::error::{Code, Error};
-use crate::ops::prune::{self, Job, Plan, Report};
+use crate::ops::prune::{self, PruneContext, PrunePlan, PruneReport};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -27,8 +27,8 @@ struct Body {
 #[derive(Serialize)]
 pub(super) struct Outcome {
     dry_run: bool,
-    plan: Plan,
-    report: Option<Report>,
+    plan: PrunePlan,
+    report: Option<PruneReport>,
 }
 
 /// 200 when all of the plan was executed, or none was to be. Otherwise the error, with plan and report once it was begun.
@@ -40,7 +40,7 @@ pub(super) async fn prune(
     let body = body.map_err(unread)?;
     let Body { dry_run } = body::object(&body, REMEDY)?;
     audit.asked(&body);
-    let job = Job::new(&app.ctx, app.retention.clone());
+    let job = PruneContext::new(&app.ctx, app.retention.clone());
     let plan = prune::plan(&job).await?;
     if dry_run {
         return Ok(Json(Outcome {

@@ -5,7 +5,7 @@ use super::audit::Audit;
 use super::backup::{refused, unread};
 use super::error::HttpError;
 use crate::base::error::{Code, Error};
-use crate::ops::restore::{self, Form, Patience, Request, Via};
+use crate::ops::restore::{self, Form, Patience, RestoreRequest, Via};
 use crate::repository::selection::Selection;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -84,7 +84,7 @@ fn json(value: &impl serde::Serialize) -> Result<Json<Value>, HttpError> {
 }
 
 /// The request, and whether only its plan is wanted. What is unclear is never taken for everything.
-fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
+fn parse(body: &[u8]) -> Result<(RestoreRequest, bool), HttpError> {
     if body.trim_ascii().first() != Some(&b'{') {
         return Err(HttpError::bad_request("the body is not a JSON object", REMEDY));
     }
@@ -108,7 +108,7 @@ fn parse(body: &[u8]) -> Result<(Request, bool), HttpError> {
     if body.yes && !body.overwrite {
         return Err(HttpError::bad_request("`yes` is given without `overwrite`", REMEDY));
     }
-    let request = Request {
+    let request = RestoreRequest {
         id: body.id,
         selection: Selection {
             collections: body.collections.unwrap_or_default(),

@@ -2,11 +2,11 @@
 //! it: a client that goes away does not end it.
 
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{self, Report};
+use crate::ops::backup::{self, BackupReport};
 use crate::ops::context::Context;
-use crate::ops::drill::{self, Drilled, Place};
+use crate::ops::drill::{self, DrillReport, DrillTarget};
 use crate::ops::progress::Progress;
-use crate::ops::prune::{self, Job};
+use crate::ops::prune::{self, PruneContext};
 use crate::ops::restore;
 use crate::ops::retention::Policy;
 use crate::repository::selection::Selection;
@@ -59,14 +59,14 @@ impl Runs {
     }
 
     /// Starts a backup; the answer ends when it has ended, and may be dropped before.
-    pub(super) fn backup(&self, selection: Selection, new_source: bool) -> Result<JoinHandle<Result<Report>>> {
+    pub(super) fn backup(&self, selection: Selection, new_source: bool) -> Result<JoinHandle<Result<BackupReport>>> {
         let prune_after = self.prune_after.clone();
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
             let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
             if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
-                prune::after_backup(&Job::new(&ctx, policy), report, &stop).await;
+                prune::after_backup(&PruneContext::new(&ctx, policy), report, &stop).await;
             }
-            log("backup", &result, result.as_ref().ok().and_then(Report::error));
+            log("backup", &result, result.as_ref().ok().and_then(BackupReport::error));
             result
         };
         let mut ctx = self.ctx.clone();
@@ -75,13 +75,16 @@ impl Runs {
     }
 
     /// Starts a restore, likewise.
-    pub(super) fn restore(&self, request: restore::Request) -> Result<JoinHandle<Result<restore::Report>>> {
+    pub(super) fn restore(
+        &self,
+        request: restore::RestoreRequest,
+    ) -> Result<JoinHandle<Result<restore::RestoreReport>>> {
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
             let result = restore::run(&ctx, &request, &progress, &stop).await;
             log(
                 "restore",
                 &result,
-                result.as_ref().ok().and_then(restore::Report::error),
+                result.as_ref().ok().and_then(restore::RestoreReport::error),
             );
             result
         };
@@ -89,12 +92,16 @@ impl Runs {
     }
 
     /// Starts a drill at `place`, likewise.
-    pub(super) fn drill(&self, place: Place, request: drill::Request) -> Result<JoinHandle<Result<Drilled>>> {
+    pub(super) fn drill(
+        &self,
+        place: DrillTarget,
+        request: drill::DrillRequest,
+    ) -> Result<JoinHandle<Result<DrillReport>>> {
         let elsewhere = place.elsewhere;
         let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
-            let place = Place { ctx, elsewhere };
+            let place = DrillTarget { ctx, elsewhere };
             let result = drill::run(&place, &request, &progress, &stop).await;
-            log("drill", &result, result.as_ref().ok().and_then(Drilled::error));
+            log("drill", &result, result.as_ref().ok().and_then(DrillReport::error));
             result
         };
         self.start(place.ctx, work)

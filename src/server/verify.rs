@@ -3,7 +3,7 @@
 use super::App;
 use super::error::{HeldBy, HttpError};
 use crate::base::error::{Code, Error};
-use crate::ops::verify::Report;
+use crate::ops::verify::VerifyReport;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 pub(super) async fn verify(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Report>, HttpError> {
+) -> Result<Json<VerifyReport>, HttpError> {
     const REMEDY: &str = "GET /backups lists the ids";
     let Path(id) = id.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
     // One at a time: memory and the store are shared with backups.

@@ -3,7 +3,7 @@
 use crate::store::keys;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result;
-use qdrant_backup::ops::backup::{self, Report};
+use qdrant_backup::ops::backup::{self, BackupReport};
 use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::repository::manifest::{self, Manifest};
@@ -47,16 +47,16 @@ impl Bench {
     }
 
     /// Backs up everything.
-    pub async fn run(&self) -> Result<Report> {
+    pub async fn run(&self) -> Result<BackupReport> {
         self.run_for(&Selection::default()).await
     }
 
-    pub async fn run_for(&self, selection: &Selection) -> Result<Report> {
+    pub async fn run_for(&self, selection: &Selection) -> Result<BackupReport> {
         let progress = Progress::new(self.ctx.clock.now());
         backup::run(&self.ctx, selection, &progress, &self.cancel).await
     }
 
-    pub async fn manifest(&self, report: &Report) -> Manifest {
+    pub async fn manifest(&self, report: &BackupReport) -> Manifest {
         manifest::read(&*self.ctx.store, &report.id).await.unwrap()
     }
 

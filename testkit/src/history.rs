@@ -4,7 +4,7 @@ use crate::faulty::{Faulty, Twist, once};
 use crate::store::{TestStore, impatient};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::{Code, Error};
-use qdrant_backup::ops::prune::{self, Job, Plan, Report};
+use qdrant_backup::ops::prune::{self, PruneContext, PrunePlan, PruneReport};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::{
@@ -26,7 +26,7 @@ pub const COLLECTIONS: [&str; 2] = ["docs", "a b"];
 
 /// A store of either kind with backups in it, and how they are pruned.
 pub struct History {
-    pub job: Job,
+    pub job: PruneContext,
     at: TestStore,
 }
 
@@ -64,11 +64,11 @@ impl History {
         }
     }
 
-    pub async fn plan(&self) -> Plan {
+    pub async fn plan(&self) -> PrunePlan {
         prune::plan(&self.job).await.unwrap()
     }
 
-    pub async fn execute(&self, plan: &Plan) -> (Report, Option<Error>) {
+    pub async fn execute(&self, plan: &PrunePlan) -> (PruneReport, Option<Error>) {
         let mut report = prune::execute(&self.job, plan, &CancellationToken::new())
             .await
             .unwrap();
@@ -94,8 +94,8 @@ impl History {
     }
 }
 
-fn job(store: Arc<dyn Store>) -> Job {
-    Job {
+fn job(store: Arc<dyn Store>) -> PruneContext {
+    PruneContext {
         store,
         clock: Clock::system(),
         who: "test".into(),

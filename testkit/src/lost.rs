@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::peer::{Peer, Upload};
 use qdrant_backup::base::error::Result;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Patience, Report, Request};
+use qdrant_backup::ops::restore::{self, Patience, RestoreReport, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,8 +33,8 @@ impl Lost {
         Self { peer, bench, id }
     }
 
-    pub fn request(&self) -> Request {
-        Request {
+    pub fn request(&self) -> RestoreRequest {
+        RestoreRequest {
             id: self.id.clone(),
             selection: Selection {
                 collections: vec!["a".into()],
@@ -45,11 +45,11 @@ impl Lost {
                 green: Duration::from_millis(50),
                 poll: Duration::from_millis(5),
             },
-            ..Request::default()
+            ..RestoreRequest::default()
         }
     }
 
-    pub async fn run(&self, request: &Request) -> Result<Report> {
+    pub async fn run(&self, request: &RestoreRequest) -> Result<RestoreReport> {
         restore::run(
             &self.bench.ctx,
             request,

@@ -2,7 +2,7 @@
 
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Result};
-use qdrant_backup::ops::drill::{self, Drilled, PREFIX, Verdict};
+use qdrant_backup::ops::drill::{self, DrillReport, DrillVerdict, PREFIX};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::Patience;
 use qdrant_backup::repository::catalog::State;
@@ -25,16 +25,16 @@ fn patience() -> Patience {
     }
 }
 
-async fn run(bench: &Bench) -> Result<Drilled> {
+async fn run(bench: &Bench) -> Result<DrillReport> {
     drill::run(
-        &drill::Place {
+        &drill::DrillTarget {
             ctx: bench.ctx.clone(),
             elsewhere: false,
         },
-        &drill::Request {
+        &drill::DrillRequest {
             id: "latest".into(),
             patience: patience(),
-            ..drill::Request::default()
+            ..drill::DrillRequest::default()
         },
         &Progress::new(bench.ctx.clock.now()),
         &bench.cancel,
@@ -88,10 +88,10 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     )
     .await;
     assert_eq!(code, Some(0), "{out}{err}");
-    let drilled: Drilled = serde_json::from_str(&out).unwrap();
+    let drilled: DrillReport = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (drilled.verdict, drilled.collections.len(), drilled.warnings.len()),
-        (Verdict::Passed, live.samples.len(), 0),
+        (DrillVerdict::Passed, live.samples.len(), 0),
         "{out}"
     );
     for sample in &live.samples {
@@ -110,7 +110,7 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
         assert_eq!(all["collections"].as_array().unwrap().len(), before.len(), "{all}");
     }
     let record = store.path().join(format!("backups/{}/drilled.json", drilled.id));
-    let last: Drilled = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    let last: DrillReport = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
     assert_eq!(
         last.target, live.client.url,
         "the last drill is the one that is recorded"
@@ -145,7 +145,7 @@ async fn it_deletes_only_what_it_made_and_touches_no_alias() {
     peer.lock().collections.entry(theirs.clone()).or_default();
     peer.lock().log.clear();
     let drilled = run(&bench).await.unwrap();
-    assert_eq!(drilled.verdict, Verdict::Passed);
+    assert_eq!(drilled.verdict, DrillVerdict::Passed);
     assert!(drilled.warnings.iter().any(|w| w.contains(&theirs)), "{drilled:?}");
     assert_eq!(collections(&peer), ["a".to_owned(), "b".to_owned(), theirs]);
     assert_eq!(peer.lock().aliases, [("live".to_owned(), "a".to_owned())]);
@@ -161,7 +161,7 @@ async fn it_deletes_only_what_it_made_and_touches_no_alias() {
     let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
     assert_eq!(
         (record.verdict, record.by.as_str(), record.collections.len()),
-        (Verdict::Passed, "test", 2)
+        (DrillVerdict::Passed, "test", 2)
     );
 }
 
@@ -187,7 +187,7 @@ async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let error = drilled.error().unwrap();
     assert_eq!(
         (drilled.verdict, error.code(), error.exit_code()),
-        (Verdict::Passed, Code::StoreForbidden, 7)
+        (DrillVerdict::Passed, Code::StoreForbidden, 7)
     );
     assert_eq!(drilled.not_recorded.unwrap().code, Code::StoreForbidden);
 
@@ -196,7 +196,7 @@ async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let error = drilled.error().unwrap();
     assert_eq!(
         (drilled.verdict, error.code(), error.exit_code()),
-        (Verdict::Failed, Code::RestoreFailed, 12)
+        (DrillVerdict::Failed, Code::RestoreFailed, 12)
     );
     assert_eq!(drilled.not_recorded.unwrap().code, Code::StoreForbidden);
     assert!(drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().is_none());
@@ -208,14 +208,14 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
         let (peer, bench) = saved().await;
         peer.lock().upload.push_back(script.clone());
         let drilled = run(&bench).await.unwrap();
-        assert_eq!(drilled.verdict, Verdict::Failed, "{script:?}");
+        assert_eq!(drilled.verdict, DrillVerdict::Failed, "{script:?}");
         let verdicts: Vec<_> = drilled.collections.iter().map(|c| c.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Failed, Verdict::Passed], "{script:?}");
+        assert_eq!(verdicts, [DrillVerdict::Failed, DrillVerdict::Passed], "{script:?}");
         let error = drilled.error().unwrap();
         assert_eq!((error.code(), error.exit_code()), (Code::RestoreFailed, 12));
         assert_eq!(collections(&peer), ["a", "b"], "{script:?}");
         let record = drill::read(&*bench.ctx.store, &drilled.id).await.unwrap().unwrap();
-        assert_eq!(record.verdict, Verdict::Failed);
+        assert_eq!(record.verdict, DrillVerdict::Failed);
         let listed = catalog::newest(&*bench.ctx.store, time::OffsetDateTime::now_utc())
             .await
             .unwrap()
@@ -232,7 +232,7 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
     std::fs::remove_file(object).unwrap();
     let drilled = run(&bench).await.unwrap();
     let problem = drilled.collections[1].problem.as_deref().unwrap();
-    assert_eq!(drilled.verdict, Verdict::Failed);
+    assert_eq!(drilled.verdict, DrillVerdict::Failed);
     assert!(problem.contains("/b/collection.snapshot is missing"), "{problem}");
     assert_eq!(collections(&peer), ["a", "b"]);
 }
@@ -316,7 +316,7 @@ async fn a_drill_from_a_store_that_takes_no_writes_is_held_and_says_that_nothing
     let (_peer, mut bench) = saved().await;
     bench.ctx.store = twisted(&bench.ctx.store.clone(), |_| Twist::Refused(Code::StoreForbidden));
     let drilled = run(&bench).await.unwrap();
-    assert_eq!(drilled.verdict, Verdict::Passed, "{drilled:?}");
+    assert_eq!(drilled.verdict, DrillVerdict::Passed, "{drilled:?}");
     assert!(
         drilled.warnings.iter().any(|w| w.contains("a prune may delete")),
         "{drilled:?}"

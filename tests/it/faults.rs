@@ -2,7 +2,7 @@
 //! report says what happened.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::{Outcome, Report};
+use qdrant_backup::ops::backup::{BackupOutcome, BackupReport};
 use qdrant_backup::repository::manifest::Status;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ async fn with_script(
 }
 
 /// The run saved `c` whole, and left nothing on the peer.
-async fn saved(peer: &Peer, bench: &Bench) -> Report {
+async fn saved(peer: &Peer, bench: &Bench) -> BackupReport {
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     let manifest = bench.manifest(&report).await;
     assert_eq!(manifest.status, Status::Complete);
     let artifact = &manifest.collections[0].artifacts[0];
@@ -42,7 +42,7 @@ async fn saved(peer: &Peer, bench: &Bench) -> Report {
 /// The run saved nothing, says `code`, and left nothing on the peer nor anything that looks like a backup.
 async fn refused(peer: &Peer, bench: &Bench, code: Code) -> String {
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Failed, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
     assert_eq!(report.error().unwrap().code(), Code::BackupFailed);
     let failure = &report.failed[0];
     assert_eq!(failure.code, code.to_string(), "{failure:?}");
@@ -230,7 +230,7 @@ async fn a_name_that_was_there_before_is_somebody_elses() {
     let report = bench.run().await.unwrap();
     assert_eq!(
         report.status,
-        Outcome::Complete,
+        BackupOutcome::Complete,
         "the second attempt got a name of its own"
     );
     assert_eq!(peer.snapshots("c"), [theirs]);
@@ -364,7 +364,7 @@ async fn if_some_fail_the_rest_is_saved_and_the_backup_is_partial() {
     peer.on_create("b", [Create::Forbidden]);
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Partial);
+    assert_eq!(report.status, BackupOutcome::Partial);
     let error = report.error().unwrap();
     assert_eq!(
         (error.code(), error.exit_code(), error.http_status()),
@@ -384,7 +384,7 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
     peer.on_create("b", [Create::ThenCollectionGone]);
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     assert!(
         report.warnings.iter().any(|w| w.contains("\"b\" was deleted")),
         "{report:?}"
@@ -506,7 +506,7 @@ async fn absurd_names_are_backed_up_like_any_other() {
     let peer = Peer::start(&list).await;
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     for c in &bench.manifest(&report).await.collections {
         assert!(
             bench.artifact(&c.artifacts[0]).await == peer.body_of(&c.name),
@@ -522,7 +522,7 @@ async fn names_that_would_lead_elsewhere_are_refused_before_anything_is_sent() {
     let peer = Peer::start(&[("c", 10), ("..", 10)]).await;
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Partial);
+    assert_eq!(report.status, BackupOutcome::Partial);
     assert_eq!(report.failed[0].collection, "..");
     assert_eq!(peer.requests("/snapshots/.."), 0);
 }
@@ -545,7 +545,7 @@ async fn two_runs_never_work_at_once() {
         error
     };
     let (first, error) = tokio::join!(bench.run(), second);
-    assert_eq!(first.unwrap().status, Outcome::Complete);
+    assert_eq!(first.unwrap().status, BackupOutcome::Complete);
     assert_eq!(
         (error.code(), error.http_status(), error.exit_code()),
         (Code::RunInProgress, 409, 5)
@@ -689,6 +689,6 @@ async fn a_key_for_certain_collections_is_tried_on_each() {
     let (peer, bench) = read_only_key(true).await;
     peer.lock().collections.get_mut("c").unwrap().create.clear();
     let report = bench.run().await.unwrap();
-    assert_eq!((report.status, report.failed.len()), (Outcome::Partial, 4));
+    assert_eq!((report.status, report.failed.len()), (BackupOutcome::Partial, 4));
     assert_eq!(asked_for(&peer), 5);
 }

@@ -1,7 +1,7 @@
 //! What `latest` means: the newest good backup whose time has come and that has what is asked for.
 
 use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::ops::restore::{self, Plan, Request};
+use qdrant_backup::ops::restore::{self, RestorePlan, RestoreRequest};
 use qdrant_backup::repository::catalog;
 use qdrant_backup::repository::manifest::{self, Manifest, Status};
 use qdrant_backup::repository::names::BackupId;
@@ -28,11 +28,11 @@ fn named(names: &[&str]) -> Selection {
     }
 }
 
-async fn plan(bench: &Bench, names: &[&str]) -> Result<Plan> {
-    let request = Request {
+async fn plan(bench: &Bench, names: &[&str]) -> Result<RestorePlan> {
+    let request = RestoreRequest {
         id: "latest".into(),
         selection: named(names),
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     restore::plan(&bench.ctx, &request).await
 }

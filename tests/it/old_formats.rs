@@ -4,8 +4,8 @@
 use embedded_qdrant::{Node, NodeOptions};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Request};
-use qdrant_backup::ops::verify::{Verdict, Verifier};
+use qdrant_backup::ops::restore::{self, RestoreRequest};
+use qdrant_backup::ops::verify::{Verifier, VerifyVerdict};
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::wire::store::{DirStore, Store};
 use std::path::Path;
@@ -50,15 +50,15 @@ async fn a_backup_of_format_1_is_listed_verified_and_restored() {
         backoff: Duration::ZERO,
     };
     let report = verifier.run(&list[0].id).await.unwrap();
-    assert_eq!(report.verdict, Verdict::Intact, "{report:?}");
+    assert_eq!(report.verdict, VerifyVerdict::Intact, "{report:?}");
 
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
     let mut ctx = testkit::bench::context(&node.url(), store);
     ctx.clock = Clock::new(move || OffsetDateTime::now_utc().max(now));
-    let request = Request {
+    let request = RestoreRequest {
         id: "latest".into(),
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     let progress = Progress::new(ctx.clock.now());
     let report = restore::run(&ctx, &request, &progress, &CancellationToken::new())

@@ -1,7 +1,7 @@
 //! What a run removes from Qdrant: all that it made, and nothing that it cannot know to be its own.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ fn name_now() -> String {
 async fn what_appears_while_qdrant_fails_to_make_ours_is_somebody_elses() {
     let (peer, bench) = with_script([Create::FailsBesideAnothers], []).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Failed, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
     assert_eq!(peer.snapshots("c").len(), 1, "their snapshot was deleted");
     assert_eq!(bench.keys().await, [""; 0], "no intent that a later run would act upon");
 }
@@ -83,7 +83,7 @@ async fn the_snapshot_of_a_collection_that_was_deleted_is_removed_when_there_is_
     let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
     peer.on_create("b", [Create::ThenCollectionGone]);
     let bench = Bench::new(&peer.url).await;
-    assert_eq!(bench.run().await.unwrap().status, Outcome::Complete);
+    assert_eq!(bench.run().await.unwrap().status, BackupOutcome::Complete);
     let keys = bench.keys().await;
     let intents: Vec<_> = keys.iter().filter(|key| key.starts_with("intents/")).collect();
     assert_eq!(intents.len(), 1, "{keys:?}");
@@ -111,7 +111,7 @@ async fn a_collection_that_was_asked_for_by_name_and_is_deleted_in_mid_run_is_mi
         ..Selection::default()
     };
     let report = bench.run_for(&named).await.unwrap();
-    assert_eq!(report.status, Outcome::Partial, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Partial, "{report:?}");
     assert_eq!(report.failed[0].collection, "b");
     assert_eq!(report.failed[0].code, Code::CollectionNotFound.to_string());
 }
@@ -120,7 +120,7 @@ async fn a_collection_that_was_asked_for_by_name_and_is_deleted_in_mid_run_is_mi
 async fn a_snapshot_of_another_collection_is_not_taken_for_the_one_asked_for() {
     let (peer, bench) = with_script([Create::OfAnother, Create::OfAnother], []).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Failed, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
     assert_eq!(report.failed[0].code, Code::QdrantUnexpected.to_string());
     assert_eq!(peer.snapshots("c"), [""; 0], "it was made for us all the same");
 }
@@ -144,7 +144,7 @@ async fn when_recording_an_intent_takes_long_what_is_there_is_looked_at_again() 
         }))
     });
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     assert_eq!(peer.snapshots("c"), [their], "theirs stays, and ours goes");
     assert!(peer.requests("GET /collections/c/snapshots") >= 3);
 }

@@ -12,7 +12,7 @@ use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup;
 use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Outcome, Report, Request, Via};
+use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreReport, RestoreRequest, Via};
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::qdrant::{Options, Qdrant};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore};
@@ -70,7 +70,7 @@ async fn save(ctx: &Context) -> String {
     report.id.to_string()
 }
 
-async fn run(ctx: &Context, request: &Request) -> qdrant_backup::base::error::Result<Report> {
+async fn run(ctx: &Context, request: &RestoreRequest) -> qdrant_backup::base::error::Result<RestoreReport> {
     restore::run(ctx, request, &Progress::new(ctx.clock.now()), &CancellationToken::new()).await
 }
 
@@ -92,14 +92,14 @@ async fn qdrant_fetches_the_objects_itself() {
     let id = save(&ctx).await;
     for via in [Via::Auto, Via::Url] {
         let seen = signed(&emulator).len();
-        let request = Request {
+        let request = RestoreRequest {
             id: id.clone(),
             into: Some(format!("{via:?}-{{}}")),
             via,
-            ..Request::default()
+            ..RestoreRequest::default()
         };
         let report = run(&ctx, &request).await.unwrap();
-        assert_eq!(report.status, Outcome::Complete, "{report:?}");
+        assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
         assert!(report.collections.iter().all(|c| c.via == Via::Url), "{report:?}");
         let urls = signed(&emulator);
         assert_eq!(urls.len() - seen, samples.len(), "one download for each");
@@ -138,16 +138,16 @@ async fn where_qdrant_cannot_fetch_it_is_uploaded_and_that_is_told_without_the_u
     let id = save(&ctx).await;
     peer.lock().collections.clear();
 
-    let request = Request {
+    let request = RestoreRequest {
         id,
         via: Via::Url,
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     let report = run(&ctx, &request).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
         (report.status, failed.code, failed.state.as_str()),
-        (Outcome::Failed, Code::QdrantFailed, "it does not exist")
+        (RestoreOutcome::Failed, Code::QdrantFailed, "it does not exist")
     );
     assert!(failed.message.contains("nobody there"), "{failed:?}");
     let text = format!("{report:?} {}", report.error().unwrap());
@@ -155,14 +155,14 @@ async fn where_qdrant_cannot_fetch_it_is_uploaded_and_that_is_told_without_the_u
 
     let report = run(
         &ctx,
-        &Request {
+        &RestoreRequest {
             via: Via::Auto,
             ..request
         },
     )
     .await
     .unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     let restored = &report.collections[0];
     assert_eq!(restored.via, Via::Upload);
     assert!(
@@ -184,10 +184,10 @@ async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
         ..options(&peer.url)
     })
     .unwrap();
-    let request = Request {
+    let request = RestoreRequest {
         id,
         via: Via::Auto,
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     for (script, code) in [
         (Recover::AnswerLost, Code::QdrantUnreachable),
@@ -200,7 +200,11 @@ async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
             .failed
             .first()
             .unwrap_or_else(|| panic!("{script:?}: {report:?}"));
-        assert_eq!((report.status, failed.code), (Outcome::Failed, code), "{script:?}");
+        assert_eq!(
+            (report.status, failed.code),
+            (RestoreOutcome::Failed, code),
+            "{script:?}"
+        );
         assert!(failed.state.contains("may still be restoring"), "{failed:?}");
         assert_eq!(peer.requests("/snapshots/upload"), 0, "{script:?}");
     }
@@ -212,17 +216,17 @@ async fn without_a_signer_it_is_uploaded_or_refused() {
     let (_emulator, ctx) = bucket(&peer.url, None).await;
     let id = save(&ctx).await;
     peer.lock().collections.clear();
-    let request = Request {
+    let request = RestoreRequest {
         id,
         via: Via::Url,
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     let error = run(&ctx, &request).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
     assert!(error.to_string().contains("--via upload"), "{error}");
     let report = run(
         &ctx,
-        &Request {
+        &RestoreRequest {
             via: Via::Auto,
             ..request
         },
@@ -231,6 +235,6 @@ async fn without_a_signer_it_is_uploaded_or_refused() {
     .unwrap();
     assert_eq!(
         (report.status, report.collections[0].via),
-        (Outcome::Complete, Via::Upload)
+        (RestoreOutcome::Complete, Via::Upload)
     );
 }

@@ -1,7 +1,7 @@
 //! When the bucket has kept less of an upload than was sent, the bytes in between are asked of Qdrant again.
 
 use gcs_emulator::{Emulator, Fault};
-use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::wire::store::{self, GcsOptions};
 use std::time::Duration;
 use testkit::bench::Bench;
@@ -22,7 +22,7 @@ async fn an_upload_that_is_cut_goes_back_to_the_byte_that_the_bucket_has_kept() 
     let mut bench = Bench::new(&peer.url).await;
     bench.ctx.store = store::open("gs://b/p", options).await.unwrap();
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     let manifest = bench.manifest(&report).await;
     assert!(bench.artifact(&manifest.collections[0].artifacts[0]).await == peer.body_of("c"));
     // The whole 256 KiB of each piece, on top of each other.

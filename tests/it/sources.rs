@@ -2,8 +2,8 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::context::Context;
-use qdrant_backup::ops::prune::{self, Job};
-use qdrant_backup::ops::restore::{self, Request};
+use qdrant_backup::ops::prune::{self, PruneContext};
+use qdrant_backup::ops::restore::{self, RestoreRequest};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::manifest;
 use qdrant_backup::repository::names::BackupId;
@@ -41,10 +41,10 @@ async fn backup(bench: &Bench) -> BackupId {
     bench.run().await.unwrap().id
 }
 
-fn latest() -> Request {
-    Request {
+fn latest() -> RestoreRequest {
+    RestoreRequest {
         id: "latest".into(),
-        ..Request::default()
+        ..RestoreRequest::default()
     }
 }
 
@@ -109,7 +109,7 @@ async fn a_backup_that_does_not_tell_its_source_forbids_nothing() {
     manifest["qdrant"].as_object_mut().unwrap().remove("source").unwrap();
     std::fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
     let second = beside(&first, &other);
-    let request = Request {
+    let request = RestoreRequest {
         overwrite: true,
         ..latest()
     };
@@ -140,9 +140,9 @@ async fn latest_is_that_of_the_qdrant_that_is_restored() {
         error.chain().contains(&ours.to_string()) && error.chain().contains(&theirs.to_string()),
         "{error}"
     );
-    let request = Request {
+    let request = RestoreRequest {
         id: theirs.to_string(),
-        ..Request::default()
+        ..RestoreRequest::default()
     };
     let plan = restore::plan(&third.ctx, &request).await.unwrap();
     assert!(
@@ -157,7 +157,7 @@ async fn latest_is_that_of_the_qdrant_that_is_restored() {
     let mut fourth = beside(&first, &new);
     fourth.ctx.settings.source.accept_new = true;
     fourth.run_for(&tiny).await.unwrap();
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection {
             collections: vec!["articles".into()],
             ..Selection::default()
@@ -230,7 +230,7 @@ async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
     let bench = Bench::new(&staging.url).await;
     backup(&bench).await;
     let target = beside(&bench, &production);
-    let mut request = Request {
+    let mut request = RestoreRequest {
         overwrite: true,
         ..latest()
     };
@@ -243,7 +243,7 @@ async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
     let plan = restore::plan(&target.ctx, &request).await.unwrap();
     assert!(plan.error().is_none(), "{plan}");
     // What does not exist there is nobody's.
-    let beside = Request {
+    let beside = RestoreRequest {
         into: Some("{}-restored".into()),
         ..latest()
     };
@@ -265,7 +265,7 @@ async fn two_qdrants_do_not_displace_each_others_backups() {
         min_age: Duration::ZERO,
         ..Policy::default()
     };
-    let plan = prune::plan(&Job::new(&first.ctx, policy)).await.unwrap();
+    let plan = prune::plan(&PruneContext::new(&first.ctx, policy)).await.unwrap();
     let kept: Vec<_> = plan.items.iter().filter(|item| item.keep).map(|item| item.id).collect();
     assert_eq!(kept, [newest, ours]);
 }

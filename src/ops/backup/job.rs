@@ -15,7 +15,7 @@ mod record;
 
 use super::artifact::UnitRun;
 use super::collection::save_unit;
-use super::{Report, Results, Saved, run_again, save_all};
+use super::{BackupReport, Results, Saved, run_again, save_all};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
@@ -27,8 +27,8 @@ use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
-use finish::{Standing, finish};
-use record::{Fate, Part, Plan};
+use finish::{ExecutionState, finish};
+use record::{Part, PartOutcome, Plan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub struct TaskReport {
     /// How many collections of all tasks are neither saved nor given up yet; 0 when the backup has ended.
     pub open: usize,
     /// The whole backup, once it has ended.
-    pub backup: Option<Report>,
+    pub backup: Option<BackupReport>,
     /// Whether it was this task that wrote the manifest.
     pub committed: bool,
     /// Whether the backup ended in this very attempt.
@@ -271,7 +271,7 @@ async fn do_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -
         Ok((failed, parts, finish(ctx, task, &plan, &run).await?))
     };
     let (failed, parts, standing) = soon(cancel, end).await?;
-    if matches!(standing, Standing::Open(_)) {
+    if matches!(standing, ExecutionState::Open(_)) {
         swept.await;
     }
     Ok(report(task, &plan, parts, failed, standing))
@@ -294,14 +294,12 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
                 first,
             };
             let saved = save_unit(of, plan.aliases_of(&unit.collection)).await?;
-            let part = Part::new(plan.id, &unit, saved.map_or(Fate::Gone, Fate::saved));
+            let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved));
             match soon(&run.cancel, record::done(ctx, task, part)).await?.fate {
-                Fate::Saved(saved) => Ok(Some(*saved)),
-                Fate::Gone => Ok(None),
-                Fate::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.message).remedy(
-                    "read the other process's log; it gave up this collection in the last attempt of this \
-                         task",
-                )),
+                PartOutcome::Saved(saved) => Ok(Some(*saved)),
+                PartOutcome::Gone => Ok(None),
+                PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.message)
+                    .remedy("read the other process's log; it gave up this collection in the last attempt")),
             }
         }
     };
@@ -319,28 +317,28 @@ async fn give_up(ctx: &Context, task: &Task, id: BackupId, results: Results) -> 
     let failed: Vec<_> = results.failed.into_iter().chain(stopped).collect();
     if task.is_last_attempt() {
         for (unit, failure) in &failed {
-            record::done(ctx, task, Part::new(id, unit, Fate::Failed(failure.clone()))).await?;
+            record::done(ctx, task, Part::new(id, unit, PartOutcome::Failed(failure.clone()))).await?;
         }
     }
     Ok(failed.into_iter().map(|(_, failure)| failure).collect())
 }
 
 /// What the parts of the share say, and what failed without leaving one.
-fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, standing: Standing) -> TaskReport {
+fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, standing: ExecutionState) -> TaskReport {
     let is_open = |failure: &Failure| !parts.iter().any(|part| part.unit.collection == failure.collection);
     let mut failed: Vec<_> = failed.into_iter().filter(is_open).collect();
     let mut saved = Vec::new();
     for part in parts {
         match part.fate {
-            Fate::Saved(collection) => saved.push(Saved::of(&collection)),
-            Fate::Failed(failure) => failed.push(failure),
-            Fate::Gone => {}
+            PartOutcome::Saved(collection) => saved.push(Saved::of(&collection)),
+            PartOutcome::Failed(failure) => failed.push(failure),
+            PartOutcome::Gone => {}
         }
     }
     failed.sort_by(|a, b| a.collection.cmp(&b.collection));
     let (open, backup, committed, ended_now) = match standing {
-        Standing::Open(open) => (open, None, false, false),
-        Standing::Ended {
+        ExecutionState::Open(open) => (open, None, false, false),
+        ExecutionState::Ended {
             report,
             by_this_task,
             now,
@@ -362,7 +360,7 @@ fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, stan
     }
 }
 
-impl Fate {
+impl PartOutcome {
     fn phase(&self) -> Phase {
         match self {
             Self::Saved(_) => Phase::Saved,

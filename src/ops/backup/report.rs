@@ -13,11 +13,11 @@ use time::OffsetDateTime;
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BackupReport {
     /// The backup's id.
     pub id: BackupId,
     /// Whether everything asked for was saved.
-    pub status: Outcome,
+    pub status: BackupOutcome,
     /// Start of the run.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
@@ -36,7 +36,7 @@ pub struct Report {
 /// Whether everything asked for was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum BackupOutcome {
     /// All of it.
     Complete,
     /// Some of it.
@@ -45,7 +45,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl std::fmt::Display for Outcome {
+impl std::fmt::Display for BackupOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The word in the API, as serde writes it.
         self.serialize(f)
@@ -62,14 +62,14 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-impl Report {
+impl BackupReport {
     /// What the run came to that wrote this manifest into the store at `url`.
     pub(super) fn of(manifest: &Manifest, url: &str) -> Self {
         Self {
             id: manifest.id,
             status: match manifest.status {
-                Status::Complete => Outcome::Complete,
-                Status::Partial => Outcome::Partial,
+                Status::Complete => BackupOutcome::Complete,
+                Status::Partial => BackupOutcome::Partial,
             },
             started_at: manifest.started_at,
             finished_at: manifest.finished_at,
@@ -91,8 +91,8 @@ impl Report {
         let names: Vec<_> = self.failed.iter().map(|f| f.collection.as_str()).collect();
         let names = names.join(", ");
         match self.status {
-            Outcome::Complete => None,
-            Outcome::Partial => Some(
+            BackupOutcome::Complete => None,
+            BackupOutcome::Partial => Some(
                 Error::new(
                     Code::BackupPartial,
                     format!(
@@ -103,7 +103,7 @@ impl Report {
                 )
                 .remedy("fix the causes and run it again; the others are saved and can be restored"),
             ),
-            Outcome::Failed => Some(
+            BackupOutcome::Failed => Some(
                 Error::new(
                     Code::BackupFailed,
                     format!("backup {}: all collections failed: {names}", self.id),
@@ -189,7 +189,7 @@ pub(super) struct Known {
 
 impl Known {
     /// The report and the manifest that `results` amount to; no manifest when nothing was saved.
-    pub(super) fn conclude(mut self, results: Results) -> Result<(Report, Option<Sealed>)> {
+    pub(super) fn conclude(mut self, results: Results) -> Result<(BackupReport, Option<Sealed>)> {
         let id = self.id;
         let mut results = results.merge();
         for name in std::mem::take(&mut results.gone) {
@@ -218,9 +218,9 @@ impl Known {
             tracing::warn!(backup = %id, "{warning}");
         }
         let status = match (results.collections.is_empty(), results.failed.is_empty()) {
-            (false, true) => Outcome::Complete,
-            (false, false) => Outcome::Partial,
-            (true, false) => Outcome::Failed,
+            (false, true) => BackupOutcome::Complete,
+            (false, false) => BackupOutcome::Partial,
+            (true, false) => BackupOutcome::Failed,
             (true, true) => {
                 return Err(Error::new(
                     Code::NothingToBackUp,
@@ -229,7 +229,7 @@ impl Known {
                 .remedy("check what deletes collections; nothing was saved"));
             }
         };
-        let report = Report {
+        let report = BackupReport {
             id,
             status,
             started_at: self.started_at,
@@ -240,9 +240,9 @@ impl Known {
             warnings: self.warnings.clone(),
         };
         let status = match status {
-            Outcome::Complete => Status::Complete,
-            Outcome::Partial => Status::Partial,
-            Outcome::Failed => return Ok((report, None)),
+            BackupOutcome::Complete => Status::Complete,
+            BackupOutcome::Partial => Status::Partial,
+            BackupOutcome::Failed => return Ok((report, None)),
         };
         let manifest = Manifest {
             format: manifest::FORMAT,

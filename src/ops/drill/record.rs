@@ -12,7 +12,7 @@ const FORMAT: u32 = 1;
 
 /// What a drill found, on a server or by the engine in this process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drilled {
+pub struct DrillReport {
     /// Version of this format.
     pub format: u32,
     pub id: BackupId,
@@ -27,7 +27,7 @@ pub struct Drilled {
     /// Its release.
     pub target_version: String,
     /// The overall result.
-    pub verdict: Verdict,
+    pub verdict: DrillVerdict,
     /// The result for each collection.
     pub collections: Vec<CollectionDrill>,
     /// What the reader should know.
@@ -38,7 +38,7 @@ pub struct Drilled {
     pub not_recorded: Option<Kept>,
 }
 
-impl record::Record for Drilled {
+impl record::Record for DrillReport {
     const WHAT: &'static str = "the result of a drill";
     const LARGEST: u64 = 16 << 20;
 }
@@ -46,7 +46,7 @@ impl record::Record for Drilled {
 /// Whether what came back was equal to the backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum DrillVerdict {
     /// It was.
     Passed,
     /// It was not, or nothing came back.
@@ -59,7 +59,7 @@ pub struct CollectionDrill {
     /// Its name in the backup.
     pub name: String,
     /// What came of it.
-    pub verdict: Verdict,
+    pub verdict: DrillVerdict,
     /// Exact count of what came back.
     pub points: Option<u64>,
     /// Points that were read with their vectors.
@@ -76,7 +76,7 @@ pub struct CollectionDrill {
     pub problem: Option<String>,
 }
 
-impl Drilled {
+impl DrillReport {
     /// What came of a drill that ended at a time, held by somebody, on a target of some release. It passed if all collections
     /// did.
     pub(crate) fn new(
@@ -86,7 +86,7 @@ impl Drilled {
         collections: Vec<CollectionDrill>,
         warnings: Vec<String>,
     ) -> Self {
-        let passed = collections.iter().all(|c| c.verdict == Verdict::Passed);
+        let passed = collections.iter().all(|c| c.verdict == DrillVerdict::Passed);
         Self {
             format: FORMAT,
             id,
@@ -95,7 +95,11 @@ impl Drilled {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: target.to_owned(),
             target_version: target_version.to_owned(),
-            verdict: if passed { Verdict::Passed } else { Verdict::Failed },
+            verdict: if passed {
+                DrillVerdict::Passed
+            } else {
+                DrillVerdict::Failed
+            },
             collections,
             warnings,
             not_recorded: None,
@@ -119,11 +123,11 @@ impl Drilled {
             .filter_map(|c| c.problem.as_ref().map(|p| format!("{:?}: {p}", c.name)))
             .collect();
         match self.verdict {
-            Verdict::Passed => {
+            DrillVerdict::Passed => {
                 let doing = format!("backup {} passed its drill, but the result was not recorded", self.id);
                 self.not_recorded.as_ref().map(|why| why.error(&doing))
             }
-            Verdict::Failed => Some(
+            DrillVerdict::Failed => Some(
                 Error::new(
                     Code::RestoreFailed,
                     format!("backup {} failed its drill: {}", self.id, problems.join(" | ")),
@@ -136,7 +140,7 @@ impl Drilled {
 }
 
 /// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
-pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
+pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<DrillReport>> {
     match record::read(store, &id.drilled()).await {
         Err(error) if error.code() == Code::BackupDamaged => Ok(None),
         read => read,
@@ -144,13 +148,13 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Drilled>> {
 }
 
 /// Records it beside the manifest, in the place of an older one.
-pub(crate) async fn write(store: &dyn Store, drilled: &Drilled) -> Result<()> {
+pub(crate) async fn write(store: &dyn Store, drilled: &DrillReport) -> Result<()> {
     let key = drilled.id.drilled();
     let condition = match store.head(&key).await? {
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,
     };
-    match record::write::<Drilled>(store, &key, drilled, condition).await? {
+    match record::write::<DrillReport>(store, &key, drilled, condition).await? {
         Some(_) => Ok(()),
         None => Err(Error::new(
             Code::StoreConflict,

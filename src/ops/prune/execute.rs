@@ -1,6 +1,6 @@
 //! The execution of a plan: what changed since it was made stays.
 
-use super::{Item, Job, Plan, plan};
+use super::{Item, PruneContext, PrunePlan, plan};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 8;
 
 /// What an execution came to.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct PruneReport {
     /// How many backups and leftovers were to be deleted.
     pub planned: usize,
     /// What was deleted, oldest first.
@@ -55,7 +55,7 @@ pub struct Skipped {
     pub why: String,
 }
 
-impl Report {
+impl PruneReport {
     /// Bytes of everything that was deleted.
     pub fn bytes(&self) -> u64 {
         self.deleted.iter().map(|deleted| deleted.bytes).sum()
@@ -99,20 +99,25 @@ impl Report {
 }
 
 /// Executes a plan under the lease; on a store that is too full for the lease, its first part without, until there is room.
-/// `Err`: nothing was begun. `Ok`: see [`Report::take_error`].
+/// `Err`: nothing was begun. `Ok`: see [`PruneReport::take_error`].
 ///
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
-pub async fn execute(job: &Job, plan: &Plan, cancel: &CancellationToken) -> Result<Report> {
+pub async fn execute(job: &PruneContext, plan: &PrunePlan, cancel: &CancellationToken) -> Result<PruneReport> {
     let progress = Progress::new(job.clock.now());
     let work = prune(job, plan, &progress, cancel);
     run::telling(&job.on_store(), Operation::Prune, &progress, work).await
 }
 
-async fn prune(job: &Job, plan: &Plan, progress: &Progress, cancel: &CancellationToken) -> Result<Report> {
-    let mut report = Report {
+async fn prune(
+    job: &PruneContext,
+    plan: &PrunePlan,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<PruneReport> {
+    let mut report = PruneReport {
         planned: plan.deletions().count(),
-        ..Report::default()
+        ..PruneReport::default()
     };
     if plan.is_empty() {
         return Ok(report);
@@ -143,7 +148,7 @@ async fn prune(job: &Job, plan: &Plan, progress: &Progress, cancel: &Cancellatio
     .await
 }
 
-impl Conclusion for Report {
+impl Conclusion for PruneReport {
     fn failure(&self) -> Option<Error> {
         let cause = self.stopped.as_ref()?;
         Some(Error::new(cause.code(), cause.to_string()))
@@ -162,7 +167,7 @@ impl Conclusion for Report {
     }
 }
 
-async fn acquire(job: &Job) -> Result<Lease> {
+async fn acquire(job: &PruneContext) -> Result<Lease> {
     let who = format!("{} (prune)", job.who);
     lease::acquire(job.store.clone(), &job.clock, &who, job.lease).await
 }
@@ -174,7 +179,12 @@ async fn acquire(job: &Job) -> Result<Lease> {
 /// Each step makes a plan of its own, and deletes nothing but the very objects that both plans mean, so that two prunes at
 /// once, and a run that finds the room before the lease is taken here, see no more than a prune that worked just before them:
 /// the newest good backup is in no plan, and neither is anything young.
-async fn make_room(job: &Job, planned: &Plan, full: &Error, report: &mut Report) -> Result<Option<Lease>> {
+async fn make_room(
+    job: &PruneContext,
+    planned: &PrunePlan,
+    full: &Error,
+    report: &mut PruneReport,
+) -> Result<Option<Lease>> {
     let warning = format!(
         "{} is too full for the lease: the first deletions run without it ({})",
         job.store.url(),
@@ -197,7 +207,7 @@ async fn make_room(job: &Job, planned: &Plan, full: &Error, report: &mut Report)
     Ok(None)
 }
 
-async fn under_lease(job: &Job, planned: &Plan, run: &Run, report: &mut Report) -> Result<()> {
+async fn under_lease(job: &PruneContext, planned: &PrunePlan, run: &Run, report: &mut PruneReport) -> Result<()> {
     // Pins, verdicts, other prunes: what came since may have changed what is to be kept.
     let fresh = plan(job).await?;
     run.confirm().await?;
@@ -208,7 +218,7 @@ async fn under_lease(job: &Job, planned: &Plan, run: &Run, report: &mut Report) 
 }
 
 /// Deletes what is to be deleted of `item`, or says why it stays; once.
-async fn clear(job: &Job, item: &Item, fresh: &Plan, report: &mut Report) -> Result<()> {
+async fn clear(job: &PruneContext, item: &Item, fresh: &PrunePlan, report: &mut PruneReport) -> Result<()> {
     if report.has(item.id) {
         return Ok(());
     }
@@ -219,7 +229,12 @@ async fn clear(job: &Job, item: &Item, fresh: &Plan, report: &mut Report) -> Res
     Ok(())
 }
 
-async fn clear_jobs(job: &Job, planned: &Plan, fresh: &Plan, report: &mut Report) -> Result<()> {
+async fn clear_jobs(
+    job: &PruneContext,
+    planned: &PrunePlan,
+    fresh: &PrunePlan,
+    report: &mut PruneReport,
+) -> Result<()> {
     for records in &planned.jobs {
         // What has been added to since is somebody's.
         if fresh.jobs.iter().any(|other| other.execution == records.execution) {
@@ -233,7 +248,11 @@ async fn clear_jobs(job: &Job, planned: &Plan, fresh: &Plan, report: &mut Report
 }
 
 /// The objects of `item` that are still those of the plan; or why it is left alone.
-async fn still_to_delete(job: &Job, item: &Item, fresh: &Plan) -> Result<Result<Vec<ObjectMeta>, String>> {
+async fn still_to_delete(
+    job: &PruneContext,
+    item: &Item,
+    fresh: &PrunePlan,
+) -> Result<Result<Vec<ObjectMeta>, String>> {
     let Some(now) = fresh.items.iter().find(|other| other.id == item.id) else {
         return Ok(Err("it is already deleted".to_owned()));
     };
@@ -262,7 +281,7 @@ async fn still_to_delete(job: &Job, item: &Item, fresh: &Plan) -> Result<Result<
 }
 
 /// Deletes the objects of one backup: the manifest before anything else is touched.
-async fn delete(job: &Job, item: &Item, mut objects: Vec<ObjectMeta>, report: &mut Report) -> Result<()> {
+async fn delete(job: &PruneContext, item: &Item, mut objects: Vec<ObjectMeta>, report: &mut PruneReport) -> Result<()> {
     let mut deleted = Deleted {
         id: item.id,
         objects: 0,
@@ -328,7 +347,7 @@ enum Deletion {
 }
 
 /// Deletes an object. One that is still there unchanged was refused, whatever the answer said.
-async fn delete_one(job: &Job, object: &ObjectMeta) -> Result<Deletion> {
+async fn delete_one(job: &PruneContext, object: &ObjectMeta) -> Result<Deletion> {
     if job.store.delete(&object.key, &object.version).await? {
         return Ok(Deletion::Done);
     }

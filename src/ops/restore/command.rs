@@ -1,6 +1,6 @@
 //! The command that makes a request. Built from the request and nothing else, so that none of its options is lost.
 
-use super::{Request, Via};
+use super::{RestoreRequest, Via};
 use crate::base::shell::word;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-impl Request {
+impl RestoreRequest {
     /// The same for backup `id`, whatever `latest` is by then, and for these of its collections. A swap is always one of all.
     pub(super) fn again(&self, id: BackupId, collections: Vec<String>) -> Self {
         let mut again = Self {
@@ -79,16 +79,16 @@ impl Request {
 }
 
 /// What makes `request`, or with `dry_run` only its plan: a command line that can be pasted, or a request with its body.
-pub(crate) fn command(request: &Request, dry_run: bool) -> String {
+pub(crate) fn command(request: &RestoreRequest, dry_run: bool) -> String {
     match &request.form {
         Form::CommandLine { to } => command_line(request, to.as_deref(), dry_run),
         Form::Http => format!("POST /restore {}", body(request, dry_run)),
     }
 }
 
-fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
+fn command_line(request: &RestoreRequest, to: Option<&str>, dry_run: bool) -> String {
     // Field by field, so that none can be forgotten.
-    let Request {
+    let RestoreRequest {
         id,
         selection: Selection {
             collections,
@@ -142,7 +142,7 @@ fn command_line(request: &Request, to: Option<&str>, dry_run: bool) -> String {
     words.join(" ")
 }
 
-fn body(request: &Request, dry_run: bool) -> String {
+fn body(request: &RestoreRequest, dry_run: bool) -> String {
     #[derive(Serialize)]
     struct Body<'a> {
         id: &'a str,
@@ -165,7 +165,7 @@ fn body(request: &Request, dry_run: bool) -> String {
         #[serde(skip_serializing_if = "is_unset")]
         dry_run: bool,
     }
-    let Request {
+    let RestoreRequest {
         id,
         selection,
         into,
@@ -207,7 +207,7 @@ fn is_auto(via: &Via) -> bool {
 /// Requests with everything in them that a shell, a parser of options, or JSON could take for something else.
 #[cfg(test)]
 pub(crate) mod samples {
-    use super::{Form, Request, Selection, Via};
+    use super::{Form, RestoreRequest, Selection, Via};
 
     const PIECES: &[&str] = &[
         "tiny",
@@ -249,7 +249,7 @@ pub(crate) mod samples {
     ];
 
     /// Always the same ones.
-    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Form) -> Vec<(Request, bool)> {
+    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Form) -> Vec<(RestoreRequest, bool)> {
         let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
         let mut below = move |n: usize| {
             seed ^= seed << 13;
@@ -279,7 +279,7 @@ pub(crate) mod samples {
             };
             let swap = into.is_none() && below(3) == 0;
             let overwrite = !swap && below(2) == 0;
-            let request = Request {
+            let request = RestoreRequest {
                 id,
                 selection,
                 into,
@@ -290,7 +290,7 @@ pub(crate) mod samples {
                 swap,
                 via: [Via::Auto, Via::Url, Via::Upload][below(3)],
                 form: form(to),
-                ..Request::default()
+                ..RestoreRequest::default()
             };
             (request, below(2) == 0)
         };

@@ -4,10 +4,10 @@ use super::command::command;
 use super::converge::{Found, converge, state};
 use super::failed::{failed, next_for_all, not_begun, told};
 use super::look::{Look, look};
-use super::plan::{Plan, make};
-use super::report::{Again, Outcome, Report, Restored};
+use super::plan::{RestorePlan, make};
+use super::report::{Again, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
-use super::{Patience, Request, Step, Via, swap, uploaded};
+use super::{Patience, RestoreRequest, RestoreStep, Via, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
@@ -22,10 +22,10 @@ use tokio::time::Instant;
 /// How long a signed URL is good for: it is checked when Qdrant begins to read.
 const SIGNED_FOR: Duration = Duration::from_secs(3600);
 
-pub(super) async fn run(ctx: &Context, request: &Request, run: Run) -> Result<Report> {
+pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Result<RestoreReport> {
     let Run { progress, cancel, .. } = &run;
     let started_at = ctx.clock.now();
-    let unchanged = |error: Error, request: &Request| match error.code() {
+    let unchanged = |error: Error, request: &RestoreRequest| match error.code() {
         Code::Cancelled => {
             let again = command(request, false);
             error.remedy(format!("run it again, nothing was changed: {again}"))
@@ -38,20 +38,20 @@ pub(super) async fn run(ctx: &Context, request: &Request, run: Run) -> Result<Re
         return Err(error);
     }
     // From here on it is about this backup, whatever `latest` is when it is tried again.
-    let request = &Request {
+    let request = &RestoreRequest {
         id: plan.id.to_string(),
         ..request.clone()
     };
-    progress.planned(plan.id, plan.collections.iter().map(Step::unit));
+    progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
     tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;
     proven.map_err(|e| unchanged(e, request))?;
 
-    let mut report = Report {
+    let mut report = RestoreReport {
         id: plan.id,
         target: plan.target.clone(),
-        status: Outcome::Failed,
+        status: RestoreOutcome::Failed,
         started_at,
         finished_at: started_at,
         collections: Vec::new(),
@@ -88,16 +88,16 @@ pub(super) async fn run(ctx: &Context, request: &Request, run: Run) -> Result<Re
     }
     aliases(ctx, request, &plan, &mut report, &run).await;
     report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
-        (_, true) => Outcome::Complete,
-        (false, false) => Outcome::Partial,
-        (true, false) => Outcome::Failed,
+        (_, true) => RestoreOutcome::Complete,
+        (false, false) => RestoreOutcome::Partial,
+        (true, false) => RestoreOutcome::Failed,
     };
     report.next = next_for_all(request, &plan, &report.failed);
     report.finished_at = ctx.clock.now();
     Ok(report)
 }
 
-async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
+async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
     for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
         blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
     }
@@ -105,7 +105,7 @@ async fn prove_all(ctx: &Context, plan: &Plan) -> Result<()> {
 }
 
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
-async fn aliases(ctx: &Context, request: &Request, plan: &Plan, report: &mut Report, run: &Run) {
+async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, report: &mut RestoreReport, run: &Run) {
     if request.swap && !report.failed.is_empty() {
         let mut text =
             "no alias was moved, because not everything was restored: the live collections are unchanged".to_owned();
@@ -182,8 +182,8 @@ impl Unrestored {
 /// Restores one collection and compares it.
 pub(crate) async fn restore_one(
     ctx: &Context,
-    plan: &Plan,
-    step: &Step,
+    plan: &RestorePlan,
+    step: &RestoreStep,
     patience: &Patience,
     run: &Run,
 ) -> Result<Restored, Unrestored> {
@@ -227,7 +227,7 @@ pub(crate) async fn restore_one(
 }
 
 /// Whether the target is still what the plan saw: checking the objects may have taken hours.
-async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
+async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
     let changed = match step.overwrites {
         None => !is_absent(ctx, &step.target).await?,
         // It was to be replaced whatever it has.
@@ -252,8 +252,8 @@ async fn still_as_planned(ctx: &Context, step: &Step) -> Result<()> {
 /// Gets the bytes to Qdrant, and Qdrant to restore them.
 async fn transfer(
     ctx: &Context,
-    plan: &Plan,
-    step: &Step,
+    plan: &RestorePlan,
+    step: &RestoreStep,
     from: &From,
     run: &Run,
     notes: &mut Vec<String>,
@@ -299,7 +299,7 @@ fn has_ended(error: &Error) -> bool {
     )
 }
 
-async fn by_url(ctx: &Context, step: &Step, from: &From, run: &Run) -> Result<(), Unrestored> {
+async fn by_url(ctx: &Context, step: &RestoreStep, from: &From, run: &Run) -> Result<(), Unrestored> {
     let Some(signing) = ctx.store.signing() else {
         let error = Error::new(Code::Internal, "internal error: a URL for a store that cannot sign");
         return Err(Unrestored::untouched(error));
@@ -312,7 +312,7 @@ async fn by_url(ctx: &Context, step: &Step, from: &From, run: &Run) -> Result<()
 
 async fn by_upload(
     ctx: &Context,
-    step: &Step,
+    step: &RestoreStep,
     from: &From,
     run: &Run,
     notes: &mut Vec<String>,

@@ -3,15 +3,15 @@
 use super::command::command;
 use super::converge::{State, state};
 use super::execute::Unrestored;
-use super::plan::Plan;
+use super::plan::RestorePlan;
 use super::report::{Again, Failed};
 use super::step::Existing;
-use super::{Request, Step};
+use super::{RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
 use crate::ops::context::Context;
 
 /// A collection whose restore was not started.
-pub(super) fn not_begun(request: &Request, plan: &Plan, step: &Step, error: &Error) -> Failed {
+pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
     let state = "unchanged: not started".to_owned();
     told(request, plan, step, error, state, Again::AsAsked)
 }
@@ -19,9 +19,9 @@ pub(super) fn not_begun(request: &Request, plan: &Plan, step: &Step, error: &Err
 /// A collection that was not restored, with its state now.
 pub(super) async fn failed(
     ctx: &Context,
-    request: &Request,
-    plan: &Plan,
-    step: &Step,
+    request: &RestoreRequest,
+    plan: &RestorePlan,
+    step: &RestoreStep,
     unrestored: &Unrestored,
 ) -> Failed {
     let Unrestored { error, begun, left } = unrestored;
@@ -50,7 +50,14 @@ pub(super) async fn failed(
 }
 
 /// What is said of it, and how it is tried again.
-pub(super) fn told(request: &Request, plan: &Plan, step: &Step, error: &Error, state: String, again: Again) -> Failed {
+pub(super) fn told(
+    request: &RestoreRequest,
+    plan: &RestorePlan,
+    step: &RestoreStep,
+    error: &Error,
+    state: String,
+    again: Again,
+) -> Failed {
     Failed {
         source: step.source.clone(),
         target: step.target.clone(),
@@ -71,7 +78,7 @@ pub(super) fn told(request: &Request, plan: &Plan, step: &Step, error: &Error, s
 
 /// The command that tries these collections again. It never offers to overwrite what this run did not make itself, unless that
 /// was asked for.
-fn next(request: &Request, plan: &Plan, again: Again, collections: Vec<String>) -> String {
+fn next(request: &RestoreRequest, plan: &RestorePlan, again: Again, collections: Vec<String>) -> String {
     let mut request = request.again(plan.id, collections);
     // A swap never writes over anything.
     request.overwrite |= again == Again::OverOurs && !request.swap;
@@ -79,7 +86,7 @@ fn next(request: &Request, plan: &Plan, again: Again, collections: Vec<String>) 
 }
 
 /// The same for all of them: one command for those that it is the same for.
-pub(super) fn next_for_all(request: &Request, plan: &Plan, failed: &[Failed]) -> Vec<String> {
+pub(super) fn next_for_all(request: &RestoreRequest, plan: &RestorePlan, failed: &[Failed]) -> Vec<String> {
     let mut all = Vec::new();
     for again in [Again::AsAsked, Again::OverOurs, Again::LookFirst] {
         let collections: Vec<_> = failed

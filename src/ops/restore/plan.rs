@@ -2,14 +2,14 @@
 //! changed by making one.
 
 use super::command::command;
-use super::step::{Step, can_be_named, plan_step, target_name};
+use super::step::{RestoreStep, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
-use super::{Request, Via, version};
+use super::{RestoreRequest, Via, version};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::source;
 use crate::repository::blobs;
-use crate::repository::catalog::{self, Asked, Proof, Resolved, Verdict};
+use crate::repository::catalog::{self, Asked, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Filter;
@@ -23,7 +23,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// What would be done.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub struct RestorePlan {
     pub id: BackupId,
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Selection,
@@ -40,7 +40,7 @@ pub struct Plan {
     /// How the bytes get there.
     pub via: Via,
     /// The collections in the order of their names.
-    pub collections: Vec<Step>,
+    pub collections: Vec<RestoreStep>,
     /// What the reader should know.
     pub warnings: Vec<String>,
     /// What forbids it; it runs only without any.
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-impl Plan {
+impl RestorePlan {
     /// Bytes to move.
     pub fn bytes(&self) -> u64 {
         self.collections.iter().map(|s| s.bytes).sum()
@@ -127,7 +127,7 @@ impl Notes {
 /// What each step is planned with.
 pub(super) struct Of<'a> {
     pub(super) ctx: &'a Context,
-    pub(super) request: &'a Request,
+    pub(super) request: &'a RestoreRequest,
     pub(super) id: BackupId,
     pub(super) target: &'a Target,
     /// Whether configurations must be equal to the letter.
@@ -143,7 +143,7 @@ pub(super) struct Target {
 
 /// Plans a restore. `Err`: there is nothing to plan with, or Qdrant or the store cannot be asked.
 /// With `drill` each target is a temporary name that begins so.
-pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) -> Result<Plan> {
+pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<&str>) -> Result<RestorePlan> {
     let filter = Filter::new(&request.selection)?;
     let qdrant = &ctx.qdrant;
     let resolved = resolve(ctx, request).await?;
@@ -207,7 +207,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
     }
     let (via, found) = way(ctx, request, &steps).await;
     notes.extend(found);
-    Ok(Plan {
+    Ok(RestorePlan {
         id,
         selection: manifest.selection,
         backup_version: manifest.qdrant.version,
@@ -224,7 +224,7 @@ pub(super) async fn make(ctx: &Context, request: &Request, drill: Option<&str>) 
 }
 
 /// What the reader should know of the backup itself.
-async fn of_backup(ctx: &Context, request: &Request, manifest: &Manifest, is_drill: bool) -> Notes {
+async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest, is_drill: bool) -> Notes {
     let (id, selection) = (manifest.id, &manifest.selection);
     let mut notes = Notes::default();
     if !id.has_come(ctx.clock.now()) {
@@ -280,7 +280,7 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
 /// and keeps nobody waiting.
-async fn target_source(ctx: &Context, steps: &[Step]) -> Source {
+async fn target_source(ctx: &Context, steps: &[RestoreStep]) -> Source {
     let settings = &ctx.settings.source;
     let name = settings.name.as_deref().filter(|_| !settings.elsewhere);
     let replaced = steps.iter().filter(|step| step.overwrites.is_some());
@@ -289,7 +289,7 @@ async fn target_source(ctx: &Context, steps: &[Step]) -> Source {
 }
 
 /// The backup that is asked for. `latest` is one of the Qdrant that is backed up.
-async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
+async fn resolve(ctx: &Context, request: &RestoreRequest) -> Result<Resolved> {
     let settings = &ctx.settings.source;
     let source = match (request.id.as_str(), settings.elsewhere) {
         ("latest", false) => {
@@ -310,7 +310,13 @@ async fn resolve(ctx: &Context, request: &Request) -> Result<Resolved> {
 }
 
 /// What one Qdrant has is not replaced by what another one had, unless that is meant.
-fn other_source(request: &Request, id: BackupId, source: &Source, target: &Source, steps: &[Step]) -> Notes {
+fn other_source(
+    request: &RestoreRequest,
+    id: BackupId,
+    source: &Source,
+    target: &Source,
+    steps: &[RestoreStep],
+) -> Notes {
     let mut notes = Notes::default();
     let both = match target.relation(source) {
         Relation::Same => return notes,
@@ -334,7 +340,7 @@ fn other_source(request: &Request, id: BackupId, source: &Source, target: &Sourc
 }
 
 /// The steps that would replace points, and what would be lost.
-fn losses(steps: &[Step]) -> impl Iterator<Item = (&Step, String)> {
+fn losses(steps: &[RestoreStep]) -> impl Iterator<Item = (&RestoreStep, String)> {
     steps
         .iter()
         .filter_map(|step| Some((step, step.overwrites.as_ref()?.lost()?)))
@@ -375,7 +381,7 @@ async fn of_more(ctx: &Context, selection: &Selection) -> String {
 }
 
 /// What a verification or a drill found before: damage forbids to write over what is there now, and either is told.
-async fn proofs(ctx: &Context, request: &Request, id: BackupId, steps: &[Step], is_drill: bool) -> Notes {
+async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], is_drill: bool) -> Notes {
     let mut notes = Notes::default();
     let (verified, drilled) = match catalog::proofs(&*ctx.store, &id).await {
         Ok(proofs) => proofs,
@@ -390,8 +396,8 @@ async fn proofs(ctx: &Context, request: &Request, id: BackupId, steps: &[Step], 
     };
     let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
     let said = |proof: &Option<Proof>, verdict| proof.as_ref().filter(|p| p.verdict == verdict).map(at);
-    let unread = |proof| said(proof, Verdict::Unknown).is_some();
-    if let Some(at) = said(&verified, Verdict::Damaged).or_else(|| said(&drilled, Verdict::Damaged)) {
+    let unread = |proof| said(proof, ProofVerdict::Unknown).is_some();
+    if let Some(at) = said(&verified, ProofVerdict::Damaged).or_else(|| said(&drilled, ProofVerdict::Damaged)) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let found = format!("backup {id} was found damaged{when}");
         notes.extend(over_points(request, id, steps, "verify", &found));
@@ -408,7 +414,7 @@ async fn proofs(ctx: &Context, request: &Request, id: BackupId, steps: &[Step], 
         notes.warnings.push(format!("{found}: unknown record"));
     }
     // The next drill is the answer to one that failed.
-    if let Some(at) = said(&drilled, Verdict::Failed).filter(|_| !is_drill) {
+    if let Some(at) = said(&drilled, ProofVerdict::Failed).filter(|_| !is_drill) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         notes.warnings.push(format!(
             "a drill of backup {id} failed{when}: it may not be restorable; to drill it again: {}",
@@ -419,7 +425,7 @@ async fn proofs(ctx: &Context, request: &Request, id: BackupId, steps: &[Step], 
 }
 
 /// What may be damaged replaces nothing. `by` makes the record anew that says so.
-fn over_points(request: &Request, id: BackupId, steps: &[Step], by: &str, found: &str) -> Notes {
+fn over_points(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by: &str, found: &str) -> Notes {
     let mut notes = Notes::default();
     if !request.overwrite {
         return notes;
@@ -439,7 +445,7 @@ fn over_points(request: &Request, id: BackupId, steps: &[Step], by: &str, found:
     notes
 }
 
-fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
+fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
     let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
@@ -484,7 +490,7 @@ fn choose<'a>(filter: &Filter, request: &Request, manifest: &'a Manifest) -> Res
 }
 
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
-async fn way(ctx: &Context, request: &Request, steps: &[Step]) -> (Via, Notes) {
+async fn way(ctx: &Context, request: &RestoreRequest, steps: &[RestoreStep]) -> (Via, Notes) {
     let mut notes = Notes::default();
     if request.via == Via::Upload {
         return (Via::Upload, notes);

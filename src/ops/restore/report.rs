@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 
 /// What a restore came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct RestoreReport {
     pub id: BackupId,
     /// The Qdrant that was restored into.
     pub target: String,
     /// Whether everything asked for is there.
-    pub status: Outcome,
+    pub status: RestoreOutcome,
     /// Start of the run.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
@@ -37,7 +37,7 @@ pub struct Report {
 /// Whether everything asked for is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// All of it, compared with the backup.
     Complete,
     /// Some of it.
@@ -103,10 +103,10 @@ pub(super) enum Again {
     AliasesOnly,
 }
 
-impl Report {
+impl RestoreReport {
     /// The error of the run, if not everything was restored.
     pub fn error(&self) -> Option<Error> {
-        if self.status == Outcome::Complete {
+        if self.status == RestoreOutcome::Complete {
             return None;
         }
         let code = match self

@@ -1,6 +1,6 @@
 //! The plan for one collection: its object, its target, and what is there already.
 
-use super::Request;
+use super::RestoreRequest;
 use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
 use super::converge::{Points, Wanted};
@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 255;
 
 /// What would be done for one collection.
 #[derive(Clone, Debug, Serialize)]
-pub struct Step {
+pub struct RestoreStep {
     /// Its name in the backup.
     pub source: String,
     /// The collection that is written.
@@ -45,7 +45,7 @@ pub struct Step {
     pub(super) wanted: Wanted,
 }
 
-impl Step {
+impl RestoreStep {
     pub(crate) fn unit(&self) -> Unit {
         Unit::whole(&self.source)
     }
@@ -86,13 +86,13 @@ impl Existing {
 }
 
 /// Plans one collection; what is in the way becomes a refusal.
-pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) -> Result<(Step, Notes)> {
+pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) -> Result<(RestoreStep, Notes)> {
     let Of {
         ctx, request, target, ..
     } = *of;
     let mut notes = Notes::default();
     let name = collection.name.as_str();
-    let mut step = Step {
+    let mut step = RestoreStep {
         source: name.to_owned(),
         points: Points::of(collection),
         bytes: collection.bytes(),
@@ -195,7 +195,7 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
 }
 
 /// The target exists: what would be overwritten, and what cannot be.
-fn over_existing(of: &Of<'_>, mut step: Step, there: Look) -> (Step, Notes) {
+fn over_existing(of: &Of<'_>, mut step: RestoreStep, there: Look) -> (RestoreStep, Notes) {
     let request = of.request;
     let mut notes = Notes::default();
     let (name, to) = (step.source.clone(), step.target.clone());
@@ -249,7 +249,7 @@ fn over_existing(of: &Of<'_>, mut step: Step, there: Look) -> (Step, Notes) {
 }
 
 /// The name under which a collection is restored.
-pub(super) fn target_name(request: &Request, collection: &Collection, id: BackupId, target: &Target) -> String {
+pub(super) fn target_name(request: &RestoreRequest, collection: &Collection, id: BackupId, target: &Target) -> String {
     if let Some(into) = &request.into {
         return into.replace("{}", &collection.name);
     }

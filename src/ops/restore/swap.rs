@@ -2,7 +2,7 @@
 //! operation.
 
 use super::plan::{Notes, Target};
-use super::{Request, Step};
+use super::{RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
 use crate::wire::qdrant::{AliasAction as Change, Qdrant};
@@ -37,7 +37,7 @@ pub enum AliasAction {
 
 /// Plans the aliases of a collection that is restored as `to`; refuses a swap that would not swap anything.
 pub(super) fn plan_aliases(
-    request: &Request,
+    request: &RestoreRequest,
     target: &Target,
     to: &str,
     collection: &Collection,
@@ -108,7 +108,7 @@ pub(super) fn plan_aliases(
 
 /// Sets and moves the aliases of these steps in one operation, then looks whether they are so. Returns the aliases that were
 /// changed.
-pub(super) async fn apply(qdrant: &Qdrant, steps: &[&Step]) -> Result<Vec<String>> {
+pub(super) async fn apply(qdrant: &Qdrant, steps: &[&RestoreStep]) -> Result<Vec<String>> {
     let mut changes = Vec::new();
     let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
     for step in steps {

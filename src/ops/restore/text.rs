@@ -1,11 +1,11 @@
 //! How a plan prints.
 
 use super::swap::AliasAction;
-use super::{Existing, Plan};
+use super::{Existing, RestorePlan};
 use crate::base::text::plain;
 use std::fmt;
 
-impl fmt::Display for Plan {
+impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole lines, so that nothing in one can be forgotten.
         let mut line = |text: String| writeln!(f, "{}", plain(&text));

@@ -7,7 +7,7 @@ use super::proof::{self, Proved};
 use super::{Verifier, object, read_manifest};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::hex;
-use crate::ops::drill::{self, CollectionDrill, Drilled, Verdict};
+use crate::ops::drill::{self, CollectionDrill, DrillReport, DrillVerdict};
 use crate::ops::events::Operation;
 use crate::ops::run;
 use crate::repository::blobs;
@@ -36,15 +36,15 @@ impl Verifier {
     ///
     /// # Errors
     /// `Err`: no verdict, because the drill itself could not be held: store unreachable, no disk, or a kind of snapshot that the
-    /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`Drilled::error`].
-    pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+    /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`DrillReport::error`].
+    pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
         let began = self.clock.now();
         let result = self.prove(id, scratch).await;
         run::tell(Operation::Drill, Some(*id), self.clock.now() - began, &result);
         result
     }
 
-    async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<Drilled> {
+    async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
         let manifest = read_manifest(&*self.store, id).await?;
         let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
         // It goes with this future: a thread of the engine that is given up cannot be ended, and would leave its files.
@@ -60,7 +60,7 @@ impl Verifier {
             };
             let mut drill = CollectionDrill {
                 name: collection.name.clone(),
-                verdict: Verdict::Failed,
+                verdict: DrillVerdict::Failed,
                 points: None,
                 sampled: None,
                 searches: None,
@@ -81,7 +81,7 @@ impl Verifier {
                     drill.sampled = Some(proved.sampled);
                     drill.searches = Some(proved.searches);
                     match proved.problems.is_empty() {
-                        true => drill.verdict = Verdict::Passed,
+                        true => drill.verdict = DrillVerdict::Passed,
                         false => drill.problem = Some(proved.problems.join("; ")),
                     }
                 }
@@ -89,7 +89,7 @@ impl Verifier {
             tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "collection {:?} drilled by the engine", collection.name);
             collections.push(drill);
         }
-        let mut drilled = Drilled::new(
+        let mut drilled = DrillReport::new(
             *id,
             (self.clock.now(), &self.who),
             (ENGINE, ENGINE_VERSION),

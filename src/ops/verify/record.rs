@@ -1,6 +1,6 @@
 //! `verified.json` beside the manifest: what the last check came to.
 
-use super::{Report, Verdict};
+use super::{VerifyReport, VerifyVerdict};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
@@ -23,7 +23,7 @@ pub struct Record {
     pub format: u32,
     pub id: BackupId,
     /// Intact or damaged; what could not be checked is not recorded.
-    pub verdict: Verdict,
+    pub verdict: VerifyVerdict,
     /// When checking began.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -55,18 +55,18 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
 /// Whether a record stays instead of `report`. One that began later does, but not if it says intact where damage was found
 /// meanwhile: what is damaged may have been mended since, and is worth another look, while damage that nobody knows of is not
 /// looked for. A record of the future is of a clock that was wrong.
-fn outweighs(other: &Record, report: &Report, now: OffsetDateTime) -> bool {
-    let no_loss = other.verdict == Verdict::Damaged || report.verdict == Verdict::Intact;
+fn outweighs(other: &Record, report: &VerifyReport, now: OffsetDateTime) -> bool {
+    let no_loss = other.verdict == VerifyVerdict::Damaged || report.verdict == VerifyVerdict::Intact;
     other.at > report.at && other.at <= now && no_loss
 }
 
 /// Records a report, unless a younger one is there that must not be lost. Replaces by compare-and-swap.
-pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &Report) -> Result<()> {
+pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &VerifyReport) -> Result<()> {
     #[derive(Serialize)]
     struct Written<'a> {
         format: u32,
         #[serde(flatten)]
-        report: &'a Report,
+        report: &'a VerifyReport,
     }
     let key = report.id.verified();
     let doing = || format!("recording the verification of backup {}", report.id);

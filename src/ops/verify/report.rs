@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// What was found out about a backup or an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum VerifyVerdict {
     /// It is byte by byte what was saved, and whole.
     Intact,
     /// It is not.
@@ -82,7 +82,7 @@ pub struct Checked {
     /// Bytes that were read.
     pub bytes: u64,
     /// Whether it is what was saved.
-    pub verdict: Verdict,
+    pub verdict: VerifyVerdict,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -96,10 +96,10 @@ pub struct Checked {
 
 /// What was found out about one backup.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     pub id: BackupId,
     /// Damaged when anything is; else not checked when anything could not be.
-    pub verdict: Verdict,
+    pub verdict: VerifyVerdict,
     /// Whether the backup has all that was asked for when it was made.
     pub status: Status,
     /// When checking began: what is said holds for then.
@@ -127,14 +127,14 @@ pub struct Report {
     pub not_recorded: Option<Kept>,
 }
 
-impl Report {
+impl VerifyReport {
     /// The error for the verdict; of an intact one, that the result was not recorded.
     pub fn error(&self) -> Option<Error> {
         let all = self.objects.len();
         let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
-        let damaged = with(Verdict::Damaged).count();
+        let damaged = with(VerifyVerdict::Damaged).count();
         match self.verdict {
-            Verdict::Intact => {
+            VerifyVerdict::Intact => {
                 let why = self.not_recorded.as_ref()?;
                 let doing = format!("backup {} is intact, but the result was not recorded", self.id);
                 let error = why.error(&doing);
@@ -143,19 +143,19 @@ impl Report {
                     None => error.remedy("fix the cause, then verify again"),
                 })
             }
-            Verdict::Damaged if damaged == 0 => Some(Error::new(
+            VerifyVerdict::Damaged if damaged == 0 => Some(Error::new(
                 Code::BackupDamaged,
                 format!("backup {} is damaged: its manifest is invalid", self.id),
             )),
-            Verdict::Damaged => {
+            VerifyVerdict::Damaged => {
                 let text = format!(
                     "backup {} is damaged: {damaged} of {all} objects differ from what was saved",
                     self.id
                 );
                 Some(Error::new(Code::BackupDamaged, text))
             }
-            Verdict::NotChecked => {
-                let causes: Vec<_> = with(Verdict::NotChecked)
+            VerifyVerdict::NotChecked => {
+                let causes: Vec<_> = with(VerifyVerdict::NotChecked)
                     .filter_map(|object| object.not_checked.as_ref())
                     .collect();
                 let first = causes.first()?;
@@ -203,7 +203,7 @@ impl Checked {
             collection: collection.to_owned(),
             key: artifact.key.clone(),
             bytes: 0,
-            verdict: Verdict::Intact,
+            verdict: VerifyVerdict::Intact,
             findings: Vec::new(),
             warnings: Vec::new(),
             not_checked: None,
@@ -212,14 +212,14 @@ impl Checked {
 
     pub(super) fn found(mut self, findings: Vec<Finding>) -> Self {
         if !findings.is_empty() {
-            self.verdict = Verdict::Damaged;
+            self.verdict = VerifyVerdict::Damaged;
         }
         self.findings = findings;
         self
     }
 
     pub(super) fn not_checked(mut self, error: &Error) -> Self {
-        self.verdict = Verdict::NotChecked;
+        self.verdict = VerifyVerdict::NotChecked;
         self.not_checked = Some(NotChecked::of(error));
         self
     }

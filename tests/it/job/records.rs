@@ -1,7 +1,7 @@
 //! What executions record, and when pruning takes it away.
 
 use qdrant_backup::base::clock::Clock;
-use qdrant_backup::ops::prune::{self, Job};
+use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::wire::store::{BytesSource, Condition};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use testkit::job::{EXECUTION, Execution, TASKS, node, succeeded};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-fn job(bench: &Execution, later: Duration) -> Job {
-    Job {
+fn job(bench: &Execution, later: Duration) -> PruneContext {
+    PruneContext {
         store: bench.store.clone(),
         clock: Clock::new(move || OffsetDateTime::now_utc() + later),
         who: "test".into(),

@@ -1,7 +1,7 @@
 //! A store that is too full for the lease: pruning makes the room.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::prune::{self, Job};
+use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::lease;
 use qdrant_backup::wire::store::Store;
@@ -167,7 +167,7 @@ async fn two_prunes_at_once_leave_the_newest_good_backup_whole() {
     for _ in 0..10 {
         let bench = filled().await;
         let store = full(&bench, || true);
-        let job = |policy| Job {
+        let job = |policy| PruneContext {
             store: store.clone(),
             policy,
             ..bench.job.clone()

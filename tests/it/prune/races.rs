@@ -1,7 +1,7 @@
 //! Prunes beside backups and other prunes: the lease says who waits.
 
 use qdrant_backup::base::error::{Code, Result};
-use qdrant_backup::ops::backup::{self as operation, Outcome, Report};
+use qdrant_backup::ops::backup::{self as operation, BackupOutcome, BackupReport};
 use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::prune;
@@ -22,7 +22,7 @@ async fn filled(bench: &History) {
     }
 }
 
-async fn run(ctx: &Context) -> Result<Report> {
+async fn run(ctx: &Context) -> Result<BackupReport> {
     let progress = Progress::new(ctx.clock.now());
     operation::run(ctx, &Selection::default(), &progress, &CancellationToken::new()).await
 }
@@ -56,7 +56,7 @@ async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
             (error.code(), error.http_status(), error.exit_code()),
             (Code::RunInProgress, 409, 5)
         );
-        assert_eq!(report.unwrap().status, Outcome::Complete);
+        assert_eq!(report.unwrap().status, BackupOutcome::Complete);
         assert_eq!(bench.whole().await.len(), 4);
         // What was planned before the backup still goes, and the new one stays.
         let (done, error) = bench.execute(&plan).await;
@@ -91,7 +91,7 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
     assert_eq!(error.code(), Code::RunInProgress);
     assert!(error.to_string().contains("test (prune)"), "{error}");
     assert_eq!(report.unwrap().deleted.len(), 2);
-    assert_eq!(run(&ctx).await.unwrap().status, Outcome::Complete);
+    assert_eq!(run(&ctx).await.unwrap().status, BackupOutcome::Complete);
 }
 
 #[tokio::test(flavor = "multi_thread")]

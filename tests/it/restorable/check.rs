@@ -1,6 +1,6 @@
 //! `check` says what it has tried and what not; with `--deep` it has Qdrant make a snapshot, and leaves nothing behind.
 
-use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::ops::context::SourceSettings;
 use qdrant_backup::repository::lease;
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ async fn what_a_killed_check_left_goes_with_the_next_backup() {
     let lease = bench.ctx.store.head("lock.json").await.unwrap().unwrap();
     bench.ctx.store.delete("lock.json", &lease.version).await.unwrap();
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete);
+    assert_eq!(report.status, BackupOutcome::Complete);
     assert_eq!(peer.snapshots("small"), [""; 0]);
     assert!(bench.keys().await.iter().all(|key| key.starts_with("backups/")));
 }

@@ -1,6 +1,6 @@
 //! A collection whose snapshot Qdrant would restore without its points is refused by its name, and costs the others nothing.
 
-use qdrant_backup::ops::backup::Outcome;
+use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::repository::manifest::Status;
 use qdrant_backup::repository::selection::Selection;
 use serde_json::Value;
@@ -26,7 +26,7 @@ async fn what_would_not_come_back_is_refused_by_name_and_the_others_are_saved() 
         let peer = peer(change).await;
         let bench = Bench::new(&peer.url).await;
         let report = bench.run().await.unwrap();
-        assert_eq!(report.status, Outcome::Partial, "{what}");
+        assert_eq!(report.status, BackupOutcome::Partial, "{what}");
         let failure = &report.failed[0];
         assert_eq!(
             (report.failed.len(), failure.collection.as_str(), failure.code.as_str()),
@@ -51,7 +51,11 @@ async fn what_would_not_come_back_is_refused_by_name_and_the_others_are_saved() 
             ..Selection::default()
         };
         let report = bench.run_for(&only).await.unwrap();
-        assert_eq!((report.status, report.manifest), (Outcome::Failed, None), "{what}");
+        assert_eq!(
+            (report.status, report.manifest),
+            (BackupOutcome::Failed, None),
+            "{what}"
+        );
     }
 }
 
@@ -71,7 +75,7 @@ async fn what_becomes_custom_in_mid_run_is_not_saved_as_what_it_was() {
         ..Selection::default()
     };
     let report = bench.run_for(&only).await.unwrap();
-    assert_eq!((report.status, report.manifest), (Outcome::Failed, None));
+    assert_eq!((report.status, report.manifest), (BackupOutcome::Failed, None));
     assert_eq!(report.failed[0].code, "unsupported");
     assert_eq!(peer.requests("POST /collections/custom/snapshots"), 1);
     assert_eq!(peer.snapshots("custom"), [""; 0], "it was deleted all the same");

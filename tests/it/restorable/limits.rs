@@ -1,6 +1,6 @@
 //! What is written can be read again: what Qdrant says of one collection cannot spoil the manifest of all.
 
-use qdrant_backup::ops::backup::{Outcome, Report};
+use qdrant_backup::ops::backup::{BackupOutcome, BackupReport};
 use qdrant_backup::repository::intents;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ async fn with_metadata(metadata: Value) -> (Peer, Bench) {
 }
 
 /// Only `odd` is missing in a backup that can be read.
-async fn only_odd_failed(bench: &Bench, report: &Report, says: &str) {
-    assert_eq!(report.status, Outcome::Partial, "{says}");
+async fn only_odd_failed(bench: &Bench, report: &BackupReport, says: &str) {
+    assert_eq!(report.status, BackupOutcome::Partial, "{says}");
     let failure = &report.failed[0];
     assert_eq!(
         (report.failed.len(), failure.collection.as_str(), failure.code.as_str()),
@@ -50,7 +50,7 @@ async fn metadata_of_any_depth_costs_no_other_collection() {
     }
     let (_peer, bench) = with_metadata(nested(120)).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete);
+    assert_eq!(report.status, BackupOutcome::Complete);
     assert_eq!(
         bench.manifest(&report).await.collections[1].config["metadata"],
         nested(120)
@@ -64,7 +64,7 @@ async fn a_manifest_is_not_much_longer_than_what_it_says() {
     let said = metadata.to_string().len();
     let (_peer, bench) = with_metadata(metadata.clone()).await;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.status, Outcome::Complete);
+    assert_eq!(report.status, BackupOutcome::Complete);
     let key = report.id.manifest();
     let written = std::fs::metadata(bench.dir.path().join(key)).unwrap().len();
     assert!(written < said as u64 + 10_000, "{written} bytes for {said}");
@@ -115,7 +115,7 @@ async fn an_intent_stays_small_however_many_snapshots_others_have() {
         size
     };
     let (report, size) = tokio::join!(bench.run(), look);
-    assert_eq!(report.unwrap().status, Outcome::Complete);
+    assert_eq!(report.unwrap().status, BackupOutcome::Complete);
     assert!(size < 1000, "{size} bytes");
 }
 
@@ -130,7 +130,7 @@ async fn an_intent_that_cannot_be_read_is_told_and_stops_no_backup() {
     large.set_len(19_000_000).unwrap();
     for _ in 0..2 {
         let report = bench.run().await.unwrap();
-        assert_eq!(report.status, Outcome::Complete);
+        assert_eq!(report.status, BackupOutcome::Complete);
         let warnings = report.warnings.join("\n");
         assert_eq!(report.warnings.len(), 2, "{warnings}");
         for key in ["c-1.json", "c-2.json"] {

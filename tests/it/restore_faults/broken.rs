@@ -2,7 +2,7 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup;
-use qdrant_backup::ops::restore::{self, Outcome, Request};
+use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use testkit::lost::Lost;
 use testkit::peer::Upload;
@@ -22,7 +22,7 @@ fn asked_for_a(lost: &Lost) -> usize {
 #[tokio::test]
 async fn others_are_restored_without_asking_for_it() {
     let lost = broken().await;
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection {
             collections: vec!["b".into()],
             ..Selection::default()
@@ -30,7 +30,7 @@ async fn others_are_restored_without_asking_for_it() {
         ..lost.request()
     };
     let report = lost.run(&request).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert_eq!(asked_for_a(&lost), 0);
 }
 
@@ -44,7 +44,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     }
     assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
 
-    let all = Request {
+    let all = RestoreRequest {
         selection: Selection::default(),
         overwrite: true,
         ..lost.request()
@@ -61,7 +61,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     let report = lost.run(&all).await.unwrap();
     assert_eq!(
         (report.status, report.failed.len()),
-        (Outcome::Partial, 1),
+        (RestoreOutcome::Partial, 1),
         "{report:?}"
     );
     assert!(
@@ -72,7 +72,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     );
 
     let report = lost.run(&all).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert_eq!(report.collections[0].points, 100);
     assert_eq!(lost.peer.lock().aliases, [("live".to_owned(), "a".to_owned())]);
 }
@@ -81,14 +81,14 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
 async fn a_swap_leaves_it_where_it_is() {
     let lost = broken().await;
     lost.peer.lock().aliases.push(("live".into(), "a".into()));
-    let request = Request {
+    let request = RestoreRequest {
         swap: true,
         ..lost.request()
     };
     let report = lost.run(&request).await.unwrap();
     assert_eq!(
         (report.status, report.replaced),
-        (Outcome::Complete, vec!["a".to_owned()])
+        (RestoreOutcome::Complete, vec!["a".to_owned()])
     );
     assert_eq!(asked_for_a(&lost), 0);
 }
@@ -98,7 +98,7 @@ async fn a_damaged_backup_does_not_replace_it_either() {
     let lost = broken().await;
     let record = r#"{"verdict": "damaged", "at": "2026-11-20T01:02:03Z"}"#;
     std::fs::write(lost.manifest().with_file_name("verified.json"), record).unwrap();
-    let request = Request {
+    let request = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
@@ -119,7 +119,7 @@ async fn one_that_cannot_be_read_any_more_is_not_taken_for_the_empty_one_of_the_
             other.lock().collections.get_mut("b").unwrap().broken = true;
         }));
     }));
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection::default(),
         ..lost.request()
     };
@@ -140,7 +140,7 @@ async fn it_is_backed_up_by_nobody_and_listed_with_what_is_wrong() {
     let report = lost.bench.run().await.unwrap();
     assert_eq!(
         (report.status, report.collections.len(), report.failed.len()),
-        (backup::Outcome::Partial, 1, 1),
+        (backup::BackupOutcome::Partial, 1, 1),
         "{report:?}"
     );
     let store = url::Url::from_directory_path(lost.bench.dir.path())

@@ -1,7 +1,7 @@
 //! The commands that are printed after a failure: pasted, they do what was asked for, where it was asked for, and no more.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::restore::{Form, Outcome, Request};
+use qdrant_backup::ops::restore::{Form, RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use rustix::process::Signal;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ async fn ctrl_c_prints_the_command_that_was_stopped() {
 async fn stopped_before_anything_was_changed_it_says_so_with_the_command() {
     let lost = Lost::new().await;
     lost.bench.cancel.cancel();
-    let request = Request {
+    let request = RestoreRequest {
         overwrite: true,
         form: Form::CommandLine {
             to: Some("http://other:6333".to_owned()),
@@ -134,7 +134,7 @@ async fn collections_that_are_tried_again_alike_are_one_command() {
     let lost = Lost::new().await;
     lost.upload(Upload::AnswerLost);
     lost.upload(Upload::Full);
-    let all = Request {
+    let all = RestoreRequest {
         selection: Selection {
             exclude: vec!["nothing".into()],
             ..Selection::default()
@@ -179,7 +179,7 @@ async fn a_failed_swap_is_tried_again_as_a_whole() {
     lost.peer.lock().collections.entry("a".into()).or_default();
     lost.peer.lock().aliases.push(("live".into(), "a".into()));
     lost.upload(Upload::Dead);
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection {
             include: vec!["[ac]*".into()],
             ..Selection::default()
@@ -188,7 +188,7 @@ async fn a_failed_swap_is_tried_again_as_a_whole() {
         ..lost.request()
     };
     let report = lost.run(&request).await.unwrap();
-    assert_eq!(report.status, Outcome::Failed, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Failed, "{report:?}");
     let command = format!("qdrant-backup restore {} --include '[ac]*' --swap", lost.id);
     assert_eq!(
         (&report.failed[0].next, &report.next),

@@ -1,7 +1,7 @@
 //! The fault matrix: one fault after the other, printed as a table.
 
 use qdrant_backup::base::error::{Code, Error};
-use qdrant_backup::ops::restore::Outcome;
+use qdrant_backup::ops::restore::RestoreOutcome;
 use serde_json::{Value, json};
 use testkit::lost::LONG;
 use testkit::lost::Lost;
@@ -270,7 +270,7 @@ async fn caught(case: &Case) -> String {
             (error, None, None)
         }
         Ok(report) => {
-            assert_eq!(report.status, Outcome::Failed, "{fault}: {report:?}");
+            assert_eq!(report.status, RestoreOutcome::Failed, "{fault}: {report:?}");
             assert!(report.collections.is_empty(), "{fault}: called restored: {report:?}");
             assert!(report.aliases.is_empty(), "{fault}: {report:?}");
             let [failed] = report.failed.as_slice() else {

@@ -1,7 +1,7 @@
 //! What a restore makes of what a verification or a drill has recorded about its backup.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::restore::{self, Outcome, Request};
+use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreRequest};
 use testkit::lost::Lost;
 
 /// Records a verdict beside the manifest.
@@ -20,7 +20,7 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
     let lost = Lost::new().await;
     record(&lost, "verified.json", "damaged");
     refill(&lost);
-    let over = Request {
+    let over = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
@@ -33,7 +33,7 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
         assert!(text.contains(part), "{part}: {text}");
     }
     // And `latest` it is to nobody.
-    let latest = Request {
+    let latest = RestoreRequest {
         id: "latest".into(),
         ..over
     };
@@ -44,13 +44,13 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
 
     // Beside it, and over nothing, it is restored with a warning.
     for (into, overwrite) in [(Some("b".to_owned()), true), (Some("c".to_owned()), false)] {
-        let request = Request {
+        let request = RestoreRequest {
             into,
             overwrite,
             ..lost.request()
         };
         let report = lost.run(&request).await.unwrap();
-        assert_eq!(report.status, Outcome::Complete, "{report:?}");
+        assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
         assert!(
             report.warnings.iter().any(|w| w.contains("found damaged")),
             "{report:?}"
@@ -59,14 +59,14 @@ async fn a_backup_that_was_found_damaged_is_not_restored_over_points() {
 
     // Checked again and intact.
     record(&lost, "verified.json", "intact");
-    let over = Request {
+    let over = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
     let report = lost.run(&over).await.unwrap();
     assert_eq!(
         (report.status, report.warnings.len()),
-        (Outcome::Complete, 0),
+        (RestoreOutcome::Complete, 0),
         "{report:?}"
     );
 }
@@ -76,12 +76,12 @@ async fn a_drill_that_failed_is_told_and_forbids_nothing() {
     let lost = Lost::new().await;
     record(&lost, "drilled.json", "failed");
     refill(&lost);
-    let over = Request {
+    let over = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
     let report = lost.run(&over).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert!(
         report
             .warnings
@@ -100,7 +100,7 @@ async fn a_record_that_is_not_understood_forbids_what_damage_forbids() {
         let lost = Lost::new().await;
         std::fs::write(lost.manifest().with_file_name(file), record).unwrap();
         refill(&lost);
-        let over = Request {
+        let over = RestoreRequest {
             overwrite: true,
             ..lost.request()
         };
@@ -111,12 +111,12 @@ async fn a_record_that_is_not_understood_forbids_what_damage_forbids() {
             assert!(text.contains(part), "{file}: {part}: {text}");
         }
         assert_eq!(lost.peer.lock().collections["a"].points, 7);
-        let beside = Request {
+        let beside = RestoreRequest {
             into: Some("b".into()),
             ..lost.request()
         };
         let report = lost.run(&beside).await.unwrap();
-        assert_eq!(report.status, Outcome::Complete, "{report:?}");
+        assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
         assert!(
             report.warnings.iter().any(|w| w.contains("is unreadable")),
             "{report:?}"
@@ -132,7 +132,7 @@ async fn a_backup_whose_time_has_not_come_is_restored_with_a_warning() {
     std::fs::write(lost.manifest(), text).unwrap();
     let folder = lost.manifest().parent().unwrap().to_owned();
     std::fs::rename(&folder, folder.with_file_name(id)).unwrap();
-    let request = Request {
+    let request = RestoreRequest {
         id: id.into(),
         ..lost.request()
     };
@@ -151,7 +151,7 @@ async fn a_plan_is_one_plain_line_for_each_thing_whatever_the_manifest_says() {
     manifest["collections"][0]["payload_schema"][mean] = serde_json::json!({"data_type": mean});
     std::fs::write(lost.manifest(), manifest.to_string()).unwrap();
     refill(&lost);
-    let over = Request {
+    let over = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
@@ -167,7 +167,7 @@ async fn a_plan_is_one_plain_line_for_each_thing_whatever_the_manifest_says() {
 #[tokio::test]
 async fn qdrant_is_not_asked_about_a_name_that_it_does_not_take() {
     let lost = Lost::new().await;
-    let request = |into: String| Request {
+    let request = |into: String| RestoreRequest {
         into: Some(into),
         ..lost.request()
     };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::ops::restore::Outcome;
+use qdrant_backup::ops::restore::RestoreOutcome;
 use qdrant_backup::wire::store::{ObjectMeta, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,7 +101,7 @@ async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_
     let (store, reads) = reading(&lost, cut(1_000_000));
     lost.bench.ctx.store = store;
     let report = lost.run(&lost.request()).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert_eq!(reads.load(Ordering::Relaxed), 4, "three cuts of 3 MiB, and the rest");
 
     let mut lost = Lost::new().await;

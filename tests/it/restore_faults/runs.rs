@@ -1,7 +1,7 @@
 //! What a run makes of partial failures, aliases, stops, and others at work; and what its exit codes say.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::restore::{Outcome, Request};
+use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use std::sync::Arc;
 use testkit::bench::Bench;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 async fn a_whole_restore_is_told_as_one() {
     let lost = Lost::new().await;
     let report = lost.run(&lost.request()).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert!(report.error().is_none());
     assert_eq!(
         (report.collections[0].points, report.collections[0].sampled),
@@ -57,12 +57,12 @@ async fn the_exit_code_says_what_happened() {
 async fn if_one_fails_the_others_are_restored_and_told_apart() {
     let lost = Lost::new().await;
     lost.upload(Upload::Full);
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection::default(),
         ..lost.request()
     };
     let report = lost.run(&request).await.unwrap();
-    assert_eq!(report.status, Outcome::Partial);
+    assert_eq!(report.status, RestoreOutcome::Partial);
     assert_eq!(
         (report.collections[0].source.as_str(), report.failed[0].source.as_str()),
         ("b", "a")
@@ -85,12 +85,12 @@ async fn a_swap_that_fails_moves_nothing() {
         inner.aliases.push(("newer".into(), "a".into()));
     }
     lost.upload(Upload::Empty);
-    let request = Request {
+    let request = RestoreRequest {
         swap: true,
         ..lost.request()
     };
     let report = lost.run(&request).await.unwrap();
-    assert_eq!(report.status, Outcome::Failed, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Failed, "{report:?}");
     assert!(
         report.warnings.iter().any(|w| w.contains("no alias was moved")),
         "{report:?}"
@@ -103,7 +103,7 @@ async fn a_swap_that_fails_moves_nothing() {
     assert_eq!(lost.peer.requests("POST /collections/aliases"), 0);
 
     let report = lost.run(&request).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert_eq!(
         lost.peer.requests("POST /collections/aliases"),
         1,
@@ -120,7 +120,7 @@ async fn an_alias_that_points_elsewhere_is_a_conflict_and_moved_only_when_told()
     lost.peer.lock().collections.entry("other".into()).or_default();
     lost.peer.lock().aliases.push(("live".into(), "other".into()));
     let report = lost.run(&lost.request()).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete);
+    assert_eq!(report.status, RestoreOutcome::Complete);
     assert!(
         report
             .warnings
@@ -129,7 +129,7 @@ async fn an_alias_that_points_elsewhere_is_a_conflict_and_moved_only_when_told()
         "{report:?}"
     );
     assert_eq!(lost.peer.lock().aliases, [("live".to_owned(), "other".to_owned())]);
-    let request = Request {
+    let request = RestoreRequest {
         overwrite: true,
         move_aliases: true,
         ..lost.request()
@@ -143,7 +143,7 @@ async fn an_alias_that_points_elsewhere_is_a_conflict_and_moved_only_when_told()
 async fn a_target_of_another_shape_is_refused_and_of_another_tuning_kept() {
     let lost = Lost::new().await;
     lost.peer.lock().collections.entry("a".into()).or_default().size = Some(8);
-    let request = Request {
+    let request = RestoreRequest {
         overwrite: true,
         ..lost.request()
     };
@@ -165,7 +165,7 @@ async fn the_next_release_may_have_fields_of_its_own_and_the_same_release_may_no
     lost.peer.lock().version = Some("1.19.0");
     lost.upload(Upload::NewField);
     let report = lost.run(&lost.request()).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert!(
         report.collections[0].notes[0].contains("config.new_field"),
         "{report:?}"
@@ -187,7 +187,7 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
     lost.peer.lock().on_count = Some(Box::new(move || {
         peer.lock().collections.entry("b".into()).or_default().points = 3;
     }));
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection::default(),
         ..lost.request()
     };
@@ -226,7 +226,7 @@ async fn told_to_stop_it_says_what_is_there() {
         reached.acquire().await.unwrap().forget();
         lost.bench.cancel.cancel();
     };
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection::default(),
         ..lost.request()
     };
@@ -274,13 +274,13 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
     peer.lock().collections.clear();
     let lost = Lost { peer, bench, id };
     let report = lost
-        .run(&Request {
+        .run(&RestoreRequest {
             selection: Selection::default(),
             ..lost.request()
         })
         .await
         .unwrap();
-    assert_eq!(report.status, Outcome::Complete);
+    assert_eq!(report.status, RestoreOutcome::Complete);
     assert!(
         report
             .warnings
@@ -288,7 +288,7 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
             .any(|w| w.contains("partial") && w.contains("\"b\"")),
         "{report:?}"
     );
-    let request = Request {
+    let request = RestoreRequest {
         selection: Selection {
             collections: vec!["b".into()],
             ..Selection::default()

@@ -1,13 +1,17 @@
 //! The file that Qdrant keeps of an upload is deleted; where that cannot be known, it is told.
 
-use qdrant_backup::ops::restore::{Failed, Outcome, Request};
+use qdrant_backup::ops::restore::{Failed, RestoreOutcome, RestoreRequest};
 use testkit::lost::Lost;
 use testkit::peer::Upload;
 
 /// The only collection that could not be restored.
-async fn failed(lost: &Lost, request: &Request) -> Failed {
+async fn failed(lost: &Lost, request: &RestoreRequest) -> Failed {
     let mut report = lost.run(request).await.unwrap();
-    assert_eq!((report.status, report.failed.len()), (Outcome::Failed, 1), "{report:?}");
+    assert_eq!(
+        (report.status, report.failed.len()),
+        (RestoreOutcome::Failed, 1),
+        "{report:?}"
+    );
     report.failed.remove(0)
 }
 
@@ -47,7 +51,7 @@ async fn those_of_earlier_restores_are_told_of_and_left_alone() {
     let others = vec![file.to_owned(), "qdrant-backup-of-monday.snapshot".to_owned()];
     lost.peer.lock().collections.entry("a".into()).or_default().others = others.clone();
     let report = lost.run(&lost.request()).await.unwrap();
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     let notes: Vec<_> = report.collections[0]
         .notes
         .iter()

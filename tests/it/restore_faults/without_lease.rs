@@ -5,7 +5,7 @@ use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup;
 use qdrant_backup::ops::context::Context;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Outcome, Report, Request};
+use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreReport, RestoreRequest};
 use qdrant_backup::repository::lease::{self, Lease};
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::wire::store::{self, GcsOptions, Store};
@@ -37,8 +37,8 @@ async fn held(store: &Arc<dyn Store>, lost: &Lost) -> Lease {
 
 /// The restore is whole, and says that nothing protected it.
 #[track_caller]
-fn assert_unprotected(report: &Report) {
-    assert_eq!(report.status, Outcome::Complete, "{report:?}");
+fn assert_unprotected(report: &RestoreReport) {
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     let [warning] = &report.warnings[..] else {
         panic!("{:?}", report.warnings);
     };
@@ -71,7 +71,7 @@ async fn a_lease_that_somebody_else_holds_is_respected_by_a_store_that_takes_no_
     let error = lost.run(&lost.request()).await.unwrap_err();
     assert_eq!(error.code(), Code::RunInProgress);
     assert!(error.to_string().contains("somebody/1"), "{error}");
-    let unlocked = Request {
+    let unlocked = RestoreRequest {
         no_lock: true,
         ..lost.request()
     };
@@ -102,7 +102,7 @@ async fn a_bucket_that_may_only_be_read_can_be_restored_from() {
     lost.peer.lock().aliases.clear();
     gcs.deny("storage.objects.create");
     gcs.deny("storage.objects.delete");
-    let request = Request {
+    let request = RestoreRequest {
         id: "latest".into(),
         ..lost.request()
     };

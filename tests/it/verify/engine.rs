@@ -3,12 +3,12 @@
 use super::reads::breaks;
 use super::verifier;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::verify::Verdict;
+use qdrant_backup::ops::verify::VerifyVerdict;
 use serde_json::{Value, json};
 use testkit::lab::{Lab, of};
 
 /// What the engine said of a backup, by the library.
-async fn drilled(lab: &Lab) -> qdrant_backup::ops::drill::Drilled {
+async fn drilled(lab: &Lab) -> qdrant_backup::ops::drill::DrillReport {
     let scratch = tempfile::tempdir().unwrap();
     let drilled = verifier(lab.store.clone())
         .drill(&lab.id, scratch.path())
@@ -141,7 +141,7 @@ async fn the_engine_finds_what_checksums_cannot() {
         if !what.contains("manifest") && !what.contains("another collection") {
             assert_eq!(
                 verifier(lab.store.clone()).run(&lab.id).await.unwrap().verdict,
-                Verdict::Intact,
+                VerifyVerdict::Intact,
                 "{what}: the bytes are those recorded"
             );
         }

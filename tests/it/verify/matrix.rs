@@ -1,7 +1,7 @@
 //! The fault matrix: what befalls a backup behind the tool's back, by both ways of asking and in both stores.
 
 use super::{service, verifier};
-use qdrant_backup::ops::verify::{Problem, Verdict, read_record};
+use qdrant_backup::ops::verify::{Problem, VerifyVerdict, read_record};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use testkit::lab::{Lab, of};
@@ -319,7 +319,7 @@ async fn fault_matrix(lab: Lab, store: &str) {
         let report_there = report.is_object();
         assert_eq!(
             recorded,
-            (is_damage && report_there).then_some(Verdict::Damaged),
+            (is_damage && report_there).then_some(VerifyVerdict::Damaged),
             "{what}"
         );
         if report_there {
@@ -384,14 +384,14 @@ async fn any_flipped_bit_is_found() {
                 has(Problem::Sha256) && has(Problem::Crc32c),
                 "byte {at} of {collection}: {object:?}"
             );
-            assert_eq!(report.verdict, Verdict::Damaged);
+            assert_eq!(report.verdict, VerifyVerdict::Damaged);
             tried += 1;
         }
         lab.put(&key, &original).await;
     }
     println!("{tried} flipped bits, each found by SHA-256 and by CRC32C");
     let report = verifier.run(&lab.id).await.unwrap();
-    assert_eq!(report.verdict, Verdict::Intact);
+    assert_eq!(report.verdict, VerifyVerdict::Intact);
     let warnings: Vec<_> = report.objects.iter().flat_map(|o| &o.warnings).collect();
     assert_eq!(
         warnings.len(),

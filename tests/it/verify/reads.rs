@@ -3,7 +3,7 @@
 use super::{service, verifier};
 use futures_util::stream::{self, StreamExt};
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::verify::{Problem, Verdict, Verifier, read_record};
+use qdrant_backup::ops::verify::{Problem, Verifier, VerifyVerdict, read_record};
 use qdrant_backup::wire::store::Store;
 use std::future::ready;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ async fn a_store_that_breaks_off_in_the_middle_is_no_damage() {
         (Code::StoreFailed, Code::StoreFailed),
     ]) {
         let report = breaks(&lab.store, "articles", 99, code).run(&lab.id).await.unwrap();
-        assert_eq!(report.verdict, Verdict::NotChecked, "{code}");
+        assert_eq!(report.verdict, VerifyVerdict::NotChecked, "{code}");
         let error = report.error().unwrap();
         assert_eq!((error.code(), error.exit_code()), (told, 7), "{code}: 9 means damage");
         let text = error.to_string();
@@ -45,7 +45,11 @@ async fn a_store_that_breaks_off_in_the_middle_is_no_damage() {
         );
         assert!(report.objects.iter().all(|o| o.findings.is_empty()), "{report:?}");
         assert_eq!(
-            report.objects.iter().filter(|o| o.verdict == Verdict::Intact).count(),
+            report
+                .objects
+                .iter()
+                .filter(|o| o.verdict == VerifyVerdict::Intact)
+                .count(),
             2,
             "the others were checked"
         );
@@ -69,7 +73,7 @@ async fn a_passing_failure_is_read_again() {
     let lab = Lab::in_directory().await;
     for code in [Code::StoreUnreachable, Code::ChecksumMismatch] {
         let report = breaks(&lab.store, "articles", 1, code).run(&lab.id).await.unwrap();
-        assert_eq!(report.verdict, Verdict::Intact, "{report:?}");
+        assert_eq!(report.verdict, VerifyVerdict::Intact, "{report:?}");
     }
 }
 
@@ -80,7 +84,7 @@ async fn a_checksum_that_the_store_itself_finds_wrong_is_damage() {
         .run(&lab.id)
         .await
         .unwrap();
-    assert_eq!(report.verdict, Verdict::Damaged);
+    assert_eq!(report.verdict, VerifyVerdict::Damaged);
     assert_eq!(report.objects[0].findings[0].problem, Problem::StoreChecksum);
 }
 
@@ -92,7 +96,7 @@ async fn damage_that_was_found_is_told_and_recorded_although_another_object_coul
         .run(&lab.id)
         .await
         .unwrap();
-    assert_eq!(report.verdict, Verdict::Damaged);
+    assert_eq!(report.verdict, VerifyVerdict::Damaged);
     let verdicts: Vec<_> = report
         .objects
         .iter()
@@ -101,14 +105,14 @@ async fn damage_that_was_found_is_told_and_recorded_although_another_object_coul
     assert_eq!(
         verdicts,
         [
-            ("articles", Verdict::NotChecked),
-            ("drafts", Verdict::Intact),
-            ("products", Verdict::Damaged)
+            ("articles", VerifyVerdict::NotChecked),
+            ("drafts", VerifyVerdict::Intact),
+            ("products", VerifyVerdict::Damaged)
         ]
     );
     assert_eq!(
         read_record(&*lab.store, &lab.id).await.unwrap().unwrap().verdict,
-        Verdict::Damaged
+        VerifyVerdict::Damaged
     );
 }
 
@@ -157,7 +161,7 @@ async fn no_more_objects_are_read_at_once_than_allowed() {
         .run(&lab.id)
         .await
         .unwrap();
-        assert_eq!(report.verdict, Verdict::Intact);
+        assert_eq!(report.verdict, VerifyVerdict::Intact);
         assert!(
             (1..=concurrency).contains(&most.load(Ordering::SeqCst)),
             "{most:?} of {concurrency}"
@@ -187,8 +191,8 @@ async fn bits_that_flip_on_the_way_from_the_bucket_are_read_again() {
     let emulator = lab.gcs();
     emulator.fault("*/articles/*", 1, gcs_emulator::Fault::CorruptRead);
     let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
-    assert_eq!(report.verdict, Verdict::Intact, "{report:?}");
+    assert_eq!(report.verdict, VerifyVerdict::Intact, "{report:?}");
     emulator.fault("*/articles/*", 99, gcs_emulator::Fault::CorruptRead);
     let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
-    assert_eq!(report.verdict, Verdict::Damaged, "{report:?}");
+    assert_eq!(report.verdict, VerifyVerdict::Damaged, "{report:?}");
 }

@@ -4,7 +4,7 @@ use super::{service, verifier};
 use gcs_emulator::{Fault, On};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::verify::{Verdict, Verifier, read_record};
+use qdrant_backup::ops::verify::{Verifier, VerifyVerdict, read_record};
 use qdrant_backup::repository::catalog::State;
 use qdrant_backup::repository::catalog::{self, Mark};
 use serde_json::{Value, json};
@@ -19,7 +19,10 @@ async fn the_record_is_that_of_the_youngest_check() {
         assert!(read_record(store, &lab.id).await.unwrap().is_none());
         let first = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
         let record = read_record(store, &lab.id).await.unwrap().unwrap();
-        assert_eq!((record.format, record.id, record.verdict), (1, lab.id, Verdict::Intact));
+        assert_eq!(
+            (record.format, record.id, record.verdict),
+            (1, lab.id, VerifyVerdict::Intact)
+        );
         assert_eq!(
             (record.by.as_str(), record.tool_version.as_str()),
             ("test", env!("CARGO_PKG_VERSION"))
@@ -31,18 +34,18 @@ async fn the_record_is_that_of_the_youngest_check() {
         verifier(lab.store.clone()).run(&lab.id).await.unwrap();
         assert_eq!(
             read_record(store, &lab.id).await.unwrap().unwrap().verdict,
-            Verdict::Damaged
+            VerifyVerdict::Damaged
         );
 
         // One that began earlier and ended later does not replace it.
         lab.put(&lab.key("drafts"), &lab.original(&lab.key("drafts"))).await;
         assert_eq!(
             began_long_ago(&lab).run(&lab.id).await.unwrap().verdict,
-            Verdict::Intact
+            VerifyVerdict::Intact
         );
         assert_eq!(
             read_record(store, &lab.id).await.unwrap().unwrap().verdict,
-            Verdict::Damaged
+            VerifyVerdict::Damaged
         );
 
         // What cannot be read as a record is replaced.
@@ -51,7 +54,7 @@ async fn the_record_is_that_of_the_youngest_check() {
         verifier(lab.store.clone()).run(&lab.id).await.unwrap();
         assert_eq!(
             read_record(store, &lab.id).await.unwrap().unwrap().verdict,
-            Verdict::Intact
+            VerifyVerdict::Intact
         );
 
         // Several at once end well, and one of them is recorded.
@@ -103,17 +106,17 @@ async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record
     let lab = Lab::in_directory().await;
     let recorded = async || read_record(&*lab.store, &lab.id).await.unwrap().unwrap();
     verifier(lab.store.clone()).run(&lab.id).await.unwrap();
-    assert_eq!(recorded().await.verdict, Verdict::Intact);
+    assert_eq!(recorded().await.verdict, VerifyVerdict::Intact);
     lab.delete(&lab.key("drafts")).await;
     let late = began_long_ago(&lab).run(&lab.id).await.unwrap();
-    assert_eq!(late.verdict, Verdict::Damaged);
+    assert_eq!(late.verdict, VerifyVerdict::Damaged);
     assert_eq!(
         (recorded().await.verdict, recorded().await.at),
-        (Verdict::Damaged, late.at)
+        (VerifyVerdict::Damaged, late.at)
     );
 
     // A clock that is a year ahead does not make verdicts that last a year.
-    for (verdict, restored) in [(Verdict::Intact, false), (Verdict::Damaged, true)] {
+    for (verdict, restored) in [(VerifyVerdict::Intact, false), (VerifyVerdict::Damaged, true)] {
         let mut record: Value = serde_json::from_slice(&lab.bytes(&lab.id.verified()).await).unwrap();
         record["at"] = json!("2999-01-01T00:00:00Z");
         record["verdict"] = serde_json::to_value(verdict).unwrap();
@@ -271,6 +274,6 @@ async fn what_verify_and_drill_record_is_what_the_catalog_reads() {
     // It could be the fault of what it was drilled on: not good, and not given up either.
     let unproven = vec![Mark::DrillFailed, Mark::Verified];
     assert_eq!(listed().await, (unproven, State::Unknown));
-    assert_eq!(verifier.run(&lab.id).await.unwrap().verdict, Verdict::Damaged);
+    assert_eq!(verifier.run(&lab.id).await.unwrap().verdict, VerifyVerdict::Damaged);
     assert_eq!(listed().await, (vec![Mark::Damaged], State::Flawed));
 }

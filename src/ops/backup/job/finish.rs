@@ -1,9 +1,9 @@
 //! The end of an execution: all parts are there, and one manifest is made of them.
 
 use super::Task;
-use super::record::{self, Fate, Part, Plan};
+use super::record::{self, Part, PartOutcome, Plan};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{Known, Outcome, Report, Results, commit};
+use crate::ops::backup::{BackupOutcome, BackupReport, Known, Results, commit};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
 use crate::repository::manifest::{self, Sealed};
@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 const FIELD: &str = "job";
 
 /// How far an execution is.
-pub(super) enum Standing {
+pub(super) enum ExecutionState {
     /// So many collections are neither saved nor given up.
     Open(usize),
     /// All is done that will be.
     Ended {
-        report: Report,
+        report: BackupReport,
         by_this_task: bool,
         /// By this very attempt.
         now: bool,
@@ -29,7 +29,7 @@ pub(super) enum Standing {
 }
 
 /// The end of an execution whose manifest is written; `None` while there is none.
-pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result<Option<Standing>> {
+pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result<Option<ExecutionState>> {
     let manifest = match manifest::read(&*ctx.store, &plan.id).await {
         Ok(manifest) => manifest,
         Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
@@ -47,18 +47,18 @@ pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result
         .remedy("start another execution"));
     }
     let by_this_task = job.is_some_and(|job| job["committed_by_task"] == task.index);
-    Ok(Some(Standing::Ended {
-        report: Report::of(&manifest, &ctx.store.url()),
+    Ok(Some(ExecutionState::Ended {
+        report: BackupReport::of(&manifest, &ctx.store.url()),
         by_this_task,
         now: false,
     }))
 }
 
 /// Commits the backup if all parts are there. Call it with the lease held.
-pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -> Result<Standing> {
+pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -> Result<ExecutionState> {
     let open = record::open(ctx, task, plan).await?.len();
     if open > 0 {
-        return Ok(Standing::Open(open));
+        return Ok(ExecutionState::Open(open));
     }
     if let Some(ended) = committed(ctx, task, plan).await? {
         return Ok(ended);
@@ -86,8 +86,8 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -
         }
         report.manifest = Some(format!("{}/{}", ctx.store.url(), plan.id.manifest()));
     }
-    Ok(Standing::Ended {
-        by_this_task: report.status != Outcome::Failed,
+    Ok(ExecutionState::Ended {
+        by_this_task: report.status != BackupOutcome::Failed,
         report,
         now: true,
     })
@@ -106,9 +106,9 @@ fn results(parts: Vec<Part>) -> Results {
     let mut results = Results::default();
     for part in parts {
         match part.fate {
-            Fate::Saved(collection) => results.collections.push(*collection),
-            Fate::Failed(failure) => results.failed.push((part.unit, failure)),
-            Fate::Gone => results.gone.push(part.unit.collection),
+            PartOutcome::Saved(collection) => results.collections.push(*collection),
+            PartOutcome::Failed(failure) => results.failed.push((part.unit, failure)),
+            PartOutcome::Gone => results.gone.push(part.unit.collection),
         }
     }
     results

@@ -80,13 +80,13 @@ pub(super) struct Part {
     #[serde(flatten)]
     pub(super) unit: Unit,
     #[serde(flatten)]
-    pub(super) fate: Fate,
+    pub(super) fate: PartOutcome,
 }
 
 /// How a unit ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Fate {
+pub(super) enum PartOutcome {
     /// Saved: its entry in the manifest.
     Saved(Box<manifest::Collection>),
     /// Given up.
@@ -95,14 +95,14 @@ pub(super) enum Fate {
     Gone,
 }
 
-impl Fate {
+impl PartOutcome {
     pub(super) fn saved(collection: manifest::Collection) -> Self {
         Self::Saved(Box::new(collection))
     }
 }
 
 impl Part {
-    pub(super) fn new(id: BackupId, unit: &Unit, fate: Fate) -> Self {
+    pub(super) fn new(id: BackupId, unit: &Unit, fate: PartOutcome) -> Self {
         Self {
             format: FORMAT,
             id,
