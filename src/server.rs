@@ -1,168 +1,34 @@
 //! The HTTP service: backups on request, and what there is to know about them.
-//!
-//! | request | answer |
-//! |---|---|
-//! | `GET /health` | the process is alive; asks nobody; open to everybody, as nothing else is |
-//! | `GET /health/freshness` | whether every collection has a young enough backup; 503 when one has not |
-//! | `GET /status` | Qdrant, store, last backup, running backup; 503 when one of the first two is not usable |
-//! | `GET /collections` | names, points, sizes |
-//! | `POST /backup` | makes a backup and answers when it has ended |
-//! | `POST /restore` | restores a backup and answers when the result has been compared with it |
-//! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
-//! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
-//! | `POST /backups/{id}/drill` | proves that a backup can be restored, in throw-away collections |
-//! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
-//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 
+mod api;
 mod audit;
 pub mod auth;
-mod backup;
-mod backups;
-mod body;
-mod drill;
 mod error;
-mod freshness;
-mod pin;
-mod prune;
+mod extract;
+mod handlers;
+mod lookup;
 mod request;
-mod restore;
 mod runs;
-mod status;
-mod verify;
+mod serve;
+mod state;
 
-use crate::base::error::{Code, Error, Result};
-use crate::ops::context::Context;
-use crate::ops::freshness::Wanted;
-use crate::ops::retention::Policy;
-use crate::ops::verify::Verifier;
-use crate::repository::selection::Selection;
-use crate::wire::qdrant::Qdrant;
+pub use error::http_status;
+pub use serve::{listen, serve};
+pub use state::App;
+
 use auth::Auth;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
 use error::HttpError;
-use runs::Runs;
-use std::future::IntoFuture;
-use std::net::SocketAddr;
+use extract::{BODY_LIMIT, BODY_TIMEOUT};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-/// Largest body of a request: a list of a thousand long names fits.
-const BODY_LIMIT: usize = 64 << 10;
-/// Longest time for an answer of Qdrant or the store when one only looks.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
-const GRACE: Duration = Duration::from_secs(9);
-/// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// Longest time without a byte of a body that is on its way.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the handlers work with. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct App {
-    ctx: Context,
-    probe: Qdrant,
-    selection: Selection,
-    retention: Policy,
-    drills_on: Option<Qdrant>,
-    runs: Runs,
-    verifier: Verifier,
-    verifying: verify::Verifying,
-    auth: Auth,
-    wanted: Wanted,
-    patience: Duration,
-}
-
-impl App {
-    /// A service that makes backups with `ctx` and looks at Qdrant through `probe`. `selection` is that of a request which
-    /// names none. When `stop` is cancelled, a running backup or restore is stopped cleanly and no new one begins.
-    pub fn new(ctx: Context, probe: Qdrant, selection: Selection, stop: CancellationToken) -> Self {
-        Self {
-            verifier: Verifier {
-                store: ctx.store.clone(),
-                clock: ctx.clock.clone(),
-                who: ctx.who.clone(),
-                concurrency: ctx.settings.concurrency,
-                attempts: ctx.settings.attempts,
-                backoff: ctx.settings.backoff,
-            },
-            verifying: verify::Verifying::default(),
-            runs: Runs::new(ctx.clone(), stop),
-            ctx,
-            probe,
-            selection,
-            retention: Policy::default(),
-            auth: Auth::none(),
-            wanted: Wanted::default(),
-            patience: PATIENCE,
-            drills_on: None,
-        }
-    }
-
-    /// Names the Qdrant for drills. Without one they need a request that allows the Qdrant that is backed up.
-    #[must_use]
-    pub fn with_drills_on(mut self, qdrant: Option<Qdrant>) -> Self {
-        self.drills_on = qdrant;
-        self
-    }
-
-    /// Sets who may call; without it everybody may, and [`serve`] refuses any address but loopback.
-    #[must_use]
-    pub fn with_auth(mut self, auth: Auth) -> Self {
-        self.auth = auth;
-        self
-    }
-
-    /// Sets how long a request that only looks waits for Qdrant or the store.
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Sets how old the last good backup of a collection may be for `GET /health/freshness`.
-    #[must_use]
-    pub fn with_max_age(mut self, max_age: Duration) -> Self {
-        self.wanted.max_age = max_age;
-        self
-    }
-
-    /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
-    #[must_use]
-    pub fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
-        self.runs.prune_after(after_backup.then(|| policy.clone()));
-        self.retention = policy;
-        self
-    }
-}
-
-/// What a client that asks for something else is told.
-const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
-                     /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
-
 /// All routes.
-pub fn router(app: App) -> Router {
+fn router(app: App) -> Router {
     let auth = app.auth.clone();
-    let routes = Router::new()
-        .route("/health", get(status::health))
-        .route("/health/freshness", get(freshness::freshness))
-        .route("/status", get(status::status))
-        .route("/collections", get(status::collections))
-        .route("/backup", post(backup::backup))
-        .route("/prune", post(prune::prune))
-        .route("/restore", post(restore::restore))
-        .route("/backups", get(backups::list))
-        .route("/backups/{id}", get(backups::show))
-        .route("/backups/{id}/verify", post(verify::verify))
-        .route("/backups/{id}/drill", post(drill::drill))
-        .route("/backups/{id}/pin", put(pin::pin).delete(pin::unpin))
-        .with_state(app);
-    with_envelope(routes, auth, BODY_TIMEOUT)
+    with_envelope(handlers::router().with_state(app), auth, BODY_TIMEOUT)
 }
 
 /// Around all routes: limits, who may call, the one form of errors, request ids, the log.
@@ -177,69 +43,16 @@ fn with_envelope(routes: Router, auth: Auth, body_timeout: Duration) -> Router {
         .layer(axum::middleware::from_fn(request::envelope))
 }
 
-/// Listens on `address`; port 0 takes any free port.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
-        Error::new(Code::ConfigInvalid, format!("listening on {address}"))
-            .because(e)
-            .remedy("choose another address with LISTEN, or another port with PORT")
-    })
-}
-
-/// Serves until `stop` is cancelled, then ends what is under way. An error when a run takes longer to clean up than Cloud Run
-/// and Docker allow, and at once when others could reach a service that asks nobody who they are. Connections are waited for
-/// only as long as it takes to send the last answers: a client that never ends its request keeps nobody.
-pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
-    let address = listener
-        .local_addr()
-        .map_err(|e| Error::new(Code::Internal, "asking for the address that is listened on").because(e))?;
-    if app.auth.is_none() && !address.ip().to_canonical().is_loopback() {
-        return Err(Error::new(
-            Code::ConfigInvalid,
-            format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
-        )
-        .remedy("set AUTH_MODE=oidc, or LISTEN=127.0.0.1:8080"));
-    }
-    let callers = app.auth.told();
-    tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
-    let runs = app.runs.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = async {
-        let served = server.into_future().await;
-        runs.ended().await;
-        served.map_err(|e| Error::new(Code::Internal, "serving HTTP").because(e))
-    };
-    let without_stragglers = async {
-        stop.cancelled().await;
-        runs.ended().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-        // One of them may have begun what the service has to wait for.
-        runs.ended().await;
-        tracing::info!("open connections are closed: their requests did not come to an end");
-    };
-    let too_late = async {
-        stop.cancelled().await;
-        tracing::info!("stopping");
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = served => result,
-        () = without_stragglers => Ok(()),
-        () = too_late => match runs.under_way() {
-            false => Ok(()),
-            true => Err(Error::new(Code::Cancelled, format!("the running backup or restore did not clean up within {GRACE:?}"))
-                .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use axum::body::Bytes;
-    use axum::extract::rejection::BytesRejection;
+    use api::PruneRequest;
+    use axum::routing::{get, post};
+    use error::PATHS;
+    use extract::JsonBody;
+    use std::future::IntoFuture;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
@@ -266,7 +79,7 @@ mod tests {
     async fn a_body_that_does_not_arrive_is_answered_with_408() {
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let take = async |body: Result<Bytes, BytesRejection>| body.map(drop).map_err(backup::unread);
+        let take = async |_: JsonBody<PruneRequest>| ();
         let routes = with_envelope(
             Router::new().route("/", post(take)),
             Auth::none(),

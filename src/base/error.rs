@@ -1,6 +1,11 @@
 //! The one error of the crate: a stable [`Code`], what was being done to which thing, the remedy, and the cause.
 //!
-//! Exit codes and HTTP statuses are decided here and nowhere else. Retry loops ask [`Error::is_permanent`], never a text.
+//! Exit codes are decided here and nowhere else, HTTP statuses by the server. Retry loops ask [`Error::is_permanent`], never a
+//! text.
+
+mod info;
+
+pub use info::ErrorInfo;
 
 use std::fmt;
 
@@ -178,35 +183,6 @@ impl Error {
         with_causes(self.doing.clone(), self).replace('\n', " ")
     }
 
-    /// HTTP status for this error when it ends a request.
-    pub fn http_status(&self) -> u16 {
-        match self.code {
-            Code::ConfigInvalid | Code::Internal | Code::BackupDamaged | Code::OutputFailed => 500,
-            Code::BackupPartial | Code::BackupFailed | Code::NothingToBackUp => 500,
-            Code::BadRequest => 400,
-            Code::CollectionNotFound | Code::BackupNotFound => 404,
-            Code::RunInProgress | Code::RestoreRefused | Code::SourceMismatch => 409,
-            Code::Cancelled | Code::LeaseLost => 503,
-            Code::RestoreFailed
-            | Code::RestoreUnequal
-            | Code::QdrantUnauthorized
-            | Code::QdrantForbidden
-            | Code::QdrantFailed
-            | Code::QdrantUnexpected
-            | Code::Unsupported
-            | Code::SnapshotChanged
-            | Code::ChecksumMismatch
-            | Code::LengthMismatch
-            | Code::StoreForbidden
-            | Code::StoreMissing
-            | Code::StoreConflict
-            | Code::StoreFailed => 502,
-            Code::QdrantUnreachable | Code::StoreUnreachable | Code::Stalled => 503,
-            Code::BackupUnsupported => 501,
-            Code::StoreFull | Code::DiskFull => 507,
-        }
-    }
-
     /// Process exit code for this error; documented in the help text and the README.
     pub fn exit_code(&self) -> u8 {
         match self.code {
@@ -271,36 +247,5 @@ pub(crate) fn with_causes(mut text: String, error: &(dyn std::error::Error + 'st
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|s| &**s as _)
-    }
-}
-
-/// An error as a report keeps it, beside a finding that it must not hide.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Kept {
-    /// Stable code.
-    pub code: Code,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-impl Kept {
-    pub fn of(error: &Error) -> Self {
-        Self {
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
-        }
-    }
-
-    /// The error again; `doing` says what it was in the way of.
-    pub fn error(&self, doing: &str) -> Error {
-        let error = Error::new(self.code, format!("{doing}: {}", self.message));
-        match &self.remedy {
-            Some(remedy) => error.remedy(remedy.clone()),
-            None => error,
-        }
     }
 }

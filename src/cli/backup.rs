@@ -103,7 +103,9 @@ fn failures(failed: &[Failure]) -> String {
     const SHOWN: usize = 10;
     let mut causes: Vec<Vec<&Failure>> = Vec::new();
     for failure in failed {
-        let is_same = |same: &&mut Vec<&Failure>| (&same[0].code, &same[0].remedy) == (&failure.code, &failure.remedy);
+        let is_same = |same: &&mut Vec<&Failure>| {
+            (&same[0].error.code, &same[0].error.remedy) == (&failure.error.code, &failure.error.remedy)
+        };
         match causes.iter_mut().find(is_same) {
             Some(same) => same.push(failure),
             None => causes.push(vec![failure]),
@@ -112,7 +114,12 @@ fn failures(failed: &[Failure]) -> String {
     let mut text = String::new();
     for same in causes {
         let (first, others) = (same[0], &same[1..]);
-        let _ = writeln!(text, "FAILED  {}: {}", plain(&first.collection), plain(&first.message));
+        let _ = writeln!(
+            text,
+            "FAILED  {}: {}",
+            plain(&first.collection),
+            plain(&first.error.message)
+        );
         if !others.is_empty() {
             let names: Vec<_> = others
                 .iter()
@@ -127,7 +134,7 @@ fn failures(failed: &[Failure]) -> String {
                 names.join(", ")
             );
         }
-        if let Some(remedy) = &first.remedy {
+        if let Some(remedy) = &first.error.remedy {
             let _ = writeln!(text, "        {}", plain(remedy));
         }
     }
@@ -137,6 +144,7 @@ fn failures(failed: &[Failure]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::ErrorInfo;
     use crate::ops::backup::Saved;
     use crate::repository::names::BackupId;
     use time::macros::datetime;
@@ -145,9 +153,11 @@ mod tests {
     fn one_cause_is_told_once() {
         let failure = |name: &str, code: &str, message: &str| Failure {
             collection: name.into(),
-            code: code.into(),
-            message: message.into(),
-            remedy: Some("mend it".into()),
+            error: ErrorInfo {
+                code: code.into(),
+                message: message.into(),
+                remedy: Some("mend it".into()),
+            },
         };
         let mut failed = vec![failure("x", "stalled", "no byte")];
         failed.extend((0..40).map(|n| failure(&format!("c{n}"), "qdrant_forbidden", &format!("c{n}: 403"))));
@@ -174,9 +184,11 @@ mod tests {
             }],
             failed: vec![Failure {
                 collection: "logs".into(),
-                code: "stalled".into(),
-                message: "no byte".into(),
-                remedy: Some("look at it".into()),
+                error: ErrorInfo {
+                    code: "stalled".into(),
+                    message: "no byte".into(),
+                    remedy: Some("look at it".into()),
+                },
             }],
             warnings: vec!["odd".into()],
         };

@@ -142,7 +142,7 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
             text,
             "MISSING  {}: {}",
             plain(&failure.collection),
-            plain(&failure.message)
+            plain(&failure.error.message)
         );
     }
     for why in summary.not_restorable.values() {

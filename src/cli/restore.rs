@@ -193,14 +193,19 @@ fn told(report: &RestoreReport) -> String {
         );
     }
     for failure in &report.failed {
-        let _ = writeln!(text, "FAILED   {}: {}", plain(&failure.source), plain(&failure.message));
+        let _ = writeln!(
+            text,
+            "FAILED   {}: {}",
+            plain(&failure.source),
+            plain(&failure.error.message)
+        );
         let _ = writeln!(
             text,
             "         now: {}: {}",
             plain(&failure.target),
             plain(&failure.state)
         );
-        if let Some(remedy) = &failure.remedy {
+        if let Some(remedy) = &failure.error.remedy {
             let _ = writeln!(text, "         {}", plain(remedy));
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));

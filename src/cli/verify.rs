@@ -2,8 +2,8 @@
 
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
-use crate::base::error::{Code, Error, Result};
-use crate::ops::verify::{NotChecked, Verifier, VerifyReport, VerifyVerdict};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::ops::verify::{Verifier, VerifyReport, VerifyVerdict};
 use crate::repository::catalog;
 use crate::repository::manifest::{Source, Status};
 use crate::repository::names::BackupId;
@@ -23,7 +23,7 @@ enum Outcome {
         drilled: Option<Box<crate::ops::drill::DrillReport>>,
     },
     /// Nothing could be said of it, or its manifest is damaged.
-    Not { id: BackupId, error: NotChecked },
+    Not { id: BackupId, error: ErrorInfo },
 }
 
 /// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
@@ -53,7 +53,7 @@ pub(crate) async fn verify(
                 Err(error) => (
                     Outcome::Not {
                         id,
-                        error: NotChecked::of(&error),
+                        error: (&error).into(),
                     },
                     Some(error),
                 ),

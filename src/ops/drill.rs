@@ -119,7 +119,7 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     if plan
         .refusals
         .iter()
-        .any(|r| r.collection.is_none() || !matches!(r.code, Code::BackupDamaged | Code::Unsupported))
+        .any(|r| r.collection.is_none() || !matches!(r.error.code, Code::BackupDamaged | Code::Unsupported))
         && let Some(error) = plan.error()
     {
         return Err(error);
@@ -177,7 +177,7 @@ async fn one(
             .refusals
             .iter()
             .find(|r| r.collection.as_ref() == Some(&step.source))
-            .map(|r| r.message.clone()),
+            .map(|r| r.error.message.clone()),
     };
     if drilled.problem.is_some() {
         return Ok(drilled);

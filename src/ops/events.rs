@@ -56,7 +56,8 @@ impl Operation {
         code.is_refusal() || (self == Self::Restore && code == Code::RestoreRefused)
     }
 
-    fn noun(self) -> &'static str {
+    /// As people call it.
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Verify => "verification",

@@ -12,7 +12,6 @@ use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::wire::store::Store;
 use futures_util::TryStreamExt;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -57,8 +56,7 @@ pub struct Good {
 }
 
 /// How a collection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Its last good backup is young enough.
     Fresh,
@@ -69,7 +67,7 @@ pub enum State {
 }
 
 /// How one collection stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub name: String,
     /// How it stands.

@@ -2,7 +2,6 @@
 
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
-use serde::Serialize;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -10,8 +9,7 @@ use std::sync::{
 use time::OffsetDateTime;
 
 /// What is being done for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Not begun.
     Waiting,
@@ -34,7 +32,7 @@ pub enum Phase {
 }
 
 /// How far one unit is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct UnitProgress {
     /// As people call it: a whole collection by its name.
     pub name: String,
@@ -47,15 +45,13 @@ pub struct UnitProgress {
 }
 
 /// How far a run is, at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct RunProgress {
     /// The backup's id; none until the lease is held.
     pub id: Option<BackupId>,
     /// When the run began.
-    #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
     /// In the order of their names.
-    #[serde(rename = "collections")]
     pub units: Vec<UnitProgress>,
 }
 

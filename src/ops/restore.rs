@@ -36,7 +36,7 @@ use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, Wanted};
 use crate::repository::selection::Selection;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +68,7 @@ pub struct RestoreRequest {
 }
 
 /// How the bytes get to Qdrant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// By URL where the store can sign one, else by upload.

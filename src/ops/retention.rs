@@ -151,7 +151,7 @@ impl fmt::Display for Reason {
 }
 
 /// What is to become of one backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub id: BackupId,
     /// Whether it stays.

@@ -14,10 +14,10 @@ mod report;
 
 pub use crate::base::snapshot::{Expected, Structure};
 pub use record::{Record, read as read_record};
-pub use report::{Checked, Finding, NotChecked, Problem, VerifyReport, VerifyVerdict};
+pub use report::{Checked, Finding, Problem, VerifyReport, VerifyVerdict};
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, Kept, Result};
+use crate::base::error::{Code, Error, Result};
 use crate::ops::events::{Counts, Operation};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -127,7 +127,7 @@ impl Verifier {
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
             tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "failed to record the verification of backup {id}");
-            report.not_recorded = Some(Kept::of(&error));
+            report.not_recorded = Some((&error).into());
         }
         Ok(report)
     }

@@ -10,7 +10,7 @@ pub(crate) use sealed::spoilers;
 pub use sealed::{Sealed, entry};
 pub use source::{Relation, Source};
 
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
 use crate::repository::sharding;
@@ -201,13 +201,9 @@ impl Artifact {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     pub collection: String,
-    /// Stable code, see [`Code`]; a text here, because a newer version may know more of them.
-    pub code: String,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    /// What happened. The code is a text, because a newer version may know more of them.
+    #[serde(flatten)]
+    pub error: ErrorInfo<String>,
 }
 
 impl Failure {
@@ -215,9 +211,7 @@ impl Failure {
     pub fn of(collection: &str, error: &Error) -> Self {
         Self {
             collection: collection.to_owned(),
-            code: error.code().to_string(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
+            error: error.into(),
         }
     }
 }

@@ -21,7 +21,7 @@ struct Known {
 }
 
 /// What is known of a request when it has ended.
-pub(super) struct Ended<'a> {
+pub(super) struct RequestEnd<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     /// `None`: the client went away before.
@@ -52,11 +52,11 @@ impl Audit {
     }
 
     /// Writes the line.
-    pub(super) fn write(&self, ended: &Ended<'_>) {
+    pub(super) fn write(&self, ended: &RequestEnd<'_>) {
         let known = self.lock();
         let (caller, asked, verified) = (known.caller.as_str(), known.asked.as_str(), known.verified);
         let caller = if caller.is_empty() { "unknown" } else { caller };
-        let Ended {
+        let RequestEnd {
             method,
             path,
             status,

@@ -16,7 +16,7 @@ use super::error::HttpError;
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Auth {
     }
 
     /// Who may call, for people.
-    pub(super) fn told(&self) -> &'static str {
+    pub(super) fn callers(&self) -> &'static str {
         match self.0 {
             Check::None => "anybody on this machine",
             Check::Iam(_) => "whom Cloud Run lets through (roles/run.invoker)",
@@ -133,12 +133,4 @@ fn is_stripped(token: &str) -> bool {
     token
         .rsplit_once('.')
         .is_some_and(|(_, signature)| signature == STRIPPED)
-}
-
-fn unauthorized(code: &str, message: impl Into<String>, remedy: &str) -> HttpError {
-    HttpError::new(StatusCode::UNAUTHORIZED, code, message, remedy)
-}
-
-fn forbidden(code: &str, message: impl Into<String>, remedy: &str) -> HttpError {
-    HttpError::new(StatusCode::FORBIDDEN, code, message, remedy)
 }

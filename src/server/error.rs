@@ -1,67 +1,46 @@
-//! What a client sees of an error: one form for all of them.
-//!
-//! ```json
-//! {"error": {"code": "run_in_progress", "message": "…", "remedy": "…"}, "request_id": "…"}
-//! ```
+//! An error on its way to the client: one form for all of them, see [`super::api::ErrorResponse`].
 
-use crate::base::error::{Code, Error};
+mod status;
+
+pub use status::http_status;
+
+pub(super) use status::RequestCode;
+
+use super::api::{ErrorResponse, HeldBy, PlanOfError, ReportOfError};
+use crate::base::error::{Code, Error, ErrorInfo};
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::Value;
 use std::any::Any;
-use time::OffsetDateTime;
 
-/// An error as it is told to clients.
+/// The remedy of a request for anything else.
+pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
+     /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
+
+/// An error that ends a request.
 #[derive(Clone, Debug)]
 pub(super) struct HttpError {
     status: StatusCode,
-    told: Told,
+    info: ErrorInfo<String>,
     details: Box<Details>,
     /// Whether the log has it already.
     pub(super) logged: bool,
 }
 
-/// The stable part.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Told {
-    code: String,
-    message: String,
-    remedy: Option<String>,
-}
-
-/// What some errors have besides.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 struct Details {
-    /// What was to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<Value>,
-    /// What a run came to in spite of its error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Value>,
-    /// Who is in the way.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanOfError>,
+    report: Option<ReportOfError>,
     held_by: Option<HeldBy>,
 }
 
-/// The run in progress.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct HeldBy {
-    /// Who runs it.
-    pub(super) who: String,
-    /// Since when.
-    #[serde(with = "time::serde::rfc3339")]
-    pub(super) since: OffsetDateTime,
-}
-
 impl HttpError {
-    /// An error of HTTP itself.
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>, remedy: &str) -> Self {
+    /// An error that only HTTP knows.
+    pub(super) fn new(code: RequestCode, message: impl Into<String>, remedy: &str) -> Self {
         Self {
-            status,
-            told: Told {
-                code: code.to_owned(),
+            status: code.status(),
+            info: ErrorInfo {
+                code: code.to_string(),
                 message: message.into(),
                 remedy: Some(remedy.to_owned()),
             },
@@ -70,21 +49,19 @@ impl HttpError {
         }
     }
 
-    /// A malformed request.
     pub(super) fn bad_request(message: impl Into<String>, remedy: &str) -> Self {
         Self::from(Error::new(Code::BadRequest, message).remedy(remedy))
     }
 
-    /// Adds the report of the run.
-    pub(super) fn with_report(mut self, report: &impl Serialize) -> Self {
-        // What cannot be shown as JSON is left out; the error itself is still told.
-        self.details.report = serde_json::to_value(report).ok();
+    /// Adds what the run came to in spite of it.
+    pub(super) fn with_report(mut self, report: impl Into<ReportOfError>) -> Self {
+        self.details.report = Some(report.into());
         self
     }
 
     /// Adds what was to be done.
-    pub(super) fn with_plan(mut self, plan: &impl Serialize) -> Self {
-        self.details.plan = serde_json::to_value(plan).ok();
+    pub(super) fn with_plan(mut self, plan: impl Into<PlanOfError>) -> Self {
+        self.details.plan = Some(plan.into());
         self
     }
 
@@ -101,18 +78,13 @@ impl HttpError {
     }
 
     pub(super) async fn no_such_path(uri: Uri) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            format!("there is nothing at {}", uri.path()),
-            super::PATHS,
-        )
+        let message = format!("there is nothing at {}", uri.path());
+        Self::new(RequestCode::NotFound, message, PATHS)
     }
 
     pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Self {
         Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
+            RequestCode::MethodNotAllowed,
             format!("{} does not take {method}", uri.path()),
             "the Allow header of this answer names the methods that it takes",
         )
@@ -127,29 +99,24 @@ impl HttpError {
         .into_response()
     }
 
-    /// The stable code.
     pub(super) fn code(&self) -> &str {
-        &self.told.code
+        &self.info.code
     }
 
     /// `code: message`, for the log.
     pub(super) fn summary(&self) -> String {
-        format!("{}: {}", self.told.code, self.told.message)
+        format!("{}: {}", self.info.code, self.info.message)
     }
 
     /// The answer itself, with the id under which the log has the request.
     pub(super) fn render(self, request_id: &str) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: Told,
-            request_id: &'a str,
-            #[serde(flatten)]
-            details: Box<Details>,
-        }
-        let body = Body {
-            error: self.told,
-            request_id,
-            details: self.details,
+        let Details { plan, report, held_by } = *self.details;
+        let body = ErrorResponse {
+            error: self.info,
+            request_id: request_id.to_owned(),
+            plan,
+            report,
+            held_by,
         };
         let mut response = (self.status, Json(body)).into_response();
         // A 401 has to say by which scheme one gets in.
@@ -164,20 +131,10 @@ impl HttpError {
 impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
-            status: StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            told: Told::from(&error),
+            status: http_status(&error),
+            info: (&error).into(),
             details: Box::default(),
             logged: false,
-        }
-    }
-}
-
-impl From<&Error> for Told {
-    fn from(error: &Error) -> Self {
-        Self {
-            code: error.code().to_string(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Around every request: its id, its trace, its one line in the log, and the form of its errors.
 
-use super::audit::{Audit, Ended};
+use super::audit::{Audit, RequestEnd};
 use super::error::HttpError;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -106,7 +106,7 @@ impl AccessLine {
             return false;
         };
         let _in = self.span.enter();
-        audit.write(&Ended {
+        audit.write(&RequestEnd {
             method: &self.method,
             path: &self.path,
             status,

@@ -1,142 +1,100 @@
-//! The one backup, restore or drill that this process may be at. It belongs to the service, not to the request that started
-//! it: a client that goes away does not end it.
+//! The registry of running work: every backup, restore, drill, prune and verification of this process, from its beginning to its
+//! end. It belongs to the service: whoever shows what runs, refuses what may not run beside it, or waits for its end, asks here.
 
+use super::api::HeldBy;
+use super::error::HttpError;
+use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{self, BackupReport};
-use crate::ops::context::Context;
-use crate::ops::drill::{self, DrillReport, DrillTarget};
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
-use crate::ops::prune::{self, PruneContext};
-use crate::ops::restore;
-use crate::ops::retention::Policy;
-use crate::repository::selection::Selection;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::task::JoinHandle;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
-/// Starts runs, one at a time. Cheap to clone.
+/// Whether one keeps the other from running in the same process: of those that work under the lease there is one at a time, and
+/// one verification beside it, since memory and the store are shared with backups.
+fn excludes(one: Operation, other: Operation) -> bool {
+    let needs_lease = |operation| operation != Operation::Verify;
+    one == other || (needs_lease(one) && needs_lease(other))
+}
+
+/// One operation that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) operation: Operation,
+    pub(super) since: OffsetDateTime,
+    pub(super) progress: Progress,
+}
+
+/// The registry. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct Runs {
-    ctx: Context,
+    who: String,
+    clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
-    current: Arc<Mutex<Option<Progress>>>,
-    prune_after: Option<Policy>,
+    running: Arc<Mutex<Vec<Running>>>,
 }
 
 impl Runs {
-    pub(super) fn new(ctx: Context, stop: CancellationToken) -> Self {
+    /// `stop` is cancelled when the service stops: then all that runs is stopped, and nothing begins any more.
+    pub(super) fn new(who: String, clock: Clock, stop: CancellationToken) -> Self {
         Self {
-            ctx,
+            who,
+            clock,
             stop,
             tasks: TaskTracker::new(),
-            current: Arc::default(),
-            prune_after: None,
+            running: Arc::default(),
         }
     }
 
-    /// From now on, prunes by this policy after each complete backup.
-    pub(super) fn prune_after(&mut self, policy: Option<Policy>) {
-        self.prune_after = policy;
-    }
-
-    /// Cancelled when the service stops.
-    pub(super) fn stop(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    /// Runs work that belongs to the service; it waits for its end when it stops.
-    pub(super) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tasks.spawn(work.in_current_span())
-    }
-
-    /// The progress of the run in this process.
-    pub(super) fn current(&self) -> Option<Progress> {
-        lock(&self.current).clone()
-    }
-
-    /// Starts a backup; the answer ends when it has ended, and may be dropped before.
-    pub(super) fn backup(&self, selection: Selection, new_source: bool) -> Result<JoinHandle<Result<BackupReport>>> {
-        let prune_after = self.prune_after.clone();
-        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
-            let mut result = backup::run(&ctx, &selection, &progress, &stop).await;
-            if let (Ok(report), Some(policy)) = (&mut result, prune_after) {
-                prune::after_backup(&PruneContext::new(&ctx, policy), report, &stop).await;
-            }
-            log("backup", &result, result.as_ref().ok().and_then(BackupReport::error));
-            result
-        };
-        let mut ctx = self.ctx.clone();
-        ctx.settings.source.accept_new = new_source;
-        self.start(ctx, work)
-    }
-
-    /// Starts a restore, likewise.
-    pub(super) fn restore(
-        &self,
-        request: restore::RestoreRequest,
-    ) -> Result<JoinHandle<Result<restore::RestoreReport>>> {
-        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
-            let result = restore::run(&ctx, &request, &progress, &stop).await;
-            log(
-                "restore",
-                &result,
-                result.as_ref().ok().and_then(restore::RestoreReport::error),
-            );
-            result
-        };
-        self.start(self.ctx.clone(), work)
-    }
-
-    /// Starts a drill at `place`, likewise.
-    pub(super) fn drill(
-        &self,
-        place: DrillTarget,
-        request: drill::DrillRequest,
-    ) -> Result<JoinHandle<Result<DrillReport>>> {
-        let elsewhere = place.elsewhere;
-        let work = move |ctx: Context, progress: Progress, stop: CancellationToken| async move {
-            let place = DrillTarget { ctx, elsewhere };
-            let result = drill::run(&place, &request, &progress, &stop).await;
-            log("drill", &result, result.as_ref().ok().and_then(DrillReport::error));
-            result
-        };
-        self.start(place.ctx, work)
-    }
-
-    fn start<T, F>(
-        &self,
-        ctx: Context,
-        work: impl FnOnce(Context, Progress, CancellationToken) -> F,
-    ) -> Result<JoinHandle<Result<T>>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        let mut current = lock(&self.current);
+    /// Enters an operation; it is at work until the answer is dropped. Refused, with who and since when, while another one
+    /// excludes it.
+    pub(super) fn begin(&self, operation: Operation) -> Result<Run, HttpError> {
+        let mut running = lock(&self.running);
         if self.stop.is_cancelled() {
-            return Err(Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute"));
+            return Err(stopping().into());
         }
-        if current.is_some() {
-            return Err(Error::new(
+        if let Some(other) = running.iter().find(|other| excludes(other.operation, operation)) {
+            let error = Error::new(
                 Code::RunInProgress,
-                "this service is at a backup, a restore or a drill already",
+                format!("a {} is running in this service already", other.operation.noun()),
             )
-            .remedy("wait for it; GET /status shows how far it is"));
+            .remedy("wait for it to end; GET /status shows how far it is");
+            let holder = HeldBy {
+                who: self.who.clone(),
+                since: other.since,
+            };
+            return Err(HttpError::from(error).with_holder(Some(holder)));
         }
-        let progress = Progress::new(self.ctx.clock.now());
-        *current = Some(progress.clone());
-        let slot = Slot(self.current.clone());
-        let work = work(ctx, progress, self.stop.clone());
-        let run = async move {
-            let _slot = slot;
-            work.await
-        };
-        // The request's span: all lines of the run belong to the trace of the request.
-        Ok(self.spawn(run))
+        let since = self.clock.now();
+        let progress = Progress::new(since);
+        running.push(Running {
+            operation,
+            since,
+            progress: progress.clone(),
+        });
+        Ok(Run {
+            operation,
+            progress,
+            stop: self.stop.clone(),
+            running: self.running.clone(),
+            _waited_for: self.tasks.token(),
+        })
+    }
+
+    /// Everything that runs, in the order in which it began.
+    pub(super) fn all(&self) -> Vec<Running> {
+        lock(&self.running).clone()
+    }
+
+    /// What works under the lease, if anything here does.
+    pub(super) fn under_lease(&self) -> Option<Running> {
+        self.all().into_iter().find(|run| run.operation != Operation::Verify)
     }
 
     /// Whether there is work that the service has to wait for.
@@ -144,32 +102,84 @@ impl Runs {
         !self.tasks.is_empty()
     }
 
-    /// Waits until no run is under way. To be called after the stop.
+    /// Waits until nothing runs. To be called after the stop.
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-fn log<T>(what: &str, result: &Result<T>, incomplete: Option<Error>) {
-    if let Some(error) = incomplete.as_ref().or(result.as_ref().err()) {
-        match error.code().is_refusal() {
-            true => tracing::warn!(code = %error.code(), error = %error, "{what} was refused: {}", error.chain()),
-            false => tracing::error!(code = %error.code(), error = %error, "{what} did not succeed: {}", error.chain()),
+/// The entry of an operation in the registry. Dropped, also by a panic, it makes way for the next one.
+pub(super) struct Run {
+    operation: Operation,
+    pub(super) progress: Progress,
+    stop: CancellationToken,
+    running: Arc<Mutex<Vec<Running>>>,
+    _waited_for: TaskTrackerToken,
+}
+
+/// How a run came to its end: its report, and the error that it amounts to unless all went well.
+pub(super) struct RunEnd<T> {
+    pub(super) report: T,
+    pub(super) error: Option<Error>,
+}
+
+impl Run {
+    /// Does the work in a task of the service: a client that goes away drops the future of this function, and the work goes on.
+    /// What comes of it is logged there, since the client may not learn it.
+    pub(super) async fn detached<T, F>(self, work: impl FnOnce(Progress, CancellationToken) -> F) -> Result<RunEnd<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<RunEnd<T>>> + Send + 'static,
+    {
+        let operation = self.operation;
+        let work = work(self.progress.clone(), self.stop.clone());
+        let task = async move {
+            let _run = self;
+            let end = work.await;
+            log(operation, &end);
+            end
+        };
+        // The request's span: all lines of the run belong to the trace of the request.
+        tokio::spawn(task.in_current_span()).await.unwrap_or_else(|e| {
+            let doing = format!("the {} ended by a defect of this service", operation.noun());
+            Err(Error::new(Code::Internal, doing).because(e))
+        })
+    }
+
+    /// Does the work within the request: it ends with that, and with the service.
+    pub(super) async fn attached<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let end = self.stop.run_until_cancelled(work).await;
+        end.unwrap_or_else(|| Err(stopping()))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        lock(&self.running).retain(|run| run.operation != self.operation);
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Code::Cancelled, "the service is stopping").remedy("try again in a minute")
+}
+
+fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
+    let error = match end {
+        Ok(RunEnd { error, .. }) => error.as_ref(),
+        Err(error) => Some(error),
+    };
+    let Some(error) = error else { return };
+    let operation = operation.noun();
+    match error.code().is_refusal() {
+        true => tracing::warn!(code = %error.code(), error = %error, "{operation} was refused: {}", error.chain()),
+        false => {
+            tracing::error!(code = %error.code(), error = %error, "{operation} did not succeed: {}", error.chain())
         }
     }
 }
 
-/// Makes way for the next run when this one has ended, also by a panic.
-struct Slot(Arc<Mutex<Option<Progress>>>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *lock(&self.0) = None;
-    }
-}
-
-fn lock(current: &Mutex<Option<Progress>>) -> MutexGuard<'_, Option<Progress>> {
-    // It holds one value, which is whole at all times.
-    current.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(running: &Mutex<Vec<Running>>) -> MutexGuard<'_, Vec<Running>> {
+    // Every change leaves the list whole.
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }

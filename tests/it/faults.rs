@@ -45,11 +45,15 @@ async fn refused(peer: &Peer, bench: &Bench, code: Code) -> String {
     assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
     assert_eq!(report.error().unwrap().code(), Code::BackupFailed);
     let failure = &report.failed[0];
-    assert_eq!(failure.code, code.to_string(), "{failure:?}");
+    assert_eq!(failure.error.code, code.to_string(), "{failure:?}");
     assert_eq!(report.manifest, None);
     assert_eq!(bench.keys().await, [""; 0], "nothing may be left in the store");
     assert_eq!(peer.snapshots("c"), [""; 0], "nothing may be left on Qdrant");
-    format!("{} ({})", failure.message, failure.remedy.as_deref().unwrap_or(""))
+    format!(
+        "{} ({})",
+        failure.error.message,
+        failure.error.remedy.as_deref().unwrap_or("")
+    )
 }
 
 #[tokio::test]
@@ -217,7 +221,11 @@ async fn a_snapshot_that_another_of_the_same_second_overwrote_is_neither_used_no
     let (peer, mut bench) = with_script([Create::Overwritten], []).await;
     bench.ctx.settings.attempts = 1;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.failed[0].code, Code::ChecksumMismatch.to_string(), "{report:?}");
+    assert_eq!(
+        report.failed[0].error.code,
+        Code::ChecksumMismatch.to_string(),
+        "{report:?}"
+    );
     assert!(bench.has_no_backup().await);
     assert!(!peer.snapshots("c").is_empty(), "it is somebody else's");
 }
@@ -316,8 +324,15 @@ async fn a_node_that_went_away_in_mid_snapshot_is_given_up() {
     bench.ctx.settings.attempts = 1;
     peer.lock().deaf = true;
     let report = bench.run().await.unwrap();
-    assert_eq!(report.failed[0].code, Code::QdrantUnreachable.to_string(), "{report:?}");
-    assert!(report.failed[0].message.contains("did not respond for"), "{report:?}");
+    assert_eq!(
+        report.failed[0].error.code,
+        Code::QdrantUnreachable.to_string(),
+        "{report:?}"
+    );
+    assert!(
+        report.failed[0].error.message.contains("did not respond for"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
@@ -326,9 +341,10 @@ async fn a_snapshot_that_takes_too_long_is_given_up_with_the_limit_named() {
     let (_peer, bench) = with_script([Create::Held { reached, go }], []).await;
     let bench = bench.impatient(|o| o.create_timeout = Duration::from_millis(300));
     let report = bench.run().await.unwrap();
-    assert_eq!(report.failed[0].code, Code::Stalled.to_string(), "{report:?}");
+    assert_eq!(report.failed[0].error.code, Code::Stalled.to_string(), "{report:?}");
     assert!(
         report.failed[0]
+            .error
             .remedy
             .as_deref()
             .unwrap()
@@ -367,7 +383,11 @@ async fn if_some_fail_the_rest_is_saved_and_the_backup_is_partial() {
     assert_eq!(report.status, BackupOutcome::Partial);
     let error = report.error().unwrap();
     assert_eq!(
-        (error.code(), error.exit_code(), error.http_status()),
+        (
+            error.code(),
+            error.exit_code(),
+            qdrant_backup::server::http_status(&error).as_u16()
+        ),
         (Code::BackupPartial, 3, 500)
     );
     assert!(error.to_string().contains("1 of 3"), "{error}");
@@ -547,7 +567,11 @@ async fn two_runs_never_work_at_once() {
     let (first, error) = tokio::join!(bench.run(), second);
     assert_eq!(first.unwrap().status, BackupOutcome::Complete);
     assert_eq!(
-        (error.code(), error.http_status(), error.exit_code()),
+        (
+            error.code(),
+            qdrant_backup::server::http_status(&error).as_u16(),
+            error.exit_code()
+        ),
         (Code::RunInProgress, 409, 5)
     );
     assert!(error.to_string().contains("test since"), "{error}");

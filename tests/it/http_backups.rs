@@ -1,5 +1,6 @@
 //! What a client does with one backup over HTTP: drill it, pin it, unpin it.
 
+use crate::http_fields::has_exactly;
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::ops::drill::PREFIX;
 use qdrant_backup::repository::lease;
@@ -331,4 +332,77 @@ async fn both_faces_list_equally_many_backups_unless_told_otherwise() {
     let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{err}"));
     let count = |answer: &Value| answer["backups"].as_array().unwrap().len();
     assert_eq!((count(&served), count(&listed)), (20, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_in_full_is_what_the_api_says_and_not_what_the_manifest_has() {
+    let bench = Bench::new(&[]).await;
+    let path = bench.dir.path().join(format!("backups/{}/manifest.json", bench.id));
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let collection = &mut manifest["collections"][0];
+    collection["of_the_future"] = json!(1);
+    collection["artifacts"][0]["of_the_future"] = json!(1);
+    manifest["of_the_future"] = json!({"deep": 1});
+    manifest["qdrant"]["of_the_future"] = json!(1);
+    manifest["qdrant"]["source"]["of_the_future"] = json!(1);
+    manifest["failed"] = json!([{"collection": "b", "code": "of_the_future", "message": "m", "of_the_future": 1}]);
+    std::fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let (status, shown) = bench.service.get(&format!("/backups/{}", bench.id)).await;
+    assert_eq!(status, 200, "{shown}");
+    has_exactly(
+        &shown,
+        &[
+            "id text",
+            "status text",
+            "tool_version text",
+            "started_at text",
+            "finished_at text",
+            "age_seconds number",
+            "qdrant.version text",
+            "qdrant.topology.kind text",
+            "qdrant.source.url text",
+            "qdrant.source.peers[] number",
+            "selection {}",
+            "collections[].name text",
+            "collections[].points number",
+            "collections[].points_before number",
+            "collections[].points_after number",
+            "collections[].bytes number",
+            "collections[].aliases []",
+            "collections[].artifacts[].key text",
+            "collections[].artifacts[].storage text",
+            "collections[].artifacts[].kind text",
+            "collections[].artifacts[].node number",
+            "collections[].artifacts[].bytes number",
+            "collections[].artifacts[].sha256 text",
+            "collections[].artifacts[].sha256_confirmed_by_qdrant bool",
+            "collections[].artifacts[].crc32c text",
+            "collections[].artifacts[].version text",
+            "collections[].artifacts[].requested_at text",
+            "collections[].artifacts[].created_at text",
+            "collections[].warnings []",
+            "collections[].not_restorable null",
+            "failed[].collection text",
+            "failed[].code text",
+            "failed[].message text",
+            "failed[].remedy null",
+            "warnings []",
+            "summary.id text",
+            "summary.status text",
+            "summary.selection {}",
+            "summary.marks[] text",
+            "summary.finished_at text",
+            "summary.collections number",
+            "summary.points number",
+            "summary.bytes number",
+            "summary.points_by_collection.a number",
+            "summary.verified null",
+            "summary.drilled null",
+            "summary.pinned null",
+        ],
+    );
+    assert_eq!(
+        shown["failed"][0]["code"], "of_the_future",
+        "a code that this version does not know"
+    );
 }

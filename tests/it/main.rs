@@ -14,6 +14,8 @@ mod faults;
 mod freshness;
 mod http;
 mod http_backups;
+mod http_fields;
+mod http_runs;
 mod job;
 mod latest;
 mod layers;

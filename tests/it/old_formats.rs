@@ -3,11 +3,14 @@
 
 use embedded_qdrant::{Node, NodeOptions};
 use qdrant_backup::base::clock::Clock;
+use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest};
 use qdrant_backup::ops::verify::{Verifier, VerifyVerdict};
 use qdrant_backup::repository::catalog::{self, Mark};
+use qdrant_backup::repository::manifest::Failure;
 use qdrant_backup::wire::store::{DirStore, Store};
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,4 +71,18 @@ async fn a_backup_of_format_1_is_listed_verified_and_restored() {
     assert_eq!(report.aliases, ["live"]);
     assert_eq!(ctx.qdrant.count("articles").await.unwrap(), 3);
     assert_eq!(ctx.qdrant.sample("articles", 9).await.unwrap().len(), 3);
+}
+
+#[test]
+fn why_a_collection_is_missing_is_stored_as_it_always_was() {
+    let stored = json!({"collection": "a", "code": "of_a_newer_version", "message": "m"});
+    let failure: Failure = serde_json::from_value(stored).unwrap();
+    assert_eq!(
+        (failure.error.code.as_str(), &failure.error.remedy),
+        ("of_a_newer_version", &None)
+    );
+    let error = Error::new(Code::Stalled, "reading").remedy("look at it");
+    let written = serde_json::to_value(Failure::of("a", &error)).unwrap();
+    let expected = json!({"collection": "a", "code": "stalled", "message": "reading", "remedy": "look at it"});
+    assert_eq!(written, expected);
 }

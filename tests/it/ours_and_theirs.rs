@@ -113,7 +113,7 @@ async fn a_collection_that_was_asked_for_by_name_and_is_deleted_in_mid_run_is_mi
     let report = bench.run_for(&named).await.unwrap();
     assert_eq!(report.status, BackupOutcome::Partial, "{report:?}");
     assert_eq!(report.failed[0].collection, "b");
-    assert_eq!(report.failed[0].code, Code::CollectionNotFound.to_string());
+    assert_eq!(report.failed[0].error.code, Code::CollectionNotFound.to_string());
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_snapshot_of_another_collection_is_not_taken_for_the_one_asked_for() {
     let (peer, bench) = with_script([Create::OfAnother, Create::OfAnother], []).await;
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
-    assert_eq!(report.failed[0].code, Code::QdrantUnexpected.to_string());
+    assert_eq!(report.failed[0].error.code, Code::QdrantUnexpected.to_string());
     assert_eq!(peer.snapshots("c"), [""; 0], "it was made for us all the same");
 }
 

@@ -146,10 +146,10 @@ async fn where_qdrant_cannot_fetch_it_is_uploaded_and_that_is_told_without_the_u
     let report = run(&ctx, &request).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
-        (report.status, failed.code, failed.state.as_str()),
+        (report.status, failed.error.code, failed.state.as_str()),
         (RestoreOutcome::Failed, Code::QdrantFailed, "it does not exist")
     );
-    assert!(failed.message.contains("nobody there"), "{failed:?}");
+    assert!(failed.error.message.contains("nobody there"), "{failed:?}");
     let text = format!("{report:?} {}", report.error().unwrap());
     assert!(!text.contains("X-Goog"), "the signed URL is a secret: {text}");
 
@@ -201,7 +201,7 @@ async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
             .first()
             .unwrap_or_else(|| panic!("{script:?}: {report:?}"));
         assert_eq!(
-            (report.status, failed.code),
+            (report.status, failed.error.code),
             (RestoreOutcome::Failed, code),
             "{script:?}"
         );

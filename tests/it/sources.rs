@@ -69,7 +69,11 @@ async fn a_store_of_another_qdrant_is_refused_until_that_is_said_once() {
     let mut second = beside(&first, &staging);
     let error = second.run().await.unwrap_err();
     assert_eq!(
-        (error.code(), error.exit_code(), error.http_status()),
+        (
+            error.code(),
+            error.exit_code(),
+            qdrant_backup::server::http_status(&error).as_u16()
+        ),
         (Code::SourceMismatch, 2, 409)
     );
     assert!(error.chain().contains(&id.to_string()), "{error}");

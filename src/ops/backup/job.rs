@@ -298,7 +298,7 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
             match soon(&run.cancel, record::done(ctx, task, part)).await?.fate {
                 PartOutcome::Saved(saved) => Ok(Some(*saved)),
                 PartOutcome::Gone => Ok(None),
-                PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.message)
+                PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)
                     .remedy("read the other process's log; it gave up this collection in the last attempt")),
             }
         }

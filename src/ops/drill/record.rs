@@ -1,6 +1,6 @@
 //! `drilled.json` beside the manifest: what the last drill came to.
 
-use crate::base::error::{Code, Error, Kept, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::names::BackupId;
 use crate::wire::store::record;
 use crate::wire::store::{Condition, Store};
@@ -35,7 +35,7 @@ pub struct DrillReport {
     pub warnings: Vec<String>,
     /// Why all this was not recorded beside the manifest: the next one who looks does not learn it.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub not_recorded: Option<Kept>,
+    pub not_recorded: Option<ErrorInfo>,
 }
 
 impl record::Record for DrillReport {
@@ -111,7 +111,7 @@ impl DrillReport {
         if let Err(error) = result {
             let (id, verdict) = (self.id, self.verdict);
             tracing::warn!(backup = %id, ?verdict, error = %error, "failed to record the drill of backup {id}");
-            self.not_recorded = Some(Kept::of(&error));
+            self.not_recorded = Some((&error).into());
         }
     }
 

@@ -61,9 +61,7 @@ pub(super) fn told(
     Failed {
         source: step.source.clone(),
         target: step.target.clone(),
-        code: error.code(),
-        message: error.chain(),
-        remedy: error.remedy_text().map(str::to_owned),
+        error: error.into(),
         state,
         next: match again {
             Again::AliasesOnly => format!(

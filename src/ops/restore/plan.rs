@@ -5,7 +5,7 @@ use super::command::command;
 use super::step::{RestoreStep, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{RestoreRequest, Via, version};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::source;
 use crate::repository::blobs;
@@ -55,21 +55,16 @@ pub struct RestorePlan {
 pub struct Refusal {
     /// The collection of the backup that it is about; none: all.
     pub collection: Option<String>,
-    /// Stable code.
-    pub code: Code,
     /// What is in the way.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: Option<String>,
+    #[serde(flatten)]
+    pub error: ErrorInfo,
 }
 
 impl Refusal {
     pub(super) fn of(collection: Option<&str>, error: &Error) -> Self {
         Self {
             collection: collection.map(str::to_owned),
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
+            error: error.into(),
         }
     }
 }
@@ -83,11 +78,11 @@ impl RestorePlan {
     /// The error of its refusals: with the code that they share, or else [`Code::RestoreRefused`].
     pub fn error(&self) -> Option<Error> {
         let first = self.refusals.first()?;
-        let code = match self.refusals.iter().all(|r| r.code == first.code) {
-            true => first.code,
+        let code = match self.refusals.iter().all(|r| r.error.code == first.error.code) {
+            true => first.error.code,
             false => Code::RestoreRefused,
         };
-        let list: Vec<_> = self.refusals.iter().map(|r| r.message.as_str()).collect();
+        let list: Vec<_> = self.refusals.iter().map(|r| r.error.message.as_str()).collect();
         let error = Error::new(
             code,
             format!(
@@ -97,7 +92,7 @@ impl RestorePlan {
             ),
         )
         .permanent(true);
-        let remedies: BTreeSet<_> = self.refusals.iter().filter_map(|r| r.remedy.as_deref()).collect();
+        let remedies: BTreeSet<_> = self.refusals.iter().filter_map(|r| r.error.remedy.as_deref()).collect();
         match remedies.is_empty() {
             true => Some(error),
             false => Some(error.remedy(remedies.into_iter().collect::<Vec<_>>().join("; "))),
@@ -449,7 +444,7 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
     let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
-        let why = why.map_or(String::new(), |f| format!(": it was not saved ({})", f.message));
+        let why = why.map_or(String::new(), |f| format!(": it was not saved ({})", f.error.message));
         Error::new(
             Code::CollectionNotFound,
             format!("backup {} has no collection {missing:?}{why}", manifest.id),

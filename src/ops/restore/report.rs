@@ -1,7 +1,7 @@
 //! What a restore came to.
 
 use super::{Points, Via};
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -76,12 +76,9 @@ pub struct Failed {
     pub source: String,
     /// The name that it was to have on Qdrant.
     pub target: String,
-    /// Stable code.
-    pub code: Code,
     /// What happened.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: Option<String>,
+    #[serde(flatten)]
+    pub error: ErrorInfo,
     /// What Qdrant has under the target's name now.
     pub state: String,
     /// What to run next.
@@ -112,9 +109,9 @@ impl RestoreReport {
         let code = match self
             .failed
             .iter()
-            .find(|f| matches!(f.code, Code::Cancelled | Code::LeaseLost))
+            .find(|f| matches!(f.error.code, Code::Cancelled | Code::LeaseLost))
         {
-            Some(stopped) => stopped.code,
+            Some(stopped) => stopped.error.code,
             None => Code::RestoreFailed,
         };
         let list: Vec<_> = self
@@ -123,7 +120,7 @@ impl RestoreReport {
             .map(|f| {
                 format!(
                     "{:?}: {}; collection {:?} now: {}",
-                    f.source, f.message, f.target, f.state
+                    f.source, f.error.message, f.target, f.state
                 )
             })
             .collect();

@@ -59,8 +59,8 @@ impl fmt::Display for RestorePlan {
             line(format!("warning  {warning}"))?;
         }
         for refusal in &self.refusals {
-            line(format!("REFUSED  {}", refusal.message))?;
-            if let Some(remedy) = &refusal.remedy {
+            line(format!("REFUSED  {}", refusal.error.message))?;
+            if let Some(remedy) = &refusal.error.remedy {
                 line(format!("         {remedy}"))?;
             }
         }

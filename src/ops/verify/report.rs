@@ -1,6 +1,6 @@
 //! What is said of a backup that was read back.
 
-use crate::base::error::{Code, Error, Kept};
+use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::manifest::{Artifact, Status};
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
@@ -61,18 +61,6 @@ pub struct Finding {
     pub found: Option<String>,
 }
 
-/// Why something could not be checked.
-#[derive(Clone, Debug, Serialize)]
-pub struct NotChecked {
-    /// Stable code.
-    pub code: Code,
-    /// What happened.
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
 /// What was found out about one object.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
@@ -91,7 +79,7 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// Why it could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_checked: Option<NotChecked>,
+    pub not_checked: Option<ErrorInfo>,
 }
 
 /// What was found out about one backup.
@@ -124,7 +112,7 @@ pub struct VerifyReport {
     pub not_restorable: Vec<String>,
     /// Why all this was not recorded beside the manifest, where it was to be: the next one who looks does not learn it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_recorded: Option<Kept>,
+    pub not_recorded: Option<ErrorInfo>,
 }
 
 impl VerifyReport {
@@ -220,17 +208,7 @@ impl Checked {
 
     pub(super) fn not_checked(mut self, error: &Error) -> Self {
         self.verdict = VerifyVerdict::NotChecked;
-        self.not_checked = Some(NotChecked::of(error));
+        self.not_checked = Some(error.into());
         self
-    }
-}
-
-impl NotChecked {
-    pub fn of(error: &Error) -> Self {
-        Self {
-            code: error.code(),
-            message: error.chain(),
-            remedy: error.remedy_text().map(str::to_owned),
-        }
     }
 }

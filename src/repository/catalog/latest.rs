@@ -188,7 +188,7 @@ fn flaw(found: &Found) -> String {
 }
 
 fn missing(failure: &manifest::Failure) -> String {
-    format!("{:?} ({})", failure.collection, failure.code)
+    format!("{:?} ({})", failure.collection, failure.error.code)
 }
 
 impl Search {

@@ -5,8 +5,7 @@
 //! comes from a page of this very service, or was typed by the person. What only browsers send cannot be left out by a page:
 //! `Sec-…` and `Origin` are not in its hands. curl and Cloud Scheduler send none of it.
 
-use super::super::error::HttpError;
-use super::forbidden;
+use crate::server::error::{HttpError, RequestCode};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri, header};
 use std::net::IpAddr;
@@ -66,8 +65,8 @@ pub(super) fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), HttpError
         .collect();
     match names {
         Some(names) if !names.is_empty() && names.iter().all(|name| is_local(name.host())) => Ok(()),
-        _ => Err(forbidden(
-            "host_refused",
+        _ => Err(HttpError::new(
+            RequestCode::HostRefused,
             "the request is for a name that is not this machine's own (Host)",
             "ask for http://localhost or http://127.0.0.1 with the port; a proxy in front has to set Host so",
         )),
@@ -122,8 +121,8 @@ fn is_local(host: &str) -> bool {
 }
 
 fn refused(message: String) -> HttpError {
-    forbidden(
-        "browser_refused",
+    HttpError::new(
+        RequestCode::BrowserRefused,
         message,
         "call it with curl or the command line; in a browser, open http://localhost with the port itself",
     )

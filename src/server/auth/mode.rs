@@ -1,7 +1,6 @@
 //! The modes in which callers are checked.
 
-use super::super::error::HttpError;
-use super::forbidden;
+use crate::server::error::{HttpError, RequestCode};
 use axum::http::Method;
 use std::collections::BTreeSet;
 
@@ -9,8 +8,6 @@ use std::collections::BTreeSet;
 const GOOGLE: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 /// Where Google publishes the keys that it signs them with.
 const GOOGLE_KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
-/// The code of the refusal of a caller who is known.
-const NOT_ALLOWED: &str = "caller_not_allowed";
 
 /// How it is decided who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +55,8 @@ impl Rules {
         if self.emails.contains(email) || self.readers.0.contains(email) {
             return Ok(());
         }
-        Err(forbidden(
-            NOT_ALLOWED,
+        Err(HttpError::new(
+            RequestCode::CallerNotAllowed,
             "the token is good, but its e-mail address is not among those that may call",
             "add the address to AUTH_ALLOWED_EMAILS, or call as one that is in it",
         ))
@@ -84,13 +81,13 @@ impl Readers {
         }
         match email {
             Some(email) if !self.0.contains(&email.to_ascii_lowercase()) => Ok(()),
-            Some(_) => Err(forbidden(
-                NOT_ALLOWED,
+            Some(_) => Err(HttpError::new(
+                RequestCode::CallerNotAllowed,
                 "the caller's e-mail address is one of AUTH_READERS, which may only read (GET and HEAD)",
                 "call as somebody else, or take the address out of AUTH_READERS",
             )),
-            None => Err(forbidden(
-                "email_not_verified",
+            None => Err(HttpError::new(
+                RequestCode::EmailNotVerified,
                 "the token names no e-mail address, so that it may be that of one of AUTH_READERS, which may only read",
                 "ask for a token with the address in it: --include-email",
             )),

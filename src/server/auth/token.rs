@@ -1,12 +1,12 @@
 //! Verifies identity tokens. Nothing of a token is believed before its signature has been checked, and nothing of it is ever
 //! repeated to the caller.
 
-use super::super::error::HttpError;
 use super::jwks::{Jwks, NoKey};
-use super::{Bearer, Rules, SERVERLESS, bearer, forbidden, is_stripped, unauthorized};
+use super::{Bearer, Rules, SERVERLESS, bearer, is_stripped};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
-use axum::http::{HeaderMap, StatusCode, header};
+use crate::server::error::{HttpError, RequestCode};
+use axum::http::{HeaderMap, header};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -64,8 +64,8 @@ impl Verifier {
             Bearer::Absent => match bearer(headers, &SERVERLESS) {
                 Bearer::Token(token) if is_stripped(token) => return Err(stripped()),
                 _ => {
-                    return Err(unauthorized(
-                        "token_missing",
+                    return Err(HttpError::new(
+                        RequestCode::TokenMissing,
                         "this service wants an identity token",
                         HOW,
                     ));
@@ -76,8 +76,8 @@ impl Verifier {
         self.check_time(&claims)?;
         match (claims.email, claims.email_verified) {
             (Some(Value::String(email)), Some(Value::Bool(true))) => Ok(email.to_ascii_lowercase()),
-            _ => Err(forbidden(
-                "email_not_verified",
+            _ => Err(HttpError::new(
+                RequestCode::EmailNotVerified,
                 "the token has no e-mail address that its issuer has verified",
                 "ask for one with the address in it: --include-email, or the token of a service account's full format",
             )),
@@ -100,8 +100,7 @@ impl Verifier {
         let key = self.keys.key(&id).await.map_err(|why| match why {
             NoKey::Unknown => untrusted("the token is signed with a key that its issuer does not publish"),
             NoKey::Unavailable => HttpError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "keys_unavailable",
+                RequestCode::KeysUnavailable,
                 "the issuer's public keys could not be fetched, so no token can be checked",
                 "try again in a minute; the service must be able to reach www.googleapis.com",
             ),
@@ -120,15 +119,15 @@ impl Verifier {
     fn check_time(&self, claims: &Claims) -> Result<(), HttpError> {
         let now = self.clock.now().unix_timestamp() as f64;
         if claims.exp + LEEWAY <= now {
-            return Err(unauthorized(
-                "token_expired",
+            return Err(HttpError::new(
+                RequestCode::TokenExpired,
                 "the token has expired",
                 "get a new token",
             ));
         }
         if claims.nbf.is_some_and(|nbf| now + LEEWAY < nbf) {
-            return Err(unauthorized(
-                "token_not_yet_valid",
+            return Err(HttpError::new(
+                RequestCode::TokenNotYetValid,
                 "the token is not valid yet",
                 "compare the clocks of the issuer and of this service",
             ));
@@ -137,8 +136,8 @@ impl Verifier {
     }
 
     fn wrong_audience(&self) -> HttpError {
-        unauthorized(
-            "token_audience",
+        HttpError::new(
+            RequestCode::TokenAudience,
             format!(
                 "the token is not meant for this service but for another audience than {}",
                 self.rules.audiences.join(" or ")
@@ -149,12 +148,12 @@ impl Verifier {
 }
 
 fn wrong_issuer() -> HttpError {
-    unauthorized("token_issuer", "the token is not issued by Google", HOW)
+    HttpError::new(RequestCode::TokenIssuer, "the token is not issued by Google", HOW)
 }
 
 fn stripped() -> HttpError {
-    unauthorized(
-        "token_stripped",
+    HttpError::new(
+        RequestCode::TokenStripped,
         "Cloud Run took the token's signature away (SIGNATURE_REMOVED_BY_GOOGLE) because it has checked it itself",
         "where Cloud Run's IAM check is on, set AUTH_MODE=iam; where it is off, send the token in Authorization and nothing in \
          X-Serverless-Authorization",
@@ -162,9 +161,9 @@ fn stripped() -> HttpError {
 }
 
 pub(super) fn malformed(message: &str) -> HttpError {
-    unauthorized("token_malformed", message, HOW)
+    HttpError::new(RequestCode::TokenMalformed, message, HOW)
 }
 
 fn untrusted(message: &str) -> HttpError {
-    unauthorized("token_not_trusted", message, HOW)
+    HttpError::new(RequestCode::TokenNotTrusted, message, HOW)
 }

@@ -79,7 +79,10 @@ async fn told_to_stop_in_its_last_attempt_a_task_does_not_take_the_others_backup
     let manifest = bench.manifest().await;
     assert_eq!((manifest.status, manifest.collections.len()), (Status::Partial, 7));
     assert_eq!(
-        (manifest.failed[0].collection.as_str(), manifest.failed[0].code.as_str()),
+        (
+            manifest.failed[0].collection.as_str(),
+            manifest.failed[0].error.code.as_str()
+        ),
         ("c03", "cancelled")
     );
     bench.is_clean(&[], "partial").await;

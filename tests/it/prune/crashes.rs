@@ -108,7 +108,11 @@ async fn a_bucket_that_refuses_deletion_is_reported_once_with_the_remedy() {
     let (report, error) = bench.execute(&bench.plan().await).await;
     let error = error.unwrap();
     assert_eq!(
-        (error.code(), error.exit_code(), error.http_status()),
+        (
+            error.code(),
+            error.exit_code(),
+            qdrant_backup::server::http_status(&error).as_u16()
+        ),
         (Code::StoreForbidden, 7, 502)
     );
     let text = error.to_string();

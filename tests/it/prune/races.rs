@@ -53,7 +53,11 @@ async fn while_a_backup_runs_a_prune_is_told_to_wait_and_deletes_nothing() {
         };
         let (report, error) = tokio::join!(run(&ctx), second);
         assert_eq!(
-            (error.code(), error.http_status(), error.exit_code()),
+            (
+                error.code(),
+                qdrant_backup::server::http_status(&error).as_u16(),
+                error.exit_code()
+            ),
             (Code::RunInProgress, 409, 5)
         );
         assert_eq!(report.unwrap().status, BackupOutcome::Complete);

@@ -29,12 +29,16 @@ async fn what_would_not_come_back_is_refused_by_name_and_the_others_are_saved() 
         assert_eq!(report.status, BackupOutcome::Partial, "{what}");
         let failure = &report.failed[0];
         assert_eq!(
-            (report.failed.len(), failure.collection.as_str(), failure.code.as_str()),
+            (
+                report.failed.len(),
+                failure.collection.as_str(),
+                failure.error.code.as_str()
+            ),
             (1, "custom", "unsupported"),
             "{what}"
         );
         assert!(
-            failure.message.contains(says) && failure.remedy.is_some(),
+            failure.error.message.contains(says) && failure.error.remedy.is_some(),
             "{failure:?}"
         );
         assert_eq!(
@@ -76,7 +80,7 @@ async fn what_becomes_custom_in_mid_run_is_not_saved_as_what_it_was() {
     };
     let report = bench.run_for(&only).await.unwrap();
     assert_eq!((report.status, report.manifest), (BackupOutcome::Failed, None));
-    assert_eq!(report.failed[0].code, "unsupported");
+    assert_eq!(report.failed[0].error.code, "unsupported");
     assert_eq!(peer.requests("POST /collections/custom/snapshots"), 1);
     assert_eq!(peer.snapshots("custom"), [""; 0], "it was deleted all the same");
 }

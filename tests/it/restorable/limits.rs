@@ -26,12 +26,16 @@ async fn only_odd_failed(bench: &Bench, report: &BackupReport, says: &str) {
     assert_eq!(report.status, BackupOutcome::Partial, "{says}");
     let failure = &report.failed[0];
     assert_eq!(
-        (report.failed.len(), failure.collection.as_str(), failure.code.as_str()),
+        (
+            report.failed.len(),
+            failure.collection.as_str(),
+            failure.error.code.as_str()
+        ),
         (1, "odd", "unsupported"),
         "{failure:?}"
     );
     assert!(
-        failure.message.contains(says) && failure.remedy.is_some(),
+        failure.error.message.contains(says) && failure.error.remedy.is_some(),
         "{failure:?}"
     );
     let manifest = bench.manifest(report).await;

@@ -126,7 +126,7 @@ async fn one_that_cannot_be_read_any_more_is_not_taken_for_the_empty_one_of_the_
     let report = lost.run(&request).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
-        (failed.source.as_str(), failed.code),
+        (failed.source.as_str(), failed.error.code),
         ("b", Code::RestoreRefused),
         "{report:?}"
     );

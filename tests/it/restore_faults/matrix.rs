@@ -277,7 +277,7 @@ async fn caught(case: &Case) -> String {
                 panic!("{fault}: {report:?}")
             };
             assert_eq!(
-                (failed.code, failed.source.as_str()),
+                (failed.error.code, failed.source.as_str()),
                 (case.code, "a"),
                 "{fault}: {failed:?}"
             );
@@ -286,12 +286,12 @@ async fn caught(case: &Case) -> String {
                 failed.next.starts_with(&command) || failed.next.contains("POST"),
                 "{fault}: {failed:?}"
             );
-            let said = format!("{}: {}", failed.code, failed.message);
+            let said = format!("{}: {}", failed.error.code, failed.error.message);
             (report.error().unwrap(), Some(said), Some(failed.state.clone()))
         }
     };
     assert_eq!(
-        (error.exit_code(), error.http_status()),
+        (error.exit_code(), qdrant_backup::server::http_status(&error).as_u16()),
         (case.exit, case.http),
         "{fault}: {error}"
     );

@@ -172,7 +172,10 @@ async fn qdrant_is_not_asked_about_a_name_that_it_does_not_take() {
         ..lost.request()
     };
     let plan = restore::plan(&lost.bench.ctx, &request("x".repeat(256))).await.unwrap();
-    assert!(plan.refusals[0].message.contains("invalid collection name"), "{plan}");
+    assert!(
+        plan.refusals[0].error.message.contains("invalid collection name"),
+        "{plan}"
+    );
     assert_eq!(lost.peer.requests("/snapshots/recover"), 0);
     let plan = restore::plan(&lost.bench.ctx, &request("x".repeat(255))).await.unwrap();
     assert!(plan.refusals.is_empty(), "{plan}");

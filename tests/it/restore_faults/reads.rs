@@ -21,10 +21,10 @@ async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
     });
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
-    assert_eq!(failed.code, Code::ChecksumMismatch, "{failed:?}");
+    assert_eq!(failed.error.code, Code::ChecksumMismatch, "{failed:?}");
     assert!(
-        failed.message.contains("CRC32C of the bytes read is")
-            && failed.message.contains("the manifest says")
+        failed.error.message.contains("CRC32C of the bytes read is")
+            && failed.error.message.contains("the manifest says")
             && failed.state.starts_with("it does not exist"),
         "{failed:?}"
     );
@@ -46,7 +46,7 @@ async fn bytes_whose_crc32c_happens_to_be_right_are_refused_by_qdrant() {
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
     assert!(
-        failed.message.contains("checksum mismatch") && failed.state.starts_with("it does not exist"),
+        failed.error.message.contains("checksum mismatch") && failed.state.starts_with("it does not exist"),
         "{failed:?}"
     );
 }
@@ -109,7 +109,7 @@ async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
-        (failed.code, failed.state.as_str()),
+        (failed.error.code, failed.state.as_str()),
         (Code::StoreUnreachable, "it does not exist")
     );
     assert_eq!(lost.peer.lock().broken_uploads, 1);

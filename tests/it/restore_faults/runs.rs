@@ -69,7 +69,11 @@ async fn if_one_fails_the_others_are_restored_and_told_apart() {
     );
     let error = report.error().unwrap();
     assert_eq!(
-        (error.code(), error.exit_code(), error.http_status()),
+        (
+            error.code(),
+            error.exit_code(),
+            qdrant_backup::server::http_status(&error).as_u16()
+        ),
         (Code::RestoreFailed, 12, 502)
     );
     assert!(error.to_string().contains("1 of 2"), "{error}");
@@ -158,8 +162,8 @@ async fn the_next_release_may_have_fields_of_its_own_and_the_same_release_may_no
     let lost = Lost::new().await;
     lost.upload(Upload::NewField);
     let failed = &lost.run(&lost.request()).await.unwrap().failed[0];
-    assert_eq!(failed.code, Code::RestoreUnequal);
-    assert!(failed.message.contains("config.new_field"), "{failed:?}");
+    assert_eq!(failed.error.code, Code::RestoreUnequal);
+    assert!(failed.error.message.contains("config.new_field"), "{failed:?}");
 
     let lost = Lost::new().await;
     lost.peer.lock().version = Some("1.19.0");
@@ -174,7 +178,7 @@ async fn the_next_release_may_have_fields_of_its_own_and_the_same_release_may_no
     lost.peer.lock().version = Some("1.19.0");
     lost.upload(Upload::OtherConfig);
     assert_eq!(
-        lost.run(&lost.request()).await.unwrap().failed[0].code,
+        lost.run(&lost.request()).await.unwrap().failed[0].error.code,
         Code::RestoreUnequal
     );
 }
@@ -194,12 +198,12 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
     let report = lost.run(&request).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
-        (failed.source.as_str(), failed.code),
+        (failed.source.as_str(), failed.error.code),
         ("b", Code::RestoreRefused),
         "{report:?}"
     );
     assert!(
-        failed.message.contains("since the plan") && failed.state.contains("3 points"),
+        failed.error.message.contains("since the plan") && failed.state.contains("3 points"),
         "{failed:?}"
     );
     assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);

@@ -1,46 +1,37 @@
-//! `GET /health/freshness`: for a watch that is not part of this service, and notices when nothing runs any more.
+//! `GET /health`: liveness; it asks nobody, so that an outage elsewhere does not restart this service. `GET /health/freshness`:
+//! for a watch that is not part of this service, and notices when nothing runs any more.
 
-use super::App;
-use super::error::{HttpError, Told};
-use crate::ops::freshness::{self, Expected, Standing, Wanted};
+use crate::ops::freshness::{self, Expected, State as Standing, Wanted};
 use crate::repository::manifest::Relation;
-use axum::Json;
+use crate::server::App;
+use crate::server::api::{FreshnessQuery, FreshnessResponse, HealthResponse};
+use crate::server::error::HttpError;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::routing::get;
+use axum::{Json, Router};
 
-/// `?verified=true`: only backups count that `verify` has read back and found intact.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    #[serde(default)]
-    verified: bool,
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/health/freshness", get(freshness))
 }
 
-/// The same shape whatever the answer.
-#[derive(Serialize)]
-pub(super) struct Freshness {
-    /// Whether there is a collection to back up, and every one of them is fresh.
-    fresh: bool,
-    /// `BACKUP_MAX_AGE`.
-    max_age_seconds: u64,
-    /// Whether only verified backups count.
-    verified: bool,
-    /// Who told which collections there should be: `qdrant`, `last_backup`, or nobody.
-    expected_by: Option<&'static str>,
-    collections: Vec<Standing>,
-    /// Why Qdrant could not be asked.
-    qdrant_error: Option<Told>,
+async fn health() -> Json<HealthResponse> {
+    Json(HealthResponse {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
 /// 200 when every expected collection has a good backup that is young enough; 503 when one has not, or none is expected. An
 /// error when the store cannot be read.
-pub(super) async fn freshness(
+async fn freshness(
     State(app): State<App>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<(StatusCode, Json<Freshness>), HttpError> {
-    let Query(Asked { verified }) = asked.map_err(|e| {
+    query: Result<Query<FreshnessQuery>, QueryRejection>,
+) -> Result<(StatusCode, Json<FreshnessResponse>), HttpError> {
+    let Query(FreshnessQuery { verified }) = query.map_err(|e| {
         HttpError::bad_request(
             e.body_text(),
             "write /health/freshness or /health/freshness?verified=true",
@@ -70,18 +61,18 @@ pub(super) async fn freshness(
     };
     let collections = freshness::standings(&names, &backups, wanted, now);
     // Nothing to back up is no good news: a Qdrant that lost its data has nothing, either.
-    let fresh = !collections.is_empty() && collections.iter().all(|c| c.state == freshness::State::Fresh);
+    let fresh = !collections.is_empty() && collections.iter().all(|c| c.state == Standing::Fresh);
     let status = match fresh {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let told = Freshness {
+    let response = FreshnessResponse {
         fresh,
         max_age_seconds: wanted.max_age.as_secs(),
         verified,
         expected_by,
-        collections,
-        qdrant_error: live.as_ref().err().map(Told::from),
+        collections: collections.into_iter().map(Into::into).collect(),
+        qdrant_error: live.as_ref().err().map(Into::into),
     };
-    Ok((status, Json(told)))
+    Ok((status, Json(response)))
 }

@@ -1,0 +1,61 @@
+//! What the service takes and answers, as JSON: types of its own, so that neither the format of the store nor a change of an
+//! operation changes the API unseen. Made from what operations and the repository return, never the other way round.
+//!
+//! A field may be added; none is renamed or removed.
+
+mod backup;
+mod backups;
+mod collections;
+mod detail;
+mod drill;
+mod error;
+mod freshness;
+mod pin;
+mod prune;
+mod request;
+mod restore;
+mod status;
+mod values;
+mod verify;
+
+pub(super) use backup::{BackupReport, BackupRequest};
+pub(super) use backups::{BackupSummary, BackupsQuery, BackupsResponse};
+pub(super) use collections::{CollectionStatus, CollectionsResponse};
+pub(super) use detail::BackupDetail;
+pub(super) use drill::{DrillReport, DrillRequest};
+pub(super) use error::{ErrorResponse, HeldBy, PlanOfError, ReportOfError};
+pub(super) use freshness::{FreshnessQuery, FreshnessResponse};
+pub(super) use pin::{PinRequest, PinResponse, UnpinResponse};
+pub(super) use prune::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
+pub(super) use request::RequestBody;
+pub(super) use restore::{RestorePlan, RestoreReport, RestoreRequest};
+pub(super) use status::{HealthResponse, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
+pub(super) use verify::VerifyReport;
+
+/// Words of the API for the variants of another enum. A variant that is added there does not compile here, until somebody has
+/// decided what the API calls it.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, from $from:ty: $($variant:ident),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum $name {
+            $($variant),+
+        }
+
+        impl From<$from> for $name {
+            fn from(value: $from) -> Self {
+                match value {
+                    $(<$from>::$variant => Self::$variant),+
+                }
+            }
+        }
+    };
+}
+
+use words;
+
+/// Each of a list in its form of the API.
+fn all<T, U: From<T>>(list: Vec<T>) -> Vec<U> {
+    list.into_iter().map(U::from).collect()
+}

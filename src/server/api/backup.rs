@@ -1,0 +1,184 @@
+//! `POST /backup`.
+
+use super::request::{self, RequestBody, Selected};
+use super::{all, words};
+use crate::base::error::{ErrorInfo, Result};
+use crate::ops::backup;
+use crate::repository::manifest::Failure;
+use crate::repository::names::BackupId;
+use crate::repository::selection::Selection;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet";
+
+/// What is to be backed up.
+#[derive(Debug)]
+pub(crate) struct BackupRequest {
+    /// `None`: what the configuration says.
+    pub(crate) selection: Option<Selection>,
+    /// Whether the store may have backups of other Qdrants and none of this one.
+    pub(crate) new_source: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Fields {
+    collection: Option<String>,
+    collections: Option<Vec<String>>,
+    include: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+    new_source: bool,
+}
+
+impl RequestBody for BackupRequest {
+    fn parse(body: &[u8]) -> Result<Self> {
+        let fields: Fields = request::object(body, REMEDY)?;
+        if fields.collection.is_some() && fields.collections.is_some() {
+            return Err(request::bad(
+                "`collection` and `collections` are both given",
+                "give one of them",
+            ));
+        }
+        let one = fields.collection.is_some();
+        let selected = Selected {
+            collections: fields.collection.map(|one| vec![one]).or(fields.collections),
+            include: fields.include,
+            exclude: fields.exclude,
+        };
+        Ok(Self {
+            selection: selected.selection(if one { "collection" } else { "collections" }, REMEDY)?,
+            new_source: fields.new_source,
+        })
+    }
+}
+
+/// What a backup came to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BackupReport {
+    id: BackupId,
+    status: BackupOutcome,
+    #[serde(with = "time::serde::rfc3339")]
+    started_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    finished_at: OffsetDateTime,
+    /// URL of the manifest; null when nothing was saved.
+    manifest: Option<String>,
+    collections: Vec<SavedCollection>,
+    failed: Vec<FailedCollection>,
+    warnings: Vec<String>,
+}
+
+words! {
+    /// Whether all that was asked for was saved, some of it, or nothing.
+    BackupOutcome, from backup::BackupOutcome: Complete, Partial, Failed
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SavedCollection {
+    name: String,
+    /// Exact count after the snapshot was made.
+    points: u64,
+    bytes: u64,
+}
+
+/// A collection that is not in the backup, and why.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FailedCollection {
+    collection: String,
+    #[serde(flatten)]
+    error: ErrorInfo<String>,
+}
+
+impl From<backup::BackupReport> for BackupReport {
+    fn from(report: backup::BackupReport) -> Self {
+        Self {
+            id: report.id,
+            status: report.status.into(),
+            started_at: report.started_at,
+            finished_at: report.finished_at,
+            manifest: report.manifest,
+            collections: all(report.collections),
+            failed: all(report.failed),
+            warnings: report.warnings,
+        }
+    }
+}
+
+impl From<backup::Saved> for SavedCollection {
+    fn from(saved: backup::Saved) -> Self {
+        Self {
+            name: saved.name,
+            points: saved.points,
+            bytes: saved.bytes,
+        }
+    }
+}
+
+impl From<Failure> for FailedCollection {
+    fn from(failure: Failure) -> Self {
+        Self {
+            collection: failure.collection,
+            error: failure.error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn selection(body: &[u8]) -> Result<Option<Selection>> {
+        BackupRequest::parse(body).map(|request| request.selection)
+    }
+
+    #[test]
+    fn another_source_is_accepted_only_where_that_is_said() {
+        for (body, accepted) in [
+            ("{}", false),
+            (r#"{"new_source":false}"#, false),
+            (r#"{"new_source":true}"#, true),
+        ] {
+            let request = BackupRequest::parse(body.as_bytes()).unwrap();
+            assert_eq!((request.selection, request.new_source), (None, accepted), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_old_bodies_mean_what_they_meant() {
+        for all in ["", " \n", "{}", " {} ", "{\"collection\":null}"] {
+            assert_eq!(selection(all.as_bytes()).unwrap(), None, "{all}");
+        }
+        let one = selection(br#"{"collection":"docs"}"#).unwrap().unwrap();
+        assert_eq!(
+            (one.collections, one.include, one.exclude),
+            (vec!["docs".to_owned()], vec![], vec![])
+        );
+    }
+
+    #[test]
+    fn what_is_unclear_is_never_taken_for_everything() {
+        for wrong in [
+            "[]",
+            "[null,null,null,null]",
+            "null",
+            "\"docs\"",
+            "{",
+            "{}x",
+            "{\"collection\":1}",
+            "{\"collection\":\"\"}",
+            "{\"collections\":[]}",
+            "{\"include\":[]}",
+            "{\"include\":\"docs\"}",
+            "{\"colection\":\"docs\"}",
+            "{\"collection\":\"a\",\"collection\":\"b\"}",
+            "{\"collection\":\"a\",\"collections\":[\"b\"]}",
+            "{\"exclude\":[\" \"]}",
+        ] {
+            assert!(selection(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        assert!(selection(b"\xff").is_err());
+    }
+}

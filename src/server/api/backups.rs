@@ -1,0 +1,87 @@
+//! `GET /backups`.
+
+use super::all;
+use super::values::{BackupMark, BackupStatus, Pin, Proof, Selection};
+use crate::repository::catalog::{Aged, Summary};
+use crate::repository::names::BackupId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackupsQuery {
+    /// 1 to 1000.
+    pub(crate) limit: Option<u16>,
+}
+
+/// Newest first.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackupsResponse {
+    pub(crate) backups: Vec<BackupSummary>,
+}
+
+/// A backup in a list.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BackupSummary {
+    #[serde(flatten)]
+    backup: BackupFacts,
+    /// Seconds since it was finished.
+    age_seconds: Option<u64>,
+}
+
+/// What is known of a backup and its worth.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct BackupFacts {
+    id: BackupId,
+    /// Null when the manifest cannot be used, see `problem`.
+    status: Option<BackupStatus>,
+    selection: Option<Selection>,
+    marks: Vec<BackupMark>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    finished_at: Option<OffsetDateTime>,
+    /// How many.
+    collections: usize,
+    points: u64,
+    bytes: u64,
+    points_by_collection: BTreeMap<String, u64>,
+    verified: Option<Proof>,
+    drilled: Option<Proof>,
+    pinned: Option<Pin>,
+    /// Why the manifest cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// Collections that this version cannot bring back from it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_restorable: BTreeMap<String, String>,
+}
+
+impl From<Aged> for BackupSummary {
+    fn from(aged: Aged) -> Self {
+        Self {
+            backup: aged.summary.into(),
+            age_seconds: aged.age_seconds,
+        }
+    }
+}
+
+impl From<Summary> for BackupFacts {
+    fn from(summary: Summary) -> Self {
+        Self {
+            id: summary.id,
+            status: summary.status.map(Into::into),
+            selection: summary.selection.map(Into::into),
+            marks: all(summary.marks),
+            finished_at: summary.finished_at,
+            collections: summary.collections,
+            points: summary.points,
+            bytes: summary.bytes,
+            points_by_collection: summary.points_by_collection,
+            verified: summary.verified.map(Into::into),
+            drilled: summary.drilled.map(Into::into),
+            pinned: summary.pinned.map(Into::into),
+            problem: summary.problem,
+            not_restorable: summary.not_restorable,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `GET /backups/{id}`.
+
+use super::all;
+use super::backup::FailedCollection;
+use super::backups::BackupFacts;
+use super::values::{BackupStatus, Selection, Source};
+use crate::base::snapshot;
+use crate::repository::catalog::Detail;
+use crate::repository::manifest::{self, Storage};
+use crate::repository::names::BackupId;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A backup in full. It is not the manifest: what Qdrant said of a collection's configuration and shards is there alone.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackupDetail {
+    id: BackupId,
+    status: BackupStatus,
+    /// Version of the tool that made it.
+    tool_version: String,
+    #[serde(with = "time::serde::rfc3339")]
+    started_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    finished_at: OffsetDateTime,
+    /// Seconds since it was finished.
+    age_seconds: Option<u64>,
+    qdrant: BackedUpQdrant,
+    selection: Selection,
+    collections: Vec<BackedUpCollection>,
+    failed: Vec<FailedCollection>,
+    warnings: Vec<String>,
+    /// As in the list, with what is known of its worth.
+    summary: BackupFacts,
+}
+
+#[derive(Debug, Serialize)]
+struct BackedUpQdrant {
+    version: String,
+    topology: Topology,
+    /// Null: a backup of an earlier version of the tool does not tell.
+    source: Option<Source>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+enum Topology {
+    Standalone,
+    Cluster { peers: Vec<u64> },
+}
+
+#[derive(Debug, Serialize)]
+struct BackedUpCollection {
+    name: String,
+    /// Exact count after the snapshot was made, as everywhere.
+    points: u64,
+    /// Exact counts before the snapshot was asked for, and after it was made: under writes they only bound the truth.
+    points_before: u64,
+    points_after: u64,
+    bytes: u64,
+    aliases: Vec<String>,
+    artifacts: Vec<Artifact>,
+    warnings: Vec<String>,
+    /// Why this version cannot bring it back.
+    not_restorable: Option<String>,
+}
+
+/// One object of the store.
+#[derive(Debug, Serialize)]
+struct Artifact {
+    key: String,
+    storage: String,
+    kind: ArtifactKind,
+    /// Peer id of the node that it was taken from.
+    node: Option<u64>,
+    bytes: u64,
+    /// Lower-case hex.
+    sha256: String,
+    sha256_confirmed_by_qdrant: bool,
+    /// Eight hex digits.
+    crc32c: String,
+    /// In the store; on GCS its generation.
+    version: String,
+    /// No write after `created_at` is in it; all before `requested_at` are.
+    #[serde(with = "time::serde::rfc3339")]
+    requested_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+/// `"collection"`, or `{"shard": 0}`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ArtifactKind {
+    Collection,
+    Shard(u32),
+}
+
+impl From<Detail> for BackupDetail {
+    fn from(detail: Detail) -> Self {
+        let manifest = detail.manifest;
+        Self {
+            id: manifest.id,
+            status: manifest.status.into(),
+            tool_version: manifest.tool_version,
+            started_at: manifest.started_at,
+            finished_at: manifest.finished_at,
+            age_seconds: detail.age_seconds,
+            qdrant: manifest.qdrant.into(),
+            selection: manifest.selection.into(),
+            collections: all(manifest.collections),
+            failed: all(manifest.failed),
+            warnings: manifest.warnings,
+            summary: detail.summary.into(),
+        }
+    }
+}
+
+impl From<manifest::QdrantInfo> for BackedUpQdrant {
+    fn from(qdrant: manifest::QdrantInfo) -> Self {
+        Self {
+            version: qdrant.version,
+            topology: match qdrant.topology {
+                manifest::Topology::Standalone => Topology::Standalone,
+                manifest::Topology::Cluster { peers } => Topology::Cluster { peers },
+            },
+            source: qdrant.source.map(Into::into),
+        }
+    }
+}
+
+impl From<manifest::Collection> for BackedUpCollection {
+    fn from(collection: manifest::Collection) -> Self {
+        Self {
+            points: collection.points_after,
+            points_before: collection.points_before,
+            points_after: collection.points_after,
+            bytes: collection.bytes(),
+            not_restorable: collection.cannot_be_restored().map(|why| why.chain()),
+            name: collection.name,
+            aliases: collection.aliases,
+            artifacts: all(collection.artifacts),
+            warnings: collection.warnings,
+        }
+    }
+}
+
+impl From<manifest::Artifact> for Artifact {
+    fn from(artifact: manifest::Artifact) -> Self {
+        Self {
+            key: artifact.key,
+            storage: match artifact.storage {
+                Storage::Object => "object".to_owned(),
+                Storage::Other(other) => other,
+            },
+            kind: match artifact.kind {
+                snapshot::ArtifactKind::Collection => ArtifactKind::Collection,
+                snapshot::ArtifactKind::Shard(shard) => ArtifactKind::Shard(shard),
+            },
+            node: artifact.node,
+            bytes: artifact.bytes,
+            sha256: artifact.sha256,
+            sha256_confirmed_by_qdrant: artifact.sha256_confirmed_by_qdrant,
+            crc32c: artifact.crc32c,
+            version: artifact.version,
+            requested_at: artifact.requested_at,
+            created_at: artifact.created_at,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `POST /prune`.
+
+mod plan;
+
+pub(crate) use plan::PrunePlan;
+
+use super::all;
+use super::request::{self, RequestBody};
+use crate::base::error::Result;
+use crate::ops::prune;
+use crate::repository::names::BackupId;
+use serde::{Deserialize, Serialize};
+
+const REMEDY: &str = "send {} to delete by the policy, {\"dry_run\": true} to see what would be deleted";
+
+/// No body, or `{}`, deletes: who calls this has said so.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PruneRequest {
+    pub(crate) dry_run: bool,
+}
+
+impl RequestBody for PruneRequest {
+    fn parse(body: &[u8]) -> Result<Self> {
+        request::object(body, REMEDY)
+    }
+}
+
+/// The plan, and what its execution came to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PruneResponse {
+    pub(crate) dry_run: bool,
+    pub(crate) plan: PrunePlan,
+    /// Null after a dry run.
+    pub(crate) report: Option<PruneReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PruneReport {
+    /// How many backups and leftovers were to be deleted.
+    planned: usize,
+    /// Oldest first.
+    deleted: Vec<DeletedBackup>,
+    skipped: Vec<SkippedBackup>,
+    /// Number of executions of jobs whose records were deleted.
+    jobs: usize,
+    warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct DeletedBackup {
+    id: BackupId,
+    /// How many were deleted.
+    objects: usize,
+    bytes: u64,
+    /// How many were not; a later prune collects what is still there.
+    left: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SkippedBackup {
+    id: BackupId,
+    why: String,
+}
+
+impl From<prune::PruneReport> for PruneReport {
+    fn from(report: prune::PruneReport) -> Self {
+        Self {
+            planned: report.planned,
+            deleted: all(report.deleted),
+            skipped: all(report.skipped),
+            jobs: report.jobs,
+            warnings: report.warnings,
+        }
+    }
+}
+
+impl From<prune::Deleted> for DeletedBackup {
+    fn from(deleted: prune::Deleted) -> Self {
+        Self {
+            id: deleted.id,
+            objects: deleted.objects,
+            bytes: deleted.bytes,
+            left: deleted.left,
+        }
+    }
+}
+
+impl From<prune::Skipped> for SkippedBackup {
+    fn from(skipped: prune::Skipped) -> Self {
+        Self {
+            id: skipped.id,
+            why: skipped.why,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn dry_run(body: &str) -> Result<bool> {
+        PruneRequest::parse(body.as_bytes()).map(|request| request.dry_run)
+    }
+
+    #[test]
+    fn only_a_clear_request_deletes() {
+        for (body, expected) in [
+            ("", false),
+            (" {} ", false),
+            ("{\"dry_run\":true}", true),
+            ("{\"dry_run\":false}", false),
+        ] {
+            assert_eq!(dry_run(body).unwrap(), expected, "{body}");
+        }
+        for wrong in [
+            "[]",
+            "[true]",
+            "null",
+            "true",
+            "{",
+            "{\"dryrun\":true}",
+            "{\"dry_run\":1}",
+            "{\"dry_run\":null}",
+            "{\"dry_run\":true}x",
+        ] {
+            assert!(dry_run(wrong).is_err(), "{wrong}");
+        }
+    }
+}

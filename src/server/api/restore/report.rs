@@ -1,0 +1,115 @@
+//! What a restore came to.
+
+use super::super::values::Transport;
+use super::super::{all, words};
+use super::PointRange;
+use crate::base::error::ErrorInfo;
+use crate::ops::restore;
+use crate::repository::names::BackupId;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RestoreReport {
+    id: BackupId,
+    /// URL of the Qdrant that was restored into.
+    target: String,
+    status: RestoreOutcome,
+    #[serde(with = "time::serde::rfc3339")]
+    started_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    finished_at: OffsetDateTime,
+    collections: Vec<RestoredCollection>,
+    failed: Vec<UnrestoredCollection>,
+    /// What to send next for all that failed.
+    next: Vec<String>,
+    /// Aliases that were set or moved.
+    aliases: Vec<String>,
+    /// Collections that a swap left without their aliases: still there, and now to be deleted by hand.
+    replaced: Vec<String>,
+    warnings: Vec<String>,
+}
+
+words! {
+    /// Whether all that was asked for is there, some of it, or nothing.
+    RestoreOutcome, from restore::RestoreOutcome: Complete, Partial, Failed
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RestoredCollection {
+    /// Its name in the backup.
+    source: String,
+    /// Its name on Qdrant.
+    target: String,
+    /// Exact count now.
+    points: u64,
+    expected: PointRange,
+    /// Points that were read with their vectors.
+    sampled: usize,
+    /// Bytes moved.
+    bytes: u64,
+    /// For moving and restoring them, without the checks before and after.
+    seconds: f64,
+    via: Transport,
+    notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct UnrestoredCollection {
+    /// Its name in the backup.
+    source: String,
+    /// The name that it was to have on Qdrant.
+    target: String,
+    #[serde(flatten)]
+    error: ErrorInfo,
+    /// What Qdrant has under the target's name now.
+    state: String,
+    /// What to send next.
+    next: String,
+}
+
+impl From<restore::RestoreReport> for RestoreReport {
+    fn from(report: restore::RestoreReport) -> Self {
+        Self {
+            id: report.id,
+            target: report.target,
+            status: report.status.into(),
+            started_at: report.started_at,
+            finished_at: report.finished_at,
+            collections: all(report.collections),
+            failed: all(report.failed),
+            next: report.next,
+            aliases: report.aliases,
+            replaced: report.replaced,
+            warnings: report.warnings,
+        }
+    }
+}
+
+impl From<restore::Restored> for RestoredCollection {
+    fn from(restored: restore::Restored) -> Self {
+        Self {
+            source: restored.source,
+            target: restored.target,
+            points: restored.points,
+            expected: restored.expected.into(),
+            sampled: restored.sampled,
+            bytes: restored.bytes,
+            seconds: restored.seconds,
+            via: restored.via.into(),
+            notes: restored.notes,
+        }
+    }
+}
+
+impl From<restore::Failed> for UnrestoredCollection {
+    fn from(failed: restore::Failed) -> Self {
+        Self {
+            source: failed.source,
+            target: failed.target,
+            error: failed.error,
+            state: failed.state,
+            next: failed.next,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What handlers take from a request.
+
+use super::api::RequestBody;
+use super::audit::Audit;
+use super::error::{HttpError, RequestCode};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use std::error::Error as _;
+use std::time::Duration;
+use tower_http::timeout::TimeoutError;
+
+/// Largest body of a request: a list of a thousand long names fits.
+pub(super) const BODY_LIMIT: usize = 64 << 10;
+/// Longest time without a byte of a body that is on its way.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that was understood, which is then in the audit log.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
+        let audit = request.extensions().get::<Audit>().cloned();
+        let body = Bytes::from_request(request, state).await.map_err(unread)?;
+        let understood = T::parse(&body)?;
+        if let Some(audit) = audit {
+            audit.asked(&body);
+        }
+        Ok(Self(understood))
+    }
+}
+
+fn unread(rejection: BytesRejection) -> HttpError {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => HttpError::new(
+            RequestCode::BodyTooLarge,
+            format!("the body is larger than {BODY_LIMIT} bytes"),
+            "select collections by patterns instead of names",
+        ),
+        _ if timed_out(&rejection) => HttpError::new(
+            RequestCode::BodyTimeout,
+            format!("no byte of the body came for {} s", BODY_TIMEOUT.as_secs()),
+            "send as many bytes as Content-Length says, without a pause",
+        ),
+        _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),
+    }
+}
+
+fn timed_out(rejection: &BytesRejection) -> bool {
+    let mut cause = rejection.source();
+    while let Some(error) = cause {
+        if error.is::<TimeoutError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The `{id}` of a path: that of a backup, or `latest`, see [`super::App::named`].
+pub(super) struct PathId(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(e) => Err(HttpError::bad_request(e.body_text(), "GET /backups lists the ids")),
+        }
+    }
+}

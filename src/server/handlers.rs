@@ -1,0 +1,63 @@
+//! What each request does. A file for each resource, with its own routes.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /health` | liveness probe; no outbound calls; the only endpoint without authentication |
+//! | `GET /health/freshness` | whether every collection has a young enough backup; 503 when one has not |
+//! | `GET /status` | Qdrant, store, last backup, what runs; 503 when one of the first two is not usable |
+//! | `GET /collections` | names, points, sizes |
+//! | `POST /backup` | makes a backup and answers when it has ended |
+//! | `POST /restore` | restores a backup and answers when the result has been compared with it |
+//! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
+//! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
+//! | `POST /backups/{id}/drill` | proves that a backup can be restored, in throw-away collections |
+//! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
+//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
+
+mod backup;
+mod backups;
+mod collections;
+mod drill;
+mod health;
+mod pin;
+mod prune;
+mod restore;
+mod status;
+mod verify;
+
+use super::App;
+use super::api::ReportOfError;
+use super::error::HttpError;
+use super::runs::RunEnd;
+use crate::base::error::Result;
+use axum::{Json, Router};
+
+/// The routes of all resources.
+pub(super) fn router() -> Router<App> {
+    [
+        health::router(),
+        status::router(),
+        collections::router(),
+        backup::router(),
+        restore::router(),
+        prune::router(),
+        backups::router(),
+        verify::router(),
+        drill::router(),
+        pin::router(),
+    ]
+    .into_iter()
+    .fold(Router::new(), Router::merge)
+}
+
+/// The answer to a request whose run has ended: its report, or the error that it came to, with the report where there is one.
+async fn answer<T: Into<ReportOfError>>(app: &App, end: Result<RunEnd<T>>) -> Result<Json<T>, HttpError> {
+    match end {
+        Ok(RunEnd { report, error: None }) => Ok(Json(report)),
+        Ok(RunEnd {
+            report,
+            error: Some(error),
+        }) => Err(HttpError::from(error).with_report(report).logged()),
+        Err(error) => Err(app.with_lease_holder(error).await.logged()),
+    }
+}

@@ -1,0 +1,50 @@
+//! `GET /backups` and `GET /backups/{id}`: what backups there are.
+
+use crate::repository::catalog::{self, Aged};
+use crate::server::App;
+use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
+use crate::server::error::HttpError;
+use crate::server::extract::PathId;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+
+const LARGEST_LIMIT: u16 = 1000;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/backups", get(list))
+        .route("/backups/{id}", get(show))
+}
+
+/// The newest backups; without a limit [`catalog::LISTED`].
+async fn list(
+    State(app): State<App>,
+    query: Result<Query<BackupsQuery>, QueryRejection>,
+) -> Result<Json<BackupsResponse>, HttpError> {
+    const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
+    let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
+    let limit = query.limit.unwrap_or(catalog::LISTED);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(HttpError::bad_request(
+            format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"),
+            REMEDY,
+        ));
+    }
+    let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
+    let summaries = app.ask_store("its backups", list).await?;
+    let now = app.ctx.clock.now();
+    let backups = summaries.into_iter().map(|s| BackupSummary::from(Aged::new(s, now)));
+    Ok(Json(BackupsResponse {
+        backups: backups.collect(),
+    }))
+}
+
+/// One backup in full.
+async fn show(State(app): State<App>, PathId(id): PathId) -> Result<Json<BackupDetail>, HttpError> {
+    let what = format!("backup {id:?}");
+    let id = app.ask_store(&what, app.named(&id)).await?;
+    let shown = catalog::show(&*app.ctx.store, id, app.ctx.clock.now());
+    Ok(Json(app.ask_store(&what, shown).await?.into()))
+}

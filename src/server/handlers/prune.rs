@@ -1,0 +1,66 @@
+//! `POST /prune`: deletes old backups by the configured policy, or says what it would delete.
+
+use crate::base::error::Result;
+use crate::ops::events::Operation;
+use crate::ops::prune::{self, PruneContext};
+use crate::server::App;
+use crate::server::api::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
+use crate::server::error::HttpError;
+use crate::server::extract::JsonBody;
+use crate::server::runs::RunEnd;
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/prune", post(by_policy))
+}
+
+/// 200 when all of the plan was executed, or none was to be. Otherwise the error, with plan and report once it was begun.
+async fn by_policy(
+    State(app): State<App>,
+    JsonBody(PruneRequest { dry_run }): JsonBody<PruneRequest>,
+) -> Result<Json<PruneResponse>, HttpError> {
+    let job = PruneContext::new(&app.ctx, app.retention.clone());
+    let plan = prune::plan(&job).await?;
+    if dry_run {
+        return Ok(Json(PruneResponse {
+            dry_run,
+            plan: plan.into(),
+            report: None,
+        }));
+    }
+    let shown = PrunePlan::from(plan.clone());
+    let end = match plan.is_empty() {
+        // What deletes nothing takes no lease, and is in nobody's way.
+        true => execute(job, plan, CancellationToken::new()).await,
+        false => {
+            let run = app.runs.begin(Operation::Prune)?;
+            run.detached(|_, stop| execute(job, plan, stop)).await
+        }
+    };
+    match end {
+        Ok(RunEnd { report, error: None }) => Ok(Json(PruneResponse {
+            dry_run,
+            plan: shown,
+            report: Some(report),
+        })),
+        Ok(RunEnd {
+            report,
+            error: Some(error),
+        }) => Err(HttpError::from(error).with_plan(shown).with_report(report).logged()),
+        Err(error) => Err(app.with_lease_holder(error).await.logged()),
+    }
+}
+
+async fn execute(job: PruneContext, plan: prune::PrunePlan, stop: CancellationToken) -> Result<RunEnd<PruneReport>> {
+    let mut report = prune::execute(&job, &plan, &stop).await?;
+    for deleted in &report.deleted {
+        tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
+    }
+    Ok(RunEnd {
+        error: report.take_error(),
+        report: report.into(),
+    })
+}

@@ -1,0 +1,80 @@
+//! Looks at Qdrant and the store that several handlers take, and that nobody waits for too long.
+
+use super::App;
+use super::api::HeldBy;
+use super::error::HttpError;
+use crate::base::error::{Code, Error, Result};
+use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
+use crate::ops::source;
+use crate::repository::catalog::{self, Asked};
+use crate::repository::lease;
+use crate::repository::manifest::{Manifest, Source};
+use crate::repository::names::BackupId;
+use crate::repository::selection::Selection;
+use std::future::Future;
+
+impl App {
+    /// The collections of Qdrant, and which one it is.
+    pub(super) async fn live(&self) -> Result<(Vec<String>, Source)> {
+        let live = async {
+            let names = self.probe.collections().await?;
+            let source = source::qdrant(&self.probe, self.ctx.settings.source.name.as_deref(), &names).await;
+            Ok((names, source))
+        };
+        self.ask_qdrant("its collections", live).await
+    }
+
+    /// Which Qdrant is backed up, as far as that is known without asking it.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            name: self.ctx.settings.source.name.clone(),
+            url: self.probe.url(),
+            ..Source::default()
+        }
+    }
+
+    /// The latest good backup of `source`.
+    pub(super) async fn latest(&self, source: Option<&Source>) -> Result<Manifest> {
+        let (selection, own) = (Selection::default(), self.source());
+        let asked = Asked {
+            selection: &selection,
+            source: source.or(Some(&own)),
+        };
+        let latest = catalog::latest(&*self.ctx.store, asked, self.ctx.clock.now());
+        self.ask_store("the latest good backup", latest).await
+    }
+
+    /// The backup that `id` names; `latest` is one of the Qdrant that is backed up.
+    pub(super) async fn named(&self, id: &str) -> Result<BackupId> {
+        let source = match id {
+            "latest" => self.live().await.map_or_else(|_| self.source(), |(_, source)| source),
+            _ => self.source(),
+        };
+        catalog::named(&*self.ctx.store, id, Some(&source), self.ctx.clock.now()).await
+    }
+
+    /// The error; if another process's run is in the way, with who and since when.
+    pub(super) async fn with_lease_holder(&self, error: Error) -> HttpError {
+        let holder = match error.code() {
+            // Who that is, is an extra: without it the answer is right all the same.
+            Code::RunInProgress => lease::holder(&*self.ctx.store, &self.ctx.clock).await.ok().flatten(),
+            _ => None,
+        };
+        HttpError::from(error).with_holder(holder.map(|record| HeldBy {
+            who: record.who,
+            since: record.since,
+        }))
+    }
+
+    /// Asks Qdrant for `what`, and gives up when whoever waits would.
+    pub(super) async fn ask_qdrant<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let doing = format!("asking Qdrant at {} for {what}", self.probe.url());
+        patience::within(self.patience, &doing, SILENT_QDRANT, work).await
+    }
+
+    /// Asks the store, likewise.
+    pub(super) async fn ask_store<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let doing = format!("asking {} for {what}", self.ctx.store.url());
+        patience::within(self.patience, &doing, SILENT_STORE, work).await
+    }
+}

@@ -1,0 +1,70 @@
+//! Listening, serving, and coming to an end.
+
+use super::{App, router};
+use crate::base::error::{Code, Error, Result};
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
+const GRACE: Duration = Duration::from_secs(9);
+/// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Listens on `address`; port 0 takes any free port.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::new(Code::ConfigInvalid, format!("listening on {address}"))
+            .because(e)
+            .remedy("choose another address with LISTEN, or another port with PORT")
+    })
+}
+
+/// Serves until `stop` is cancelled, then ends what is under way. An error when a run takes longer to clean up than Cloud Run
+/// and Docker allow, and at once when others could reach a service that asks nobody who they are. Connections are waited for
+/// only as long as it takes to send the last answers: a client that never ends its request keeps nobody.
+pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> Result<()> {
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::new(Code::Internal, "asking for the address that is listened on").because(e))?;
+    if app.auth.is_none() && !address.ip().to_canonical().is_loopback() {
+        return Err(Error::new(
+            Code::ConfigInvalid,
+            format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
+        )
+        .remedy("set AUTH_MODE=oidc, or LISTEN=127.0.0.1:8080"));
+    }
+    let callers = app.auth.callers();
+    tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
+    let runs = app.runs.clone();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served = async {
+        let served = server.into_future().await;
+        runs.ended().await;
+        served.map_err(|e| Error::new(Code::Internal, "serving HTTP").because(e))
+    };
+    let without_open_connections = async {
+        stop.cancelled().await;
+        runs.ended().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+        // One of them may have begun what the service has to wait for.
+        runs.ended().await;
+        tracing::info!("open connections are closed: their requests did not come to an end");
+    };
+    let too_late = async {
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = served => result,
+        () = without_open_connections => Ok(()),
+        () = too_late => match runs.under_way() {
+            false => Ok(()),
+            true => Err(Error::new(Code::Cancelled, format!("what was running did not clean up within {GRACE:?}"))
+                .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+        },
+    }
+}
