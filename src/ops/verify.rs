@@ -118,15 +118,15 @@ impl Verifier {
         if now.map(|meta| meta.version) != named.map(|meta| meta.version) {
             return Err(Error::new(
                 Code::BackupNotFound,
-                format!("backup {id} was deleted while it was being checked"),
+                format!("backup {id} was deleted during the check"),
             )
-            .remedy("`qdrant-backup list` shows what backups there are"));
+            .remedy("run `qdrant-backup list` to see the backups"));
         }
         if report.verdict != VerifyVerdict::NotChecked
             && let Err(error) = record::write(store, &self.clock, &report).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
-            tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "what was found could not be recorded");
+            tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "failed to record the verification of backup {id}");
             report.not_recorded = Some((&error).into());
         }
         Ok(report)
@@ -227,15 +227,15 @@ fn log(id: &BackupId, of: usize, object: &Checked) {
     let (key, collection) = (&object.key, &object.collection);
     match object.verdict {
         VerifyVerdict::Intact => {
-            tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object is intact")
+            tracing::info!(backup = %id, collection, key, bytes = object.bytes, of, "object {key:?} is intact")
         }
         VerifyVerdict::Damaged => {
             let problems: Vec<_> = object.findings.iter().map(|finding| finding.message.as_str()).collect();
-            tracing::error!(backup = %id, collection, key, of, "object is damaged: {}", problems.join("; "));
+            tracing::error!(backup = %id, collection, key, of, "object {key:?} is damaged: {}", problems.join("; "));
         }
         VerifyVerdict::NotChecked => {
             let why = object.not_checked.as_ref().map_or("", |why| why.message.as_str());
-            tracing::warn!(backup = %id, collection, key, of, "object could not be checked: {why}");
+            tracing::warn!(backup = %id, collection, key, of, "object {key:?} was not checked: {why}");
         }
     }
 }

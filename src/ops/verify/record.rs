@@ -21,7 +21,6 @@ const ATTEMPTS: usize = 5;
 pub struct Record {
     /// Version of this format.
     pub format: u32,
-    /// The backup.
     pub id: BackupId,
     /// Intact or damaged; what could not be checked is not recorded.
     pub verdict: VerifyVerdict,
@@ -70,7 +69,7 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &VerifyRepor
         report: &'a VerifyReport,
     }
     let key = report.id.verified();
-    let doing = || format!("recording what was found about backup {}", report.id);
+    let doing = || format!("recording the verification of backup {}", report.id);
     let written = Written { format: FORMAT, report };
     for _ in 0..ATTEMPTS {
         // Version first: if the object changes between the two reads, the write on that version fails.
@@ -90,6 +89,6 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &VerifyRepor
     }
     Err(Error::new(
         Code::StoreConflict,
-        format!("{}: somebody else keeps changing {key}", doing()),
+        format!("{}: another run keeps changing {key}", doing()),
     ))
 }
