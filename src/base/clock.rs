@@ -18,7 +18,6 @@ impl Clock {
         Self::new(OffsetDateTime::now_utc)
     }
 
-    /// The time now.
     pub fn now(&self) -> OffsetDateTime {
         (self.0)()
     }

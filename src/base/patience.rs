@@ -1,4 +1,4 @@
-//! Questions that somebody waits for: after a while they are given up, although the clients themselves would try for longer.
+//! Interactive requests have a time limit, shorter than the retries of the clients themselves.
 
 use crate::base::error::{Code, Error, Result};
 use std::future::Future;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// What to do about a Qdrant that does not answer.
-pub const SILENT_QDRANT: &str = "look whether Qdrant is overloaded or stuck, e.g. with curl at this URL and in its log; then check URL, \
-                                 network and firewall";
+pub const SILENT_QDRANT: &str = "check whether Qdrant is overloaded or stuck (curl this URL, read its log); then \
+     check URL, network and firewall";
 /// What to do about a store that does not answer.
-pub const SILENT_STORE: &str = "check BACKUP_STORE, network and firewall; for a directory, whether its disk answers";
+pub const SILENT_STORE: &str = "check BACKUP_STORE, network and firewall; for a directory, check its disk";
 
 /// What comes of `work` within `limit`. `doing` says what is asked of which URL, `remedy` what to do if there is no answer.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Then the network is tried all the same: the end may never be told. Shorter than what counts as a stall.
+/// After this time the network is tried anyway: the end of the pause may never be signalled. Shorter than a stall.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Shared by who is told of pauses and who keeps to them. Cheap to clone.
@@ -27,7 +27,7 @@ impl Pause {
         self.0.send_replace(true);
     }
 
-    /// Whoever waits goes on.
+    /// Releases all waiting requests.
     pub fn end(&self) {
         self.0.send_replace(false);
     }
@@ -36,7 +36,7 @@ impl Pause {
     pub async fn over(&self) {
         let mut paused = self.0.subscribe();
         if *paused.borrow_and_update() {
-            tracing::info!("a request is held back until the pause is over");
+            tracing::info!("network paused; the request waits until the pause ends");
             // The sender lives as long as this; and at the deadline the network is tried.
             let _ = timeout(LONGEST, paused.wait_for(|paused| !paused)).await;
         }

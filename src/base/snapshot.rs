@@ -125,7 +125,7 @@ impl Structure {
     pub fn feed(&mut self, bytes: &[u8]) {
         let contents = &mut self.contents;
         if let Err(broken) = self.outer.feed(bytes, &mut |event| contents.take(event)) {
-            contents.problem(format!("the archive is broken at byte {}: {}", broken.at, broken.why));
+            contents.problem(format!("the archive is corrupt at byte {}: {}", broken.at, broken.why));
         }
     }
 
@@ -137,14 +137,14 @@ impl Structure {
             Ending::Marker => true,
             Ending::NoMarker => {
                 contents.problem(format!(
-                    "the archive has no end marker: it was cut after byte {}",
+                    "the archive has no end marker: truncated after byte {}",
                     outer.offset()
                 ));
                 true
             }
             Ending::Cut => {
                 contents.problem(format!(
-                    "the archive ends in the middle of an entry, after byte {}",
+                    "the archive ends inside an entry, after byte {}",
                     outer.offset()
                 ));
                 true
@@ -282,7 +282,7 @@ impl Contents {
             }
         });
         if let Err(broken) = fed {
-            self.problem(format!("{name} is broken at its byte {}: {}", broken.at, broken.why));
+            self.problem(format!("{name} is corrupt at its byte {}: {}", broken.at, broken.why));
         }
         self.nested = Some(nested);
     }
@@ -294,7 +294,7 @@ impl Contents {
         // No marker is no fault here, see the module's text.
         if nested.tar.ending() == Ending::Cut && !nested.tar.is_broken() {
             self.problem(format!(
-                "{} ends in the middle of an entry, after its byte {}",
+                "{} ends inside an entry, after its byte {}",
                 nested.name,
                 nested.tar.offset()
             ));
@@ -309,13 +309,13 @@ impl Contents {
         };
         if let Kind::Other(flag) = kind {
             self.problem(format!(
-                "{shown} has type {:?}; Qdrant takes files and directories only",
+                "{shown} has type {:?}; Qdrant accepts only files and directories",
                 char::from(flag)
             ));
             return None;
         }
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
-            self.problem(format!("{shown} would leave its directory"));
+            self.problem(format!("{shown} points outside its directory"));
             return None;
         }
         let parts: Vec<_> = name
@@ -338,7 +338,7 @@ impl Contents {
             self.lacking(&what, &SHARD, shard.files);
             if !shard.log {
                 self.problem(format!(
-                    "{what} has no write-ahead log (wal): Qdrant would take it as not in the snapshot"
+                    "{what} has no write-ahead log (wal): Qdrant treats it as not in the snapshot"
                 ));
             }
             if shard.segments.is_empty() && self.expected.holds_points {
@@ -359,13 +359,13 @@ impl Contents {
     fn one_more_part(&mut self) -> bool {
         self.parts += 1;
         if self.parts == MOST_PARTS {
-            self.problem(format!("it has more than {MOST_PARTS} shards and segments"));
+            self.problem(format!("more than {MOST_PARTS} shards and segments"));
         }
         self.parts < MOST_PARTS
     }
 
     fn twice(&mut self, path: &str) {
-        self.problem(format!("{path} is there twice"));
+        self.problem(format!("{path} occurs twice"));
     }
 
     fn problem(&mut self, text: String) {

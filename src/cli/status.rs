@@ -241,3 +241,72 @@ fn headline(status: &Status) -> String {
         what.collect::<Vec<_>>().join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::repository::manifest::Source;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+    fn good(hours: i64, collections: &[&str], verified: bool, drilled: bool) -> Good {
+        let at = NOW - time::Duration::hours(hours);
+        Good {
+            id: BackupId::at(at),
+            selection: Selection::default(),
+            source: None,
+            verified,
+            drilled,
+            collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_screen_tells_what_is_missing_first_and_how_the_rest_is_proven() {
+        let backups = vec![
+            good(2, &["docs", "news"], false, false),
+            good(3, &["notes"], true, false),
+            good(27, &["docs", "old", "older"], true, false),
+            good(200, &["docs", "older"], false, true),
+            good(50, &["oldest"], true, true),
+        ];
+        let live = ["docs", "logs", "news", "notes", "old", "older", "oldest"].map(str::to_owned);
+        let question = Question {
+            selection: &Selection::default(),
+            live: Some(&live),
+            source: &Source::default(),
+            wanted: Wanted::default(),
+            now: NOW,
+        };
+        let answer = freshness::judge(&question, backups).unwrap();
+        let status = Status {
+            protected: answer.is_fresh(),
+            max_age_seconds: question.wanted.max_age.as_secs(),
+            qdrant: "http://q:6333".to_owned(),
+            store: "gs://b/p".to_owned(),
+            collections: rows(answer, NOW),
+        };
+        assert_eq!(
+            told(&status),
+            "NOT PROTECTED: 4 of 7 collections without a good backup younger than 26 h:\n\
+             1 has no recent good backup, 3 have one that is too old.\n\
+             -> run `qdrant-backup backup` with the same settings; `qdrant-backup list` shows\n   what there is\n\
+             Qdrant http://q:6333, store gs://b/p\n\
+             \n\
+             STATE    COLLECTION  STORED  VERIFIED  DRILLED  NEWEST BACKUP\n\
+             MISSING  logs             -         -        -\n\
+             STALE    oldest         2 d       2 d      2 d  2026-11-20T10-00-00Z\n\
+             STALE    old           27 h      27 h        -  2026-11-21T09-00-00Z\n\
+             STALE    older         27 h      27 h      8 d  2026-11-21T09-00-00Z\n\
+             ok       docs           2 h      27 h      8 d  2026-11-22T10-00-00Z\n\
+             ok       news           2 h         -        -  2026-11-22T10-00-00Z\n\
+             ok       notes          3 h       3 h        -  2026-11-22T09-00-00Z\n\
+             \n\
+             Age of the newest good backup that has the collection; that was read back by\n\
+             `verify`; that was restored by `drill`.\n"
+        );
+    }
+}

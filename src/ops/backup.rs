@@ -41,7 +41,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Backs up what `selection` names. `Err`: nothing came of it at all. `Ok`: see [`BackupReport::status`]; a partial or failed run
+/// Backs up what `selection` names. `Err`: no backup at all. `Ok`: see [`BackupReport::status`]; a partial or failed run
 /// is an `Ok` here, so that its list can be shown, and an error by [`BackupReport::error`].
 pub async fn run(
     ctx: &Context,
@@ -57,10 +57,10 @@ pub async fn run(
     result.map_err(run_again)
 }
 
-/// What to do about a run that was told to stop.
+/// Adds the remedy for a cancelled run.
 fn run_again(error: Error) -> Error {
     match error.code() {
-        Code::Cancelled => error.remedy("nothing was committed; run it again"),
+        Code::Cancelled => error.remedy("run it again; nothing was committed"),
         _ => error,
     }
 }
@@ -93,7 +93,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         })
         .await?;
     run.progress.planned(id, plan.units.iter().cloned());
-    tracing::info!(backup = %id, collections = plan.collections().len(), "backup begins");
+    tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
     let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases));
     let save = move |unit: Unit| {
@@ -165,9 +165,9 @@ async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
         Ok(result) => result.map(|_| ()),
         Err(_) => Err(Error::new(
             Code::StoreUnreachable,
-            format!("writing the manifest of backup {id}: not confirmed within {limit:?}"),
+            format!("writing the manifest of backup {id}: no confirmation within {limit:?}"),
         )
-        .remedy("`qdrant-backup list` shows whether the backup exists all the same; if it does, it is whole")),
+        .remedy("run `qdrant-backup list`; if it shows the backup, the backup is valid")),
     }
 }
 
@@ -186,7 +186,7 @@ where
     };
     let rest = std::mem::take(&mut results.stopped);
     if results.collections.is_empty() {
-        tracing::error!(backup = %id, code = %refused.code(), not_tried = rest.len(), "the failure concerns every collection: the others are not tried");
+        tracing::error!(backup = %id, code = %refused.code(), not_tried = rest.len(), "the failure affects every collection; {} others are not tried", rest.len());
         let failures = rest.into_iter().map(|unit| {
             let failure = Failure::of(&unit.collection, &refused);
             (unit, failure)
@@ -244,11 +244,11 @@ where
     let mut results = Results::default();
     while let Some(joined) = tasks.join_next().await {
         let (unit, result) =
-            joined.map_err(|e| Error::new(Code::Internal, "a task that saves a unit died").because(e))?;
+            joined.map_err(|e| Error::new(Code::Internal, "internal error: a task died").because(e))?;
         match result {
             Ok(Some(saved)) => {
                 run.progress.phase(&unit, Phase::Saved);
-                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection saved");
+                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection {:?} saved", unit.collection);
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -259,7 +259,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
-                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection not saved");
+                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
                 if give_up.is_cancelled() && !run.cancel.is_cancelled() {

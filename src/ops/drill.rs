@@ -1,13 +1,11 @@
 //! The drill: a proof that a backup can be restored, without touching what is live.
 //!
-//! Every collection is restored under a throw-away name of a reserved prefix, compared with the manifest as any restore is,
+//! Every collection is restored under a temporary name with a reserved prefix, compared with the manifest as any restore is,
 //! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
 
-mod record;
+pub use crate::repository::verdicts::drilled::{CollectionDrill, DrillReport, DrillVerdict, read};
 
-pub use record::{CollectionDrill, DrillReport, DrillVerdict, read};
-
-pub(crate) use record::write as record;
+pub(crate) use crate::repository::verdicts::drilled::write as record;
 
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
@@ -19,20 +17,23 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// What the names of all throw-away collections begin with. Nobody else may use it.
+/// The reserved prefix of the names of temporary collections.
 pub const PREFIX: &str = "qdrant-backup-drill-";
 const DELETE: Duration = Duration::from_secs(300);
 
-/// What is said where nobody has named a Qdrant for drills, nor allowed one on the Qdrant that is backed up.
+/// The error when no Qdrant for drills is set and a drill on the backed-up Qdrant is not allowed.
 pub fn needs_a_qdrant() -> Error {
     Error::new(
         Code::RestoreRefused,
-        "a drill on the Qdrant that is backed up needs room and time there",
+        "a drill on the backed-up Qdrant takes disk space and time there",
     )
-    .remedy("set DRILL_QDRANT_URL to a Qdrant for drills, or allow it with --same-qdrant, or {\"same_qdrant\": true} over HTTP")
+    .remedy(
+        "set DRILL_QDRANT_URL to a Qdrant for drills, or allow this one with --same-qdrant, or {\"same_qdrant\": \
+         true} over HTTP",
+    )
 }
 
-/// Where a drill is held.
+/// Where a drill runs.
 #[derive(Clone, Debug)]
 pub struct DrillTarget {
     /// The clients, that of the Qdrant for it among them.
@@ -48,11 +49,11 @@ pub struct DrillRequest {
     pub id: String,
     /// Whether to go on without the lease, whoever has it.
     pub no_lock: bool,
-    /// How long to wait for Qdrant after it called a restore done.
+    /// How long to wait for Qdrant after it reported a restore as done.
     pub patience: Patience,
 }
 
-/// Restores the backup of `request` into throw-away collections of the Qdrant of `place`, compares and deletes them, and
+/// Restores the backup of `request` into temporary collections of the Qdrant of `place`, compares and deletes them, and
 /// records the result beside the manifest. `Err`: no verdict, because the drill itself could not be held. A backup that does
 /// not pass is an `Ok` here and an error by [`DrillReport::error`]; so is a result that could not be recorded.
 pub async fn run(
@@ -74,7 +75,7 @@ pub async fn run(
         Code::QdrantUnauthorized if place.elsewhere => e.remedy(
             "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
         ),
-        Code::Cancelled => e.remedy("the backup is as it was; hold the drill again"),
+        Code::Cancelled => e.remedy("run the drill again; the backup is unchanged"),
         _ => e,
     })
 }
@@ -123,7 +124,7 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     }
     warnings.extend(plan.warnings.iter().cloned());
     progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
-    tracing::info!(backup = %plan.id, target = plan.target, "drill begins");
+    tracing::info!(backup = %plan.id, qdrant = plan.target, "drill of backup {} started", plan.id);
 
     let mut collections = Vec::new();
     for step in &plan.collections {
@@ -153,7 +154,7 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     Ok(drilled)
 }
 
-/// Drills one collection. `Err`: the drill was told to stop.
+/// Drills one collection. `Err`: the drill was cancelled.
 async fn one(
     ctx: &Context,
     plan: &RestorePlan,
@@ -185,17 +186,17 @@ async fn one(
     let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {
         Ok(Ok(_)) => None,
         Ok(Err(e)) => Some(e.chain()),
-        Err(_) => Some("Qdrant did not answer in time".to_owned()),
+        Err(_) => Some("Qdrant did not respond in time".to_owned()),
     };
     if let Some(why) = left {
         tracing::warn!(
             backup = %plan.id,
             collection = step.target,
             why,
-            "a throw-away collection of this drill could not be deleted"
+            "failed to delete the temporary collection {:?} of this drill", step.target
         );
         warnings.push(format!(
-            "the throw-away collection {:?} could not be deleted, delete it by hand: {why}",
+            "the temporary collection {:?} was not deleted, delete it by hand: {why}",
             step.target
         ));
     }
@@ -214,7 +215,7 @@ async fn one(
         }
         Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
         Err(e) => {
-            tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "the drill of a collection failed");
+            tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "drill of collection {:?} failed", step.source);
             drilled.problem = Some(e.chain());
         }
     }
@@ -227,6 +228,11 @@ async fn left_behind(ctx: &Context) -> Result<Vec<String>> {
     let names = ctx.qdrant.collections().await?;
     let left = names.iter().filter(|name| name.starts_with(PREFIX));
     Ok(left
-        .map(|name| format!("collection {name:?} was left by a drill that was killed, unless another one runs now: delete it by hand"))
+        .map(|name| {
+            format!(
+                "collection {name:?} remains from a killed drill, unless another drill is running: delete it \
+                 by hand"
+            )
+        })
         .collect())
 }

@@ -45,7 +45,6 @@ impl Default for Wanted {
 /// A good backup.
 #[derive(Clone, Debug)]
 pub struct Good {
-    /// Its id.
     pub id: BackupId,
     /// What it was asked to save.
     pub selection: Selection,
@@ -74,7 +73,6 @@ pub enum State {
 /// How one collection stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Its name.
     pub name: String,
     /// How it stands.
     pub state: State,

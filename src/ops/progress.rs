@@ -84,7 +84,6 @@ impl Progress {
         })))
     }
 
-    /// The progress now.
     pub fn now(&self) -> RunProgress {
         let state = self.lock();
         RunProgress {

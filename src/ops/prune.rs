@@ -76,11 +76,10 @@ pub struct PrunePlan {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub made_at: OffsetDateTime,
-    /// By which policy.
     pub policy: Policy,
     /// The backups, and what unfinished or half deleted ones left; newest first.
     pub items: Vec<Item>,
-    /// Records of executions of jobs that nobody needs any more; they are deleted, too.
+    /// Obsolete records of job executions; they are deleted, too.
     pub jobs: Vec<Records>,
     /// Keys among the backups that are not ours; nothing of it is touched.
     pub foreign: Vec<String>,
@@ -110,10 +109,9 @@ pub struct Item {
     pub(crate) content: Vec<ObjectMeta>,
 }
 
-/// What the tasks of an execution told each other, long ago.
+/// Obsolete records of the tasks of one execution.
 #[derive(Clone, Debug, Serialize)]
 pub struct Records {
-    /// The execution.
     pub execution: Execution,
     /// Number of objects.
     pub objects: usize,
@@ -240,13 +238,13 @@ pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport,
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;
         for deleted in &report.deleted {
-            tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
+            tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "backup {} deleted by the retention policy", deleted.id);
         }
         report.take_error().map_or(Ok(()), Err)
     };
     let result: Result<()> = work.await;
     if let Err(error) = result {
-        let warning = format!("the backup is good, but old ones could not be pruned: {error}");
+        let warning = format!("the backup is good, but pruning old ones failed: {error}");
         tracing::warn!(code = %error.code(), "{warning}");
         backup.warnings.push(warning);
     }

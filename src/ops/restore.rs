@@ -61,7 +61,7 @@ pub struct RestoreRequest {
     pub via: Via,
     /// Whether to go on without the lease, whoever has it.
     pub no_lock: bool,
-    /// How long to wait for Qdrant after it called a restore done.
+    /// How long to wait for Qdrant after it reported a restore as done.
     pub patience: Patience,
     /// By which face.
     pub form: Form,
@@ -95,7 +95,7 @@ pub async fn plan(ctx: &Context, request: &RestoreRequest) -> Result<RestorePlan
     plan::make(ctx, request, None).await
 }
 
-/// The plan of a drill: every collection under a throw-away name that begins with `stem`, no alias touched.
+/// The plan of a drill: every collection under a temporary name that begins with `stem`, no alias touched.
 pub(crate) async fn plan_drill(ctx: &Context, request: &RestoreRequest, stem: &str) -> Result<RestorePlan> {
     plan::make(ctx, request, Some(stem)).await
 }

@@ -84,7 +84,7 @@ impl fmt::Display for Policy {
         for (name, count) in rules.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, "{name} {count}, ")?;
         }
-        write!(f, "and whatever is younger than {} h", self.min_age.as_secs() / 3600)
+        write!(f, "and all younger than {} h", self.min_age.as_secs() / 3600)
     }
 }
 
@@ -97,7 +97,7 @@ pub struct Entry {
     pub series: String,
     /// What it is worth.
     pub state: State,
-    /// Whether somebody asked to keep it.
+    /// Whether it is pinned.
     pub pinned: bool,
 }
 
@@ -105,11 +105,11 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Somebody asked to keep it.
+    /// It is pinned.
     Pinned,
     /// Younger than the minimum age.
     TooYoung,
-    /// Its time has not come yet: a clock is, or was, wrong.
+    /// Its id is in the future: a clock is, or was, wrong.
     InFuture,
     /// Its manifest, a record beside it or a collection in it is of a kind that this version does not understand.
     NotUnderstood,
@@ -153,7 +153,6 @@ impl fmt::Display for Reason {
 /// What is to become of one backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The backup.
     pub id: BackupId,
     /// Whether it stays.
     pub keep: bool,

@@ -1,4 +1,4 @@
-//! What every operation has in common: the lease, what its loss means, what a run left on Qdrant, and the end that is told once.
+//! What every operation shares: the lease and its loss, the cleanup on Qdrant, and the one final event.
 
 use super::context::StoreContext;
 use super::events::{self, Counts, Finished, Operation};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Cleaning up after a run that was told to stop must fit into the ten seconds that Cloud Run grants.
+/// Cleaning up after a cancelled run must fit into the ten seconds that Cloud Run grants.
 pub(crate) const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// How a run wants the lease.
@@ -40,7 +40,7 @@ pub(crate) struct Run {
 
 /// What an operation came to, as far as its end is concerned.
 pub(crate) trait Conclusion {
-    /// The error that it amounts to.
+    /// Its error, if any.
     fn failure(&self) -> Option<Error>;
 
     fn counts(&self) -> Counts;
@@ -65,7 +65,7 @@ impl Run {
         self.lease.confirm().await
     }
 
-    /// Fails if the lease was lost; asks nobody.
+    /// Fails if the lease was lost; no request to the store.
     pub(crate) fn confirm_not_lost(&self) -> Result<()> {
         self.lease.confirm_not_lost()
     }
@@ -74,7 +74,7 @@ impl Run {
 /// Does `work` under the lease as `wanted`, and tells its end.
 ///
 /// # Errors
-/// [`Code::RunInProgress`] while somebody else holds the lease, [`Code::LeaseLost`] if it was lost in mid-run, else those of
+/// [`Code::RunInProgress`] while another run holds the lease, [`Code::LeaseLost`] if it was lost during the run, else those of
 /// `work`.
 pub(crate) async fn run<T, W>(
     ctx: &StoreContext,
@@ -132,7 +132,7 @@ pub(crate) fn tell<T: Conclusion>(
     }
 }
 
-/// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is given back.
+/// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is released.
 ///
 /// # Errors
 /// As [`run`].
@@ -196,11 +196,11 @@ pub(crate) async fn sweep(ctx: &StoreContext, qdrant: &Qdrant, is_dead: impl Fn(
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "failed to look for snapshots left on Qdrant; the next run does it");
         }
-        Err(_) => tracing::warn!("no time to look for snapshots left on Qdrant; the next run does it"),
+        Err(_) => tracing::warn!("timeout while looking for snapshots left on Qdrant; the next run does it"),
     }
 }
 
-/// Does `work` unless the run is told to stop.
+/// Does `work` unless the run is cancelled.
 pub(crate) async fn unless_cancelled<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T>>,
@@ -211,7 +211,7 @@ pub(crate) async fn unless_cancelled<T>(
     }
 }
 
-/// Does `work` to its end, unless the run is told to stop and it does not end soon.
+/// Does `work` to its end, unless the run is cancelled and it does not end soon.
 pub(crate) async fn soon<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
@@ -221,7 +221,7 @@ pub(crate) async fn soon<T>(cancel: &CancellationToken, work: impl Future<Output
 }
 
 pub(crate) fn stopped() -> Error {
-    Error::new(Code::Cancelled, "the run was told to stop")
+    Error::new(Code::Cancelled, "the run was cancelled")
 }
 
 #[cfg(test)]

@@ -79,11 +79,11 @@ pub(crate) fn require_known(artifact: &Artifact) -> Result<()> {
         Storage::Other(storage) => Err(Error::new(
             Code::BackupUnsupported,
             format!(
-                "{} is stored as {storage:?}, which this version of the tool cannot read",
+                "{} has storage {storage:?}, which this version cannot read",
                 artifact.key
             ),
         )
-        .remedy("use the version of qdrant-backup that wrote it, or a newer one")),
+        .remedy("use the qdrant-backup version that wrote it, or a newer one")),
     }
 }
 
@@ -101,11 +101,7 @@ pub(crate) async fn open(
     };
     match store.get(key, None, Some(&meta.version)).await? {
         Some(stream) => Ok(Some((meta.version, stream))),
-        None => Err(Error::new(
-            Code::StoreConflict,
-            format!("{key} was replaced while it was being checked"),
-        )
-        .permanent(false)),
+        None => Err(Error::new(Code::StoreConflict, format!("{key} was replaced during the check")).permanent(false)),
     }
 }
 
@@ -119,13 +115,13 @@ pub(crate) async fn signed_url(signing: &dyn Signing, blob: &Blob, good_for: Dur
 /// Compares what the store says of an artifact with the manifest; the answer is what to read.
 pub(crate) async fn look_up(store: &dyn Store, artifact: &Artifact) -> Result<Blob> {
     let Some(meta) = store.head(&artifact.key).await? else {
-        return Err(damaged(store, artifact, "is not there"));
+        return Err(damaged(store, artifact, "is missing"));
     };
     if meta.size != artifact.bytes {
         return Err(damaged(
             store,
             artifact,
-            &format!("has {} bytes, the manifest says {}", meta.size, artifact.bytes),
+            &format!("has {} bytes, expected {} (manifest)", meta.size, artifact.bytes),
         ));
     }
     if let Some(crc32c) = meta.crc32c {
@@ -141,7 +137,7 @@ pub(crate) async fn prove(store: &dyn Store, artifact: &Artifact, blob: &Blob) -
         return Ok(());
     }
     let Some(mut stream) = store.get(&artifact.key, None, Some(&meta.version)).await? else {
-        return Err(damaged(store, artifact, "was replaced or deleted while it was checked"));
+        return Err(damaged(store, artifact, "was replaced or deleted during the check"));
     };
     let mut crc32c = 0;
     while let Some(chunk) = stream.next().await {
@@ -157,15 +153,14 @@ fn compare(store: &dyn Store, artifact: &Artifact, crc32c: u32) -> Result<()> {
         false => Err(damaged(
             store,
             artifact,
-            &format!("has CRC32C {found}, the manifest says {}", artifact.crc32c),
+            &format!("has CRC32C {found}, expected {} (manifest)", artifact.crc32c),
         )),
     }
 }
 
 fn damaged(store: &dyn Store, artifact: &Artifact, what: &str) -> Error {
-    Error::new(Code::BackupDamaged, format!("{}/{} {what}", store.url(), artifact.key)).remedy(
-        "this collection cannot be restored from this backup; take another one, `qdrant-backup list` shows them",
-    )
+    Error::new(Code::BackupDamaged, format!("{}/{} {what}", store.url(), artifact.key))
+        .remedy("restore this collection from another backup: `qdrant-backup list` shows them")
 }
 
 /// An object of the store as a body: always of one version, continued by range after a failure.
@@ -200,7 +195,7 @@ impl BlobSource {
                 return Err(Error::new(
                     Code::BackupDamaged,
                     format!(
-                        "{}/{} was replaced or deleted while it was read",
+                        "{}/{} was replaced or deleted during the read",
                         self.store.url(),
                         self.key
                     ),
@@ -249,7 +244,7 @@ impl Source for BlobSource {
             if error.is_permanent() || self.failures >= RETRIES {
                 return Some(Err(error));
             }
-            tracing::warn!(error = %error, at = self.at, of = self.len, "reading from the store was interrupted; continuing");
+            tracing::warn!(error = %error, at = self.at, of = self.len, "read from the store interrupted; continuing");
             sleep(PAUSE * 2_u32.pow(self.failures)).await;
             self.failures += 1;
         }

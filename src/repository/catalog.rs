@@ -19,18 +19,18 @@ use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// What a backup is worth to the rules.
+/// How the retention rules count a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Complete, and not known to be damaged.
     Good,
     /// Partial, or known to be damaged.
     Flawed,
-    /// Cannot be told, or has a collection that only another version of this tool may bring back.
+    /// Unknown, or with a collection that only another version of this tool may restore.
     Unknown,
 }
 
-/// So many backups a list shows unless it is told otherwise.
+/// Default number of backups in a list.
 pub const LISTED: u16 = 20;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
@@ -38,7 +38,6 @@ pub(crate) const READ_AT_ONCE: usize = 8;
 /// One backup in a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Its id.
     pub id: BackupId,
     /// Whether it has all that was asked for; `None` when the manifest cannot be used, see `problem`.
     pub status: Option<Status>,
@@ -82,15 +81,15 @@ pub enum Mark {
     Good,
     /// Misses collections.
     Partial,
-    /// A verification found damage, or the manifest is none, or that of another backup.
+    /// A verification found damage, or the manifest is invalid or belongs to another backup.
     Damaged,
-    /// A drill failed. It may be whole all the same, so it is kept; it counts as good to nobody.
+    /// A drill failed. It may still be intact, so it is kept; it never counts as good.
     DrillFailed,
     /// Its manifest, or a record beside it, is of a kind that this version does not read.
     Unreadable,
-    /// It has a collection that this version cannot bring back. The others can be restored; it counts as good to nobody.
+    /// It has a collection that this version cannot restore. The others can be restored; it never counts as good.
     NotRestorable,
-    /// Its time has not come yet: a clock was wrong, or somebody made it by hand. It is the latest to nobody.
+    /// Its id is in the future: a clock was wrong, or it was made by hand. It is never the latest.
     Future,
     /// A verification found it intact.
     Verified,
@@ -143,7 +142,7 @@ pub enum ProofVerdict {
     Unknown,
 }
 
-/// That somebody asked to keep a backup. The object's presence counts, whatever is in it.
+/// A pin: this backup is to be kept. The object's presence counts, whatever is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// When.
@@ -341,7 +340,6 @@ impl Aged {
 /// A backup in full: its manifest, and what is known of its worth.
 #[derive(Clone, Debug, Serialize)]
 pub struct Detail {
-    /// The manifest, as it is.
     #[serde(flatten)]
     pub manifest: Manifest,
     /// What a list shows of it.

@@ -26,7 +26,6 @@ const GIVEN_UP: Duration = Duration::hours(48);
 /// What a run is about to do on Qdrant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Intent {
-    /// The run.
     pub run: BackupId,
     /// Of what a snapshot is about to be made.
     #[serde(flatten)]
@@ -68,7 +67,7 @@ pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<R
         Some(version) => Ok(Recorded { key, version, intent }),
         None => Err(Error::new(
             Code::StoreConflict,
-            format!("{}/{key} is there already", store.url()),
+            format!("{}/{key} already exists", store.url()),
         )),
     }
 }
@@ -76,7 +75,7 @@ pub async fn record(store: &dyn Store, intent: Intent, attempt: u32) -> Result<R
 /// Removes an intent that has nothing behind it any more. A failure costs the next run one look, so it is only logged.
 pub async fn clear(store: &dyn Store, recorded: &Recorded) {
     if let Err(error) = store.delete(&recorded.key, &recorded.version).await {
-        tracing::warn!(backup = %recorded.intent.run, error = %error, key = recorded.key, "an intent could not be removed; the next run tries again");
+        tracing::warn!(backup = %recorded.intent.run, error = %error, key = recorded.key, "failed to delete an intent; the next run tries again");
     }
 }
 
@@ -114,7 +113,7 @@ pub async fn recover(
         match settle(store, qdrant, &recorded, now).await {
             Ok(warning) => warnings.extend(warning),
             Err(e) => warnings.push(format!(
-                "what run {} may have left of collection {:?} on Qdrant could not be looked for: {e}",
+                "failed to look for snapshots of collection {1:?} that run {0} left on Qdrant: {e}",
                 recorded.intent.run, recorded.intent.unit.collection
             )),
         }
@@ -128,13 +127,14 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
         Error::new(
             code,
             format!(
-                "{}/{key} cannot be read, so what a run may have left on Qdrant is not looked for",
+                "{}/{key} is unreadable, so a snapshot that a run left on Qdrant cannot be found",
                 store.url()
             ),
         )
         .because(cause)
         .remedy(format!(
-            "look whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete {}/{key}",
+            "check whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete \
+             {}/{key}",
             store.url()
         ))
     };
@@ -181,7 +181,7 @@ pub async fn settle(
                 backup = %intent.run,
                 collection = intent.unit.collection,
                 snapshot = one.name,
-                "removed a snapshot that a run of ours left on Qdrant"
+                "deleted a snapshot that an earlier run left on Qdrant"
             );
             clear(store, recorded).await;
             Ok(None)
@@ -194,7 +194,8 @@ pub async fn settle(
         several => {
             let names: Vec<_> = several.iter().map(|s| s.name.as_str()).collect();
             Ok(Some(format!(
-                "run {} may have left one of these snapshots of collection {:?} on Qdrant, but it cannot be told which; delete it by hand: {}",
+                "run {} may have left one of these snapshots of collection {:?} on Qdrant, unknown which; delete it \
+                 by hand: {}",
                 intent.run,
                 intent.unit.collection,
                 names.join(", ")

@@ -1,7 +1,7 @@
 //! The lease: one run at a time for each store, by compare-and-swap on one object.
 //!
-//! The holder renews it at a third of its life. A run whose lease is lost is told at once, and proves that it still holds it
-//! right before it commits. A holder that died is succeeded when its lease has run out.
+//! The holder renews it at a third of its life. A run whose lease is lost is cancelled at once, and proves that it still holds it
+//! right before it commits. The lease of a holder that died is taken over when it has expired.
 //!
 //! The processes of one execution of a job hold it together ([`join`]): any of them renews it for all, and the one that ends
 //! the execution gives it back. One that is killed is in nobody's way when it is tried again.
@@ -38,7 +38,7 @@ pub struct LeaseRecord {
     /// Since when.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// From then on anybody may take it.
+    /// From then on any run may take it.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
 }
@@ -55,7 +55,7 @@ impl LeaseRecord {
     }
 }
 
-/// A held lease. Dropped without [`Lease::release`] it is no longer renewed and runs out by itself.
+/// A held lease. Dropped without [`Lease::release`] it is no longer renewed and expires.
 #[derive(Debug)]
 pub struct Lease {
     inner: Arc<Inner>,
@@ -70,9 +70,9 @@ struct Inner {
     clock: Clock,
     life: Duration,
     held: Mutex<Held>,
-    /// Whether it may run out while the store refuses to renew it.
+    /// Whether it may expire while the store refuses to renew it.
     may_lapse: bool,
-    /// Why it ran out.
+    /// Why it expired.
     lapsed: OnceLock<String>,
 }
 
@@ -82,13 +82,13 @@ struct Held {
     version: Version,
 }
 
-/// Who holds the lease now, if anybody does.
+/// The current holder of the lease, if any.
 pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<LeaseRecord>> {
     let record = read(store).await?.map(|(record, _)| record);
     Ok(record.filter(|r| r.expires_at > clock.now()))
 }
 
-/// Fails with [`Code::RunInProgress`] naming the holder while somebody holds the lease.
+/// Fails with [`Code::RunInProgress`] naming the holder while another run holds the lease.
 pub async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()> {
     match holder(store, clock).await? {
         Some(other) => Err(in_progress(&other)),
@@ -177,15 +177,15 @@ impl Lease {
         token
     }
 
-    /// Why the lease ran out, if it did because the store refused to renew it and the run was to go on then.
+    /// Why the lease expired, if the store refused to renew it and the run continues then.
     fn lapsed(&self) -> Option<&str> {
         self.inner.lapsed.get().map(String::as_str)
     }
 
-    /// Fails if the lease was lost; asks nobody.
+    /// Fails if the lease was lost; no request to the store.
     pub fn confirm_not_lost(&self) -> Result<()> {
         if self.lost.is_cancelled() {
-            return Err(lost("it was lost in mid-run"));
+            return Err(lost("lost during the run"));
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Lease {
         confirmed
     }
 
-    /// Gives the lease back, if it is still held; a shared one for the whole group. It is no longer renewed then.
+    /// Releases the lease, if it is still held; a shared one for the whole group. It is no longer renewed then.
     pub async fn release(&self) -> Result<()> {
         // While this is locked it is not renewed.
         let held = self.inner.held.lock().await;
@@ -241,9 +241,9 @@ impl Inner {
         timeout(limit, renewal).await.unwrap_or_else(|_| {
             Err(Error::new(
                 Code::StoreUnreachable,
-                format!("{}/{LOCK}: not renewed within {limit:?}", self.store.url()),
+                format!("{}/{LOCK}: no renewal within {limit:?}", self.store.url()),
             )
-            .remedy("check the network to the store; trying again is safe"))
+            .remedy("check the network to the store, then try again"))
         })
     }
 }
@@ -266,7 +266,7 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Durati
             Some((other, _)) if !may_take => return Err(lost(&format!("{} took it at {}", other.who, other.since))),
             Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
             Some((other, version)) => {
-                tracing::warn!(who = other.who, since = %other.since, "taking over a lease that ran out");
+                tracing::warn!(who = other.who, since = %other.since, "taking over an expired lease");
                 (now, Condition::Unchanged(version))
             }
         };
@@ -285,7 +285,7 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Durati
     Err(Error::new(
         Code::StoreUnreachable,
         format!(
-            "{}/{LOCK} could not be written in {TURNS} turns: others changed it, or the store was too slow",
+            "{}/{LOCK} was not written in {TURNS} attempts: other runs changed it, or the store was too slow",
             store.url()
         ),
     )
@@ -317,18 +317,18 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
             refused = Some(error.chain());
         }
         if let (Some(why), true) = (&refused, left <= step && error.code() != Code::LeaseLost) {
-            let why = format!("the lease ran out, which the store refused to renew ({why})");
-            tracing::warn!("{why}; going on without it");
+            let why = format!("the lease expired, because the store refused to renew it ({why})");
+            tracing::warn!("{why}; continuing without it");
             // It is set here only, and once.
             let _ = inner.lapsed.set(why);
             return;
         }
         if error.code() == Code::LeaseLost || left <= step {
-            tracing::error!(error = %error, "the lease is lost");
+            tracing::error!(error = %error, "lease lost");
             lost.cancel();
             return;
         }
-        tracing::warn!(error = %error, "the lease could not be renewed; trying again");
+        tracing::warn!(error = %error, "failed to renew the lease; trying again");
         pause = (step / 2).min(left - step);
     }
 }
@@ -348,18 +348,15 @@ fn shared_by(group: &str) -> String {
 fn in_progress(other: &LeaseRecord) -> Error {
     Error::new(
         Code::RunInProgress,
-        format!("a run is in progress: {} since {}", other.who, other.since),
+        format!("another run is in progress: {} since {}", other.who, other.since),
     )
     .remedy(format!(
-        "wait for it to end; if it died, its lease runs out at {}",
+        "wait for it to end; if it died, its lease expires at {}",
         other.expires_at
     ))
 }
 
 fn lost(why: &str) -> Error {
-    Error::new(
-        Code::LeaseLost,
-        format!("this run does not hold the lease any more: {why}"),
-    )
-    .remedy("nothing was committed; run it again")
+    Error::new(Code::LeaseLost, format!("this run no longer holds the lease: {why}"))
+        .remedy("run it again; nothing was committed")
 }

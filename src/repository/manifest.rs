@@ -191,7 +191,7 @@ impl Artifact {
         }
         let own = id.artifact(collection, &self.kind, 1);
         Some(format!(
-            "the manifest names {:?} for collection {collection:?}, whose object is {own:?}",
+            "the manifest has object {:?} for collection {collection:?}, expected {own:?}",
             self.key
         ))
     }
@@ -200,7 +200,6 @@ impl Artifact {
 /// Why a collection is missing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
-    /// The collection.
     pub collection: String,
     /// What happened. The code is a text, because a newer version may know more of them.
     #[serde(flatten)]
@@ -241,7 +240,7 @@ impl Manifest {
     pub fn require_place(&self, id: &BackupId) -> Result<()> {
         match self.id == *id {
             true => Ok(()),
-            false => Err(damaged(id, &format!("its manifest is that of backup {}", self.id))),
+            false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
         }
     }
 
@@ -273,7 +272,7 @@ pub async fn read_anyones(store: &dyn Store, id: &BackupId) -> Result<Manifest> 
     let Some(bytes) = read_small(store, &key, LARGEST).await? else {
         return Err(
             Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
-                .remedy("`qdrant-backup list` shows the backups; one without a manifest never ended"),
+                .remedy("run `qdrant-backup list`; a backup without a manifest never finished"),
         );
     };
     parse(&bytes, id)
@@ -281,7 +280,7 @@ pub async fn read_anyones(store: &dyn Store, id: &BackupId) -> Result<Manifest> 
 
 /// Parses what is stored as the manifest of the backup `id`.
 fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
-    let malformed = |e: serde_json::Error| damaged(id, "its manifest is none").because(e);
+    let malformed = |e: serde_json::Error| damaged(id, "manifest.json is not a valid manifest").because(e);
     // The version first: a newer format may not even parse as this one.
     let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(malformed)?;
     match fields.get("format").and_then(Value::as_u64) {
@@ -290,22 +289,22 @@ fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
             return Err(Error::new(
                 Code::BackupUnsupported,
                 format!(
-                    "backup {id} cannot be read by this version of the tool, which says nothing about its worth: its manifest \
-                     has format {format}, this version reads up to {FORMAT}"
+                    "backup {id} is unreadable for this version (it may be intact): its manifest has format {format}, \
+                     this version reads up to {FORMAT}"
                 ),
             )
-            .remedy("use the version of qdrant-backup that wrote it, or a newer one"));
+            .remedy("use the qdrant-backup version that wrote it, or a newer one"));
         }
-        None => return Err(damaged(id, "its manifest is none: it has no `format`")),
+        None => return Err(damaged(id, "manifest.json is not a valid manifest: it has no `format`")),
     }
     let manifest: Manifest = serde_json::from_value(Value::Object(fields)).map_err(malformed)?;
     match manifest.adds_up() {
         true => Ok(manifest),
-        false => Err(damaged(id, "its numbers are larger than any store is")),
+        false => Err(damaged(id, "its point or byte counts overflow")),
     }
 }
 
 fn damaged(id: &BackupId, how: &str) -> Error {
     Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
-        .remedy("use another backup; its objects may be whole: they are plain Qdrant snapshots")
+        .remedy("use another backup; the objects of this one, plain Qdrant snapshots, may be intact")
 }

@@ -4,7 +4,7 @@
 //! backups/{id}/manifest.json                          written last: this is the moment the backup exists
 //! backups/{id}/{collection}/collection.snapshot       a plain Qdrant snapshot
 //! backups/{id}/{collection}/shard-{n}.snapshot
-//! backups/{id}/pinned.json                            somebody asked to keep this backup
+//! backups/{id}/pinned.json                            the pin: this backup is to be kept
 //! backups/{id}/verified.json                          what the last verification found
 //! backups/{id}/drilled.json                           what the last drill found
 //! lock.json                                           the lease
@@ -43,9 +43,8 @@ const HASHED: usize = 32;
 pub enum Name {
     /// The lease.
     Lock,
-    /// The manifest of a backup.
     Manifest(BackupId),
-    /// The record that somebody asked to keep a backup.
+    /// The pin of a backup.
     Pinned(BackupId),
     /// The record of the last verification.
     Verified(BackupId),
@@ -53,7 +52,6 @@ pub enum Name {
     Drilled(BackupId),
     /// The data of a backup.
     Artifact {
-        /// The backup.
         id: BackupId,
         /// The collection's folder: its encoded name.
         folder: String,
@@ -77,7 +75,6 @@ pub enum Name {
     JobPlan(Execution),
     /// What a task has come to with a unit.
     JobPart {
-        /// The execution.
         execution: Execution,
         /// The collection's folder: its encoded name.
         folder: String,

@@ -67,7 +67,7 @@ async fn require(store: &dyn Store, id: BackupId) -> Result<()> {
         Some(_) => Ok(()),
         None => Err(
             Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
-                .remedy("`qdrant-backup list` shows the backups"),
+                .remedy("run `qdrant-backup list` to see the backups"),
         ),
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Selection {
             (true, true) => f.write_str("everything"),
             (false, true) => write!(f, "only {named}"),
             (true, false) => write!(f, "only {include}"),
-            (false, false) => write!(f, "only {named}, as far as they match {include}"),
+            (false, false) => write!(f, "only {named}, if they match {include}"),
         }?;
         match self.exclude.is_empty() {
             true => Ok(()),
@@ -56,8 +56,8 @@ impl Filter {
     /// Fails on an empty name and on malformed patterns.
     pub(crate) fn new(selection: &Selection) -> Result<Self> {
         if selection.collections.iter().any(String::is_empty) {
-            return Err(Error::new(Code::BadRequest, "the name of a collection is empty")
-                .remedy("leave the name out to mean every collection"));
+            return Err(Error::new(Code::BadRequest, "a collection name is empty")
+                .remedy("omit the name to select every collection"));
         }
         Ok(Self {
             include: patterns(&selection.include)?,
@@ -87,12 +87,9 @@ impl Filter {
 
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
     let wrong = |text: &str, e: glob::PatternError| {
-        Error::new(
-            Code::BadRequest,
-            format!("the pattern {text:?} for collections is malformed"),
-        )
-        .because(e)
-        .remedy("`*` stands for anything, `?` for one character, `[abc]` for one of these")
+        Error::new(Code::BadRequest, format!("invalid collection pattern {text:?}"))
+            .because(e)
+            .remedy("use `*` for anything, `?` for one character, `[abc]` for one of these")
     };
     texts
         .iter()

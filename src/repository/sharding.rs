@@ -1,4 +1,4 @@
-//! Custom sharding: a collection whose snapshot Qdrant does not bring back.
+//! Custom sharding: collections whose snapshots Qdrant does not restore.
 //!
 //! A restore into a collection that is not there makes one with the shards of its configuration, and of custom sharding the
 //! configuration has none: Qdrant answers 200, and the collection stays empty (seen on 1.18.3; qdrant#10135). A node in
@@ -14,11 +14,11 @@ pub fn is_custom(config: &Value, shards: &Value) -> bool {
     config["params"]["sharding_method"] == "custom" || local.any(|shard| !shard["shard_key"].is_null())
 }
 
-/// Why no snapshot of the collection `name` is called a backup.
+/// Why a snapshot of the collection `name` is no backup.
 pub fn cannot_be_restored(name: &str) -> Error {
     Error::new(
         Code::Unsupported,
-        format!("collection {name:?} has custom sharding, and Qdrant restores a snapshot of it without its points"),
+        format!("collection {name:?} has custom sharding; Qdrant restores its snapshot without the points"),
     )
 }
 

@@ -87,10 +87,8 @@ pub struct CollectionInfo {
 /// An alias and the collection that it points to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Alias {
-    /// The alias.
     #[serde(rename = "alias_name")]
     pub alias: String,
-    /// The collection.
     #[serde(rename = "collection_name")]
     pub collection: String,
 }
@@ -134,7 +132,6 @@ pub struct ShardMap {
 /// A shard's replica on the node that answered.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LocalShard {
-    /// The shard.
     pub shard_id: u32,
     /// `Active`, `Dead`, …; an open set.
     pub state: String,
@@ -159,7 +156,7 @@ impl Qdrant {
         struct Root {
             version: String,
         }
-        let doing = format!("asking {} for its version", self.url());
+        let doing = format!("reading the version of {}", self.url());
         let answer = self.read(Method::GET, &[], None, &doing).await?;
         serde_json::from_slice::<Root>(answer.ok(&doing)?)
             .map(|root| root.version)
@@ -173,7 +170,7 @@ impl Qdrant {
 
     /// How the node is clustered.
     pub async fn cluster(&self) -> Result<ClusterInfo> {
-        let doing = format!("asking {} for its cluster", self.url());
+        let doing = format!("reading the cluster status of {}", self.url());
         let answer = self.read(Method::GET, &["cluster"], None, &doing).await?;
         if answer.status == 403 {
             return Ok(ClusterInfo::Hidden);
@@ -189,13 +186,13 @@ impl Qdrant {
                     (Some(peer), Some(peers)) => Ok(ClusterInfo::Enabled { peer, peers }),
                     _ => Err(Error::new(
                         Code::QdrantUnexpected,
-                        format!("{doing}: no peers in the answer"),
+                        format!("{doing}: the response has no peers"),
                     )),
                 }
             }
             _ => Err(Error::new(
                 Code::QdrantUnexpected,
-                format!("{doing}: unknown status in the answer"),
+                format!("{doing}: the response has an unknown status"),
             )),
         }
     }
@@ -219,7 +216,7 @@ impl Qdrant {
 
     /// Configuration and state of a collection.
     pub async fn collection(&self, collection: &str) -> Result<CollectionInfo> {
-        let doing = format!("asking for collection {collection:?}");
+        let doing = format!("reading collection {collection:?}");
         self.get(&["collections", collection], &doing).await
     }
 
@@ -238,7 +235,7 @@ impl Qdrant {
 
     /// Where the shards of a collection are, and the same as Qdrant wrote it.
     pub async fn shards(&self, collection: &str) -> Result<(ShardMap, Value)> {
-        let doing = format!("asking for the shards of collection {collection:?}");
+        let doing = format!("reading the shards of collection {collection:?}");
         let raw: Value = self.get(&["collections", collection, "cluster"], &doing).await?;
         let map =
             serde_json::from_value(raw.clone()).map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e))?;
@@ -268,7 +265,7 @@ impl Qdrant {
     /// [`Options::create_timeout`], as long as Qdrant shows that it is alive. Never repeated by itself: a client that goes
     /// away does not stop Qdrant from making the snapshot.
     pub async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
-        let doing = format!("making a snapshot of collection {collection:?}");
+        let doing = format!("creating a snapshot of collection {collection:?}");
         let path = ["collections", collection, "snapshots"];
         let request = self.http.request(Method::POST, self.http.url(&path, &doing)?)?;
         let answer = self.http.long(request, &doing).await?;
@@ -311,14 +308,10 @@ impl Qdrant {
         let answer = self.http.call(method, path, body, doing).await?;
         // Of a path with a name in it a 404 means that name; what every Qdrant has is missing only where there is none.
         if answer.status == 404 && path.len() < 2 {
-            return Err(Error::new(
-                Code::QdrantUnexpected,
-                format!("{doing}: there is no such thing (HTTP 404)"),
-            )
-            .remedy(REST_API));
+            return Err(Error::new(Code::QdrantUnexpected, format!("{doing}: not found (HTTP 404)")).remedy(REST_API));
         }
         Ok(answer)
     }
 }
 
-const REST_API: &str = "the URL must be that of Qdrant's REST API, usually port 6333";
+const REST_API: &str = "use the URL of Qdrant's REST API, usually port 6333";

@@ -137,7 +137,10 @@ fn valid_key(key: &str) -> Result<()> {
     if key.split('/').all(plain) && !key.contains(['\\', '\0', '\n', '\r']) {
         return Ok(());
     }
-    Err(Error::new(Code::BadRequest, format!("{key:?} is no valid object key")))
+    Err(Error::new(
+        Code::BadRequest,
+        format!("{key:?} is not a valid object key"),
+    ))
 }
 
 /// As [`valid_key`], but the last segment may be incomplete or missing.

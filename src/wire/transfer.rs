@@ -85,7 +85,7 @@ struct Route {
     sink: String,
     /// Who says what the bytes are: `Qdrant announced`.
     promise: &'static str,
-    /// What became of it: `nothing was stored: back up again`.
+    /// The remedy: `back up again, nothing was stored`.
     nothing: &'static str,
     again: &'static str,
 }
@@ -97,7 +97,7 @@ impl Route {
             source: "Qdrant".to_owned(),
             sink: store.to_owned(),
             promise: "Qdrant announced",
-            nothing: "nothing was stored: back up again",
+            nothing: "back up again, nothing was stored",
             again: "back up again",
         }
     }
@@ -136,7 +136,7 @@ pub fn outgoing(
         source: store.to_owned(),
         sink: sink.to_owned(),
         promise: "the manifest says",
-        nothing: "Qdrant did not get the whole of it and restored nothing",
+        nothing: "restore again, Qdrant received only a part and restored nothing",
         again: "restore again",
     };
     let pace = Arc::new(Pace::new());
@@ -194,12 +194,12 @@ pub async fn copy(
         return Err(Error::new(
             Code::LengthMismatch,
             format!(
-                "{key}: the source offers {} bytes, {} were announced",
+                "{key}: the source has {} bytes, {} were announced",
                 source.len(),
                 expected.bytes
             ),
         )
-        .remedy("the snapshot changed since it was made; nothing was stored: back up again"));
+        .remedy("back up again; the snapshot changed, nothing was stored"));
     }
     let pace = Arc::new(Pace::new());
     let digest = Arc::new(OnceLock::new());
@@ -234,7 +234,7 @@ fn compare(key: &str, sums: Option<&Sums>, stored: &ObjectMeta) -> Result<Digest
     let Some((sums, sha256)) = sums.and_then(|sums| Some((sums, sums.sha256?))) else {
         return Err(Error::new(
             Code::Internal,
-            format!("{key}: the store called an object complete that it had not read to its end"),
+            format!("{key}: the store reported an object as complete before it read all of it"),
         ));
     };
     let digest = Digest {
@@ -256,24 +256,24 @@ fn compare(key: &str, sums: Option<&Sums>, stored: &ObjectMeta) -> Result<Digest
         Some(crc32c) => Err(Error::new(
             Code::ChecksumMismatch,
             format!(
-                "{key}: CRC32C in the store is {crc32c:08x}, of the bytes sent {:08x}",
+                "{key}: CRC32C is {crc32c:08x} in the store, {:08x} of the bytes sent",
                 digest.crc32c
             ),
         )),
         None => Err(Error::new(
             Code::ChecksumMismatch,
-            format!("{key}: the store gives no CRC32C to compare with {:08x}", digest.crc32c),
+            format!("{key}: the store has no CRC32C to compare with {:08x}", digest.crc32c),
         )),
     }
 }
 
-/// Takes a wrong object out of the store again, and completes the error by what became of it.
+/// Deletes a wrong object from the store, and adds the outcome to the error.
 async fn retract(store: &dyn Store, stored: &ObjectMeta, differs: Error) -> Error {
     match store.delete(&stored.key, &stored.version).await {
-        Ok(_) => differs.remedy("the object was removed from the store again: back up again"),
+        Ok(_) => differs.remedy("back up again; the object was deleted from the store"),
         Err(e) => differs
             .remedy(format!(
-                "the wrong object is still in the store as {}: delete it, then back up again",
+                "delete the damaged object {} from the store, then back up again",
                 stored.key
             ))
             .because(e),

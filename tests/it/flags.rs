@@ -192,7 +192,7 @@ async fn log_flags_stand_before_or_behind_the_command_and_go_before_the_filter()
     let dir = tempfile::tempdir().unwrap();
     let filter = [("RUST_LOG", "info")];
     let (_, _, err) = run(&["backup"], &peer.url, dir.path(), &filter).await;
-    assert!(err.contains("backup begins"), "{err}");
+    assert!(err.contains("backup finished"), "{err}");
     for args in [["--log-level", "error", "backup"], ["backup", "--log-level", "error"]] {
         assert_eq!(run(&args, &peer.url, dir.path(), &filter).await.2, "");
     }

@@ -86,7 +86,7 @@ async fn a_restore_goes_on_when_the_store_has_no_room_any_more_for_its_lease() {
         assert_eq!(cancelled, !goes_on, "{code}");
         let unprotected = guard.end().await;
         assert_eq!(
-            unprotected.is_some_and(|text| text.contains("ran out")),
+            unprotected.is_some_and(|text| text.contains("expired")),
             goes_on,
             "{code}"
         );

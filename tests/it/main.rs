@@ -34,6 +34,7 @@ mod restore_by_url;
 mod restore_faults;
 mod retention;
 mod rewind;
+mod screens;
 mod snapshot_structure;
 mod sources;
 mod status;

@@ -22,7 +22,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "a copy of another backup's manifest",
         mark: "DAMAGED",
-        says: "is damaged: its manifest is that of backup ",
+        says: "is damaged: its manifest belongs to backup ",
         code: "backup_damaged",
         exit: 9,
         http: 500,
@@ -30,7 +30,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "a manifest of a newer version",
         mark: "UNREADABLE",
-        says: "says nothing about its worth: its manifest has format 2, this version reads up to 1",
+        says: "(it may be intact): its manifest has format 2, this version reads up to 1",
         code: "backup_unsupported",
         exit: 13,
         http: 501,
@@ -38,7 +38,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "numbers that nobody can add up",
         mark: "DAMAGED",
-        says: "is damaged: its numbers are larger than any store is",
+        says: "is damaged: its point or byte counts overflow",
         code: "backup_damaged",
         exit: 9,
         http: 500,
@@ -46,7 +46,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "no manifest at all in its place",
         mark: "DAMAGED",
-        says: "is damaged: its manifest is none",
+        says: "is damaged: manifest.json is not a valid manifest",
         code: "backup_damaged",
         exit: 9,
         http: 500,

@@ -205,7 +205,7 @@ async fn nothing_is_uploaded_beside_a_restore_that_qdrant_may_still_be_at() {
             (RestoreOutcome::Failed, code),
             "{script:?}"
         );
-        assert!(failed.state.contains("may still be at work"), "{failed:?}");
+        assert!(failed.state.contains("may still be restoring"), "{failed:?}");
         assert_eq!(peer.requests("/snapshots/upload"), 0, "{script:?}");
     }
 }

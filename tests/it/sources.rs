@@ -171,7 +171,9 @@ async fn latest_is_that_of_the_qdrant_that_is_restored() {
     let error = restore::plan(&fourth.ctx, &request).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);
     assert!(
-        error.chain().contains(&format!("{theirs}: it is of another Qdrant")),
+        error
+            .chain()
+            .contains(&format!("{theirs}: it is a backup of another Qdrant")),
         "{error}"
     );
 }
@@ -188,10 +190,7 @@ async fn latest_on_an_empty_new_qdrant_is_nobody_elses() {
     let other = beside(&first, &staging);
     let plan = restore::plan(&other.ctx, &latest()).await.unwrap();
     assert_eq!(plan.id, alone);
-    assert!(
-        plan.warnings[0].contains("no backup is known to be of this Qdrant"),
-        "{plan}"
-    );
+    assert!(plan.warnings[0].contains("no backup of this Qdrant"), "{plan}");
 
     named(&mut first.ctx, "production");
     let ours = backup(&first).await;
@@ -243,10 +242,7 @@ async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
     let error = plan.error().unwrap();
     assert_eq!(error.code(), Code::RestoreRefused);
     assert!(error.chain().contains("of another Qdrant"), "{error}");
-    assert!(
-        error.remedy_text().unwrap().contains("--yes beside --overwrite"),
-        "{error}"
-    );
+    assert!(error.remedy_text().unwrap().contains("--yes to --overwrite"), "{error}");
     request.yes = true;
     let plan = restore::plan(&target.ctx, &request).await.unwrap();
     assert!(plan.error().is_none(), "{plan}");

@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Other(u8),
 }
 
-/// What is told of an archive, in its order.
+/// The events of an archive, in its order.
 #[derive(Debug)]
 pub(super) enum Event<'a> {
     /// An entry begins.
@@ -231,7 +231,7 @@ impl Tar {
                 }
                 Some(i) => Err(Broken {
                     at: self.at + i as u64,
-                    why: "there is data after the archive's end".into(),
+                    why: "data after the end of the archive".into(),
                 }),
             },
             State::Broken => Ok(bytes.len()),
@@ -249,7 +249,7 @@ impl Tar {
             return Ok(());
         }
         if number(&self.block[148..156]) != Some(checksum(&self.block)) {
-            return Err(broken("this is no header of an entry: its checksum is wrong"));
+            return Err(broken("invalid entry header: wrong checksum"));
         }
         let size = length(&self.block[124..136], "the size of an entry").map_err(too_large)?;
         let flag = self.block[156];
@@ -390,10 +390,10 @@ impl Sparse {
 /// A length or an offset that a header claims.
 fn length(field: &[u8], what: &str) -> Result<u64, String> {
     match number(field) {
-        None => Err(format!("{what} cannot be read")),
-        Some(claimed) if claimed > LARGEST_FILE => Err(format!(
-            "{what} is {claimed} bytes, and no file has more than {LARGEST_FILE}"
-        )),
+        None => Err(format!("{what} is not a valid number")),
+        Some(claimed) if claimed > LARGEST_FILE => {
+            Err(format!("{what} is {claimed} bytes; the limit is {LARGEST_FILE}"))
+        }
         Some(claimed) => Ok(claimed),
     }
 }

@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 pub(super) struct UnitRun<'a> {
     pub(super) ctx: &'a Context,
     pub(super) run: &'a Run,
-    /// The backup.
     pub(super) id: BackupId,
     pub(super) unit: &'a Unit,
     /// Number of the first attempt; each one's objects have it in their names.
@@ -50,7 +49,7 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<Done> {
         if useless || attempt >= last || of.run.cancel.is_cancelled() {
             return Err(error);
         }
-        tracing::warn!(backup = %of.id, collection = of.unit.collection, attempt, error = %error, "saving a collection failed; trying again");
+        tracing::warn!(backup = %of.id, collection = of.unit.collection, attempt, error = %error, "failed to save collection {:?}; trying again", of.unit.collection);
         of.run
             .unless_cancelled(async {
                 sleep(pause).await;
@@ -59,7 +58,7 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<Done> {
             .await?;
         pause = pause.saturating_mul(2);
     }
-    Err(Error::new(Code::Internal, "no attempt was made"))
+    Err(Error::new(Code::Internal, "internal error: no attempt was made"))
 }
 
 async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Done> {
@@ -163,7 +162,7 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
         tracing::info!(
             backup = %of.id, collection,
             ?recording,
-            "recording an intent took long; looking at the snapshots again"
+            "recording an intent for collection {collection:?} took long; listing the snapshots again"
         );
         within = within.max(recording * 2);
     }
@@ -226,7 +225,8 @@ pub(super) async fn delete(of: UnitRun<'_>, made: Made) {
                 tracing::warn!(
                     backup = %of.id, collection,
                     snapshot = snapshot.name,
-                    "somebody else made a snapshot of the same second; it was left alone"
+                    "another client created a snapshot of collection {collection:?} in the same second; it was not \
+                     deleted"
                 );
                 Ok(())
             }
@@ -246,21 +246,20 @@ pub(super) async fn delete(of: UnitRun<'_>, made: Made) {
             tracing::warn!(
                 backup = %of.id, collection,
                 snapshot = snapshot.name,
-                "the collection was deleted, and with it the way to its snapshot, which may still be on Qdrant's disk: delete \
-                 snapshots/{collection}/{} there by hand (unless a collection of that name is made within two days: then a \
-                 later run does it)",
+                "collection {collection:?} was deleted; its snapshot may still be on Qdrant's disk: delete \
+                 snapshots/{collection}/{} there by hand (unless a collection of that name is created within two days: then a later run does it)",
                 snapshot.name
             );
             return;
         }
         Ok(Err(e)) => e.to_string(),
-        Err(_) => "Qdrant did not answer in time".to_owned(),
+        Err(_) => "Qdrant did not respond in time".to_owned(),
     };
     tracing::warn!(
         backup = %of.id, collection,
         snapshot = snapshot.name,
         error,
-        "the snapshot could not be deleted on Qdrant; the next run does it"
+        "failed to delete the snapshot of collection {collection:?} on Qdrant; the next run does it"
     );
 }
 
@@ -282,12 +281,12 @@ async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error
     let settled = intents::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
-        Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, warning),
+        Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, collection = of.unit.collection, "{warning}"),
         Ok(Err(e)) => {
-            tracing::warn!(backup = %of.id, error = %e, "could not look for what a failed snapshot left; the next run does it")
+            tracing::warn!(backup = %of.id, collection = of.unit.collection, error = %e, "failed to look for a snapshot that a failed request left; the next run does it")
         }
         Err(_) => {
-            tracing::warn!(backup = %of.id, "Qdrant did not answer when asked what a failed snapshot left; the next run asks again")
+            tracing::warn!(backup = %of.id, collection = of.unit.collection, "timeout while looking for a snapshot that a failed request left; the next run does it")
         }
     }
 }
@@ -296,20 +295,21 @@ fn another(collection: &str, snapshot: &Snapshot) -> Error {
     Error::new(
         Code::QdrantUnexpected,
         format!(
-            "asked for a snapshot of collection {collection:?}, Qdrant made {:?}, which is not of that one",
+            "requested a snapshot of collection {collection:?}, Qdrant created {:?} of another one",
             snapshot.name
         ),
     )
-    .remedy("a proxy before Qdrant seems to change the name in the URL; connect without it")
+    .remedy("connect without the proxy in front of Qdrant; it seems to change the name in the URL")
 }
 
 fn same_second(collection: &str, snapshot: &Snapshot) -> Error {
     Error::new(
         Code::SnapshotChanged,
         format!(
-            "somebody else made a snapshot of collection {collection:?} in the same second, and Qdrant gave both the name {:?}",
+            "another client created a snapshot of collection {collection:?} in the same second; Qdrant gave both the \
+             name {:?}",
             snapshot.name
         ),
     )
-    .remedy("keep other backup tools from running at the same time")
+    .remedy("do not run other backup tools at the same time")
 }

@@ -32,12 +32,15 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     require_restorable(name, &after.config, &Value::Null)?;
     if after.config != saved.config || bare(&after.payload_schema) != bare(&saved.payload_schema) {
         saved.warnings.push(
-            "its configuration or payload indexes were changed while it was backed up; the older ones are recorded"
-                .into(),
+            "its configuration or payload indexes changed during the backup; the earlier ones are recorded".into(),
         );
     }
     if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
-        saved.warnings.push("Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length could be compared with Qdrant".into());
+        saved.warnings.push(
+            "Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length was \
+             compared with Qdrant"
+                .into(),
+        );
     }
     manifest::entry(&saved).map(|_| saved)
 }
@@ -81,8 +84,7 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
     let (map, raw) = match qdrant.shards(name).await {
         Ok(found) => found,
         Err(e) if e.code() == Code::QdrantForbidden => {
-            let warning =
-                "the key may not ask for its shards, so it is not known whether other nodes have some of its data";
+            let warning = "the key may not read its shards, so it is unknown whether other nodes have some of its data";
             return Ok((Value::Null, vec![warning.to_owned()]));
         }
         Err(e) => return Err(e),
@@ -91,11 +93,11 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
         return Err(Error::new(
             Code::Unsupported,
             format!(
-                "collection {name:?} has {} shards on other nodes, and this version can back up only a single node",
+                "collection {name:?} has {} shards on other nodes; this version can back up only a single node",
                 map.remote_shards.len()
             ),
         )
-        .remedy("a backup through one node would silently miss the data of the others"));
+        .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data"));
     }
     // Qdrant snapshots a dead or stale replica without a word.
     if let Some(shard) = map.local_shards.iter().find(|s| s.state != "Active") {
@@ -106,14 +108,14 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
                 shard.shard_id, shard.state
             ),
         )
-        .remedy("wait until Qdrant shows it as Active, or see to why it is not"));
+        .remedy("wait until Qdrant shows it as Active, or find out why it is not"));
     }
     if map.resharding_operations.is_some_and(|under_way| !under_way.is_empty()) {
         return Err(Error::new(
             Code::Unsupported,
-            format!("the shards of collection {name:?} are being divided anew, and a snapshot may have points twice or not at all"),
+            format!("collection {name:?} is being resharded; a snapshot may have points twice or not at all"),
         )
-        .remedy("wait until the resharding that GET /collections/NAME/cluster shows has ended"));
+        .remedy("wait until GET /collections/NAME/cluster shows no resharding"));
     }
     if let Some(all) = map.shard_count
         && all != map.local_shards.len()
@@ -121,12 +123,12 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
         return Err(Error::new(
             Code::Unsupported,
             format!(
-                "collection {name:?} has {all} shards, and only {} of them have a replica",
+                "collection {name:?} has {all} shards; only {} of them have a replica",
                 map.local_shards.len()
             ),
         )
         .remedy(
-            "a backup would miss the data of the others: restore them from an older one, or delete the collection",
+            "restore the other shards from an older backup, or delete the collection; a backup would miss their data",
         ));
     }
     Ok((raw, Vec::new()))

@@ -37,7 +37,6 @@ use tokio_util::sync::CancellationToken;
 /// Which task of which execution this process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// The execution.
     pub execution: Execution,
     /// The task's number, from 0.
     pub index: u32,
@@ -61,7 +60,6 @@ impl Task {
 pub struct TaskReport {
     /// The backup's id.
     pub id: BackupId,
-    /// The execution.
     pub execution: Execution,
     /// The task's number, from 0.
     pub task: u32,
@@ -92,7 +90,7 @@ impl TaskReport {
         backup.map_or(time::Duration::ZERO, |backup| backup.finished_at - backup.started_at)
     }
 
-    /// The error that the task amounts to: that of the whole backup once it has ended, else that of its share.
+    /// The error of the task: that of the whole backup once it has ended, else that of its share.
     pub fn error(&self) -> Option<Error> {
         if let Some(backup) = &self.backup {
             return backup.error();
@@ -106,7 +104,7 @@ impl TaskReport {
         };
         let names: Vec<_> = self.failed.iter().map(|f| f.collection.as_str()).collect();
         let text = format!(
-            "task {} of {} of backup {}: {} of {} collections could not be saved in attempt {}: {}",
+            "task {} of {} of backup {}: {} of {} collections failed in attempt {}: {}",
             self.task,
             self.tasks,
             self.id,
@@ -116,8 +114,8 @@ impl TaskReport {
             names.join(", ")
         );
         Some(Error::new(code, text).remedy(match self.last_attempt {
-            true => "that was the last attempt: the backup will be partial without them; mend the causes",
-            false => "they are tried again when the task is; the others are saved",
+            true => "fix the causes; this was the last attempt, so the backup will be partial",
+            false => "run the task again; the other collections are saved",
         }))
     }
 }
@@ -159,7 +157,7 @@ async fn work(
     });
     let group = task.execution.as_str();
     if let Some((plan, standing)) = ended.await? {
-        tracing::info!(backup = %plan.id, task = task.index, "the backup of this execution has ended already");
+        tracing::info!(backup = %plan.id, task = task.index, "backup {} of this execution already finished", plan.id);
         let parts = unless_cancelled(cancel, record::share(ctx, task, &plan)).await?;
         let report = report(task, &plan, parts, Vec::new(), standing);
         return clear(ctx, group, progress, cancel, report).await;
@@ -235,7 +233,7 @@ async fn do_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -
     let id = plan.id;
     tracing::info!(
         backup = %id, task = task.index, tasks = task.count, attempt = task.attempt,
-        units = share.len(), done = parts.len(), "task begins"
+        units = share.len(), done = parts.len(), "task {} of {} of backup {id} started", task.index, task.count
     );
 
     // Whoever did this task before is dead. The other tasks are not: theirs is left alone.
@@ -301,7 +299,7 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
                 PartOutcome::Saved(saved) => Ok(Some(*saved)),
                 PartOutcome::Gone => Ok(None),
                 PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)
-                    .remedy("another process gave this collection up in the last attempt of this task")),
+                    .remedy("read the other process's log; it gave up this collection in the last attempt")),
             }
         }
     };
@@ -311,9 +309,8 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
 /// What could not be saved. In the last attempt each gets a part, so that the backup of the others can be committed.
 async fn give_up(ctx: &Context, task: &Task, id: BackupId, results: Results) -> Result<Vec<Failure>> {
     let stopped = results.stopped.into_iter().map(|unit| {
-        let error = Error::new(Code::Cancelled, "the task was told to stop in its last attempt").remedy(
-            "a task that takes too long needs more time or a smaller share: raise its timeout or the number of tasks",
-        );
+        let error = Error::new(Code::Cancelled, "the task was cancelled in its last attempt")
+            .remedy("raise the task's timeout or the number of tasks, if a task takes too long");
         let failure = Failure::of(&unit.collection, &error);
         (unit, failure)
     });

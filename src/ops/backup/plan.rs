@@ -73,19 +73,20 @@ async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
     match qdrant.cluster().await? {
         ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
         ClusterInfo::Hidden => {
-            let warning = "the key may not ask whether Qdrant is a cluster: it was taken for a single node, and only each collection's own shards were looked at";
+            let warning = "the key may not read the cluster status: Qdrant is treated as a single node, only each \
+                 collection's own shards were checked";
             Ok((Topology::Standalone, Some(warning.to_owned())))
         }
         ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
         ClusterInfo::Enabled { peers, .. } => Err(Error::new(
             Code::Unsupported,
             format!(
-                "{} is a cluster of {} nodes, and this version can back up only a single node",
+                "{} is a cluster of {} nodes; this version can back up only a single node",
                 qdrant.url(),
                 peers.len()
             ),
         )
-        .remedy("a backup through one node would silently miss the data of the others")),
+        .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data")),
     }
 }
 
@@ -95,11 +96,11 @@ fn version_warning(version: &str) -> Option<String> {
     let found = (parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0));
     if found < (1, 15, 5) {
         Some(format!(
-            "Qdrant {version}: before 1.15.5 a snapshot made under writes can be corrupt; update Qdrant"
+            "Qdrant {version}: before 1.15.5 a snapshot created during writes can be corrupt; update Qdrant"
         ))
     } else if found < (1, 16, 0) {
         Some(format!(
-            "Qdrant {version} is older than 1.16, the oldest version that this tool is meant for"
+            "Qdrant {version} is older than 1.16, the oldest supported version"
         ))
     } else {
         None
@@ -124,18 +125,18 @@ fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
-        .remedy("`GET /collections` or `qdrant-backup check` shows what there is")
+        .remedy("run `qdrant-backup check` or `GET /collections` to see the collections")
     })?;
     if names.is_empty() {
         return Err(Error::new(
             Code::NothingToBackUp,
             format!(
-                "{} has {} collections, none of them to be backed up",
+                "{} has {} collections, none of them is selected",
                 qdrant.url(),
                 existing.len()
             ),
         )
-        .remedy("an empty backup would look like a good one; check the URL, the key's rights and the patterns"));
+        .remedy("check the URL, the key's rights and the patterns; an empty backup would look like a good one"));
     }
     Ok(names)
 }

@@ -26,7 +26,6 @@ pub struct BackupReport {
     pub finished_at: OffsetDateTime,
     /// Where the manifest is; none when nothing was saved.
     pub manifest: Option<String>,
-    /// What was saved.
     pub collections: Vec<Saved>,
     /// What was not.
     pub failed: Vec<Failure>,
@@ -56,7 +55,6 @@ impl std::fmt::Display for BackupOutcome {
 /// One saved collection.
 #[derive(Clone, Debug, Serialize)]
 pub struct Saved {
-    /// Its name.
     pub name: String,
     /// Exact count after the snapshot was made.
     pub points: u64,
@@ -87,7 +85,7 @@ impl BackupReport {
         self.collections.iter().map(|c| c.bytes).sum()
     }
 
-    /// The error that the run amounts to, if not everything was saved.
+    /// The error of the run, if not everything was saved.
     pub fn error(&self) -> Option<Error> {
         let all = self.collections.len() + self.failed.len();
         let names: Vec<_> = self.failed.iter().map(|f| f.collection.as_str()).collect();
@@ -98,19 +96,19 @@ impl BackupReport {
                 Error::new(
                     Code::BackupPartial,
                     format!(
-                        "backup {}: {} of {all} collections could not be saved: {names}",
+                        "backup {}: {} of {all} collections failed: {names}",
                         self.id,
                         self.failed.len()
                     ),
                 )
-                .remedy("the others are saved and can be restored; mend the causes and run it again"),
+                .remedy("fix the causes and run it again; the others are saved and can be restored"),
             ),
             BackupOutcome::Failed => Some(
                 Error::new(
                     Code::BackupFailed,
-                    format!("backup {}: nothing could be saved of: {names}", self.id),
+                    format!("backup {}: all collections failed: {names}", self.id),
                 )
-                .remedy("mend the causes and run it again; `qdrant-backup check` helps to find them"),
+                .remedy("fix the causes and run it again; `qdrant-backup check` helps to find them"),
             ),
         }
     }
@@ -126,7 +124,7 @@ impl Saved {
     }
 }
 
-/// What became of the units of a run, or of some of them.
+/// The results of the units of a run, or of some of them.
 #[derive(Default)]
 pub(super) struct Results {
     /// An entry for each saved unit, with its one artifact.
@@ -134,13 +132,13 @@ pub(super) struct Results {
     pub(super) failed: Vec<(Unit, Failure)>,
     /// Deleted on Qdrant in mid-run.
     pub(super) gone: Vec<String>,
-    /// Not saved, because the run was told to stop.
+    /// Not saved, because the run was cancelled.
     pub(super) stopped: Vec<Unit>,
     /// The failure of one that concerns all.
     pub(super) refused: Option<Error>,
 }
 
-/// What became of the collections.
+/// The results of the collections.
 struct Merged {
     collections: Vec<manifest::Collection>,
     failed: Vec<Failure>,
@@ -195,11 +193,10 @@ impl Known {
         let id = self.id;
         let mut results = results.merge();
         for name in std::mem::take(&mut results.gone) {
-            let text = format!("collection {name:?} was deleted on Qdrant in mid-run; it is not in this backup");
+            let text = format!("collection {name:?} was deleted on Qdrant during the run; it is not in this backup");
             // Of a pattern there is one less; who asked for it by its name does not have what was asked for.
             if self.selection.collections.contains(&name) {
-                let error =
-                    Error::new(Code::CollectionNotFound, text).remedy("leave it out, or find out what deletes it");
+                let error = Error::new(Code::CollectionNotFound, text).remedy("omit it, or find out what deletes it");
                 results.failed.push(Failure::of(&name, &error));
             } else {
                 self.warnings.push(text);
@@ -227,9 +224,9 @@ impl Known {
             (true, true) => {
                 return Err(Error::new(
                     Code::NothingToBackUp,
-                    "every collection to be backed up was deleted in mid-run",
+                    "every selected collection was deleted during the run",
                 )
-                .remedy("nothing was saved; check what deletes collections"));
+                .remedy("check what deletes collections; nothing was saved"));
             }
         };
         let report = BackupReport {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What came of it.
+/// Its result.
 #[derive(Clone, Copy, Debug)]
 pub struct Trial {
     /// Size of the snapshot.
@@ -73,10 +73,10 @@ async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &st
         true => Err(Error::new(
             Code::QdrantFailed,
             format!(
-                "snapshot {:?} of collection {collection:?} was made, but could not be deleted",
+                "snapshot {:?} of collection {collection:?} was created, but not deleted",
                 snapshot.name
             ),
         )
-        .remedy("look in Qdrant's log why; the next backup deletes it")),
+        .remedy("read Qdrant's log for the cause; the next backup deletes it")),
     }
 }

@@ -52,7 +52,6 @@ pub struct Deleted {
 pub struct Skipped {
     /// The backup's id.
     pub id: BackupId,
-    /// Why.
     pub why: String,
 }
 
@@ -85,12 +84,15 @@ impl PruneReport {
         );
         let remedy = match cause.code() {
             Code::StoreForbidden => format!(
-                "{}; a retention policy or a hold on the bucket refuses deletions as well: then keep backups at least that long by RETAIN_MIN_AGE_HOURS",
+                "{}; if a retention policy or a hold on the bucket refuses deletions, set RETAIN_MIN_AGE_HOURS to at \
+                 least that time",
                 cause
                     .remedy_text()
-                    .unwrap_or("let the account that this runs as delete objects")
+                    .unwrap_or("let the account that runs this delete objects")
             ),
-            _ => "run it again: it goes on where it stopped, and every backup that is listed is whole".to_owned(),
+            _ => "run it again: it continues where it stopped; every listed backup still has all its \
+                 objects"
+                .to_owned(),
         };
         Some(Error::new(cause.code(), doing).because(cause).remedy(remedy))
     }
@@ -184,7 +186,7 @@ async fn make_room(
     report: &mut PruneReport,
 ) -> Result<Option<Lease>> {
     let warning = format!(
-        "{} is too full for the lease: what is deleted first is deleted without it ({})",
+        "{} is too full for the lease: the first deletions run without it ({})",
         job.store.url(),
         full.chain()
     );
@@ -252,12 +254,12 @@ async fn still_to_delete(
     fresh: &PrunePlan,
 ) -> Result<Result<Vec<ObjectMeta>, String>> {
     let Some(now) = fresh.items.iter().find(|other| other.id == item.id) else {
-        return Ok(Err("it is gone already".to_owned()));
+        return Ok(Err("it is already deleted".to_owned()));
     };
     if now.keep {
         let reasons: Vec<_> = now.reasons.iter().map(ToString::to_string).collect();
         return Ok(Err(format!(
-            "it changed since the plan was made and is kept now: {}",
+            "it changed since the plan and is kept now: {}",
             reasons.join(", ")
         )));
     }
@@ -269,11 +271,11 @@ async fn still_to_delete(
     let objects: Vec<_> = item.content.iter().filter(same).cloned().collect();
     let manifest = item.id.manifest();
     if now.is_backup != item.is_backup || (item.is_backup && objects.first().is_none_or(|o| o.key != manifest)) {
-        return Ok(Err("it was replaced since the plan was made".to_owned()));
+        return Ok(Err("it was replaced since the plan".to_owned()));
     }
     // The fresh plan may be minutes old by now.
     if job.store.head(&item.id.pinned()).await?.is_some() {
-        return Ok(Err("it was pinned since the plan was made".to_owned()));
+        return Ok(Err("it was pinned since the plan".to_owned()));
     }
     Ok(Ok(objects))
 }
@@ -291,7 +293,7 @@ async fn delete(job: &PruneContext, item: &Item, mut objects: Vec<ObjectMeta>, r
         // One that is absent may well have been deleted here, and the answer been lost: either way it is no backup any more, and
         // what it named is nobody's.
         if delete_one(job, &manifest).await? == Deletion::Replaced {
-            let why = "its manifest was replaced meanwhile".to_owned();
+            let why = "its manifest was replaced since the plan".to_owned();
             report.skipped.push(Skipped { id: item.id, why });
             return Ok(());
         }
@@ -353,7 +355,7 @@ async fn delete_one(job: &PruneContext, object: &ObjectMeta) -> Result<Deletion>
         Some(now) if now.version == object.version => Err(Error::new(
             Code::StoreForbidden,
             format!(
-                "{}/{} was not deleted although nothing changed it",
+                "{}/{} was not deleted, although it is unchanged",
                 job.store.url(),
                 object.key
             ),

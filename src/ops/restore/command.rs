@@ -7,7 +7,7 @@ use crate::repository::selection::Selection;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// By which face a request came in: in that form it is told how to make it again.
+/// The interface that a request came by: commands in messages have its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `qdrant-backup restore …`

@@ -60,7 +60,7 @@ pub(super) fn index_differences(before: &Value, backup: &Value, now: &Value) -> 
         }
         match from_backup.is_empty() {
             true => notes.push(format!(
-                "the payload index of {field:?} is as in the backup now, not as it was before"
+                "the payload index of {field:?} is now that of the backup, not the previous one"
             )),
             false => differ.extend(from_backup),
         }

@@ -65,11 +65,7 @@ impl fmt::Display for Points {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.min == self.max {
             true => write!(f, "{} points", self.min),
-            false => write!(
-                f,
-                "{} to {} points (it was written to while it was backed up)",
-                self.min, self.max
-            ),
+            false => write!(f, "{} to {} points (written to during the backup)", self.min, self.max),
         }
     }
 }
@@ -106,9 +102,7 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
                 "collection {name:?}: its status is red: Qdrant reports an error in it"
             )));
         }
-        status => notes.push(format!(
-            "its status is {status}: it serves, and Qdrant still optimizes it"
-        )),
+        status => notes.push(format!("its status is {status}: it serves while Qdrant optimizes it")),
     }
     let mut differ = differences("config", &wanted.config, &info.config);
     let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
@@ -120,7 +114,7 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
         let new: Vec<_> = new;
         notes.extend(
             new.iter()
-                .map(|d: &super::Difference| format!("{d}: this release has it in addition")),
+                .map(|d: &super::Difference| format!("{d}: a field added by this release")),
         );
     }
     if !differ.is_empty() {
@@ -130,7 +124,7 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
     let sample = qdrant.sample(name, SAMPLE).await?;
     if sample.len() as u64 != points.min(SAMPLE as u64) {
         return Err(unequal(format!(
-            "collection {name:?}: {} points could be read of the first {}",
+            "collection {name:?}: only {} are readable of the first {} points",
             sample.len(),
             points.min(SAMPLE as u64)
         )));
@@ -139,7 +133,7 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
     let has_vectors = |point: &Value| point.get("vector").is_some_and(|v| !v.is_null());
     if !sample.is_empty() && !sample.iter().any(has_vectors) && declares_vectors(&wanted.config) {
         return Err(unequal(format!(
-            "collection {name:?}: none of the {} points that were read has a vector",
+            "collection {name:?}: none of the {} sampled points has a vector",
             sample.len()
         )));
     }
@@ -168,7 +162,7 @@ async fn settled(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Patienc
         };
         if Instant::now() >= deadline {
             return Err(unequal(format!(
-                "collection {name:?}: {problem}, {} s after Qdrant called it restored",
+                "collection {name:?}: {problem}, {} s after Qdrant reported it restored",
                 patience.converge.as_secs()
             )));
         }
@@ -202,7 +196,7 @@ async fn green(qdrant: &Qdrant, name: &str, patience: &Patience) -> Result<Colle
 
 fn unequal(text: String) -> Error {
     Error::new(Code::RestoreUnequal, text)
-        .remedy("do not use it as it is; look in Qdrant's log, and restore it again or from another backup")
+        .remedy("do not use it; read Qdrant's log, then restore it again or from another backup")
 }
 
 /// What a collection is like now.
@@ -220,7 +214,7 @@ impl fmt::Display for State {
         match self {
             Self::Absent => f.write_str("it does not exist"),
             Self::Exists(how) => write!(f, "it exists {how}"),
-            Self::Unknown(why) => write!(f, "not known: {why}"),
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
         }
     }
 }
@@ -239,13 +233,13 @@ pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
                 ))
             }
             Ok(Look::Unreadable { info, problem }) => State::Exists(match info {
-                Some(info) => format!("with points not known ({problem}), status {}", info.status),
-                None => format!("and its state cannot be read ({problem})"),
+                Some(info) => format!("with unknown points ({problem}), status {}", info.status),
+                None => format!("and its state is unreadable ({problem})"),
             }),
             Err(e) => State::Unknown(e.chain()),
         }
     });
     looked
         .await
-        .unwrap_or_else(|_| State::Unknown("Qdrant does not answer".to_owned()))
+        .unwrap_or_else(|_| State::Unknown("Qdrant does not respond".to_owned()))
 }

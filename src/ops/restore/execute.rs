@@ -28,7 +28,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
     let unchanged = |error: Error, request: &RestoreRequest| match error.code() {
         Code::Cancelled => {
             let again = command(request, false);
-            error.remedy(format!("nothing was changed; run it again: {again}"))
+            error.remedy(format!("run it again, nothing was changed: {again}"))
         }
         _ => error,
     };
@@ -43,7 +43,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         ..request.clone()
     };
     progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
-    tracing::info!(backup = %plan.id, target = plan.target, collections = plan.collections.len(), "restore begins");
+    tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;
     proven.map_err(|e| unchanged(e, request))?;
@@ -74,14 +74,14 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
                     collection = step.source,
                     target = step.target,
                     points = restored.points,
-                    "collection restored"
+                    "collection {:?} restored", step.source
                 );
                 report.collections.push(restored);
             }
             Err(unrestored) => {
                 progress.phase(&step.unit(), Phase::Failed);
                 let error = &unrestored.error;
-                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection not restored");
+                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection {:?} not restored", step.source);
                 report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
             }
         }
@@ -108,12 +108,11 @@ async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
 async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, report: &mut RestoreReport, run: &Run) {
     if request.swap && !report.failed.is_empty() {
         let mut text =
-            "no alias was moved, because not everything could be restored: the live collections are as they were"
-                .to_owned();
+            "no alias was moved, because not everything was restored: the live collections are unchanged".to_owned();
         if !report.collections.is_empty() {
             let beside: Vec<_> = report.collections.iter().map(|r| format!("{:?}", r.target)).collect();
             text += &format!(
-                "; restored beside them, and of no use to another attempt, is {}",
+                "; restored beside them, but not reused by another attempt: {}",
                 beside.join(", ")
             );
         }
@@ -189,7 +188,7 @@ pub(crate) async fn restore_one(
     run: &Run,
 ) -> Result<Restored, Unrestored> {
     let Some(from) = &step.from else {
-        let error = Error::new(Code::Internal, "a step without an object was run");
+        let error = Error::new(Code::Internal, "internal error: a step without an object");
         return Err(Unrestored::untouched(error));
     };
     let unchanged = run.unless_cancelled(still_as_planned(ctx, step)).await;
@@ -209,7 +208,11 @@ pub(crate) async fn restore_one(
         .map_err(Unrestored::begun)?;
     notes.extend(found);
     notes.extend(uploaded::others(ctx, &step.target).await);
-    notes.extend(step.differences.iter().map(|d| format!("{d}: Qdrant kept its own")));
+    notes.extend(
+        step.differences
+            .iter()
+            .map(|d| format!("{d}: Qdrant kept its own value")),
+    );
     Ok(Restored {
         source: step.source.clone(),
         target: step.target.clone(),
@@ -238,11 +241,11 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
         true => Err(Error::new(
             Code::RestoreRefused,
             format!(
-                "somebody else made, filled or deleted collection {:?} since the plan was made",
+                "another client created, filled or deleted collection {:?} since the plan",
                 step.target
             ),
         )
-        .remedy("it was left alone; plan again")),
+        .remedy("plan again; it was not touched")),
     }
 }
 
@@ -268,9 +271,9 @@ async fn transfer(
         if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
             return Err(unrestored);
         }
-        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant could not fetch the object; uploading it");
+        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
         notes.push(format!(
-            "Qdrant could not fetch it, so it was uploaded: {}",
+            "Qdrant failed to fetch it, so it was uploaded: {}",
             error.chain()
         ));
     }
@@ -298,7 +301,7 @@ fn has_ended(error: &Error) -> bool {
 
 async fn by_url(ctx: &Context, step: &RestoreStep, from: &From, run: &Run) -> Result<(), Unrestored> {
     let Some(signing) = ctx.store.signing() else {
-        let error = Error::new(Code::Internal, "a URL was planned for a store that cannot sign");
+        let error = Error::new(Code::Internal, "internal error: a URL for a store that cannot sign");
         return Err(Unrestored::untouched(error));
     };
     let signed = blobs::signed_url(signing, &from.blob, SIGNED_FOR);

@@ -1,4 +1,4 @@
-//! What is told of the collections that could not be restored: what is there now, and how they are tried again.
+//! Collections that were not restored: their state now, and the command to try them again.
 
 use super::command::command;
 use super::converge::{State, state};
@@ -10,13 +10,13 @@ use super::{RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
 use crate::ops::context::Context;
 
-/// What is said of a collection whose turn never came.
+/// A collection whose restore was not started.
 pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
-    let state = "as it was: it was not begun".to_owned();
+    let state = "unchanged: not started".to_owned();
     told(request, plan, step, error, state, Again::AsAsked)
 }
 
-/// What is said of a collection that could not be restored, after a look at what there is now.
+/// A collection that was not restored, with its state now.
 pub(super) async fn failed(
     ctx: &Context,
     request: &RestoreRequest,
@@ -35,13 +35,13 @@ pub(super) async fn failed(
     };
     let mut state = now.to_string();
     if again == Again::LookFirst {
-        state += "; this run did not make it, and has not touched it";
+        state += "; this run neither created nor changed it";
     } else if matches!(
         error.code(),
         Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
     ) {
         // A client that goes away does not stop Qdrant.
-        state += ", and Qdrant may still be at work on it";
+        state += ", and Qdrant may still be restoring it";
     }
     if let Some(left) = left {
         state += &format!("; {left}");
@@ -65,7 +65,7 @@ pub(super) fn told(
         state,
         next: match again {
             Again::AliasesOnly => format!(
-                "set the aliases of {:?} by POST {}/collections/aliases; the collection itself is restored",
+                "set the aliases of {:?} with POST {}/collections/aliases; the collection itself is restored",
                 step.target, plan.target
             ),
             _ => next(request, plan, again, vec![step.source.clone()]),

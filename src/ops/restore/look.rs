@@ -10,7 +10,7 @@ pub(super) enum Look {
     /// A collection with this exact number of points.
     Whole { info: CollectionInfo, points: u64 },
     /// A collection of which Qdrant cannot tell how many points it has, nor, without `info`, what it is like. One whose shard
-    /// cannot be loaded answers so; a restore over it mends it.
+    /// cannot be loaded answers so; a restore over it repairs it.
     Unreadable {
         info: Option<CollectionInfo>,
         problem: String,

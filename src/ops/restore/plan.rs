@@ -24,7 +24,6 @@ use time::format_description::well_known::Rfc3339;
 /// What would be done.
 #[derive(Clone, Debug, Serialize)]
 pub struct RestorePlan {
-    /// The backup.
     pub id: BackupId,
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Selection,
@@ -76,7 +75,7 @@ impl RestorePlan {
         self.collections.iter().map(|s| s.bytes).sum()
     }
 
-    /// The error that its refusals amount to: with the code that they share, or else [`Code::RestoreRefused`].
+    /// The error of its refusals: with the code that they share, or else [`Code::RestoreRefused`].
     pub fn error(&self) -> Option<Error> {
         let first = self.refusals.first()?;
         let code = match self.refusals.iter().all(|r| r.error.code == first.error.code) {
@@ -124,7 +123,6 @@ impl Notes {
 pub(super) struct Of<'a> {
     pub(super) ctx: &'a Context,
     pub(super) request: &'a RestoreRequest,
-    /// The backup.
     pub(super) id: BackupId,
     pub(super) target: &'a Target,
     /// Whether configurations must be equal to the letter.
@@ -139,7 +137,7 @@ pub(super) struct Target {
 }
 
 /// Plans a restore. `Err`: there is nothing to plan with, or Qdrant or the store cannot be asked.
-/// With `drill` each target is a throw-away name that begins so.
+/// With `drill` each target is a temporary name that begins so.
 pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<&str>) -> Result<RestorePlan> {
     let filter = Filter::new(&request.selection)?;
     let qdrant = &ctx.qdrant;
@@ -226,20 +224,19 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     let mut notes = Notes::default();
     if !id.has_come(ctx.clock.now()) {
         notes.warnings.push(format!(
-            "the time of backup {id} has not come yet: a clock was wrong, or somebody made it by hand"
+            "the id of backup {id} is in the future: a clock was wrong, or it was made by hand"
         ));
     }
     if manifest.status == Status::Partial {
         let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
-        notes.warnings.push(format!(
-            "the backup is partial: it does not have {}",
-            missing.join(", ")
-        ));
+        notes
+            .warnings
+            .push(format!("the backup is partial: it is missing {}", missing.join(", ")));
     }
     // Who asks for all that there is may take it for all that there was. A drill asks for nobody.
     if !is_drill && request.selection.is_everything() && !selection.is_everything() {
         notes.warnings.push(format!(
-            "backup {id} has only what was selected when it was made: {selection}; {}",
+            "backup {id} has only its selection: {selection}; {}",
             of_more(ctx, selection).await
         ));
     }
@@ -253,7 +250,7 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
         notes.refuse(
             None,
             objection,
-            "use a Qdrant of the backup's own release, at best with the newest patch",
+            "use a Qdrant of the backup's own release, preferably with the newest patch",
         );
     }
     if let ClusterInfo::Enabled { peers, .. } = ctx.qdrant.cluster().await?
@@ -262,12 +259,15 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
         let error = Error::new(
             Code::Unsupported,
             format!(
-                "{} is a cluster of {} nodes, and this version restores into a single node only",
+                "{} is a cluster of {} nodes; this version restores only into a single node",
                 ctx.qdrant.url(),
                 peers.len()
             ),
         )
-        .remedy("a collection snapshot restored through one node would have to be copied to the others: restore into a single node");
+        .remedy(
+            "restore into a single node; a snapshot restored through one node would have to be copied to the \
+             others",
+        );
         notes.refusals.push(Refusal::of(None, &error));
     }
     Ok(notes)
@@ -316,13 +316,13 @@ fn other_source(
     let both = match target.relation(source) {
         Relation::Same => return notes,
         _ if request.yes => return notes,
-        Relation::Different => format!("of {target}, and the backup is of another Qdrant, {source}"),
+        Relation::Different => format!("on {target}; the backup is of another Qdrant, {source}"),
         Relation::Unknown => {
-            format!("of {target}, and whether that is the Qdrant of the backup, {source}, is not known")
+            format!("on {target}; whether that is the Qdrant of the backup, {source}, is unknown")
         }
     };
     let remedy = format!(
-        "{} beside {} replaces it all the same; to have both: {}",
+        "add {} to {} to replace it anyway; to keep both: {}",
         request.form.option("yes"),
         request.form.option("overwrite"),
         command(&request.beside(id), false)
@@ -370,7 +370,7 @@ async fn of_more(ctx: &Context, selection: &Selection) -> String {
         Ok(Some(id)) => return format!("the newest good backup of everything is {id}"),
         Ok(None) if seen < LOOKED_AT => "there is no good backup of everything".to_owned(),
         Ok(None) => format!("none of the newest {LOOKED_AT} is a good backup of everything"),
-        Err(error) => format!("which one has everything could not be found out: {}", error.chain()),
+        Err(error) => format!("failed to look for a backup of everything: {}", error.chain()),
     };
     none + &most.unwrap_or_default()
 }
@@ -383,7 +383,7 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
         // Whoever may read the objects and nothing else can restore all the same.
         Err(error) => {
             notes.warnings.push(format!(
-                "whether a verification or a drill found backup {id} bad cannot be read: {}",
+                "failed to read the results of verification and drill of backup {id}: {}",
                 error.chain()
             ));
             return notes;
@@ -398,21 +398,21 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
         notes.extend(over_points(request, id, steps, "verify", &found));
         notes
             .warnings
-            .push(format!("{found}: what it has may not be what was saved"));
+            .push(format!("{found}: its content may differ from what was saved"));
     } else if unread(&verified) || unread(&drilled) {
         let (by, what) = match unread(&verified) {
             true => ("verify", "verification"),
             false => ("drill", "drill"),
         };
-        let found = format!("whether the last {what} found backup {id} damaged cannot be read");
+        let found = format!("the result of the last {what} of backup {id} is unreadable");
         notes.extend(over_points(request, id, steps, by, &found));
-        notes.warnings.push(format!("{found}: its record is not understood"));
+        notes.warnings.push(format!("{found}: unknown record"));
     }
     // The next drill is the answer to one that failed.
     if let Some(at) = said(&drilled, ProofVerdict::Failed).filter(|_| !is_drill) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         notes.warnings.push(format!(
-            "a drill of backup {id} failed{when}: it may not come back; to try that again: {}",
+            "a drill of backup {id} failed{when}: it may not be restorable; to drill it again: {}",
             request.form.proof("drill", id)
         ));
     }
@@ -428,9 +428,10 @@ fn over_points(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by
     for (step, lost) in losses(steps) {
         notes.refuse(
             Some(&step.source),
-            format!("{found}, and it would replace the collection {:?}: {lost}", step.target),
+            format!("{found}, and it would replace collection {:?}: {lost}", step.target),
             &format!(
-                "check it again, in case it has been mended: {}; or restore another backup, or this one beside what is there: {}",
+                "check it again, in case it was repaired: {}; or restore another backup, or this one beside the \
+                 collection: {}",
                 request.form.proof(by, id),
                 command(&request.beside(id), false)
             ),
@@ -443,20 +444,18 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
     let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
-        let why = why.map_or(String::new(), |f| {
-            format!(": it could not be saved ({})", f.error.message)
-        });
+        let why = why.map_or(String::new(), |f| format!(": it was not saved ({})", f.error.message));
         Error::new(
             Code::CollectionNotFound,
             format!("backup {} has no collection {missing:?}{why}", manifest.id),
         )
-        .remedy(format!("see what it has: {}", request.form.show(manifest.id)))
+        .remedy(format!("see its collections: {}", request.form.show(manifest.id)))
     })?;
     if picked.is_empty() {
         return Err(Error::new(
             Code::RestoreRefused,
             format!(
-                "none of the {} collections of backup {} is selected",
+                "the selection matches none of the {} collections of backup {}",
                 names.len(),
                 manifest.id
             ),
@@ -471,11 +470,12 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
         .remedy("write {} in the new name where the old one belongs, or select one collection"));
     }
     if request.swap && (request.into.is_some() || request.overwrite) {
-        return Err(Error::new(
-            Code::BadRequest,
-            "a swap goes with neither a new name nor with overwriting",
-        )
-        .remedy("it restores beside the live collection under a name of its own, and then moves the aliases"));
+        return Err(
+            Error::new(Code::BadRequest, "a swap excludes a new name and overwriting").remedy(
+                "omit them; a swap restores beside the live collection under a generated name, then moves the \
+             aliases",
+            ),
+        );
     }
     Ok(manifest
         .collections
@@ -497,7 +497,7 @@ async fn way(ctx: &Context, request: &RestoreRequest, steps: &[RestoreStep]) -> 
         (Some(_), None) => Ok(()),
         (None, _) => Err(
             Error::new(Code::RestoreRefused, format!("{} cannot sign URLs", ctx.store.url())).remedy(format!(
-                "only gs:// has signed URLs; restore with {} upload",
+                "restore with {} upload; only gs:// has signed URLs",
                 request.form.option("via")
             )),
         ),

@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 /// What a restore came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct RestoreReport {
-    /// The backup.
     pub id: BackupId,
     /// The Qdrant that was restored into.
     pub target: String,
@@ -102,7 +101,7 @@ pub(super) enum Again {
 }
 
 impl RestoreReport {
-    /// The error that the run amounts to, if not everything is there.
+    /// The error of the run, if not everything was restored.
     pub fn error(&self) -> Option<Error> {
         if self.status == RestoreOutcome::Complete {
             return None;
@@ -134,7 +133,7 @@ impl RestoreReport {
         );
         Some(Error::new(code, text).permanent(true).remedy(match code {
             Code::Cancelled => format!("run it again: {}", self.next.join("; ")),
-            _ => format!("mend the cause, then: {}", self.next.join("; ")),
+            _ => format!("fix the cause, then: {}", self.next.join("; ")),
         }))
     }
 }

@@ -80,7 +80,7 @@ impl Existing {
         match self {
             Self::Readable { points: 0 } => None,
             Self::Readable { points } => Some(format!("{points} points")),
-            Self::Unreadable { .. } => Some("what it has, which cannot be read".to_owned()),
+            Self::Unreadable { .. } => Some("its content, which is unreadable".to_owned()),
         }
     }
 }
@@ -123,8 +123,8 @@ pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) 
     }
     let to = step.target.as_str();
     if !can_be_named(to) {
-        let remedy = format!("Qdrant takes names of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
-        notes.refuse(Some(name), format!("no collection can be named {to:?}"), &remedy);
+        let remedy = format!("use a name of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
+        notes.refuse(Some(name), format!("invalid collection name {to:?}"), &remedy);
         return Ok((step, notes));
     }
     if let Some(behind) = target.aliases.get(to) {
@@ -133,7 +133,7 @@ pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) 
             Some(name),
             format!("{to:?} is an alias of collection {behind:?} on the target"),
             &format!(
-                "restore with {into} another name, or with {swap}, which moves aliases; or remove the alias first"
+                "restore with {into} and another name, or with {swap}, which moves aliases; or delete the alias first"
             ),
         );
     } else if target.collections.contains(to) {
@@ -161,33 +161,31 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
             Code::BackupUnsupported,
             format!("collection {:?}: {what}", collection.name),
         )
-        .remedy("use the version of qdrant-backup that wrote the backup, or a newer one")
+        .remedy("use the qdrant-backup version that wrote the backup, or a newer one")
     };
     let [artifact] = collection.artifacts.as_slice() else {
         return Err(unsupported(&format!(
-            "its backup has {} parts, and this version restores backups of single nodes only",
+            "its backup has {} parts; this version restores only backups of single nodes",
             collection.artifacts.len()
         )));
     };
     if artifact.kind != ArtifactKind::Collection {
         return Err(unsupported(
-            "its backup is one of a shard, and this version restores whole collections only",
+            "its backup is of one shard; this version restores only whole collections",
         ));
     }
     if let Storage::Other(way) = &artifact.storage {
-        return Err(unsupported(&format!(
-            "its bytes are stored in a way that this version does not know: {way:?}"
-        )));
+        return Err(unsupported(&format!("its storage is unknown to this version: {way:?}")));
     }
     let odd = |what: &str| {
         Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
-            .remedy("the manifest was changed; take another backup")
+            .remedy("use another backup; the manifest was changed")
     };
     if let Some(how) = artifact.misplaced(&id, &collection.name) {
         return Err(odd(&how));
     }
     if parse_sha256(&artifact.sha256).is_none() {
-        return Err(odd("the manifest has no SHA-256 for it"));
+        return Err(odd("the manifest has no valid SHA-256 for it"));
     }
     let blob = blobs::look_up(&*ctx.store, artifact).await?;
     Ok(From {
@@ -209,7 +207,7 @@ fn over_existing(of: &Of<'_>, mut step: RestoreStep, there: Look) -> (RestoreSte
             (Existing::Readable { points }, Some(info), told)
         }
         Look::Unreadable { info, problem } => {
-            let told = format!("collection {to:?} exists on the target, and what it has cannot be read: {problem}");
+            let told = format!("collection {to:?} exists on the target, and its content is unreadable: {problem}");
             (Existing::Unreadable { problem }, info, told)
         }
     };
@@ -218,7 +216,7 @@ fn over_existing(of: &Of<'_>, mut step: RestoreStep, there: Look) -> (RestoreSte
         notes.refuse(
             Some(&name),
             told,
-            &format!("restore beside it, since {overwrite} would replace what is there for good: {beside}"),
+            &format!("restore beside it, since {overwrite} would replace it permanently: {beside}"),
         );
     }
     step.overwrites = Some(existing);
@@ -238,8 +236,8 @@ fn over_existing(of: &Of<'_>, mut step: RestoreStep, there: Look) -> (RestoreSte
     if let Some(differs) = step.differences.iter().find(shape) {
         notes.refuse(
             Some(&name),
-            format!("collection {to:?} exists with another shape: {differs}"),
-            &format!("restore beside it, since a restore does not change the shape of what is there: {beside}"),
+            format!("collection {to:?} exists with a different shape: {differs}"),
+            &format!("restore beside it, since a restore does not change the shape of a collection: {beside}"),
         );
     }
     step.differences

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What becomes of an alias.
 #[derive(Clone, Debug, Serialize)]
 pub struct AliasPlan {
-    /// The alias.
     pub alias: String,
     /// The collection that it points to now.
     pub now: Option<String>,
@@ -82,9 +81,10 @@ pub(super) fn plan_aliases(
     {
         notes.refuse(
             Some(name),
-            format!("collection {name:?} has no alias, so there is nothing that could be moved to the restored one"),
+            format!("collection {name:?} has no alias to move to the restored one"),
             &format!(
-                "clients that use a collection by its own name cannot be swapped to another, since Qdrant renames no collection: restore with {} a new name, and point an alias and the clients to it",
+                "restore with {} and a new name, then point an alias and the clients to it; a swap moves only \
+                 aliases, because Qdrant cannot rename a collection",
                 request.form.option("into")
             ),
         );
@@ -95,11 +95,11 @@ pub(super) fn plan_aliases(
             None => "is the name of a collection".to_owned(),
         };
         let hint = match alias.now.is_some() {
-            true => format!("; {} would move it", request.form.option("move_aliases")),
+            true => format!("; {} moves it", request.form.option("move_aliases")),
             false => String::new(),
         };
         notes.warnings.push(format!(
-            "alias {:?} of {name:?} {what} on the target and is left alone{hint}",
+            "alias {:?} of {name:?} {what} on the target and stays unchanged{hint}",
             alias.alias
         ));
     }
@@ -157,8 +157,8 @@ pub(super) async fn apply(qdrant: &Qdrant, steps: &[&RestoreStep]) -> Result<Vec
             .collect()),
         false => Err(Error::new(
             Code::RestoreUnequal,
-            format!("after the aliases were set: {}", lost.join("; ")),
+            format!("the aliases differ after the change: {}", lost.join("; ")),
         )
-        .remedy("the collections are restored; set the aliases by POST /collections/aliases")),
+        .remedy("set the aliases with POST /collections/aliases; the collections are restored")),
     }
 }

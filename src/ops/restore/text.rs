@@ -22,7 +22,7 @@ impl fmt::Display for RestorePlan {
             line(format!("  {source} -> {}", self.target_source))?;
         }
         if !self.selection.is_everything() {
-            line(format!("  selected when it was made: {}", self.selection))?;
+            line(format!("  selection of the backup: {}", self.selection))?;
         }
         for step in &self.collections {
             let what = match &step.overwrites {
@@ -30,7 +30,7 @@ impl fmt::Display for RestorePlan {
                 Some(Existing::Readable { points: 0 }) => "exists and is empty".to_owned(),
                 Some(Existing::Readable { points }) => format!("OVERWRITES {points} points"),
                 Some(Existing::Unreadable { problem }) => {
-                    format!("its state cannot be read, and it will be REPLACED ({problem})")
+                    format!("its state is unreadable, and it will be REPLACED ({problem})")
                 }
             };
             line(format!(
@@ -43,7 +43,7 @@ impl fmt::Display for RestorePlan {
             for alias in &step.aliases {
                 let what = match (&alias.action, &alias.now) {
                     (AliasAction::Set, _) => "set".to_owned(),
-                    (AliasAction::Keep, _) => "stays as it is".to_owned(),
+                    (AliasAction::Keep, _) => "stays unchanged".to_owned(),
                     (AliasAction::Move, now) => format!("moved here from {:?}", now.as_deref().unwrap_or_default()),
                     (AliasAction::Conflict, Some(now)) => format!("CONFLICT: points to {now:?}, and stays there"),
                     (AliasAction::Conflict, None) => "CONFLICT: a collection has that name".to_owned(),

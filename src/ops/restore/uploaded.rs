@@ -37,18 +37,18 @@ pub(super) async fn remove(
     let problem = match timeout(limit, delete(ctx, collection, file, looks)).await {
         Ok(Ok(true)) => return None,
         Ok(Ok(false)) if looks == 1 => return None,
-        Ok(Ok(false)) => "not to be seen now".to_owned(),
+        Ok(Ok(false)) => "not visible now".to_owned(),
         Ok(Err(error)) => error.chain(),
-        Err(_) => "Qdrant did not answer in time".to_owned(),
+        Err(_) => "Qdrant did not respond in time".to_owned(),
     };
     tracing::warn!(
         collection,
         file,
         problem,
-        "the uploaded file may be left among the collection's snapshots on Qdrant"
+        "the uploaded file {file:?} may remain among the snapshots of collection {collection:?} on Qdrant"
     );
     Some(format!(
-        "the uploaded file {file} may be left among the collection's snapshots on Qdrant ({problem}): {}",
+        "the uploaded file {file} may remain among the collection's snapshots on Qdrant ({problem}): {}",
         delete_by_hand(ctx, collection, file)
     ))
 }
@@ -59,7 +59,7 @@ pub(super) async fn others(ctx: &Context, collection: &str) -> Vec<String> {
     let found = match ctx.qdrant.snapshots(collection).await {
         Ok((found, _)) => found,
         Err(error) => {
-            tracing::debug!(collection, error = %error, "files of earlier uploads could not be looked for");
+            tracing::debug!(collection, error = %error, "failed to look for files of earlier uploads");
             return Vec::new();
         }
     };
@@ -70,14 +70,14 @@ pub(super) async fn others(ctx: &Context, collection: &str) -> Vec<String> {
     files
         .map(|file| {
             let by_hand = delete_by_hand(ctx, collection, file);
-            format!("{file} is left on Qdrant by an earlier restore, unless another one runs now: {by_hand}")
+            format!("{file} remains on Qdrant from an earlier restore, unless another restore is running: {by_hand}")
         })
         .collect()
 }
 
 fn delete_by_hand(ctx: &Context, collection: &str, file: &str) -> String {
     let url = ctx.qdrant.snapshot_url(collection, file);
-    format!("delete it by DELETE {url}, which needs the collection to exist")
+    format!("delete it with DELETE {url} (the collection must exist)")
 }
 
 /// Whether Qdrant may have got the whole file, and keeps it now or later. It did not, where it refused the key, or where our own

@@ -9,12 +9,12 @@ pub(super) fn objection(from: &str, to: &str) -> Option<String> {
         ));
     };
     let why = if new < old {
-        "Qdrant's storage is never read by an older release"
+        "an older release cannot read Qdrant's storage"
     } else if old.0 != new.0 || new.1 > old.1 + 1 {
         if old <= (1, 16, u32::MAX) && new >= (1, 18, 0) {
-            "from 1.18 on Qdrant no longer reads the RocksDB segments that 1.16 and older may have written: go through 1.17"
+            "Qdrant 1.18 and later cannot read RocksDB segments, which 1.16 and older may have written: go through 1.17"
         } else {
-            "Qdrant's storage is read by the next minor release at most: restore into that, and upgrade it from there"
+            "only the same and the next minor release read Qdrant's storage: restore into that, then upgrade"
         }
     } else {
         return None;

@@ -86,7 +86,7 @@ impl Verifier {
                     }
                 }
             }
-            tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "snapshot opened by the engine");
+            tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "collection {:?} drilled by the engine", collection.name);
             collections.push(drill);
         }
         let mut drilled = DrillReport::new(
@@ -110,11 +110,11 @@ impl Verifier {
     ) -> Result<(u64, std::result::Result<Proved, String>)> {
         needs(scratch, artifact.bytes.saturating_mul(3).saturating_add(SPARE))?;
         let Some((file, bytes, sha256)) = fetch(&*self.store, artifact, scratch).await? else {
-            return Ok((0, Err(format!("{} is not there", artifact.key))));
+            return Ok((0, Err(format!("{} is missing", artifact.key))));
         };
         if bytes != artifact.bytes || sha256 != artifact.sha256.to_ascii_lowercase() {
             let problem = format!(
-                "{} has {bytes} bytes of SHA-256 {sha256}; {} of {} were saved",
+                "{} has {bytes} bytes with SHA-256 {sha256}, expected {} with {}",
                 artifact.key, artifact.bytes, artifact.sha256
             );
             return Ok((bytes, Err(problem)));
@@ -126,13 +126,13 @@ impl Verifier {
         };
         let proved = spawn_blocking(work)
             .await
-            .map_err(|e| Error::new(Code::Internal, "the engine broke off").because(e))?;
+            .map_err(|e| Error::new(Code::Internal, "internal error: the engine did not finish").because(e))?;
         match proved {
             Ok(proved) => Ok((bytes, Ok(proved))),
             Err(error) => {
                 // A disk that filled up says nothing about the backup.
                 needs(scratch, SPARE / 2)?;
-                Ok((bytes, Err(format!("the engine does not open it: {error}"))))
+                Ok((bytes, Err(format!("the engine failed to open it: {error}"))))
             }
         }
     }
@@ -150,7 +150,7 @@ fn single(collection: &Collection) -> Result<&Artifact> {
         _ => Err(Error::new(
             Code::BackupUnsupported,
             format!(
-                "collection {:?} cannot be proven by the engine, which opens snapshots of one shard",
+                "collection {:?} cannot be drilled by the engine, which opens only snapshots of one shard",
                 collection.name
             ),
         )
@@ -172,9 +172,9 @@ fn needs(scratch: &Path, bytes: u64) -> Result<()> {
 fn unusable(scratch: &Path, cause: impl std::fmt::Display) -> Error {
     Error::new(
         Code::ConfigInvalid,
-        format!("the scratch directory {}: {cause}", scratch.display()),
+        format!("scratch directory {}: {cause}", scratch.display()),
     )
-    .remedy("name a directory with room for three times the largest snapshot: --scratch DIR")
+    .remedy("set --scratch DIR to a directory with room for three times the largest snapshot")
 }
 
 /// The object as a file in `scratch`, its length and SHA-256; `None` when there is none.
@@ -187,11 +187,7 @@ async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result
     let failed = {
         let scratch = scratch.display().to_string();
         move |e: std::io::Error| {
-            Error::new(
-                Code::ConfigInvalid,
-                format!("writing to the scratch directory {scratch}"),
-            )
-            .because(e)
+            Error::new(Code::ConfigInvalid, format!("writing to scratch directory {scratch}")).because(e)
         }
     };
     let mut file = NamedTempFile::new_in(scratch).map_err(failed.clone())?;
@@ -213,6 +209,6 @@ async fn fetch(store: &dyn Store, artifact: &Artifact, scratch: &Path) -> Result
     drop(queue);
     let written = writing
         .await
-        .map_err(|e| Error::new(Code::Internal, format!("writing {key} broke off")).because(e))?;
+        .map_err(|e| Error::new(Code::Internal, format!("internal error: writing {key} did not finish")).because(e))?;
     written.map(Some).map_err(failed)
 }

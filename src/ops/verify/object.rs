@@ -48,13 +48,13 @@ pub(super) async fn check(verifier: &Verifier, subject: &Subject) -> Checked {
     let error = loop {
         match read(&*verifier.store, subject).await {
             Ok(Reading::Missing) => {
-                let finding = Finding::new(Problem::Missing, format!("{} is not there", artifact.key));
+                let finding = Finding::new(Problem::Missing, format!("{} is missing", artifact.key));
                 return checked.found(vec![finding]);
             }
             Ok(Reading::Content(version, content)) => return compare(checked, artifact, &version, content),
             Err(error) if error.is_permanent() || attempt >= verifier.attempts => break error,
             Err(error) => {
-                tracing::warn!(key = artifact.key, attempt, error = %error, "reading an object failed; trying again");
+                tracing::warn!(key = artifact.key, attempt, error = %error, "failed to read object {:?}; trying again", artifact.key);
                 attempt += 1;
                 sleep(pause).await;
                 pause = pause.saturating_mul(2);
@@ -72,9 +72,9 @@ pub(super) async fn check(verifier: &Verifier, subject: &Subject) -> Checked {
 pub(super) fn unreadable(key: &str, error: Error) -> Error {
     match error.code() {
         Code::Stalled | Code::LengthMismatch | Code::ChecksumMismatch => {
-            Error::new(Code::StoreUnreachable, format!("{key} could not be read to its end"))
+            Error::new(Code::StoreUnreachable, format!("failed to read all of {key}"))
                 .because(error)
-                .remedy("verify again; if it happens again, look at the network to the store")
+                .remedy("verify again; if it recurs, check the network to the store")
         }
         _ => error,
     }
@@ -107,7 +107,7 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     drop(queue);
     let content = hashing
         .await
-        .map_err(|e| Error::new(Code::Internal, format!("checking {key} broke off")).because(e))?;
+        .map_err(|e| Error::new(Code::Internal, format!("internal error: checking {key} did not finish")).because(e))?;
     Ok(Reading::Content(version, content))
 }
 
@@ -115,7 +115,7 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
     let mut findings = Vec::new();
     let key = &artifact.key;
     if content.bytes != artifact.bytes {
-        let message = format!("{key} has {} bytes, {} were saved", content.bytes, artifact.bytes);
+        let message = format!("{key} has {} bytes, expected {}", content.bytes, artifact.bytes);
         findings.push(Finding::new(Problem::Length, message).differs(artifact.bytes, content.bytes));
     }
     for (problem, name, valid, expected, found) in [
@@ -135,21 +135,21 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
         ),
     ] {
         if !valid {
-            let message = format!("the manifest's {name} of {key} is none: {expected:?}");
+            let message = format!("the manifest's {name} of {key} is invalid: {expected:?}");
             findings.push(Finding::new(Problem::Manifest, message).differs(expected, found));
         } else if !expected.eq_ignore_ascii_case(&found) {
-            let message = format!("{name} of {key} is {found}, {expected} was saved");
+            let message = format!("{name} of {key} is {found}, expected {expected}");
             findings.push(Finding::new(problem, message).differs(expected, found));
         }
     }
     if version.0 != artifact.version {
         let message = format!(
-            "{key} was written again since the backup: it has version {:?}, {:?} was saved",
+            "{key} was rewritten since the backup: it has version {:?}, expected {:?}",
             version.0, artifact.version
         );
         // The same bytes again are no damage: a bucket or directory that was copied looks like this.
         match findings.is_empty() {
-            true => checked.warnings.push(format!("{message}; its bytes are the same")),
+            true => checked.warnings.push(format!("{message}; its bytes are unchanged")),
             false => findings.push(Finding::new(Problem::Replaced, message).differs(&artifact.version, &version.0)),
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<
             format!("{low} to {high}")
         };
         proved.problems.push(format!(
-            "it has {} points, {counted} were counted when it was made",
+            "it has {} points, expected {counted} (counted by the backup)",
             proved.points
         ));
     }
@@ -63,7 +63,7 @@ pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<
     let samples = sample(opened)?;
     proved.sampled = samples.len();
     if samples.is_empty() && proved.points > 0 {
-        proved.problems.push("no point could be read".into());
+        proved.problems.push("no point is readable".into());
     }
     let params = &info["config"]["params"];
     let mut searched: BTreeMap<String, usize> = BTreeMap::new();
@@ -99,14 +99,14 @@ fn compare_config(proved: &mut Proved, recorded: &Value, found: &Value) {
         if recorded != found && !(empty(&recorded) && empty(&found)) {
             proved
                 .problems
-                .push(format!("its {part} are {found}, {recorded} when it was made"));
+                .push(format!("its {part} are {found}, expected {recorded}"));
         }
     }
     if without_nulls(recorded) != without_nulls(found) {
         // Qdrant shows defaults that it does not store, and this differs between releases.
         proved
             .warnings
-            .push("its configuration is not word by word the one shown when it was made".into());
+            .push("its configuration differs in details from that in the manifest".into());
     }
 }
 
@@ -120,7 +120,7 @@ fn compare_indexes(proved: &mut Proved, recorded: &Value, found: &Value) {
     let (recorded, found) = (types(recorded), types(found));
     if recorded != found {
         proved.problems.push(format!(
-            "its payload indexes are {}, {} when it was made",
+            "its payload indexes are {}, expected {}",
             json!(found),
             json!(recorded)
         ));
@@ -163,7 +163,7 @@ fn right_kind(params: &Value, name: &str, vector: &Value) -> Result<(), String> 
     let finite = |list: &[Value]| list.iter().all(|x| x.as_f64().is_some_and(f64::is_finite));
     let Some(config) = dense(params, name) else {
         let (Some(indices), Some(values)) = (vector["indices"].as_array(), vector["values"].as_array()) else {
-            return Err(format!("the vector {name:?} is in no configuration"));
+            return Err(format!("the vector {name:?} is not configured"));
         };
         return match indices.len() == values.len() && finite(values) {
             true => Ok(()),

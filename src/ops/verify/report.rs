@@ -3,20 +3,9 @@
 use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::manifest::{Artifact, Status};
 use crate::repository::names::BackupId;
-use serde::{Deserialize, Serialize};
+use crate::repository::verdicts::verified::VerifyVerdict;
+use serde::Serialize;
 use time::OffsetDateTime;
-
-/// What was found out about a backup or an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerifyVerdict {
-    /// It is byte by byte what was saved, and whole.
-    Intact,
-    /// It is not.
-    Damaged,
-    /// Nothing can be said: it could not be read, or not be understood.
-    NotChecked,
-}
 
 /// What is wrong, as a stable word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,7 +55,6 @@ pub struct Finding {
 pub struct Checked {
     /// The collection that it belongs to.
     pub collection: String,
-    /// Its key.
     pub key: String,
     /// Bytes that were read.
     pub bytes: u64,
@@ -86,7 +74,6 @@ pub struct Checked {
 /// What was found out about one backup.
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
-    /// The backup.
     pub id: BackupId,
     /// Damaged when anything is; else not checked when anything could not be.
     pub verdict: VerifyVerdict,
@@ -118,7 +105,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// The error that the verdict amounts to, unless it is intact; of one that is intact, that this was not recorded.
+    /// The error for the verdict; of an intact one, that the result was not recorded.
     pub fn error(&self) -> Option<Error> {
         let all = self.objects.len();
         let with = |verdict| self.objects.iter().filter(move |object| object.verdict == verdict);
@@ -126,20 +113,20 @@ impl VerifyReport {
         match self.verdict {
             VerifyVerdict::Intact => {
                 let why = self.not_recorded.as_ref()?;
-                let doing = format!("backup {} is intact, but that could not be recorded", self.id);
+                let doing = format!("backup {} is intact, but the result was not recorded", self.id);
                 let error = why.error(&doing);
                 Some(match why.remedy {
                     Some(_) => error,
-                    None => error.remedy("mend the cause and verify again"),
+                    None => error.remedy("fix the cause, then verify again"),
                 })
             }
             VerifyVerdict::Damaged if damaged == 0 => Some(Error::new(
                 Code::BackupDamaged,
-                format!("backup {} is damaged: its manifest is wrong", self.id),
+                format!("backup {} is damaged: its manifest is invalid", self.id),
             )),
             VerifyVerdict::Damaged => {
                 let text = format!(
-                    "backup {} is damaged: {damaged} of {all} objects are not what was saved",
+                    "backup {} is damaged: {damaged} of {all} objects differ from what was saved",
                     self.id
                 );
                 Some(Error::new(Code::BackupDamaged, text))
@@ -150,7 +137,7 @@ impl VerifyReport {
                     .collect();
                 let first = causes.first()?;
                 let text = format!(
-                    "backup {} could not be checked, which says nothing about it: {} of {all} objects: {}",
+                    "backup {} was not fully checked (it may be intact): {} of {all} objects unchecked: {}",
                     self.id,
                     causes.len(),
                     first.message
@@ -158,13 +145,13 @@ impl VerifyReport {
                 let error = Error::new(first.code, text);
                 Some(match &first.remedy {
                     Some(remedy) => error.remedy(remedy.clone()),
-                    None => error.remedy("mend the cause and verify again"),
+                    None => error.remedy("fix the cause, then verify again"),
                 })
             }
         }
         .map(|error| match error.remedy_text() {
             Some(_) => error,
-            None => error.remedy("restore what is intact from it, or use another backup; make a new one now"),
+            None => error.remedy("make a new backup now; restore from another one, or what is intact of this one"),
         })
     }
 }

@@ -21,7 +21,6 @@ const AT_ONCE: usize = 8;
 /// A backup that was named by its id or as `latest`.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// Its id.
     pub id: BackupId,
     /// What the reader should know of newer ones that `latest` is not.
     pub warnings: Vec<String>,
@@ -63,7 +62,7 @@ pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: Of
     let selection = &Selection::default();
     let resolved = resolve(store, id, Asked { selection, source }, now).await?;
     for warning in &resolved.warnings {
-        tracing::warn!(backup = %resolved.id, "latest is {}: {warning}", resolved.id);
+        tracing::warn!(backup = %resolved.id, "latest is backup {}: {warning}", resolved.id);
     }
     Ok(resolved.id)
 }
@@ -123,7 +122,7 @@ async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Resul
     // Of one of which nothing is known, an empty one say, nothing is said.
     if let (Some(source), Some((other, _))) = (asked.source.filter(|_| is_known), others.first()) {
         warnings.push(format!(
-            "no backup is known to be of this Qdrant, {source}: this one is of {other}"
+            "no backup of this Qdrant, {source}, is known; this backup is of {other}"
         ));
     }
     Ok((latest, warnings))
@@ -137,13 +136,13 @@ fn several(store: &dyn Store, others: &[(Source, BackupId)]) -> Error {
     Error::new(
         Code::SourceMismatch,
         format!(
-            "{} has backups of {} Qdrants, and it is not known which one is meant: {}",
+            "{} has backups of {} Qdrant instances, the requested one is unknown: {}",
             store.url(),
             others.len(),
             list.join("; ")
         ),
     )
-    .remedy("name the backup by its id, or set BACKUP_SOURCE_NAME to the name of the Qdrant that is meant")
+    .remedy("give the id of the backup, or set BACKUP_SOURCE_NAME to the name of the Qdrant instance")
 }
 
 /// What is met on the way from the newest backup to the oldest.
@@ -176,15 +175,15 @@ fn flaw(found: &Found) -> String {
             let names: Vec<_> = manifest.failed.iter().map(missing).collect();
             match names.is_empty() {
                 true => "it is PARTIAL".to_owned(),
-                false => format!("it is PARTIAL: it lacks {}", names.join(", ")),
+                false => format!("it is PARTIAL: it is missing {}", names.join(", ")),
             }
         }
-        (Some(Mark::Future), _) => "its time has not come yet: a clock was wrong, or it was made by hand".to_owned(),
+        (Some(Mark::Future), _) => "its id is in the future: a clock was wrong, or it was made by hand".to_owned(),
         (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
             Some(problem) => format!("it is {mark}: {problem}"),
             None => format!("it is {mark}"),
         },
-        (None, _) => "nothing is known of it".to_owned(),
+        (None, _) => "its state is unknown".to_owned(),
     }
 }
 
@@ -209,7 +208,11 @@ impl Search {
         };
         match has {
             false if manifest.selection.is_everything() => {
-                self.pass(id, format!("it does not have {}", wanted.collections.join(", ")), has);
+                self.pass(
+                    id,
+                    format!("it has no collection {}", wanted.collections.join(", ")),
+                    has,
+                );
             }
             false => self.pass(id, format!("it has {}", manifest.selection), has),
             true if wanted.collections.is_empty() && !manifest.selection.collections.is_empty() => {
@@ -229,7 +232,7 @@ impl Search {
             return;
         }
         self.has_foreign = true;
-        let (id, why) = (found.summary.id, format!("it is of another Qdrant, {source}"));
+        let (id, why) = (found.summary.id, format!("it is a backup of another Qdrant, {source}"));
         self.newer
             .push(format!("backup {id} is newer and not the latest: {why}"));
         self.having.get_or_insert((id, why));
@@ -271,22 +274,22 @@ impl Search {
         };
         let what = match (wanted.is_everything(), wanted.collections.is_empty()) {
             (true, _) => String::new(),
-            (false, true) => " of what is selected".to_owned(),
-            (false, false) => format!(" that has {}", wanted.collections.join(", ")),
+            (false, true) => " of the selection".to_owned(),
+            (false, false) => format!(" with {}", wanted.collections.join(", ")),
         };
         let why = format!("{url} has no good backup{what}; the newest is {newest}: {flaw}");
-        let look = |id: BackupId| format!("look at it with `qdrant-backup show {id}`; its id restores what it has");
+        let look = |id: BackupId| format!("run `qdrant-backup show {id}`; restoring by id restores what it has");
         match self.having {
             Some((id, _)) if id == newest => Error::new(Code::BackupNotFound, why).remedy(look(id)),
             Some((id, flaw)) => {
-                let text = format!("{why}; the newest that has it is {id}: {flaw}");
+                let text = format!("{why}; the newest with it is {id}: {flaw}");
                 Error::new(Code::BackupNotFound, text).remedy(look(id))
             }
-            None if wanted.collections.is_empty() => Error::new(Code::BackupNotFound, why).remedy(format!(
-                "look at it with `qdrant-backup show {newest}`, and make a backup now"
-            )),
+            None if wanted.collections.is_empty() => Error::new(Code::BackupNotFound, why)
+                .remedy(format!("run `qdrant-backup show {newest}`, and make a backup now")),
             None => Error::new(Code::CollectionNotFound, why).remedy(
-                "check the names, or ask for one at a time; `qdrant-backup list` shows the backups, `qdrant-backup show ID` what one has",
+                "check the names, or request one at a time; `qdrant-backup list` shows the backups, `qdrant-backup \
+                 show ID` the contents",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Whose backups are in a store: one Qdrant's, unless somebody said that another's may come.
+//! Whose backups are in a store: one Qdrant's, unless the operator allowed another one.
 
 use super::newest_first;
 use crate::base::error::{Code, Error, Result};
@@ -38,14 +38,14 @@ pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateT
     Err(Error::new(
         Code::SourceMismatch,
         format!(
-            "{} has backups of another Qdrant, {other}, the newest {id}, and none of this one, {source}",
+            "{} has backups of another Qdrant, {other} (newest {id}), and none of this one, {source}",
             store.url()
         ),
     )
     .permanent(true)
     .remedy(
-        "give each Qdrant a store of its own (BACKUP_STORE). If both belong here, or this is the same one on a new machine, \
-         say so once: `qdrant-backup backup --new-source`, or {\"new_source\": true} over HTTP",
+        "give each Qdrant its own store (BACKUP_STORE). If both belong here, or this is the same one on a new \
+         machine, confirm once: `qdrant-backup backup --new-source`, or {\"new_source\": true} over HTTP",
     ))
 }
 

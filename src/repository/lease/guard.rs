@@ -2,7 +2,7 @@
 //!
 //! A restore must be possible from a disk that is full or mounted read-only, and from a bucket that may only be read: that is
 //! when it is needed. So it goes on without the lease where the store refuses that for lack of room or rights, and says so.
-//! A lease that somebody else holds keeps it away all the same.
+//! A lease that another run holds still excludes it.
 
 use super::{Lease, holder, is_refused, require_free};
 use crate::base::clock::Clock;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What is at stake without a lease.
-const UNPROTECTED: &str = "nothing keeps a backup or another restore from working at the same time, \
-                           nor a prune from deleting what is being read";
+const UNPROTECTED: &str = "a backup or another restore may run at the same time, and a prune may delete what is being \
+     read";
 
 /// The lease of a run, or what may go on without one.
 #[derive(Debug)]
@@ -28,16 +28,16 @@ impl Guard {
     /// it is only named.
     ///
     /// # Errors
-    /// [`crate::base::error::Code::RunInProgress`] while somebody else holds the lease.
+    /// [`crate::base::error::Code::RunInProgress`] while another run holds the lease.
     pub async fn take(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration, no_lock: bool) -> Result<Self> {
         if no_lock {
             // A look that fails is as good as none: it was asked for to go on whatever there is.
             let other = holder(&*store, clock).await.ok().flatten();
             let other = other.map_or_else(String::new, |other| {
-                format!("; {} is at work since {}", other.who, other.since)
+                format!("; {} is running since {}", other.who, other.since)
             });
             return Ok(Self::without(format!(
-                "the lease was not taken, as was asked for: {UNPROTECTED}{other}"
+                "running without a lease, as requested: {UNPROTECTED}{other}"
             )));
         }
         let refused = match super::acquire_if_kept(store.clone(), clock, who, life).await {
@@ -52,7 +52,10 @@ impl Guard {
         require_free(&*store, clock)
             .await
             .map_err(|error| match is_refused(&error) {
-                true => error.remedy("let this account read lock.json; or go on without the lease: --no-lock, or {\"no_lock\": true} over HTTP"),
+                true => error.remedy(
+                    "grant this account read access to lock.json; or run without the lease: \
+                     --no-lock, or {\"no_lock\": true} over HTTP",
+                ),
                 false => error,
             })?;
         Ok(Self::without(format!(
@@ -86,12 +89,12 @@ impl Guard {
         }
     }
 
-    /// Fails if the lease was lost; asks nobody.
+    /// Fails if the lease was lost; no request to the store.
     pub fn confirm_not_lost(&self) -> Result<()> {
         self.lease.as_ref().map_or(Ok(()), Lease::confirm_not_lost)
     }
 
-    /// Gives the lease back. The answer is the warning that the work was not protected all the time.
+    /// Releases the lease. Returns the warning that the work was not protected all the time.
     pub async fn end(&self) -> Option<String> {
         let Some(lease) = &self.lease else {
             return self.warning.clone();

@@ -30,7 +30,6 @@ impl Sealed {
         })
     }
 
-    /// Of which backup it is.
     pub fn id(&self) -> BackupId {
         self.id
     }
@@ -62,7 +61,7 @@ pub fn entry(collection: &Collection) -> Result<u64> {
         })),
     )?;
     only.collections.push(collection.clone());
-    let what = format!("what Qdrant says of collection {:?}", collection.name);
+    let what = format!("Qdrant's description of collection {:?}", collection.name);
     let bytes = bytes(&what, &only, LARGEST_ENTRY).map_err(|e| match e.code() {
         Code::Unsupported => e.remedy(
             "make its metadata smaller or less nested (PATCH /collections/NAME), or exclude it (BACKUP_EXCLUDE, or --exclude)",
@@ -98,7 +97,7 @@ fn beyond(collections: &[Collection], rest: &impl Serialize, largest: u64) -> Re
     {
         sum = (sum + SHORT).saturating_sub(size);
         let text = format!(
-            "collection {name:?} takes {size} bytes of the manifest, which has no room for it: at most {largest} bytes are read"
+            "collection {name:?} takes {size} bytes of the manifest, which would exceed its limit of {largest} bytes"
         );
         let error =
             Error::new(Code::Unsupported, text).remedy("back it up in a run of its own, or make its metadata smaller");

@@ -58,10 +58,11 @@ impl FromStr for Execution {
         let framed = !text.starts_with('-') && !text.ends_with('-');
         if text.is_empty() || text.len() > LONGEST || !framed || !text.bytes().all(plain) {
             let shown: String = text.chars().take(LONGEST).collect();
-            return Err(
-                Error::new(Code::BadRequest, format!("{shown:?} is not the name of an execution"))
-                    .remedy("a name has lower-case letters, digits and hyphens, as Cloud Run gives it"),
-            );
+            return Err(Error::new(
+                Code::BadRequest,
+                format!("{shown:?} is not a valid name of an execution"),
+            )
+            .remedy("use lower-case letters, digits and hyphens, as Cloud Run does"));
         }
         Ok(Self(text.to_owned()))
     }

@@ -50,7 +50,7 @@ impl BackupId {
         format!("{BACKUPS}{self}/manifest.json")
     }
 
-    /// Key of the record that somebody asked to keep this backup.
+    /// Key of this backup's pin.
     pub fn pinned(&self) -> String {
         format!("{BACKUPS}{self}/pinned.json")
     }
@@ -97,8 +97,8 @@ impl FromStr for BackupId {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(Code::BadRequest, format!("{text:?} is not the id of a backup"))
-                .remedy("an id looks like 2026-11-22T12-00-00Z; `qdrant-backup list` shows them")
+            Error::new(Code::BadRequest, format!("{text:?} is not a valid backup id"))
+                .remedy("use an id like 2026-11-22T12-00-00Z; `qdrant-backup list` shows them")
         };
         let id = PrimitiveDateTime::parse(text, ID)
             .map(|t| Self(t.assume_utc()))

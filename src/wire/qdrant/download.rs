@@ -91,14 +91,14 @@ impl Download {
         if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
             return Err(Error::new(
                 Code::QdrantUnexpected,
-                format!("{}: the answer is compressed although that was not allowed", self.doing),
+                format!("{}: the response is compressed, which was not requested", self.doing),
             )
-            .remedy("a proxy before Qdrant seems to compress; turn that off"));
+            .remedy("disable compression in the proxy in front of Qdrant"));
         }
         if let Some(length) = response.content_length()
             && length != self.len
         {
-            return Err(self.wrong_length(&format!("the answer announces {length} bytes")));
+            return Err(self.wrong_length(&format!("the response announces {length} bytes")));
         }
         match (&self.etag, headers.get(header::ETAG)) {
             (Some(old), Some(new)) if old != new => return Err(self.changed(200)),
@@ -118,7 +118,7 @@ impl Download {
             .unwrap_or_default();
         let expected = format!("bytes {}-{}/{}", self.at, self.len - 1, self.len);
         if range != expected {
-            return Err(self.wrong_length(&format!("asked for {expected:?}, got {range:?}")));
+            return Err(self.wrong_length(&format!("requested {expected:?}, received {range:?}")));
         }
         self.skip = 0;
         Ok(())
@@ -131,7 +131,10 @@ impl Download {
         }
         loop {
             let Some(response) = &mut self.response else {
-                return Err(Error::new(Code::Internal, "no response after connecting"));
+                return Err(Error::new(
+                    Code::Internal,
+                    "internal error: no response after connecting",
+                ));
             };
             let chunk = timeout(self.http.options().idle, response.chunk())
                 .await
@@ -147,7 +150,7 @@ impl Download {
                 continue;
             }
             if chunk.len() as u64 > self.len - self.at {
-                return Err(self.wrong_length("more bytes came").permanent(true));
+                return Err(self.wrong_length("received more bytes").permanent(true));
             }
             return Ok(chunk);
         }
@@ -171,7 +174,7 @@ impl Download {
             Code::Stalled,
             format!("{}: no byte for {idle:?}, at {} of {}", self.doing, self.at, self.len),
         )
-        .remedy("look at Qdrant's load and the network; BACKUP_IDLE_TIMEOUT_SECS is the limit")
+        .remedy("check Qdrant's load and the network; BACKUP_IDLE_TIMEOUT_SECS is the limit")
     }
 
     fn wrong_length(&self, what: &str) -> Error {
@@ -179,19 +182,17 @@ impl Download {
             Code::LengthMismatch,
             format!("{}: {what}, the snapshot has {}", self.doing, self.len),
         )
-        .remedy("the snapshot is not used; run the backup again, and look for a proxy that cuts answers")
+        .remedy("run the backup again; if it recurs, check for a proxy that truncates responses")
     }
 
     /// Trying the same file again is useless; a new snapshot is not, which is for the caller to know.
     fn changed(&self, status: u16) -> Error {
         let what = match status {
-            404 => "it is not there any more",
-            _ => "it was replaced by another",
+            404 => "it no longer exists",
+            _ => "another snapshot replaced it",
         };
         Error::new(Code::SnapshotChanged, format!("{}: {what} (HTTP {status})", self.doing))
-            .remedy(
-                "something else makes or deletes snapshots of this collection; keep it from running at the same time",
-            )
+            .remedy("stop the other client that creates or deletes snapshots of this collection during a backup")
             .permanent(true)
     }
 }

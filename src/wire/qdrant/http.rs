@@ -89,14 +89,14 @@ impl Http {
         if path.iter().any(|s| matches!(*s, "" | "." | "..")) {
             return Err(Error::new(
                 Code::CollectionNotFound,
-                format!("{doing}: no collection or snapshot can have that name"),
+                format!("{doing}: invalid name of a collection or snapshot"),
             ));
         }
         let mut url = self.options.url.clone();
         if url.cannot_be_a_base() {
             return Err(Error::new(
                 Code::ConfigInvalid,
-                format!("{} cannot be a base URL", self.base()),
+                format!("{} is not a valid base URL", self.base()),
             ));
         }
         // Not by `path_segments_mut`, which drops tabs and line ends, and so would name another collection.
@@ -120,7 +120,7 @@ impl Http {
             let mut value = header::HeaderValue::from_str(key.expose_secret()).map_err(|_| {
                 Error::new(
                     Code::ConfigInvalid,
-                    "Qdrant's API key has characters that no HTTP header may have",
+                    "Qdrant's API key has characters that an HTTP header cannot contain",
                 )
                 .remedy("check QDRANT_API_KEY or the file that QDRANT_API_KEY_FILE names")
             })?;
@@ -197,10 +197,10 @@ impl Http {
         };
         tokio::select! {
             answer = call => answer.map_err(|e| self.unreachable(doing, e)),
-            () = watch => Err(self.unreachable(doing, format!("Qdrant gave no sign of life for {:?}", self.options.idle))),
+            () = watch => Err(self.unreachable(doing, format!("Qdrant did not respond for {:?}", self.options.idle))),
             () = sleep(self.options.create_timeout) => Err(
                 Error::new(Code::Stalled, format!("{doing}: not done within {:?}", self.options.create_timeout))
-                    .remedy("raise BACKUP_CREATE_TIMEOUT_SECS, or look in Qdrant's log what it is waiting for")
+                    .remedy("read Qdrant's log for what it waits for, or raise BACKUP_CREATE_TIMEOUT_SECS")
                     .permanent(true),
             ),
         }
@@ -218,7 +218,7 @@ impl Http {
         Error::new(Code::QdrantUnreachable, doing)
             .because(without_url(why.into()))
             .remedy(format!(
-                "check that Qdrant runs and that {} can be reached from here (address, port, VPC connector, firewall)",
+                "check that Qdrant runs and that {} is reachable from here (address, port, VPC connector, firewall)",
                 self.base()
             ))
     }
@@ -319,10 +319,10 @@ impl Answer {
                     .remedy("make the collection's metadata smaller or less nested: PATCH /collections/NAME"),
                 None => Error::new(
                     Code::QdrantUnexpected,
-                    format!("{doing}: the answer is not what Qdrant's API describes"),
+                    format!("{doing}: the response does not match Qdrant's API"),
                 )
                 .because(e)
-                .remedy("check that the URL is that of Qdrant's REST API, and its version"),
+                .remedy("check that the URL is Qdrant's REST API, and check Qdrant's version"),
             })
     }
 }
@@ -331,17 +331,17 @@ impl Answer {
 fn beyond(body: &[u8]) -> Option<String> {
     match json::depth(body) {
         _ if body.len() >= LARGEST_ANSWER => Some(format!(
-            "the answer has more than {LARGEST_ANSWER} bytes, and no more are read"
+            "the response is larger than the limit of {LARGEST_ANSWER} bytes"
         )),
         depth if depth > json::DEEPEST => Some(format!(
-            "the answer nests {depth} levels deep, and at most {} are read",
+            "the response nests {depth} levels deep; the limit is {}",
             json::DEEPEST
         )),
         _ => None,
     }
 }
 
-/// The error that a refusal by Qdrant amounts to.
+/// The error for a refusal by Qdrant.
 pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
     let said = reason(body);
     let text = match StatusCode::from_u16(status) {
@@ -358,22 +358,23 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
         401 => Error::new(Code::QdrantUnauthorized, text)
             .remedy("set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts"),
         403 => Error::new(Code::QdrantForbidden, text).remedy(
-            "a backup needs a key that may create and delete snapshots: the full key, or a token with `rw` on the collections",
+            "use a key that may create and delete snapshots: the full key, or a token with `rw` on the collections",
         ),
         404 => Error::new(Code::CollectionNotFound, text),
         // 520 and more: what proxies say where Qdrant did not answer them.
-        408 | 429 | 502..=504 | 520.. => Error::new(Code::QdrantUnreachable, text)
-            .remedy("Qdrant is overloaded or restarting; try again later"),
+        408 | 429 | 502..=504 | 520.. => {
+            Error::new(Code::QdrantUnreachable, text).remedy("try again later; Qdrant is overloaded or restarting")
+        }
         400 | 402 | 405..=499 => Error::new(Code::QdrantFailed, text).permanent(true),
-        500..=519 => Error::new(Code::QdrantFailed, text).remedy("look in Qdrant's log for the cause"),
-        _ => Error::new(Code::QdrantUnexpected, text)
-            .remedy("check that the URL is that of Qdrant's REST API, without a redirect"),
+        500..=519 => Error::new(Code::QdrantFailed, text).remedy("read Qdrant's log for the cause"),
+        _ => Error::new(Code::QdrantUnexpected, text).remedy("use the URL of Qdrant's REST API, without a redirect"),
     }
 }
 
 fn disk_full(text: String) -> Error {
     Error::new(Code::DiskFull, text).remedy(
-        "free space on Qdrant's disk or enlarge it: a snapshot needs the room of its collection there, a restore up to twice that",
+        "free or add space on Qdrant's disk: a snapshot needs the size of its collection there, a restore up to twice \
+         that",
     )
 }
 

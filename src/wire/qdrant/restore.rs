@@ -19,17 +19,9 @@ const NOWHERE: &str = "none:///rights-check";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AliasAction {
     /// Makes `alias` point to `collection`, which must exist.
-    Create {
-        /// The alias.
-        alias: String,
-        /// The collection.
-        collection: String,
-    },
+    Create { alias: String, collection: String },
     /// Removes an alias.
-    Delete {
-        /// The alias.
-        alias: String,
-    },
+    Delete { alias: String },
     /// Gives an alias another name.
     Rename {
         /// The present name.
@@ -55,7 +47,7 @@ impl Qdrant {
     /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
     /// refuses to restore from a scheme that it does not know.
     pub async fn may_restore(&self, collection: &str) -> Result<()> {
-        let doing = "asking whether the key may restore snapshots".to_owned();
+        let doing = "checking whether the key may restore snapshots".to_owned();
         let body = json!({ "location": NOWHERE });
         let url_path = ["collections", collection, "snapshots", "recover"];
         let answer = self.read(Method::PUT, &url_path, Some(&body), &doing).await?;
@@ -64,9 +56,9 @@ impl Qdrant {
             400 | 404 | 422 => Ok(()),
             200..=399 => Err(Error::new(
                 Code::QdrantUnexpected,
-                format!("{doing}: Qdrant took {NOWHERE:?} for a snapshot"),
+                format!("{doing}: Qdrant accepted {NOWHERE:?} as a snapshot"),
             )
-            .remedy("check that the URL is that of Qdrant's REST API")),
+            .remedy("use the URL of Qdrant's REST API")),
             _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
         }
     }
@@ -97,7 +89,7 @@ impl Qdrant {
     /// Lets Qdrant fetch a snapshot from `location` and waits until it has restored it. No key of Qdrant's goes along: Qdrant
     /// would send it to the host of `location`, and to wherever that redirects.
     pub async fn recover(&self, collection: &str, location: &str, sha256: &str) -> Result<()> {
-        let doing = format!("letting Qdrant fetch a snapshot into collection {collection:?}");
+        let doing = format!("recovering collection {collection:?} from a URL");
         let url = self
             .http
             .url(&["collections", collection, "snapshots", "recover"], &doing)?;
@@ -166,7 +158,7 @@ fn done(answer: &Answer, doing: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(
             Code::QdrantUnexpected,
-            format!("{doing}: Qdrant answered that it did not"),
+            format!("{doing}: Qdrant reported failure (result: false)"),
         )),
     }
 }
@@ -174,7 +166,7 @@ fn done(answer: &Answer, doing: &str) -> Result<()> {
 /// A restore needs more rights than the remedy for a backup names.
 fn needs_manage(error: Error) -> Error {
     match error.code() {
-        Code::QdrantForbidden => error.remedy("a restore needs the full key, or a token with `manage` access"),
+        Code::QdrantForbidden => error.remedy("use the full key, or a token with `manage` access"),
         _ => error,
     }
 }

@@ -24,10 +24,10 @@ impl Snapshot {
     pub(super) fn checked(self, doing: &str) -> Result<Self> {
         let wrong = |what: String| Err(Error::new(Code::QdrantUnexpected, format!("{doing}: {what}")));
         if matches!(self.name.as_str(), "" | "." | "..") || self.name.contains(['/', '\\', '\0']) {
-            return wrong(format!("{:?} is not the name of a snapshot", self.name));
+            return wrong(format!("{:?} is not a valid snapshot name", self.name));
         }
         match &self.checksum {
-            Some(sum) if parse_sha256(sum).is_none() => wrong(format!("{sum:?} is not a SHA-256")),
+            Some(sum) if parse_sha256(sum).is_none() => wrong(format!("{sum:?} is not a valid SHA-256")),
             _ => Ok(self),
         }
     }

@@ -75,7 +75,7 @@ impl DirStore {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<T> + Send + 'static) -> Result<T> {
         let root = self.root.clone();
         let done = tokio::task::spawn_blocking(move || work(&root)).await;
-        done.map_err(|e| Error::new(Code::Internal, "a file operation broke off").because(e))?
+        done.map_err(|e| Error::new(Code::Internal, "internal error: a file operation did not finish").because(e))?
     }
 
     /// As [`DirStore::run`] on the object of a key; the work is told when nobody waits for it any more.
@@ -95,7 +95,7 @@ impl DirStore {
 fn own_key(key: &str) -> Result<&str> {
     valid_key(key)?;
     if key.split('/').next() == Some(STAGING) {
-        let text = format!("{key:?} is no valid object key: {STAGING} is the store's own");
+        let text = format!("{key:?} is not a valid object key: {STAGING} is reserved");
         return Err(Error::new(Code::BadRequest, text));
     }
     Ok(key)
@@ -218,7 +218,7 @@ fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 if way.parent().file(way.name())?.is_some() {
-                    let text = format!("{} exists already", way.path().display());
+                    let text = format!("{} already exists", way.path().display());
                     return Err(Error::new(Code::StoreConflict, text));
                 }
                 // What is no object must not be taken for one that somebody else wrote. Or it is gone again.
@@ -230,7 +230,7 @@ fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
             Err(e) => return Err(not_linked(&way.path(), e)),
         }
     }
-    let text = format!("{} was removed again and again", root.join(key).display());
+    let text = format!("{}: its directory was deleted repeatedly", root.join(key).display());
     Err(Error::new(Code::StoreFailed, text))
 }
 
@@ -238,7 +238,7 @@ fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
 fn swap(root: &Path, staged: Staged, key: &str, version: &Version, gone: &CancellationToken) -> Result<Stat> {
     let _lock = lock(root, gone)?;
     let Some(way) = at_version(root, key, version)? else {
-        let text = format!("{} has another version, or is gone", root.join(key).display());
+        let text = format!("{} was replaced or deleted", root.join(key).display());
         return Err(Error::new(Code::StoreConflict, text));
     };
     let done = staged.rename(way.parent(), way.name());
@@ -259,7 +259,10 @@ fn at_version(root: &Path, key: &str, version: &Version) -> Result<Option<Way>> 
 /// What has just got its name.
 fn published(way: &Way) -> Result<Stat> {
     way.parent().file(way.name())?.ok_or_else(|| {
-        let text = format!("{} was replaced as soon as it was published", way.path().display());
+        let text = format!(
+            "{} was replaced immediately after it was published",
+            way.path().display()
+        );
         Error::new(Code::StoreConflict, text)
     })
 }
@@ -282,7 +285,10 @@ fn lock(root: &Path, gone: &CancellationToken) -> Result<(File, Option<File>)> {
 fn locked(file: File, path: &Path, gone: &CancellationToken) -> Result<File> {
     loop {
         if gone.is_cancelled() {
-            return Err(Error::new(Code::Cancelled, "given up before the store's lock was free"));
+            return Err(Error::new(
+                Code::Cancelled,
+                "cancelled while waiting for the store's lock",
+            ));
         }
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -323,7 +329,7 @@ fn not_linked(path: &Path, error: io::Error) -> Error {
         let text = format!("make a hard link to publish {}", path.display());
         return Error::new(Code::StoreFailed, text)
             .because(error)
-            .remedy("choose a directory on a file system with hard links");
+            .remedy("choose a directory on a file system that supports hard links");
     }
     failed("publish", path, error)
 }
@@ -335,9 +341,9 @@ fn failed(action: &str, path: &Path, error: impl Into<io::Error>) -> Error {
     let (code, remedy) = match error.kind() {
         StorageFull | QuotaExceeded => (
             Code::StoreFull,
-            "free some space, delete old backups, or choose a larger disk",
+            "free some space, delete old backups, or use a larger disk",
         ),
-        PermissionDenied | ReadOnlyFilesystem => (Code::StoreForbidden, "let the user that this runs as write there"),
+        PermissionDenied | ReadOnlyFilesystem => (Code::StoreForbidden, "let the user that runs this write there"),
         _ => return Error::new(Code::StoreFailed, doing).because(error),
     };
     Error::new(code, doing).because(error).remedy(remedy)

@@ -69,7 +69,6 @@ pub struct Retry {
     pub attempts: u32,
     /// Delay after the first failure; later ones double.
     pub first_delay: Duration,
-    /// The longest delay.
     pub longest_delay: Duration,
     /// How long a connection may stand still.
     pub stall: Duration,
@@ -314,10 +313,10 @@ impl Store for GcsStore {
         if let Some(missing) = rights::missing(self, &PERMISSIONS).await?
             && !missing.is_empty()
         {
-            let text = format!("the bucket {} does not grant {}", self.bucket, missing.join(", "));
+            let text = format!("bucket {} does not grant {}", self.bucket, missing.join(", "));
             return Err(Error::new(Code::StoreForbidden, text).remedy(
-                "grant the roles roles/storage.objectCreator and roles/storage.objectViewer on the bucket to the \
-                 account that this runs as",
+                "grant roles/storage.objectCreator and roles/storage.objectViewer on the bucket to the account that \
+                 runs this",
             ));
         }
         // The first object, if there is one, proves that the bucket answers.
@@ -350,9 +349,9 @@ impl Endpoint {
         let bad = || {
             Error::new(
                 Code::ConfigInvalid,
-                format!("{text:?} is no address of a storage emulator"),
+                format!("{text:?} is not a valid address of a storage emulator"),
             )
-            .remedy("write STORAGE_EMULATOR_HOST as host:port or http://host:port")
+            .remedy("set STORAGE_EMULATOR_HOST to host:port or http://host:port")
         };
         let authority: Authority = authority.parse().map_err(|_| bad())?;
         if !matches!(scheme, "http" | "https") {

@@ -90,18 +90,12 @@ pub(crate) fn written(what: &str, value: &impl Serialize, largest: u64) -> Resul
     let beyond = |is: String| {
         Error::new(
             Code::Unsupported,
-            format!("{what} could not be read again, so it was not written: {is}"),
+            format!("{what} was not written, because it would not be readable: {is}"),
         )
     };
     match json::depth(&bytes) {
-        _ if bytes.len() as u64 > largest => Err(beyond(format!(
-            "it has {} bytes, and at most {largest} are read",
-            bytes.len()
-        ))),
-        depth if depth > json::DEEPEST => Err(beyond(format!(
-            "it nests {depth} levels deep, and at most {} are read",
-            json::DEEPEST
-        ))),
+        _ if bytes.len() as u64 > largest => Err(beyond(format!("{} bytes; the limit is {largest}", bytes.len()))),
+        depth if depth > json::DEEPEST => Err(beyond(format!("{depth} levels deep; the limit is {}", json::DEEPEST))),
         _ => Ok(bytes),
     }
 }
@@ -111,10 +105,10 @@ pub(crate) fn read_back<T, E: Into<crate::base::error::BoxError>>(what: &str, re
     read.map_err(|e| {
         Error::new(
             Code::Internal,
-            format!("{what} could not be read again, so it was not written"),
+            format!("{what} was not written, because it would not be readable"),
         )
         .because(e)
-        .remedy("report this as a defect of qdrant-backup")
+        .remedy("report this as a bug in qdrant-backup")
     })
 }
 

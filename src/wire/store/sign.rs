@@ -1,4 +1,4 @@
-//! Signing: a URL by which somebody without credentials may read one object for a short time.
+//! Signed URLs: read access to one object for a short time, without credentials.
 
 use super::Version;
 use crate::base::error::Result;

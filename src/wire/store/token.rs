@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 const SCOPES: &[&str] = &["https://www.googleapis.com/auth/devstorage.read_write"];
 
-const REMEDY: &str = "on Google Cloud run as a service account that may write to the bucket; elsewhere run \
-                      `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a key file";
+const REMEDY: &str = "run as a service account that may write to the bucket (on Google Cloud); elsewhere run `gcloud \
+     auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a key file";
 
 /// Finds out where tokens come from on this machine. Asks the metadata server when nothing else is configured.
 pub(super) async fn discover() -> Result<Arc<dyn gcp_auth::TokenProvider>> {

@@ -38,7 +38,7 @@ fn parse(url: &str) -> Result<Location> {
             }
             let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
             if !bucket.chars().all(allowed) {
-                return Err(bad("names a bucket with a character that buckets cannot have"));
+                return Err(bad("names a bucket with an invalid character"));
             }
             if !prefix.is_empty() && valid_key(prefix).is_err() {
                 return Err(bad("has a prefix with an empty, `.` or `..` segment"));
@@ -50,13 +50,13 @@ fn parse(url: &str) -> Result<Location> {
             // `localhost` is this machine by the standard; any other host, or a relative path, lands here as well.
             let path = rest.strip_prefix("localhost").unwrap_or(rest);
             if !path.starts_with('/') {
-                return Err(bad("is no absolute path: there are three slashes after `file:`"));
+                return Err(bad("is not an absolute path: write three slashes after `file:`"));
             }
             if path.contains(['?', '#']) {
-                return Err(bad("has a `?` or `#`, which are written %3F and %23"));
+                return Err(bad("has a `?` or `#`: write %3F or %23"));
             }
             if !percent_signs_are_whole(path) {
-                return Err(bad("has a `%` without two hexadecimal digits; it is written %25"));
+                return Err(bad("has a `%` without two hexadecimal digits: write %25"));
             }
             let mut bytes: Vec<u8> = percent_decode_str(path).collect();
             if bytes.contains(&0) {
@@ -122,12 +122,12 @@ mod tests {
             ("s3://b/p", "unknown scheme"),
             ("gs://", "names no bucket"),
             ("gs:///p", "names no bucket"),
-            ("gs://B/p", "character that buckets cannot have"),
+            ("gs://B/p", "invalid character"),
             ("gs://b/a//c", "segment"),
             ("gs://b/../c", "segment"),
-            ("file://var/backups", "no absolute path"),
-            ("file://./backups", "no absolute path"),
-            ("file://", "no absolute path"),
+            ("file://var/backups", "not an absolute path"),
+            ("file://./backups", "not an absolute path"),
+            ("file://", "not an absolute path"),
             ("file:///a?b", "`?`"),
             ("file:///a%2", "without two"),
             ("file:///a%+1", "without two"),

@@ -127,7 +127,7 @@ impl Checked {
             format!("{key}: {sum} of the bytes read is {found}, {promise} {expected}"),
         )
         .remedy(format!(
-            "{}; if it happens again, look at the disk of {}",
+            "{}; if it recurs, check the disk of {}",
             self.checks.route.nothing, self.checks.route.source
         ))
     }
@@ -141,7 +141,7 @@ impl Checked {
             ),
         )
         .remedy(format!(
-            "{}; if it happens again, look for a proxy that cuts long answers",
+            "{}; if it recurs, check for a proxy that truncates long responses",
             self.checks.route.nothing
         ))
     }
@@ -163,7 +163,7 @@ impl Source for Checked {
             biased;
             () = stop.cancelled() => Some(Err(Error::new(
                 Code::Cancelled,
-                "the transfer was given up",
+                "the transfer was cancelled",
             ))),
             step = self.step() => step.transpose(),
         }
@@ -174,7 +174,7 @@ impl Source for Checked {
             return Err(Error::new(
                 Code::Internal,
                 format!(
-                    "{}: byte {offset} is asked for again, only {} were sent",
+                    "{}: byte {offset} was requested again, only {} were sent",
                     self.checks.route.key, self.mark
                 ),
             ));

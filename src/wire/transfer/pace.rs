@@ -158,19 +158,17 @@ fn silent(standing: &Standing, silence: Duration, route: &Route) -> Error {
             Code::Stalled,
             format!("{key}: {sink} did not confirm the object within {seconds} s after its last byte ({bytes})"),
         )
-        .remedy(format!("look at the store's status; nothing counts as saved: {again}")),
+        .remedy(format!("check the store's status; nothing counts as saved: {again}")),
         (false, Side::Source) => Error::new(
             Code::Stalled,
             format!("{key}: {source} sent nothing for {seconds} s after {bytes} bytes"),
         )
-        .remedy(format!(
-            "look at its load and log and at the network to it, then {again}"
-        )),
+        .remedy(format!("check its load, its log and the network to it, then {again}")),
         (false, _) => Error::new(
             Code::Stalled,
-            format!("{key}: {sink} took nothing for {seconds} s after {bytes} bytes"),
+            format!("{key}: {sink} accepted nothing for {seconds} s after {bytes} bytes"),
         )
-        .remedy(format!("look at its status and at the network to it, then {again}")),
+        .remedy(format!("check its status and the network to it, then {again}")),
     }
 }
 
@@ -195,11 +193,14 @@ fn too_slow(before: &Standing, now: &Standing, limits: &Limits, route: &Route) -
         Error::new(
             Code::Stalled,
             format!(
-                "{key}: only {bytes} bytes passed in {seconds} s, at least {} are due; most of the time went into waiting for {to_blame}",
+                "{key}: only {bytes} bytes transferred in {seconds} s, the minimum is {}; most of the time was spent \
+                 waiting for {to_blame}",
                 due.ceil()
             ),
         )
-        .remedy(format!("look at the load of the slower side and at the network to it, then {again}")),
+        .remedy(format!(
+            "check the load of the slower side and the network to it, then {again}"
+        )),
     )
 }
 

@@ -181,7 +181,7 @@ async fn an_object_that_the_store_holds_differently_is_removed_again() {
             .unwrap_err();
         assert_eq!(error.code(), code);
         assert_eq!(store.object(KEY), None);
-        assert!(error.remedy_text().unwrap().contains("removed"));
+        assert!(error.remedy_text().unwrap().contains("deleted"));
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_wrong_object_that_cannot_be_removed_is_named() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::ChecksumMismatch);
-    assert!(error.to_string().contains(&format!("still in the store as {KEY}")));
+    assert!(error.to_string().contains(&format!("delete the damaged object {KEY}")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn a_silent_store_is_named_as_the_side_that_stalls() {
     assert!(
         error
             .to_string()
-            .contains("memory: took nothing for 60 s after 500 bytes"),
+            .contains("memory: accepted nothing for 60 s after 500 bytes"),
         "{error}"
     );
 }

@@ -109,7 +109,7 @@ async fn while_the_network_is_moved_a_transfer_waits_and_then_goes_on_where_it_w
     signal(&child, Signal::TSTP);
     line(&mut log, "SIGTSTP").await;
     go.add_permits(1); // the connection breaks
-    line(&mut log, "held back").await;
+    line(&mut log, "the request waits").await;
     let reads = || {
         let log = &peer.lock().log;
         let reads = log.iter().filter(|l| l.starts_with("GET /collections/c03/snapshots/"));
@@ -120,7 +120,7 @@ async fn while_the_network_is_moved_a_transfer_waits_and_then_goes_on_where_it_w
     assert_eq!(reads(), [""], "nothing is asked meanwhile");
     signal(&child, Signal::CONT);
     line(&mut log, "SIGCONT").await;
-    line(&mut log, "collection saved").await;
+    line(&mut log, "\"c03\" saved").await;
     assert_eq!(reads(), ["".to_owned(), format!("bytes={}-", LONG / 2)]);
     // The pipe is read to its end, so that nothing it still says gets stuck.
     while log.next_line().await.unwrap().is_some() {}

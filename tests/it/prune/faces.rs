@@ -352,10 +352,7 @@ async fn a_prune_that_fails_is_a_warning_of_the_backup_before_it() {
     let (status, report) = service.post("/backup", "").await;
     assert_eq!((status, &report["status"]), (200, &json!("complete")), "{report}");
     let warning = report["warnings"][0].as_str().unwrap();
-    assert!(
-        warning.contains("the backup is good") && warning.contains("could not be pruned"),
-        "{warning}"
-    );
+    assert!(warning.contains("the backup is good, but pruning"), "{warning}");
     assert_eq!(whole(&*bench.store).await.len(), 2);
 
     let mut command = command(&["backup", "--json"], &peer.url, std::path::Path::new("/"));
@@ -364,7 +361,10 @@ async fn a_prune_that_fails_is_a_warning_of_the_backup_before_it() {
     assert_eq!(code, Some(0), "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert!(
-        report["warnings"][0].as_str().unwrap().contains("could not be pruned"),
+        report["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("pruning old ones failed"),
         "{report}"
     );
 }

@@ -4,7 +4,7 @@ use super::{cell, compare, head};
 use clap::{Arg, Command};
 use std::fmt::Write;
 
-const TEXT: &str = "`qdrant-backup COMMAND --help` says the same. [Configuration](configuration.md) explains the settings; the flag of a setting goes before
+const TEXT: &str = "`qdrant-backup --help` and `qdrant-backup restore --help` say the same, for each command. [Configuration](configuration.md) explains the settings; the flag of a setting goes before
 its variable. The exit codes are under [errors](errors.md#exit-codes).
 
 - Results go to standard output, progress and log lines to standard error: as bars on a terminal, else as lines.

@@ -19,7 +19,7 @@ async fn what_would_not_come_back_is_refused_by_name_and_the_others_are_saved() 
     type Row = (&'static str, fn(&mut Collection), &'static str);
     let rows: [Row; 3] = [
         ("custom sharding", |c| c.custom_sharding = true, "custom sharding"),
-        ("resharding", |c| c.resharding = true, "divided anew"),
+        ("resharding", |c| c.resharding = true, "resharded"),
         ("a shard without a replica", |c| c.lost_shards = 2, "3 shards"),
     ];
     for (what, change, says) in rows {

@@ -39,7 +39,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     let lost = broken().await;
     let error = lost.run(&lost.request()).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
-    for part in ["cannot be read", "failed to load local shard", "--into"] {
+    for part in ["unreadable", "failed to load local shard", "--into"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
     assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
@@ -52,7 +52,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     let plan = restore::plan(&lost.bench.ctx, &all).await.unwrap();
     assert!(
         plan.to_string()
-            .contains("its state cannot be read, and it will be REPLACED"),
+            .contains("its state is unreadable, and it will be REPLACED"),
         "{plan}"
     );
 
@@ -67,7 +67,7 @@ async fn it_is_replaced_only_when_told_and_is_mended_by_that() {
     assert!(
         report.failed[0]
             .state
-            .starts_with("it exists and its state cannot be read"),
+            .starts_with("it exists and its state is unreadable"),
         "{report:?}"
     );
 

@@ -128,7 +128,7 @@ async fn stopped_before_anything_was_changed_it_says_so_with_the_command() {
     );
     assert_eq!(
         error.remedy_text(),
-        Some(format!("nothing was changed; run it again: {command}").as_str())
+        Some(format!("run it again, nothing was changed: {command}").as_str())
     );
     lost.untouched();
 }

@@ -153,7 +153,7 @@ async fn a_target_of_another_shape_is_refused_and_of_another_tuning_kept() {
     };
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
-    assert!(error.to_string().contains("another shape"), "{error}");
+    assert!(error.to_string().contains("different shape"), "{error}");
     assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
 }
 
@@ -203,12 +203,15 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
         "{report:?}"
     );
     assert!(
-        failed.error.message.contains("since the plan was made") && failed.state.contains("3 points"),
+        failed.error.message.contains("since the plan") && failed.state.contains("3 points"),
         "{failed:?}"
     );
     assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);
     // It is somebody else's, so nothing is printed that would write over it.
-    assert!(failed.state.contains("this run did not make it"), "{failed:?}");
+    assert!(
+        failed.state.contains("this run neither created nor changed it"),
+        "{failed:?}"
+    );
     assert_eq!(failed.next, format!("qdrant-backup restore {} b --dry-run", lost.id));
     assert!(
         !report.error().unwrap().to_string().contains("--overwrite"),
@@ -234,11 +237,11 @@ async fn told_to_stop_it_says_what_is_there() {
     let (result, ()) = tokio::join!(lost.run(&request), stop);
     let report = result.unwrap();
     let error = report.error().unwrap();
-    assert_eq!(report.failed[1].state, "as it was: it was not begun");
+    assert_eq!(report.failed[1].state, "unchanged: not started");
     assert_eq!((error.code(), error.exit_code()), (Code::Cancelled, 10));
     let state = &report.failed[0].state;
     assert!(
-        state.starts_with("it does not exist, and Qdrant may still be at work on it; the uploaded file qdrant-backup-"),
+        state.starts_with("it does not exist, and Qdrant may still be restoring it; the uploaded file qdrant-backup-"),
         "{state}"
     );
     assert!(!lost.bench.dir.path().join("lock.json").exists());
@@ -298,7 +301,7 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
     };
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::CollectionNotFound);
-    assert!(error.to_string().contains("could not be saved"), "{error}");
+    assert!(error.to_string().contains("it was not saved"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

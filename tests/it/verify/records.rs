@@ -81,7 +81,7 @@ async fn a_manifest_that_names_anothers_object_is_no_good_backup() {
         (listed.marks.clone(), listed.state()),
         (vec![Mark::Damaged], State::Unknown)
     );
-    assert!(listed.problem.unwrap().contains("whose object is"));
+    assert!(listed.problem.unwrap().contains("expected \"backups/"));
     let shown = catalog::show(&*lab.store, lab.id, OffsetDateTime::now_utc())
         .await
         .unwrap();
@@ -159,7 +159,7 @@ async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
             (Some(word), Some("store_forbidden")),
             "{out}"
         );
-        assert!(err.contains("could not be recorded"), "{err}");
+        assert!(err.contains("failed to record"), "{err}");
         let outcome = if damaged { "damaged" } else { "failed" };
         assert!(err.contains(&format!("verification finished: {outcome}")), "{err}");
         let (got, out, err) = lab.cli(&["verify", "latest"]).await;

@@ -126,7 +126,7 @@ async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
         if let Some(how) = artifact.misplaced(&plan.id, collection) {
             return Err(
                 Error::new(Code::BackupDamaged, format!("a part of backup {}: {how}", plan.id)).remedy(
-                    "nothing was committed; find out what changes objects in the store, and start another execution",
+                    "find out what changes objects in the store, then start another execution; nothing was committed",
                 ),
             );
         }
@@ -140,7 +140,9 @@ async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
                     artifact.key
                 ),
             )
-            .remedy("nothing was committed; find out what changes objects in the store, and start another execution"));
+            .remedy(
+                "find out what changes objects in the store, then start another execution; nothing was committed",
+            ));
         }
     }
     Ok(())

@@ -53,7 +53,6 @@ struct WholeCollection {
 }
 
 impl Plan {
-    /// The share of a task.
     pub(super) fn share(&self, task: &Task) -> impl Iterator<Item = &Unit> {
         let (index, count) = (task.index as usize, task.count as usize);
         self.units.iter().skip(index).step_by(count)
@@ -73,7 +72,7 @@ impl Plan {
     }
 }
 
-/// What became of one unit. Written once.
+/// The result of one unit. Written once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     format: u32,
@@ -123,11 +122,11 @@ pub(super) async fn plan(ctx: &Context, task: &Task, selection: &Selection) -> R
         Err(Error::new(
             Code::ConfigInvalid,
             format!(
-                "execution {} was begun with {what} {theirs}, this task has {ours}",
+                "execution {} started with {what} {theirs}, this task has {ours}",
                 task.execution
             ),
         )
-        .remedy("give all tasks of an execution the same configuration, and each execution a name of its own"))
+        .remedy("give all tasks of an execution the same configuration, and each execution its own name"))
     };
     if plan.format != FORMAT {
         return differs(
@@ -176,12 +175,12 @@ pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> 
         return plan(ctx, task, selection).await?.ok_or_else(|| {
             Error::new(
                 Code::StoreConflict,
-                format!("{}/{} is there and is not", ctx.store.url(), task.execution.plan()),
+                format!("{}/{} appeared and disappeared", ctx.store.url(), task.execution.plan()),
             )
-            .remedy("something else deletes objects in the store; keep it from doing so during a backup")
+            .remedy("stop the other client that deletes objects in the store during a backup")
         });
     }
-    tracing::info!(backup = %ours.id, execution = %task.execution, units = ours.units.len(), "backup begins");
+    tracing::info!(backup = %ours.id, execution = %task.execution, units = ours.units.len(), "backup {} started", ours.id);
     // With the lease held, runs other than this execution are dead. Its own tasks may have begun by now.
     let id = ours.id;
     for warning in intents::recover(&*ctx.store, &ctx.qdrant, started_at, move |i| i.run != id).await? {
@@ -198,7 +197,7 @@ pub(super) async fn done(ctx: &Context, task: &Task, part: Part) -> Result<Part>
     }
     tracing::warn!(
         key,
-        "another process has done this part of the backup already; its result holds"
+        "another process already recorded this part of the backup; its result is used"
     );
     self::part(ctx, task, part.id, &part.unit).await
 }
@@ -244,10 +243,10 @@ async fn part(ctx: &Context, task: &Task, id: BackupId, unit: &Unit) -> Result<P
     let key = task.execution.part(unit);
     let odd = |what: String| {
         Error::new(Code::BackupDamaged, format!("{}/{key} {what}", ctx.store.url()))
-            .remedy("nothing was committed; start another execution")
+            .remedy("start another execution; nothing was committed")
     };
     let Some(part) = read::<Part>(ctx, &key).await? else {
-        return Err(odd("is gone".to_owned()));
+        return Err(odd("is missing".to_owned()));
     };
     if part.format != FORMAT || part.id != id || part.unit != *unit {
         return Err(odd(format!(
@@ -262,7 +261,7 @@ async fn part(ctx: &Context, task: &Task, id: BackupId, unit: &Unit) -> Result<P
 
 async fn read<T: Record>(ctx: &Context, key: &str) -> Result<Option<T>> {
     record::read(&*ctx.store, key).await.map_err(|e| match e.code() {
-        Code::BackupDamaged => e.remedy("nothing was committed; start another execution"),
+        Code::BackupDamaged => e.remedy("start another execution; nothing was committed"),
         _ => e,
     })
 }

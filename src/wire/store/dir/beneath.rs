@@ -90,13 +90,13 @@ impl Directory {
         };
         let what = match FileType::from_raw_mode(stat.st_mode) {
             kind if kind == wanted => return Ok(None),
-            FileType::Symlink => "a symbolic link, which is not followed",
+            FileType::Symlink => "a symbolic link (not followed)",
             FileType::Directory => "a directory",
             FileType::RegularFile => "a file",
             _ => "neither a file nor a directory",
         };
-        let text = format!("{} is in the way: it is {what}", self.path(name).display());
-        let remedy = "move it away; for a store on another disk, name that by BACKUP_STORE";
+        let text = format!("{} blocks the path: it is {what}", self.path(name).display());
+        let remedy = "move it away; for a store on another disk, set BACKUP_STORE to its path";
         Ok(Some(Error::new(Code::StoreFailed, text).remedy(remedy)))
     }
 
@@ -107,13 +107,13 @@ impl Directory {
             return Ok(());
         };
         let text = format!(
-            "{} is a symbolic link to {}, which is not followed",
+            "{} is a symbolic link to {} (not followed)",
             self.path(name).display(),
             to.to_string_lossy()
         );
         Err(Error::new(Code::StoreFailed, text).remedy(
-            "mount the other disk at that path (a bind mount does), or move the whole store there and set BACKUP_STORE to the \
-             directory itself",
+            "mount the other disk at that path (a bind mount works), or move the whole store there and set \
+             BACKUP_STORE to that directory",
         ))
     }
 
@@ -234,7 +234,7 @@ fn tell_of_link(path: PathBuf) {
     static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     if told.len() < MOST_TOLD && !told.contains(&path) {
-        tracing::warn!(path = %path.display(), "{} is a symbolic link: not followed, and no part of the store", path.display());
+        tracing::warn!(path = %path.display(), "{} is a symbolic link: not followed, not part of the store", path.display());
         told.insert(path);
     }
 }

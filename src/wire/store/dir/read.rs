@@ -90,7 +90,7 @@ impl Reading {
 }
 
 fn too_short(path: &Path) -> Error {
-    let text = format!("{} has fewer bytes than asked for", path.display());
+    let text = format!("{} has fewer bytes than requested", path.display());
     Error::new(Code::LengthMismatch, text)
 }
 

@@ -62,7 +62,7 @@ impl Staged {
             if gone.is_cancelled() {
                 return Err(Error::new(
                     Code::Cancelled,
-                    format!("given up while {key} was read back"),
+                    format!("cancelled while reading back {key}"),
                 ));
             }
             let n = match file.read(&mut buffer) {
@@ -77,7 +77,7 @@ impl Staged {
         if stored == sent {
             return Ok(());
         }
-        let text = format!("{key} was read back as {stored:08x?}, written was {sent:08x?}");
+        let text = format!("{key}: read back {stored:08x?}, wrote {sent:08x?}");
         Err(Error::new(Code::ChecksumMismatch, text).remedy("check the disk"))
     }
 
@@ -125,7 +125,7 @@ pub(super) fn directory(root: &Directory) -> Result<Directory> {
         // As it is when the root itself was removed.
         None => Err(Error::new(
             Code::StoreMissing,
-            format!("{} was removed", root.path(STAGING).display()),
+            format!("{} was deleted", root.path(STAGING).display()),
         )),
     }
 }
@@ -137,7 +137,7 @@ pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum
     let summed = source.crc32c().is_some();
     let writer = tokio::task::spawn_blocking(move || write_all(&file, chunks, !summed));
     let sent = send(source, queue).await;
-    let broke_off = |e| Error::new(Code::Internal, "the writer broke off").because(e);
+    let broke_off = |e| Error::new(Code::Internal, "internal error: the writer did not finish").because(e);
     let written = writer.await.map_err(broke_off)?;
     // A writer that failed is the reason why nothing more could be sent.
     let computed = written.map_err(|e| failed("write", &staged.path(), e))?;
@@ -154,7 +154,7 @@ async fn send(source: &mut dyn Source, queue: mpsc::Sender<Bytes>) -> Result<u64
         let chunk = chunk?;
         sent += chunk.len() as u64;
         if sent > len {
-            let text = format!("the source went on after {len} bytes");
+            let text = format!("the source has more than {len} bytes");
             return Err(Error::new(Code::LengthMismatch, text));
         }
         if queue.send(chunk).await.is_err() {

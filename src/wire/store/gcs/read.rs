@@ -72,11 +72,11 @@ impl GcsStore {
 }
 
 fn wrong_length(name: &str, how: &str) -> Error {
-    Error::new(Code::LengthMismatch, format!("{name} has {how} bytes than asked for"))
+    Error::new(Code::LengthMismatch, format!("{name} has {how} bytes than requested"))
 }
 
 fn read_stalled(name: &str, limit: Duration) -> Error {
-    Error::new(Code::Stalled, format!("reading {name} stood still for {limit:?}"))
+    Error::new(Code::Stalled, format!("reading {name}: no data for {limit:?}"))
 }
 
 fn read_error(error: GcsError, bucket: &str, name: &str) -> Error {

@@ -154,11 +154,10 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
     let refused = Error::new(code, doing).because(Said::by(&error));
     match kind {
         Kind::Forbidden => refused.remedy(format!(
-            "grant {permission} on the bucket {bucket} to the account that this runs as, \
-             e.g. with the role {}",
+            "grant {permission} on bucket {bucket} to the account that runs this, e.g. with the role {}",
             role(permission)
         )),
-        Kind::Full => refused.remedy(format!("raise the quota of the project that owns the bucket {bucket}")),
+        Kind::Full => refused.remedy(format!("raise the quota of the project that owns bucket {bucket}")),
         Kind::Unreachable => refused.remedy("check the network and the status of Cloud Storage; trying again is safe"),
         _ => refused,
     }
@@ -166,8 +165,8 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
 
 /// The error of a bucket that does not exist.
 pub(super) fn missing_bucket(bucket: &str) -> Error {
-    Error::new(Code::StoreMissing, format!("the bucket {bucket} does not exist")).remedy(format!(
-        "create it with `gcloud storage buckets create gs://{bucket}`, or correct its name"
+    Error::new(Code::StoreMissing, format!("bucket {bucket} does not exist")).remedy(format!(
+        "create it with `gcloud storage buckets create gs://{bucket}`, or correct the name"
     ))
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn missing<'a>(store: &GcsStore, permissions: &[&'a str]) -> Re
         Err(e) if store.emulator.is_some() && Kind::of(&e) == Kind::Unimplemented => Ok(None),
         Err(e) if Kind::of(&e) == Kind::NotFound => Err(missing_bucket(&store.bucket).because(e)),
         Err(e) => {
-            let doing = format!("check the bucket {}", store.bucket);
+            let doing = format!("check bucket {}", store.bucket);
             Err(explain(e, &store.bucket, doing, "storage.objects.list"))
         }
     }

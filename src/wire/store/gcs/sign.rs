@@ -37,7 +37,7 @@ impl Signing for GcsStore {
         }
         url.sign_with(signer).await.map_err(|e| {
             Error::new(Code::StoreForbidden, doing).because(e).remedy(
-                "the service account needs iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)",
+                "grant the service account iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)",
             )
         })
     }

@@ -115,7 +115,7 @@ impl Body {
         };
         let end = self.at + chunk.len() as u64;
         if end > self.len {
-            return Some(Err(self.wrong_length("went on after", self.len)));
+            return Some(Err(self.wrong_length("did not end after", self.len)));
         }
         let mut known = self.flight.known();
         // Bytes that are sent again must be the same: summed once, the service's sum shows it.
@@ -156,7 +156,7 @@ impl Body {
         // The client goes on for ever after a 308, without asking the retry policy.
         known.restarts += 1;
         if known.restarts >= self.attempts {
-            let text = format!("the store keeps no more than {offset} bytes of the upload");
+            let text = format!("the store accepts no more than {offset} bytes of the upload");
             return Err(Error::new(Code::StoreUnreachable, text));
         }
         Ok(())
@@ -258,7 +258,6 @@ impl RetryThrottler for Unthrottled {
     fn on_success(&mut self) {}
 }
 
-/// The delays of a [`Retry`].
 pub(super) fn delays(retry: &Retry) -> Result<ExponentialBackoff> {
     google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder::new()
         .with_initial_delay(retry.first_delay)

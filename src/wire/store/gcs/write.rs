@@ -50,7 +50,7 @@ impl GcsStore {
                 Ok(object) => return self.accept(key, &object, &flight).await,
                 Err(failure) => match mismatched(&failure) {
                     Some(object) => {
-                        let difference = format!("{} is not what was sent: {}", self.gs(key), Said::by(&failure));
+                        let difference = format!("{} differs from what was sent: {}", self.gs(key), Said::by(&failure));
                         return Err(self.withdraw(key, object, difference).await);
                     }
                     None => flight
@@ -59,9 +59,9 @@ impl GcsStore {
                 },
             },
             () = flight.stalled(stall) => {
-                let text = format!("the upload of {} stood still for {stall:?}", self.gs(key));
+                let text = format!("upload of {}: no progress for {stall:?}", self.gs(key));
                 Error::new(Code::Stalled, text)
-                    .remedy("check the network to Cloud Storage; trying again is safe")
+                    .remedy("check the network to Cloud Storage, then try again")
             }
         };
         let error = match condition {
@@ -83,7 +83,7 @@ impl GcsStore {
             return Ok(meta);
         }
         let difference = format!(
-            "{} holds {} bytes with CRC32C {:08x?}, sent were {len} with {crc32c:08x}",
+            "{} has {} bytes with CRC32C {:08x?}, {len} with {crc32c:08x} were sent",
             self.gs(key),
             meta.size,
             meta.crc32c,
@@ -95,9 +95,9 @@ impl GcsStore {
     async fn withdraw(&self, key: &str, object: &Object, difference: String) -> Error {
         let error = Error::new(Code::ChecksumMismatch, difference);
         match self.delete_generation(key, object.generation).await {
-            Ok(_) => error.remedy("the damaged object was removed again; trying again is safe"),
+            Ok(_) => error.remedy("try again; the damaged object was deleted"),
             Err(e) => error.because(e).permanent(true).remedy(format!(
-                "the damaged object is still there: delete {}#{}",
+                "delete the damaged object {}#{}",
                 self.gs(key),
                 object.generation
             )),
@@ -111,7 +111,7 @@ impl GcsStore {
             Ok(Some(object)) if is_ours(&object) => self.accept(key, &object, flight).await,
             Ok(_) => Err(error),
             Err(_) => Err(error.remedy(format!(
-                "whether {} was written is unknown: look before trying again",
+                "check whether {} was written before trying again",
                 self.gs(key)
             ))),
         }
@@ -121,7 +121,7 @@ impl GcsStore {
     /// it is looked at.
     async fn taken(&self, key: &str, refusal: Error) -> Error {
         match self.object(key).await {
-            Ok(Some(_)) => Error::new(Code::StoreConflict, format!("{} exists already", self.gs(key))).because(refusal),
+            Ok(Some(_)) => Error::new(Code::StoreConflict, format!("{} already exists", self.gs(key))).because(refusal),
             _ => refusal,
         }
     }
@@ -131,7 +131,7 @@ impl GcsStore {
         match Kind::of(&failure) {
             Kind::NotFound if flight.began() => Error::new(Code::StoreUnreachable, doing)
                 .because(Said::by(&failure))
-                .remedy("the service dropped the upload; trying again is safe"),
+                .remedy("try again; the service dropped the upload"),
             Kind::NotFound => missing_bucket(&self.bucket).because(Said::by(&failure)),
             _ => explain(failure, &self.bucket, doing, "storage.objects.create"),
         }
@@ -155,5 +155,5 @@ fn content_type(key: &str) -> &'static str {
 }
 
 fn conflict(name: &str) -> Error {
-    Error::new(Code::StoreConflict, format!("{name} has another version"))
+    Error::new(Code::StoreConflict, format!("{name} was replaced or deleted"))
 }

@@ -15,22 +15,20 @@ const FORMAT: u32 = 1;
 pub struct DrillReport {
     /// Version of this format.
     pub format: u32,
-    /// The backup.
     pub id: BackupId,
     /// When the drill ended.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// Who ran it.
     pub by: String,
-    /// Version of the tool.
     pub tool_version: String,
     /// The Qdrant that it was restored into, or the engine that opened it.
     pub target: String,
     /// Its release.
     pub target_version: String,
-    /// What came of it all.
+    /// The overall result.
     pub verdict: DrillVerdict,
-    /// What came of each collection.
+    /// The result for each collection.
     pub collections: Vec<CollectionDrill>,
     /// What the reader should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +53,7 @@ pub enum DrillVerdict {
     Failed,
 }
 
-/// What came of one collection.
+/// The result for one collection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CollectionDrill {
     /// Its name in the backup.
@@ -108,16 +106,16 @@ impl DrillReport {
         }
     }
 
-    /// Notes what came of recording it. A failure does not hide what was found.
+    /// Notes whether it was recorded. A failure does not hide the result.
     pub(crate) fn recorded(&mut self, result: Result<()>) {
         if let Err(error) = result {
             let (id, verdict) = (self.id, self.verdict);
-            tracing::warn!(backup = %id, ?verdict, error = %error, "the result of the drill could not be recorded");
+            tracing::warn!(backup = %id, ?verdict, error = %error, "failed to record the drill of backup {id}");
             self.not_recorded = Some((&error).into());
         }
     }
 
-    /// The error that the drill amounts to, if it did not pass; if it did, that this was not recorded.
+    /// The error of a failed drill; of a passed one, that the result was not recorded.
     pub fn error(&self) -> Option<Error> {
         let problems: Vec<_> = self
             .collections
@@ -126,16 +124,16 @@ impl DrillReport {
             .collect();
         match self.verdict {
             DrillVerdict::Passed => {
-                let doing = format!("backup {} passed its drill, but that could not be recorded", self.id);
+                let doing = format!("backup {} passed its drill, but the result was not recorded", self.id);
                 self.not_recorded.as_ref().map(|why| why.error(&doing))
             }
             DrillVerdict::Failed => Some(
                 Error::new(
                     Code::RestoreFailed,
-                    format!("backup {} is not proven restorable: {}", self.id, problems.join(" | ")),
+                    format!("backup {} failed its drill: {}", self.id, problems.join(" | ")),
                 )
                 .permanent(true)
-                .remedy("do not rely on this backup: make another one, and drill that"),
+                .remedy("make another backup, and drill that; do not rely on this one"),
             ),
         }
     }
@@ -160,7 +158,7 @@ pub(crate) async fn write(store: &dyn Store, drilled: &DrillReport) -> Result<()
         Some(_) => Ok(()),
         None => Err(Error::new(
             Code::StoreConflict,
-            format!("{}/{key} was changed by somebody else meanwhile", store.url()),
+            format!("{}/{key} was changed by another run", store.url()),
         )),
     }
 }
