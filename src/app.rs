@@ -3,10 +3,10 @@
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
-use crate::cli::{self, Bars, Cli, Command, Subject};
+use crate::cli::{self, Bars, Cli, Command, Look, Subject};
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
-    obsolete, source_name,
+    obsolete, source_name, value,
 };
 use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::ops::drill;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a command to its exit code, see [`Error::exit_code`]. `unknown`: the variables of [`crate::config::unknown()`].
+/// Runs a command to its exit code, see [`Code::exit_code`]. `env`: the environment with the flags above it. `unknown`: the variables of [`crate::config::unknown()`].
 pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log: LogFormat) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),
@@ -36,10 +36,12 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log
         Command::Restore(args) => restore(args, env, bars).await.map(|()| 0),
         Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
         Command::Verify(args) => verify(args, env).await.map(|()| 0),
-        Command::Prune { yes, json } => prune(env, yes, json).await.map(|()| 0),
+        Command::Prune(args) => prune(args, env).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
+        Command::Status { json } => status(env, json).await,
         Command::Check { deep, json } => check(env, unknown, deep, json).await,
+        Command::Completions { shell } => cli::completions(shell).map(|()| 0),
     };
     match result {
         Ok(exit) => ExitCode::from(exit),
@@ -225,13 +227,13 @@ pub fn drill_qdrant(env: Env<'_>) -> Result<Option<Qdrant>> {
 }
 
 fn drill_config(env: Env<'_>) -> Result<Option<Config>, Invalid> {
-    if env("DRILL_QDRANT_URL").is_none_or(|url| url.trim().is_empty()) {
+    if value(env, "DRILL_QDRANT_URL").is_none() {
         return Ok(None);
     }
     let config = Config::of_another(env, &DRILL)?;
     // However it is spelled: `Config` has parsed it.
-    let live = QdrantConfig::from_env(env).is_ok_and(|live| live.url == config.qdrant.url);
-    Ok((!live).then_some(config))
+    let is_live = QdrantConfig::live_url(env).is_some_and(|live| live == config.qdrant.url);
+    Ok((!is_live).then_some(config))
 }
 
 async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
@@ -263,7 +265,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
     cli::verify(&verifier, &args, own_source(env).as_ref(), &stop).await
 }
 
-async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
+async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
     let config = PruneConfig::from_env(env)?;
     let stop = cli::stop_on_signals()?;
     let job = PruneContext {
@@ -273,7 +275,7 @@ async fn prune(env: Env<'_>, yes: bool, json: bool) -> Result<()> {
         lease: config.lease,
         policy: config.retention.policy,
     };
-    cli::prune(&job, yes, json, &stop).await
+    cli::prune(&job, &args, &stop).await
 }
 
 async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
@@ -286,6 +288,19 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
     let id = named(&*store, id, env).await?;
     cli::unpin(&*store, id).await
+}
+
+async fn status(env: Env<'_>, json: bool) -> Result<u8> {
+    let config = Config::from_env(env)?;
+    let look = Look {
+        qdrant: probe(&config.qdrant)?,
+        store: (&config.store.url, Box::pin(open_store(&config.store))),
+        selection: config.backup.selection.clone(),
+        source_name: config.backup.source_name.clone(),
+        max_age: config.server.max_age,
+        clock: Clock::system(),
+    };
+    cli::status(look, json).await
 }
 
 async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> Result<u8> {

@@ -3,28 +3,34 @@
 mod backup;
 mod bars;
 mod check;
+mod completions;
 mod drill;
 mod exit;
+mod flags;
 mod job;
 mod list;
 mod pin;
 mod prune;
 mod restore;
 mod signals;
+mod status;
 mod text;
 mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{PATIENCE, Subject, check};
+pub(crate) use completions::completions;
 pub(crate) use drill::{DrillArgs, drill};
-pub use exit::to_its_end;
+pub use exit::{EXITS, to_its_end};
+pub use flags::{Flags, command};
 pub(crate) use job::{Afterwards, backup_task};
 pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};
-pub(crate) use prune::prune;
+pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
+pub(crate) use status::{Look, status};
 pub(crate) use verify::verify;
 
 use crate::base::error::{Code, Error, Result};
@@ -36,8 +42,9 @@ use std::io::{Write, stderr, stdout};
 
 /// Backs up every collection of a Qdrant into a bucket or a directory: streamed, and checked byte by byte.
 ///
-/// Everything is configured by environment variables: QDRANT_URL (and QDRANT_API_KEY) says what to back up, BACKUP_STORE
-/// (gs://bucket/prefix or file:///directory) where to. `qdrant-backup check` tells whether that works.
+/// Flags and environment variables configure it; a flag goes before its variable. QDRANT_URL or --qdrant-url (and QDRANT_API_KEY)
+/// says what to back up, BACKUP_STORE or --store (gs://bucket/prefix or file:///directory) where to. `qdrant-backup check` tests
+/// the configuration and explains how to fix it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = exit::table())]
 pub struct Cli {
@@ -57,6 +64,16 @@ pub(crate) enum Command {
     /// As a task of a Cloud Run job (CLOUD_RUN_EXECUTION, CLOUD_RUN_TASK_INDEX and CLOUD_RUN_TASK_COUNT are set) it backs up its
     /// share of the collections; the task that ends last commits the backup of all. BACKUP_JOB_MAX_RETRIES must be the job's.
     Backup(BackupArgs),
+    /// Show whether every collection is backed up, since when, and how that is proven
+    ///
+    /// Exits with 0 if every collection that BACKUP_INCLUDE and BACKUP_EXCLUDE select on Qdrant has a good backup younger than
+    /// BACKUP_MAX_AGE, with 1 if one has not or there is none; with another code if Qdrant or the store cannot tell. It looks at
+    /// the backups of that time and at ten older ones.
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the backups, newest first
     List {
         /// Show at most this many
@@ -79,14 +96,7 @@ pub(crate) enum Command {
     /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
     /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
     /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
-    Prune {
-        /// Delete; without it nothing is deleted
-        #[arg(long)]
-        yes: bool,
-        /// Print plan and report as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Prune(PruneArgs),
     /// Keep a backup whatever the retention policy says
     Pin {
         /// Its id, as `list` shows it, or `latest`
@@ -116,6 +126,13 @@ pub(crate) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print the completions for a shell
+    ///
+    /// For bash, in ~/.bashrc: source <(qdrant-backup completions bash)
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
     },
 }
 
@@ -153,11 +170,13 @@ pub(crate) struct VerifyArgs {
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
-    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches
+    /// Then let Qdrant's own engine open every snapshot and compare counts, configuration, vectors and searches. Only in builds
+    /// with `--features engine`
     #[cfg(feature = "engine")]
     #[arg(long, requires = "scratch")]
     engine: bool,
-    /// Where the engine works: a directory with room for three times the largest snapshot
+    /// Where the engine works: a directory with room for three times the largest snapshot. Only in builds with
+    /// `--features engine`
     #[cfg(feature = "engine")]
     #[arg(long, value_name = "DIR", requires = "engine")]
     scratch: Option<std::path::PathBuf>,
@@ -218,10 +237,9 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -1,13 +1,15 @@
 //! Configuration: one struct for each group, defaults first, then the environment.
 //!
-//! All of the environment comes in through one function, so that a test passes a map. Values that are empty count as unset.
-//! Whatever is wrong is reported at once, with the variable, its value (never a secret) and the remedy.
+//! All of the environment comes in through one function, so that a test passes a map, and so do the flags of the command line,
+//! which go before it. Values that are empty count as unset. Whatever is wrong is reported at once, with the variable or flag, its
+//! value (never a secret) and the remedy. What each variable means is told in [`settings`].
 
 mod auth;
 mod job;
 mod qdrant;
 mod reader;
 mod retention;
+mod settings;
 mod store;
 mod unknown;
 
@@ -15,8 +17,9 @@ pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub use reader::{Env, Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
+pub use settings::{EVERY, Flag, GROUPS, Group, Setting, settings, value};
 pub use store::StoreConfig;
-pub use unknown::{KNOWN, Unknown, unknown};
+pub use unknown::{Unknown, unknown};
 
 use crate::ops::backup::job::Task;
 use crate::ops::freshness;
@@ -286,7 +289,8 @@ impl LogConfig {
     }
 
     fn filter(reader: &mut Reader<'_>) -> Option<String> {
-        if let Some(directives) = reader.text("RUST_LOG") {
+        let directives = reader.text("RUST_LOG").filter(|_| reader.flag("LOG_LEVEL").is_none());
+        if let Some(directives) = directives {
             match tracing_subscriber::EnvFilter::try_new(&directives) {
                 Ok(_) => return Some(directives),
                 Err(e) => reader.problem(
@@ -316,6 +320,13 @@ pub fn own_lines(level: &str) -> String {
     format!("warn,qdrant_backup={level}")
 }
 
+/// Whether text for people is coloured on an output that is a terminal or none.
+pub fn colours(env: Env<'_>, is_terminal: bool) -> bool {
+    let reader = Reader::new(env);
+    let is_forced = || reader.text("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    reader.text("NO_COLOR").is_none() && (is_terminal || is_forced())
+}
+
 /// A warning for every variable that is set but means nothing, or nothing any more.
 pub fn obsolete(env: Env<'_>) -> Vec<String> {
     let reader = Reader::new(env);
@@ -327,7 +338,7 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .into_iter()
         // What Kubernetes sets for a service of that name is nobody's doing.
         .filter(|(name, _, _)| reader.text(name).is_some_and(|value| !value.contains("://")))
-        .filter(|(_, other, _)| reader.text(other).is_some())
+        .filter(|(_, other, _)| reader.variable(other).is_some())
         .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
     no_more.chain(beside).collect()
 }

@@ -1,9 +1,8 @@
 //! The program: parses, sets up logging, dispatches.
 
-use clap::Parser;
 use qdrant_backup::app;
 use qdrant_backup::cli::{Bars, Cli, to_its_end};
-use qdrant_backup::config::{LogConfig, obsolete, unknown};
+use qdrant_backup::config::{LogConfig, colours, obsolete, unknown};
 use qdrant_backup::telemetry;
 use qdrant_backup::wire::transfer;
 use std::io::{IsTerminal, stderr};
@@ -11,11 +10,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     transfer::keep_freed_buffers();
-    let cli = Cli::parse();
+    let (cli, flags) = Cli::read(std::env::args_os());
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let env = flags.over(&env);
     let (log, problems) = LogConfig::from_env(&env);
     let bars = Bars::new();
-    telemetry::init(&log, &cli.default_filter(&bars), bars.clone(), stderr().is_terminal());
+    telemetry::init(
+        &log,
+        &cli.default_filter(&bars),
+        bars.clone(),
+        colours(&env, stderr().is_terminal()),
+    );
     for problem in problems {
         tracing::warn!("{problem}; the default holds");
     }

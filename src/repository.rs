@@ -10,3 +10,4 @@ pub mod pins;
 pub mod selection;
 pub mod sharding;
 pub mod unit;
+pub mod verdicts;

@@ -12,7 +12,7 @@ mod runs;
 mod serve;
 mod state;
 
-pub use error::http_status;
+pub use error::{HTTP_CODES, HttpCode, http_status};
 pub use serve::{listen, serve};
 pub use state::App;
 
@@ -56,10 +56,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
-    fn a_client_that_is_lost_is_told_every_path_of_the_readme() {
-        let rows = include_str!("../README.md")
-            .lines()
-            .filter_map(|l| l.strip_prefix("| `"));
+    fn a_client_that_is_lost_is_told_every_path_of_the_reference() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/http-api.md"));
+        let rows = page.lines().filter_map(|l| l.strip_prefix("| `"));
         let paths = rows.filter_map(|row| Some(row.split_once('`')?.0.split_once(" /")?.1));
         let mut all = 0;
         for path in paths.map(|path| path.split('?').next().unwrap()) {
@@ -71,7 +70,7 @@ mod tests {
         }
         assert!(
             all > 10,
-            "only {all} paths found: the test no longer reads the README right"
+            "only {all} paths found: the test no longer reads the page right"
         );
     }
 

@@ -93,7 +93,7 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.required]
 }
 
-# Only the secret is made here. Its value is added with gcloud (see README.md), so that it is in no state file.
+# Only the secret is made here. Its value is added with gcloud (see docs/how-to/deploy-on-cloud-run.md), so that it is in no state file.
 resource "google_secret_manager_secret" "qdrant_api_key" {
   count = var.use_qdrant_api_key ? 1 : 0
 

@@ -40,7 +40,7 @@ locals {
     tolist(var.notification_channels),
   )
 
-  runbook = "What to do: docs/operations.md of qdrant-backup, section \"Troubleshooting\"."
+  runbook = "What to do: docs/how-to/troubleshoot.md of qdrant-backup."
 }
 
 resource "google_monitoring_notification_channel" "email" {

@@ -187,7 +187,7 @@ variable "environment" {
 }
 
 variable "freshness_check" {
-  description = "Whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see Cost in docs/operations.md."
+  description = "Whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see docs/explanation/cost.md."
   type        = bool
   default     = true
   nullable    = false

@@ -1,10 +1,11 @@
 //! The one error of the crate: a stable [`Code`], what was being done to which thing, the remedy, and the cause.
 //!
-//! Exit codes are decided here and nowhere else, HTTP statuses by the server. Retry loops ask [`Error::is_permanent`], never a
-//! text.
+//! Exit codes and HTTP statuses are decided by [`Code`] and nowhere else. Retry loops ask [`Error::is_permanent`], never a text.
 
+mod code;
 mod info;
 
+pub use code::Code;
 pub use info::ErrorInfo;
 
 use std::fmt;
@@ -14,99 +15,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A boxed cause.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What went wrong, as a stable word for scripts and alerts. The words are part of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// A variable or option is missing or malformed.
-    ConfigInvalid,
-    /// The request is malformed: bad JSON, unknown field, bad pattern.
-    BadRequest,
-    /// Qdrant has no collection of that name.
-    CollectionNotFound,
-    /// The store has no backup of that id.
-    BackupNotFound,
-    /// The store has backups of another Qdrant and none of this one.
-    SourceMismatch,
-    /// Nothing to back up; an empty backup never counts as a success.
-    NothingToBackUp,
-    /// Another run holds the lease.
-    RunInProgress,
-    /// The lease was lost during the run; the run stopped before it committed.
-    LeaseLost,
-    /// The run was cancelled.
-    Cancelled,
-    /// Qdrant does not respond: no connection, or 5xx after all retries.
-    QdrantUnreachable,
-    /// Qdrant requires a key, or rejects this one (401).
-    QdrantUnauthorized,
-    /// The key has no permission for this (403).
-    QdrantForbidden,
-    /// Qdrant failed the request and gave a reason (4xx, 5xx).
-    QdrantFailed,
-    /// Qdrant's disk is full.
-    DiskFull,
-    /// Qdrant's response does not match its API.
-    QdrantUnexpected,
-    /// This version cannot back up this Qdrant, or restore into it, correctly.
-    Unsupported,
-    /// A snapshot was deleted or changed during its download.
-    SnapshotChanged,
-    /// The received bytes do not have the expected checksum.
-    ChecksumMismatch,
-    /// Fewer or more bytes were received than announced.
-    LengthMismatch,
-    /// No, or too little, progress within the deadline.
-    Stalled,
-    /// The store does not respond.
-    StoreUnreachable,
-    /// The store refuses the credentials or the action (401, 403, EACCES).
-    StoreForbidden,
-    /// The bucket or directory does not exist.
-    StoreMissing,
-    /// The store is full.
-    StoreFull,
-    /// An object exists that must not exist, or changed unexpectedly.
-    StoreConflict,
-    /// Any other refusal or failure of the store.
-    StoreFailed,
-    /// The stored bytes differ from what was saved.
-    BackupDamaged,
-    /// The backup, or a part of it, is of a kind that this version of the tool does not read: usually a newer one's. That
-    /// says nothing about its worth.
-    BackupUnsupported,
-    /// Some collections were saved, some were not.
-    BackupPartial,
-    /// No collection was saved.
-    BackupFailed,
-    /// The plan of a restore has refusals; nothing was changed.
-    RestoreRefused,
-    /// Some collections were not restored; the report states what exists where.
-    RestoreFailed,
-    /// Qdrant reported the restore as done, but the result differs from the backup.
-    RestoreUnequal,
-    /// The result was not written to standard output; the operation itself is finished.
-    OutputFailed,
-    /// Internal error: report it as a bug.
-    Internal,
-}
-
-impl Code {
-    /// Whether nothing was begun, because the request itself was at fault or another run was in the way: then nothing failed
-    /// that an alert should count. A collection that is not there is no such case: whoever backs it up by a schedule has to
-    /// be told when it is gone.
-    pub fn is_refusal(self) -> bool {
-        matches!(self, Self::BadRequest | Self::RunInProgress)
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The word in the API, as serde writes it.
-        serde::Serialize::serialize(self, f)
-    }
-}
 
 /// An error that can be shown to a person: `doing: cause (remedy)`.
 #[derive(Debug)]
@@ -183,39 +91,9 @@ impl Error {
         with_causes(self.doing.clone(), self).replace('\n', " ")
     }
 
-    /// Process exit code for this error; documented in the help text and the README.
+    /// Process exit code for this error.
     pub fn exit_code(&self) -> u8 {
-        match self.code {
-            Code::ConfigInvalid | Code::BadRequest | Code::SourceMismatch => 2,
-            Code::BackupPartial => 3,
-            Code::BackupFailed | Code::NothingToBackUp => 4,
-            Code::RunInProgress => 5,
-            Code::QdrantUnreachable
-            | Code::QdrantUnauthorized
-            | Code::QdrantForbidden
-            | Code::QdrantFailed
-            | Code::DiskFull
-            | Code::QdrantUnexpected
-            | Code::Unsupported => 6,
-            Code::StoreUnreachable
-            | Code::StoreForbidden
-            | Code::StoreMissing
-            | Code::StoreFull
-            | Code::StoreConflict
-            | Code::StoreFailed => 7,
-            Code::CollectionNotFound | Code::BackupNotFound => 8,
-            Code::SnapshotChanged
-            | Code::ChecksumMismatch
-            | Code::LengthMismatch
-            | Code::Stalled
-            | Code::BackupDamaged => 9,
-            Code::Cancelled | Code::LeaseLost => 10,
-            Code::RestoreRefused => 11,
-            Code::RestoreFailed | Code::RestoreUnequal => 12,
-            Code::BackupUnsupported => 13,
-            Code::OutputFailed => 14,
-            Code::Internal => 1,
-        }
+        self.code.exit_code()
     }
 }
 

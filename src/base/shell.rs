@@ -32,6 +32,14 @@ pub(crate) fn word(text: &str) -> String {
     word + "'"
 }
 
+/// An option with its value as words of a command.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    match value.starts_with('-') {
+        true => word(&format!("{name}={value}")),
+        false => format!("{name} {}", word(value)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -31,7 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(15);
 
 /// A store on its way.
-type Opening<'a> = BoxFuture<'a, Result<Arc<dyn Store>>>;
+pub(super) type Opening<'a> = BoxFuture<'a, Result<Arc<dyn Store>>>;
 
 /// What is to be checked.
 pub(crate) struct Subject<'a> {
@@ -444,12 +444,16 @@ impl Checks {
     }
 }
 
-async fn ask_qdrant<T>(qdrant: &Qdrant, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn ask_qdrant<T>(
+    qdrant: &Qdrant,
+    limit: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let doing = format!("asking Qdrant at {}", qdrant.url());
     patience::within(limit, &doing, SILENT_QDRANT, work).await
 }
 
-async fn ask_store<T>(url: &str, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn ask_store<T>(url: &str, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     patience::within(limit, &format!("asking {url}"), SILENT_STORE, work).await
 }
 

@@ -1,9 +1,9 @@
 //! `list` and `show`: what backups there are. They need no Qdrant.
 
-use super::text::{Align, ago, count, plain, shortened, size, table};
+use super::text::{Align, ago, count, plain, rounded, shortened, size, table};
 use super::{print, print_json};
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Aged, Detail, Proof, ProofVerdict, Summary};
+use crate::repository::catalog::{self, Aged, Detail, Mark, Pin, Proof, ProofVerdict, Summary};
 use crate::repository::names::BackupId;
 use crate::wire::store::Store;
 use serde::Serialize;
@@ -11,8 +11,8 @@ use std::fmt::Write;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// So many characters of a selection are listed; `show` has it all.
-const SELECTED: usize = 40;
+/// Lines below a backup's own are no longer; `show` has all of it.
+const WIDTH: usize = 80;
 
 /// Prints the newest `limit` backups.
 pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
@@ -43,26 +43,32 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
     let row = |b: &Summary| {
         [
             b.id.to_string(),
-            b.marks_text(),
-            b.age(now).map(ago).unwrap_or_default(),
+            b.marks.first().map(Mark::to_string).unwrap_or_default(),
+            b.age(now).map(rounded).unwrap_or_default(),
+            proof(b, now),
             count(b.collections as u64),
-            count(b.points),
             size(b.bytes),
-            b.partly()
-                .map(|s| shortened(&s.to_string(), SELECTED))
-                .unwrap_or_default(),
         ]
     };
     let columns = [
         ("ID", Align::Left),
         ("STATUS", Align::Left),
         ("AGE", Align::Right),
-        ("COLLECTIONS", Align::Right),
-        ("POINTS", Align::Right),
+        ("PROOF", Align::Left),
+        ("COLLS", Align::Right),
         ("SIZE", Align::Right),
-        ("SELECTED", Align::Left),
     ];
-    let mut text = table(columns, &backups.iter().map(row).collect::<Vec<_>>());
+    let rows = table(columns, &backups.iter().map(row).collect::<Vec<_>>());
+    let mut lines = rows.lines();
+    let mut text = lines.next().map(|header| format!("{header}\n")).unwrap_or_default();
+    for (backup, line) in backups.iter().zip(lines) {
+        let _ = writeln!(text, "{line}");
+        let pin = backup.pinned.as_ref().map(|pin| pinned(pin, now));
+        let selected = backup.partly().map(|s| format!("selected: {}", plain(&s.to_string())));
+        for more in [pin, selected].into_iter().flatten() {
+            let _ = writeln!(text, "  {}", shortened(&more, WIDTH - 3));
+        }
+    }
     for backup in backups {
         if let Some(problem) = &backup.problem {
             let _ = writeln!(text, "{}: {}", backup.id, plain(problem));
@@ -72,6 +78,36 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
         }
     }
     text
+}
+
+/// The strongest proof that a backup is what it should be, and how long ago it was given. None for one that is known to be
+/// damaged, or of which something is not understood.
+fn proof(backup: &Summary, now: OffsetDateTime) -> String {
+    if matches!(backup.marks.first(), Some(Mark::Damaged | Mark::Unreadable) | None) {
+        return String::new();
+    }
+    let intact = |word: &str, proof: &Option<Proof>| {
+        let proof = proof.as_ref().filter(|proof| proof.verdict == ProofVerdict::Intact)?;
+        let age = proof.at.and_then(|at| Duration::try_from(now - at).ok()).map(rounded);
+        Some(age.map_or_else(|| word.to_owned(), |age| format!("{word} {age}")))
+    };
+    intact("drilled", &backup.drilled)
+        .or_else(|| intact("verified", &backup.verified))
+        .unwrap_or_else(|| "stored".to_owned())
+}
+
+/// Who keeps a backup, since when, and why.
+fn pinned(pin: &Pin, now: OffsetDateTime) -> String {
+    let by = pin.by.as_ref().map(|by| format!(" by {}", plain(by)));
+    let at = pin.at.and_then(|at| Duration::try_from(now - at).ok());
+    let at = at.map(|age| format!(" {}", ago(age)));
+    let note = pin.note.as_ref().map(|note| format!(": {}", plain(note)));
+    format!(
+        "pinned{}{}{}",
+        by.unwrap_or_default(),
+        at.unwrap_or_default(),
+        note.unwrap_or_default()
+    )
 }
 
 fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
@@ -107,17 +143,7 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
         }
     }
     if let Some(pin) = &summary.pinned {
-        let by = pin
-            .by
-            .as_ref()
-            .map(|by| format!(" by {}", plain(by)))
-            .unwrap_or_default();
-        let note = pin
-            .note
-            .as_ref()
-            .map(|note| format!(": {}", plain(note)))
-            .unwrap_or_default();
-        let _ = writeln!(text, "pinned{by}{note}");
+        let _ = writeln!(text, "{}", pinned(pin, now));
     }
     if summary.marks.len() > 1 {
         text.push('\n');

@@ -3,14 +3,31 @@
 use super::text::{Align, ago, plain, size, table};
 use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
+use crate::base::shell::option;
 use crate::ops::prune::{self, Item, PruneContext, PrunePlan, PruneReport};
+use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    /// Delete; without it nothing is deleted
+    #[arg(long)]
+    yes: bool,
+    /// Print plan and report as JSON
+    #[arg(long)]
+    json: bool,
+    /// The settings that were given as flags.
+    #[arg(skip)]
+    pub(super) settings: BTreeMap<&'static str, String>,
+}
+
 /// Prints the plan, and executes it if told to. An error when not all of it could be executed.
-pub(crate) async fn prune(job: &PruneContext, yes: bool, json: bool, stop: &CancellationToken) -> Result<()> {
+pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &CancellationToken) -> Result<()> {
+    let PruneArgs { yes, json, settings } = args;
     #[derive(Serialize)]
     struct Outcome<'a> {
         dry_run: bool,
@@ -19,21 +36,21 @@ pub(crate) async fn prune(job: &PruneContext, yes: bool, json: bool, stop: &Canc
     }
     let planned = stop.run_until_cancelled(prune::plan(job)).await;
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
-    let shown = match json {
+    let shown = match *json {
         true => Ok(()),
         false => print(&told(&plan, job.clock.now())),
     };
-    let mut report = match yes {
+    let mut report = match *yes {
         true => Some(prune::execute(job, &plan, stop).await?),
         false => None,
     };
-    let printed = match json {
+    let printed = match *json {
         true => print_json(&Outcome {
-            dry_run: !yes,
+            dry_run: !*yes,
             plan: &plan,
             report: report.as_ref(),
         }),
-        false => print(&outcome(&plan, report.as_ref())),
+        false => print(&outcome(&plan, report.as_ref(), settings)),
     };
     report
         .as_mut()
@@ -89,13 +106,17 @@ fn told(plan: &PrunePlan, now: OffsetDateTime) -> String {
     text
 }
 
-fn outcome(plan: &PrunePlan, report: Option<&PruneReport>) -> String {
+fn outcome(plan: &PrunePlan, report: Option<&PruneReport>, settings: &BTreeMap<&'static str, String>) -> String {
     let count = plan.deletions().count();
     let bytes = plan.deletions().map(|item| item.bytes).sum();
     match report {
         None if plan.is_empty() => "Nothing to delete.\n".to_owned(),
         None => format!(
-            "Nothing was deleted. `qdrant-backup prune --yes` deletes {count} ({}).\n",
+            "Nothing was deleted. `qdrant-backup prune --yes{}` deletes {count} ({}).\n",
+            settings
+                .iter()
+                .map(|(name, value)| format!(" {}", option(name, value)))
+                .collect::<String>(),
             size(bytes)
         ),
         Some(report) => {
@@ -162,14 +183,14 @@ mod tests {
             foreign: vec!["backups/a\u{1b}".into()],
         };
         assert_eq!(
-            told(&plan, now) + &outcome(&plan, None),
+            told(&plan, now) + &outcome(&plan, None, &BTreeMap::from([("--store", "file:///a b".to_owned())])),
             "ID                    STATUS         OF            BEGUN      SIZE          BECAUSE\n\
              2026-11-20T12-00-00Z  good verified  everything  2 d ago  3.00 MiB  keep    newest good, last\n\
              2026-11-19T12-00-00Z  PARTIAL        everything  3 d ago  3.00 MiB  DELETE\n\
              2026-11-18T12-00-00Z  no backup                  4 d ago  3.00 MiB  DELETE\n\
              DELETE as well: the records of 1 executions of jobs that ended long ago (21 small objects)\n\
              not ours, left alone: backups/a\\u{1b}\n\
-             Nothing was deleted. `qdrant-backup prune --yes` deletes 2 (6.00 MiB).\n"
+             Nothing was deleted. `qdrant-backup prune --yes --store 'file:///a b'` deletes 2 (6.00 MiB).\n"
         );
     }
 }

@@ -9,6 +9,7 @@ use crate::ops::progress::Progress;
 use crate::ops::restore::{self, Form, Patience, RestoreOutcome, RestoreReport, RestoreRequest, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +30,9 @@ pub(crate) struct RestoreArgs {
     /// Restore under another name; {} in it stands for the old one, e.g. '{}-copy'
     #[arg(long, value_name = "NAME")]
     into: Option<String>,
-    /// Restore into the Qdrant at this URL; its key is taken from RESTORE_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY_FILE
-    #[arg(long, value_name = "URL")]
+    /// Restore into the Qdrant at this URL; its key is taken from RESTORE_QDRANT_API_KEY, RESTORE_QDRANT_API_KEY_FILE or
+    /// --to-api-key-file
+    #[arg(long, value_name = "URL", conflicts_with_all = ["QDRANT_URL", "QDRANT_API_KEY_FILE"])]
     pub(crate) to: Option<String>,
     /// Replace the points of collections that exist
     #[arg(long)]
@@ -56,6 +58,9 @@ pub(crate) struct RestoreArgs {
     /// Print the report, or with --dry-run the plan, as JSON and nothing else to standard output
     #[arg(long)]
     json: bool,
+    /// The settings that were given as flags.
+    #[arg(skip)]
+    pub(super) settings: BTreeMap<&'static str, String>,
 }
 
 /// How the bytes get to Qdrant.
@@ -143,7 +148,10 @@ impl RestoreArgs {
             },
             no_lock: self.no_lock,
             patience: Patience::default(),
-            form: Form::CommandLine { to: self.to },
+            form: Form::CommandLine {
+                to: self.to,
+                settings: self.settings,
+            },
         }
     }
 }
@@ -243,7 +251,6 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use crate::ops::restore::samples;
-    use clap::Parser;
 
     /// The words of each command, split by a shell.
     fn split(commands: &[String]) -> Vec<Vec<String>> {
@@ -265,14 +272,24 @@ mod tests {
 
     #[test]
     fn a_printed_command_is_the_request_to_the_last_option() {
-        let requests = samples::requests(1000, |to| Form::CommandLine { to });
+        // They exclude each other.
+        let qdrant = |to: &Option<String>| match to {
+            None => ("--qdrant-url", "http://it's $HOME"),
+            Some(_) => ("--to-api-key-file", "-- a file"),
+        };
+        let requests = samples::requests(1000, |to| Form::CommandLine {
+            settings: [qdrant(&to), ("--store", "file:///a b"), ("--log-level", "-x")]
+                .map(|(name, value)| (name, value.to_owned()))
+                .into(),
+            to,
+        });
         let commands: Vec<_> = requests
             .iter()
             .map(|(request, dry_run)| restore::command(request, *dry_run))
             .collect();
         for ((words, command), (request, dry_run)) in split(&commands).into_iter().zip(&commands).zip(requests) {
             assert!(!command.contains(crate::base::text::is_control), "{command:?}");
-            let cli = Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{command}: {e}"));
+            let (cli, _) = Cli::try_read(words).unwrap_or_else(|e| panic!("{command}: {e}"));
             let Command::Restore(args) = cli.command else {
                 panic!("{command}")
             };

@@ -17,12 +17,27 @@ pub(super) fn count(n: u64) -> String {
 
 /// `2 h ago`.
 pub(super) fn ago(age: Duration) -> String {
+    format!("{} ago", rounded(age))
+}
+
+/// `2 h`: an age in one unit, rounded down.
+pub(super) fn rounded(age: Duration) -> String {
     let s = age.as_secs();
     match s {
-        0..60 => format!("{s} s ago"),
-        60..3600 => format!("{} min ago", s / 60),
-        3600..172_800 => format!("{} h ago", s / 3600),
-        _ => format!("{} d ago", s / 86_400),
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min", s / 60),
+        3600..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} d", s / 86_400),
+    }
+}
+
+/// `26 h`: a length of time in the largest unit that tells all of it.
+pub(super) fn exactly(length: Duration) -> String {
+    match length.as_secs() {
+        s if s % 86_400 == 0 && s > 86_400 => format!("{} d", s / 86_400),
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
     }
 }
 
@@ -101,6 +116,12 @@ mod tests {
         let text = table(columns, &[[long.clone(), long.clone(), long.clone()]]);
         let cell = format!("{}…", "é".repeat(299));
         assert_eq!(text.lines().nth(1), Some(format!("{cell}  {cell}  {long}").as_str()));
+    }
+
+    #[test]
+    fn a_length_of_time_is_told_in_full() {
+        let lengths = [26 * 3600, 90 * 60, 90, 86_400, 7 * 86_400].map(|s| exactly(Duration::from_secs(s)));
+        assert_eq!(lengths, ["26 h", "90 min", "90 s", "24 h", "7 d"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::reader::Reader;
 use super::seconds;
+use super::settings::flag_of;
 use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
@@ -73,6 +74,11 @@ impl QdrantConfig {
         reader.finish(group)
     }
 
+    /// The URL alone of the Qdrant that is backed up, if it is one.
+    pub(crate) fn live_url(env: super::Env<'_>) -> Option<Url> {
+        url(&mut Reader::new(env), &LIVE)
+    }
+
     /// Reads the group of the Qdrant that `variables` name. The key of one Qdrant never goes to another.
     pub(super) fn read(reader: &mut Reader<'_>, variables: &Variables) -> Option<Self> {
         let url = url(reader, variables);
@@ -106,6 +112,8 @@ impl QdrantConfig {
 fn url(reader: &mut Reader<'_>, variables: &Variables) -> Option<Url> {
     let older = variables
         .host_and_port
+        // A flag leaves no doubt.
+        .filter(|_| reader.flag(variables.url).is_none())
         .and_then(|(host, port)| Some((host, port, reader.text(host)?)));
     match (reader.text(variables.url), older) {
         (Some(url), None) => checked_url(reader, variables.url, &url, &url, variables.key),
@@ -196,7 +204,22 @@ fn checked_url(
 
 fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretString> {
     let (in_env, in_file) = (variables.key, variables.key_file);
-    let (variable, key) = match (reader.text(in_env), reader.text(in_file)) {
+    let flag = reader.flag(in_file);
+    // The file of a flag leaves no doubt about the key.
+    let key = reader.text(in_env).filter(|_| flag.is_none());
+    let is_set = key.is_some() || reader.text(in_file).is_some();
+    if is_set && flag.is_none() && is_of_another(reader, variables) {
+        let (variable, url) = (if key.is_some() { in_env } else { in_file }, variables.url);
+        let url_flag = reader.flag(url).unwrap_or(url);
+        let wrong = format!("is the key of the Qdrant that the variables name, and {url_flag} names another one");
+        let remedy = match flag_of(in_file) {
+            Some(file) => format!("unset it, or name the file with the other one's key by {file}"),
+            None => "unset it".to_owned(),
+        };
+        reader.secret_problem(variable, wrong, remedy);
+        return None;
+    }
+    let (variable, key) = match (key, reader.text(in_file)) {
         (None, None) => return None,
         (Some(key), None) => (in_env, key),
         (None, Some(path)) => match std::fs::read_to_string(&path) {
@@ -223,6 +246,21 @@ fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretStrin
     Some(key.into())
 }
 
+/// Whether a flag names another Qdrant than the variables do. Their key is not for it.
+fn is_of_another(reader: &Reader<'_>, variables: &Variables) -> bool {
+    let given = reader.flag(variables.url).and_then(|_| reader.text(variables.url));
+    let Some(given) = given.and_then(|url| Url::parse(&url).ok()) else {
+        return false;
+    };
+    let older = || {
+        let (host, port) = variables.host_and_port?;
+        let port = reader.variable(port).unwrap_or_else(|| PORT.to_string());
+        Some(format!("http://{}:{port}", reader.variable(host)?))
+    };
+    let named = reader.variable(variables.url).or_else(older);
+    named.is_some_and(|url| Url::parse(&url).ok() != Some(given))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -235,7 +273,7 @@ mod tests {
         let env = |name: &str| match name {
             "--to" | "DRILL_QDRANT_URL" => Some("http://other:6333".to_owned()),
             "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => None,
-            name if name.ends_with("_FILE") => None,
+            name if name.starts_with("--") || name.ends_with("_FILE") => None,
             name => Some(format!("key-of-{name}")),
         };
         for (variables, key) in [

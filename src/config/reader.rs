@@ -1,5 +1,6 @@
 //! Reads variables one by one and gathers all that is wrong with them, so that a person mends them in one go.
 
+use super::settings::{flag_of, trimmed, value};
 use crate::base::error::{Code, Error};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,7 +13,7 @@ const SHOWN: usize = 120;
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The variable.
+    /// The variable, or its flag where the value came from that.
     pub variable: &'static str,
     /// Its value, without anything that may be secret; `None` when it is unset or a secret as a whole.
     pub value: Option<String>,
@@ -64,7 +65,8 @@ impl From<Invalid> for Error {
     }
 }
 
-/// The environment: the value of a variable, if it is set.
+/// The environment: the value of a variable, if it is set; and of a flag by its name (`--store`), if it was given. A flag goes
+/// before its variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads variables and keeps what is wrong with them.
@@ -94,10 +96,19 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// The value without surrounding white space. Empty counts as unset: compose files and Terraform write such.
+    /// The value without surrounding white space: of the flag, or else of the variable. Empty counts as unset.
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
-        let value = (self.env)(name)?.trim().to_owned();
-        (!value.is_empty()).then_some(value)
+        value(self.env, name)
+    }
+
+    /// The value of the variable, whatever flag goes before it.
+    pub(super) fn variable(&self, name: &'static str) -> Option<String> {
+        trimmed((self.env)(name))
+    }
+
+    /// The flag, where the value of the setting comes from that.
+    pub(super) fn flag(&self, name: &str) -> Option<&'static str> {
+        flag_of(name).filter(|flag| trimmed((self.env)(flag)).is_some())
     }
 
     /// A number within `range`; `None` when the variable is unset, or wrong.
@@ -133,7 +144,8 @@ impl<'a> Reader<'a> {
 
     /// Notes that a variable that must be set is not.
     pub(super) fn missing(&mut self, variable: &'static str, remedy: &str) {
-        self.unset_problem(variable, "is not set", remedy);
+        let flag = flag_of(variable).map_or_else(String::new, |flag| format!("; or give {flag}"));
+        self.unset_problem(variable, "is not set", format!("{remedy}{flag}"));
     }
 
     /// Notes why a variable must be set that is not.
@@ -188,7 +200,7 @@ impl<'a> Reader<'a> {
         remedy: impl Into<String>,
     ) {
         self.problems.push(Problem {
-            variable,
+            variable: self.flag(variable).unwrap_or(variable),
             value: Some(without_secrets(value)),
             wrong: wrong.into(),
             remedy: remedy.into(),
@@ -196,12 +208,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes what is wrong with a variable whose value is not to be shown.
-    pub(super) fn secret_problem(&mut self, variable: &'static str, wrong: &str, remedy: &str) {
+    pub(super) fn secret_problem(
+        &mut self,
+        variable: &'static str,
+        wrong: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.problems.push(Problem {
-            variable,
+            variable: self.flag(variable).unwrap_or(variable),
             value: None,
-            wrong: wrong.to_owned(),
-            remedy: remedy.to_owned(),
+            wrong: wrong.into(),
+            remedy: remedy.into(),
         });
     }
 }

@@ -39,7 +39,9 @@ impl StoreConfig {
 }
 
 fn url(reader: &mut Reader<'_>) -> Option<String> {
-    match (reader.text(STORE), reader.text("GCS_BUCKET_NAME")) {
+    // A flag leaves no doubt.
+    let bucket = reader.text("GCS_BUCKET_NAME").filter(|_| reader.flag(STORE).is_none());
+    match (reader.text(STORE), bucket) {
         (Some(url), None) => checked(reader, url),
         (None, Some(bucket)) => from_bucket(reader, &bucket),
         (Some(url), Some(_)) => {

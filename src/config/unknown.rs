@@ -1,62 +1,9 @@
 //! Variables that look like ours and are none: what is misspelled is told, not ignored.
 
+use super::settings::{Setting, settings};
 use super::{Env, OBSOLETE};
 use std::fmt;
 
-/// Every variable that is read, by whichever command. `tests/env_example.rs` holds it against the code that reads them.
-pub const KNOWN: [&str; 51] = [
-    "AUTH_ALLOWED_EMAILS",
-    "AUTH_AUDIENCE",
-    "AUTH_MODE",
-    "AUTH_READERS",
-    "BACKUP_CONCURRENCY",
-    "BACKUP_CREATE_TIMEOUT_SECS",
-    "BACKUP_EXCLUDE",
-    "BACKUP_IDLE_TIMEOUT_SECS",
-    "BACKUP_INCLUDE",
-    "BACKUP_JOB_MAX_RETRIES",
-    "BACKUP_LEASE_SECS",
-    "BACKUP_LOCAL_PATH",
-    "BACKUP_MAX_AGE",
-    "BACKUP_MAX_MBPS",
-    "BACKUP_SOURCE_NAME",
-    "BACKUP_STORE",
-    "CLOUD_RUN_EXECUTION",
-    "CLOUD_RUN_JOB",
-    "CLOUD_RUN_TASK_ATTEMPT",
-    "CLOUD_RUN_TASK_COUNT",
-    "CLOUD_RUN_TASK_INDEX",
-    "DRILL_QDRANT_API_KEY",
-    "DRILL_QDRANT_API_KEY_FILE",
-    "DRILL_QDRANT_URL",
-    "GCS_BUCKET_NAME",
-    "GCS_FOLDER_PREFIX",
-    "GOOGLE_CLOUD_PROJECT",
-    "HOSTNAME",
-    "K_REVISION",
-    "K_SERVICE",
-    "LISTEN",
-    "LOG_FORMAT",
-    "LOG_LEVEL",
-    "PORT",
-    "PRUNE_AFTER_BACKUP",
-    "QDRANT_API_KEY",
-    "QDRANT_API_KEY_FILE",
-    "QDRANT_HOST",
-    "QDRANT_PORT",
-    "QDRANT_URL",
-    "RESTORE_QDRANT_API_KEY",
-    "RESTORE_QDRANT_API_KEY_FILE",
-    "RETAIN_DAILY",
-    "RETAIN_HOURLY",
-    "RETAIN_LAST",
-    "RETAIN_MIN_AGE_HOURS",
-    "RETAIN_MONTHLY",
-    "RETAIN_WEEKLY",
-    "RETAIN_YEARLY",
-    "RUST_LOG",
-    "STORAGE_EMULATOR_HOST",
-];
 /// What begins so is meant for this program.
 const OURS: [&str; 6] = ["AUTH_", "BACKUP_", "DRILL_", "PRUNE_", "RESTORE_", "RETAIN_"];
 /// What begins so may be meant for others: for clients of Qdrant, for tools for buckets. It counts when it is nearly one of ours.
@@ -81,7 +28,7 @@ impl Unknown {
     pub fn remedy(&self) -> String {
         match self.nearest {
             Some(nearest) => format!("write {nearest}, or leave it out"),
-            None => "leave it out; README.md, \"Configuration\", lists the variables".to_owned(),
+            None => "leave it out; docs/reference/configuration.md lists the variables".to_owned(),
         }
     }
 }
@@ -97,7 +44,7 @@ pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<Unk
     let is_set = |name: &str| env(name).is_some_and(|value| !value.trim().is_empty());
     let mut names: Vec<_> = names
         .into_iter()
-        .filter(|name| !KNOWN.contains(&name.as_str()) && is_set(name) && !is_of_others(env, name))
+        .filter(|name| !is_known(name) && is_set(name) && !is_of_others(env, name))
         .collect();
     names.sort_unstable();
     let unknown = names.into_iter().filter_map(|name| {
@@ -112,6 +59,10 @@ pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<Unk
         })
     });
     unknown.collect()
+}
+
+fn is_known(name: &str) -> bool {
+    settings().any(|setting| setting.variable == name)
 }
 
 /// A known variable beside one that is not.
@@ -132,7 +83,7 @@ impl Near {
 /// The variable with a prefix that is most like `name` in capitals.
 fn nearest(name: &str) -> Option<Near> {
     let name = name.to_ascii_uppercase();
-    let candidates = KNOWN.into_iter().filter_map(|known| {
+    let candidates = settings().filter_map(|Setting { variable: known, .. }| {
         let mut prefixes = OURS.into_iter().chain(SHARED);
         Some(Near {
             name: known,
@@ -142,7 +93,7 @@ fn nearest(name: &str) -> Option<Near> {
     });
     candidates
         .filter(|near| OBSOLETE.iter().all(|(obsolete, _)| *obsolete != near.name))
-        .min_by_key(|near| near.distance)
+        .min_by_key(|near| (near.distance, near.name))
 }
 
 /// Qdrant's own (`QDRANT__SERVICE__API_KEY`), and what Kubernetes sets for a service, which may well be named as our prefixes

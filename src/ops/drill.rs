@@ -3,11 +3,9 @@
 //! Every collection is restored under a temporary name with a reserved prefix, compared with the manifest as any restore is,
 //! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
 
-mod record;
+pub use crate::repository::verdicts::drilled::{CollectionDrill, DrillReport, DrillVerdict, read};
 
-pub use record::{CollectionDrill, DrillReport, DrillVerdict, read};
-
-pub(crate) use record::write as record;
+pub(crate) use crate::repository::verdicts::drilled::write as record;
 
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;

@@ -6,12 +6,13 @@
 
 use crate::base::error::Result;
 use crate::repository::catalog::{self, Mark};
-use crate::repository::manifest::{Manifest, Source};
+use crate::repository::manifest::{Manifest, Relation, Source};
 use crate::repository::names::{BackupId, SKEW};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::wire::store::Store;
 use futures_util::TryStreamExt;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -51,12 +52,15 @@ pub struct Good {
     pub source: Option<Source>,
     /// Whether it was read back and found intact.
     pub verified: bool,
+    /// Whether a drill restored it and found the result equal.
+    pub drilled: bool,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
     pub collections: BTreeMap<String, OffsetDateTime>,
 }
 
 /// How a collection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its last good backup is young enough.
     Fresh,
@@ -67,7 +71,7 @@ pub enum State {
 }
 
 /// How one collection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
     pub name: String,
     /// How it stands.
@@ -87,6 +91,59 @@ pub enum Expected {
     LastBackup(Vec<String>),
     /// Qdrant could not be asked, and no good backup of this selection was found.
     Unknown,
+}
+
+/// What is asked about the backups.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Which collections are to be backed up.
+    pub selection: &'a Selection,
+    /// The collections of Qdrant; `None`: it could not be asked.
+    pub live: Option<&'a [String]>,
+    /// Of which Qdrant the backups are to be.
+    pub source: &'a Source,
+    /// What is wanted of them.
+    pub wanted: Wanted,
+    /// The time of the question.
+    pub now: OffsetDateTime,
+}
+
+/// How all collections stand.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Which are expected.
+    pub expected: Expected,
+    /// How each of those stands.
+    pub collections: Vec<Standing>,
+    /// The backups that count, newest first.
+    pub backups: Vec<Good>,
+}
+
+impl Answer {
+    /// Whether there is a collection to back up, and every one of them is fresh. Nothing to back up is no good news: a Qdrant that
+    /// lost its data has nothing, either.
+    pub fn is_fresh(&self) -> bool {
+        !self.collections.is_empty() && self.collections.iter().all(|c| c.state == State::Fresh)
+    }
+}
+
+/// How every expected collection stands by these backups, newest first.
+///
+/// # Errors
+/// [`crate::base::error::Code::BadRequest`] for a malformed pattern.
+pub fn judge(question: &Question<'_>, mut backups: Vec<Good>) -> Result<Answer> {
+    // Those of another Qdrant in the same store say nothing of this one.
+    backups.retain(|backup| question.source.relation_to(backup.source.as_ref()) != Relation::Different);
+    let expected = expected(question.selection, question.live, &backups)?;
+    let names = match &expected {
+        Expected::Live(names) | Expected::LastBackup(names) => names.as_slice(),
+        Expected::Unknown => &[],
+    };
+    Ok(Answer {
+        collections: standings(names, &backups, question.wanted, question.now),
+        expected,
+        backups,
+    })
 }
 
 /// What is expected of the backups: the collections of `live` (`None`: Qdrant could not be asked) that `selection` takes.
@@ -113,12 +170,8 @@ pub fn expected(selection: &Selection, live: Option<&[String]>, backups: &[Good]
 /// How each of these collections stands. `backups`: newest first.
 pub fn standings(names: &[String], backups: &[Good], wanted: Wanted, now: OffsetDateTime) -> Vec<Standing> {
     let standing = |name: &String| {
-        let taken = backups
-            .iter()
-            .filter(|b| b.verified || !wanted.verified)
-            .filter_map(|b| Some((b.id, *b.collections.get(name)?)))
-            .find(|(_, at)| *at <= now + SKEW);
-        let age = taken.map(|(_, at)| Duration::try_from(now - at).unwrap_or_default());
+        let taken = newest(name, backups.iter().filter(|b| b.verified || !wanted.verified), now);
+        let age = taken.map(|(_, age)| age);
         Standing {
             name: name.clone(),
             state: match age {
@@ -133,6 +186,19 @@ pub fn standings(names: &[String], backups: &[Good], wanted: Wanted, now: Offset
     names.iter().map(standing).collect()
 }
 
+/// The newest of these backups, newest first, that has the collection, and the age of the state in it.
+pub fn newest<'a>(
+    collection: &str,
+    backups: impl IntoIterator<Item = &'a Good>,
+    now: OffsetDateTime,
+) -> Option<(BackupId, Duration)> {
+    let mut taken = backups
+        .into_iter()
+        .filter_map(|backup| Some((backup.id, *backup.collections.get(collection)?)));
+    let (id, at) = taken.find(|(_, at)| *at <= now + SKEW)?;
+    Some((id, Duration::try_from(now - at).unwrap_or_default()))
+}
+
 /// The good backups that matter, newest first: all that began within the wanted age, and some before.
 ///
 /// # Errors
@@ -142,14 +208,10 @@ pub async fn good_backups(store: &dyn Store, wanted: Wanted, now: OffsetDateTime
     let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now).await?);
     while let Some(found) = backups.try_next().await? {
         let id = found.summary.id;
-        let verified = found.summary.marks.contains(&Mark::Verified);
-        let is_good = found.summary.is_good();
-        good.extend(
-            found
-                .manifest
-                .filter(|_| is_good)
-                .map(|manifest| Good::new(manifest, verified)),
-        );
+        if found.summary.is_good() {
+            let marks = &found.summary.marks;
+            good.extend(found.manifest.map(|manifest| Good::new(manifest, marks)));
+        }
         older += usize::from(now - id.time() >= wanted.max_age);
         if older > OLDER {
             break;
@@ -159,11 +221,12 @@ pub async fn good_backups(store: &dyn Store, wanted: Wanted, now: OffsetDateTime
 }
 
 impl Good {
-    fn new(manifest: Manifest, verified: bool) -> Self {
+    fn new(manifest: Manifest, marks: &[Mark]) -> Self {
         let taken = |c: &crate::repository::manifest::Collection| c.artifacts.iter().map(|a| a.requested_at).min();
         Self {
             id: manifest.id,
-            verified,
+            verified: marks.contains(&Mark::Verified),
+            drilled: marks.contains(&Mark::Drilled),
             collections: manifest
                 .collections
                 .iter()

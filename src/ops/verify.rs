@@ -9,12 +9,11 @@ pub mod engine;
 mod object;
 #[cfg(feature = "engine")]
 mod proof;
-mod record;
 mod report;
 
 pub use crate::base::snapshot::{Expected, Structure};
-pub use record::{Record, read as read_record};
-pub use report::{Checked, Finding, Problem, VerifyReport, VerifyVerdict};
+pub use crate::repository::verdicts::verified::{Record, VerifyVerdict, read as read_record};
+pub use report::{Checked, Finding, Problem, VerifyReport};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
@@ -23,6 +22,7 @@ use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
 use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::verdicts::verified;
 use crate::wire::store::Store;
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
@@ -123,7 +123,7 @@ impl Verifier {
             .remedy("run `qdrant-backup list` to see the backups"));
         }
         if report.verdict != VerifyVerdict::NotChecked
-            && let Err(error) = record::write(store, &self.clock, &report).await
+            && let Err(error) = verified::write(store, &self.clock, &verified_as(&report)).await
         {
             // What was found may be all that stands between somebody and a damaged backup: it is told all the same.
             tracing::warn!(backup = %id, verdict = ?report.verdict, error = %error, "failed to record the verification of backup {id}");
@@ -147,6 +147,15 @@ impl Conclusion for VerifyReport {
 
     // Nothing is held while it is read back.
     fn warn(&mut self, _: String) {}
+}
+
+fn verified_as(report: &VerifyReport) -> verified::New<'_, VerifyReport> {
+    verified::New {
+        id: report.id,
+        verdict: report.verdict,
+        at: report.at,
+        report,
+    }
 }
 
 async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {

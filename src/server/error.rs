@@ -2,7 +2,7 @@
 
 mod status;
 
-pub use status::http_status;
+pub use status::{HTTP_CODES, HttpCode, http_status};
 
 pub(super) use status::RequestCode;
 

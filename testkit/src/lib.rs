@@ -14,6 +14,7 @@ pub mod peer;
 pub mod place;
 pub mod process;
 pub mod sample;
+pub mod screen;
 pub mod service;
 pub mod source;
 pub mod store;

@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 /// Bytes without a pattern, the same for the same seed.
 pub fn noise(len: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
+    let mut bytes = Vec::with_capacity(len + 8);
+    // Written for a build without optimisation: there are megabytes of it.
+    while bytes.len() < len {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| next()).collect();
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
     bytes.truncate(len);
     bytes.into()
 }

@@ -23,10 +23,17 @@ const NOBODY: &str = "http://127.0.0.1:1";
 const MOZILLA: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
-/// The service over `qdrant`, with a clock that stands.
+/// The service over `qdrant`.
 async fn start(mode: Mode, qdrant: &str) -> Service {
     let mut setup = Setup::over(qdrant);
     setup.config.server.auth = mode;
+    setup.start().await
+}
+
+/// A service that verifies tokens, with a clock that stands.
+async fn verifying(rules: Rules) -> Service {
+    let mut setup = Setup::over(NOBODY);
+    setup.config.server.auth = Mode::Oidc(rules);
     setup.hands = Hands::standing_at(datetime!(2026-11-22 12:00 UTC));
     setup.start().await
 }
@@ -42,7 +49,7 @@ async fn trusting(issuer: &Issuer) -> Service {
             ["Scheduler@Project.Iam.GServiceAccount.com".to_owned()],
         )
     };
-    start(Mode::Oidc(rules), NOBODY).await
+    verifying(rules).await
 }
 
 /// `GET /backups` with a token in `Authorization`.

@@ -386,7 +386,10 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
         lines[0].starts_with("ID ") && lines[1].contains("PARTIAL") && lines[2].contains("good"),
         "{out}"
     );
-    assert!(lines[2].contains("3.00 MiB") && lines[2].contains("s ago"), "{out}");
+    assert!(
+        lines[2].ends_with("3.00 MiB") && lines[2].contains(" s  stored "),
+        "{out}"
+    );
     let (_, out, _) = run(&["list", "--json", "--limit", "1"], &peer.url, dir.path()).await;
     let list: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
@@ -433,11 +436,9 @@ async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_o
     let docs = backup(&["docs"]).await;
     let (_, list, _) = run(&["list"], &peer.url, dir.path()).await;
     let lines: Vec<_> = list.lines().collect();
-    assert!(
-        lines[0].ends_with("SELECTED") && lines[1].ends_with("only docs"),
-        "{list}"
-    );
-    assert!(lines[2].starts_with(&all) && lines[2].ends_with(" B"), "{list}");
+    assert!(lines[1].starts_with(&docs), "{list}");
+    assert_eq!(lines[2], "  selected: only docs", "{list}");
+    assert!(lines[3].starts_with(&all) && !lines[4].starts_with(' '), "{list}");
     let (_, list, _) = run(&["list", "--json", "--limit", "1"], &peer.url, dir.path()).await;
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["backups"][0]["selection"], json!({"collections": ["docs"]}));
@@ -560,26 +561,6 @@ async fn on_cloud_run_every_line_is_json_and_those_of_a_request_carry_its_trace(
             .iter()
             .any(|l| l["severity"] == "WARNING" && l["message"].as_str().unwrap().contains("BACKUP_LOCAL_PATH"))
     );
-}
-
-#[tokio::test]
-async fn the_help_tells_commands_and_exit_codes() {
-    let dir = tempfile::tempdir().unwrap();
-    let (code, out, _) = run(&["--help"], NOBODY, dir.path()).await;
-    assert_eq!(code, Some(0));
-    for word in [
-        "serve",
-        "backup",
-        "list",
-        "show",
-        "check",
-        "Exit codes:",
-        " 3  partial",
-        "QDRANT_URL",
-        "BACKUP_STORE",
-    ] {
-        assert!(out.contains(word), "{word} is missing: {out}");
-    }
 }
 
 #[tokio::test]

@@ -272,6 +272,16 @@ fn what_is_wrong_with_the_qdrant_for_drills_is_told_by_its_own_variables() {
 }
 
 #[test]
+fn the_qdrant_that_is_backed_up_is_known_for_drills_whatever_is_wrong_with_its_key() {
+    let same = [("DRILL_QDRANT_URL", "http://q:6333/"), ("QDRANT_API_KEY", "two words")];
+    let other = [("DRILL_QDRANT_URL", "http://other:6333"), same[1]];
+    for (vars, is_another) in [(same, false), (other, true)] {
+        let found = qdrant_backup::app::drill_qdrant(&env(&with(&vars))).unwrap();
+        assert_eq!(found.is_some(), is_another, "{vars:?}");
+    }
+}
+
+#[test]
 fn empty_counts_as_unset() {
     assert_eq!(
         complaints(&[("QDRANT_URL", ""), ("BACKUP_STORE", "  "), ("PORT", "")]),

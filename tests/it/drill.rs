@@ -116,7 +116,11 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
         "the last drill is the one that is recorded"
     );
     let (code, out, err) = run(&["list"], &[]).await;
-    assert!(code == Some(0) && out.contains("good drilled"), "{out}{err}");
+    let line = out.lines().nth(1).unwrap_or_default();
+    assert!(
+        code == Some(0) && line.contains("  good ") && line.contains("  drilled "),
+        "{out}{err}"
+    );
 
     // At the end of a backup; whether it can be held is known before.
     let (code, _, err) = run(&["backup", "--drill"], &[]).await;

@@ -21,6 +21,7 @@ fn good(minutes: i64, collections: &[&str]) -> Good {
         id: BackupId::at(at),
         selection: Selection::default(),
         verified: false,
+        drilled: false,
         collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
     }
 }

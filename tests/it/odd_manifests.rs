@@ -103,7 +103,7 @@ async fn every_way(lab: Lab) {
         assert_eq!(exit, 0, "{what}: {err}");
         let rows: Vec<_> = out
             .lines()
-            .filter(|l| l.contains(" ago") || l.contains(case.mark))
+            .filter(|l| l.contains("  good ") || l.contains(case.mark))
             .collect();
         assert_eq!(rows.len(), 2, "{what}: {out}");
         assert!(rows[0].starts_with(&format!("{ODD}  {}", case.mark)), "{what}: {out}");

@@ -492,7 +492,7 @@ fn a_hole_in_a_broken_segment_takes_no_time() {
     let bytes = hole(&[(0, 1024), (largest, 0)], 1024, largest);
     assert_eq!(bytes.len(), 2560);
     let found = problems_soon("a hole of a pebibyte", bytes);
-    let broken = format!("0/segments/{SEGMENT}.tar is broken at its byte 0");
+    let broken = format!("0/segments/{SEGMENT}.tar is corrupt at its byte 0");
     assert!(found.iter().any(|problem| problem.starts_with(&broken)), "{found:#?}");
 }
 

@@ -1,10 +1,11 @@
 //! The command that makes a request. Built from the request and nothing else, so that none of its options is lost.
 
 use super::{RestoreRequest, Via};
-use crate::base::shell::word;
+use crate::base::shell::{option, word};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The interface that a request came by: commands in messages have its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub enum Form {
     CommandLine {
         /// `--to`: the URL of another Qdrant than the configured one. It holds no secret, a key is in the environment.
         to: Option<String>,
+        /// Settings that were given as flags: without them the same command may go to another Qdrant or store. No secret is among
+        /// them.
+        settings: BTreeMap<&'static str, String>,
     },
     /// `POST /restore`
     Http,
@@ -20,7 +24,10 @@ pub enum Form {
 
 impl Default for Form {
     fn default() -> Self {
-        Self::CommandLine { to: None }
+        Self::CommandLine {
+            to: None,
+            settings: BTreeMap::new(),
+        }
     }
 }
 
@@ -36,7 +43,7 @@ impl Form {
     /// How a backup is proven by `verify` or `drill`.
     pub(super) fn proof(&self, by: &str, id: BackupId) -> String {
         match self {
-            Self::CommandLine { .. } => format!("qdrant-backup {by} {id}"),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup {by} {id}{}", store(settings)),
             Self::Http => format!("POST /backups/{id}/{by}"),
         }
     }
@@ -44,10 +51,19 @@ impl Form {
     /// How it is told what a backup has.
     pub(super) fn show(&self, id: BackupId) -> String {
         match self {
-            Self::CommandLine { .. } => format!("qdrant-backup show {id}"),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup show {id}{}", store(settings)),
             Self::Http => format!("GET /backups/{id}"),
         }
     }
+}
+
+/// The store, where a flag names it.
+fn store(settings: &BTreeMap<&'static str, String>) -> String {
+    const NAME: &str = "--store";
+    settings
+        .get(NAME)
+        .map(|store| format!(" {}", option(NAME, store)))
+        .unwrap_or_default()
 }
 
 impl RestoreRequest {
@@ -81,12 +97,17 @@ impl RestoreRequest {
 /// What makes `request`, or with `dry_run` only its plan: a command line that can be pasted, or a request with its body.
 pub(crate) fn command(request: &RestoreRequest, dry_run: bool) -> String {
     match &request.form {
-        Form::CommandLine { to } => command_line(request, to.as_deref(), dry_run),
+        Form::CommandLine { to, settings } => command_line(request, to.as_deref(), settings, dry_run),
         Form::Http => format!("POST /restore {}", body(request, dry_run)),
     }
 }
 
-fn command_line(request: &RestoreRequest, to: Option<&str>, dry_run: bool) -> String {
+fn command_line(
+    request: &RestoreRequest,
+    to: Option<&str>,
+    settings: &BTreeMap<&'static str, String>,
+    dry_run: bool,
+) -> String {
     // Field by field, so that none can be forgotten.
     let RestoreRequest {
         id,
@@ -105,13 +126,8 @@ fn command_line(request: &RestoreRequest, to: Option<&str>, dry_run: bool) -> St
         patience: _,
         form: _,
     } = request;
-    let with = |name: &str, values: &[String]| -> Vec<String> {
-        let one = |value: &String| match value.starts_with('-') {
-            true => word(&format!("{name}={value}")),
-            false => format!("{name} {}", word(value)),
-        };
-        values.iter().map(one).collect()
-    };
+    let with =
+        |name: &str, values: &[String]| -> Vec<String> { values.iter().map(|value| option(name, value)).collect() };
     let flag = |name: &str, is_set: bool| is_set.then(|| name.to_owned());
     let options: Vec<_> = [
         with("--include", include),
@@ -129,6 +145,7 @@ fn command_line(request: &RestoreRequest, to: Option<&str>, dry_run: bool) -> St
         },
         flag("--no-lock", *no_lock).into_iter().collect(),
         flag("--dry-run", dry_run).into_iter().collect(),
+        settings.iter().map(|(name, value)| option(name, value)).collect(),
     ]
     .concat();
     let names: Vec<_> = std::iter::once(id).chain(collections).collect();
@@ -307,7 +324,10 @@ mod tests {
     #[test]
     fn what_is_restored_beside_replaces_and_moves_nothing() {
         let id = "2026-11-22T12-00-00Z".parse().unwrap();
-        for (request, _) in samples::requests(100, |to| Form::CommandLine { to }) {
+        for (request, _) in samples::requests(100, |to| Form::CommandLine {
+            to,
+            settings: BTreeMap::new(),
+        }) {
             let beside = request.beside(id);
             assert!(!beside.overwrite && !beside.yes && !beside.swap && !beside.move_aliases);
             assert!(beside.into.is_some_and(|into| into.ends_with("-restored")));

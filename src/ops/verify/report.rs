@@ -3,20 +3,9 @@
 use crate::base::error::{Code, Error, ErrorInfo};
 use crate::repository::manifest::{Artifact, Status};
 use crate::repository::names::BackupId;
-use serde::{Deserialize, Serialize};
+use crate::repository::verdicts::verified::VerifyVerdict;
+use serde::Serialize;
 use time::OffsetDateTime;
-
-/// What was found out about a backup or an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerifyVerdict {
-    /// It is byte by byte what was saved, and whole.
-    Intact,
-    /// It is not.
-    Damaged,
-    /// Nothing can be said: it could not be read, or not be understood.
-    NotChecked,
-}
 
 /// What is wrong, as a stable word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

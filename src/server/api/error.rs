@@ -39,12 +39,12 @@ macro_rules! either {
         #[derive(Clone, Debug, Serialize)]
         #[serde(untagged)]
         pub(crate) enum $name {
-            $($variant($type)),+
+            $($variant(Box<$type>)),+
         }
 
         $(impl From<$type> for $name {
             fn from(value: $type) -> Self {
-                Self::$variant(value)
+                Self::$variant(Box::new(value))
             }
         })+
     };

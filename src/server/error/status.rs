@@ -1,65 +1,83 @@
-//! From what went wrong to the status of the answer: decided here and nowhere else.
+//! From what went wrong to the status of the answer: by the table of [`crate::base::error::Code`], and by that of the codes which only HTTP has.
 
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use axum::http::StatusCode;
 use serde::Serialize;
 use std::fmt;
 
-/// What is wrong with a request or its caller, before an operation has its turn. Stable words, like those of [`Code`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RequestCode {
-    /// There is nothing at this path.
-    NotFound,
-    /// Nothing at this path takes this method.
-    MethodNotAllowed,
-    BodyTooLarge,
-    /// The body stopped coming.
-    BodyTimeout,
-    TokenMissing,
-    TokenMalformed,
-    /// The platform took its signature away.
-    TokenStripped,
-    /// The platform was to check it, and has not.
-    TokenUnchecked,
-    /// Not signed by its issuer.
-    TokenNotTrusted,
-    TokenIssuer,
-    TokenAudience,
-    TokenExpired,
-    TokenNotYetValid,
-    /// The issuer's keys could not be fetched.
-    KeysUnavailable,
-    EmailNotVerified,
-    CallerNotAllowed,
-    /// Sent by a browser for a page of another site, or by one that does not say for which.
-    BrowserRefused,
-    /// For a name that is not this machine's.
-    HostRefused,
+/// A code in answers of the service, for `docs/reference/errors.md`.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpCode {
+    pub status: u16,
+    pub code: &'static str,
+    pub meaning: &'static str,
+    /// What usually helps.
+    pub remedy: &'static str,
 }
 
-impl RequestCode {
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TokenMissing
-            | Self::TokenMalformed
-            | Self::TokenStripped
-            | Self::TokenUnchecked
-            | Self::TokenNotTrusted
-            | Self::TokenIssuer
-            | Self::TokenAudience
-            | Self::TokenExpired
-            | Self::TokenNotYetValid => StatusCode::UNAUTHORIZED,
-            Self::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::EmailNotVerified | Self::CallerNotAllowed | Self::BrowserRefused | Self::HostRefused => {
-                StatusCode::FORBIDDEN
+macro_rules! request_codes {
+    ($($(#[doc = $meaning:literal])+ $code:ident, http $status:literal, $word:literal, $remedy:literal;)+) => {
+        /// What is wrong with a request or its caller, before an operation has its turn. Stable words, like those of [`crate::base::error::Code`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub(crate) enum RequestCode {
+            $($(#[doc = $meaning])+ #[serde(rename = $word)] $code,)+
+        }
+
+        impl RequestCode {
+            pub(super) fn status(self) -> StatusCode {
+                from_u16(match self {
+                    $(Self::$code => $status,)+
+                })
             }
         }
-    }
+
+        /// Those that only HTTP has, by status.
+        pub const HTTP_CODES: &[HttpCode] = &[$(HttpCode {
+            status: $status,
+            code: $word,
+            meaning: concat!($($meaning),+).trim_ascii(),
+            remedy: $remedy,
+        }),+];
+    };
+}
+
+request_codes! {
+    /// The request has no identity token. With `iam`: none that Cloud Run has checked.
+    TokenMissing, http 401, "token_missing", "send `Authorization: Bearer TOKEN`; with `iam`, turn Cloud Run's IAM check on";
+    /// No identity token can be read from the header.
+    TokenMalformed, http 401, "token_malformed", "send a Google identity token; an access token (`print-access-token`) does not work";
+    /// Cloud Run has checked the token itself and taken its signature away.
+    TokenStripped, http 401, "token_stripped", "set `AUTH_MODE=iam`; or turn the IAM check off and send the token in `Authorization`";
+    /// With `iam`: the token still has its signature, so Cloud Run has not checked it.
+    TokenUnchecked, http 401, "token_unchecked", "turn Cloud Run's IAM check on; or set `AUTH_MODE=oidc`";
+    /// The token is not signed by Google, or was altered.
+    TokenNotTrusted, http 401, "token_not_trusted", "get a new token";
+    /// The token is not issued by Google.
+    TokenIssuer, http 401, "token_issuer", "get a token of Google";
+    /// The token is meant for another audience.
+    TokenAudience, http 401, "token_audience", "ask for a token with an audience of `AUTH_AUDIENCE`; or correct `AUTH_AUDIENCE`";
+    /// The token has expired.
+    TokenExpired, http 401, "token_expired", "get a new token";
+    /// The token is not valid yet.
+    TokenNotYetValid, http 401, "token_not_yet_valid", "compare the clocks of the issuer and of this service";
+    /// The token names no e-mail address that its issuer has verified.
+    EmailNotVerified, http 403, "email_not_verified", "ask for a token with the address in it: `--include-email`";
+    /// The token is good, and its e-mail address may not call, or may only read.
+    CallerNotAllowed, http 403, "caller_not_allowed", "add the address to `AUTH_ALLOWED_EMAILS`, or take it out of `AUTH_READERS`";
+    /// The request looks like one of a web page.
+    BrowserRefused, http 403, "browser_refused", "call with curl; in a browser, open `http://localhost` with the port";
+    /// With `AUTH_MODE=none`: the request is for a name that is not this machine's own.
+    HostRefused, http 403, "host_refused", "ask for `http://localhost` or `http://127.0.0.1` with the port";
+    /// There is nothing at this path.
+    NotFound, http 404, "not_found", "see the HTTP API for the paths";
+    /// The path does not take this method.
+    MethodNotAllowed, http 405, "method_not_allowed", "use one of the methods in the `Allow` header of the answer";
+    /// No byte of the body came for 30 s.
+    BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, without a pause";
+    /// The body is larger than 64 KiB.
+    BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
+    /// Google's public keys could not be fetched, so no token can be checked.
+    KeysUnavailable, http 503, "keys_unavailable", "let the service reach `www.googleapis.com:443`, and try again in a minute";
 }
 
 impl fmt::Display for RequestCode {
@@ -71,37 +89,11 @@ impl fmt::Display for RequestCode {
 
 /// The status of the answer to a request that ends with this error.
 pub fn http_status(error: &Error) -> StatusCode {
-    match error.code() {
-        Code::BadRequest => StatusCode::BAD_REQUEST,
-        Code::CollectionNotFound | Code::BackupNotFound => StatusCode::NOT_FOUND,
-        Code::RunInProgress | Code::RestoreRefused | Code::SourceMismatch => StatusCode::CONFLICT,
-        Code::ConfigInvalid
-        | Code::Internal
-        | Code::BackupDamaged
-        | Code::OutputFailed
-        | Code::BackupPartial
-        | Code::BackupFailed
-        | Code::NothingToBackUp => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::BackupUnsupported => StatusCode::NOT_IMPLEMENTED,
-        Code::RestoreFailed
-        | Code::RestoreUnequal
-        | Code::QdrantUnauthorized
-        | Code::QdrantForbidden
-        | Code::QdrantFailed
-        | Code::QdrantUnexpected
-        | Code::Unsupported
-        | Code::SnapshotChanged
-        | Code::ChecksumMismatch
-        | Code::LengthMismatch
-        | Code::StoreForbidden
-        | Code::StoreMissing
-        | Code::StoreConflict
-        | Code::StoreFailed => StatusCode::BAD_GATEWAY,
-        Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::StoreUnreachable | Code::Stalled => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        Code::StoreFull | Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-    }
+    from_u16(error.code().http_status())
+}
+
+fn from_u16(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 #[cfg(test)]

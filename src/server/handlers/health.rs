@@ -1,8 +1,7 @@
 //! `GET /health`: liveness; it asks nobody, so that an outage elsewhere does not restart this service. `GET /health/freshness`:
 //! for a watch that is not part of this service, and notices when nothing runs any more.
 
-use crate::ops::freshness::{self, Expected, State as Standing, Wanted};
-use crate::repository::manifest::Relation;
+use crate::ops::freshness::{self, Expected, Question, Wanted};
 use crate::server::App;
 use crate::server::api::{FreshnessQuery, FreshnessResponse, HealthResponse};
 use crate::server::error::HttpError;
@@ -49,19 +48,15 @@ async fn freshness(
     let source = live
         .as_ref()
         .map_or_else(|_| app.source(), |(_, source)| source.clone());
-    let mut backups = backups?;
-    // Those of another Qdrant in the same store say nothing of this one.
-    backups.retain(|backup| source.relation_to(backup.source.as_ref()) != Relation::Different);
-    let names = live.as_ref().ok().map(|(names, _)| names.as_slice());
-    let expected = freshness::expected(&app.selection, names, &backups)?;
-    let (expected_by, names) = match expected {
-        Expected::Live(names) => (Some("qdrant"), names),
-        Expected::LastBackup(names) => (Some("last_backup"), names),
-        Expected::Unknown => (None, Vec::new()),
+    let question = Question {
+        selection: &app.selection,
+        live: live.as_ref().ok().map(|(names, _)| names.as_slice()),
+        source: &source,
+        wanted,
+        now,
     };
-    let collections = freshness::standings(&names, &backups, wanted, now);
-    // Nothing to back up is no good news: a Qdrant that lost its data has nothing, either.
-    let fresh = !collections.is_empty() && collections.iter().all(|c| c.state == Standing::Fresh);
+    let answer = freshness::judge(&question, backups?)?;
+    let fresh = answer.is_fresh();
     let status = match fresh {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -70,8 +65,12 @@ async fn freshness(
         fresh,
         max_age_seconds: wanted.max_age.as_secs(),
         verified,
-        expected_by,
-        collections: collections.into_iter().map(Into::into).collect(),
+        expected_by: match answer.expected {
+            Expected::Live(_) => Some("qdrant"),
+            Expected::LastBackup(_) => Some("last_backup"),
+            Expected::Unknown => None,
+        },
+        collections: answer.collections.into_iter().map(Into::into).collect(),
         qdrant_error: live.as_ref().err().map(Into::into),
     };
     Ok((status, Json(response)))

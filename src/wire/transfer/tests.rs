@@ -181,7 +181,7 @@ async fn an_object_that_the_store_holds_differently_is_removed_again() {
             .unwrap_err();
         assert_eq!(error.code(), code);
         assert_eq!(store.object(KEY), None);
-        assert!(error.remedy_text().unwrap().contains("was deleted"));
+        assert!(error.remedy_text().unwrap().contains("deleted"));
     }
 }
 

@@ -1,9 +1,9 @@
 //! The issuer's keys: how often they are fetched, and what happens when they cannot be.
 
 use super::issuer::{Issuer, KEYS, claims, set};
-use super::{NOBODY, Service, ask, start, trusting};
+use super::{NOBODY, Service, ask, trusting, verifying};
 use futures_util::future::join_all;
-use qdrant_backup::server::auth::{Mode, Rules};
+use qdrant_backup::server::auth::Rules;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn without_any_key_it_is_said_that_nothing_can_be_checked() {
         keys_url: format!("{NOBODY}/certs"),
         ..Rules::google(vec!["a".to_owned()], ["b@c".to_owned()])
     };
-    let service = start(Mode::Oidc(rules), NOBODY).await;
+    let service = verifying(rules).await;
     let answer = ask(&service, &KEYS[0].token(service.hands.now())).await;
     assert_eq!(answer.result(), (503, "keys_unavailable"));
     assert!(answer.body["error"]["remedy"].is_string());

@@ -119,9 +119,16 @@ async fn list_and_show_tell_what_each_backup_is_worth() {
         out
     };
     let list = run(&["list"]).await;
-    for part in ["good verified drilled", "PARTIAL pinned"] {
-        assert!(list.contains(part), "{part}: {list}");
-    }
+    let line = |start: &str| list.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+    assert!(
+        line(NEW).contains("good") && line(NEW).contains(" d  drilled "),
+        "{list}"
+    );
+    assert!(
+        line(OLD).contains("PARTIAL") && line(OLD).contains("  stored "),
+        "{list}"
+    );
+    assert!(list.contains("\n  pinned by me: the audit\n"), "{list}");
     let shown = run(&["show", OLD]).await;
     for part in ["PARTIAL pinned", "pinned by me: the audit", "docs"] {
         assert!(shown.contains(part), "{part}: {shown}");

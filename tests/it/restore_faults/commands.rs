@@ -116,12 +116,16 @@ async fn stopped_before_anything_was_changed_it_says_so_with_the_command() {
         overwrite: true,
         form: Form::CommandLine {
             to: Some("http://other:6333".to_owned()),
+            settings: [("--store", "file:///a b".to_owned())].into(),
         },
         ..lost.request()
     };
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::Cancelled);
-    let command = format!("qdrant-backup restore {} a --to http://other:6333 --overwrite", lost.id);
+    let command = format!(
+        "qdrant-backup restore {} a --to http://other:6333 --overwrite --store 'file:///a b'",
+        lost.id
+    );
     assert_eq!(
         error.remedy_text(),
         Some(format!("run it again, nothing was changed: {command}").as_str())

@@ -1,6 +1,5 @@
-//! `verified.json` beside the manifest: what the last check came to.
+//! `verified.json`: what the last verification came to.
 
-use super::{VerifyReport, VerifyVerdict};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
@@ -15,6 +14,18 @@ use time::OffsetDateTime;
 const FORMAT: u32 = 1;
 /// Others that write at the same moment are few.
 const ATTEMPTS: usize = 5;
+
+/// What was found out about a backup or an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyVerdict {
+    /// It is byte by byte what was saved, and whole.
+    Intact,
+    /// It is not.
+    Damaged,
+    /// Nothing can be said: it could not be read, or not be understood.
+    NotChecked,
+}
 
 /// What is recorded of a check. The findings are among `extra`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,31 +63,43 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
     }
 }
 
-/// Whether a record stays instead of `report`. One that began later does, but not if it says intact where damage was found
+/// Whether a record stays instead of `new`. One that began later does, but not if it says intact where damage was found
 /// meanwhile: what is damaged may have been mended since, and is worth another look, while damage that nobody knows of is not
 /// looked for. A record of the future is of a clock that was wrong.
-fn outweighs(other: &Record, report: &VerifyReport, now: OffsetDateTime) -> bool {
-    let no_loss = other.verdict == VerifyVerdict::Damaged || report.verdict == VerifyVerdict::Intact;
-    other.at > report.at && other.at <= now && no_loss
+fn outweighs(other: &Record, new: &New<'_, impl Serialize>, now: OffsetDateTime) -> bool {
+    let no_loss = other.verdict == VerifyVerdict::Damaged || new.verdict == VerifyVerdict::Intact;
+    other.at > new.at && other.at <= now && no_loss
 }
 
-/// Records a report, unless a younger one is there that must not be lost. Replaces by compare-and-swap.
-pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &VerifyReport) -> Result<()> {
+/// What a verification found.
+pub(crate) struct New<'a, R> {
+    pub(crate) id: BackupId,
+    pub(crate) verdict: VerifyVerdict,
+    /// When checking began.
+    pub(crate) at: OffsetDateTime,
+    /// All of it, the fields of [`Record`] among them.
+    pub(crate) report: &'a R,
+}
+
+/// Records it, unless a younger one is there that must not be lost. Replaces by compare-and-swap.
+pub(crate) async fn write(store: &dyn Store, clock: &Clock, new: &New<'_, impl Serialize>) -> Result<()> {
     #[derive(Serialize)]
-    struct Written<'a> {
+    struct Written<'a, R> {
         format: u32,
         #[serde(flatten)]
-        report: &'a VerifyReport,
+        report: &'a R,
     }
-    let key = report.id.verified();
-    let doing = || format!("recording the verification of backup {}", report.id);
-    let written = Written { format: FORMAT, report };
+    let key = new.id.verified();
+    let written = Written {
+        format: FORMAT,
+        report: new.report,
+    };
     for _ in 0..ATTEMPTS {
         // Version first: if the object changes between the two reads, the write on that version fails.
         let condition = match store.head(&key).await? {
             None => Condition::Absent,
-            Some(meta) => match read(store, &report.id).await? {
-                Some(other) if outweighs(&other, report, clock.now()) => return Ok(()),
+            Some(meta) => match read(store, &new.id).await? {
+                Some(other) if outweighs(&other, new, clock.now()) => return Ok(()),
                 _ => Condition::Unchanged(meta.version),
             },
         };
@@ -89,6 +112,9 @@ pub(super) async fn write(store: &dyn Store, clock: &Clock, report: &VerifyRepor
     }
     Err(Error::new(
         Code::StoreConflict,
-        format!("{}: another run keeps changing {key}", doing()),
+        format!(
+            "recording the verification of backup {}: another run keeps changing {key}",
+            new.id
+        ),
     ))
 }

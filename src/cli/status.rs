@@ -1,0 +1,312 @@
+//! `status`: one screen that tells whether everything is backed up, since when, and how that is proven.
+
+use super::check::{Opening, PATIENCE, ask_qdrant, ask_store};
+use super::exit::NOT_PROTECTED;
+use super::text::{Align, exactly, plain, rounded, shortened, table};
+use super::{print, print_json};
+use crate::base::clock::Clock;
+use crate::base::error::Result;
+use crate::ops::freshness::{self, Answer, Good, Question, Standing, State, Wanted};
+use crate::ops::source;
+use crate::repository::names::BackupId;
+use crate::repository::selection::Selection;
+use crate::wire::qdrant::Qdrant;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::fmt::Write;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// More lines are no screen.
+const ROWS: usize = 20;
+/// So much of a name fits into 80 columns.
+const NAME: usize = 22;
+
+/// What is looked at.
+pub(crate) struct Look<'a> {
+    /// The Qdrant that is backed up.
+    pub(crate) qdrant: Qdrant,
+    /// The store's URL, and what opens it.
+    pub(crate) store: (&'a str, Opening<'a>),
+    /// Which collections are to be backed up.
+    pub(crate) selection: Selection,
+    /// How a backup names its source, if it does.
+    pub(crate) source_name: Option<String>,
+    /// How old a backup may be.
+    pub(crate) max_age: Duration,
+    pub(crate) clock: Clock,
+}
+
+/// What was seen.
+#[derive(Serialize)]
+struct Status {
+    /// Whether there is a collection to back up, and each has a good backup that is young enough.
+    protected: bool,
+    max_age_seconds: u64,
+    qdrant: String,
+    store: String,
+    /// The worst first.
+    collections: Vec<Row>,
+}
+
+/// How one collection stands.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    standing: Standing,
+    /// How the backup is proven that it has.
+    proof: Option<Proof>,
+    /// The newest good backup of it that was read back, or drilled.
+    verified: Option<Proven>,
+    /// The newest good backup of it that was drilled.
+    drilled: Option<Proven>,
+}
+
+/// How a backup is proven, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Proof {
+    /// Its bytes were checked when they were stored.
+    Stored,
+    /// It was read back and found intact.
+    Verified,
+    /// It was restored and found equal.
+    Drilled,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Proven {
+    backup: BackupId,
+    age_seconds: u64,
+}
+
+/// Prints how each collection stands. The exit code: 0 if all are protected, else [`NOT_PROTECTED`]. An error if Qdrant or the
+/// store cannot tell.
+pub(crate) async fn status(look: Look<'_>, json: bool) -> Result<u8> {
+    let status = seen(look).await?;
+    let printed = match json {
+        true => print_json(&status),
+        false => print(&told(&status)),
+    };
+    match status.protected {
+        true => printed.map(|()| 0),
+        false => Ok(NOT_PROTECTED),
+    }
+}
+
+async fn seen(look: Look<'_>) -> Result<Status> {
+    let now = look.clock.now();
+    let (url, opening) = look.store;
+    let wanted = Wanted {
+        max_age: look.max_age,
+        verified: false,
+    };
+    let qdrant = &look.qdrant;
+    let live = ask_qdrant(qdrant, PATIENCE, async {
+        let names = qdrant.collections().await?;
+        let source = source::qdrant(qdrant, look.source_name.as_deref(), &names).await;
+        Ok((names, source))
+    });
+    let stored = ask_store(url, PATIENCE, async {
+        let store = opening.await?;
+        Ok((store.url(), freshness::good_backups(&*store, wanted, now).await?))
+    });
+    let (live, stored) = tokio::join!(live, stored);
+    let ((names, source), (store, backups)) = (live?, stored?);
+    let question = Question {
+        selection: &look.selection,
+        live: Some(&names),
+        source: &source,
+        wanted,
+        now,
+    };
+    let answer = freshness::judge(&question, backups)?;
+    Ok(Status {
+        protected: answer.is_fresh(),
+        max_age_seconds: look.max_age.as_secs(),
+        qdrant: qdrant.url(),
+        store,
+        collections: rows(answer, now),
+    })
+}
+
+/// A row for each collection, the worst first: those without a backup, then the stale ones by age, then the others by proof.
+fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
+    let Answer {
+        collections, backups, ..
+    } = answer;
+    let proven = |name: &str, by: fn(&Good) -> bool| {
+        let found = freshness::newest(name, backups.iter().filter(|b| by(b)), now);
+        found.map(|(backup, age)| Proven {
+            backup,
+            age_seconds: age.as_secs(),
+        })
+    };
+    let row = |standing: Standing| {
+        let verified = proven(&standing.name, |b| b.verified || b.drilled);
+        let drilled = proven(&standing.name, |b| b.drilled);
+        let has = |proven: Option<Proven>| proven.is_some_and(|proven| Some(proven.backup) == standing.backup);
+        let proof = match (has(drilled), has(verified)) {
+            (true, _) => Proof::Drilled,
+            (_, true) => Proof::Verified,
+            _ => Proof::Stored,
+        };
+        Row {
+            proof: standing.backup.map(|_| proof),
+            standing,
+            verified,
+            drilled,
+        }
+    };
+    let mut rows: Vec<_> = collections.into_iter().map(row).collect();
+    rows.sort_by_cached_key(|row| {
+        let rank = match row.standing.state {
+            State::Missing => (0, Reverse(0), None),
+            State::Stale => (1, Reverse(row.standing.age_seconds.unwrap_or_default()), row.proof),
+            State::Fresh => (2, Reverse(0), row.proof),
+        };
+        (rank, row.standing.name.clone())
+    });
+    rows
+}
+
+/// The screen.
+fn told(status: &Status) -> String {
+    let mut text = headline(status);
+    let _ = writeln!(text, "Qdrant {}, store {}", plain(&status.qdrant), plain(&status.store));
+    if status.collections.is_empty() {
+        return text;
+    }
+    let age = |seconds: Option<u64>| seconds.map_or_else(|| "-".to_owned(), |s| rounded(Duration::from_secs(s)));
+    let row = |row: &Row| {
+        [
+            match row.standing.state {
+                State::Missing => "MISSING",
+                State::Stale => "STALE",
+                State::Fresh => "ok",
+            }
+            .to_owned(),
+            shortened(&plain(&row.standing.name), NAME - 1),
+            age(row.standing.age_seconds),
+            age(row.verified.map(|proven| proven.age_seconds)),
+            age(row.drilled.map(|proven| proven.age_seconds)),
+            row.standing.backup.map(|id| id.to_string()).unwrap_or_default(),
+        ]
+    };
+    let columns = [
+        ("STATE", Align::Left),
+        ("COLLECTION", Align::Left),
+        ("STORED", Align::Right),
+        ("VERIFIED", Align::Right),
+        ("DRILLED", Align::Right),
+        ("NEWEST BACKUP", Align::Left),
+    ];
+    let rows: Vec<_> = status.collections.iter().take(ROWS).map(row).collect();
+    let _ = write!(text, "\n{}", table(columns, &rows));
+    if let more @ 1.. = status.collections.len().saturating_sub(ROWS) {
+        let _ = writeln!(text, "and {more} more, none of them worse; `--json` lists all");
+    }
+    text + "\nAge of the newest good backup that has the collection; that was read back by\n\
+            `verify`; that was restored by `drill`.\n"
+}
+
+fn headline(status: &Status) -> String {
+    let within = exactly(Duration::from_secs(status.max_age_seconds));
+    let of = |state| {
+        status
+            .collections
+            .iter()
+            .filter(|row| row.standing.state == state)
+            .count()
+    };
+    let (all, missing, stale) = (status.collections.len(), of(State::Missing), of(State::Stale));
+    if all == 0 {
+        return "NOT PROTECTED: Qdrant has no collection that is to be backed up.\n\
+                -> check that this is the right Qdrant, and BACKUP_INCLUDE and BACKUP_EXCLUDE\n"
+            .to_owned();
+    }
+    let s = if all == 1 { "" } else { "s" };
+    if status.protected {
+        return format!("Protected: {all} collection{s}, each with a good backup younger than {within}.\n");
+    }
+    let what = [(missing, "no recent good backup"), (stale, "one that is too old")];
+    let what = what.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| {
+        let verb = if n == 1 { "has" } else { "have" };
+        format!("{n} {verb} {what}")
+    });
+    format!(
+        "NOT PROTECTED: {} of {all} collection{s} without a good backup younger than {within}:\n{}.\n\
+         -> run `qdrant-backup backup` with the same settings; `qdrant-backup list` shows\n   what there is\n",
+        missing + stale,
+        what.collect::<Vec<_>>().join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::repository::manifest::Source;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+    fn good(hours: i64, collections: &[&str], verified: bool, drilled: bool) -> Good {
+        let at = NOW - time::Duration::hours(hours);
+        Good {
+            id: BackupId::at(at),
+            selection: Selection::default(),
+            source: None,
+            verified,
+            drilled,
+            collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_screen_tells_what_is_missing_first_and_how_the_rest_is_proven() {
+        let backups = vec![
+            good(2, &["docs", "news"], false, false),
+            good(3, &["notes"], true, false),
+            good(27, &["docs", "old", "older"], true, false),
+            good(200, &["docs", "older"], false, true),
+            good(50, &["oldest"], true, true),
+        ];
+        let live = ["docs", "logs", "news", "notes", "old", "older", "oldest"].map(str::to_owned);
+        let question = Question {
+            selection: &Selection::default(),
+            live: Some(&live),
+            source: &Source::default(),
+            wanted: Wanted::default(),
+            now: NOW,
+        };
+        let answer = freshness::judge(&question, backups).unwrap();
+        let status = Status {
+            protected: answer.is_fresh(),
+            max_age_seconds: question.wanted.max_age.as_secs(),
+            qdrant: "http://q:6333".to_owned(),
+            store: "gs://b/p".to_owned(),
+            collections: rows(answer, NOW),
+        };
+        assert_eq!(
+            told(&status),
+            "NOT PROTECTED: 4 of 7 collections without a good backup younger than 26 h:\n\
+             1 has no recent good backup, 3 have one that is too old.\n\
+             -> run `qdrant-backup backup` with the same settings; `qdrant-backup list` shows\n   what there is\n\
+             Qdrant http://q:6333, store gs://b/p\n\
+             \n\
+             STATE    COLLECTION  STORED  VERIFIED  DRILLED  NEWEST BACKUP\n\
+             MISSING  logs             -         -        -\n\
+             STALE    oldest         2 d       2 d      2 d  2026-11-20T10-00-00Z\n\
+             STALE    old           27 h      27 h        -  2026-11-21T09-00-00Z\n\
+             STALE    older         27 h      27 h      8 d  2026-11-21T09-00-00Z\n\
+             ok       docs           2 h      27 h      8 d  2026-11-22T10-00-00Z\n\
+             ok       news           2 h         -        -  2026-11-22T10-00-00Z\n\
+             ok       notes          3 h       3 h        -  2026-11-22T09-00-00Z\n\
+             \n\
+             Age of the newest good backup that has the collection; that was read back by\n\
+             `verify`; that was restored by `drill`.\n"
+        );
+    }
+}

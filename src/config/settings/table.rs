@@ -1,0 +1,305 @@
+//! The table itself.
+
+use super::{EVERY, Group, setting};
+
+const QDRANT: &[&str] = &["serve", "backup", "status", "restore", "drill", "check"];
+const STORE: &[&str] = &[
+    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "pin", "unpin", "check",
+];
+const SOURCE: &[&str] = &[
+    "serve", "backup", "status", "show", "verify", "restore", "drill", "pin", "unpin", "check",
+];
+const TRANSFERS: &[&str] = &["serve", "backup", "restore", "drill"];
+const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune"];
+const SNAPSHOTS: &[&str] = &["serve", "backup", "check"];
+const SELECTIONS: &[&str] = &["serve", "backup", "status", "check"];
+const RETENTION: &[&str] = &["serve", "backup", "prune", "check"];
+const DRILLS: &[&str] = &["serve", "backup", "drill", "check"];
+/// Where no other argument decides whether there is a drill.
+const DRILL_FLAGS: &[&str] = &["serve", "drill", "check"];
+const PRUNES: &[&str] = &["serve", "prune"];
+const SERVE: &[&str] = &["serve"];
+const BACKUP: &[&str] = &["backup"];
+const RESTORE: &[&str] = &["restore"];
+
+/// Every variable.
+pub const GROUPS: &[Group] = &[
+    Group {
+        title: "Qdrant",
+        settings: &[
+            setting(
+                "QDRANT_URL",
+                "",
+                QDRANT,
+                "URL of Qdrant's REST API, e.g. `http://10.0.0.5:6333`. Required",
+            )
+            .flag("--qdrant-url", "URL"),
+            setting(
+                "QDRANT_API_KEY",
+                "no key is sent",
+                QDRANT,
+                "key that may create and delete snapshots: the full key, or a JWT with `rw` on the collections",
+            ),
+            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
+                .flag("--qdrant-api-key-file", "FILE"),
+            setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`"),
+            setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`"),
+        ],
+    },
+    Group {
+        title: "Store",
+        settings: &[
+            setting(
+                "BACKUP_STORE",
+                "",
+                STORE,
+                "where the backups are: `gs://bucket/prefix`, or `file:///directory`, which must exist. Required",
+            )
+            .flag("--store", "URL"),
+            setting("GCS_BUCKET_NAME", "", STORE, "name of the bucket: the older form of `BACKUP_STORE`"),
+            setting("GCS_FOLDER_PREFIX", "no prefix", STORE, "prefix beside `GCS_BUCKET_NAME`"),
+            setting(
+                "STORAGE_EMULATOR_HOST",
+                "Google",
+                STORE,
+                "emulator in place of Google Cloud Storage, e.g. `http://127.0.0.1:4443`",
+            ),
+        ],
+    },
+    Group {
+        title: "Backup",
+        settings: &[
+            setting(
+                "BACKUP_INCLUDE",
+                "everything",
+                SELECTIONS,
+                "patterns of the collections to back up, with commas, e.g. `docs,logs-*`. Holds for a run that names none itself",
+            ),
+            setting(
+                "BACKUP_EXCLUDE",
+                "nothing",
+                SELECTIONS,
+                "patterns of the collections to leave out, with commas",
+            ),
+            setting(
+                "BACKUP_SOURCE_NAME",
+                "none",
+                SOURCE,
+                "name of this Qdrant in its backups, e.g. `production`; up to 100 characters. It tells two that share a store \
+                 apart, and keeps one the same on a new machine",
+            )
+            .flag("--source-name", "NAME"),
+            setting(
+                "BACKUP_CONCURRENCY",
+                "`2`",
+                SNAPSHOTS,
+                "collections at once, 1 to 64. So many snapshots are on Qdrant's disk at once",
+            )
+            .flag("--concurrency", "N"),
+            setting(
+                "BACKUP_MAX_MBPS",
+                "no limit",
+                TRANSFERS,
+                "megabytes (10^6 bytes) per second, all transfers together",
+            )
+            .flag("--max-mbps", "N"),
+            setting(
+                "BACKUP_MAX_AGE",
+                "`26h`",
+                &["serve", "status"],
+                "promised interval: the age from which the newest good backup of a collection is stale, a minute to ten years, \
+                 in `s`, `m`, `h` or `d`",
+            )
+            .flag("--max-age", "TIME"),
+            setting(
+                "BACKUP_IDLE_TIMEOUT_SECS",
+                "`60`",
+                TRANSFERS,
+                "longest time without a byte from Qdrant, 5 to 3600 s",
+            ),
+            setting(
+                "BACKUP_CREATE_TIMEOUT_SECS",
+                "`21600`",
+                SNAPSHOTS,
+                "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
+            ),
+            setting(
+                "BACKUP_LEASE_SECS",
+                "`120`",
+                LEASES,
+                "how long the lease of a run that died keeps others away, 15 to 3600 s",
+            ),
+        ],
+    },
+    Group {
+        title: "Retention",
+        settings: &[
+            setting("RETAIN_LAST", "off", RETENTION, "keep so many of the newest good backups of each selection")
+                .flag("--retain-last", "N")
+                .on(PRUNES),
+            setting("RETAIN_HOURLY", "off", RETENTION, "keep the newest good backup of each hour (UTC), of so many hours that have one")
+                .flag("--retain-hourly", "N")
+                .on(PRUNES),
+            setting("RETAIN_DAILY", "off", RETENTION, "keep the newest good backup of each day (UTC), of so many days that have one")
+                .flag("--retain-daily", "N")
+                .on(PRUNES),
+            setting("RETAIN_WEEKLY", "off", RETENTION, "keep the newest good backup of each week (UTC), of so many weeks that have one")
+                .flag("--retain-weekly", "N")
+                .on(PRUNES),
+            setting("RETAIN_MONTHLY", "off", RETENTION, "keep the newest good backup of each month (UTC), of so many months that have one")
+                .flag("--retain-monthly", "N")
+                .on(PRUNES),
+            setting("RETAIN_YEARLY", "off", RETENTION, "keep the newest good backup of each year (UTC), of so many years that have one")
+                .flag("--retain-yearly", "N")
+                .on(PRUNES),
+            setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "delete nothing that is younger")
+                .flag("--retain-min-age-hours", "N")
+                .on(PRUNES),
+            setting(
+                "PRUNE_AFTER_BACKUP",
+                "`false`",
+                &["serve", "backup", "check"],
+                "`true`: prune by these rules after each complete backup. At least one rule must be set",
+            ),
+        ],
+    },
+    Group {
+        title: "Other Qdrants",
+        settings: &[
+            setting("DRILL_QDRANT_URL", "", DRILLS, "URL of the Qdrant for drills")
+                .flag("--drill-qdrant-url", "URL")
+                .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_API_KEY", "no key is sent", DRILLS, "key of the Qdrant for drills"),
+            setting(
+                "DRILL_QDRANT_API_KEY_FILE",
+                "",
+                DRILLS,
+                "file that holds the key, in place of `DRILL_QDRANT_API_KEY`",
+            )
+            .flag("--drill-qdrant-api-key-file", "FILE")
+            .on(DRILL_FLAGS),
+            setting(
+                "RESTORE_QDRANT_API_KEY",
+                "no key is sent",
+                RESTORE,
+                "key of the Qdrant of `restore --to URL`; `QDRANT_API_KEY` is never sent there",
+            ),
+            setting(
+                "RESTORE_QDRANT_API_KEY_FILE",
+                "",
+                RESTORE,
+                "file that holds the key, in place of `RESTORE_QDRANT_API_KEY`",
+            )
+            .flag("--to-api-key-file", "FILE")
+            .requires("to"),
+        ],
+    },
+    Group {
+        title: "HTTP service",
+        settings: &[
+            setting("LISTEN", "`127.0.0.1:8080`", SERVE, "address and port to listen on").flag("--listen", "ADDRESS:PORT"),
+            setting("PORT", "", SERVE, "port to listen on, on all addresses; `LISTEN` goes before it. Cloud Run sets it"),
+            setting(
+                "AUTH_MODE",
+                "`iam` on Cloud Run, `none` on a loopback address; required elsewhere",
+                SERVE,
+                "who checks callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens) or `none` (loopback \
+                 addresses only)",
+            )
+            .flag("--auth-mode", "MODE"),
+            setting(
+                "AUTH_AUDIENCE",
+                "",
+                SERVE,
+                "for `oidc`, required there: audiences that a token may have, with commas",
+            )
+            .flag("--auth-audience", "LIST"),
+            setting(
+                "AUTH_ALLOWED_EMAILS",
+                "",
+                SERVE,
+                "for `oidc`, required there: e-mail addresses that may call, with commas",
+            )
+            .flag("--auth-allowed-emails", "LIST"),
+            setting(
+                "AUTH_READERS",
+                "nobody",
+                SERVE,
+                "for `iam` and `oidc`: e-mail addresses that may send `GET` and `HEAD` and nothing else, with commas",
+            )
+            .flag("--auth-readers", "LIST"),
+        ],
+    },
+    Group {
+        title: "Logs and colours",
+        settings: &[
+            setting("LOG_LEVEL", "`info` for `serve`, `verify` and work without progress bars, else `warn`", EVERY, "level of this tool's own log lines: `error`, `warn`, `info`, `debug` or `trace`")
+                .flag("--log-level", "LEVEL"),
+            setting(
+                "RUST_LOG",
+                "",
+                EVERY,
+                "log filter with directives, e.g. `info,h2=off`; goes before `LOG_LEVEL`, not before `--log-level`",
+            ),
+            setting(
+                "LOG_FORMAT",
+                "`json` on Cloud Run, else `text`",
+                EVERY,
+                "form of log lines: `text` for people, `json` for Cloud Logging",
+            )
+            .flag("--log-format", "FORMAT"),
+            setting(
+                "GOOGLE_CLOUD_PROJECT",
+                "log lines are not linked",
+                EVERY,
+                "project of the traces that log lines in JSON are linked to",
+            ),
+            setting("NO_COLOR", "", EVERY, "with any value: no colours. Without it, colours are for terminals only"),
+            setting("CLICOLOR_FORCE", "", EVERY, "with any value but `0`: colours also where no terminal is; `NO_COLOR` goes before it"),
+        ],
+    },
+    Group {
+        title: "Cloud Run jobs",
+        settings: &[
+            setting(
+                "BACKUP_JOB_MAX_RETRIES",
+                "`0`",
+                BACKUP,
+                "the job's own `max_retries`, which Cloud Run does not tell: how often a failed task is tried again, 0 to 100",
+            ),
+            setting(
+                "CLOUD_RUN_EXECUTION",
+                "",
+                BACKUP,
+                "name of the execution; set by Cloud Run. Makes `backup` do one task's share. Elsewhere: lower-case letters, \
+                 digits and hyphens, another name for each execution",
+            ),
+            setting("CLOUD_RUN_TASK_INDEX", "", BACKUP, "number of this task, from 0; set by Cloud Run"),
+            setting("CLOUD_RUN_TASK_COUNT", "", BACKUP, "how many tasks there are; set by Cloud Run"),
+            setting(
+                "CLOUD_RUN_TASK_ATTEMPT",
+                "`0`",
+                BACKUP,
+                "how often this task was tried before; set by Cloud Run",
+            ),
+        ],
+    },
+    Group {
+        title: "Set by the platform",
+        settings: &[
+            setting("K_SERVICE", "", EVERY, "set by Cloud Run for a service: `AUTH_MODE=iam` and `LOG_FORMAT=json` are the defaults then"),
+            setting("CLOUD_RUN_JOB", "", EVERY, "set by Cloud Run for a job: `LOG_FORMAT=json` is the default then"),
+            setting("K_REVISION", "", EVERY, "set by Cloud Run: names the process in the lease and in messages"),
+            setting("HOSTNAME", "", EVERY, "set by the container's runtime: names the process in the lease and in messages"),
+        ],
+    },
+    Group {
+        title: "Without effect",
+        settings: &[setting(
+            "BACKUP_LOCAL_PATH",
+            "",
+            EVERY,
+            "of the older VM API: snapshots are streamed and touch no local disk. A warning says so",
+        )],
+    },
+];

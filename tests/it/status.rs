@@ -1,0 +1,204 @@
+//! `status`: what it shows, and that it says yes only where the watch over HTTP would.
+
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tempfile::TempDir;
+use testkit::peer::{Create, Peer};
+use testkit::process::{command, finish};
+use testkit::service::Service;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A peer, and a store that is its own.
+struct Bench {
+    peer: Peer,
+    dir: TempDir,
+}
+
+impl Bench {
+    async fn new(collections: &[(&str, usize)]) -> Self {
+        Self {
+            peer: Peer::start(collections).await,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    async fn run(&self, args: &[&str]) -> (i32, String, String) {
+        let child = command(args, &self.peer.url, self.dir.path()).spawn().unwrap();
+        let (code, out, err) = finish(child).await;
+        (code.unwrap(), out, err)
+    }
+
+    async fn backup(&self, collections: &[&str]) {
+        let (code, out, err) = self.run(&[&["backup"], collections].concat()).await;
+        assert_eq!(code, 0, "{out}{err}");
+    }
+
+    /// The exit code, and of each collection name, state and proof, as they are listed.
+    async fn status(&self, args: &[&str]) -> (i32, Value) {
+        let (code, report) = self.report(args).await;
+        let of = |row: &Value| json!([row["name"], row["state"], row["proof"]]);
+        (code, report["collections"].as_array().unwrap().iter().map(of).collect())
+    }
+
+    async fn report(&self, args: &[&str]) -> (i32, Value) {
+        let (code, out, err) = self.run(&[&["status", "--json"], args].concat()).await;
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+        assert_eq!(report["protected"], code == 0, "{report}");
+        (code, report)
+    }
+
+    fn newest(&self) -> PathBuf {
+        let folders = std::fs::read_dir(self.dir.path().join("backups")).unwrap();
+        folders.map(|folder| folder.unwrap().path()).max().unwrap()
+    }
+
+    /// Puts a record beside the newest backup.
+    fn record(&self, name: &str, verdict: &str) {
+        std::fs::write(self.newest().join(name), json!({"verdict": verdict}).to_string()).unwrap();
+    }
+
+    /// Makes the newest backup's state of a collection older.
+    fn age(&self, collection: &str, hours: i64) {
+        let path = self.newest().join("manifest.json");
+        let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let at = OffsetDateTime::now_utc() - time::Duration::hours(hours);
+        for entry in manifest["collections"].as_array_mut().unwrap() {
+            if entry["name"] == collection {
+                entry["artifacts"][0]["requested_at"] = at.format(&Rfc3339).unwrap().into();
+            }
+        }
+        std::fs::write(path, manifest.to_string()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_yes_only_when_every_collection_has_a_good_young_backup() {
+    let bench = Bench::new(&[("docs", 1000), ("logs", 10)]).await;
+    let missing = json!([["docs", "missing", null], ["logs", "missing", null]]);
+    assert_eq!(bench.status(&[]).await, (1, missing));
+    bench.backup(&["docs"]).await;
+    let half = json!([["logs", "missing", null], ["docs", "fresh", "stored"]]);
+    assert_eq!(bench.status(&[]).await, (1, half.clone()), "the worst comes first");
+    bench.peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(bench.run(&["backup"]).await.0, 3);
+    assert_eq!(bench.status(&[]).await, (1, half), "a partial backup is no good one");
+
+    bench.backup(&[]).await;
+    assert_eq!(bench.status(&[]).await.0, 0);
+    bench.age("logs", 27);
+    let stale = json!([["logs", "stale", "stored"], ["docs", "fresh", "stored"]]);
+    assert_eq!(bench.status(&[]).await, (1, stale));
+    assert_eq!(bench.status(&["--max-age", "30h"]).await.0, 0);
+
+    // The watch over HTTP says the same of each.
+    let env = [
+        ("QDRANT_URL", bench.peer.url.as_str()),
+        ("BACKUP_STORE", &format!("file://{}", bench.dir.path().display())),
+    ];
+    let service = Service::start(&env).await;
+    let (status, watch) = service.get("/health/freshness").await;
+    let (_, report) = bench.report(&[]).await;
+    assert_eq!((status, &watch["max_age_seconds"]), (503, &report["max_age_seconds"]));
+    for row in watch["collections"].as_array().unwrap() {
+        let rows = report["collections"].as_array().unwrap();
+        let own = rows.iter().find(|own| own["name"] == row["name"]).unwrap();
+        assert_eq!((&own["state"], &own["backup"]), (&row["state"], &row["backup"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_tells_how_each_collection_is_proven() {
+    let bench = Bench::new(&[("docs", 1000), ("logs", 10)]).await;
+    bench.backup(&[]).await;
+    bench.record("verified.json", "intact");
+    let (code, report) = bench.report(&[]).await;
+    let docs = &report["collections"][0];
+    assert_eq!(
+        (code, &docs["proof"], &docs["drilled"]),
+        (0, &json!("verified"), &Value::Null)
+    );
+    bench.record("drilled.json", "passed");
+    bench.backup(&["logs"]).await;
+    let (code, report) = bench.report(&[]).await;
+    let [logs, docs] = &report["collections"].as_array().unwrap()[..] else {
+        panic!("{report}");
+    };
+    assert_eq!(
+        (code, &logs["proof"], &docs["proof"]),
+        (0, &json!("stored"), &json!("drilled"))
+    );
+    assert_ne!(
+        logs["backup"], logs["drilled"]["backup"],
+        "the older one is proven: {report}"
+    );
+    assert_eq!(docs["backup"], logs["drilled"]["backup"]);
+    // What is found damaged counts no more.
+    bench.record("verified.json", "damaged");
+    let (code, report) = bench.report(&[]).await;
+    assert_eq!(
+        (code, &report["collections"][0]["backup"]),
+        (0, &docs["backup"]),
+        "{report}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screen_tells_the_worst_first_and_fits() {
+    let names: Vec<String> = (0..30).map(|i| format!("collection-with-a-long-name-{i:02}")).collect();
+    let all: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    let bench = Bench::new(&all).await;
+    bench.backup(&["--exclude", "*-29"]).await;
+    bench.age(&names[7], 50);
+    let (code, out, err) = bench.run(&["status"]).await;
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.starts_with("NOT PROTECTED: 2 of 30 collections "), "{out}");
+    assert!(out.contains("-> run `qdrant-backup backup` "), "{out}");
+    let rows: Vec<_> = out.lines().skip_while(|line| !line.starts_with("STATE")).collect();
+    assert!(
+        rows[1].starts_with("MISSING") && rows[2].starts_with("STALE") && rows[3].starts_with("ok"),
+        "{out}"
+    );
+    assert!(rows[2].contains("  2 d "), "{out}");
+    assert!(out.contains("and 10 more"), "{out}");
+    let table = rows.iter().take(22);
+    assert!(table.clone().all(|line| line.chars().count() <= 80), "{out}");
+
+    bench.backup(&[]).await;
+    let (code, out, _) = bench.run(&["status"]).await;
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.starts_with("Protected: 30 collections, each with a good backup younger than 26 h.\n"),
+        "{out}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_told_is_an_error_and_neither_yes_nor_no() {
+    let bench = Bench::new(&[("docs", 1000)]).await;
+    bench.backup(&[]).await;
+    assert_eq!(bench.run(&["status"]).await.0, 0);
+    let nowhere = format!("file://{}/missing", bench.dir.path().display());
+    for (args, exit) in [
+        (&["--qdrant-url", "http://127.0.0.1:1"][..], 6),
+        (&["--store", &nowhere], 7),
+        (&["--max-age", "soon"], 2),
+    ] {
+        let (code, out, err) = bench.run(&[&["status"], args].concat()).await;
+        assert_eq!((code, out.as_str()), (exit, ""), "{args:?}: {err}");
+    }
+    bench.peer.lock().api_key = Some("another".into());
+    let (code, out, err) = bench.run(&["status"]).await;
+    assert_eq!((code, out.as_str()), (6, ""), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_qdrant_that_has_nothing_is_not_protected() {
+    let bench = Bench::new(&[]).await;
+    let (code, out, _) = bench.run(&["status"]).await;
+    assert!(
+        code == 1 && out.starts_with("NOT PROTECTED: Qdrant has no collection"),
+        "{out}"
+    );
+    assert_eq!(bench.status(&[]).await, (1, json!([])));
+}
