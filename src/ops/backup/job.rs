@@ -121,7 +121,7 @@ impl TaskReport {
 }
 
 /// Does the share of `task`, and commits the backup if nothing is left to be done by others. `Err` and `Ok` as for
-/// [`super::run`]. The lease stays with the execution until the backup has ended, or runs out.
+/// [`super::run()`]. The lease stays with the execution until the backup has ended, or runs out.
 pub async fn run(
     ctx: &Context,
     selection: &Selection,

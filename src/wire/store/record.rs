@@ -40,7 +40,7 @@ pub async fn read_versioned<T: Record>(store: &dyn Store, key: &str) -> Result<O
 /// Writes a record, after its reader has read it; `None` when `condition` does not hold.
 ///
 /// # Errors
-/// Those of [`readable`].
+/// [`Code::Unsupported`] for what is too large or nests too deep to be read, [`Code::Internal`] for anything else that cannot.
 pub async fn write<T: Record>(
     store: &dyn Store,
     key: &str,
