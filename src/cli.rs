@@ -56,8 +56,8 @@ pub struct Cli {
 pub(crate) enum Command {
     /// Serve over HTTP: POST /backup, /restore, /prune, GET /status, /collections, /backups, /health, and more
     ///
-    /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when all is cleaned up
-    /// within 9 s, else 10.
+    /// SIGTERM or SIGINT stops a running backup or restore cleanly and ends the service: exit code 0 when the
+    /// cleanup takes less than 9 s, else 10. A snapshot that Qdrant is still making is deleted by the next run.
     Serve,
     /// Make a backup now
     ///

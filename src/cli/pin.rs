@@ -2,7 +2,7 @@
 
 use super::print;
 use super::text::plain;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, stamp};
 use crate::base::error::Result;
 use crate::repository::names::BackupId;
 use crate::repository::pins::{self, Pinned};
@@ -18,7 +18,7 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupI
         ),
         Pinned::Already(pin) => {
             let by = pin.by.map(|by| format!(" by {}", plain(&by))).unwrap_or_default();
-            let at = pin.at.map(|at| format!(" since {at}")).unwrap_or_default();
+            let at = pin.at.map(|at| format!(" since {}", stamp(at))).unwrap_or_default();
             format!("{id} is pinned already{by}{at}; that pin stays as it is\n")
         }
     };

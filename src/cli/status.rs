@@ -2,15 +2,16 @@
 
 use super::check::{Opening, PATIENCE, ask_qdrant, ask_store};
 use super::exit::NOT_PROTECTED;
-use super::text::{Align, exactly, plain, rounded, shortened, table};
+use super::text::{Align, exactly, in_the_middle, plain, rounded, table};
 use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
+use crate::ops::backup::SCOPED_KEY;
 use crate::ops::freshness::{self, Answer, Good, Question, Standing, State, Wanted};
 use crate::ops::source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::wire::qdrant::Qdrant;
+use crate::wire::qdrant::{ClusterInfo, Qdrant};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -47,6 +48,8 @@ struct Status {
     store: String,
     /// The worst first.
     collections: Vec<Row>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// How one collection stands.
@@ -90,7 +93,7 @@ pub(crate) async fn status(look: Look<'_>, json: bool) -> Result<u8> {
     };
     match status.protected {
         true => printed.map(|()| 0),
-        false => Ok(NOT_PROTECTED),
+        false => printed.map(|()| NOT_PROTECTED),
     }
 }
 
@@ -105,14 +108,15 @@ async fn seen(look: Look<'_>) -> Result<Status> {
     let live = ask_qdrant(qdrant, PATIENCE, async {
         let names = qdrant.collections().await?;
         let source = source::qdrant(qdrant, look.source_name.as_deref(), &names).await;
-        Ok((names, source))
+        let is_scoped = matches!(qdrant.cluster().await?, ClusterInfo::Hidden);
+        Ok((names, source, is_scoped))
     });
     let stored = ask_store(url, PATIENCE, async {
         let store = opening.await?;
         Ok((store.url(), freshness::good_backups(&*store, wanted, now).await?))
     });
     let (live, stored) = tokio::join!(live, stored);
-    let ((names, source), (store, backups)) = (live?, stored?);
+    let ((names, source, is_scoped), (store, backups)) = (live?, stored?);
     let question = Question {
         selection: &look.selection,
         live: Some(&names),
@@ -127,6 +131,7 @@ async fn seen(look: Look<'_>) -> Result<Status> {
         qdrant: qdrant.url(),
         store,
         collections: rows(answer, now),
+        warnings: is_scoped.then(|| SCOPED_KEY.to_owned()).into_iter().collect(),
     })
 }
 
@@ -174,6 +179,9 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
 fn told(status: &Status) -> String {
     let mut text = headline(status);
     let _ = writeln!(text, "Qdrant {}, store {}", plain(&status.qdrant), plain(&status.store));
+    for warning in &status.warnings {
+        let _ = writeln!(text, "warning  {warning}");
+    }
     if status.collections.is_empty() {
         return text;
     }
@@ -186,7 +194,7 @@ fn told(status: &Status) -> String {
                 State::Fresh => "ok",
             }
             .to_owned(),
-            shortened(&plain(&row.standing.name), NAME - 1),
+            in_the_middle(&plain(&row.standing.name), NAME),
             age(row.standing.age_seconds),
             age(row.verified.map(|proven| proven.age_seconds)),
             age(row.drilled.map(|proven| proven.age_seconds)),
@@ -201,9 +209,16 @@ fn told(status: &Status) -> String {
         ("DRILLED", Align::Right),
         ("NEWEST BACKUP", Align::Left),
     ];
-    let rows: Vec<_> = status.collections.iter().take(ROWS).map(row).collect();
+    // What is not protected is never left out.
+    let worst = status
+        .collections
+        .iter()
+        .filter(|row| row.standing.state != State::Fresh)
+        .count();
+    let shown = ROWS.max(worst);
+    let rows: Vec<_> = status.collections.iter().take(shown).map(row).collect();
     let _ = write!(text, "\n{}", table(columns, &rows));
-    if let more @ 1.. = status.collections.len().saturating_sub(ROWS) {
+    if let more @ 1.. = status.collections.len().saturating_sub(shown) {
         let _ = writeln!(text, "and {more} more, none of them worse; `--json` lists all");
     }
     text + "\nAge of the newest good backup that has the collection; that was read back by\n\
@@ -288,6 +303,7 @@ mod tests {
             qdrant: "http://q:6333".to_owned(),
             store: "gs://b/p".to_owned(),
             collections: rows(answer, NOW),
+            warnings: Vec::new(),
         };
         assert_eq!(
             told(&status),

@@ -52,6 +52,17 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
     }
 }
 
+/// At most so many characters of a text: names that were made from others differ at their ends.
+pub(super) fn in_the_middle(text: &str, longest: usize) -> String {
+    let count = text.chars().count();
+    if count <= longest {
+        return text.to_owned();
+    }
+    let (head, tail) = ((longest - 1) / 2, longest / 2);
+    let shown = |from: usize, n: usize| text.chars().skip(from).take(n).collect::<String>();
+    format!("{}…{}", shown(0, head), shown(count - tail, tail))
+}
+
 /// How a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {

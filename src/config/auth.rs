@@ -29,7 +29,10 @@ pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
 fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let local = listen.ip().to_canonical().is_loopback();
     let on_cloud_run = reader.text(CLOUD_RUN).is_some();
-    let own = format!("or listen for this machine alone: LISTEN=127.0.0.1:{}", listen.port());
+    let own = format!(
+        "or listen for this machine alone: --listen 127.0.0.1:{0}, or LISTEN=127.0.0.1:{0}",
+        listen.port()
+    );
     let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {EMAILS}, {own}");
     let Some(text) = reader.text(MODE) else {
         if on_cloud_run {

@@ -8,7 +8,7 @@ mod report;
 mod trial;
 
 pub use collection::survey;
-pub use plan::{BackupPlan, make as plan};
+pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub use trial::{Trial, trial};
 
@@ -60,7 +60,9 @@ pub async fn run(
 /// Adds the remedy for a cancelled run.
 fn run_again(error: Error) -> Error {
     match error.code() {
-        Code::Cancelled => error.remedy("run it again; nothing was committed"),
+        Code::Cancelled => error.remedy(
+            "run it again; nothing was committed, and the next run deletes a snapshot that Qdrant may still be making",
+        ),
         _ => error,
     }
 }

@@ -10,7 +10,7 @@ mod guard;
 
 pub use guard::Guard;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, stamp};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::LOCK;
 use crate::wire::store::record;
@@ -263,7 +263,9 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Durati
             }
             None if may_take => (now, Condition::Absent),
             None => return Err(lost("its object was deleted")),
-            Some((other, _)) if !may_take => return Err(lost(&format!("{} took it at {}", other.who, other.since))),
+            Some((other, _)) if !may_take => {
+                return Err(lost(&format!("{} took it at {}", other.who, stamp(other.since))));
+            }
             Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
             Some((other, version)) => {
                 tracing::warn!(who = other.who, since = %other.since, "taking over an expired lease");
@@ -348,11 +350,11 @@ fn shared_by(group: &str) -> String {
 fn in_progress(other: &LeaseRecord) -> Error {
     Error::new(
         Code::RunInProgress,
-        format!("another run is in progress: {} since {}", other.who, other.since),
+        format!("another run is in progress: {} since {}", other.who, stamp(other.since)),
     )
     .remedy(format!(
         "wait for it to end; if it died, its lease expires at {}",
-        other.expires_at
+        stamp(other.expires_at)
     ))
 }
 

@@ -24,6 +24,13 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
+        // What is asked for stands in the body. Ignored, `?dry_run=true` would do what it was to show.
+        if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+            return Err(HttpError::bad_request(
+                format!("this request takes no query, and has {query:?}"),
+                "send the fields as JSON in the body, e.g. {\"dry_run\": true}",
+            ));
+        }
         let audit = request.extensions().get::<Audit>().cloned();
         let body = Bytes::from_request(request, state).await.map_err(unread)?;
         let understood = T::parse(&body)?;

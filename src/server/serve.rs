@@ -18,7 +18,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         Error::new(Code::ConfigInvalid, format!("listening on {address}"))
             .because(e)
-            .remedy("choose another address with LISTEN, or another port with PORT")
+            .remedy("choose another address with --listen or LISTEN, or another port with PORT")
     })
 }
 
@@ -34,7 +34,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
             Code::ConfigInvalid,
             format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
         )
-        .remedy("set AUTH_MODE=oidc, or LISTEN=127.0.0.1:8080"));
+        .remedy("set AUTH_MODE=oidc (--auth-mode oidc), or LISTEN=127.0.0.1:8080 (--listen)"));
     }
     let callers = app.auth.callers();
     tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");

@@ -43,6 +43,8 @@ pub struct Options {
     pub retries: u32,
     /// Pause before the first further attempt; doubles with each.
     pub backoff: Duration,
+    /// Bytes of an answer; of a larger one nothing is understood.
+    pub largest_answer: usize,
     /// While it lasts no request is begun.
     pub pause: Pause,
 }
@@ -57,6 +59,7 @@ impl Options {
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
             create_timeout: Duration::from_secs(6 * 3600),
+            largest_answer: 64 << 20,
             retries: 4,
             backoff: Duration::from_millis(500),
             pause: Pause::default(),

@@ -155,6 +155,8 @@ pub struct Inner {
     pub recover: VecDeque<Recover>,
     /// Uploads whose body ended early.
     pub broken_uploads: usize,
+    /// Bytes of each point's payload.
+    pub point_bytes: usize,
     /// SHA-256 of every snapshot made, and the points that it has.
     pub made: HashMap<String, u64>,
     /// The key may not restore.

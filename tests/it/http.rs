@@ -401,3 +401,28 @@ async fn an_address_that_is_taken_is_named_with_the_remedy() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_query_on_a_request_that_changes_something_is_refused() {
+    let peer = Peer::start(&[("docs", 10)]).await;
+    let service = Service::over(&peer.url).await;
+    for path in [
+        "/backup?collection=docs",
+        "/prune?dry_run=true",
+        "/restore?dry_run=true",
+        "/backups/latest/drill?same_qdrant=true",
+    ] {
+        let told = answer(service.request(Method::POST, path).body("{}")).await;
+        assert_eq!(
+            (told.status, &told.body["error"]["code"]),
+            (400, &json!("bad_request")),
+            "{path}: {}",
+            told.body
+        );
+    }
+    assert_eq!(
+        service.get("/backups").await.1["backups"],
+        json!([]),
+        "nothing was begun"
+    );
+}

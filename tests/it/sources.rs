@@ -331,7 +331,7 @@ async fn the_command_line_takes_the_name_and_says_it_once() {
     let (code, _, err) = run(&staging, &["backup"]).await;
     assert_eq!(code, Some(2), "{err}");
     assert!(
-        err.contains("\"production\" at ") && err.contains("backup --new-source"),
+        err.contains("\"production\" at ") && err.contains("--new-source"),
         "{err}"
     );
     assert_eq!(run(&staging, &["backup", "--new-source"]).await.0, Some(0));

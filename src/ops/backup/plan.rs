@@ -67,15 +67,20 @@ impl fmt::Display for BackupPlan {
     }
 }
 
+/// A key that is refused the cluster status is one for certain collections, and Qdrant leaves the others out of its list.
+pub const SCOPED_KEY: &str =
+    "the key may not read the cluster status, so it may see only some of the collections and aliases";
+
 /// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused. With a warning when that
 /// could not be looked at.
 async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
     match qdrant.cluster().await? {
         ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
         ClusterInfo::Hidden => {
-            let warning = "the key may not read the cluster status: Qdrant is treated as a single node, only each \
-                 collection's own shards were checked";
-            Ok((Topology::Standalone, Some(warning.to_owned())))
+            let warning = format!(
+                "{SCOPED_KEY}; Qdrant is treated as a single node, only each collection's own shards were checked"
+            );
+            Ok((Topology::Standalone, Some(warning)))
         }
         ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
         ClusterInfo::Enabled { peers, .. } => Err(Error::new(

@@ -122,24 +122,28 @@ pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patie
         return Err(unequal(format!("collection {name:?}: {}", list.join("; "))));
     }
     let sample = qdrant.sample(name, SAMPLE).await?;
-    if sample.len() as u64 != points.min(SAMPLE as u64) {
+    if sample.is_cut {
+        notes.push(format!(
+            "only {} points were read as a sample, because points are large",
+            sample.points
+        ));
+    } else if sample.points as u64 != points.min(SAMPLE as u64) {
         return Err(unequal(format!(
             "collection {name:?}: only {} are readable of the first {} points",
-            sample.len(),
+            sample.points,
             points.min(SAMPLE as u64)
         )));
     }
     // A collection without vectors is possible; a point without the vectors that the collection has is as well, but not all.
-    let has_vectors = |point: &Value| point.get("vector").is_some_and(|v| !v.is_null());
-    if !sample.is_empty() && !sample.iter().any(has_vectors) && declares_vectors(&wanted.config) {
+    if sample.points > 0 && sample.with_vectors == 0 && declares_vectors(&wanted.config) {
         return Err(unequal(format!(
             "collection {name:?}: none of the {} sampled points has a vector",
-            sample.len()
+            sample.points
         )));
     }
     Ok(Found {
         points,
-        sampled: sample.len(),
+        sampled: sample.points,
         notes,
     })
 }

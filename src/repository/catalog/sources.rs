@@ -45,7 +45,7 @@ pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateT
     .permanent(true)
     .remedy(
         "give each Qdrant its own store (BACKUP_STORE). If both belong here, or this is the same one on a new \
-         machine, confirm once: `qdrant-backup backup --new-source`, or {\"new_source\": true} over HTTP",
+         machine, confirm once: repeat this command with --new-source, or send {\"new_source\": true} over HTTP",
     ))
 }
 

@@ -5,7 +5,7 @@
 //! A lease that another run holds still excludes it.
 
 use super::{Lease, holder, is_refused, require_free};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, stamp};
 use crate::base::error::Result;
 use crate::wire::store::Store;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Guard {
             // A look that fails is as good as none: it was asked for to go on whatever there is.
             let other = holder(&*store, clock).await.ok().flatten();
             let other = other.map_or_else(String::new, |other| {
-                format!("; {} is running since {}", other.who, other.since)
+                format!("; {} is running since {}", other.who, stamp(other.since))
             });
             return Ok(Self::without(format!(
                 "running without a lease, as requested: {UNPROTECTED}{other}"

@@ -17,8 +17,6 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormat
 use tokio::time::{Instant, sleep, timeout};
 use url::{Host, Url};
 
-/// No short answer of Qdrant is larger; bounds what is read into memory.
-const LARGEST_ANSWER: usize = 64 << 20;
 /// Characters that are kept of the beginning of an error text, and as many of its end.
 const KEPT_TEXT: usize = 250;
 /// What stands for itself in a segment of a URL's path.
@@ -40,6 +38,8 @@ pub(super) struct Answer {
     pub(super) date: Option<OffsetDateTime>,
     retry_after: Option<Duration>,
     body: Vec<u8>,
+    /// Bytes that are read of one.
+    largest: usize,
 }
 
 impl Http {
@@ -151,7 +151,10 @@ impl Http {
                 request = request.json(body);
             }
             self.options.pause.over().await;
-            let result = timeout(limit, async { read(request.send().await?).await }).await;
+            let result = timeout(limit, async {
+                read(request.send().await?, self.options.largest_answer).await
+            })
+            .await;
             let (result, pause) = match result {
                 Ok(Ok(answer)) if answer.is_transient() => {
                     let pause = answer.retry_after;
@@ -179,7 +182,7 @@ impl Http {
         let request = request.query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
         self.options.pause.over().await;
-        let call = async { read(request.send().await?).await };
+        let call = async { read(request.send().await?, self.options.largest_answer).await };
         let watch = async {
             let mut seen = Instant::now();
             loop {
@@ -246,10 +249,10 @@ pub(super) fn encoded(segment: &str) -> String {
     utf8_percent_encode(segment, SEGMENT).to_string()
 }
 
-async fn read(mut response: Response) -> reqwest::Result<Answer> {
+async fn read(mut response: Response, largest: usize) -> reqwest::Result<Answer> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = LARGEST_ANSWER.saturating_sub(body.len());
+        let room = largest.saturating_sub(body.len());
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() > room {
             break; // what is cut here does not parse
@@ -260,6 +263,7 @@ async fn read(mut response: Response) -> reqwest::Result<Answer> {
         date: date(&response),
         retry_after: retry_after(&response),
         body,
+        largest,
     })
 }
 
@@ -298,6 +302,30 @@ impl Answer {
         self.body = text.into_bytes();
     }
 
+    /// Why no answer like this one is understood, however right it is.
+    fn beyond(&self) -> Option<String> {
+        match json::depth(&self.body) {
+            _ if self.is_too_large() => Some(format!(
+                "the response is larger than the limit of {} bytes",
+                self.largest
+            )),
+            depth if depth > json::DEEPEST => Some(format!(
+                "the response nests {depth} levels deep; the limit is {}",
+                json::DEEPEST
+            )),
+            _ => None,
+        }
+    }
+
+    /// Whether there was more than is read of one.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.body.len() >= self.largest
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
+
     /// The body of a 200.
     pub(super) fn ok(&self, doing: &str) -> Result<&[u8]> {
         match self.status {
@@ -314,7 +342,7 @@ impl Answer {
         }
         serde_json::from_slice::<Envelope<T>>(self.ok(doing)?)
             .map(|envelope| envelope.result)
-            .map_err(|e| match beyond(&self.body) {
+            .map_err(|e| match self.beyond() {
                 Some(what) => Error::new(Code::Unsupported, format!("{doing}: {what}"))
                     .remedy("make the collection's metadata smaller or less nested: PATCH /collections/NAME"),
                 None => Error::new(
@@ -324,20 +352,6 @@ impl Answer {
                 .because(e)
                 .remedy("check that the URL is Qdrant's REST API, and check Qdrant's version"),
             })
-    }
-}
-
-/// Why no answer like this one is understood, however right it is.
-fn beyond(body: &[u8]) -> Option<String> {
-    match json::depth(body) {
-        _ if body.len() >= LARGEST_ANSWER => Some(format!(
-            "the response is larger than the limit of {LARGEST_ANSWER} bytes"
-        )),
-        depth if depth > json::DEEPEST => Some(format!(
-            "the response nests {depth} levels deep; the limit is {}",
-            json::DEEPEST
-        )),
-        _ => None,
     }
 }
 

@@ -43,6 +43,9 @@ impl AliasAction {
     }
 }
 
+/// Points asked for at once.
+const PAGE: usize = 10;
+
 impl Qdrant {
     /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
     /// refuses to restore from a scheme that it does not know.
@@ -123,18 +126,57 @@ impl Qdrant {
         }
     }
 
-    /// The first `limit` points by id, with payload and vectors.
-    pub async fn sample(&self, collection: &str, limit: usize) -> Result<Vec<Value>> {
+    /// Reads the first `limit` points by id, with payload and vectors, in pages: points may be large, and strict mode may limit
+    /// a page. Ends early, see [`Sample::is_cut`], where that would take more than an answer may have.
+    pub async fn sample(&self, collection: &str, limit: usize) -> Result<Sample> {
         #[derive(Deserialize)]
         struct Page {
             points: Vec<Value>,
+            next_page_offset: Option<Value>,
         }
         let doing = format!("reading points of collection {collection:?}");
-        let body = json!({ "limit": limit, "with_payload": true, "with_vector": true });
         let path = ["collections", collection, "points", "scroll"];
-        let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
-        answer.result::<Page>(&doing).map(|page| page.points)
+        let (mut sample, mut offset, mut page) = (Sample::default(), None, PAGE);
+        while sample.points < limit {
+            let count = page.min(limit - sample.points);
+            let body = json!({ "limit": count, "with_payload": true, "with_vector": true, "offset": offset });
+            let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+            match answer.is_too_large() {
+                true if page > 1 => page = 1,
+                true => {
+                    sample.is_cut = true;
+                    break;
+                }
+                false => {
+                    let found = answer.result::<Page>(&doing)?;
+                    let has_vector = |point: &&Value| point.get("vector").is_some_and(|v| !v.is_null());
+                    sample.points += found.points.len();
+                    sample.with_vectors += found.points.iter().filter(has_vector).count();
+                    sample.bytes += answer.len();
+                    offset = found.next_page_offset;
+                    if offset.is_none() {
+                        break;
+                    }
+                    if sample.bytes >= self.http.options().largest_answer {
+                        sample.is_cut = true;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(sample)
     }
+}
+
+/// Points that were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    pub points: usize,
+    pub with_vectors: usize,
+    /// Of all answers.
+    pub bytes: usize,
+    /// Whether further points were not read because they are large.
+    pub is_cut: bool,
 }
 
 /// The source as a body. Its error is kept in `failure`, because the HTTP client would make a text of it.

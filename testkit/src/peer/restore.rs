@@ -200,14 +200,14 @@ async fn scroll(State(inner): Shared, Path(c): Path<String>, Json(body): Json<Va
     let Some(found) = inner.collections.get(&c) else {
         return missing(&c);
     };
-    let limit = body["limit"]
-        .as_u64()
-        .unwrap()
-        .min(if found.unreadable { 0 } else { found.points });
-    let points: Vec<_> = (0..limit)
-        .map(|id| json!({"id": id, "vector": [0.5, 0.5, 0.5, 0.5], "payload": {}}))
+    let all = if found.unreadable { 0 } else { found.points };
+    let from = body["offset"].as_u64().unwrap_or_default();
+    let to = (from + body["limit"].as_u64().unwrap()).min(all);
+    let payload = json!({"text": "x".repeat(inner.point_bytes)});
+    let points: Vec<_> = (from..to)
+        .map(|id| json!({"id": id, "vector": [0.5, 0.5, 0.5, 0.5], "payload": payload}))
         .collect();
-    ok(json!({"points": points, "next_page_offset": null}))
+    ok(json!({"points": points, "next_page_offset": (to < all).then_some(to)}))
 }
 
 async fn delete(State(inner): Shared, Path(c): Path<String>) -> Response {

@@ -346,3 +346,21 @@ async fn over_http_a_failure_carries_its_report_and_a_refusal_its_plan() {
         .await;
     assert_eq!((status, answer["status"].as_str()), (200, Some("complete")), "{answer}");
 }
+
+#[tokio::test]
+async fn points_larger_than_an_answer_may_be_are_sampled_as_far_as_they_can_be_read() {
+    for (bytes, sampled, cut) in [(0, 100, false), (7 << 10, 9, true), (65 << 10, 0, true)] {
+        let mut lost = Lost::new().await;
+        lost.bench = lost.bench.impatient(|options| options.largest_answer = 64 << 10);
+        lost.peer.lock().point_bytes = bytes;
+        let report = lost.run(&lost.request()).await.unwrap();
+        let a = &report.collections[0];
+        assert_eq!(
+            (a.target.as_str(), a.sampled),
+            ("a", sampled),
+            "{bytes} bytes: {:?}",
+            report.failed
+        );
+        assert_eq!(a.notes.iter().any(|note| note.contains("sample")), cut, "{:?}", a.notes);
+    }
+}

@@ -142,11 +142,7 @@ pub(super) async fn plan(ctx: &Context, task: &Task, selection: &Selection) -> R
         return differs("the Qdrant", plan.url, ctx.qdrant.url());
     }
     if plan.selection != *selection {
-        return differs(
-            "the selection",
-            format!("{:?}", plan.selection),
-            format!("{selection:?}"),
-        );
+        return differs("the selection", plan.selection.to_string(), selection.to_string());
     }
     Ok(Some(plan))
 }

@@ -4,6 +4,7 @@
 
 use super::failed;
 use crate::base::error::{Code, Error, Result};
+use crate::base::shell::word;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::{
@@ -43,7 +44,7 @@ impl Directory {
             }),
             Err(Errno::NOENT) => Err(missing(
                 "does not exist",
-                format!("create it: mkdir -p {}", path.display()),
+                format!("create it: mkdir -p {}", word(&path.display().to_string())),
             )),
             Err(Errno::NOTDIR) => Err(missing("is not a directory", "name a directory".into())),
             Err(e) => Err(failed("open", path, e)),
