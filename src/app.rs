@@ -46,7 +46,7 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log
     match result {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => {
-            cli::tell(&error, log);
+            cli::print_error(&error, log);
             ExitCode::from(error.exit_code())
         }
     }

@@ -193,22 +193,22 @@ impl Cli {
     }
 }
 
-/// Tells the person, or Cloud Logging, why the command failed.
-pub(crate) fn tell(error: &Error, log: LogFormat) {
+/// Prints why the command failed, for people or as a line for Cloud Logging.
+pub(crate) fn print_error(error: &Error, log: LogFormat) {
     match log {
         LogFormat::Json if error.code().is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
         LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
         // Nobody is left to be told when this fails.
-        LogFormat::Text => drop(stderr().write_all(told(error).as_bytes())),
+        LogFormat::Text => drop(stderr().write_all(rendered(error).as_bytes())),
     }
 }
 
 /// An error as a person reads it: what is wrong, and below it what to do; each problem of the configuration on its own.
-fn told(error: &Error) -> String {
+fn rendered(error: &Error) -> String {
     let source = std::error::Error::source(error);
     if let Some(Invalid(problems)) = source.and_then(|source| source.downcast_ref()) {
         let list = problems.iter().map(|problem| format!("  {problem}\n"));
-        return format!("error: the configuration does not work\n{}", list.collect::<String>());
+        return format!("error: invalid configuration\n{}", list.collect::<String>());
     }
     let remedy = error.remedy_text().map(|remedy| format!("  {remedy}\n"));
     format!("error: {}\n{}", text::plain(&error.chain()), remedy.unwrap_or_default())

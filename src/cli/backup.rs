@@ -40,7 +40,7 @@ pub(crate) async fn backup(
     }
     let printed = match json {
         true => print_json(&report),
-        false => print(&told(&report)),
+        false => print(&rendered(&report)),
     };
     let done = match (report.error(), drill) {
         (Some(error), _) => Err(error),
@@ -63,7 +63,7 @@ impl BackupArgs {
 }
 
 /// The report for people.
-pub(super) fn told(report: &BackupReport) -> String {
+pub(super) fn rendered(report: &BackupReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
@@ -193,7 +193,7 @@ mod tests {
             warnings: vec!["odd".into()],
         };
         assert_eq!(
-            told(&report),
+            rendered(&report),
             "COLLECTION  POINTS      SIZE\n\
              docs         1,200  3.00 MiB\n\
              \n\

@@ -108,7 +108,7 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool, stop: &CancellationT
             ok,
             checks: &checks.lines,
         }),
-        false => print(&checks.told()),
+        false => print(&checks.rendered()),
     };
     match ok {
         true => printed.map(|()| 0),
@@ -333,7 +333,7 @@ async fn check_store(
         lease::acquire(taken, clock, who, LEASE).await?.release().await
     });
     match lease.await {
-        Ok(()) => checks.ok("lease", "it can be taken and given back"),
+        Ok(()) => checks.ok("lease", "it can be acquired and released"),
         // As it should be while a backup runs.
         Err(error) if error.code() == Code::RunInProgress => checks.warn("lease", &error),
         Err(error) => checks.fail("lease", &error),
@@ -425,7 +425,7 @@ impl Checks {
         });
     }
 
-    fn told(&self) -> String {
+    fn rendered(&self) -> String {
         let columns = [("", Align::Left); 3];
         let mut rows = Vec::new();
         for line in &self.lines {
@@ -510,7 +510,7 @@ mod tests {
         checks.skip(&["lease"], "store");
         assert_eq!(checks.exit, 6);
         assert_eq!(
-            checks.told(),
+            checks.rendered(),
             "FAIL  qdrant  x\n              -> do y\nFAIL  store   z\nskip  lease   not tried: needs store\n"
         );
     }

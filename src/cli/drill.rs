@@ -36,7 +36,7 @@ pub(crate) async fn drill(args: DrillArgs, place: &DrillTarget, bars: &Bars, sto
     let drilled = run(&request, place, bars, stop).await?;
     let printed = match args.json {
         true => print_json(&drilled),
-        false => print(&told(&drilled)),
+        false => print(&rendered(&drilled)),
     };
     drilled.error().map_or(printed, Err)
 }
@@ -57,10 +57,10 @@ pub(super) async fn after_backup(
     let printed = match json {
         // Standard output is the report of the backup.
         true => {
-            tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", told(&drilled));
+            tracing::info!(verdict = ?drilled.verdict, "drill of backup {id}: {}", rendered(&drilled));
             Ok(())
         }
-        false => print(&told(&drilled)),
+        false => print(&rendered(&drilled)),
     };
     drilled.error().map_or(printed, Err)
 }
@@ -81,7 +81,7 @@ async fn run(
 }
 
 /// The result for people.
-fn told(drilled: &DrillReport) -> String {
+fn rendered(drilled: &DrillReport) -> String {
     let row = |c: &drill::CollectionDrill| {
         [
             c.name.clone(),

@@ -1,6 +1,6 @@
 //! `backup` as one task of a job: its share, and the whole backup if it is the one that ends it.
 
-use super::backup::told;
+use super::backup::rendered;
 use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
@@ -48,7 +48,7 @@ pub(crate) async fn backup_task(
     }
     let printed = match json {
         true => print_json(&report),
-        false => print(&task_told(&report)),
+        false => print(&task_rendered(&report)),
     };
     let done = match (report.error(), afterwards.drill) {
         (Some(error), _) => Err(error),
@@ -59,7 +59,7 @@ pub(crate) async fn backup_task(
 }
 
 /// The report for people.
-fn task_told(report: &TaskReport) -> String {
+fn task_rendered(report: &TaskReport) -> String {
     let bytes = report.saved.iter().map(|c| c.bytes).sum();
     let mut text = format!(
         "Task {} of {} of execution {}, backup {}: {} collections saved, {}",
@@ -75,7 +75,7 @@ fn task_told(report: &TaskReport) -> String {
     }
     match &report.backup {
         None => text + &format!("; {} of all tasks' collections are not done yet\n", report.open),
-        Some(backup) => text + "\n" + &told(backup),
+        Some(backup) => text + "\n" + &rendered(backup),
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
             ended_now: false,
         };
         assert_eq!(
-            task_told(&report),
+            task_rendered(&report),
             "Task 3 of 8 of execution nightly-x7k2p, backup 2026-11-22T12-00-00Z: 1 collections saved, 3.00 MiB; 5 of all \
              tasks' collections are not done yet\n"
         );

@@ -28,7 +28,7 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupI
 /// Removes a pin.
 pub(crate) async fn unpin(store: &dyn Store, id: BackupId) -> Result<()> {
     match pins::unpin(store, id).await? {
-        true => print(&format!("{id} is not pinned any more\n")),
+        true => print(&format!("{id} is no longer pinned\n")),
         false => print(&format!("{id} is not pinned\n")),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
     let shown = match *json {
         true => Ok(()),
-        false => print(&told(&plan, job.clock.now())),
+        false => print(&rendered(&plan, job.clock.now())),
     };
     let mut report = match *yes {
         true => Some(prune::execute(job, &plan, stop).await?),
@@ -58,7 +58,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         .map_or(shown.and(printed), Err)
 }
 
-fn told(plan: &PrunePlan, now: OffsetDateTime) -> String {
+fn rendered(plan: &PrunePlan, now: OffsetDateTime) -> String {
     let row = |item: &Item| {
         let reasons: Vec<_> = item.reasons.iter().map(ToString::to_string).collect();
         let marks: Vec<_> = item.marks.iter().map(ToString::to_string).collect();
@@ -183,7 +183,7 @@ mod tests {
             foreign: vec!["backups/a\u{1b}".into()],
         };
         assert_eq!(
-            told(&plan, now) + &outcome(&plan, None, &BTreeMap::from([("--store", "file:///a b".to_owned())])),
+            rendered(&plan, now) + &outcome(&plan, None, &BTreeMap::from([("--store", "file:///a b".to_owned())])),
             "ID                    STATUS         OF            BEGUN      SIZE          BECAUSE\n\
              2026-11-20T12-00-00Z  good verified  everything  2 d ago  3.00 MiB  keep    newest good, last\n\
              2026-11-19T12-00-00Z  PARTIAL        everything  3 d ago  3.00 MiB  DELETE\n\

@@ -122,7 +122,7 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
     let report = result?;
     let reported = match json {
         true => print_json(&report),
-        false => print(&told(&report)),
+        false => print(&rendered(&report)),
     };
     report.error().map_or(printed.and(reported), Err)
 }
@@ -157,7 +157,7 @@ impl RestoreArgs {
 }
 
 /// The report for people.
-fn told(report: &RestoreReport) -> String {
+fn rendered(report: &RestoreReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()

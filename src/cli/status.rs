@@ -89,7 +89,7 @@ pub(crate) async fn status(look: Look<'_>, json: bool) -> Result<u8> {
     let status = seen(look).await?;
     let printed = match json {
         true => print_json(&status),
-        false => print(&told(&status)),
+        false => print(&rendered(&status)),
     };
     match status.protected {
         true => printed.map(|()| 0),
@@ -176,7 +176,7 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
 }
 
 /// The screen.
-fn told(status: &Status) -> String {
+fn rendered(status: &Status) -> String {
     let mut text = headline(status);
     let _ = writeln!(text, "Qdrant {}, store {}", plain(&status.qdrant), plain(&status.store));
     for warning in &status.warnings {
@@ -306,7 +306,7 @@ mod tests {
             warnings: Vec::new(),
         };
         assert_eq!(
-            told(&status),
+            rendered(&status),
             "NOT PROTECTED: 4 of 7 collections without a good backup younger than 26 h:\n\
              1 has no recent good backup, 3 have one that is too old.\n\
              -> run `qdrant-backup backup` with the same settings; `qdrant-backup list` shows\n   what there is\n\

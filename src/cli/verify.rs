@@ -59,7 +59,7 @@ pub(crate) async fn verify(
                 ),
             };
             if !json {
-                printed = printed.and(print(&told(&outcome)));
+                printed = printed.and(print(&rendered(&outcome)));
             }
             outcomes.push(outcome);
             if let Some(error) = error
@@ -111,7 +111,7 @@ async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<
     Ok((outcome, error))
 }
 
-fn told(outcome: &Outcome) -> String {
+fn rendered(outcome: &Outcome) -> String {
     let report = match outcome {
         Outcome::Checked { report, .. } => report,
         Outcome::Not { id, error } => {

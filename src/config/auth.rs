@@ -15,7 +15,7 @@ const CLOUD_RUN: &str = "K_SERVICE";
 pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let mode = mode(reader, listen);
     if mode == Mode::None && reader.text(READERS).is_some() {
-        let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc nobody is asked who he is");
+        let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc callers are not authenticated");
         reader.problem(
             READERS,
             &reader.list(READERS).join(","),
@@ -47,7 +47,7 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     match text.to_ascii_lowercase().as_str() {
         "none" if local => Mode::None,
         "none" => {
-            reader.problem(MODE, &text, format!("lets everybody in who reaches {listen}"), oidc);
+            reader.problem(MODE, &text, format!("admits every caller that reaches {listen}"), oidc);
             Mode::None
         }
         "iam" => {

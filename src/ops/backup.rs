@@ -53,7 +53,7 @@ pub async fn run(
     let work = run::under_lease(&store, Wanted::Exclusive, progress, cancel, Some(&ctx.qdrant), |run| {
         save(ctx, selection, run)
     });
-    let result = run::telling(&store, Operation::Backup, progress, work).await;
+    let result = run::ending(&store, Operation::Backup, progress, work).await;
     result.map_err(run_again)
 }
 

@@ -233,7 +233,7 @@ pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport,
     };
     if let Err(error) = &plan {
         let failed = Err::<PruneReport, _>(Error::new(error.code(), error.to_string()));
-        run::tell(Operation::Prune, None, time::Duration::ZERO, &failed);
+        run::end(Operation::Prune, None, time::Duration::ZERO, &failed);
     }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;

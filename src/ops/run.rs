@@ -88,7 +88,7 @@ where
     T: Conclusion,
     W: Future<Output = Result<T>>,
 {
-    telling(
+    ending(
         ctx,
         operation,
         progress,
@@ -98,7 +98,7 @@ where
 }
 
 /// Does `work` and tells its end.
-pub(crate) async fn telling<T: Conclusion>(
+pub(crate) async fn ending<T: Conclusion>(
     ctx: &StoreContext,
     operation: Operation,
     progress: &Progress,
@@ -106,12 +106,12 @@ pub(crate) async fn telling<T: Conclusion>(
 ) -> Result<T> {
     let began = ctx.clock.now();
     let result = work.await;
-    tell(operation, progress.now().id, ctx.clock.now() - began, &result);
+    end(operation, progress.now().id, ctx.clock.now() - began, &result);
     result
 }
 
 /// Tells the end of an operation, unless it was refused.
-pub(crate) fn tell<T: Conclusion>(
+pub(crate) fn end<T: Conclusion>(
     operation: Operation,
     backup: Option<BackupId>,
     took: time::Duration,
@@ -212,7 +212,7 @@ pub(crate) async fn unless_cancelled<T>(
 }
 
 /// Does `work` to its end, unless the run is cancelled and it does not end soon.
-pub(crate) async fn soon<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within_cleanup<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         result = work => result,

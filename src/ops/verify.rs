@@ -56,7 +56,7 @@ impl Verifier {
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
-        run::tell(Operation::Verify, Some(*id), self.clock.now() - began, &result);
+        run::end(Operation::Verify, Some(*id), self.clock.now() - began, &result);
         result
     }
 

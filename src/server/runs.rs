@@ -142,7 +142,7 @@ impl Run {
         };
         // The request's span: all lines of the run belong to the trace of the request.
         tokio::spawn(task.in_current_span()).await.unwrap_or_else(|e| {
-            let doing = format!("the {} ended by a defect of this service", operation.noun());
+            let doing = format!("internal error: the {} broke off", operation.noun());
             Err(Error::new(Code::Internal, doing).because(e))
         })
     }

@@ -63,8 +63,8 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         () = without_open_connections => Ok(()),
         () = too_late => match runs.under_way() {
             false => Ok(()),
-            true => Err(Error::new(Code::Cancelled, format!("what was running did not clean up within {GRACE:?}"))
-                .remedy("no harm is done: the next run removes what is left, once the lease has run out")),
+            true => Err(Error::new(Code::Cancelled, format!("a running operation did not finish its cleanup within {GRACE:?}"))
+                .remedy("run it again; the next run removes what is left, once the lease has expired")),
         },
     }
 }

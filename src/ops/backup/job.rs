@@ -20,7 +20,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::run::{self, Conclusion, Run, Wanted, soon, unless_cancelled};
+use crate::ops::run::{self, Conclusion, Run, Wanted, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
 use crate::repository::lease;
 use crate::repository::manifest::Failure;
@@ -136,7 +136,7 @@ pub async fn run(
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
     if let Some(took) = ended {
-        run::tell(Operation::Backup, progress.now().id, took, &result);
+        run::end(Operation::Backup, progress.now().id, took, &result);
     }
     result.map_err(run_again)
 }
@@ -270,7 +270,7 @@ async fn do_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -
         // Last: from then on the backup exists, and nothing may hide that.
         Ok((failed, parts, finish(ctx, task, &plan, &run).await?))
     };
-    let (failed, parts, standing) = soon(cancel, end).await?;
+    let (failed, parts, standing) = within_cleanup(cancel, end).await?;
     if matches!(standing, ExecutionState::Open(_)) {
         swept.await;
     }
@@ -295,7 +295,7 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
             };
             let saved = save_unit(of, plan.aliases_of(&unit.collection)).await?;
             let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved));
-            match soon(&run.cancel, record::done(ctx, task, part)).await?.fate {
+            match within_cleanup(&run.cancel, record::done(ctx, task, part)).await?.fate {
                 PartOutcome::Saved(saved) => Ok(Some(*saved)),
                 PartOutcome::Gone => Ok(None),
                 PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)

@@ -106,7 +106,7 @@ impl PruneReport {
 pub async fn execute(job: &PruneContext, plan: &PrunePlan, cancel: &CancellationToken) -> Result<PruneReport> {
     let progress = Progress::new(job.clock.now());
     let work = prune(job, plan, &progress, cancel);
-    run::telling(&job.on_store(), Operation::Prune, &progress, work).await
+    run::ending(&job.on_store(), Operation::Prune, &progress, work).await
 }
 
 async fn prune(

@@ -2,7 +2,7 @@
 
 use super::command::command;
 use super::converge::{Found, converge, state};
-use super::failed::{failed, next_for_all, not_begun, told};
+use super::failed::{failed, failure, next_for_all, not_begun};
 use super::look::{Look, look};
 use super::plan::{RestorePlan, make};
 use super::report::{Again, RestoreOutcome, RestoreReport, Restored};
@@ -145,7 +145,7 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
                 let now = state(&ctx.qdrant, &step.target).await.to_string();
                 report
                     .failed
-                    .push(told(request, plan, step, &error, now, Again::AliasesOnly));
+                    .push(failure(request, plan, step, &error, now, Again::AliasesOnly));
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::ops::context::Context;
 /// A collection whose restore was not started.
 pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
     let state = "unchanged: not started".to_owned();
-    told(request, plan, step, error, state, Again::AsAsked)
+    failure(request, plan, step, error, state, Again::AsAsked)
 }
 
 /// A collection that was not restored, with its state now.
@@ -46,11 +46,11 @@ pub(super) async fn failed(
     if let Some(left) = left {
         state += &format!("; {left}");
     }
-    told(request, plan, step, error, state, again)
+    failure(request, plan, step, error, state, again)
 }
 
 /// What is said of it, and how it is tried again.
-pub(super) fn told(
+pub(super) fn failure(
     request: &RestoreRequest,
     plan: &RestorePlan,
     step: &RestoreStep,

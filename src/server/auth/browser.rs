@@ -38,7 +38,7 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
         }
         (Site::None | Site::Other, _) => {
             return Err(refused(
-                "a browser asks for a page that is none of this service (Sec-Fetch-Site)".to_owned(),
+                "a browser sent this request for a page of another site (Sec-Fetch-Site)".to_owned(),
             ));
         }
     }

@@ -169,7 +169,7 @@ fn parse(body: &[u8]) -> Result<HashMap<String, DecodingKey>> {
         r#use: Option<String>,
     }
     let set: Set = serde_json::from_slice(body)
-        .map_err(|e| Error::new(Code::Internal, "what was fetched is no set of public keys").because(e))?;
+        .map_err(|e| Error::new(Code::Internal, "the response is not a set of public keys").because(e))?;
     let usable = |jwk: &Jwk| {
         jwk.kty == "RSA"
             && jwk.alg.as_deref().is_none_or(|alg| alg == "RS256")

@@ -84,7 +84,7 @@ impl Readers {
             Some(_) => Err(HttpError::new(
                 RequestCode::CallerNotAllowed,
                 "the caller's e-mail address is one of AUTH_READERS, which may only read (GET and HEAD)",
-                "call as somebody else, or take the address out of AUTH_READERS",
+                "call with another account, or take the address out of AUTH_READERS",
             )),
             None => Err(HttpError::new(
                 RequestCode::EmailNotVerified,

@@ -101,7 +101,7 @@ async fn the_command_shows_the_plan_and_deletes_only_when_told_to() {
     assert_eq!(bench.whole().await, [NEW, OLD]);
 
     let (code, out, _) = run(&["unpin", OLD], &[]).await;
-    assert_eq!((code, out), (Some(0), format!("{OLD} is not pinned any more\n")));
+    assert_eq!((code, out), (Some(0), format!("{OLD} is no longer pinned\n")));
     let (code, out, _) = run(&["pin", "latest", "--note", "the merger"], &[]).await;
     assert_eq!(code, Some(0));
     assert!(out.starts_with(NEW), "{out}");
