@@ -127,7 +127,7 @@ impl Qdrant {
     }
 
     /// Reads the first `limit` points by id, with payload and vectors, in pages: points may be large, and strict mode may limit
-    /// a page. Ends early, see [`Sample::is_cut`], where that would take more than an answer may have.
+    /// a page. Ends early, and says so, where that would take more than an answer may have.
     pub async fn sample(&self, collection: &str, limit: usize) -> Result<Sample> {
         #[derive(Deserialize)]
         struct Page {
