@@ -32,10 +32,8 @@ use futures_util::TryStreamExt;
 use report::{Known, Results};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -219,32 +217,25 @@ where
     S: Fn(Unit) -> F,
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
-    let turns = Arc::new(Semaphore::new(ctx.settings.concurrency.max(1)));
     let give_up = run.cancel.child_token();
-    let is_possible = Arc::new(AtomicBool::new(is_possible));
+    let mut waiting = units.into_iter();
     let mut tasks = JoinSet::new();
-    for unit in units {
-        let (ctx, give_up, turns, is_possible) = (ctx.clone(), give_up.clone(), turns.clone(), is_possible.clone());
-        let save = save(unit.clone());
-        let work = async move {
-            // The semaphore is never closed.
-            let _turn = turns.acquire().await;
-            let result = match give_up.is_cancelled() {
-                true => Err(run::stopped()),
-                false => save.await,
-            };
-            match &result {
-                Ok(_) => is_possible.store(true, Ordering::Relaxed),
-                Err(e) if !is_possible.load(Ordering::Relaxed) && concerns_all(&ctx, e).await => give_up.cancel(),
-                Err(_) => {}
-            }
-            (unit, result)
-        };
-        // The caller's span goes along: it carries the request's trace.
-        tasks.spawn(work.in_current_span());
-    }
     let mut results = Results::default();
-    while let Some(joined) = tasks.join_next().await {
+    loop {
+        // In their order, and each only when it has its turn: what one shows comes before the next.
+        while tasks.len() < ctx.settings.concurrency.max(1)
+            && !give_up.is_cancelled()
+            && let Some(unit) = waiting.next()
+        {
+            let save = save(unit.clone());
+            let work = async move {
+                let result = save.await;
+                (unit, result)
+            };
+            // The caller's span goes along: it carries the request's trace.
+            tasks.spawn(work.in_current_span());
+        }
+        let Some(joined) = tasks.join_next().await else { break };
         let (unit, result) =
             joined.map_err(|e| Error::new(Code::Internal, "internal error: a task died").because(e))?;
         match result {
@@ -264,12 +255,15 @@ where
                 tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
-                if give_up.is_cancelled() && !run.cancel.is_cancelled() {
-                    results.refused.get_or_insert(e);
+                let is_first = !is_possible && results.collections.is_empty() && !give_up.is_cancelled();
+                if is_first && concerns_all(ctx, &e).await {
+                    give_up.cancel();
+                    results.refused = Some(e);
                 }
             }
         }
     }
+    results.stopped.extend(waiting);
     Ok(results)
 }
 
