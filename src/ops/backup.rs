@@ -12,7 +12,7 @@ pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub use trial::{Trial, trial};
 
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
@@ -66,8 +66,8 @@ fn run_again(error: Error) -> Error {
 }
 
 impl Conclusion for BackupReport {
-    fn failure(&self) -> Option<Error> {
-        self.error()
+    fn failure(&self) -> Option<Code> {
+        self.error().map(|error| error.code())
     }
 
     fn counts(&self) -> Counts {
@@ -114,7 +114,8 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     let results = save_all(ctx, id, plan.units, &run, save).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
     if let Some(refused) = &results.refused {
-        return Err(none_of(results.failed.len(), refused));
+        let doing = format!("none of the {} collections can be saved", results.failed.len());
+        return Err(ErrorInfo::from(refused).error(&doing));
     }
     let known = Known {
         id,
@@ -132,16 +133,6 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
-}
-
-/// The one error of a run in which one cause keeps all collections from being saved.
-fn none_of(collections: usize, cause: &Error) -> Error {
-    let text = format!("none of the {collections} collections can be saved: {}", cause.chain());
-    let error = Error::new(cause.code(), text);
-    match cause.remedy_text() {
-        Some(remedy) => error.remedy(remedy),
-        None => error,
-    }
 }
 
 /// The plan of a run, unless the store is another Qdrant's.

@@ -81,8 +81,8 @@ pub async fn run(
 }
 
 impl Conclusion for DrillReport {
-    fn failure(&self) -> Option<Error> {
-        self.error()
+    fn failure(&self) -> Option<Code> {
+        self.error().map(|error| error.code())
     }
 
     fn counts(&self) -> Counts {

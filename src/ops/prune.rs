@@ -232,8 +232,7 @@ pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport,
         return;
     };
     if let Err(error) = &plan {
-        let failed = Err::<PruneReport, _>(Error::new(error.code(), error.to_string()));
-        run::end(Operation::Prune, None, time::Duration::ZERO, &failed);
+        run::end::<PruneReport>(Operation::Prune, None, time::Duration::ZERO, Err(error.code()));
     }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;

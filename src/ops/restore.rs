@@ -30,7 +30,7 @@ pub(crate) use command::command;
 pub(crate) use command::samples;
 pub(crate) use execute::restore_one;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Code, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
@@ -119,8 +119,8 @@ pub async fn run(
 }
 
 impl Conclusion for RestoreReport {
-    fn failure(&self) -> Option<Error> {
-        self.error()
+    fn failure(&self) -> Option<Code> {
+        self.error().map(|error| error.code())
     }
 
     fn counts(&self) -> Counts {

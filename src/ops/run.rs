@@ -40,8 +40,8 @@ pub(crate) struct Run {
 
 /// What an operation came to, as far as its end is concerned.
 pub(crate) trait Conclusion {
-    /// Its error, if any.
-    fn failure(&self) -> Option<Error>;
+    /// Of its error, if any.
+    fn failure(&self) -> Option<Code>;
 
     fn counts(&self) -> Counts;
 
@@ -106,7 +106,12 @@ pub(crate) async fn ending<T: Conclusion>(
 ) -> Result<T> {
     let began = ctx.clock.now();
     let result = work.await;
-    end(operation, progress.now().id, ctx.clock.now() - began, &result);
+    end(
+        operation,
+        progress.now().id,
+        ctx.clock.now() - began,
+        result.as_ref().map_err(Error::code),
+    );
     result
 }
 
@@ -115,11 +120,11 @@ pub(crate) fn end<T: Conclusion>(
     operation: Operation,
     backup: Option<BackupId>,
     took: time::Duration,
-    result: &Result<T>,
+    result: Result<&T, Code>,
 ) {
     let (code, counts) = match result {
-        Ok(report) => (report.failure().map(|error| error.code()), report.counts()),
-        Err(error) => (Some(error.code()), operation.nothing()),
+        Ok(report) => (report.failure(), report.counts()),
+        Err(code) => (Some(code), operation.nothing()),
     };
     if !code.is_some_and(|code| operation.is_refused(code)) {
         events::emit(&Finished {
@@ -241,7 +246,7 @@ mod tests {
     }
 
     impl Conclusion for Came {
-        fn failure(&self) -> Option<Error> {
+        fn failure(&self) -> Option<Code> {
             None
         }
 

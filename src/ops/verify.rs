@@ -56,7 +56,12 @@ impl Verifier {
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
         let began = self.clock.now();
         let result = self.read_back(id).await;
-        run::end(Operation::Verify, Some(*id), self.clock.now() - began, &result);
+        run::end(
+            Operation::Verify,
+            Some(*id),
+            self.clock.now() - began,
+            result.as_ref().map_err(Error::code),
+        );
         result
     }
 
@@ -134,8 +139,8 @@ impl Verifier {
 }
 
 impl Conclusion for VerifyReport {
-    fn failure(&self) -> Option<Error> {
-        self.error()
+    fn failure(&self) -> Option<Code> {
+        self.error().map(|error| error.code())
     }
 
     fn counts(&self) -> Counts {

@@ -136,7 +136,12 @@ pub async fn run(
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
     if let Some(took) = ended {
-        run::end(Operation::Backup, progress.now().id, took, &result);
+        run::end(
+            Operation::Backup,
+            progress.now().id,
+            took,
+            result.as_ref().map_err(Error::code),
+        );
     }
     result.map_err(run_again)
 }
@@ -195,8 +200,8 @@ async fn clear(
 }
 
 impl Conclusion for TaskReport {
-    fn failure(&self) -> Option<Error> {
-        self.error()
+    fn failure(&self) -> Option<Code> {
+        self.error().map(|error| error.code())
     }
 
     fn counts(&self) -> Counts {

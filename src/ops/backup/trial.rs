@@ -38,7 +38,7 @@ pub async fn trial(ctx: &Context, collection: &str, cancel: &CancellationToken) 
 }
 
 impl Conclusion for Trial {
-    fn failure(&self) -> Option<Error> {
+    fn failure(&self) -> Option<Code> {
         None
     }
 

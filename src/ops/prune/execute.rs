@@ -149,9 +149,8 @@ async fn prune(
 }
 
 impl Conclusion for PruneReport {
-    fn failure(&self) -> Option<Error> {
-        let cause = self.stopped.as_ref()?;
-        Some(Error::new(cause.code(), cause.to_string()))
+    fn failure(&self) -> Option<Code> {
+        self.stopped.as_ref().map(Error::code)
     }
 
     fn counts(&self) -> Counts {
