@@ -3,10 +3,10 @@
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
-use crate::cli::{self, Bars, Cli, Command, Look, Subject};
+use crate::cli::{self, Bars, CheckTarget, Cli, Command, StatusQuery};
 use crate::config::{
-    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig, Unknown,
-    obsolete, source_name, value,
+    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig,
+    UnknownVariable, obsolete, source_name, value,
 };
 use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::ops::drill;
@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a command to its exit code, see [`Code::exit_code`]. `env`: the environment with the flags above it. `unknown`: the variables of [`crate::config::unknown()`].
-pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<Unknown>, bars: &Bars, log: LogFormat) -> ExitCode {
+pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<UnknownVariable>, bars: &Bars, log: LogFormat) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
@@ -83,7 +83,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
 }
 
 /// A client that gives up soon: for looks at Qdrant that somebody waits for.
-pub fn probe(config: &QdrantConfig) -> Result<Qdrant> {
+pub(crate) fn probe(config: &QdrantConfig) -> Result<Qdrant> {
     Qdrant::new(Options {
         idle: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
@@ -127,7 +127,7 @@ async fn serve(env: Env<'_>) -> Result<()> {
     let listen = config.server.listen;
     let stop = cli::stop_on_signals()?;
     let host = Host {
-        who: who(env),
+        who: holder_name(env),
         clock: Clock::system(),
         drills_on: drill_qdrant(env)?,
         stop: stop.clone(),
@@ -143,7 +143,7 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
     if config.task.is_some() {
         cli::pause_on_signals(pause.clone())?;
     }
-    let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
+    let Some(ctx) = stop.run_until_cancelled(context(&config, holder_name(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the backup began"));
     };
     let mut ctx = ctx?;
@@ -162,7 +162,7 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
             })?,
             ..ctx
         };
-        let afterwards = cli::Afterwards {
+        let afterwards = cli::FollowUp {
             prune: prune_after,
             drill: drill.as_ref(),
         };
@@ -189,7 +189,7 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
         None => Config::from_env(env)?,
     };
     let stop = cli::stop_on_signals()?;
-    let Some(ctx) = stop.run_until_cancelled(context(&config, who(env))).await else {
+    let Some(ctx) = stop.run_until_cancelled(context(&config, holder_name(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the restore began"));
     };
     let mut ctx = ctx?;
@@ -210,7 +210,7 @@ async fn drill_place(same_qdrant: bool, env: Env<'_>, stop: &CancellationToken) 
         None if same_qdrant => (Config::from_env(env)?, false),
         None => return Err(drill::needs_a_qdrant()),
     };
-    match stop.run_until_cancelled(context(&config, who(env))).await {
+    match stop.run_until_cancelled(context(&config, holder_name(env))).await {
         Some(ctx) => {
             let mut ctx = ctx?;
             ctx.settings.source.elsewhere = elsewhere;
@@ -257,7 +257,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
     let verifier = Verifier {
         store: store?,
         clock: Clock::system(),
-        who: who(env),
+        who: holder_name(env),
         concurrency: 4,
         attempts: 3,
         backoff: Duration::from_secs(1),
@@ -271,7 +271,7 @@ async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
     let job = PruneContext {
         store: open_store(&config.store).await?,
         clock: Clock::system(),
-        who: who(env),
+        who: holder_name(env),
         lease: config.lease,
         policy: config.retention.policy,
     };
@@ -281,7 +281,7 @@ async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
 async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
     let id = named(&*store, id, env).await?;
-    cli::pin(&*store, &Clock::system(), &who(env), id, note).await
+    cli::pin(&*store, &Clock::system(), &holder_name(env), id, note).await
 }
 
 async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
@@ -292,7 +292,7 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
 
 async fn status(env: Env<'_>, json: bool) -> Result<u8> {
     let config = Config::from_env(env)?;
-    let look = Look {
+    let look = StatusQuery {
         qdrant: probe(&config.qdrant)?,
         store: (&config.store.url, Box::pin(open_store(&config.store))),
         selection: config.backup.selection.clone(),
@@ -303,7 +303,7 @@ async fn status(env: Env<'_>, json: bool) -> Result<u8> {
     cli::status(look, json).await
 }
 
-async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> Result<u8> {
+async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bool) -> Result<u8> {
     // Nothing has to be cleaned up otherwise.
     let stop = match deep {
         true => cli::stop_on_signals()?,
@@ -314,7 +314,7 @@ async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> R
     let (_, unclear) = LogConfig::from_env(env);
     // Each of the two is tried even when the other one's configuration does not work.
     let store = StoreConfig::from_env(env).ok();
-    let subject = Subject {
+    let subject = CheckTarget {
         qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
         store: match &store {
             Some(config) => Some((config.url.as_str(), Box::pin(open_store(config)))),
@@ -330,7 +330,7 @@ async fn check(env: Env<'_>, unknown: Vec<Unknown>, deep: bool, json: bool) -> R
         obsolete: obsolete(env),
         unknown,
         clock: Clock::system(),
-        who: format!("{} (check)", who(env)),
+        who: format!("{} (check)", holder_name(env)),
         patience: cli::PATIENCE,
         deep: match (&config, deep) {
             // The real client: it waits as long as a backup does.
@@ -367,7 +367,7 @@ fn own_source(env: Env<'_>) -> Option<Source> {
 }
 
 /// Who this process is, for the lease and for messages: what Cloud Run or the host calls it, and the process id.
-fn who(env: Env<'_>) -> String {
+fn holder_name(env: Env<'_>) -> String {
     let name = ["CLOUD_RUN_EXECUTION", "K_REVISION", "HOSTNAME"]
         .iter()
         .find_map(|name| env(name).filter(|value| !value.is_empty()))

@@ -19,23 +19,23 @@ mod verify;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
-pub(crate) use check::{PATIENCE, Subject, check};
+pub(crate) use check::{CheckTarget, PATIENCE, check};
 pub(crate) use completions::completions;
 pub(crate) use drill::{DrillArgs, drill};
-pub use exit::{EXITS, to_its_end};
+pub use exit::{EXITS, run_to_end};
 pub use flags::{Flags, command};
-pub(crate) use job::{Afterwards, backup_task};
+pub(crate) use job::{FollowUp, backup_task};
 pub(crate) use list::{list, show};
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
-pub(crate) use status::{Look, status};
+pub(crate) use status::{StatusQuery, status};
 pub(crate) use verify::verify;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
-use crate::config::{Invalid, LogFormat, own_lines};
+use crate::config::{Invalid, LogFormat, log_filter};
 use crate::repository::catalog;
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
@@ -186,9 +186,9 @@ impl Cli {
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
         match self.command {
-            Command::Serve | Command::Verify(_) => own_lines("info"),
-            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => own_lines("info"),
-            _ => own_lines("warn"),
+            Command::Serve | Command::Verify(_) => log_filter("info"),
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => log_filter("info"),
+            _ => log_filter("warn"),
         }
     }
 }

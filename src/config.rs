@@ -15,11 +15,12 @@ mod unknown;
 
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
-pub use reader::{Env, Invalid, Problem};
+pub(crate) use reader::Env;
+pub use reader::{Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use settings::{EVERY, Flag, GROUPS, Group, Setting, settings, value};
 pub use store::StoreConfig;
-pub use unknown::{Unknown, unknown};
+pub use unknown::{UnknownVariable, unknown};
 
 use crate::ops::backup::job::Task;
 use crate::ops::freshness;
@@ -187,7 +188,7 @@ impl Default for ServerConfig {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             auth: Mode::None,
-            max_age: freshness::Wanted::default().max_age,
+            max_age: freshness::FreshnessPolicy::default().max_age,
         }
     }
 }
@@ -311,12 +312,12 @@ impl LogConfig {
             );
             return None;
         }
-        Some(own_lines(&level))
+        Some(log_filter(&level))
     }
 }
 
 /// A filter for this tool's own lines; libraries speak up only when something is wrong.
-pub fn own_lines(level: &str) -> String {
+pub(crate) fn log_filter(level: &str) -> String {
     format!("warn,qdrant_backup={level}")
 }
 

@@ -1,7 +1,7 @@
 //! The program: parses, sets up logging, dispatches.
 
 use qdrant_backup::app;
-use qdrant_backup::cli::{Bars, Cli, to_its_end};
+use qdrant_backup::cli::{Bars, Cli, run_to_end};
 use qdrant_backup::config::{LogConfig, colours, obsolete, unknown};
 use qdrant_backup::telemetry;
 use qdrant_backup::wire::transfer;
@@ -32,5 +32,5 @@ fn main() -> ExitCode {
     for variable in &unknown {
         tracing::warn!("{variable}");
     }
-    to_its_end(app::run(cli, &env, unknown, &bars, log.format))
+    run_to_end(app::run(cli, &env, unknown, &bars, log.format))
 }

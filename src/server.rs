@@ -12,7 +12,9 @@ mod runs;
 mod serve;
 mod state;
 
-pub use error::{HTTP_CODES, HttpCode, http_status};
+pub use error::{HTTP_CODES, http_status};
+
+pub use error::HttpCode;
 pub use serve::{listen, serve};
 pub use state::App;
 

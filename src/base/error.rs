@@ -14,7 +14,7 @@ use std::fmt;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A boxed cause.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error that can be shown to a person: `doing: cause (remedy)`.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Error {
 
     /// Overrides whether trying again is useless.
     #[must_use]
-    pub fn permanent(mut self, permanent: bool) -> Self {
+    pub(crate) fn permanent(mut self, permanent: bool) -> Self {
         self.permanent = permanent;
         self
     }

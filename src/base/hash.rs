@@ -29,7 +29,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The 32 bytes that 64 hex digits stand for.
-pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
     if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

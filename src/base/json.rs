@@ -5,7 +5,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 use std::io::{Result, Write};
 
 /// What nests deeper cannot be read: the limit of `serde_json`, which protects the stack.
-pub const DEEPEST: usize = 127;
+pub(crate) const DEEPEST: usize = 127;
 /// Down to this level each value has a line of its own. Indentation of all levels could make a hundred times as much of it.
 const READABLE: usize = 5;
 

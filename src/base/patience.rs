@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// What to do about a Qdrant that does not answer.
-pub const SILENT_QDRANT: &str = "check whether Qdrant is overloaded or stuck (curl this URL, read its log); then \
+pub(crate) const SILENT_QDRANT: &str = "check whether Qdrant is overloaded or stuck (curl this URL, read its log); then \
      check URL, network and firewall";
 /// What to do about a store that does not answer.
-pub const SILENT_STORE: &str = "check BACKUP_STORE, network and firewall; for a directory, check its disk";
+pub(crate) const SILENT_STORE: &str = "check BACKUP_STORE, network and firewall; for a directory, check its disk";
 
 /// What comes of `work` within `limit`. `doing` says what is asked of which URL, `remedy` what to do if there is no answer.
 ///

@@ -69,7 +69,7 @@ pub struct Structure {
 
 struct Contents {
     expected: Expected,
-    collection: Seen<4>,
+    collection: SeenFiles<4>,
     shards: BTreeMap<String, Shard>,
     parts: usize,
     nested: Option<Nested>,
@@ -80,8 +80,8 @@ struct Contents {
 #[derive(Default)]
 struct Shard {
     log: bool,
-    files: Seen<2>,
-    segments: BTreeMap<String, Seen<2>>,
+    files: SeenFiles<2>,
+    segments: BTreeMap<String, SeenFiles<2>>,
 }
 
 /// The archive of a segment that is being read.
@@ -93,13 +93,13 @@ struct Nested {
 }
 
 /// Which files of a table have been seen.
-type Seen<const N: usize> = [bool; N];
+type SeenFiles<const N: usize> = [bool; N];
 
 impl Structure {
     /// A reader for a snapshot of which this is known.
     pub fn new(expected: Expected) -> Self {
         let mut contents = Contents {
-            collection: Seen::default(),
+            collection: SeenFiles::default(),
             shards: BTreeMap::new(),
             parts: 0,
             nested: None,
@@ -184,7 +184,7 @@ impl Contents {
                         && let Some(i) = COLLECTION.iter().position(|file| *file == path)
                         && std::mem::replace(&mut self.collection[i], true)
                     {
-                        self.twice(&path);
+                        self.duplicate(&path);
                     }
                     return;
                 }
@@ -209,13 +209,13 @@ impl Contents {
             found.log = true;
         } else if let Some(i) = SHARD.iter().position(|file| *file == inside && kind == Kind::File) {
             if std::mem::replace(&mut found.files[i], true) {
-                self.twice(path);
+                self.duplicate(path);
             }
         } else if let Some(rest) = inside.strip_prefix("segments/") {
             match rest.split_once('/') {
                 None if kind == Kind::Directory => {}
                 None => match rest.strip_suffix(".tar") {
-                    Some(segment) if found.segments.contains_key(segment) => self.twice(path),
+                    Some(segment) if found.segments.contains_key(segment) => self.duplicate(path),
                     Some(segment) => {
                         self.nested = Some(Nested {
                             name: path.to_owned(),
@@ -241,7 +241,7 @@ impl Contents {
         let known = |found: &Shard| found.segments.contains_key(segment);
         if !self.shards.get(shard).is_some_and(known) && self.one_more_part() {
             let found = self.shards.entry(shard.to_owned()).or_default();
-            found.segments.insert(segment.to_owned(), Seen::default());
+            found.segments.insert(segment.to_owned(), SeenFiles::default());
         }
     }
 
@@ -257,11 +257,11 @@ impl Contents {
             .get_mut(shard)
             .and_then(|found| found.segments.get_mut(segment));
         if found.is_some_and(|files| std::mem::replace(&mut files[i], true)) {
-            self.twice(path);
+            self.duplicate(path);
         }
     }
 
-    fn in_nested(&mut self, feed: impl FnOnce(&mut Tar, &mut dyn FnMut(Event<'_>)) -> Result<(), tar::Broken>) {
+    fn in_nested(&mut self, feed: impl FnOnce(&mut Tar, &mut dyn FnMut(Event<'_>)) -> Result<(), tar::TarError>) {
         // Out of its place for the call, which tells this very struct what it finds.
         let Some(mut nested) = self.nested.take() else {
             return;
@@ -350,7 +350,7 @@ impl Contents {
         }
     }
 
-    fn lacking<const N: usize>(&mut self, what: &str, files: &[&str; N], seen: Seen<N>) {
+    fn lacking<const N: usize>(&mut self, what: &str, files: &[&str; N], seen: SeenFiles<N>) {
         for (file, _) in files.iter().zip(seen).filter(|(_, seen)| !seen) {
             self.problem(format!("{what} has no {file}"));
         }
@@ -364,7 +364,7 @@ impl Contents {
         self.parts < MOST_PARTS
     }
 
-    fn twice(&mut self, path: &str) {
+    fn duplicate(&mut self, path: &str) {
         self.problem(format!("{path} occurs twice"));
     }
 

@@ -19,12 +19,12 @@ const WAIT: &str = "{prefix:24!} {spinner} {msg}, {elapsed}";
 pub struct Bars {
     visible: bool,
     bars: MultiProgress,
-    shown: Arc<Mutex<HashMap<String, Shown>>>,
+    shown: Arc<Mutex<HashMap<String, BarState>>>,
 }
 
 /// What is shown of one collection.
 #[derive(Debug)]
-struct Shown {
+struct BarState {
     phase: Phase,
     bar: Option<ProgressBar>,
 }
@@ -46,7 +46,7 @@ impl Bars {
     }
 
     /// Whether bars can be seen.
-    pub fn are_visible(&self) -> bool {
+    pub(crate) fn are_visible(&self) -> bool {
         self.visible
     }
 
@@ -72,7 +72,7 @@ impl Bars {
     fn show(&self, progress: &RunProgress) {
         let mut shown = self.lock();
         for collection in &progress.units {
-            let before = shown.entry(collection.name.clone()).or_insert(Shown {
+            let before = shown.entry(collection.name.clone()).or_insert(BarState {
                 phase: Phase::Waiting,
                 bar: None,
             });
@@ -117,7 +117,7 @@ impl Bars {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Shown>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, BarState>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -157,18 +157,18 @@ fn style(phase: Phase) -> ProgressStyle {
 }
 
 impl<'a> MakeWriter<'a> for Bars {
-    type Writer = PastTheBars<'a>;
+    type Writer = LogWriter<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        PastTheBars(&self.bars)
+        LogWriter(&self.bars)
     }
 }
 
 /// Writes to standard error while the bars are out of the way.
 #[derive(Debug)]
-pub struct PastTheBars<'a>(&'a MultiProgress);
+pub struct LogWriter<'a>(&'a MultiProgress);
 
-impl Write for PastTheBars<'_> {
+impl Write for LogWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.suspend(|| stderr().write_all(bytes))?;
         Ok(bytes.len())
@@ -189,15 +189,15 @@ mod tests {
 
     /// A terminal that keeps all that was ever written to it.
     #[derive(Clone, Debug, Default)]
-    struct Paper(Arc<Mutex<String>>);
+    struct RecordedTerminal(Arc<Mutex<String>>);
 
-    impl Paper {
+    impl RecordedTerminal {
         fn take(&self) -> String {
             std::mem::take(&mut *self.0.lock().unwrap())
         }
     }
 
-    impl TermLike for Paper {
+    impl TermLike for RecordedTerminal {
         fn width(&self) -> u16 {
             160
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_bytes_rate_and_time_left_and_then_the_end() {
-        let paper = Paper::default();
+        let paper = RecordedTerminal::default();
         let bars = Bars {
             visible: true,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(paper.clone()))),

@@ -11,7 +11,7 @@ use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::config::{Invalid, Problem, RetentionConfig, Unknown};
+use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
 use crate::ops::backup;
 use crate::repository::intents;
 use crate::repository::lease;
@@ -34,7 +34,7 @@ const LEASE: Duration = Duration::from_secs(15);
 pub(super) type Opening<'a> = BoxFuture<'a, Result<Arc<dyn Store>>>;
 
 /// What is to be checked.
-pub(crate) struct Subject<'a> {
+pub(crate) struct CheckTarget<'a> {
     /// What is wrong with the configuration, if anything is.
     pub(crate) invalid: Option<Invalid>,
     /// What is wrong with it in parts that no backup depends on.
@@ -42,7 +42,7 @@ pub(crate) struct Subject<'a> {
     /// Warnings of variables that are not used any more.
     pub(crate) obsolete: Vec<String>,
     /// Variables that are set, but that nothing reads.
-    pub(crate) unknown: Vec<Unknown>,
+    pub(crate) unknown: Vec<UnknownVariable>,
     /// The Qdrant; `None` when its configuration does not work.
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
@@ -95,7 +95,7 @@ struct Checks {
 }
 
 /// Prints a line for each check; the answer is the exit code: 0, or that of the first failure. A warning is no failure.
-pub(crate) async fn check(subject: Subject<'_>, json: bool, stop: &CancellationToken) -> Result<u8> {
+pub(crate) async fn check(subject: CheckTarget<'_>, json: bool, stop: &CancellationToken) -> Result<u8> {
     #[derive(Serialize)]
     struct Report<'a> {
         ok: bool,
@@ -116,7 +116,7 @@ pub(crate) async fn check(subject: Subject<'_>, json: bool, stop: &CancellationT
     }
 }
 
-async fn tried(mut subject: Subject<'_>, stop: &CancellationToken) -> Checks {
+async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks {
     let mut checks = Checks::default();
     let limit = subject.patience;
     check_config(&mut checks, &subject);
@@ -162,7 +162,7 @@ async fn tried(mut subject: Subject<'_>, stop: &CancellationToken) -> Checks {
     checks
 }
 
-fn check_config(checks: &mut Checks, subject: &Subject<'_>) {
+fn check_config(checks: &mut Checks, subject: &CheckTarget<'_>) {
     let mut add = |state, problem: &Problem| {
         checks.add("configuration", state, problem.what(), Some(problem.remedy.clone()));
     };
@@ -198,7 +198,12 @@ struct Found {
 }
 
 /// `None` when there is nothing to back up, or that cannot be known.
-async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_>, limit: Duration) -> Option<Found> {
+async fn check_qdrant(
+    checks: &mut Checks,
+    qdrant: &Qdrant,
+    subject: &CheckTarget<'_>,
+    limit: Duration,
+) -> Option<Found> {
     match ask_qdrant(qdrant, limit, qdrant.version()).await {
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
@@ -218,7 +223,7 @@ async fn check_qdrant(checks: &mut Checks, qdrant: &Qdrant, subject: &Subject<'_
     match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
         Ok(plan) => {
             let mut smallest = None;
-            match ask_qdrant(qdrant, limit, refused::look(qdrant, &plan)).await {
+            match ask_qdrant(qdrant, limit, refused::check_each(qdrant, &plan)).await {
                 Ok(looked) => {
                     if !looked.accepted().is_empty() {
                         checks.ok("plan", would_save(&looked.accepted()));
@@ -263,7 +268,7 @@ fn would_save(names: &[&str]) -> String {
 }
 
 /// Whether the key may do what a backup does: on the first of the collections that can be counted, since one may be broken.
-async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, names: &[String], subject: &Subject<'_>) {
+async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, names: &[String], subject: &CheckTarget<'_>) {
     // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
     // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
     let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
@@ -469,7 +474,7 @@ mod tests {
         // Connections are accepted by the system, and nobody reads.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
-        let subject = Subject {
+        let subject = CheckTarget {
             invalid: None,
             unclear: Vec::new(),
             obsolete: Vec::new(),

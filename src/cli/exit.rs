@@ -44,7 +44,7 @@ pub(super) fn table() -> String {
 }
 
 /// Runs the program to its end, and not longer.
-pub fn to_its_end(program: impl Future<Output = ExitCode>) -> ExitCode {
+pub fn run_to_end(program: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -113,7 +113,7 @@ mod tests {
                 begins.await.unwrap();
                 ExitCode::SUCCESS
             };
-            told.send(to_its_end(program))
+            told.send(run_to_end(program))
         });
         let ended = ended.recv_timeout(Duration::from_secs(20));
         drop(free);

@@ -14,7 +14,7 @@ use crate::repository::selection::Selection;
 use tokio_util::sync::CancellationToken;
 
 /// What is done after a complete backup, by the task that committed it.
-pub(crate) struct Afterwards<'a> {
+pub(crate) struct FollowUp<'a> {
     /// The policy by which old ones go.
     pub(crate) prune: Option<Policy>,
     /// Where it is drilled.
@@ -27,7 +27,7 @@ pub(crate) async fn backup_task(
     ctx: &Context,
     default: Selection,
     task: &Task,
-    afterwards: Afterwards<'_>,
+    afterwards: FollowUp<'_>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::text::{Align, ago, count, plain, rounded, shortened, size, table};
 use super::{print, print_json};
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Aged, Detail, Mark, Pin, Proof, ProofVerdict, Summary};
+use crate::repository::catalog::{self, Detail, ListedBackup, Mark, Pin, Proof, ProofVerdict, Summary};
 use crate::repository::names::BackupId;
 use crate::wire::store::Store;
 use serde::Serialize;
@@ -18,12 +18,12 @@ const WIDTH: usize = 80;
 pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
-        backups: Vec<Aged>,
+        backups: Vec<ListedBackup>,
     }
     let backups = catalog::list(store, limit, now).await?;
     match json {
         true => print_json(&Backups {
-            backups: backups.into_iter().map(|b| Aged::new(b, now)).collect(),
+            backups: backups.into_iter().map(|b| ListedBackup::new(b, now)).collect(),
         }),
         false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
         false => print(&listed(&backups, now)),

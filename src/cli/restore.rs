@@ -6,7 +6,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
 use crate::ops::progress::Progress;
-use crate::ops::restore::{self, Form, Patience, RestoreOutcome, RestoreReport, RestoreRequest, Via};
+use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Timeouts, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -47,8 +47,8 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     move_aliases: bool,
     /// How the bytes get to Qdrant
-    #[arg(long, value_enum, default_value_t = Way::Auto)]
-    via: Way,
+    #[arg(long, value_enum, default_value_t = ViaArg::Auto)]
+    via: ViaArg,
     /// Go on without the lease: beside whatever runs, and from a store that takes no writes
     #[arg(long)]
     no_lock: bool,
@@ -65,7 +65,7 @@ pub(crate) struct RestoreArgs {
 
 /// How the bytes get to Qdrant.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Way {
+enum ViaArg {
     /// By signed URL where the store has them, else by upload
     Auto,
     /// Qdrant fetches the objects from signed URLs
@@ -142,13 +142,13 @@ impl RestoreArgs {
             move_aliases: self.move_aliases,
             swap: self.swap,
             via: match self.via {
-                Way::Auto => Via::Auto,
-                Way::Url => Via::Url,
-                Way::Upload => Via::Upload,
+                ViaArg::Auto => Via::Auto,
+                ViaArg::Url => Via::Url,
+                ViaArg::Upload => Via::Upload,
             },
             no_lock: self.no_lock,
-            patience: Patience::default(),
-            form: Form::CommandLine {
+            patience: Timeouts::default(),
+            form: Interface::CommandLine {
                 to: self.to,
                 settings: self.settings,
             },
@@ -277,7 +277,7 @@ mod tests {
             None => ("--qdrant-url", "http://it's $HOME"),
             Some(_) => ("--to-api-key-file", "-- a file"),
         };
-        let requests = samples::requests(1000, |to| Form::CommandLine {
+        let requests = samples::requests(1000, |to| Interface::CommandLine {
             settings: [qdrant(&to), ("--store", "file:///a b"), ("--log-level", "-x")]
                 .map(|(name, value)| (name, value.to_owned()))
                 .into(),

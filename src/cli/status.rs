@@ -7,7 +7,7 @@ use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::ops::backup::SCOPED_KEY;
-use crate::ops::freshness::{self, Answer, Good, Question, Standing, State, Wanted};
+use crate::ops::freshness::{self, Answer, CollectionState, FreshnessInput, FreshnessPolicy, Good, State};
 use crate::ops::source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
@@ -24,7 +24,7 @@ const ROWS: usize = 20;
 const NAME: usize = 22;
 
 /// What is looked at.
-pub(crate) struct Look<'a> {
+pub(crate) struct StatusQuery<'a> {
     /// The Qdrant that is backed up.
     pub(crate) qdrant: Qdrant,
     /// The store's URL, and what opens it.
@@ -56,13 +56,13 @@ struct Status {
 #[derive(Serialize)]
 struct Row {
     #[serde(flatten)]
-    standing: Standing,
+    standing: CollectionState,
     /// How the backup is proven that it has.
     proof: Option<Proof>,
     /// The newest good backup of it that was read back, or drilled.
-    verified: Option<Proven>,
+    verified: Option<ProvenBackup>,
     /// The newest good backup of it that was drilled.
-    drilled: Option<Proven>,
+    drilled: Option<ProvenBackup>,
 }
 
 /// How a backup is proven, the weakest first.
@@ -78,15 +78,15 @@ enum Proof {
 }
 
 #[derive(Clone, Copy, Serialize)]
-struct Proven {
+struct ProvenBackup {
     backup: BackupId,
     age_seconds: u64,
 }
 
 /// Prints how each collection stands. The exit code: 0 if all are protected, else [`NOT_PROTECTED`]. An error if Qdrant or the
 /// store cannot tell.
-pub(crate) async fn status(look: Look<'_>, json: bool) -> Result<u8> {
-    let status = seen(look).await?;
+pub(crate) async fn status(look: StatusQuery<'_>, json: bool) -> Result<u8> {
+    let status = read_status(look).await?;
     let printed = match json {
         true => print_json(&status),
         false => print(&rendered(&status)),
@@ -97,10 +97,10 @@ pub(crate) async fn status(look: Look<'_>, json: bool) -> Result<u8> {
     }
 }
 
-async fn seen(look: Look<'_>) -> Result<Status> {
+async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
     let now = look.clock.now();
     let (url, opening) = look.store;
-    let wanted = Wanted {
+    let wanted = FreshnessPolicy {
         max_age: look.max_age,
         verified: false,
     };
@@ -117,14 +117,14 @@ async fn seen(look: Look<'_>) -> Result<Status> {
     });
     let (live, stored) = tokio::join!(live, stored);
     let ((names, source, is_scoped), (store, backups)) = (live?, stored?);
-    let question = Question {
+    let question = FreshnessInput {
         selection: &look.selection,
         live: Some(&names),
         source: &source,
         wanted,
         now,
     };
-    let answer = freshness::judge(&question, backups)?;
+    let answer = freshness::assess(&question, backups)?;
     Ok(Status {
         protected: answer.is_fresh(),
         max_age_seconds: look.max_age.as_secs(),
@@ -142,15 +142,15 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
     } = answer;
     let proven = |name: &str, by: fn(&Good) -> bool| {
         let found = freshness::newest(name, backups.iter().filter(|b| by(b)), now);
-        found.map(|(backup, age)| Proven {
+        found.map(|(backup, age)| ProvenBackup {
             backup,
             age_seconds: age.as_secs(),
         })
     };
-    let row = |standing: Standing| {
+    let row = |standing: CollectionState| {
         let verified = proven(&standing.name, |b| b.verified || b.drilled);
         let drilled = proven(&standing.name, |b| b.drilled);
-        let has = |proven: Option<Proven>| proven.is_some_and(|proven| Some(proven.backup) == standing.backup);
+        let has = |proven: Option<ProvenBackup>| proven.is_some_and(|proven| Some(proven.backup) == standing.backup);
         let proof = match (has(drilled), has(verified)) {
             (true, _) => Proof::Drilled,
             (_, true) => Proof::Verified,
@@ -289,14 +289,14 @@ mod tests {
             good(50, &["oldest"], true, true),
         ];
         let live = ["docs", "logs", "news", "notes", "old", "older", "oldest"].map(str::to_owned);
-        let question = Question {
+        let question = FreshnessInput {
             selection: &Selection::default(),
             live: Some(&live),
             source: &Source::default(),
-            wanted: Wanted::default(),
+            wanted: FreshnessPolicy::default(),
             now: NOW,
         };
-        let answer = freshness::judge(&question, backups).unwrap();
+        let answer = freshness::assess(&question, backups).unwrap();
         let status = Status {
             protected: answer.is_fresh(),
             max_age_seconds: question.wanted.max_age.as_secs(),

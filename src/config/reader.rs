@@ -67,7 +67,7 @@ impl From<Invalid> for Error {
 
 /// The environment: the value of a variable, if it is set; and of a flag by its name (`--store`), if it was given. A flag goes
 /// before its variable.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads variables and keeps what is wrong with them.
 pub(super) struct Reader<'a> {

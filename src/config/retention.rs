@@ -12,7 +12,7 @@ pub struct RetentionConfig {
     /// each rule, 0 to 100000; unset or 0: the rule is off. `RETAIN_MIN_AGE_HOURS`: nothing younger is deleted, default 24.
     pub policy: Policy,
     /// `PRUNE_AFTER_BACKUP`: `true` deletes by the policy after each complete backup; default `false`.
-    pub after_backup: bool,
+    pub(crate) after_backup: bool,
 }
 
 impl RetentionConfig {

@@ -32,7 +32,7 @@ pub struct Flag {
     /// The commands that take it; [`EVERY`]: all of them.
     pub on: &'static [&'static str],
     /// The argument without which it means nothing.
-    pub requires: Option<&'static str>,
+    pub(crate) requires: Option<&'static str>,
 }
 
 /// Variables that belong together.

@@ -11,14 +11,14 @@ const SHARED: [&str; 2] = ["GCS_", "QDRANT_"];
 
 /// A variable that is set, but that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnknownVariable {
     /// Its name, fit to be shown.
     pub name: String,
     /// The one that may be meant.
     pub nearest: Option<&'static str>,
 }
 
-impl Unknown {
+impl UnknownVariable {
     /// What is wrong, without the remedy.
     pub fn what(&self) -> String {
         format!("{} is set, but there is no such variable: it has no effect", self.name)
@@ -33,14 +33,14 @@ impl Unknown {
     }
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.what(), self.remedy())
     }
 }
 
 /// Those of `names`, the names of all variables that are set, that are nearly ours, in the order of the names.
-pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<Unknown> {
+pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<UnknownVariable> {
     let is_set = |name: &str| env(name).is_some_and(|value| !value.trim().is_empty());
     let mut names: Vec<_> = names
         .into_iter()
@@ -53,7 +53,7 @@ pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<Unk
         let has_its_prefix = name.to_ascii_uppercase().starts_with(near.prefix);
         // Where that one is set, this one stands for something else.
         let is_slip = near.within(4) && !is_set(near.name) && (has_its_prefix || OURS.contains(&near.prefix));
-        (is_ours || is_slip).then(|| Unknown {
+        (is_ours || is_slip).then(|| UnknownVariable {
             nearest: near.within(2).then_some(near.name),
             name: name.escape_debug().to_string(),
         })
@@ -66,14 +66,14 @@ fn is_known(name: &str) -> bool {
 }
 
 /// A known variable beside one that is not.
-struct Near {
+struct Suggestion {
     name: &'static str,
     prefix: &'static str,
     /// By how many characters they differ.
     distance: usize,
 }
 
-impl Near {
+impl Suggestion {
     /// Whether no more than one in `n` characters behind the prefix differs, but one always may.
     fn within(&self, n: usize) -> bool {
         self.distance <= ((self.name.len() - self.prefix.len()) / n).max(1)
@@ -81,11 +81,11 @@ impl Near {
 }
 
 /// The variable with a prefix that is most like `name` in capitals.
-fn nearest(name: &str) -> Option<Near> {
+fn nearest(name: &str) -> Option<Suggestion> {
     let name = name.to_ascii_uppercase();
     let candidates = settings().filter_map(|Setting { variable: known, .. }| {
         let mut prefixes = OURS.into_iter().chain(SHARED);
-        Some(Near {
+        Some(Suggestion {
             name: known,
             prefix: prefixes.find(|prefix| known.starts_with(prefix))?,
             distance: strsim::osa_distance(known, &name),

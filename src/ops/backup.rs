@@ -7,20 +7,20 @@ mod plan;
 mod report;
 mod trial;
 
-pub use collection::survey;
+pub use collection::describe;
 pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
-pub use trial::{Trial, trial};
+pub(crate) use trial::trial;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::run::{self, Conclusion, Run, Wanted};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use crate::ops::source;
 use crate::repository::catalog;
 use crate::repository::intents;
-use crate::repository::manifest::{self, Failure, Sealed};
+use crate::repository::manifest::{self, EncodedManifest, Failure};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
@@ -29,7 +29,7 @@ use crate::wire::store::Store;
 use artifact::UnitRun;
 use collection::save_unit;
 use futures_util::TryStreamExt;
-use report::{Known, Results};
+use report::{Results, RunFacts};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,15 +48,20 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<BackupReport> {
     let store = ctx.on_store();
-    let work = run::under_lease(&store, Wanted::Exclusive, progress, cancel, Some(&ctx.qdrant), |run| {
-        save(ctx, selection, run)
-    });
+    let work = run::under_lease(
+        &store,
+        LeaseMode::Exclusive,
+        progress,
+        cancel,
+        Some(&ctx.qdrant),
+        |run| save(ctx, selection, run),
+    );
     let result = run::ending(&store, Operation::Backup, progress, work).await;
-    result.map_err(run_again)
+    result.map_err(with_run_again)
 }
 
 /// Adds the remedy for a cancelled run.
-fn run_again(error: Error) -> Error {
+fn with_run_again(error: Error) -> Error {
     match error.code() {
         Code::Cancelled => error.remedy(
             "run it again; nothing was committed, and the next run deletes a snapshot that Qdrant may still be making",
@@ -117,7 +122,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         let doing = format!("none of the {} collections can be saved", results.failed.len());
         return Err(ErrorInfo::from(refused).error(&doing));
     }
-    let known = Known {
+    let known = RunFacts {
         id,
         started_at,
         finished_at: ctx.clock.now(),
@@ -149,7 +154,7 @@ async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
 
 /// Writes the manifest within the time for which the lease was just confirmed. No longer to be cancelled: it is one small
 /// object, and "stopped" must not be said of a backup that then exists.
-async fn commit(ctx: &Context, manifest: Sealed) -> Result<()> {
+async fn commit(ctx: &Context, manifest: EncodedManifest) -> Result<()> {
     let limit = ctx.settings.lease / 2;
     let id = manifest.id();
     match timeout(limit, manifest.commit(&*ctx.store)).await {
@@ -247,7 +252,7 @@ where
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
                 let is_first = !is_possible && results.collections.is_empty() && !give_up.is_cancelled();
-                if is_first && concerns_all(ctx, &e).await {
+                if is_first && fails_every_collection(ctx, &e).await {
                     give_up.cancel();
                     results.refused = Some(e);
                 }
@@ -260,7 +265,7 @@ where
 
 /// Whether the failure of one collection is that of all: a key that is not accepted, or that may only read; a store that takes
 /// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
-async fn concerns_all(ctx: &Context, error: &Error) -> bool {
+async fn fails_every_collection(ctx: &Context, error: &Error) -> bool {
     match error.code() {
         Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
         Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),

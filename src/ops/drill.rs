@@ -3,7 +3,9 @@
 //! Every collection is restored under a temporary name with a reserved prefix, compared with the manifest as any restore is,
 //! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
 
-pub use crate::repository::verdicts::drilled::{CollectionDrill, DrillReport, DrillVerdict, read};
+pub use crate::repository::verdicts::drilled::{DrillReport, DrillVerdict, read};
+
+pub use crate::repository::verdicts::drilled::CollectionDrill;
 
 pub(crate) use crate::repository::verdicts::drilled::write as record;
 
@@ -11,8 +13,8 @@ use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::restore::{self, Patience, RestorePlan, RestoreStep};
-use crate::ops::run::{self, CLEAN_UP, Conclusion, Run, Wanted};
+use crate::ops::restore::{self, RestorePlan, RestoreStep, Timeouts};
+use crate::ops::run::{self, CLEAN_UP, Conclusion, LeaseMode, Run};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ pub const PREFIX: &str = "qdrant-backup-drill-";
 const DELETE: Duration = Duration::from_secs(300);
 
 /// The error when no Qdrant for drills is set and a drill on the backed-up Qdrant is not allowed.
-pub fn needs_a_qdrant() -> Error {
+pub(crate) fn needs_a_qdrant() -> Error {
     Error::new(
         Code::RestoreRefused,
         "a drill on the backed-up Qdrant takes disk space and time there",
@@ -50,7 +52,7 @@ pub struct DrillRequest {
     /// Whether to go on without the lease, whoever has it.
     pub no_lock: bool,
     /// How long to wait for Qdrant after it reported a restore as done.
-    pub patience: Patience,
+    pub patience: Timeouts,
 }
 
 /// Restores the backup of `request` into temporary collections of the Qdrant of `place`, compares and deletes them, and
@@ -63,7 +65,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<DrillReport> {
     let ctx = &place.ctx;
-    let wanted = Wanted::Preferred {
+    let wanted = LeaseMode::Preferred {
         no_lock: request.no_lock,
     };
     let store = ctx.on_store();
@@ -159,7 +161,7 @@ async fn one(
     ctx: &Context,
     plan: &RestorePlan,
     step: &RestoreStep,
-    patience: &Patience,
+    patience: &Timeouts,
     run: &Run,
     warnings: &mut Vec<String>,
 ) -> Result<CollectionDrill> {

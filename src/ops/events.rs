@@ -21,7 +21,7 @@ use time::Duration;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     Backup,
     Verify,
     Restore,
@@ -40,7 +40,7 @@ pub struct Counts {
 
 /// An operation that has ended, as every sink gets it.
 #[derive(Clone, Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub operation: Operation,
     /// Once it had one.
     pub backup: Option<BackupId>,
@@ -97,7 +97,7 @@ impl fmt::Display for Operation {
 }
 
 impl Finished {
-    pub fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match (self.operation, self.code) {
             (Operation::Drill, None) => "proven",
             (_, None) => "good",
@@ -109,7 +109,7 @@ impl Finished {
 }
 
 /// Tells all sinks. Today that is the log, from which metrics and notifications are made.
-pub fn emit(finished: &Finished) {
+pub(crate) fn emit(finished: &Finished) {
     let Finished {
         operation,
         backup,

@@ -25,14 +25,14 @@ const READ_AT_ONCE: usize = 4;
 
 /// What is wanted of backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct FreshnessPolicy {
     /// How old the state of a collection may be that the last good backup has.
     pub max_age: Duration,
     /// Whether only those count that were read back and found intact, by `verify`.
     pub verified: bool,
 }
 
-impl Default for Wanted {
+impl Default for FreshnessPolicy {
     /// A day, and two hours for a run that takes its time.
     fn default() -> Self {
         Self {
@@ -72,7 +72,7 @@ pub enum State {
 
 /// How one collection stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct CollectionState {
     pub name: String,
     /// How it stands.
     pub state: State,
@@ -95,7 +95,7 @@ pub enum Expected {
 
 /// What is asked about the backups.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub(crate) struct FreshnessInput<'a> {
     /// Which collections are to be backed up.
     pub selection: &'a Selection,
     /// The collections of Qdrant; `None`: it could not be asked.
@@ -103,7 +103,7 @@ pub struct Question<'a> {
     /// Of which Qdrant the backups are to be.
     pub source: &'a Source,
     /// What is wanted of them.
-    pub wanted: Wanted,
+    pub wanted: FreshnessPolicy,
     /// The time of the question.
     pub now: OffsetDateTime,
 }
@@ -114,7 +114,7 @@ pub struct Answer {
     /// Which are expected.
     pub expected: Expected,
     /// How each of those stands.
-    pub collections: Vec<Standing>,
+    pub collections: Vec<CollectionState>,
     /// The backups that count, newest first.
     pub backups: Vec<Good>,
 }
@@ -122,7 +122,7 @@ pub struct Answer {
 impl Answer {
     /// Whether there is a collection to back up, and every one of them is fresh. Nothing to back up is no good news: a Qdrant that
     /// lost its data has nothing, either.
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         !self.collections.is_empty() && self.collections.iter().all(|c| c.state == State::Fresh)
     }
 }
@@ -131,7 +131,7 @@ impl Answer {
 ///
 /// # Errors
 /// [`crate::base::error::Code::BadRequest`] for a malformed pattern.
-pub fn judge(question: &Question<'_>, mut backups: Vec<Good>) -> Result<Answer> {
+pub(crate) fn assess(question: &FreshnessInput<'_>, mut backups: Vec<Good>) -> Result<Answer> {
     // Those of another Qdrant in the same store say nothing of this one.
     backups.retain(|backup| question.source.relation_to(backup.source.as_ref()) != Relation::Different);
     let expected = expected(question.selection, question.live, &backups)?;
@@ -140,7 +140,7 @@ pub fn judge(question: &Question<'_>, mut backups: Vec<Good>) -> Result<Answer> 
         Expected::Unknown => &[],
     };
     Ok(Answer {
-        collections: standings(names, &backups, question.wanted, question.now),
+        collections: collection_states(names, &backups, question.wanted, question.now),
         expected,
         backups,
     })
@@ -168,11 +168,16 @@ pub fn expected(selection: &Selection, live: Option<&[String]>, backups: &[Good]
 }
 
 /// How each of these collections stands. `backups`: newest first.
-pub fn standings(names: &[String], backups: &[Good], wanted: Wanted, now: OffsetDateTime) -> Vec<Standing> {
+pub fn collection_states(
+    names: &[String],
+    backups: &[Good],
+    wanted: FreshnessPolicy,
+    now: OffsetDateTime,
+) -> Vec<CollectionState> {
     let standing = |name: &String| {
         let taken = newest(name, backups.iter().filter(|b| b.verified || !wanted.verified), now);
         let age = taken.map(|(_, age)| age);
-        Standing {
+        CollectionState {
             name: name.clone(),
             state: match age {
                 Some(age) if age < wanted.max_age => State::Fresh,
@@ -203,7 +208,7 @@ pub fn newest<'a>(
 ///
 /// # Errors
 /// Those of the store.
-pub async fn good_backups(store: &dyn Store, wanted: Wanted, now: OffsetDateTime) -> Result<Vec<Good>> {
+pub(crate) async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Vec<Good>> {
     let (mut good, mut older) = (Vec::new(), 0);
     let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now).await?);
     while let Some(found) = backups.try_next().await? {

@@ -8,7 +8,9 @@
 
 mod execute;
 
-pub use execute::{Deleted, PruneReport, Skipped, execute};
+pub use execute::{Deleted, PruneReport, execute};
+
+pub use execute::Skipped;
 
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
@@ -75,7 +77,7 @@ impl PruneContext {
 pub struct PrunePlan {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
-    pub made_at: OffsetDateTime,
+    pub(crate) made_at: OffsetDateTime,
     pub policy: Policy,
     /// The backups, and what unfinished or half deleted ones left; newest first.
     pub items: Vec<Item>,
@@ -223,7 +225,7 @@ async fn jobs(
 
 /// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the
 /// backup, which is good all the same.
-pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport, cancel: &CancellationToken) {
+pub(crate) async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport, cancel: &CancellationToken) {
     if backup.status != BackupOutcome::Complete {
         return;
     }
@@ -250,7 +252,7 @@ pub async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport,
 }
 
 /// What has to be known of a backup; the manifests of hundreds of backups may be too much to keep.
-struct Known {
+struct Candidate {
     entry: Entry,
     marks: Vec<Mark>,
     source: Option<Source>,
@@ -258,7 +260,7 @@ struct Known {
     elsewhere: Vec<String>,
 }
 
-impl Known {
+impl Candidate {
     fn new(id: BackupId, found: Found) -> Self {
         let artifacts = found
             .manifest
@@ -284,14 +286,14 @@ async fn known(
     store: &dyn Store,
     folders: Folders,
     now: OffsetDateTime,
-) -> Result<(Folders, BTreeMap<BackupId, Known>)> {
+) -> Result<(Folders, BTreeMap<BackupId, Candidate>)> {
     let mut reads = stream::iter(folders)
         .map(|(id, objects)| async move {
             let found = catalog::read(store, id, &objects, now).await?;
-            Ok::<_, Error>((id, objects, found.map(|found| Known::new(id, found))))
+            Ok::<_, Error>((id, objects, found.map(|found| Candidate::new(id, found))))
         })
         .buffered(catalog::READ_AT_ONCE);
-    let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Known>::new());
+    let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Candidate>::new());
     while let Some((id, objects, known)) = reads.try_next().await? {
         folders.insert(id, objects);
         backups.extend(known.map(|known| (id, known)));

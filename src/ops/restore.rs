@@ -8,18 +8,18 @@ mod compare;
 mod converge;
 mod execute;
 mod failed;
-mod look;
 mod plan;
 mod report;
 mod step;
 mod swap;
+mod target;
 mod text;
 mod uploaded;
 mod version;
 
-pub use command::Form;
+pub use command::Interface;
 pub use compare::Difference;
-pub use converge::{Patience, Points};
+pub use converge::{Points, Timeouts};
 pub use plan::{Refusal, RestorePlan};
 pub use report::{Failed, RestoreOutcome, RestoreReport, Restored};
 pub use step::{Existing, RestoreStep};
@@ -34,7 +34,7 @@ use crate::base::error::{Code, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
-use crate::ops::run::{self, Conclusion, Wanted};
+use crate::ops::run::{self, Conclusion, LeaseMode};
 use crate::repository::selection::Selection;
 use serde::Serialize;
 use std::fmt;
@@ -62,9 +62,9 @@ pub struct RestoreRequest {
     /// Whether to go on without the lease, whoever has it.
     pub no_lock: bool,
     /// How long to wait for Qdrant after it reported a restore as done.
-    pub patience: Patience,
+    pub patience: Timeouts,
     /// By which face.
-    pub form: Form,
+    pub form: Interface,
 }
 
 /// How the bytes get to Qdrant.
@@ -109,7 +109,7 @@ pub async fn run(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<RestoreReport> {
-    let wanted = Wanted::Preferred {
+    let wanted = LeaseMode::Preferred {
         no_lock: request.no_lock,
     };
     run::run(&ctx.on_store(), Operation::Restore, wanted, progress, cancel, |run| {

@@ -18,7 +18,7 @@ pub(crate) const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// How a run wants the lease.
 #[derive(Debug)]
-pub(crate) enum Wanted<'a> {
+pub(crate) enum LeaseMode<'a> {
     /// Nothing is done without it.
     Exclusive,
     /// The run only reads the store: it goes on where the store refuses the lease, and without trying with `no_lock`.
@@ -79,7 +79,7 @@ impl Run {
 pub(crate) async fn run<T, W>(
     ctx: &StoreContext,
     operation: Operation,
-    wanted: Wanted<'_>,
+    wanted: LeaseMode<'_>,
     progress: &Progress,
     cancel: &CancellationToken,
     work: impl FnOnce(Run) -> W,
@@ -143,7 +143,7 @@ pub(crate) fn end<T: Conclusion>(
 /// As [`run`].
 pub(crate) async fn under_lease<T, W>(
     ctx: &StoreContext,
-    wanted: Wanted<'_>,
+    wanted: LeaseMode<'_>,
     progress: &Progress,
     cancel: &CancellationToken,
     swept: Option<&Qdrant>,
@@ -153,7 +153,7 @@ where
     T: Conclusion,
     W: Future<Output = Result<T>>,
 {
-    let is_shared = matches!(wanted, Wanted::Shared(_));
+    let is_shared = matches!(wanted, LeaseMode::Shared(_));
     let guard = Arc::new(take(ctx, wanted, cancel).await?);
     let run = Run {
         progress: progress.clone(),
@@ -179,17 +179,17 @@ where
     })
 }
 
-async fn take(ctx: &StoreContext, wanted: Wanted<'_>, cancel: &CancellationToken) -> Result<Guard> {
+async fn take(ctx: &StoreContext, wanted: LeaseMode<'_>, cancel: &CancellationToken) -> Result<Guard> {
     let store = ctx.store.clone();
     match wanted {
-        Wanted::Exclusive => Ok(lease::acquire(store, &ctx.clock, &ctx.who, ctx.lease).await?.into()),
-        Wanted::Preferred { no_lock } => Guard::take(store, &ctx.clock, &ctx.who, ctx.lease, no_lock).await,
+        LeaseMode::Exclusive => Ok(lease::acquire(store, &ctx.clock, &ctx.who, ctx.lease).await?.into()),
+        LeaseMode::Preferred { no_lock } => Guard::take(store, &ctx.clock, &ctx.who, ctx.lease, no_lock).await,
         // Others may hold it up: many tasks begin at once.
-        Wanted::Shared(group) => {
+        LeaseMode::Shared(group) => {
             let joined = lease::join(store, &ctx.clock, group, ctx.lease);
             Ok(unless_cancelled(cancel, joined).await?.into())
         }
-        Wanted::Held(lease) => Ok(lease.into()),
+        LeaseMode::Held(lease) => Ok(lease.into()),
     }
 }
 
@@ -241,11 +241,11 @@ mod tests {
 
     const LIFE: Duration = Duration::from_secs(60);
 
-    struct Came {
+    struct FakeConclusion {
         open: bool,
     }
 
-    impl Conclusion for Came {
+    impl Conclusion for FakeConclusion {
         fn failure(&self) -> Option<Code> {
             None
         }
@@ -275,9 +275,9 @@ mod tests {
         (dir, ctx)
     }
 
-    async fn held<W>(ctx: &StoreContext, wanted: Wanted<'_>, work: impl FnOnce(Run) -> W) -> Result<Came>
+    async fn held<W>(ctx: &StoreContext, wanted: LeaseMode<'_>, work: impl FnOnce(Run) -> W) -> Result<FakeConclusion>
     where
-        W: Future<Output = Result<Came>>,
+        W: Future<Output = Result<FakeConclusion>>,
     {
         let progress = Progress::new(OffsetDateTime::UNIX_EPOCH);
         under_lease(ctx, wanted, &progress, &CancellationToken::new(), None, work).await
@@ -288,9 +288,9 @@ mod tests {
         let (dir, ctx) = place().await;
         let lock = dir.path().join(LOCK);
         for code in [None, Some(Code::StoreFailed), Some(Code::Cancelled)] {
-            let result = held(&ctx, Wanted::Exclusive, |_| async {
+            let result = held(&ctx, LeaseMode::Exclusive, |_| async {
                 assert!(lock.exists());
-                code.map_or(Ok(Came { open: false }), |code| Err(Error::new(code, "x")))
+                code.map_or(Ok(FakeConclusion { open: false }), |code| Err(Error::new(code, "x")))
             });
             assert_eq!(result.await.err().map(|e| e.code()), code);
             assert!(!lock.exists(), "{code:?}");
@@ -300,7 +300,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_the_loss_of_its_lease_stopped_says_so() {
         let (dir, ctx) = place().await;
-        let result = held(&ctx, Wanted::Exclusive, |run| async move {
+        let result = held(&ctx, LeaseMode::Exclusive, |run| async move {
             std::fs::remove_file(dir.path().join(LOCK)).unwrap();
             timeout(LIFE, run.cancel.cancelled()).await.unwrap();
             Err(stopped())
@@ -312,9 +312,13 @@ mod tests {
     async fn processes_of_a_group_keep_the_lease_until_nothing_is_open() {
         let (dir, ctx) = place().await;
         let lock = dir.path().join(LOCK);
-        for came in [Ok(Came { open: true }), Err(stopped()), Ok(Came { open: false })] {
+        for came in [
+            Ok(FakeConclusion { open: true }),
+            Err(stopped()),
+            Ok(FakeConclusion { open: false }),
+        ] {
             let ended = came.as_ref().is_ok_and(|came| !came.open);
-            let _ = held(&ctx, Wanted::Shared("group"), |_| async { came }).await;
+            let _ = held(&ctx, LeaseMode::Shared("group"), |_| async { came }).await;
             assert_eq!(lock.exists(), !ended);
         }
     }

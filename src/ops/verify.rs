@@ -170,7 +170,7 @@ async fn read_manifest(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
 
 /// What to do about one artifact of the manifest.
 enum Job {
-    Read(object::Subject),
+    Read(object::ObjectToVerify),
     /// It is known without reading.
     Told(Checked),
 }
@@ -199,7 +199,7 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
                 match manifest_finding(id, name, artifact, !keys.insert(artifact.key.as_str())) {
                     Some(finding) => Job::Told(Checked::of(name, artifact).found(vec![finding])),
                     None => match blobs::require_known(artifact) {
-                        Ok(()) => Job::Read(object::Subject {
+                        Ok(()) => Job::Read(object::ObjectToVerify {
                             collection: name.to_owned(),
                             artifact: artifact.clone(),
                             structure: expected(collection, artifact.kind),

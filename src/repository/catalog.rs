@@ -3,8 +3,9 @@
 mod latest;
 mod sources;
 
-pub use latest::{Asked, Resolved, latest, named, resolve};
-pub use sources::{labels, require_source};
+pub use latest::{LatestQuery, latest, named};
+pub(crate) use latest::{Resolved, resolve};
+pub(crate) use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::{self, Manifest, Status};
@@ -31,7 +32,7 @@ pub enum State {
 }
 
 /// Default number of backups in a list.
-pub const LISTED: u16 = 20;
+pub(crate) const LISTED: u16 = 20;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
 
@@ -56,7 +57,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Bytes of each collection.
     #[serde(skip)]
-    pub bytes_by_collection: BTreeMap<String, u64>,
+    pub(crate) bytes_by_collection: BTreeMap<String, u64>,
     /// Points in each collection.
     pub points_by_collection: BTreeMap<String, u64>,
     /// What the last verification found.
@@ -197,12 +198,12 @@ impl Summary {
     }
 
     /// What was asked for when it was made, unless that is everything.
-    pub fn partly(&self) -> Option<&Selection> {
+    pub(crate) fn partly(&self) -> Option<&Selection> {
         self.selection.as_ref().filter(|selection| !selection.is_everything())
     }
 
     /// Whether it is one to rely on now.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.marks.first() == Some(&Mark::Good)
     }
 
@@ -281,7 +282,7 @@ pub(crate) async fn newest_first(
 ) -> Result<impl Stream<Item = Result<Found>>> {
     let ids = ids(store).await?;
     Ok(stream::iter(ids)
-        .map(move |id| look(store, id, now))
+        .map(move |id| inspect(store, id, now))
         .buffered(at_once)
         .try_filter_map(async |found| Ok(found)))
 }
@@ -321,7 +322,7 @@ fn no_backup(store: &dyn Store) -> Error {
 
 /// A backup in a list, and its age.
 #[derive(Clone, Debug, Serialize)]
-pub struct Aged {
+pub(crate) struct ListedBackup {
     /// The backup.
     #[serde(flatten)]
     pub summary: Summary,
@@ -329,9 +330,9 @@ pub struct Aged {
     pub age_seconds: Option<u64>,
 }
 
-impl Aged {
+impl ListedBackup {
     /// The age of a backup at `now`.
-    pub fn new(summary: Summary, now: OffsetDateTime) -> Self {
+    pub(crate) fn new(summary: Summary, now: OffsetDateTime) -> Self {
         let age_seconds = summary.age(now).map(|age| age.as_secs());
         Self { summary, age_seconds }
     }
@@ -383,7 +384,7 @@ pub async fn read(
     if !has(objects, &id.manifest()) {
         return Ok(None);
     }
-    let read = match manifest::read_anyones(store, &id).await {
+    let read = match manifest::read_of_any_backup(store, &id).await {
         // Deleted meanwhile.
         Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
@@ -401,7 +402,7 @@ pub async fn read(
     }))
 }
 
-async fn look(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Option<Found>> {
+async fn inspect(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Option<Found>> {
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
     read(store, id, &objects, now).await
 }

@@ -40,7 +40,7 @@ pub struct Intent {
     pub requested_at: OffsetDateTime,
     /// How many seconds later the request was sent at the latest.
     #[serde(default = "within_seconds")]
-    pub within_seconds: u64,
+    pub(crate) within_seconds: u64,
 }
 
 impl record::Record for Intent {
@@ -158,7 +158,7 @@ pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
 }
 
 /// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
-pub async fn settle(
+pub(crate) async fn settle(
     store: &dyn Store,
     qdrant: &Qdrant,
     recorded: &Recorded,
@@ -207,7 +207,7 @@ pub async fn settle(
 impl Intent {
     /// With those of `there` as [`Intent::existing`] that could be taken for ours.
     #[must_use]
-    pub fn beside(mut self, there: &[String]) -> Self {
+    pub(crate) fn with_existing(mut self, there: &[String]) -> Self {
         self.existing = there.iter().filter(|name| self.may_be_ours(name)).cloned().collect();
         self
     }
@@ -251,7 +251,7 @@ mod tests {
             within_seconds: 5,
         };
         let older = (0..1000).map(|i| format!("docs-7-2025-11-22-12-{:02}-{:02}.snapshot", i / 60, i % 60));
-        let intent = intent.beside(
+        let intent = intent.with_existing(
             &older
                 .chain(["docs-7-2026-11-22-12-00-00.snapshot".into()])
                 .collect::<Vec<_>>(),

@@ -50,7 +50,7 @@ impl record::Record for LeaseRecord {
 
 impl LeaseRecord {
     /// Whether it is that of the processes of `group`, see [`join`].
-    pub fn is_of(&self, group: &str) -> bool {
+    pub(crate) fn is_of(&self, group: &str) -> bool {
         self.holder == shared_by(group)
     }
 }
@@ -89,7 +89,7 @@ pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<LeaseReco
 }
 
 /// Fails with [`Code::RunInProgress`] naming the holder while another run holds the lease.
-pub async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()> {
+pub(crate) async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()> {
     match holder(store, clock).await? {
         Some(other) => Err(in_progress(&other)),
         None => Ok(()),

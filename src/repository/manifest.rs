@@ -2,13 +2,14 @@
 //!
 //! The format is versioned. Fields that this version does not know are kept when a manifest is read and written again.
 
-mod sealed;
+mod encoded;
 mod source;
 
 pub use crate::wire::store::record::read_small;
-pub(crate) use sealed::spoilers;
-pub use sealed::{Sealed, entry};
-pub use source::{Relation, Source};
+pub(crate) use encoded::unreadable_collections;
+pub use encoded::{EncodedManifest, entry};
+pub(crate) use source::Relation;
+pub use source::Source;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::names::{ArtifactKind, BackupId};
@@ -131,7 +132,7 @@ impl Collection {
     }
 
     /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
-    pub fn cannot_be_restored(&self) -> Option<Error> {
+    pub(crate) fn cannot_be_restored(&self) -> Option<Error> {
         sharding::is_custom(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
     }
 }
@@ -185,7 +186,7 @@ pub struct Artifact {
 impl Artifact {
     /// What is wrong with its key, unless that is one which the backup `id` gives to an object of this collection: what belongs
     /// to another one must never be taken for it. Of a way of storing that this version does not know nothing is said.
-    pub fn misplaced(&self, id: &BackupId, collection: &str) -> Option<String> {
+    pub(crate) fn misplaced(&self, id: &BackupId, collection: &str) -> Option<String> {
         if self.storage != Storage::Object || id.is_artifact(&self.key, collection, &self.kind) {
             return None;
         }
@@ -237,7 +238,7 @@ impl Manifest {
 
     /// That this is the manifest of the backup `id`: one that was copied here names the objects of another backup, which may
     /// go with it at any time.
-    pub fn require_place(&self, id: &BackupId) -> Result<()> {
+    pub(crate) fn require_place(&self, id: &BackupId) -> Result<()> {
         match self.id == *id {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
@@ -245,7 +246,7 @@ impl Manifest {
     }
 
     /// As [`Manifest::require_place`], and that each artifact is an object of its own collection.
-    pub fn require_places(&self, id: &BackupId) -> Result<()> {
+    pub(crate) fn require_places(&self, id: &BackupId) -> Result<()> {
         self.require_place(id)?;
         let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| artifact.misplaced(id, &c.name));
         match self.collections.iter().find_map(of) {
@@ -261,13 +262,13 @@ impl Manifest {
 /// [`Code::BackupNotFound`] without one, [`Code::BackupDamaged`] for what is no manifest or that of another backup,
 /// [`Code::BackupUnsupported`] for a newer format.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
-    let manifest = read_anyones(store, id).await?;
+    let manifest = read_of_any_backup(store, id).await?;
     manifest.require_place(id)?;
     Ok(manifest)
 }
 
 /// The manifest that lies where that of the backup `id` belongs, also when it is another one's.
-pub async fn read_anyones(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
+pub async fn read_of_any_backup(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
     let key = id.manifest();
     let Some(bytes) = read_small(store, &key, LARGEST).await? else {
         return Err(

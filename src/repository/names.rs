@@ -22,10 +22,11 @@ mod execution;
 mod id;
 
 pub use execution::Execution;
-pub use id::{BackupId, SKEW};
+pub use id::BackupId;
+pub(crate) use id::SKEW;
 
 pub use crate::base::snapshot::ArtifactKind;
-pub use crate::wire::store::{BACKUPS, INTENTS, JOBS};
+pub(crate) use crate::wire::store::{BACKUPS, INTENTS, JOBS};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The key of the lease.

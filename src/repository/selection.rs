@@ -23,7 +23,7 @@ pub struct Selection {
 
 impl Selection {
     /// Whether nothing is left out.
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         let all = self.include.is_empty() || self.include.iter().any(|pattern| pattern == "*");
         all && self.collections.is_empty() && self.exclude.is_empty()
     }

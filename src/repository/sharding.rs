@@ -9,13 +9,13 @@ use serde_json::Value;
 
 /// Whether points go to shards by keys that clients name. `config` is that of `GET /collections/{name}`, `shards` is `GET
 /// /collections/{name}/cluster`, or null where that may not be asked.
-pub fn is_custom(config: &Value, shards: &Value) -> bool {
+pub(crate) fn is_custom(config: &Value, shards: &Value) -> bool {
     let mut local = shards["local_shards"].as_array().into_iter().flatten();
     config["params"]["sharding_method"] == "custom" || local.any(|shard| !shard["shard_key"].is_null())
 }
 
 /// Why a snapshot of the collection `name` is no backup.
-pub fn cannot_be_restored(name: &str) -> Error {
+pub(crate) fn cannot_be_restored(name: &str) -> Error {
     Error::new(
         Code::Unsupported,
         format!("collection {name:?} has custom sharding; Qdrant restores its snapshot without the points"),

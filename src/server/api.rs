@@ -23,7 +23,7 @@ pub(super) use backups::{BackupSummary, BackupsQuery, BackupsResponse};
 pub(super) use collections::{CollectionStatus, CollectionsResponse};
 pub(super) use detail::BackupDetail;
 pub(super) use drill::{DrillReport, DrillRequest};
-pub(super) use error::{ErrorResponse, HeldBy, PlanOfError, ReportOfError};
+pub(super) use error::{ErrorResponse, LeaseHolder, PlanOfError, ReportOfError};
 pub(super) use freshness::{FreshnessQuery, FreshnessResponse};
 pub(super) use pin::{PinRequest, PinResponse, UnpinResponse};
 pub(super) use prune::{PrunePlan, PruneReport, PruneRequest, PruneResponse};

@@ -11,10 +11,10 @@ const LONGEST: usize = 500;
 
 /// What is known of a call by those who handle it. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Audit(Arc<Mutex<Known>>);
+pub(super) struct Audit(Arc<Mutex<AuditEntry>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct AuditEntry {
     caller: String,
     verified: bool,
     asked: String,
@@ -96,7 +96,7 @@ impl Audit {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, AuditEntry> {
         // Every change leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

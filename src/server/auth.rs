@@ -31,7 +31,7 @@ const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Decides about callers. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Auth(Check);
+pub(crate) struct Auth(Check);
 
 #[derive(Clone, Debug)]
 enum Check {
@@ -45,7 +45,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`crate::base::error::Code::Internal`] when no HTTP client can be made to fetch keys.
-    pub fn new(mode: Mode, clock: Clock) -> Result<Self> {
+    pub(crate) fn new(mode: Mode, clock: Clock) -> Result<Self> {
         Ok(Self(match mode {
             Mode::None => Check::None,
             Mode::Iam(readers) => Check::Iam(Arc::new(readers)),

@@ -2,11 +2,13 @@
 
 mod status;
 
-pub use status::{HTTP_CODES, HttpCode, http_status};
+pub use status::{HTTP_CODES, http_status};
+
+pub use status::HttpCode;
 
 pub(super) use status::RequestCode;
 
-use super::api::{ErrorResponse, HeldBy, PlanOfError, ReportOfError};
+use super::api::{ErrorResponse, LeaseHolder, PlanOfError, ReportOfError};
 use crate::base::error::{Code, Error, ErrorInfo};
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -31,7 +33,7 @@ pub(super) struct HttpError {
 struct Details {
     plan: Option<PlanOfError>,
     report: Option<ReportOfError>,
-    held_by: Option<HeldBy>,
+    held_by: Option<LeaseHolder>,
 }
 
 impl HttpError {
@@ -66,7 +68,7 @@ impl HttpError {
     }
 
     /// Adds who is in the way.
-    pub(super) fn with_holder(mut self, holder: Option<HeldBy>) -> Self {
+    pub(super) fn with_holder(mut self, holder: Option<LeaseHolder>) -> Self {
         self.details.held_by = holder;
         self
     }

@@ -1,12 +1,12 @@
 //! Looks at Qdrant and the store that several handlers take, and that nobody waits for too long.
 
 use super::App;
-use super::api::HeldBy;
+use super::api::LeaseHolder;
 use super::error::HttpError;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::ops::source;
-use crate::repository::catalog::{self, Asked};
+use crate::repository::catalog::{self, LatestQuery};
 use crate::repository::lease;
 use crate::repository::manifest::{Manifest, Source};
 use crate::repository::names::BackupId;
@@ -36,7 +36,7 @@ impl App {
     /// The latest good backup of `source`.
     pub(super) async fn latest(&self, source: Option<&Source>) -> Result<Manifest> {
         let (selection, own) = (Selection::default(), self.source());
-        let asked = Asked {
+        let asked = LatestQuery {
             selection: &selection,
             source: source.or(Some(&own)),
         };
@@ -60,7 +60,7 @@ impl App {
             Code::RunInProgress => lease::holder(&*self.ctx.store, &self.ctx.clock).await.ok().flatten(),
             _ => None,
         };
-        HttpError::from(error).with_holder(holder.map(|record| HeldBy {
+        HttpError::from(error).with_holder(holder.map(|record| LeaseHolder {
             who: record.who,
             since: record.since,
         }))

@@ -1,7 +1,7 @@
 //! The registry of running work: every backup, restore, drill, prune and verification of this process, from its beginning to its
 //! end. It belongs to the service: whoever shows what runs, refuses what may not run beside it, or waits for its end, asks here.
 
-use super::api::HeldBy;
+use super::api::LeaseHolder;
 use super::error::HttpError;
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
@@ -65,7 +65,7 @@ impl Runs {
                 format!("a {} is running in this service already", other.operation.noun()),
             )
             .remedy("wait for it to end; GET /status shows how far it is");
-            let holder = HeldBy {
+            let holder = LeaseHolder {
                 who: self.who.clone(),
                 since: other.since,
             };

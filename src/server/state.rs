@@ -3,7 +3,7 @@
 use super::auth::Auth;
 use super::runs::Runs;
 use crate::ops::context::Context;
-use crate::ops::freshness::Wanted;
+use crate::ops::freshness::FreshnessPolicy;
 use crate::ops::retention::Policy;
 use crate::ops::verify::Verifier;
 use crate::repository::selection::Selection;
@@ -28,7 +28,7 @@ pub struct App {
     pub(super) runs: Runs,
     pub(super) verifier: Verifier,
     pub(super) auth: Auth,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: FreshnessPolicy,
     pub(super) patience: Duration,
 }
 
@@ -52,7 +52,7 @@ impl App {
             retention: Policy::default(),
             prunes_after_backup: false,
             auth: Auth::none(),
-            wanted: Wanted::default(),
+            wanted: FreshnessPolicy::default(),
             patience: PATIENCE,
             drills_on: None,
         }
@@ -60,14 +60,14 @@ impl App {
 
     /// Names the Qdrant for drills. Without one they need a request that allows the Qdrant that is backed up.
     #[must_use]
-    pub fn with_drills_on(mut self, qdrant: Option<Qdrant>) -> Self {
+    pub(crate) fn with_drills_on(mut self, qdrant: Option<Qdrant>) -> Self {
         self.drills_on = qdrant;
         self
     }
 
     /// Sets who may call; without it everybody may, and [`super::serve`] refuses any address but loopback.
     #[must_use]
-    pub fn with_auth(mut self, auth: Auth) -> Self {
+    pub(crate) fn with_auth(mut self, auth: Auth) -> Self {
         self.auth = auth;
         self
     }
@@ -81,14 +81,14 @@ impl App {
 
     /// Sets how old the last good backup of a collection may be for `GET /health/freshness`.
     #[must_use]
-    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+    pub(crate) fn with_max_age(mut self, max_age: Duration) -> Self {
         self.wanted.max_age = max_age;
         self
     }
 
     /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
     #[must_use]
-    pub fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
+    pub(crate) fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
         self.retention = policy;
         self.prunes_after_backup = after_backup;
         self

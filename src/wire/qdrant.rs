@@ -10,7 +10,8 @@ mod snapshot;
 
 pub use download::Download;
 pub use restore::AliasAction;
-pub use snapshot::{Snapshot, SnapshotName};
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::SnapshotName;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
@@ -267,7 +268,7 @@ impl Qdrant {
     /// Makes a snapshot of a collection and waits for it, however long that takes within
     /// [`Options::create_timeout`], as long as Qdrant shows that it is alive. Never repeated by itself: a client that goes
     /// away does not stop Qdrant from making the snapshot.
-    pub async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
+    pub(crate) async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
         let doing = format!("creating a snapshot of collection {collection:?}");
         let path = ["collections", collection, "snapshots"];
         let request = self.http.request(Method::POST, self.http.url(&path, &doing)?)?;
@@ -284,7 +285,7 @@ impl Qdrant {
     }
 
     /// Deletes a snapshot of a collection. `false`: it was not there.
-    pub async fn delete_snapshot(&self, collection: &str, name: &str) -> Result<bool> {
+    pub(crate) async fn delete_snapshot(&self, collection: &str, name: &str) -> Result<bool> {
         let doing = format!("deleting snapshot {name:?} of collection {collection:?}");
         let path = ["collections", collection, "snapshots", name];
         let answer = self.read(Method::DELETE, &path, None, &doing).await?;
@@ -295,7 +296,7 @@ impl Qdrant {
     }
 
     /// The URL of a snapshot of a collection, for messages.
-    pub fn snapshot_url(&self, collection: &str, name: &str) -> String {
+    pub(crate) fn snapshot_url(&self, collection: &str, name: &str) -> String {
         let path = ["collections", collection, "snapshots", name]
             .map(http::encoded)
             .join("/");

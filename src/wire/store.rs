@@ -23,11 +23,11 @@ pub use sign::Signing;
 pub use url::open;
 
 /// Prefix of all backups.
-pub const BACKUPS: &str = "backups/";
+pub(crate) const BACKUPS: &str = "backups/";
 /// Prefix of all recorded intents.
-pub const INTENTS: &str = "intents/";
+pub(crate) const INTENTS: &str = "intents/";
 /// Prefix of the records of all executions of jobs.
-pub const JOBS: &str = "jobs/";
+pub(crate) const JOBS: &str = "jobs/";
 
 /// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

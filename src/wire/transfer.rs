@@ -14,7 +14,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::hash::hex;
 use crate::wire::store::{Condition, ObjectMeta, Source, Store};
 use checked::{Checked, Checks};
-use hasher::Sums;
+use hasher::Checksums;
 use pace::{Pace, watch};
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
@@ -59,9 +59,9 @@ pub struct Limits {
     /// Longest time without any byte, on either side. Longer than what the source takes to retry by itself.
     pub idle: Duration,
     /// Length of the windows in which [`Limits::min_bytes_per_window`] have to pass.
-    pub window: Duration,
+    pub(crate) window: Duration,
     /// Fewest bytes per window. Time in which the own rate limit held the bytes back does not count.
-    pub min_bytes_per_window: u64,
+    pub(crate) min_bytes_per_window: u64,
     /// Longest time for the store to confirm the object after its last byte (a directory store reads the file again then).
     pub commit: Duration,
 }
@@ -104,16 +104,16 @@ impl Route {
 }
 
 /// Watches an [`outgoing`] body; when it is dropped, the body ends with an error.
-pub struct Watch {
+pub(crate) struct StallWatch {
     pace: Arc<Pace>,
     limits: Limits,
     route: Route,
     _stop: DropGuard,
 }
 
-impl Watch {
+impl StallWatch {
     /// Ends with the error of a stall, if there is one before the last byte; never otherwise.
-    pub async fn stalled(&self) -> Error {
+    pub(crate) async fn stalled(&self) -> Error {
         watch(&self.pace, &self.limits, &self.route).await
     }
 }
@@ -121,14 +121,14 @@ impl Watch {
 /// The bytes of the object `key` in `store` on their way to Qdrant: counted and checked as those of a [`copy`] are, so that
 /// Qdrant never gets the last chunk of a wrong body. Where the CRC32C is known it is what is compared, and the SHA-256 is left
 /// to Qdrant, which has to be told it: both together would take half of the time. What happens after the last byte is for the caller to watch.
-pub fn outgoing(
+pub(crate) fn outgoing(
     source: Box<dyn Source>,
     expected: Expected,
     (store, key, sink): (&str, &str, &str),
     limits: &Limits,
     rate: Option<&RateLimiter>,
     on_bytes: Arc<AtomicU64>,
-) -> (Box<dyn Source>, Watch) {
+) -> (Box<dyn Source>, StallWatch) {
     /// As good as for ever, and still a time that can be added to one.
     const FOREVER: Duration = Duration::from_secs(366 * 86_400);
     let route = Route {
@@ -151,7 +151,7 @@ pub fn outgoing(
         digest: Arc::default(),
         stop: stop.clone(),
     };
-    let watch = Watch {
+    let watch = StallWatch {
         pace,
         limits: Limits {
             commit: FOREVER,
@@ -230,7 +230,7 @@ pub async fn copy(
 }
 
 /// Whether the store holds the bytes that passed.
-fn compare(key: &str, sums: Option<&Sums>, stored: &ObjectMeta) -> Result<Digest> {
+fn compare(key: &str, sums: Option<&Checksums>, stored: &ObjectMeta) -> Result<Digest> {
     let Some((sums, sha256)) = sums.and_then(|sums| Some((sums, sums.sha256?))) else {
         return Err(Error::new(
             Code::Internal,

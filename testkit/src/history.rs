@@ -112,7 +112,7 @@ pub async fn whole(store: &dyn Store) -> Vec<String> {
         .await
         .unwrap();
     for summary in &list {
-        let manifest = manifest::read_anyones(store, &summary.id).await.unwrap();
+        let manifest = manifest::read_of_any_backup(store, &summary.id).await.unwrap();
         for artifact in manifest.collections.iter().flat_map(|c| &c.artifacts) {
             let there = store.head(&artifact.key).await.unwrap();
             let version = there.map(|meta| meta.version.0);
@@ -184,7 +184,11 @@ pub async fn backup_with(store: &dyn Store, text: &str, change: impl FnOnce(&mut
         extra: BTreeMap::new(),
     };
     change(&mut manifest);
-    manifest::Sealed::new(&manifest).unwrap().commit(store).await.unwrap();
+    manifest::EncodedManifest::new(&manifest)
+        .unwrap()
+        .commit(store)
+        .await
+        .unwrap();
     manifest
 }
 

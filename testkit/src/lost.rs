@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::peer::{Peer, Upload};
 use qdrant_backup::base::error::Result;
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::{self, Patience, RestoreReport, RestoreRequest};
+use qdrant_backup::ops::restore::{self, RestoreReport, RestoreRequest, Timeouts};
 use qdrant_backup::repository::selection::Selection;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Lost {
                 collections: vec!["a".into()],
                 ..Selection::default()
             },
-            patience: Patience {
+            patience: Timeouts {
                 converge: Duration::from_millis(50),
                 green: Duration::from_millis(50),
                 poll: Duration::from_millis(5),

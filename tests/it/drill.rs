@@ -4,7 +4,7 @@ use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Result};
 use qdrant_backup::ops::drill::{self, DrillReport, DrillVerdict, PREFIX};
 use qdrant_backup::ops::progress::Progress;
-use qdrant_backup::ops::restore::Patience;
+use qdrant_backup::ops::restore::Timeouts;
 use qdrant_backup::repository::catalog::State;
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore};
@@ -17,8 +17,8 @@ use testkit::place::{Place, node};
 use testkit::process::{command, finish};
 use tokio::sync::Semaphore;
 
-fn patience() -> Patience {
-    Patience {
+fn patience() -> Timeouts {
+    Timeouts {
         converge: Duration::from_millis(50),
         green: Duration::from_millis(50),
         poll: Duration::from_millis(5),

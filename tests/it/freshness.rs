@@ -1,6 +1,6 @@
 //! `GET /health/freshness`: the decision as a table, then over a real socket with a clock that is moved.
 
-use qdrant_backup::ops::freshness::{Expected, Good, State, Wanted, expected, standings};
+use qdrant_backup::ops::freshness::{Expected, FreshnessPolicy, Good, State, collection_states, expected};
 use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
 use serde_json::{Value, json};
@@ -38,16 +38,16 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 /// What there is, what is wanted of it, and how a collection stands by that, with its age.
-type Case = (&'static str, Wanted, Vec<Good>, State, Option<u64>);
+type Case = (&'static str, FreshnessPolicy, Vec<Good>, State, Option<u64>);
 
 #[test]
 fn a_collection_is_fresh_when_its_last_good_backup_is_young_enough() {
     use State::{Fresh, Missing, Stale};
-    let any = Wanted {
+    let any = FreshnessPolicy {
         max_age: Duration::from_secs(3600),
         verified: false,
     };
-    let only_verified = Wanted { verified: true, ..any };
+    let only_verified = FreshnessPolicy { verified: true, ..any };
     let cases: Vec<Case> = vec![
         ("no backup at all", any, vec![], Missing, None),
         ("made now", any, vec![good(0, &["a"])], Fresh, Some(0)),
@@ -134,7 +134,9 @@ fn a_collection_is_fresh_when_its_last_good_backup_is_young_enough() {
     ];
     println!("{:<42} {:>9}  state", "backups", "age (s)");
     for (what, wanted, backups, state, age) in cases {
-        let [found] = standings(&names(&["a"]), &backups, wanted, NOW).try_into().unwrap();
+        let [found] = collection_states(&names(&["a"]), &backups, wanted, NOW)
+            .try_into()
+            .unwrap();
         println!(
             "{what:<42} {:>9}  {:?}",
             found.age_seconds.map_or("-".to_owned(), |age| age.to_string()),

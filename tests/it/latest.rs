@@ -69,7 +69,7 @@ async fn copy(bench: &Bench, from: BackupId, to: &str) -> BackupId {
         artifact.version = bench.ctx.store.head(&artifact.key).await.unwrap().unwrap().version.0;
     }
     copied.id = id;
-    manifest::Sealed::new(&copied)
+    manifest::EncodedManifest::new(&copied)
         .unwrap()
         .commit(&*bench.ctx.store)
         .await

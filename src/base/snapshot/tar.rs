@@ -51,7 +51,7 @@ pub(super) enum Ending {
 
 /// Where and why an archive cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct TarError {
     /// Offset of the byte in the archive.
     pub(super) at: u64,
     pub(super) why: String,
@@ -88,7 +88,7 @@ enum State {
     Zeros {
         seen: u64,
     },
-    Broken,
+    TarError,
 }
 
 /// An entry whose header goes on in further blocks.
@@ -125,9 +125,9 @@ impl Tar {
     }
 
     /// Takes the next bytes of the archive.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Event<'_>)) -> Result<(), TarError> {
         while !bytes.is_empty() {
-            let taken = self.step(bytes, tell).inspect_err(|_| self.state = State::Broken)?;
+            let taken = self.step(bytes, tell).inspect_err(|_| self.state = State::TarError)?;
             self.at += taken as u64;
             bytes = &bytes[taken..];
         }
@@ -136,12 +136,12 @@ impl Tar {
 
     /// As [`Tar::feed`] of so many zeros, in a few steps however many they are: a count costs its writer nothing. Only what
     /// real bytes have begun, a header or a name, is fed zero by zero; what follows it takes all of them at once.
-    pub(super) fn feed_zeros(&mut self, mut count: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
+    pub(super) fn feed_zeros(&mut self, mut count: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), TarError> {
         while count > 0 {
             let taken = match &mut self.state {
                 // The last byte of an entry is fed, so that its end is told.
                 State::Data { left, .. } => (*left - 1).min(count),
-                State::Zeros { .. } | State::Broken => count,
+                State::Zeros { .. } | State::TarError => count,
                 State::Header | State::LongName { .. } | State::Extents { .. } | State::Padding { .. } => 0,
             };
             match &mut self.state {
@@ -170,7 +170,7 @@ impl Tar {
 
     /// Whether it was given up.
     pub(super) fn is_broken(&self) -> bool {
-        matches!(self.state, State::Broken)
+        matches!(self.state, State::TarError)
     }
 
     /// Offset of the next byte.
@@ -179,7 +179,7 @@ impl Tar {
     }
 
     /// Takes some of `bytes`, which are not empty, and says how many.
-    fn step(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Event<'_>)) -> Result<usize, Broken> {
+    fn step(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Event<'_>)) -> Result<usize, TarError> {
         #[cfg(test)]
         STEPS.set(STEPS.get() + 1);
         match &mut self.state {
@@ -190,7 +190,7 @@ impl Tar {
                 if self.filled == BLOCK {
                     self.filled = 0;
                     let header_at = self.at + taken as u64 - BLOCK as u64;
-                    match std::mem::replace(&mut self.state, State::Broken) {
+                    match std::mem::replace(&mut self.state, State::TarError) {
                         State::Extents { entry } => self.more_extents(entry, header_at, tell)?,
                         _ => self.header(header_at, tell)?,
                     }
@@ -229,18 +229,18 @@ impl Tar {
                     *seen += bytes.len() as u64;
                     Ok(bytes.len())
                 }
-                Some(i) => Err(Broken {
+                Some(i) => Err(TarError {
                     at: self.at + i as u64,
                     why: "data after the end of the archive".into(),
                 }),
             },
-            State::Broken => Ok(bytes.len()),
+            State::TarError => Ok(bytes.len()),
         }
     }
 
-    fn header(&mut self, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
-        let broken = |why: &str| Broken { at, why: why.into() };
-        let too_large = |why: String| Broken { at, why };
+    fn header(&mut self, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), TarError> {
+        let broken = |why: &str| TarError { at, why: why.into() };
+        let too_large = |why: String| TarError { at, why };
         if self.block.iter().all(|byte| *byte == 0) {
             if !self.long_name.is_empty() {
                 return Err(broken("a long name has no entry"));
@@ -297,9 +297,9 @@ impl Tar {
         Ok(())
     }
 
-    fn more_extents(&mut self, entry: Pending, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
+    fn more_extents(&mut self, entry: Pending, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), TarError> {
         let added = self.sparse.add(&self.block[..504]);
-        added.map_err(|why| Broken { at, why })?;
+        added.map_err(|why| TarError { at, why })?;
         if self.block[504] == 0 {
             return self.begin_sparse(entry, at, tell);
         }
@@ -307,9 +307,9 @@ impl Tar {
         Ok(())
     }
 
-    fn begin_sparse(&mut self, entry: Pending, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Broken> {
+    fn begin_sparse(&mut self, entry: Pending, at: u64, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), TarError> {
         if self.sparse.stored != entry.size || self.sparse.end != self.sparse.real {
-            return Err(Broken {
+            return Err(TarError {
                 at,
                 why: "the map of a sparse file does not fit its size".into(),
             });

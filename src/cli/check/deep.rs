@@ -1,7 +1,7 @@
 //! `check --deep`: one snapshot of the smallest collection, as a backup makes it, and deletes it again.
 
 use super::super::text::size;
-use super::{Checks, LEASE, State, Subject};
+use super::{CheckTarget, Checks, LEASE, State};
 use crate::base::error::Code;
 use crate::ops::backup;
 use crate::ops::context::{Context, Settings, SourceSettings};
@@ -17,7 +17,7 @@ pub(super) async fn check(
     qdrant: &Qdrant,
     store: Option<&Arc<dyn Store>>,
     smallest: Option<&str>,
-    subject: &Subject<'_>,
+    subject: &CheckTarget<'_>,
     stop: &CancellationToken,
 ) {
     let (Some(store), Some(smallest)) = (store, smallest) else {

@@ -11,7 +11,7 @@ const AT_ONCE: usize = 8;
 const SHOWN: usize = 10;
 
 /// What a look at each collection came to.
-pub(super) struct Looked {
+pub(super) struct CheckedCollections {
     /// Name, and about how many points it has.
     accepted: Vec<(String, u64)>,
     refused: Vec<Refused>,
@@ -21,14 +21,14 @@ pub(super) struct Looked {
 type Refused = (String, Error);
 
 /// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
-pub(super) async fn look(qdrant: &Qdrant, plan: &BackupPlan) -> Result<Looked> {
+pub(super) async fn check_each(qdrant: &Qdrant, plan: &BackupPlan) -> Result<CheckedCollections> {
     let mut looks = stream::iter(plan.collections())
         .map(|name| async move {
-            let known = backup::survey(qdrant, &name, plan.aliases_of(&name)).await;
+            let known = backup::describe(qdrant, &name, plan.aliases_of(&name)).await;
             (name, known)
         })
         .buffered(AT_ONCE);
-    let mut looked = Looked {
+    let mut looked = CheckedCollections {
         accepted: Vec::new(),
         refused: Vec::new(),
     };
@@ -44,7 +44,7 @@ pub(super) async fn look(qdrant: &Qdrant, plan: &BackupPlan) -> Result<Looked> {
     Ok(looked)
 }
 
-impl Looked {
+impl CheckedCollections {
     /// The names of those that a backup would save.
     pub(super) fn accepted(&self) -> Vec<&str> {
         self.accepted.iter().map(|(name, _)| name.as_str()).collect()

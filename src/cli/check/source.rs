@@ -1,6 +1,6 @@
 //! Whether the store is this Qdrant's: a backup into that of another one is refused.
 
-use super::{Checks, Subject, ask_qdrant, ask_store};
+use super::{CheckTarget, Checks, ask_qdrant, ask_store};
 use crate::ops::source;
 use crate::repository::catalog;
 use crate::wire::qdrant::Qdrant;
@@ -12,7 +12,7 @@ pub(super) async fn check(
     qdrant: &Qdrant,
     names: &[String],
     store: &dyn Store,
-    subject: &Subject<'_>,
+    subject: &CheckTarget<'_>,
 ) {
     let asked = async { Ok(source::qdrant(qdrant, subject.source_name.as_deref(), names).await) };
     let source = match ask_qdrant(qdrant, subject.patience, asked).await {

@@ -1,7 +1,7 @@
 //! Whether there is room for one more backup, as far as that can be known.
 
 use super::super::text::size;
-use super::{Checks, Subject, ask_store};
+use super::{CheckTarget, Checks, ask_store};
 use crate::base::error::{Code, Error};
 use crate::repository::catalog::{self, Summary};
 use crate::wire::store::Store;
@@ -9,7 +9,7 @@ use crate::wire::store::Store;
 /// The newest good backup of the same selection is looked for among so many.
 const LOOKED_AT: usize = 20;
 
-pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Subject<'_>) {
+pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &CheckTarget<'_>) {
     let url = store.url();
     let known = ask_store(&url, subject.patience, async {
         Ok((

@@ -28,13 +28,13 @@ pub(super) struct UnitRun<'a> {
 }
 
 /// A saved artifact and the exact count right after its snapshot was made.
-pub(super) struct Done {
+pub(super) struct SavedArtifact {
     pub(super) artifact: Artifact,
     pub(super) points_after: u64,
 }
 
 /// Saves one artifact, with further attempts when a failure may pass.
-pub(super) async fn save(of: UnitRun<'_>) -> Result<Done> {
+pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
     let settings = &of.ctx.settings;
     let mut pause = settings.backoff;
     let last = of.first + settings.attempts.saturating_sub(1);
@@ -61,7 +61,7 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<Done> {
     Err(Error::new(Code::Internal, "internal error: no attempt was made"))
 }
 
-async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Done> {
+async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
     let made = make(of, attempt).await?;
     let result = of
         .run
@@ -72,16 +72,16 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Done> {
 }
 
 /// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.
-pub(super) struct Made {
+pub(super) struct PendingSnapshot {
     pub(super) snapshot: Snapshot,
     requested_at: OffsetDateTime,
     recorded: Recorded,
 }
 
 /// Has Qdrant make a snapshot. When that fails there is none, or a later run will find it by its intent.
-pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<Made> {
+pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapshot> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
-    let Announced {
+    let RequestedSnapshot {
         existing,
         requested_at,
         recorded,
@@ -101,14 +101,14 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<Made> {
             return Err(e);
         }
     };
-    let made = Made {
+    let made = PendingSnapshot {
         snapshot,
         requested_at,
         recorded,
     };
     match SnapshotName::parse(&made.snapshot.name) {
         Some(name) if name.collection != collection => {
-            let error = another(collection, &made.snapshot);
+            let error = unexpected_snapshot(collection, &made.snapshot);
             delete(of, made).await;
             Err(error)
         }
@@ -117,7 +117,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<Made> {
 }
 
 /// What is known when a snapshot may be asked for.
-struct Announced {
+struct RequestedSnapshot {
     /// The names that cannot be ours.
     existing: Vec<String>,
     requested_at: OffsetDateTime,
@@ -126,7 +126,7 @@ struct Announced {
 
 /// Looks at what is there, and records that there will be one more at once; again, if that took so long that the one could
 /// not be told from others'.
-async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
+async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let mut within = intents::WITHIN;
     loop {
@@ -142,7 +142,7 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
         }
-        .beside(&existing);
+        .with_existing(&existing);
         let recorded = of
             .run
             .unless_cancelled(intents::record(&*ctx.store, intent, attempt))
@@ -150,7 +150,7 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
         let recording = looked.elapsed();
         ctx.qdrant.unpaused().await;
         if !of.run.cancel.is_cancelled() && looked.elapsed() <= within {
-            return Ok(Announced {
+            return Ok(RequestedSnapshot {
                 existing,
                 requested_at,
                 recorded,
@@ -168,7 +168,12 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<Announced> {
     }
 }
 
-async fn relay(of: UnitRun<'_>, attempt: u32, snapshot: &Snapshot, requested_at: OffsetDateTime) -> Result<Done> {
+async fn relay(
+    of: UnitRun<'_>,
+    attempt: u32,
+    snapshot: &Snapshot,
+    requested_at: OffsetDateTime,
+) -> Result<SavedArtifact> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let created_at = ctx.clock.now();
     let points_after = ctx.qdrant.count(collection).await?;
@@ -209,11 +214,11 @@ async fn relay(of: UnitRun<'_>, attempt: u32, snapshot: &Snapshot, requested_at:
         created_at,
         extra: BTreeMap::new(),
     };
-    Ok(Done { artifact, points_after })
+    Ok(SavedArtifact { artifact, points_after })
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
-pub(super) async fn delete(of: UnitRun<'_>, made: Made) {
+pub(super) async fn delete(of: UnitRun<'_>, made: PendingSnapshot) {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
@@ -291,7 +296,7 @@ async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error
     }
 }
 
-fn another(collection: &str, snapshot: &Snapshot) -> Error {
+fn unexpected_snapshot(collection: &str, snapshot: &Snapshot) -> Error {
     Error::new(
         Code::QdrantUnexpected,
         format!(

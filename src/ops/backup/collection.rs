@@ -21,7 +21,12 @@ pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Opt
 
 async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     let (ctx, run, name) = (of.ctx, of.run, of.unit.collection.as_str());
-    let look = async { Ok((survey(&ctx.qdrant, name, aliases).await?, ctx.qdrant.count(name).await?)) };
+    let look = async {
+        Ok((
+            describe(&ctx.qdrant, name, aliases).await?,
+            ctx.qdrant.count(name).await?,
+        ))
+    };
     let (mut saved, points_before) = run.unless_cancelled(look).await?;
     saved.points_before = points_before;
     let done = save(of).await?;
@@ -47,7 +52,7 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
 
 /// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
 /// Refuses one of which a snapshot through this node would not bring everything back, or that no manifest can describe.
-pub async fn survey(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result<Collection> {
+pub async fn describe(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result<Collection> {
     let info = qdrant.collection(name).await?;
     let (shards, mut warnings) = shards(qdrant, name).await?;
     require_restorable(name, &info.config, &shards)?;

@@ -15,12 +15,12 @@ mod record;
 
 use super::artifact::UnitRun;
 use super::collection::save_unit;
-use super::{BackupReport, Results, Saved, run_again, save_all};
+use super::{BackupReport, Results, Saved, save_all, with_run_again};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::run::{self, Conclusion, Run, Wanted, unless_cancelled, within_cleanup};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
 use crate::repository::lease;
 use crate::repository::manifest::Failure;
@@ -68,7 +68,7 @@ pub struct TaskReport {
     /// How often the task was tried before.
     pub attempt: u32,
     /// Whether a failure of this attempt is final.
-    pub last_attempt: bool,
+    pub(crate) last_attempt: bool,
     /// What of its share is saved, by this attempt or an earlier one.
     pub saved: Vec<Saved>,
     /// What of its share is not.
@@ -143,7 +143,7 @@ pub async fn run(
             result.as_ref().map_err(Error::code),
         );
     }
-    result.map_err(run_again)
+    result.map_err(with_run_again)
 }
 
 async fn work(
@@ -167,9 +167,9 @@ async fn work(
         let report = report(task, &plan, parts, Vec::new(), standing);
         return clear(ctx, group, progress, cancel, report).await;
     }
-    let wanted = Wanted::Shared(group);
+    let wanted = LeaseMode::Shared(group);
     run::under_lease(&ctx.on_store(), wanted, progress, cancel, Some(&ctx.qdrant), |run| {
-        do_share(ctx, selection, task, run)
+        run_share(ctx, selection, task, run)
     })
     .await
 }
@@ -187,7 +187,7 @@ async fn clear(
         return Ok(report);
     }
     progress.planned(report.id, []);
-    let wanted = Wanted::Shared(group);
+    let wanted = LeaseMode::Shared(group);
     run::under_lease(
         &ctx.on_store(),
         wanted,
@@ -221,11 +221,11 @@ impl Conclusion for TaskReport {
     }
 }
 
-async fn do_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -> Result<TaskReport> {
+async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) -> Result<TaskReport> {
     let Run { progress, cancel, .. } = &run;
     let (plan, parts) = run
         .unless_cancelled(async {
-            let plan = record::agree(ctx, selection, task).await?;
+            let plan = record::plan_or_create(ctx, selection, task).await?;
             let parts = record::share(ctx, task, &plan).await?;
             Ok((plan, parts))
         })

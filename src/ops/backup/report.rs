@@ -1,7 +1,7 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
 use crate::base::error::{Code, Error, Result};
-use crate::repository::manifest::{self, Failure, Manifest, QdrantInfo, Sealed, Status};
+use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, QdrantInfo, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
@@ -177,7 +177,7 @@ impl Results {
 }
 
 /// What is known of a run beside its results.
-pub(super) struct Known {
+pub(super) struct RunFacts {
     pub(super) id: BackupId,
     pub(super) started_at: OffsetDateTime,
     pub(super) finished_at: OffsetDateTime,
@@ -187,9 +187,9 @@ pub(super) struct Known {
     pub(super) extra: BTreeMap<String, Value>,
 }
 
-impl Known {
+impl RunFacts {
     /// The report and the manifest that `results` amount to; no manifest when nothing was saved.
-    pub(super) fn conclude(mut self, results: Results) -> Result<(BackupReport, Option<Sealed>)> {
+    pub(super) fn conclude(mut self, results: Results) -> Result<(BackupReport, Option<EncodedManifest>)> {
         let id = self.id;
         let mut results = results.merge();
         for name in std::mem::take(&mut results.gone) {
@@ -209,7 +209,7 @@ impl Known {
             &self.extra,
             &results.failed,
         );
-        for (name, error) in manifest::spoilers(&results.collections, &rest)? {
+        for (name, error) in manifest::unreadable_collections(&results.collections, &rest)? {
             results.collections.retain(|c| c.name != name);
             results.failed.push(Failure::of(&name, &error));
         }
@@ -258,7 +258,7 @@ impl Known {
             warnings: self.warnings,
             extra: self.extra,
         };
-        Ok((report, Some(Sealed::new(&manifest)?)))
+        Ok((report, Some(EncodedManifest::new(&manifest)?)))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::Counts;
 use crate::ops::progress::Progress;
-use crate::ops::run::{self, Conclusion, Run, Wanted};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Its result.
 #[derive(Clone, Copy, Debug)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Size of the snapshot.
     pub bytes: u64,
     /// How long Qdrant took to make it.
@@ -26,14 +26,19 @@ pub struct Trial {
 ///
 /// # Errors
 /// Those of a backup; [`Code::RunInProgress`] while a run works.
-pub async fn trial(ctx: &Context, collection: &str, cancel: &CancellationToken) -> Result<Trial> {
+pub(crate) async fn trial(ctx: &Context, collection: &str, cancel: &CancellationToken) -> Result<Trial> {
     let id = BackupId::at(ctx.clock.now());
     let progress = Progress::new(ctx.clock.now());
     progress.planned(id, [Unit::whole(collection)]);
     let (store, qdrant) = (ctx.on_store(), Some(&ctx.qdrant));
-    run::under_lease(&store, Wanted::Exclusive, &progress, cancel, qdrant, |run| async move {
-        make_and_delete(ctx, &run, id, collection).await
-    })
+    run::under_lease(
+        &store,
+        LeaseMode::Exclusive,
+        &progress,
+        cancel,
+        qdrant,
+        |run| async move { make_and_delete(ctx, &run, id, collection).await },
+    )
     .await
 }
 

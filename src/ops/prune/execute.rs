@@ -4,7 +4,7 @@ use super::{Item, PruneContext, PrunePlan, plan};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
-use crate::ops::run::{self, Conclusion, Run, Wanted, unless_cancelled};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled};
 use crate::repository::lease::{self, Lease};
 use crate::repository::names::BackupId;
 use crate::wire::store::ObjectMeta;
@@ -125,7 +125,7 @@ async fn prune(
     let wanted = match acquire(job).await {
         Err(full) if full.code() == Code::StoreFull => {
             match unless_cancelled(cancel, make_room(job, plan, &full, &mut report)).await {
-                Ok(Some(lease)) => Wanted::Held(lease),
+                Ok(Some(lease)) => LeaseMode::Held(lease),
                 Ok(None) => return Ok(report),
                 Err(error) if report.is_empty() => return Err(error),
                 Err(error) => {
@@ -134,7 +134,7 @@ async fn prune(
                 }
             }
         }
-        acquired => Wanted::Held(acquired?),
+        acquired => LeaseMode::Held(acquired?),
     };
     run::under_lease(&job.on_store(), wanted, progress, cancel, None, |run| async move {
         // What is dropped here in mid-deletion is at worst gone without being counted.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The interface that a request came by: commands in messages have its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Interface {
     /// `qdrant-backup restore …`
     CommandLine {
         /// `--to`: the URL of another Qdrant than the configured one. It holds no secret, a key is in the environment.
@@ -22,7 +22,7 @@ pub enum Form {
     Http,
 }
 
-impl Default for Form {
+impl Default for Interface {
     fn default() -> Self {
         Self::CommandLine {
             to: None,
@@ -31,7 +31,7 @@ impl Default for Form {
     }
 }
 
-impl Form {
+impl Interface {
     /// How an option is called.
     pub(super) fn option(&self, name: &str) -> String {
         match self {
@@ -80,7 +80,7 @@ impl RestoreRequest {
     }
 
     /// The same, beside whatever is there.
-    pub(super) fn beside(&self, id: BackupId) -> Self {
+    pub(super) fn under_new_names(&self, id: BackupId) -> Self {
         Self {
             id: id.to_string(),
             into: Some(format!("{}-restored", self.into.as_deref().unwrap_or("{}"))),
@@ -97,8 +97,8 @@ impl RestoreRequest {
 /// What makes `request`, or with `dry_run` only its plan: a command line that can be pasted, or a request with its body.
 pub(crate) fn command(request: &RestoreRequest, dry_run: bool) -> String {
     match &request.form {
-        Form::CommandLine { to, settings } => command_line(request, to.as_deref(), settings, dry_run),
-        Form::Http => format!("POST /restore {}", body(request, dry_run)),
+        Interface::CommandLine { to, settings } => command_line(request, to.as_deref(), settings, dry_run),
+        Interface::Http => format!("POST /restore {}", body(request, dry_run)),
     }
 }
 
@@ -224,7 +224,7 @@ fn is_auto(via: &Via) -> bool {
 /// Requests with everything in them that a shell, a parser of options, or JSON could take for something else.
 #[cfg(test)]
 pub(crate) mod samples {
-    use super::{Form, RestoreRequest, Selection, Via};
+    use super::{Interface, RestoreRequest, Selection, Via};
 
     const PIECES: &[&str] = &[
         "tiny",
@@ -266,7 +266,7 @@ pub(crate) mod samples {
     ];
 
     /// Always the same ones.
-    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Form) -> Vec<(RestoreRequest, bool)> {
+    pub(crate) fn requests(count: usize, form: impl Fn(Option<String>) -> Interface) -> Vec<(RestoreRequest, bool)> {
         let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
         let mut below = move |n: usize| {
             seed ^= seed << 13;
@@ -324,11 +324,11 @@ mod tests {
     #[test]
     fn what_is_restored_beside_replaces_and_moves_nothing() {
         let id = "2026-11-22T12-00-00Z".parse().unwrap();
-        for (request, _) in samples::requests(100, |to| Form::CommandLine {
+        for (request, _) in samples::requests(100, |to| Interface::CommandLine {
             to,
             settings: BTreeMap::new(),
         }) {
-            let beside = request.beside(id);
+            let beside = request.under_new_names(id);
             assert!(!beside.overwrite && !beside.yes && !beside.swap && !beside.move_aliases);
             assert!(beside.into.is_some_and(|into| into.ends_with("-restored")));
             assert_eq!((beside.form, beside.selection), (request.form, request.selection));

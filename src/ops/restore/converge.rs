@@ -1,7 +1,7 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
 use super::compare::{differences, index_differences};
-use super::look::{Look, look};
+use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest;
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
@@ -18,7 +18,7 @@ const STATE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long to wait for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// For shards to be Active and the count to be right.
     pub converge: Duration,
     /// For the status to become green; a collection that is being optimized serves all the same.
@@ -27,7 +27,7 @@ pub struct Patience {
     pub poll: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             converge: Duration::from_secs(120),
@@ -72,7 +72,7 @@ impl fmt::Display for Points {
 
 /// What a collection must be like.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct ExpectedCollection {
     pub(crate) points: Points,
     pub(crate) config: Value,
     pub(crate) payload_schema: Value,
@@ -91,9 +91,14 @@ pub(crate) struct Found {
 }
 
 /// Waits until the collection serves, and compares it. An error when it is not as wanted.
-pub(crate) async fn converge(qdrant: &Qdrant, name: &str, wanted: &Wanted, patience: &Patience) -> Result<Found> {
-    let points = settled(qdrant, name, wanted.points, patience).await?;
-    let info = green(qdrant, name, patience).await?;
+pub(crate) async fn converge(
+    qdrant: &Qdrant,
+    name: &str,
+    wanted: &ExpectedCollection,
+    patience: &Timeouts,
+) -> Result<Found> {
+    let points = wait_for_points(qdrant, name, wanted.points, patience).await?;
+    let info = wait_until_green(qdrant, name, patience).await?;
     let mut notes = Vec::new();
     match info.status.as_str() {
         "green" => {}
@@ -154,7 +159,7 @@ fn declares_vectors(config: &Value) -> bool {
 }
 
 /// The exact count, once all shards are Active and it is right.
-async fn settled(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Patience) -> Result<u64> {
+async fn wait_for_points(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Timeouts) -> Result<u64> {
     let deadline = Instant::now() + patience.converge;
     loop {
         let problem = match inactive(qdrant, name).await? {
@@ -187,7 +192,7 @@ async fn inactive(qdrant: &Qdrant, name: &str) -> Result<Option<String>> {
 }
 
 /// The collection when it is green, or when there was no more patience.
-async fn green(qdrant: &Qdrant, name: &str, patience: &Patience) -> Result<CollectionInfo> {
+async fn wait_until_green(qdrant: &Qdrant, name: &str, patience: &Timeouts) -> Result<CollectionInfo> {
     let deadline = Instant::now() + patience.green;
     loop {
         let info = qdrant.collection(name).await?;
@@ -226,9 +231,9 @@ impl fmt::Display for State {
 /// What a collection is like now; never fails.
 pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
     let looked = timeout(STATE_PATIENCE, async {
-        match look(qdrant, name).await {
-            Ok(Look::Absent) => State::Absent,
-            Ok(Look::Whole { info, points }) => {
+        match target_state(qdrant, name).await {
+            Ok(TargetState::Absent) => State::Absent,
+            Ok(TargetState::Whole { info, points }) => {
                 let shards = inactive(qdrant, name).await.ok().flatten().map(|s| format!(", {s}"));
                 State::Exists(format!(
                     "with {points} points, status {}{}",
@@ -236,7 +241,7 @@ pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
                     shards.unwrap_or_default()
                 ))
             }
-            Ok(Look::Unreadable { info, problem }) => State::Exists(match info {
+            Ok(TargetState::Unreadable { info, problem }) => State::Exists(match info {
                 Some(info) => format!("with unknown points ({problem}), status {}", info.status),
                 None => format!("and its state is unreadable ({problem})"),
             }),

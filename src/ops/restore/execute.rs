@@ -3,11 +3,11 @@
 use super::command::command;
 use super::converge::{Found, converge, state};
 use super::failed::{failed, failure, next_for_all, not_begun};
-use super::look::{Look, look};
 use super::plan::{RestorePlan, make};
-use super::report::{Again, RestoreOutcome, RestoreReport, Restored};
+use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
-use super::{Patience, RestoreRequest, RestoreStep, Via, swap, uploaded};
+use super::target::{TargetState, target_state};
+use super::{RestoreRequest, RestoreStep, Timeouts, Via, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
@@ -145,7 +145,7 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
                 let now = state(&ctx.qdrant, &step.target).await.to_string();
                 report
                     .failed
-                    .push(failure(request, plan, step, &error, now, Again::AliasesOnly));
+                    .push(failure(request, plan, step, &error, now, NextAttempt::AliasesOnly));
             }
         }
     }
@@ -184,7 +184,7 @@ pub(crate) async fn restore_one(
     ctx: &Context,
     plan: &RestorePlan,
     step: &RestoreStep,
-    patience: &Patience,
+    patience: &Timeouts,
     run: &Run,
 ) -> Result<Restored, Unrestored> {
     let Some(from) = &step.from else {
@@ -232,9 +232,10 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
         None => !is_absent(ctx, &step.target).await?,
         // It was to be replaced whatever it has.
         Some(Existing::Unreadable { .. } | Existing::Readable { points: 1.. }) => false,
-        Some(Existing::Readable { points: 0 }) => {
-            !matches!(look(&ctx.qdrant, &step.target).await?, Look::Whole { points: 0, .. })
-        }
+        Some(Existing::Readable { points: 0 }) => !matches!(
+            target_state(&ctx.qdrant, &step.target).await?,
+            TargetState::Whole { points: 0, .. }
+        ),
     };
     match changed {
         false => Ok(()),
@@ -363,5 +364,5 @@ async fn by_upload(
 }
 
 async fn is_absent(ctx: &Context, name: &str) -> Result<bool> {
-    Ok(matches!(look(&ctx.qdrant, name).await?, Look::Absent))
+    Ok(matches!(target_state(&ctx.qdrant, name).await?, TargetState::Absent))
 }

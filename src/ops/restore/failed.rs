@@ -4,7 +4,7 @@ use super::command::command;
 use super::converge::{State, state};
 use super::execute::Unrestored;
 use super::plan::RestorePlan;
-use super::report::{Again, Failed};
+use super::report::{Failed, NextAttempt};
 use super::step::Existing;
 use super::{RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
@@ -13,7 +13,7 @@ use crate::ops::context::Context;
 /// A collection whose restore was not started.
 pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
     let state = "unchanged: not started".to_owned();
-    failure(request, plan, step, error, state, Again::AsAsked)
+    failure(request, plan, step, error, state, NextAttempt::AsAsked)
 }
 
 /// A collection that was not restored, with its state now.
@@ -29,12 +29,12 @@ pub(super) async fn failed(
     let exists = matches!(now, State::Exists(_));
     // Ours is only what was not there when the plan was made, nor right before it was begun.
     let again = match (&step.overwrites, begun, exists) {
-        (None, true, true) => Again::OverOurs,
-        (None | Some(Existing::Readable { points: 0 }), false, true) => Again::LookFirst,
-        _ => Again::AsAsked,
+        (None, true, true) => NextAttempt::OverOurs,
+        (None | Some(Existing::Readable { points: 0 }), false, true) => NextAttempt::LookFirst,
+        _ => NextAttempt::AsAsked,
     };
     let mut state = now.to_string();
-    if again == Again::LookFirst {
+    if again == NextAttempt::LookFirst {
         state += "; this run neither created nor changed it";
     } else if matches!(
         error.code(),
@@ -56,7 +56,7 @@ pub(super) fn failure(
     step: &RestoreStep,
     error: &Error,
     state: String,
-    again: Again,
+    again: NextAttempt,
 ) -> Failed {
     Failed {
         source: step.source.clone(),
@@ -64,7 +64,7 @@ pub(super) fn failure(
         error: error.into(),
         state,
         next: match again {
-            Again::AliasesOnly => format!(
+            NextAttempt::AliasesOnly => format!(
                 "set the aliases of {:?} with POST {}/collections/aliases; the collection itself is restored",
                 step.target, plan.target
             ),
@@ -76,17 +76,17 @@ pub(super) fn failure(
 
 /// The command that tries these collections again. It never offers to overwrite what this run did not make itself, unless that
 /// was asked for.
-fn next(request: &RestoreRequest, plan: &RestorePlan, again: Again, collections: Vec<String>) -> String {
+fn next(request: &RestoreRequest, plan: &RestorePlan, again: NextAttempt, collections: Vec<String>) -> String {
     let mut request = request.again(plan.id, collections);
     // A swap never writes over anything.
-    request.overwrite |= again == Again::OverOurs && !request.swap;
-    command(&request, again == Again::LookFirst)
+    request.overwrite |= again == NextAttempt::OverOurs && !request.swap;
+    command(&request, again == NextAttempt::LookFirst)
 }
 
 /// The same for all of them: one command for those that it is the same for.
 pub(super) fn next_for_all(request: &RestoreRequest, plan: &RestorePlan, failed: &[Failed]) -> Vec<String> {
     let mut all = Vec::new();
-    for again in [Again::AsAsked, Again::OverOurs, Again::LookFirst] {
+    for again in [NextAttempt::AsAsked, NextAttempt::OverOurs, NextAttempt::LookFirst] {
         let collections: Vec<_> = failed
             .iter()
             .filter(|f| f.again == again)
@@ -99,7 +99,7 @@ pub(super) fn next_for_all(request: &RestoreRequest, plan: &RestorePlan, failed:
     all.extend(
         failed
             .iter()
-            .filter(|f| f.again == Again::AliasesOnly)
+            .filter(|f| f.again == NextAttempt::AliasesOnly)
             .map(|f| f.next.clone()),
     );
     all.dedup();

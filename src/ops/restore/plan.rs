@@ -9,7 +9,7 @@ use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::source;
 use crate::repository::blobs;
-use crate::repository::catalog::{self, Asked, Proof, ProofVerdict, Resolved};
+use crate::repository::catalog::{self, LatestQuery, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Filter;
@@ -28,15 +28,15 @@ pub struct RestorePlan {
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Selection,
     /// Release of the Qdrant that it is of.
-    pub backup_version: String,
+    pub(crate) backup_version: String,
     /// The Qdrant to restore into.
     pub target: String,
     /// Its release.
-    pub target_version: String,
+    pub(crate) target_version: String,
     /// Which Qdrant the backup is of, if it tells.
     pub source: Option<Source>,
     /// Which one it would be restored into.
-    pub target_source: Source,
+    pub(crate) target_source: Source,
     /// How the bytes get there.
     pub via: Via,
     /// The collections in the order of their names.
@@ -120,7 +120,7 @@ impl Notes {
 }
 
 /// What each step is planned with.
-pub(super) struct Of<'a> {
+pub(super) struct StepContext<'a> {
     pub(super) ctx: &'a Context,
     pub(super) request: &'a RestoreRequest,
     pub(super) id: BackupId,
@@ -162,7 +162,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     };
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
     notes.extend(of_target(ctx, &manifest, &target_version).await?);
-    let of = Of {
+    let of = StepContext {
         ctx,
         request,
         id,
@@ -200,7 +200,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
             _ => return Err(error),
         }
     }
-    let (via, found) = way(ctx, request, &steps).await;
+    let (via, found) = choose_transfer(ctx, request, &steps).await;
     notes.extend(found);
     Ok(RestorePlan {
         id,
@@ -237,7 +237,7 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     if !is_drill && request.selection.is_everything() && !selection.is_everything() {
         notes.warnings.push(format!(
             "backup {id} has only its selection: {selection}; {}",
-            of_more(ctx, selection).await
+            larger_backup_hint(ctx, selection).await
         ));
     }
     notes
@@ -246,7 +246,7 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
 /// What forbids this target for any collection.
 async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<Notes> {
     let mut notes = Notes::default();
-    if let Some(objection) = version::objection(&manifest.qdrant.version, target_version) {
+    if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
         notes.refuse(
             None,
             objection,
@@ -297,7 +297,7 @@ async fn resolve(ctx: &Context, request: &RestoreRequest) -> Result<Resolved> {
             ..Source::default()
         }),
     };
-    let asked = Asked {
+    let asked = LatestQuery {
         selection: &request.selection,
         source: source.as_ref(),
     };
@@ -325,7 +325,7 @@ fn other_source(
         "add {} to {} to replace it anyway; to keep both: {}",
         request.form.option("yes"),
         request.form.option("overwrite"),
-        command(&request.beside(id), false)
+        command(&request.under_new_names(id), false)
     );
     for (step, lost) in losses(steps) {
         let text = format!("collection {:?} ({lost}) is {both}", step.target);
@@ -342,7 +342,7 @@ fn losses(steps: &[RestoreStep]) -> impl Iterator<Item = (&RestoreStep, String)>
 }
 
 /// Says which good backup is the newest one of everything, or at least of no named collections.
-async fn of_more(ctx: &Context, selection: &Selection) -> String {
+async fn larger_backup_hint(ctx: &Context, selection: &Selection) -> String {
     /// Of a service that always leaves something out, no backup is one of everything.
     const LOOKED_AT: usize = 100;
     let mut seen = 0;
@@ -391,21 +391,21 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
     };
     let at = |proof: &Proof| proof.at.and_then(|at| at.format(&Rfc3339).ok());
     let said = |proof: &Option<Proof>, verdict| proof.as_ref().filter(|p| p.verdict == verdict).map(at);
-    let unread = |proof| said(proof, ProofVerdict::Unknown).is_some();
+    let unreadable = |proof| said(proof, ProofVerdict::Unknown).is_some();
     if let Some(at) = said(&verified, ProofVerdict::Damaged).or_else(|| said(&drilled, ProofVerdict::Damaged)) {
         let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let found = format!("backup {id} was found damaged{when}");
-        notes.extend(over_points(request, id, steps, "verify", &found));
+        notes.extend(overwrite_notes(request, id, steps, "verify", &found));
         notes
             .warnings
             .push(format!("{found}: its content may differ from what was saved"));
-    } else if unread(&verified) || unread(&drilled) {
-        let (by, what) = match unread(&verified) {
+    } else if unreadable(&verified) || unreadable(&drilled) {
+        let (by, what) = match unreadable(&verified) {
             true => ("verify", "verification"),
             false => ("drill", "drill"),
         };
         let found = format!("the result of the last {what} of backup {id} is unreadable");
-        notes.extend(over_points(request, id, steps, by, &found));
+        notes.extend(overwrite_notes(request, id, steps, by, &found));
         notes.warnings.push(format!("{found}: unknown record"));
     }
     // The next drill is the answer to one that failed.
@@ -420,7 +420,7 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
 }
 
 /// What may be damaged replaces nothing. `by` makes the record anew that says so.
-fn over_points(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by: &str, found: &str) -> Notes {
+fn overwrite_notes(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by: &str, found: &str) -> Notes {
     let mut notes = Notes::default();
     if !request.overwrite {
         return notes;
@@ -433,7 +433,7 @@ fn over_points(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by
                 "check it again, in case it was repaired: {}; or restore another backup, or this one beside the \
                  collection: {}",
                 request.form.proof(by, id),
-                command(&request.beside(id), false)
+                command(&request.under_new_names(id), false)
             ),
         );
     }
@@ -485,7 +485,7 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
 }
 
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.
-async fn way(ctx: &Context, request: &RestoreRequest, steps: &[RestoreStep]) -> (Via, Notes) {
+async fn choose_transfer(ctx: &Context, request: &RestoreRequest, steps: &[RestoreStep]) -> (Via, Notes) {
     let mut notes = Notes::default();
     if request.via == Via::Upload {
         return (Via::Upload, notes);

@@ -84,12 +84,12 @@ pub struct Failed {
     /// What to run next.
     pub next: String,
     #[serde(skip)]
-    pub(super) again: Again,
+    pub(super) again: NextAttempt,
 }
 
 /// How what failed is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum NextAttempt {
     /// As it was asked for.
     AsAsked,
     /// Over what this run itself made.

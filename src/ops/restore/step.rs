@@ -3,10 +3,10 @@
 use super::RestoreRequest;
 use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
-use super::converge::{Points, Wanted};
-use super::look::{Look, look};
-use super::plan::{Notes, Of, Refusal, Target};
+use super::converge::{ExpectedCollection, Points};
+use super::plan::{Notes, Refusal, StepContext, Target};
 use super::swap::AliasPlan;
+use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
@@ -42,7 +42,7 @@ pub struct RestoreStep {
     #[serde(skip)]
     pub(super) from: Option<From>,
     #[serde(skip)]
-    pub(super) wanted: Wanted,
+    pub(super) wanted: ExpectedCollection,
 }
 
 impl RestoreStep {
@@ -86,8 +86,12 @@ impl Existing {
 }
 
 /// Plans one collection; what is in the way becomes a refusal.
-pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) -> Result<(RestoreStep, Notes)> {
-    let Of {
+pub(super) async fn plan_step(
+    of: &StepContext<'_>,
+    collection: &Collection,
+    to: String,
+) -> Result<(RestoreStep, Notes)> {
+    let StepContext {
         ctx, request, target, ..
     } = *of;
     let mut notes = Notes::default();
@@ -101,7 +105,7 @@ pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) 
         aliases: Vec::new(),
         warnings: collection.warnings.clone(),
         from: None,
-        wanted: Wanted {
+        wanted: ExpectedCollection {
             points: Points::of(collection),
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
@@ -137,9 +141,9 @@ pub(super) async fn plan_step(of: &Of<'_>, collection: &Collection, to: String) 
             ),
         );
     } else if target.collections.contains(to) {
-        let there = match look(&ctx.qdrant, to).await? {
+        let there = match target_state(&ctx.qdrant, to).await? {
             // Deleted since the collections were listed.
-            Look::Absent => return Ok((step, notes)),
+            TargetState::Absent => return Ok((step, notes)),
             there => there,
         };
         let (over, found) = over_existing(of, step, there);
@@ -195,18 +199,18 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
 }
 
 /// The target exists: what would be overwritten, and what cannot be.
-fn over_existing(of: &Of<'_>, mut step: RestoreStep, there: Look) -> (RestoreStep, Notes) {
+fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState) -> (RestoreStep, Notes) {
     let request = of.request;
     let mut notes = Notes::default();
     let (name, to) = (step.source.clone(), step.target.clone());
-    let beside = command(&request.beside(of.id), false);
+    let beside = command(&request.under_new_names(of.id), false);
     let (existing, info, told) = match there {
-        Look::Absent => return (step, notes),
-        Look::Whole { info, points } => {
+        TargetState::Absent => return (step, notes),
+        TargetState::Whole { info, points } => {
             let told = format!("collection {to:?} exists on the target and has {points} points");
             (Existing::Readable { points }, Some(info), told)
         }
-        Look::Unreadable { info, problem } => {
+        TargetState::Unreadable { info, problem } => {
             let told = format!("collection {to:?} exists on the target, and its content is unreadable: {problem}");
             (Existing::Unreadable { problem }, info, told)
         }

@@ -2,7 +2,7 @@
 
 /// Why a snapshot of release `from` must not be restored by release `to`; Qdrant itself blocks nothing. Allowed are the same
 /// minor release with an equal or newer patch, and the next minor release.
-pub(super) fn objection(from: &str, to: &str) -> Option<String> {
+pub(super) fn incompatibility(from: &str, to: &str) -> Option<String> {
     let (Some(old), Some(new)) = (parse(from), parse(to)) else {
         return Some(format!(
             "the versions {from:?} (backup) and {to:?} (target) cannot be compared"
@@ -44,7 +44,7 @@ mod tests {
             ("1.17.0", "1.18.0"),
             ("1.18.3", "1.19.0-dev"),
         ] {
-            assert_eq!(objection(from, to), None, "{from} to {to}");
+            assert_eq!(incompatibility(from, to), None, "{from} to {to}");
         }
         for (from, to, why) in [
             ("1.18.3", "1.18.2", "older"),
@@ -54,7 +54,7 @@ mod tests {
             ("1.18.3", "2.0.0", "next minor"),
             ("unknown", "1.18.3", "compared"),
         ] {
-            let objection = objection(from, to).unwrap();
+            let objection = incompatibility(from, to).unwrap();
             assert!(objection.contains(why), "{from} to {to}: {objection}");
         }
     }

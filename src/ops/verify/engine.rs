@@ -3,7 +3,7 @@
 //! Unlike everything else here it needs disk, about three times the largest snapshot, so it is a command for an operator's
 //! machine and no part of the service. Built with the feature `engine` only.
 
-use super::proof::{self, Proved};
+use super::proof::{self, Comparison};
 use super::{Verifier, object, read_manifest};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::hex;
@@ -112,7 +112,7 @@ impl Verifier {
         collection: &Collection,
         artifact: &Artifact,
         scratch: &Path,
-    ) -> Result<(u64, std::result::Result<Proved, String>)> {
+    ) -> Result<(u64, std::result::Result<Comparison, String>)> {
         needs(scratch, artifact.bytes.saturating_mul(3).saturating_add(SPARE))?;
         let Some((file, bytes, sha256)) = fetch(&*self.store, artifact, scratch).await? else {
             return Ok((0, Err(format!("{} is missing", artifact.key))));

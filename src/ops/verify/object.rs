@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 const AHEAD: usize = 4;
 
 /// What to check.
-pub(super) struct Subject {
+pub(super) struct ObjectToVerify {
     pub(super) collection: String,
     pub(super) artifact: Artifact,
     pub(super) structure: Expected,
@@ -34,24 +34,24 @@ struct Content {
 }
 
 /// What reading came to.
-enum Reading {
+enum ReadOutcome {
     Content(Version, Content),
     Missing,
 }
 
 /// Reads and checks one object; what may pass is tried again.
-pub(super) async fn check(verifier: &Verifier, subject: &Subject) -> Checked {
+pub(super) async fn check(verifier: &Verifier, subject: &ObjectToVerify) -> Checked {
     let artifact = &subject.artifact;
     let checked = Checked::of(&subject.collection, artifact);
     let mut pause = verifier.backoff;
     let mut attempt = 1;
     let error = loop {
         match read(&*verifier.store, subject).await {
-            Ok(Reading::Missing) => {
+            Ok(ReadOutcome::Missing) => {
                 let finding = Finding::new(Problem::Missing, format!("{} is missing", artifact.key));
                 return checked.found(vec![finding]);
             }
-            Ok(Reading::Content(version, content)) => return compare(checked, artifact, &version, content),
+            Ok(ReadOutcome::Content(version, content)) => return compare(checked, artifact, &version, content),
             Err(error) if error.is_permanent() || attempt >= verifier.attempts => break error,
             Err(error) => {
                 tracing::warn!(key = artifact.key, attempt, error = %error, "failed to read object {:?}; trying again", artifact.key);
@@ -80,11 +80,11 @@ pub(super) fn unreadable(key: &str, error: Error) -> Error {
     }
 }
 
-async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
+async fn read(store: &dyn Store, subject: &ObjectToVerify) -> Result<ReadOutcome> {
     let key = subject.artifact.key.as_str();
     // By its version, so that what is read is one object from beginning to end.
     let Some((version, mut stream)) = blobs::open(store, &subject.artifact).await? else {
-        return Ok(Reading::Missing);
+        return Ok(ReadOutcome::Missing);
     };
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
     let structure = Structure::new(subject.structure.clone());
@@ -93,7 +93,7 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     let gone = CancellationToken::new();
     let _here = gone.clone().drop_guard();
     let hashing = spawn_blocking(move || {
-        let mut sums = Sums::new(structure);
+        let mut sums = Checksums::new(structure);
         while let Some(chunk) = chunks.blocking_recv().filter(|_| !gone.is_cancelled()) {
             sums.add(&chunk);
         }
@@ -108,7 +108,7 @@ async fn read(store: &dyn Store, subject: &Subject) -> Result<Reading> {
     let content = hashing
         .await
         .map_err(|e| Error::new(Code::Internal, format!("internal error: checking {key} did not finish")).because(e))?;
-    Ok(Reading::Content(version, content))
+    Ok(ReadOutcome::Content(version, content))
 }
 
 fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content: Content) -> Checked {
@@ -164,14 +164,14 @@ fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content
 }
 
 /// Everything that is computed in the one pass.
-struct Sums {
+struct Checksums {
     bytes: u64,
     sha256: Context,
     crc32c: u32,
     structure: Structure,
 }
 
-impl Sums {
+impl Checksums {
     fn new(structure: Structure) -> Self {
         Self {
             bytes: 0,

@@ -19,7 +19,7 @@ const TOLERANCE: f64 = 1e-3;
 
 /// What was compared.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proved {
+pub(super) struct Comparison {
     /// Exact count.
     pub(super) points: u64,
     /// Points that were read with their vectors.
@@ -36,10 +36,10 @@ pub(super) struct Proved {
 ///
 /// # Errors
 /// The engine's, when it cannot answer.
-pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Proved, embedded_qdrant::Error> {
-    let mut proved = Proved {
+pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Comparison, embedded_qdrant::Error> {
+    let mut proved = Comparison {
         points: opened.count()? as u64,
-        ..Proved::default()
+        ..Comparison::default()
     };
     let (low, high) = (
         collection.points_before.min(collection.points_after),
@@ -89,7 +89,7 @@ pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<
     Ok(proved)
 }
 
-fn compare_config(proved: &mut Proved, recorded: &Value, found: &Value) {
+fn compare_config(proved: &mut Comparison, recorded: &Value, found: &Value) {
     for part in ["vectors", "sparse_vectors"] {
         let (recorded, found) = (
             without_nulls(&recorded["params"][part]),
@@ -110,7 +110,7 @@ fn compare_config(proved: &mut Proved, recorded: &Value, found: &Value) {
     }
 }
 
-fn compare_indexes(proved: &mut Proved, recorded: &Value, found: &Value) {
+fn compare_indexes(proved: &mut Comparison, recorded: &Value, found: &Value) {
     let types = |schema: &Value| -> BTreeMap<String, Value> {
         let fields = schema.as_object().into_iter().flatten();
         fields
@@ -223,7 +223,7 @@ fn search(
         && hits
             .iter()
             .all(|hit| !hit["score"].as_f64().is_some_and(|score| metric.is_worse(score, own)));
-    if metric.own_is_best() && !crowded && !hits.iter().any(|hit| hit["id"] == *id) {
+    if metric.best_is_highest() && !crowded && !hits.iter().any(|hit| hit["id"] == *id) {
         return Ok(Some("it does not find the point itself".into()));
     }
     // Other types than 32-bit floats are rounded when they are stored.
@@ -265,7 +265,7 @@ impl Metric {
     }
 
     /// Whether no point is nearer to a vector than the one that has it.
-    fn own_is_best(self) -> bool {
+    fn best_is_highest(self) -> bool {
         self != Self::Dot
     }
 

@@ -68,7 +68,7 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// Why it could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_checked: Option<ErrorInfo>,
+    pub(crate) not_checked: Option<ErrorInfo>,
 }
 
 /// What was found out about one backup.

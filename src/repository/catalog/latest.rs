@@ -20,7 +20,7 @@ const AT_ONCE: usize = 8;
 
 /// A backup that was named by its id or as `latest`.
 #[derive(Clone, Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     pub id: BackupId,
     /// What the reader should know of newer ones that `latest` is not.
     pub warnings: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Resolved {
 
 /// What `latest` is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct LatestQuery<'a> {
     /// The collections.
     pub selection: &'a Selection,
     /// Of which Qdrant, as far as it is known. Backups that do not tell are taken for its; those of another one only where the
@@ -42,7 +42,12 @@ pub struct Asked<'a> {
 /// [`Code::BackupNotFound`] when no backup is the latest, saying why the newest is not and which one has what is asked for;
 /// [`Code::CollectionNotFound`] when a collection is in no backup; [`Code::SourceMismatch`] when the store has backups of several
 /// Qdrants and it is not known which is meant; [`Code::BadRequest`] for what is no id.
-pub async fn resolve(store: &dyn Store, id: &str, asked: Asked<'_>, now: OffsetDateTime) -> Result<Resolved> {
+pub(crate) async fn resolve(
+    store: &dyn Store,
+    id: &str,
+    asked: LatestQuery<'_>,
+    now: OffsetDateTime,
+) -> Result<Resolved> {
     if id != "latest" {
         let (id, warnings) = (id.parse()?, Vec::new());
         return Ok(Resolved { id, warnings });
@@ -60,7 +65,7 @@ pub async fn resolve(store: &dyn Store, id: &str, asked: Asked<'_>, now: OffsetD
 /// As [`resolve`].
 pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: OffsetDateTime) -> Result<BackupId> {
     let selection = &Selection::default();
-    let resolved = resolve(store, id, Asked { selection, source }, now).await?;
+    let resolved = resolve(store, id, LatestQuery { selection, source }, now).await?;
     for warning in &resolved.warnings {
         tracing::warn!(backup = %resolved.id, "latest is backup {}: {warning}", resolved.id);
     }
@@ -71,12 +76,12 @@ pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: Of
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn latest(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<Manifest> {
+pub async fn latest(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<Manifest> {
     find(store, asked, now).await.map(|(latest, _)| latest)
 }
 
 /// The latest backup, and what the reader should know of newer ones.
-async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Result<(Manifest, Vec<String>)> {
+async fn find(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<(Manifest, Vec<String>)> {
     let filter = Filter::new(asked.selection)?;
     let is_known = asked.source.is_some_and(Source::is_known);
     // Among those of the Qdrant that is asked for, and among all.
@@ -87,21 +92,21 @@ async fn find(store: &dyn Store, asked: Asked<'_>, now: OffsetDateTime) -> Resul
     while let Some(found) = backups.try_next().await? {
         seen += 1;
         let has = has(&found, &filter, asked.selection);
-        all.meet(&found, has, asked.selection);
+        all.consider(&found, has, asked.selection);
         match found
             .manifest
             .as_ref()
             .and_then(|manifest| manifest.qdrant.source.as_ref())
         {
             Some(theirs) if asked.source.is_none_or(|ours| ours.relation(theirs) != Relation::Same) => {
-                ours.meet_foreign(&found, has, theirs);
-                if !others.iter().any(|(other, _)| other.is_one_with(theirs)) {
+                ours.consider_foreign(&found, has, theirs);
+                if !others.iter().any(|(other, _)| other.is_same_series(theirs)) {
                     others.push((theirs.clone(), found.summary.id));
                 }
             }
             source => {
                 seen_same |= source.is_some();
-                ours.meet(&found, has, asked.selection);
+                ours.consider(&found, has, asked.selection);
             }
         }
         let enough = match is_known {
@@ -168,7 +173,7 @@ fn has(found: &Found, filter: &Filter, wanted: &Selection) -> bool {
 }
 
 /// What speaks against a backup that is not good.
-fn flaw(found: &Found) -> String {
+fn why_not_good(found: &Found) -> String {
     let summary = &found.summary;
     match (summary.marks.first(), &found.manifest) {
         (Some(Mark::Partial), Some(manifest)) => {
@@ -193,13 +198,13 @@ fn missing(failure: &manifest::Failure) -> String {
 
 impl Search {
     /// One more backup, older than those before.
-    fn meet(&mut self, found: &Found, has: bool, wanted: &Selection) {
+    fn consider(&mut self, found: &Found, has: bool, wanted: &Selection) {
         if self.latest.is_some() {
             return;
         }
         let id = found.summary.id;
         let Some(manifest) = found.manifest.as_ref().filter(|_| found.summary.is_good()) else {
-            let why = flaw(found);
+            let why = why_not_good(found);
             if !std::mem::replace(&mut self.has_flawed, true) {
                 self.newer
                     .push(format!("backup {id} is newer and not the latest: {why}"));
@@ -227,7 +232,7 @@ impl Search {
     }
 
     /// One more, of another Qdrant.
-    fn meet_foreign(&mut self, found: &Found, has: bool, source: &Source) {
+    fn consider_foreign(&mut self, found: &Found, has: bool, source: &Source) {
         if self.latest.is_some() || !has || !found.summary.is_good() || self.has_foreign {
             return;
         }

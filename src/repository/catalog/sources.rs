@@ -16,7 +16,7 @@ const UNKNOWN: &str = "of an unknown Qdrant";
 ///
 /// # Errors
 /// [`Code::SourceMismatch`], and those of the store.
-pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateTime) -> Result<()> {
+pub(crate) async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateTime) -> Result<()> {
     if !source.is_known() {
         return Ok(());
     }
@@ -52,7 +52,7 @@ pub async fn require_source(store: &dyn Store, source: &Source, now: OffsetDateT
 /// A label for each of these, the same for those that are one Qdrant's: empty where the store has backups of one alone. Those
 /// that do not tell are that one's. A name decides alone; what has none belongs to the one name that has a peer id in common with
 /// it, and to none of several: a copy of a machine has its peer id, too.
-pub fn labels(sources: &[Option<Source>]) -> Vec<String> {
+pub(crate) fn labels(sources: &[Option<Source>]) -> Vec<String> {
     let known = || sources.iter().flatten().filter(|source| source.is_known());
     let mut names: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     for source in known() {

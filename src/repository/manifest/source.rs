@@ -25,7 +25,7 @@ pub struct Source {
 
 /// What is known of two sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+pub(crate) enum Relation {
     /// They are one Qdrant.
     Same,
     /// They are two.
@@ -36,7 +36,7 @@ pub enum Relation {
 
 impl Source {
     /// Whether both are one Qdrant: by their names, or else by a peer id that both have.
-    pub fn relation(&self, other: &Self) -> Relation {
+    pub(crate) fn relation(&self, other: &Self) -> Relation {
         let same = match (&self.name, &other.name) {
             (Some(a), Some(b)) => a == b,
             _ if self.peers.is_empty() || other.peers.is_empty() => return Relation::Unknown,
@@ -49,17 +49,17 @@ impl Source {
     }
 
     /// Whether it tells anything by which it can be told from others.
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.name.is_some() || !self.peers.is_empty()
     }
 
     /// Whether both are surely one Qdrant, or tell the same.
-    pub fn is_one_with(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_series(&self, other: &Self) -> bool {
         self.relation(other) == Relation::Same || (self.name == other.name && self.peers == other.peers)
     }
 
     /// The same to a source that may not be known: a backup of an earlier version does not tell.
-    pub fn relation_to(&self, other: Option<&Self>) -> Relation {
+    pub(crate) fn relation_to(&self, other: Option<&Self>) -> Relation {
         other.map_or(Relation::Unknown, |other| self.relation(other))
     }
 }

@@ -10,7 +10,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormat
 const ID: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
 
 /// By how much the clocks of those who back up and those who look may differ.
-pub const SKEW: Duration = Duration::from_secs(600);
+pub(crate) const SKEW: Duration = Duration::from_secs(600);
 
 /// Identifies a backup: its start in UTC, to the second, e.g. `2026-11-22T12-00-00Z`. Sorts by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +36,7 @@ impl BackupId {
 
     /// Whether its time has come, by a clock that may be [`SKEW`] behind the one that made it. What lies further ahead was made
     /// by a wrong clock, or by hand: it is the latest backup to nobody, and counts as good to nobody.
-    pub fn has_come(&self, now: OffsetDateTime) -> bool {
+    pub(crate) fn has_come(&self, now: OffsetDateTime) -> bool {
         self.0 <= now + SKEW
     }
 
@@ -71,7 +71,7 @@ impl BackupId {
     }
 
     /// Whether `key` is one that [`BackupId::artifact`] makes of this, by whichever attempt.
-    pub fn is_artifact(&self, key: &str, collection: &str, kind: &ArtifactKind) -> bool {
+    pub(crate) fn is_artifact(&self, key: &str, collection: &str, kind: &ArtifactKind) -> bool {
         match Name::parse(key) {
             Some(Name::Artifact {
                 id, folder: f, kind: k, ..

@@ -25,7 +25,7 @@ pub struct DrillReport {
     /// The Qdrant that it was restored into, or the engine that opened it.
     pub target: String,
     /// Its release.
-    pub target_version: String,
+    pub(crate) target_version: String,
     /// The overall result.
     pub verdict: DrillVerdict,
     /// The result for each collection.

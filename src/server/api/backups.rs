@@ -2,7 +2,7 @@
 
 use super::all;
 use super::values::{BackupMark, BackupStatus, Pin, Proof, Selection};
-use crate::repository::catalog::{Aged, Summary};
+use crate::repository::catalog::{ListedBackup, Summary};
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,8 +56,8 @@ pub(super) struct BackupFacts {
     not_restorable: BTreeMap<String, String>,
 }
 
-impl From<Aged> for BackupSummary {
-    fn from(aged: Aged) -> Self {
+impl From<ListedBackup> for BackupSummary {
+    fn from(aged: ListedBackup) -> Self {
         Self {
             backup: aged.summary.into(),
             age_seconds: aged.age_seconds,

@@ -21,12 +21,12 @@ pub(crate) struct ErrorResponse {
     pub(crate) report: Option<ReportOfError>,
     /// Who is in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) held_by: Option<HeldBy>,
+    pub(crate) held_by: Option<LeaseHolder>,
 }
 
 /// The run in the way.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct HeldBy {
+pub(crate) struct LeaseHolder {
     pub(crate) who: String,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) since: OffsetDateTime,

@@ -45,8 +45,8 @@ words! {
     FreshnessState, from freshness::State: Fresh, Stale, Missing
 }
 
-impl From<freshness::Standing> for CollectionFreshness {
-    fn from(standing: freshness::Standing) -> Self {
+impl From<freshness::CollectionState> for CollectionFreshness {
+    fn from(standing: freshness::CollectionState) -> Self {
         Self {
             name: standing.name,
             state: standing.state.into(),

@@ -9,7 +9,7 @@ pub(crate) use report::RestoreReport;
 use super::request::{self, RequestBody, Selected};
 use super::values::Transport;
 use crate::base::error::Result;
-use crate::ops::restore::{self, Form, Patience, Points};
+use crate::ops::restore::{self, Interface, Points, Timeouts};
 use serde::{Deserialize, Serialize};
 
 const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, no_lock, dry_run";
@@ -71,8 +71,8 @@ impl RequestBody for RestoreRequest {
             swap: fields.swap,
             via: fields.via.into(),
             no_lock: fields.no_lock,
-            patience: Patience::default(),
-            form: Form::Http,
+            patience: Timeouts::default(),
+            form: Interface::Http,
         };
         Ok(Self {
             request,
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_told_request_is_the_request_to_the_last_field() {
-        for (request, dry_run) in samples::requests(1000, |_| Form::Http) {
+        for (request, dry_run) in samples::requests(1000, |_| Interface::Http) {
             let told = command(&request, dry_run);
             let body = told.strip_prefix("POST /restore ").unwrap_or_else(|| panic!("{told}"));
             let parsed = parse(body.as_bytes()).unwrap_or_else(|e| panic!("{told}: {e:?}"));

@@ -27,16 +27,16 @@ const TELLS: [&str; 8] = [
 
 /// Refuses what a browser sends for a page of another site, or without saying for which.
 pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpError> {
-    match (site(headers), tell(headers)) {
-        (Site::Unsaid, None) | (Site::SameOrigin, _) => {}
+    match (site(headers), browser_sign(headers)) {
+        (FetchSite::Unsaid, None) | (FetchSite::SameOrigin, _) => {}
         // An address that a person typed; a page cannot bring that about.
-        (Site::None, _) if matches!(*method, Method::GET | Method::HEAD) => {}
-        (Site::Unsaid, Some(tell)) => {
+        (FetchSite::None, _) if matches!(*method, Method::GET | Method::HEAD) => {}
+        (FetchSite::Unsaid, Some(tell)) => {
             return Err(refused(format!(
                 "this looks like a browser ({tell}) that does not say which page asks (no Sec-Fetch-Site)"
             )));
         }
-        (Site::None | Site::Other, _) => {
+        (FetchSite::None | FetchSite::Other, _) => {
             return Err(refused(
                 "a browser sent this request for a page of another site (Sec-Fetch-Site)".to_owned(),
             ));
@@ -73,25 +73,25 @@ pub(super) fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), HttpError
     }
 }
 
-enum Site {
+enum FetchSite {
     Unsaid,
     SameOrigin,
     None,
     Other,
 }
 
-fn site(headers: &HeaderMap) -> Site {
+fn site(headers: &HeaderMap) -> FetchSite {
     let mut values = headers.get_all(SITE).iter();
     match (values.next().map(|value| value.as_bytes()), values.next()) {
-        (None, _) => Site::Unsaid,
-        (Some(b"same-origin"), None) => Site::SameOrigin,
-        (Some(b"none"), None) => Site::None,
-        _ => Site::Other,
+        (None, _) => FetchSite::Unsaid,
+        (Some(b"same-origin"), None) => FetchSite::SameOrigin,
+        (Some(b"none"), None) => FetchSite::None,
+        _ => FetchSite::Other,
     }
 }
 
 /// What gives a browser away.
-fn tell(headers: &HeaderMap) -> Option<&str> {
+fn browser_sign(headers: &HeaderMap) -> Option<&str> {
     let agent = headers.get(header::USER_AGENT).map(|agent| agent.as_bytes());
     if agent.is_some_and(|agent| agent.starts_with(b"Mozilla/")) {
         return Some("User-Agent");

@@ -30,7 +30,7 @@ const LARGEST: usize = 1 << 20;
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoKey {
+pub(super) enum KeyError {
     /// The issuer has none of that name.
     Unknown,
     /// The issuer could not be asked, and none of its keys is known.
@@ -76,7 +76,7 @@ impl Jwks {
     }
 
     /// The key of this name.
-    pub(super) async fn key(&self, id: &str) -> Result<DecodingKey, NoKey> {
+    pub(super) async fn key(&self, id: &str) -> Result<DecodingKey, KeyError> {
         let keys = self.0.current();
         let is_known = keys.by_id.contains_key(id);
         let is_young = keys.until.is_some_and(|until| self.0.clock.now() < until);
@@ -86,8 +86,8 @@ impl Jwks {
         let keys = self.0.current();
         match keys.by_id.get(id) {
             Some(key) => Ok(key.clone()),
-            None if keys.by_id.is_empty() => Err(NoKey::Unavailable),
-            None => Err(NoKey::Unknown),
+            None if keys.by_id.is_empty() => Err(KeyError::Unavailable),
+            None => Err(KeyError::Unknown),
         }
     }
 
@@ -156,7 +156,7 @@ impl Inner {
 /// The RSA keys for signatures in a JWK set; whatever else is in it is passed over.
 fn parse(body: &[u8]) -> Result<HashMap<String, DecodingKey>> {
     #[derive(Deserialize)]
-    struct Set {
+    struct JwkSet {
         keys: Vec<Value>,
     }
     #[derive(Deserialize)]
@@ -168,7 +168,7 @@ fn parse(body: &[u8]) -> Result<HashMap<String, DecodingKey>> {
         alg: Option<String>,
         r#use: Option<String>,
     }
-    let set: Set = serde_json::from_slice(body)
+    let set: JwkSet = serde_json::from_slice(body)
         .map_err(|e| Error::new(Code::Internal, "the response is not a set of public keys").because(e))?;
     let usable = |jwk: &Jwk| {
         jwk.kty == "RSA"

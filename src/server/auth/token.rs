@@ -1,7 +1,7 @@
 //! Verifies identity tokens. Nothing of a token is believed before its signature has been checked, and nothing of it is ever
 //! repeated to the caller.
 
-use super::jwks::{Jwks, NoKey};
+use super::jwks::{Jwks, KeyError};
 use super::{Bearer, Rules, SERVERLESS, bearer, is_stripped};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
@@ -98,8 +98,8 @@ impl Verifier {
             return Err(untrusted("the token does not say which key signed it"));
         };
         let key = self.keys.key(&id).await.map_err(|why| match why {
-            NoKey::Unknown => untrusted("the token is signed with a key that its issuer does not publish"),
-            NoKey::Unavailable => HttpError::new(
+            KeyError::Unknown => untrusted("the token is signed with a key that its issuer does not publish"),
+            KeyError::Unavailable => HttpError::new(
                 RequestCode::KeysUnavailable,
                 "the issuer's public keys could not be fetched, so no token can be checked",
                 "try again in a minute; the service must be able to reach www.googleapis.com",

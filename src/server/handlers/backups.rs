@@ -1,6 +1,6 @@
 //! `GET /backups` and `GET /backups/{id}`: what backups there are.
 
-use crate::repository::catalog::{self, Aged};
+use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
 use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
 use crate::server::error::HttpError;
@@ -35,7 +35,9 @@ async fn list(
     let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
     let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
-    let backups = summaries.into_iter().map(|s| BackupSummary::from(Aged::new(s, now)));
+    let backups = summaries
+        .into_iter()
+        .map(|s| BackupSummary::from(ListedBackup::new(s, now)));
     Ok(Json(BackupsResponse {
         backups: backups.collect(),
     }))

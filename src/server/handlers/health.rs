@@ -1,7 +1,7 @@
 //! `GET /health`: liveness; it asks nobody, so that an outage elsewhere does not restart this service. `GET /health/freshness`:
 //! for a watch that is not part of this service, and notices when nothing runs any more.
 
-use crate::ops::freshness::{self, Expected, Question, Wanted};
+use crate::ops::freshness::{self, Expected, FreshnessInput, FreshnessPolicy};
 use crate::server::App;
 use crate::server::api::{FreshnessQuery, FreshnessResponse, HealthResponse};
 use crate::server::error::HttpError;
@@ -36,7 +36,7 @@ async fn freshness(
             "write /health/freshness or /health/freshness?verified=true",
         )
     })?;
-    let wanted = Wanted { verified, ..app.wanted };
+    let wanted = FreshnessPolicy { verified, ..app.wanted };
     let now = app.ctx.clock.now();
     let (live, backups) = tokio::join!(
         app.live(),
@@ -48,14 +48,14 @@ async fn freshness(
     let source = live
         .as_ref()
         .map_or_else(|_| app.source(), |(_, source)| source.clone());
-    let question = Question {
+    let question = FreshnessInput {
         selection: &app.selection,
         live: live.as_ref().ok().map(|(names, _)| names.as_slice()),
         source: &source,
         wanted,
         now,
     };
-    let answer = freshness::judge(&question, backups?)?;
+    let answer = freshness::assess(&question, backups?)?;
     let fresh = answer.is_fresh();
     let status = match fresh {
         true => StatusCode::OK,

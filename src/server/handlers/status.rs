@@ -1,6 +1,6 @@
 //! `GET /status`: how things are.
 
-use crate::repository::catalog::{self, Aged};
+use crate::repository::catalog::{self, ListedBackup};
 use crate::repository::lease;
 use crate::server::App;
 use crate::server::api::{QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
@@ -65,7 +65,10 @@ async fn status(State(app): State<App>) -> (StatusCode, Json<StatusResponse>) {
             url: app.ctx.store.url(),
             error: store_error,
         },
-        last_backup: newest.ok().flatten().map(|summary| Aged::new(summary, now).into()),
+        last_backup: newest
+            .ok()
+            .flatten()
+            .map(|summary| ListedBackup::new(summary, now).into()),
         latest_good_backup: good.ok(),
         running,
         operations: app.runs.all().into_iter().map(Into::into).collect(),

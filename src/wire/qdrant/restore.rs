@@ -49,7 +49,7 @@ const PAGE: usize = 10;
 impl Qdrant {
     /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
     /// refuses to restore from a scheme that it does not know.
-    pub async fn may_restore(&self, collection: &str) -> Result<()> {
+    pub(crate) async fn may_restore(&self, collection: &str) -> Result<()> {
         let doing = "checking whether the key may restore snapshots".to_owned();
         let body = json!({ "location": NOWHERE });
         let url_path = ["collections", collection, "snapshots", "recover"];
@@ -115,7 +115,7 @@ impl Qdrant {
     }
 
     /// Deletes a collection and its aliases. `false`: it was not there.
-    pub async fn delete_collection(&self, collection: &str) -> Result<bool> {
+    pub(crate) async fn delete_collection(&self, collection: &str) -> Result<bool> {
         let doing = format!("deleting collection {collection:?}");
         let answer = self
             .read(Method::DELETE, &["collections", collection], None, &doing)
@@ -176,7 +176,7 @@ pub struct Sample {
     /// Of all answers.
     pub bytes: usize,
     /// Whether further points were not read because they are large.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// The source as a body. Its error is kept in `failure`, because the HTTP client would make a text of it.

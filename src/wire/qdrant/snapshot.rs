@@ -40,7 +40,7 @@ impl Snapshot {
 
 /// `{collection}-{peer_id}-{Y-m-d-H-M-S}.snapshot`: the time is that of the request, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotName {
+pub(crate) struct SnapshotName {
     /// The collection, as far as the name tells.
     pub collection: String,
     /// The node.
@@ -51,7 +51,7 @@ pub struct SnapshotName {
 
 impl SnapshotName {
     /// Reads a name; `None` when it is not one that Qdrant makes for a collection.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let stem = name.strip_suffix(".snapshot")?;
         let (head, stamp) = stem.split_at_checked(stem.len().checked_sub(STAMP_LEN)?)?;
         let (collection, peer) = head.strip_suffix('-')?.rsplit_once('-')?;

@@ -8,9 +8,9 @@
 //! followed, see [`beneath`].
 
 mod beneath;
+mod object_path;
 mod read;
 mod staged;
-mod way;
 
 use super::{BACKUPS, INTENTS, JOBS};
 use super::{Condition, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use beneath::Directory;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use object_path::ObjectPath;
 use rustix::fs::{FileType, Stat};
 use staged::Staged;
 use std::{
@@ -31,7 +32,6 @@ use std::{
 };
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
-use way::Way;
 
 /// Below the root; holds what is being written, and the lock.
 const STAGING: &str = ".staging";
@@ -144,7 +144,7 @@ impl Store for DirStore {
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
-        self.run_on(key, |root, key, _| match Way::find(root, key)? {
+        self.run_on(key, |root, key, _| match ObjectPath::find(root, key)? {
             Some(way) => Ok(way.parent().file(way.name())?.map(|stat| meta(key, &stat))),
             None => Ok(None),
         })
@@ -207,7 +207,7 @@ impl Store for DirStore {
 fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
     // A deletion may remove a directory again while it is empty.
     for _ in 0..TRIES {
-        let Some(way) = Way::make(root, key)? else {
+        let Some(way) = ObjectPath::make(root, key)? else {
             continue;
         };
         match staged.link(way.parent(), way.name()) {
@@ -222,7 +222,7 @@ fn publish_new(root: &Path, staged: Staged, key: &str) -> Result<Stat> {
                     return Err(Error::new(Code::StoreConflict, text));
                 }
                 // What is no object must not be taken for one that somebody else wrote. Or it is gone again.
-                if let Some(error) = way.parent().in_the_way(way.name(), FileType::RegularFile)? {
+                if let Some(error) = way.parent().obstacle(way.name(), FileType::RegularFile)? {
                     return Err(error);
                 }
             }
@@ -248,8 +248,8 @@ fn swap(root: &Path, staged: Staged, key: &str, version: &Version, gone: &Cancel
 }
 
 /// The way to a file that has this version; `None` when there is none.
-fn at_version(root: &Path, key: &str, version: &Version) -> Result<Option<Way>> {
-    let Some(way) = Way::find(root, key)? else {
+fn at_version(root: &Path, key: &str, version: &Version) -> Result<Option<ObjectPath>> {
+    let Some(way) = ObjectPath::find(root, key)? else {
         return Ok(None);
     };
     let stat = way.parent().file(way.name())?;
@@ -257,7 +257,7 @@ fn at_version(root: &Path, key: &str, version: &Version) -> Result<Option<Way>> 
 }
 
 /// What has just got its name.
-fn published(way: &Way) -> Result<Stat> {
+fn published(way: &ObjectPath) -> Result<Stat> {
     way.parent().file(way.name())?.ok_or_else(|| {
         let text = format!(
             "{} was replaced immediately after it was published",

@@ -29,7 +29,7 @@ pub async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> 
 }
 
 /// As [`read`], with the version on which it may be replaced.
-pub async fn read_versioned<T: Record>(store: &dyn Store, key: &str) -> Result<Option<(T, Version)>> {
+pub(crate) async fn read_versioned<T: Record>(store: &dyn Store, key: &str) -> Result<Option<(T, Version)>> {
     // Version first: if the object changes between the two reads, a write on that version fails.
     let Some(meta) = store.head(key).await? else {
         return Ok(None);

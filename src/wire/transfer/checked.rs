@@ -2,7 +2,7 @@
 
 use super::{
     Expected, Route,
-    hasher::{Hasher, Sums},
+    hasher::{Checksums, Hasher},
     hex,
     pace::{Pace, RateLimiter, Side},
 };
@@ -26,7 +26,7 @@ pub(super) struct Checks {
     pub(super) on_bytes: Arc<AtomicU64>,
     pub(super) pace: Arc<Pace>,
     /// Set when all bytes have been found right.
-    pub(super) digest: Arc<OnceLock<Sums>>,
+    pub(super) digest: Arc<OnceLock<Checksums>>,
     /// Ends the body from outside.
     pub(super) stop: CancellationToken,
 }
@@ -56,7 +56,7 @@ impl Checked {
     /// The next chunk. When it is cancelled, nothing of the chunk has been accounted for: the writer has to seek.
     async fn step(&mut self) -> Result<Option<Bytes>> {
         let pace = Arc::clone(&self.checks.pace);
-        let _turn = Turn::begin(&pace);
+        let _turn = AnswerTimer::begin(&pace);
         let total = self.checks.expected.bytes;
         if self.at == total {
             self.check_whole().await?;
@@ -180,7 +180,7 @@ impl Source for Checked {
             ));
         }
         let pace = Arc::clone(&self.checks.pace);
-        let _turn = Turn::begin(&pace);
+        let _turn = AnswerTimer::begin(&pace);
         self.source.seek(offset).await?;
         self.at = offset;
         pace.passed(self.mark, false);
@@ -189,16 +189,16 @@ impl Source for Checked {
 }
 
 /// The time between the store's question and the answer to it, even when the store stops waiting for it.
-struct Turn<'a>(&'a Pace);
+struct AnswerTimer<'a>(&'a Pace);
 
-impl<'a> Turn<'a> {
+impl<'a> AnswerTimer<'a> {
     fn begin(pace: &'a Pace) -> Self {
         pace.wait_for(Side::Source);
         Self(pace)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for AnswerTimer<'_> {
     fn drop(&mut self) {
         self.0.wait_for(Side::Store);
     }

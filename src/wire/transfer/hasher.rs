@@ -23,11 +23,11 @@ pub(super) struct Hasher {
 }
 
 struct Shared {
-    work: Mutex<Work>,
+    work: Mutex<HashQueue>,
     hashed: Notify,
 }
 
-struct Work {
+struct HashQueue {
     queue: VecDeque<Bytes>,
     /// Pushed and not yet hashed.
     pending: usize,
@@ -46,7 +46,7 @@ struct Hashes {
 
 /// What the chunks came to.
 #[derive(Clone, Debug)]
-pub(super) struct Sums {
+pub(super) struct Checksums {
     pub(super) bytes: u64,
     pub(super) crc32c: u32,
     /// `None`: it was not wanted.
@@ -56,7 +56,7 @@ pub(super) struct Sums {
 impl Hasher {
     /// The CRC32C, and the SHA-256 if wanted, which takes nine tenths of the time.
     pub(super) fn new(sha256: bool) -> Self {
-        let work = Work {
+        let work = HashQueue {
             queue: VecDeque::new(),
             pending: 0,
             wake_at: 0,
@@ -92,7 +92,7 @@ impl Hasher {
     }
 
     /// The sums of everything pushed so far; may be asked again.
-    pub(super) async fn sums(&self) -> Sums {
+    pub(super) async fn sums(&self) -> Checksums {
         self.pending_at_most(0).await;
         let work = self.shared.lock();
         let (mut crc32c, mut sha256) = (0, None);
@@ -105,7 +105,7 @@ impl Hasher {
                 sha256
             });
         }
-        Sums {
+        Checksums {
             bytes: work.bytes,
             crc32c,
             sha256,
@@ -147,7 +147,7 @@ impl Drop for Hasher {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Work> {
+    fn lock(&self) -> MutexGuard<'_, HashQueue> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

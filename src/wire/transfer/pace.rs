@@ -22,7 +22,7 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// A limit in megabytes (10^6 bytes) per second.
-    pub fn megabytes_per_second(megabytes: NonZeroU32) -> Self {
+    pub(crate) fn megabytes_per_second(megabytes: NonZeroU32) -> Self {
         Self {
             bytes_per_second: f64::from(megabytes.get()) * 1e6,
             paid: Arc::new(Mutex::new(Instant::now())),
@@ -56,11 +56,11 @@ pub(super) enum Side {
 /// Where the transfer stands, as seen by the watch.
 #[derive(Debug)]
 pub(super) struct Pace {
-    now: Mutex<Standing>,
+    now: Mutex<Waiting>,
 }
 
 #[derive(Clone, Debug)]
-struct Standing {
+struct Waiting {
     side: Side,
     since: Instant,
     source: Duration,
@@ -72,7 +72,7 @@ struct Standing {
 impl Pace {
     pub(super) fn new() -> Self {
         Self {
-            now: Mutex::new(Standing {
+            now: Mutex::new(Waiting {
                 side: Side::Store,
                 since: Instant::now(),
                 source: Duration::ZERO,
@@ -98,7 +98,7 @@ impl Pace {
     }
 }
 
-impl Standing {
+impl Waiting {
     /// The same with the wait up to `now` accounted to its side.
     fn at(&self, now: Instant) -> Self {
         let mut standing = self.clone();
@@ -143,7 +143,7 @@ pub(super) async fn watch(pace: &Pace, limits: &Limits, route: &Route) -> Error 
     }
 }
 
-fn silent(standing: &Standing, silence: Duration, route: &Route) -> Error {
+fn silent(standing: &Waiting, silence: Duration, route: &Route) -> Error {
     let Route {
         key,
         source,
@@ -172,7 +172,7 @@ fn silent(standing: &Standing, silence: Duration, route: &Route) -> Error {
     }
 }
 
-fn too_slow(before: &Standing, now: &Standing, limits: &Limits, route: &Route) -> Option<Error> {
+fn too_slow(before: &Waiting, now: &Waiting, limits: &Limits, route: &Route) -> Option<Error> {
     let Route {
         key,
         source: from,

@@ -1,7 +1,7 @@
 //! The commands that are printed after a failure: pasted, they do what was asked for, where it was asked for, and no more.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::restore::{Form, RestoreOutcome, RestoreRequest};
+use qdrant_backup::ops::restore::{Interface, RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use rustix::process::Signal;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ async fn stopped_before_anything_was_changed_it_says_so_with_the_command() {
     lost.bench.cancel.cancel();
     let request = RestoreRequest {
         overwrite: true,
-        form: Form::CommandLine {
+        form: Interface::CommandLine {
             to: Some("http://other:6333".to_owned()),
             settings: [("--store", "file:///a b".to_owned())].into(),
         },

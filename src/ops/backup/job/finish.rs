@@ -3,10 +3,10 @@
 use super::Task;
 use super::record::{self, Part, PartOutcome, Plan};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{BackupOutcome, BackupReport, Known, Results, commit};
+use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
-use crate::repository::manifest::{self, Sealed};
+use crate::repository::manifest::{self, EncodedManifest};
 use crate::wire::store::ObjectMeta;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -
     }
     let results = results(record::parts(ctx, task, plan, plan.units.iter()).await?);
     check(ctx, plan, &results).await?;
-    let known = Known {
+    let known = RunFacts {
         id: plan.id,
         started_at: plan.started_at,
         finished_at: ctx.clock.now(),
@@ -93,7 +93,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -
     })
 }
 
-async fn write(ctx: &Context, manifest: Sealed, run: &Run) -> Result<()> {
+async fn write(ctx: &Context, manifest: EncodedManifest, run: &Run) -> Result<()> {
     run.confirm().await?;
     commit(ctx, manifest).await
 }

@@ -148,7 +148,7 @@ pub(super) async fn plan(ctx: &Context, task: &Task, selection: &Selection) -> R
 }
 
 /// The plan of the execution, made now if this is the first task. Call it with the lease held.
-pub(super) async fn agree(ctx: &Context, selection: &Selection, task: &Task) -> Result<Plan> {
+pub(super) async fn plan_or_create(ctx: &Context, selection: &Selection, task: &Task) -> Result<Plan> {
     if let Some(plan) = plan(ctx, task, selection).await? {
         return Ok(plan);
     }

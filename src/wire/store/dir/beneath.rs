@@ -81,11 +81,11 @@ impl Directory {
         if let Some(folder) = self.folder(name)? {
             return Ok(Some(folder));
         }
-        self.in_the_way(name, FileType::Directory)?.map_or(Ok(None), Err)
+        self.obstacle(name, FileType::Directory)?.map_or(Ok(None), Err)
     }
 
     /// The error of an entry that is not what is to be there; `None` when it is, or there is no entry.
-    pub(super) fn in_the_way(&self, name: &str, wanted: FileType) -> Result<Option<Error>> {
+    pub(super) fn obstacle(&self, name: &str, wanted: FileType) -> Result<Option<Error>> {
         let Some(stat) = self.stat(name)? else {
             return Ok(None);
         };
@@ -212,7 +212,7 @@ impl Directory {
         match rustix::fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => {
                 if FileType::from_raw_mode(stat.st_mode).is_symlink() {
-                    tell_of_link(self.path(name));
+                    warn_of_link(self.path(name));
                 }
                 Ok(Some(stat))
             }
@@ -231,7 +231,7 @@ fn is_file(stat: &Stat) -> bool {
 }
 
 /// Tells of a link, once in the life of the process: the store is listed again and again.
-fn tell_of_link(path: PathBuf) {
+fn warn_of_link(path: PathBuf) {
     static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     if told.len() < MOST_TOLD && !told.contains(&path) {

@@ -1,7 +1,7 @@
 //! Reading and listing a directory.
 
 use super::beneath::Directory;
-use super::way::Way;
+use super::object_path::ObjectPath;
 use super::{STAGING, failed, meta, size, version};
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::{ObjectMeta, Version};
@@ -34,7 +34,7 @@ pub(super) fn open(
     range: Option<Range<u64>>,
     wanted: Option<Version>,
 ) -> Result<Option<Reading>> {
-    let Some(way) = Way::find(root, key)? else {
+    let Some(way) = ObjectPath::find(root, key)? else {
         return Ok(None);
     };
     let Some((mut file, stat)) = way.parent().open(way.name())? else {
@@ -144,5 +144,5 @@ fn directory(root: &Path, prefix: &str) -> Result<Option<Directory>> {
         return Ok(None);
     }
     // The object would have no name.
-    Ok(Way::find(root, prefix)?.map(Way::into_parent))
+    Ok(ObjectPath::find(root, prefix)?.map(ObjectPath::into_parent))
 }

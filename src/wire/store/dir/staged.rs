@@ -31,7 +31,7 @@ pub(super) struct Staged {
 
 /// Length and CRC32C of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sum {
+pub(super) struct Checksum {
     pub(super) len: u64,
     pub(super) crc32c: u32,
 }
@@ -50,13 +50,13 @@ impl Staged {
 
     /// Makes the content durable and reads it back, unless nobody waits for it any more. What the disk has is compared with what
     /// was handed over.
-    pub(super) fn verify(&self, key: &str, sent: Sum, gone: &CancellationToken) -> Result<()> {
+    pub(super) fn verify(&self, key: &str, sent: Checksum, gone: &CancellationToken) -> Result<()> {
         let at = |e| failed("write", &self.path(), e);
         self.stamp().map_err(at)?;
         self.file.sync_all().map_err(at)?;
         let mut file = &*self.file;
         file.rewind().map_err(at)?;
-        let mut stored = Sum { len: 0, crc32c: 0 };
+        let mut stored = Checksum { len: 0, crc32c: 0 };
         let mut buffer = vec![0; READ_BACK];
         loop {
             if gone.is_cancelled() {
@@ -131,7 +131,7 @@ pub(super) fn directory(root: &Directory) -> Result<Directory> {
 }
 
 /// Writes a source into a staged file, on a thread of its own, through a short queue.
-pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum> {
+pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Checksum> {
     let (queue, chunks) = mpsc::channel::<Bytes>(QUEUE);
     let file = staged.file.clone();
     let summed = source.crc32c().is_some();
@@ -141,7 +141,7 @@ pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Sum
     let written = writer.await.map_err(broke_off)?;
     // A writer that failed is the reason why nothing more could be sent.
     let computed = written.map_err(|e| failed("write", &staged.path(), e))?;
-    Ok(Sum {
+    Ok(Checksum {
         len: sent?,
         crc32c: source.crc32c().unwrap_or(computed),
     })

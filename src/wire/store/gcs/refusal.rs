@@ -80,22 +80,22 @@ impl Kind {
 /// whoever has that can finish the upload without any credentials. So nothing of the error itself is kept, which would show it
 /// to anybody who prints the causes.
 #[derive(Debug)]
-pub(super) struct Said(String);
+pub(super) struct RedactedError(String);
 
-impl Said {
+impl RedactedError {
     /// All that an error and its causes say, without addresses.
     pub(super) fn by(error: &(dyn StdError + 'static)) -> Self {
         Self(without_addresses(&with_causes(error.to_string(), error)))
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for RedactedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl StdError for Said {}
+impl StdError for RedactedError {}
 
 /// Leaves scheme and host of every URL in `text`, and of an `upload_id` nothing, wherever it is.
 fn without_addresses(text: &str) -> String {
@@ -135,7 +135,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
     let kind = Kind::of(&error);
     let code = match kind {
         Kind::Credentials => {
-            let cause = token::refused(Box::new(Said::by(&error)));
+            let cause = token::refused(Box::new(RedactedError::by(&error)));
             let remedy = cause.remedy_text().unwrap_or_default().to_string();
             // There were credentials when the store was opened: they may well come back.
             return Error::new(Code::StoreForbidden, doing)
@@ -143,7 +143,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
                 .remedy(remedy)
                 .permanent(false);
         }
-        Kind::NoBucket => return missing_bucket(bucket).because(Said::by(&error)),
+        Kind::NoBucket => return missing_bucket(bucket).because(RedactedError::by(&error)),
         Kind::Forbidden => Code::StoreForbidden,
         Kind::Condition => Code::StoreConflict,
         Kind::Range => Code::LengthMismatch,
@@ -151,7 +151,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
         Kind::Unreachable => Code::StoreUnreachable,
         Kind::NotFound | Kind::Unimplemented | Kind::Other => Code::StoreFailed,
     };
-    let refused = Error::new(code, doing).because(Said::by(&error));
+    let refused = Error::new(code, doing).because(RedactedError::by(&error));
     match kind {
         Kind::Forbidden => refused.remedy(format!(
             "grant {permission} on bucket {bucket} to the account that runs this, e.g. with the role {}",

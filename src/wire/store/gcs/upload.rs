@@ -2,7 +2,7 @@
 //!
 //! The client knows how to ask the service what it has kept and to send the rest again. Three things it does not do: it
 //! hides the error of a source behind one of its own, it counts attempts over a whole upload however much progress there
-//! was in between, and it waits for ever on a connection that stands still. [`Flight`] is what the parts here share to do so.
+//! was in between, and it waits for ever on a connection that stands still. [`UploadState`] is what the parts here share to do so.
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
@@ -25,10 +25,10 @@ use std::{
 
 /// What is known of an upload under way.
 #[derive(Debug, Default)]
-pub(super) struct Flight(Mutex<Known>);
+pub(super) struct UploadState(Mutex<UploadProgress>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct UploadProgress {
     /// Bytes handed to the client for the first time, and their CRC32C.
     handed: u64,
     crc32c: u32,
@@ -45,8 +45,8 @@ struct Known {
     error: Option<Error>,
 }
 
-impl Flight {
-    fn known(&self) -> MutexGuard<'_, Known> {
+impl UploadState {
+    fn known(&self) -> MutexGuard<'_, UploadProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,11 +91,11 @@ pub(super) struct Body {
     /// The source sums its bytes itself.
     summed: bool,
     attempts: u32,
-    flight: Arc<Flight>,
+    flight: Arc<UploadState>,
 }
 
 impl Body {
-    pub(super) fn new(source: Box<dyn Source>, attempts: u32, flight: Arc<Flight>) -> Self {
+    pub(super) fn new(source: Box<dyn Source>, attempts: u32, flight: Arc<UploadState>) -> Self {
         Self {
             len: source.len(),
             at: 0,
@@ -138,13 +138,13 @@ impl Body {
     }
 
     /// Keeps the error for the caller of `put`; the client gets a stand-in.
-    fn ended(&self, error: Error) -> Ended {
+    fn ended(&self, error: Error) -> KeptError {
         self.flight.known().error = Some(error);
-        Ended
+        KeptError
     }
 
     /// Notes what the service has kept; an error when it keeps nothing more however often it is sent.
-    fn note_kept(&self, offset: u64) -> Result<()> {
+    fn record_offset(&self, offset: u64) -> Result<()> {
         let mut known = self.flight.known();
         known.moves += 1;
         if known.kept.is_none_or(|kept| offset > kept) {
@@ -164,9 +164,9 @@ impl Body {
 }
 
 impl StreamingSource for Body {
-    type Error = Ended;
+    type Error = KeptError;
 
-    async fn next(&mut self) -> Option<Result<Bytes, Ended>> {
+    async fn next(&mut self) -> Option<Result<Bytes, KeptError>> {
         self.flight.known().in_source = true;
         let chunk = self.chunk().await;
         {
@@ -177,16 +177,16 @@ impl StreamingSource for Body {
         chunk.map(|c| c.map_err(|e| self.ended(e)))
     }
 
-    async fn size_hint(&self) -> Result<SizeHint, Ended> {
+    async fn size_hint(&self) -> Result<SizeHint, KeptError> {
         Ok(SizeHint::with_exact(self.len))
     }
 }
 
 impl Seek for Body {
-    type Error = Ended;
+    type Error = KeptError;
 
-    async fn seek(&mut self, offset: u64) -> Result<(), Ended> {
-        self.note_kept(offset).map_err(|e| self.ended(e))?;
+    async fn seek(&mut self, offset: u64) -> Result<(), KeptError> {
+        self.record_offset(offset).map_err(|e| self.ended(e))?;
         self.flight.known().in_source = true;
         let sought = self.source.seek(offset).await;
         self.flight.known().in_source = false;
@@ -195,27 +195,27 @@ impl Seek for Body {
     }
 }
 
-/// Stands for the error that [`Flight`] keeps.
+/// Stands for the error that [`UploadState`] keeps.
 #[derive(Debug)]
-pub(super) struct Ended;
+pub(super) struct KeptError;
 
-impl fmt::Display for Ended {
+impl fmt::Display for KeptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the source ended the upload")
     }
 }
 
-impl std::error::Error for Ended {}
+impl std::error::Error for KeptError {}
 
 /// Gives up after so many failures without any progress in between, and at once when the source failed. A time limit would
 /// be wrong: an upload of hours meets more than one reset.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryLimit {
     pub(super) attempts: u32,
-    pub(super) flight: Arc<Flight>,
+    pub(super) flight: Arc<UploadState>,
 }
 
-impl RetryPolicy for Patience {
+impl RetryPolicy for RetryLimit {
     fn on_error(&self, state: &RetryState, error: GcsError) -> RetryResult {
         let mut known = self.flight.known();
         known.moves += 1;
@@ -234,7 +234,7 @@ impl RetryPolicy for Patience {
 #[derive(Debug)]
 pub(super) struct Pauses {
     pub(super) delays: ExponentialBackoff,
-    pub(super) flight: Arc<Flight>,
+    pub(super) flight: Arc<UploadState>,
 }
 
 impl BackoffPolicy for Pauses {

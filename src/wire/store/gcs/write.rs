@@ -2,8 +2,8 @@
 
 use super::{
     GcsStore, generation,
-    refusal::{Kind, Said, explain, missing_bucket},
-    upload::{Body, Flight, Patience, Pauses, delays},
+    refusal::{Kind, RedactedError, explain, missing_bucket},
+    upload::{Body, Pauses, RetryLimit, UploadState, delays},
 };
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::{Condition, ObjectMeta, Source, valid_key};
@@ -21,7 +21,7 @@ impl GcsStore {
             Condition::Absent => 0,
             Condition::Unchanged(version) => generation(version).ok_or_else(|| conflict(&self.gs(key)))?,
         };
-        let flight = Arc::new(Flight::default());
+        let flight = Arc::new(UploadState::default());
         let write_id = uuid::Uuid::new_v4().to_string();
         let len = source.len();
         let body = Body::new(source, self.retry.attempts, flight.clone());
@@ -31,7 +31,7 @@ impl GcsStore {
             .set_if_generation_match(generation)
             .set_content_type(content_type(key))
             .set_metadata([(WRITE_ID, write_id.as_str())])
-            .with_retry_policy(Patience {
+            .with_retry_policy(RetryLimit {
                 attempts: self.retry.attempts,
                 flight: flight.clone(),
             })
@@ -50,7 +50,7 @@ impl GcsStore {
                 Ok(object) => return self.accept(key, &object, &flight).await,
                 Err(failure) => match mismatched(&failure) {
                     Some(object) => {
-                        let difference = format!("{} differs from what was sent: {}", self.gs(key), Said::by(&failure));
+                        let difference = format!("{} differs from what was sent: {}", self.gs(key), RedactedError::by(&failure));
                         return Err(self.withdraw(key, object, difference).await);
                     }
                     None => flight
@@ -65,7 +65,7 @@ impl GcsStore {
             }
         };
         let error = match condition {
-            Condition::Absent if error.code() == Code::StoreForbidden => self.taken(key, error).await,
+            Condition::Absent if error.code() == Code::StoreForbidden => self.already_exists(key, error).await,
             _ => error,
         };
         // Only once every byte was sent can the service have made an object of them, and its answer have been lost.
@@ -76,7 +76,7 @@ impl GcsStore {
     }
 
     /// Compares what the service holds with what was sent; removes it when it differs.
-    async fn accept(&self, key: &str, object: &Object, flight: &Flight) -> Result<ObjectMeta> {
+    async fn accept(&self, key: &str, object: &Object, flight: &UploadState) -> Result<ObjectMeta> {
         let (len, crc32c) = flight.digest();
         let meta = self.meta(key, object);
         if meta.size == len && meta.crc32c == Some(crc32c) {
@@ -105,7 +105,7 @@ impl GcsStore {
     }
 
     /// Finds out whether an upload that failed at its end has become an object after all, and says what is true.
-    async fn settle(&self, key: &str, error: Error, flight: &Flight, write_id: &str) -> Result<ObjectMeta> {
+    async fn settle(&self, key: &str, error: Error, flight: &UploadState, write_id: &str) -> Result<ObjectMeta> {
         let is_ours = |o: &Object| o.metadata.get(WRITE_ID).is_some_and(|id| id == write_id);
         match self.object(key).await {
             Ok(Some(object)) if is_ours(&object) => self.accept(key, &object, flight).await,
@@ -119,20 +119,20 @@ impl GcsStore {
 
     /// Whoever may create objects but not replace them may be refused with a 403 where an object is, before the condition on
     /// it is looked at.
-    async fn taken(&self, key: &str, refusal: Error) -> Error {
+    async fn already_exists(&self, key: &str, refusal: Error) -> Error {
         match self.object(key).await {
             Ok(Some(_)) => Error::new(Code::StoreConflict, format!("{} already exists", self.gs(key))).because(refusal),
             _ => refusal,
         }
     }
 
-    fn refused(&self, key: &str, failure: GcsError, flight: &Flight) -> Error {
+    fn refused(&self, key: &str, failure: GcsError, flight: &UploadState) -> Error {
         let doing = format!("write {}", self.gs(key));
         match Kind::of(&failure) {
             Kind::NotFound if flight.began() => Error::new(Code::StoreUnreachable, doing)
-                .because(Said::by(&failure))
+                .because(RedactedError::by(&failure))
                 .remedy("try again; the service dropped the upload"),
-            Kind::NotFound => missing_bucket(&self.bucket).because(Said::by(&failure)),
+            Kind::NotFound => missing_bucket(&self.bucket).because(RedactedError::by(&failure)),
             _ => explain(failure, &self.bucket, doing, "storage.objects.create"),
         }
     }

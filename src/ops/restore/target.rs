@@ -4,7 +4,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
 
 /// What there is under a name.
-pub(super) enum Look {
+pub(super) enum TargetState {
     /// Nothing.
     Absent,
     /// A collection with this exact number of points.
@@ -18,27 +18,27 @@ pub(super) enum Look {
 }
 
 /// Looks. `Err`: Qdrant as such does not answer, or not to this key.
-pub(super) async fn look(qdrant: &Qdrant, name: &str) -> Result<Look> {
+pub(super) async fn target_state(qdrant: &Qdrant, name: &str) -> Result<TargetState> {
     let info = match qdrant.collection(name).await {
         Ok(info) => info,
-        Err(e) => return unread(qdrant, None, e).await,
+        Err(e) => return unreadable(qdrant, None, e).await,
     };
     match qdrant.count(name).await {
-        Ok(points) => Ok(Look::Whole { info, points }),
-        Err(e) => unread(qdrant, Some(info), e).await,
+        Ok(points) => Ok(TargetState::Whole { info, points }),
+        Err(e) => unreadable(qdrant, Some(info), e).await,
     }
 }
 
-async fn unread(qdrant: &Qdrant, info: Option<CollectionInfo>, error: Error) -> Result<Look> {
+async fn unreadable(qdrant: &Qdrant, info: Option<CollectionInfo>, error: Error) -> Result<TargetState> {
     let is_its_own = match error.code() {
-        Code::CollectionNotFound => return Ok(Look::Absent),
+        Code::CollectionNotFound => return Ok(TargetState::Absent),
         Code::QdrantFailed | Code::QdrantUnexpected | Code::DiskFull => true,
         // The others can still be asked for.
         Code::QdrantUnreachable => qdrant.collections().await.is_ok(),
         _ => false,
     };
     match is_its_own {
-        true => Ok(Look::Unreadable {
+        true => Ok(TargetState::Unreadable {
             info,
             problem: error.chain(),
         }),

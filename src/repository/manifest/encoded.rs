@@ -13,12 +13,12 @@ const LARGEST_ENTRY: u64 = 16 << 20;
 
 /// A manifest that its reader can read, in the very bytes that are to be written.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct EncodedManifest {
     id: BackupId,
     bytes: Vec<u8>,
 }
 
-impl Sealed {
+impl EncodedManifest {
     /// Reads `manifest` back by the function that reads those in the store, within the same limits.
     ///
     /// # Errors
@@ -73,7 +73,10 @@ pub fn entry(collection: &Collection) -> Result<u64> {
 
 /// The collections without which a manifest can be read again, and why: those that spoil any, and the largest ones as long as all
 /// together are too large. `rest` is what the manifest says beside them.
-pub(crate) fn spoilers(collections: &[Collection], rest: &impl Serialize) -> Result<Vec<(String, Error)>> {
+pub(crate) fn unreadable_collections(
+    collections: &[Collection],
+    rest: &impl Serialize,
+) -> Result<Vec<(String, Error)>> {
     beyond(collections, rest, LARGEST)
 }
 
@@ -155,6 +158,6 @@ mod tests {
             collection("b", deep(fits + 1)),
             collection("c", json!(null)),
         ];
-        assert_eq!(names(spoilers(&all, &()).unwrap()), ["b"]);
+        assert_eq!(names(unreadable_collections(&all, &()).unwrap()), ["b"]);
     }
 }

@@ -5,19 +5,19 @@ use crate::base::error::Result;
 use std::path::{Path, PathBuf};
 
 /// The way to an object: the directories from the root to the one that it is in.
-pub(super) struct Way {
+pub(super) struct ObjectPath {
     above: Vec<Directory>,
     parent: Directory,
     names: Vec<String>,
 }
 
-impl Way {
+impl ObjectPath {
     /// Opens the directories above `key`; `None` where one of them is missing.
     pub(super) fn find(root: &Path, key: &str) -> Result<Option<Self>> {
         Self::walk(root, key, Directory::folder)
     }
 
-    /// As [`Way::find`], and makes those that are missing; `None` when one of them was removed meanwhile.
+    /// As [`ObjectPath::find`], and makes those that are missing; `None` when one of them was removed meanwhile.
     pub(super) fn make(root: &Path, key: &str) -> Result<Option<Self>> {
         Self::walk(root, key, Directory::make_folder)
     }
@@ -39,7 +39,7 @@ impl Way {
         &self.parent
     }
 
-    /// As [`Way::parent`], without the rest.
+    /// As [`ObjectPath::parent`], without the rest.
     pub(super) fn into_parent(self) -> Directory {
         self.parent
     }
