@@ -40,4 +40,5 @@ mod sources;
 mod status;
 mod store;
 mod terminal;
+mod told;
 mod verify;
