@@ -2,6 +2,7 @@
 
 mod backup;
 mod bars;
+mod causes;
 mod check;
 mod completions;
 mod drill;

@@ -44,7 +44,15 @@ pub(crate) async fn backup_task(
     if let Some(policy) = afterwards.prune
         && let Some(backup) = report.backup.as_mut().filter(|_| committed)
     {
-        prune::after_backup(&PruneContext::new(ctx, policy), backup, stop).await;
+        prune::after_backup(
+            &PruneContext {
+                ctx: ctx.on_store(),
+                policy,
+            },
+            backup,
+            stop,
+        )
+        .await;
     }
     let printed = match json {
         true => print_json(&report),

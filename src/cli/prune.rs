@@ -38,7 +38,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
     let shown = match *json {
         true => Ok(()),
-        false => print(&rendered(&plan, job.clock.now())),
+        false => print(&rendered(&plan, job.ctx.clock.now())),
     };
     let mut report = match *yes {
         true => Some(prune::execute(job, &plan, stop).await?),

@@ -114,7 +114,7 @@ const CASES: &[Case] = {
             Code::BackupUnsupported,
             13,
             501,
-            &["storage is unknown to this version: \"chunks\""],
+            &["\"chunks\""],
         ),
         // The target, before anything is changed.
         refused(
