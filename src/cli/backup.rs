@@ -139,15 +139,15 @@ mod tests {
             error: ErrorInfo {
                 code: code.into(),
                 message: message.into(),
-                remedy: Some("mend it".into()),
+                remedy: Some("fix it".into()),
             },
         };
         let mut failed = vec![failure("x", "stalled", "no byte")];
         failed.extend((0..40).map(|n| failure(&format!("c{n}"), "qdrant_forbidden", &format!("c{n}: 403"))));
         assert_eq!(
             failures(&failed),
-            "FAILED  x: no byte\n        mend it\n\
-             FAILED  c0: c0: 403\n        and 39 more, likewise: c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, …\n        mend it\n"
+            "FAILED  x: no byte\n        fix it\n\
+             FAILED  c0: c0: 403\n        and 39 more, likewise: c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, …\n        fix it\n"
         );
     }
 
