@@ -105,7 +105,6 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         let shared = shared.clone();
         async move {
             let (ctx, run, aliases) = &*shared;
-            let aliases = aliases.get(&unit.collection).map_or(&[][..], Vec::as_slice);
             let of = UnitRun {
                 ctx,
                 run,
@@ -113,7 +112,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
                 unit: &unit,
                 first: 1,
             };
-            save_unit(of, aliases).await
+            save_unit(of, aliases.of(&unit.collection)).await
         }
     };
     let results = save_all(ctx, id, plan.units, &run, save).await?;

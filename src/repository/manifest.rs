@@ -183,21 +183,6 @@ pub struct Artifact {
     pub extra: BTreeMap<String, Value>,
 }
 
-impl Artifact {
-    /// What is wrong with its key, unless that is one which the backup `id` gives to an object of this collection: what belongs
-    /// to another one must never be taken for it. Of a way of storing that this version does not know nothing is said.
-    pub(crate) fn misplaced(&self, id: &BackupId, collection: &str) -> Option<String> {
-        if self.storage != Storage::Object || id.is_artifact(&self.key, collection, &self.kind) {
-            return None;
-        }
-        let own = id.artifact(collection, &self.kind, 1);
-        Some(format!(
-            "the manifest has object {:?} for collection {collection:?}, expected {own:?}",
-            self.key
-        ))
-    }
-}
-
 /// Why a collection is missing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -242,16 +227,6 @@ impl Manifest {
         match self.id == *id {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
-        }
-    }
-
-    /// As [`Manifest::require_place`], and that each artifact is an object of its own collection.
-    pub(crate) fn require_places(&self, id: &BackupId) -> Result<()> {
-        self.require_place(id)?;
-        let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| artifact.misplaced(id, &c.name));
-        match self.collections.iter().find_map(of) {
-            Some(how) => Err(damaged(id, &how)),
-            None => Ok(()),
         }
     }
 }
@@ -305,7 +280,7 @@ fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
     }
 }
 
-fn damaged(id: &BackupId, how: &str) -> Error {
+pub(crate) fn damaged(id: &BackupId, how: &str) -> Error {
     Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
         .remedy("use another backup; the objects of this one, plain Qdrant snapshots, may be intact")
 }

@@ -27,7 +27,7 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         // What is asked for stands in the body. Ignored, `?dry_run=true` would do what it was to show.
         if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
             return Err(HttpError::bad_request(
-                format!("this request takes no query, and has {query:?}"),
+                format!("this request takes no query parameters, but has {query:?}"),
                 "send the fields as JSON in the body, e.g. {\"dry_run\": true}",
             ));
         }
@@ -50,7 +50,7 @@ fn unread(rejection: BytesRejection) -> HttpError {
         ),
         _ if timed_out(&rejection) => HttpError::new(
             RequestCode::BodyTimeout,
-            format!("no byte of the body came for {} s", BODY_TIMEOUT.as_secs()),
+            format!("no byte of the body arrived for {} s", BODY_TIMEOUT.as_secs()),
             "send as many bytes as Content-Length says, without a pause",
         ),
         _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),

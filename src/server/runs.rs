@@ -142,7 +142,7 @@ impl Run {
         };
         // The request's span: all lines of the run belong to the trace of the request.
         tokio::spawn(task.in_current_span()).await.unwrap_or_else(|e| {
-            let doing = format!("internal error: the {} broke off", operation.noun());
+            let doing = format!("internal error: the {} was aborted", operation.noun());
             Err(Error::new(Code::Internal, doing).because(e))
         })
     }
@@ -174,7 +174,7 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
     match error.code().is_refusal() {
         true => tracing::warn!(code = %error.code(), error = %error, "{operation} was refused: {}", error.chain()),
         false => {
-            tracing::error!(code = %error.code(), error = %error, "{operation} did not succeed: {}", error.chain())
+            tracing::error!(code = %error.code(), error = %error, "{operation} failed: {}", error.chain())
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
 use crate::repository::blobs::{self, Blob};
-use crate::repository::manifest::{Artifact, Collection, Storage};
+use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::unit::Unit;
 use serde::Serialize;
@@ -178,14 +178,12 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
             "its backup is of one shard; this version restores only whole collections",
         ));
     }
-    if let Storage::Other(way) = &artifact.storage {
-        return Err(unsupported(&format!("its storage is unknown to this version: {way:?}")));
-    }
+    blobs::require_known(artifact)?;
     let odd = |what: &str| {
         Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
             .remedy("use another backup; the manifest was changed")
     };
-    if let Some(how) = artifact.misplaced(&id, &collection.name) {
+    if let Some(how) = blobs::misplaced(artifact, &id, &collection.name) {
         return Err(odd(&how));
     }
     if parse_sha256(&artifact.sha256).is_none() {
