@@ -109,10 +109,16 @@ pub struct Collection {
     pub payload_schema: Value,
     /// Aliases that point to it; they are in no Qdrant snapshot.
     pub aliases: Vec<String>,
-    /// Exact count before the snapshot was asked for.
+    /// Count before the snapshot was asked for.
     pub points_before: u64,
-    /// Exact count after the snapshot was made. Under writes the two only bound the truth.
+    /// Count after the snapshot was made. Under writes the two only bound the truth.
     pub points_after: u64,
+    /// Whether one of the counts is Qdrant's estimate, because the collection refuses exact ones (strict mode).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
+    /// Configuration and payload indexes after the snapshot was made, if they changed meanwhile: the snapshot has the one or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_to: Option<Description>,
     /// Where its shards were: `GET /collections/{name}/cluster`.
     pub shards: Value,
     /// The objects that hold its data.
@@ -123,6 +129,24 @@ pub struct Collection {
     /// Fields of other versions.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
+}
+
+/// What `GET /collections/{name}` says of a collection beside its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    pub config: Value,
+    pub payload_schema: Value,
+}
+
+/// Payload indexes without their point counts, which change by themselves.
+pub(crate) fn without_points(payload_schema: &Value) -> Value {
+    let mut schema = payload_schema.clone();
+    for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
+        if let Some(index) = index.as_object_mut() {
+            index.remove("points");
+        }
+    }
+    schema
 }
 
 impl Collection {

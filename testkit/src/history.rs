@@ -203,6 +203,8 @@ fn collection(name: &str, artifacts: Vec<Artifact>) -> Collection {
         aliases: Vec::new(),
         points_before: 7,
         points_after: 7,
+        points_estimated: false,
+        changed_to: None,
         shards: serde_json::Value::Null,
         artifacts,
         warnings: Vec::new(),

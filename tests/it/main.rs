@@ -39,6 +39,7 @@ mod snapshot_structure;
 mod sources;
 mod status;
 mod store;
+mod strict_mode;
 mod terminal;
 mod told;
 mod verify;

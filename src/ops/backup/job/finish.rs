@@ -2,7 +2,7 @@
 
 use super::Task;
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit};
+use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit, refresh_aliases};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
 use crate::repository::blobs;
@@ -64,15 +64,16 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &JobPlan, run: &Run
     if let Some(ended) = committed(ctx, task, plan).await? {
         return Ok(ended);
     }
-    let results = results(jobs::parts(&*ctx.store, &task.execution, plan, plan.units.iter()).await?);
+    let mut results = results(jobs::parts(&*ctx.store, &task.execution, plan, plan.units.iter()).await?);
     check(ctx, plan, &results).await?;
+    let aliases = refresh_aliases(ctx, &mut results).await;
     let known = RunFacts {
         id: plan.id,
         started_at: plan.started_at,
         finished_at: ctx.clock.now(),
         qdrant: plan.qdrant.clone(),
         selection: plan.selection.clone(),
-        warnings: plan.warnings.clone(),
+        warnings: plan.warnings.iter().cloned().chain(aliases).collect(),
         extra: BTreeMap::from([(FIELD.to_owned(), origin(task))]),
     };
     let (mut report, manifest) = known.conclude(results)?;
