@@ -26,6 +26,7 @@ mod odd_manifests;
 mod old_formats;
 mod ours_and_theirs;
 mod process;
+mod proxies;
 mod prune;
 mod reference;
 mod restorable;
