@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod error;
 pub mod hash;
+pub mod heavy;
 pub mod json;
 pub mod patience;
 pub mod pause;

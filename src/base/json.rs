@@ -1,6 +1,12 @@
-//! JSON as it is written: readable, but never much longer than what it says; and how deep one may nest that is to be read.
+//! JSON as it is written: readable, but never much longer than what it says; and how deep and how heavy one may be that is to be
+//! read.
+
+mod packed;
+
+pub use packed::Packed;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 use std::io::{Result, Write};
 
@@ -20,21 +26,47 @@ pub fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 /// How deep arrays and objects nest in `json`.
 pub fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let mut text = false;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
+    for byte in outside_texts(json) {
         match byte {
-            b'"' => text = !text,
-            b'\\' if text => drop(bytes.next()),
-            b'[' | b'{' if !text => {
+            b'[' | b'{' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b']' | b'}' if !text => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// Bytes of memory that `json` takes as a [`Value`]: rather more than less. What says little may take a hundred times its length.
+pub fn weight(json: &[u8]) -> usize {
+    const NAMED: usize = size_of::<String>() + size_of::<Value>();
+    let weights = outside_texts(json).map(|byte| match byte {
+        // Room for so many fields, from the first one on.
+        b'{' => 12 * NAMED,
+        b'[' => 4 * size_of::<Value>(),
+        // What grows has up to twice the room that it needs.
+        b',' => 2 * NAMED,
+        _ => 0,
+    });
+    weights.fold(json.len(), usize::saturating_add)
+}
+
+/// The bytes of `json` that are not in its texts.
+fn outside_texts(json: &[u8]) -> impl Iterator<Item = u8> {
+    let mut bytes = json.iter();
+    let mut text = false;
+    std::iter::from_fn(move || {
+        loop {
+            match (text, *bytes.next()?) {
+                (_, b'"') => text = !text,
+                (true, b'\\') => drop(bytes.next()),
+                (true, _) => {}
+                (false, byte) => return Some(byte),
+            }
+        }
+    })
 }
 
 #[derive(Default)]
@@ -131,6 +163,26 @@ mod tests {
         assert_eq!(depth(&nested(7)), 7);
         assert_eq!(depth(br#"{"a[[": "]\"[[", "b": [{}], "c\\": {}}"#), 3);
         assert_eq!(depth(b"1"), 0);
+    }
+
+    #[test]
+    fn what_takes_much_memory_weighs_more_than_it_takes() {
+        let named = size_of::<String>() + size_of::<Value>();
+        for (filler, each) in [
+            ("[],", size_of::<Value>()),
+            ("0,", size_of::<Value>()),
+            // An object is never smaller than one field.
+            (r#"{"":0},"#, size_of::<Value>() + named),
+            (r#"[0],"#, 5 * size_of::<Value>()),
+        ] {
+            let json = format!("[{}0]", filler.repeat(1000));
+            assert!(weight(json.as_bytes()) >= 1000 * each, "{filler}");
+        }
+        let text = format!("[\"{}\\\"{}\"]", "[{,".repeat(1000), "x".repeat(1000));
+        assert!(
+            weight(text.as_bytes()) < text.len() + 1000,
+            "a text weighs what it says"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use trial::trial;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::base::heavy;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
@@ -134,7 +135,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         warnings: plan.warnings.into_iter().chain(orphans).chain(aliases).collect(),
         extra: BTreeMap::new(),
     };
-    let (mut report, manifest) = known.conclude(results)?;
+    let (mut report, manifest) = heavy::run(usize::MAX, move || known.conclude(results)).await??;
     if let Some(manifest) = manifest {
         run.unless_cancelled(run.confirm()).await?;
         commit(ctx, manifest).await?;

@@ -5,8 +5,8 @@
 //! that has not come yet.
 
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Mark};
-use crate::repository::manifest::{Manifest, Relation, Source};
+use crate::repository::catalog::{self, Found, Mark};
+use crate::repository::manifest::{Collection, Outline, Relation, Source};
 use crate::repository::names::{BackupId, SKEW};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
@@ -210,13 +210,9 @@ pub fn newest<'a>(
 /// Those of the store.
 pub(crate) async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Vec<Good>> {
     let (mut good, mut older) = (Vec::new(), 0);
-    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now).await?);
-    while let Some(found) = backups.try_next().await? {
-        let id = found.summary.id;
-        if found.summary.is_good() {
-            let marks = &found.summary.marks;
-            good.extend(found.manifest.map(|manifest| Good::new(manifest, marks)));
-        }
+    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now, Good::of).await?);
+    while let Some((id, read)) = backups.try_next().await? {
+        good.extend(read);
         older += usize::from(now - id.time() >= wanted.max_age);
         if older > OLDER {
             break;
@@ -226,8 +222,15 @@ pub(crate) async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now
 }
 
 impl Good {
-    fn new(manifest: Manifest, marks: &[Mark]) -> Self {
-        let taken = |c: &crate::repository::manifest::Collection| c.artifacts.iter().map(|a| a.requested_at).min();
+    /// A backup, if it is a good one.
+    fn of(found: Found) -> (BackupId, Option<Self>) {
+        let summary = found.summary;
+        let good = found.manifest.filter(|_| summary.is_good());
+        (summary.id, good.map(|manifest| Self::new(manifest, &summary.marks)))
+    }
+
+    fn new(manifest: Outline, marks: &[Mark]) -> Self {
+        let taken = |c: &Collection<_>| c.artifacts.iter().map(|a| a.requested_at).min();
         Self {
             id: manifest.id,
             verified: marks.contains(&Mark::Verified),

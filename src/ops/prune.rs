@@ -17,7 +17,7 @@ use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
 use crate::ops::run;
 use crate::repository::catalog::{self, Folders, Found, Mark};
-use crate::repository::manifest::{Manifest, Source};
+use crate::repository::manifest::{Outline, Source};
 use crate::repository::names::{BackupId, Execution, JOBS, Name};
 use crate::repository::selection::Selection;
 use crate::wire::store::{ObjectMeta, Store};
@@ -228,7 +228,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(id: BackupId, found: Found) -> Self {
+    fn new(found: Found) -> Self {
+        let id = found.summary.id;
         let artifacts = found
             .manifest
             .iter()
@@ -256,8 +257,8 @@ async fn known(
 ) -> Result<(Folders, BTreeMap<BackupId, Candidate>)> {
     let mut reads = stream::iter(folders)
         .map(|(id, objects)| async move {
-            let found = catalog::read(store, id, &objects, now).await?;
-            Ok::<_, Error>((id, objects, found.map(|found| Candidate::new(id, found))))
+            let known = catalog::read(store, id, &objects, now, Candidate::new).await?;
+            Ok::<_, Error>((id, objects, known))
         })
         .buffered(catalog::READ_AT_ONCE);
     let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Candidate>::new());
@@ -276,7 +277,7 @@ async fn known(
 }
 
 /// Names the selection, whatever the order of its lists.
-fn series(manifest: Option<&Manifest>) -> String {
+fn series(manifest: Option<&Outline>) -> String {
     let Some(manifest) = manifest else {
         return String::new();
     };

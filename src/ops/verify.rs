@@ -227,7 +227,8 @@ fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again:
 
 /// What the manifest says about the structure of an artifact.
 fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
-    let shards = collection.shards["local_shards"].as_array().into_iter().flatten();
+    let shards = collection.shards.value();
+    let shards = shards["local_shards"].as_array().into_iter().flatten();
     Expected {
         kind,
         shards: shards

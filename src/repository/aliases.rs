@@ -2,7 +2,7 @@
 
 use crate::wire::qdrant::Alias;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The aliases of each collection that has any, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,8 @@ impl Aliases {
 
     /// Leaves out those of other collections.
     pub(crate) fn retain(&mut self, collections: &[String]) {
-        self.0.retain(|collection, _| collections.contains(collection));
+        let wanted: BTreeSet<_> = collections.iter().collect();
+        self.0.retain(|collection, _| wanted.contains(collection));
     }
 
     pub(crate) fn insert(&mut self, collection: String, aliases: Vec<String>) {

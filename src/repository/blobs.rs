@@ -104,9 +104,9 @@ pub(crate) fn misplaced(artifact: &Artifact, id: &BackupId, collection: &str) ->
 ///
 /// # Errors
 /// [`Code::BackupDamaged`]
-pub(crate) fn require_places(manifest: &Manifest, id: &BackupId) -> Result<()> {
+pub(crate) fn require_places<D>(manifest: &Manifest<D>, id: &BackupId) -> Result<()> {
     manifest.require_place(id)?;
-    let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| misplaced(artifact, id, &c.name));
+    let of = |c: &Collection<D>| c.artifacts.iter().find_map(|artifact| misplaced(artifact, id, &c.name));
     match manifest.collections.iter().find_map(of) {
         Some(how) => Err(manifest::damaged(id, &how)),
         None => Ok(()),

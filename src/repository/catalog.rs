@@ -9,9 +9,10 @@ pub(crate) use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
 use crate::repository::blobs;
-use crate::repository::manifest::{self, Manifest, Status};
+use crate::repository::manifest::{self, Collection, Manifest, Outline, Status};
 use crate::repository::names::{BACKUPS, BackupId, Name};
 use crate::repository::selection::Selection;
+use crate::repository::sharding::Described;
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -34,6 +35,8 @@ pub enum State {
 
 /// Default number of backups in a list.
 pub(crate) const LISTED: u16 = 20;
+/// Most collections that a backup saves at once.
+const MOST_AT_ONCE: usize = 64;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
 
@@ -56,9 +59,9 @@ pub struct Summary {
     pub points: u64,
     /// Bytes of all artifacts.
     pub bytes: u64,
-    /// Bytes of each collection.
+    /// Bytes of the largest collections, the largest first.
     #[serde(skip)]
-    pub(crate) bytes_by_collection: BTreeMap<String, u64>,
+    pub(crate) largest: Vec<u64>,
     /// Points in each collection.
     pub points_by_collection: BTreeMap<String, u64>,
     /// What the last verification found.
@@ -175,7 +178,7 @@ pub struct Found {
     pub summary: Summary,
     /// What lies where its manifest belongs, also when it is another backup's; `None` when it cannot be read. The summary
     /// says what is wrong.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<Outline>,
 }
 
 impl Summary {
@@ -213,7 +216,12 @@ impl Summary {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    fn new(id: BackupId, manifest: Result<&Manifest, &Error>, records: Records, now: OffsetDateTime) -> Self {
+    fn new<D: Described>(
+        id: BackupId,
+        manifest: Result<&Manifest<D>, &Error>,
+        records: Records,
+        now: OffsetDateTime,
+    ) -> Self {
         let (manifest, problem) = (manifest.ok(), manifest.err());
         let collections = manifest.map_or(&[][..], |m| &m.collections);
         let mut summary = Self {
@@ -225,7 +233,7 @@ impl Summary {
             collections: collections.len(),
             points: collections.iter().map(|c| c.points_after).sum(),
             bytes: manifest.map_or(0, Manifest::bytes),
-            bytes_by_collection: collections.iter().map(|c| (c.name.clone(), c.bytes())).collect(),
+            largest: largest(collections.iter().map(Collection::bytes)),
             points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
             verified: records.verified,
             drilled: records.drilled,
@@ -267,33 +275,33 @@ impl Summary {
 /// The newest `limit` backups, newest first. Only what has a manifest is a backup. One that cannot be used is listed with its
 /// problem, so that one damaged backup does not hide the others.
 pub async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime) -> Result<Vec<Summary>> {
-    newest_first(store, READ_AT_ONCE.min(limit.max(1)), now)
+    newest_first(store, READ_AT_ONCE.min(limit.max(1)), now, |found| found.summary)
         .await?
-        .map_ok(|found| found.summary)
         .take(limit)
         .try_collect()
         .await
 }
 
-/// All backups, newest first, `at_once` of them read ahead.
-pub(crate) async fn newest_first(
+/// What is to be kept of each backup, newest first, `at_once` of them read ahead.
+pub(crate) async fn newest_first<T: Send + 'static>(
     store: &dyn Store,
     at_once: usize,
     now: OffsetDateTime,
-) -> Result<impl Stream<Item = Result<Found>>> {
+    keep: fn(Found) -> T,
+) -> Result<impl Stream<Item = Result<T>>> {
     let ids = ids(store).await?;
     Ok(stream::iter(ids)
-        .map(move |id| inspect(store, id, now))
+        .map(move |id| inspect(store, id, now, keep))
         .buffered(at_once)
-        .try_filter_map(async |found| Ok(found)))
+        .try_filter_map(async |kept| Ok(kept)))
 }
 
 /// The newest backup whose time has come, whatever it is worth.
 pub async fn newest(store: &dyn Store, now: OffsetDateTime) -> Result<Option<Summary>> {
-    let mut backups = std::pin::pin!(newest_first(store, 1, now).await?);
-    while let Some(found) = backups.try_next().await? {
-        if found.summary.id.has_come(now) {
-            return Ok(Some(found.summary));
+    let mut backups = std::pin::pin!(newest_first(store, 1, now, |found| found.summary).await?);
+    while let Some(summary) = backups.try_next().await? {
+        if summary.id.has_come(now) {
+            return Ok(Some(summary));
         }
     }
     Ok(None)
@@ -353,7 +361,7 @@ pub struct Detail {
 /// The backup `id` in full.
 pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Detail> {
     let manifest = manifest::read(store, &id).await?;
-    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
+    let objects = store.folder(&id.prefix()).await?.objects;
     let usable = blobs::require_places(&manifest, &id);
     let usable = usable.as_ref().map(|()| &manifest);
     let summary = Summary::new(id, usable, records(store, id, &objects).await?, now);
@@ -375,37 +383,60 @@ pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<P
     ))
 }
 
-/// Reads the backup `id` whose folder holds `objects`; `None` when it has no manifest, so is none.
-pub async fn read(
+/// What is to be kept of the backup `id`, in whose folder, not deeper, `objects` lie; `None` when it has no manifest, so is none.
+pub(crate) async fn read<T: Send + 'static>(
     store: &dyn Store,
     id: BackupId,
     objects: &[ObjectMeta],
     now: OffsetDateTime,
-) -> Result<Option<Found>> {
-    if !has(objects, &id.manifest()) {
+    keep: fn(Found) -> T,
+) -> Result<Option<T>> {
+    let key = id.manifest();
+    let Some(manifest) = objects.iter().find(|object| object.key == key) else {
         return Ok(None);
-    }
-    let read = match manifest::read_of_any_backup(store, &id).await {
-        // Deleted meanwhile.
-        Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
-        Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
-        read => read,
     };
-    let misplaced = read.as_ref().ok().and_then(|m| blobs::require_places(m, &id).err());
-    let usable = match &misplaced {
-        Some(error) => Err(error),
-        None => read.as_ref(),
-    };
-    let summary = Summary::new(id, usable, records(store, id, objects).await?, now);
-    Ok(Some(Found {
-        summary,
-        manifest: read.ok(),
-    }))
+    let records = records(store, id, objects).await?;
+    let found = move |read| Ok(Found::new(id, read, records, now)?.map(keep));
+    manifest::outline(store, &id, manifest.size, found).await?
 }
 
-async fn inspect(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Option<Found>> {
-    let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    read(store, id, &objects, now).await
+impl Found {
+    /// What was read as the manifest of the backup `id`; `None` when it was deleted meanwhile.
+    fn new(id: BackupId, read: Result<Outline>, records: Records, now: OffsetDateTime) -> Result<Option<Self>> {
+        match &read {
+            Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
+            Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return read.map(|_| None),
+            _ => {}
+        }
+        let misplaced = read.as_ref().ok().and_then(|m| blobs::require_places(m, &id).err());
+        let usable = match &misplaced {
+            Some(error) => Err(error),
+            None => read.as_ref(),
+        };
+        Ok(Some(Self {
+            summary: Summary::new(id, usable, records, now),
+            manifest: read.ok(),
+        }))
+    }
+}
+
+async fn inspect<T: Send + 'static>(
+    store: &dyn Store,
+    id: BackupId,
+    now: OffsetDateTime,
+    keep: fn(Found) -> T,
+) -> Result<Option<T>> {
+    let objects = store.folder(&id.prefix()).await?.objects;
+    read(store, id, &objects, now, keep).await
+}
+
+/// The largest of these, the largest first: as many as snapshots may be on Qdrant at once.
+fn largest(sizes: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut sizes: Vec<_> = sizes.collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    sizes.truncate(MOST_AT_ONCE);
+    sizes.shrink_to_fit();
+    sizes
 }
 
 /// What lies beside a manifest.
@@ -433,31 +464,32 @@ async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Res
 /// The record at `key`, if it is among `objects`: most backups have none, which is known without asking.
 async fn listed<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
 where
-    T: Record,
+    T: Record + Send + 'static,
 {
-    match has(objects, key) {
-        true => record(store, key, unreadable).await,
-        false => Ok(None),
+    match objects.iter().find(|object| object.key == key) {
+        Some(object) => or_unreadable(record::read_listed(store, object).await, unreadable),
+        None => Ok(None),
     }
 }
 
 /// The record at `key`, or `unreadable` where there is one that is not understood.
 async fn record<T: Record>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>> {
-    match record::read(store, key).await {
+    or_unreadable(record::read(store, key).await, unreadable)
+}
+
+fn or_unreadable<T>(read: Result<Option<T>>, unreadable: T) -> Result<Option<T>> {
+    match read {
         Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),
         read => read,
     }
 }
 
-fn has(objects: &[ObjectMeta], key: &str) -> bool {
-    objects.iter().any(|object| object.key == key)
-}
-
 /// Ids of all backups that were begun, newest first.
 async fn ids(store: &dyn Store) -> Result<Vec<BackupId>> {
     let mut ids: Vec<BackupId> = store
-        .folders(BACKUPS)
+        .folder(BACKUPS)
         .await?
+        .folders
         .iter()
         // Anything else in the folder is not ours.
         .filter_map(|name| name.parse().ok())

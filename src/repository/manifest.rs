@@ -3,27 +3,30 @@
 //! The format is versioned. Fields that this version does not know are kept when a manifest is read and written again.
 
 mod encoded;
+mod read;
 mod source;
 
 pub use crate::wire::store::record::read_small;
 pub(crate) use encoded::unreadable_collections;
 pub use encoded::{EncodedManifest, entry};
+pub(crate) use read::outline;
+pub use read::{read, read_of_any_backup};
 pub(crate) use source::Relation;
 pub use source::Source;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::base::json::Packed;
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
-use crate::repository::sharding;
-use crate::wire::store::Store;
+use crate::repository::sharding::{self, Described, Sharding};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// The format's version. A reader refuses a newer one.
 pub const FORMAT: u32 = 1;
-/// No manifest is larger; bounds what is read into memory (1,000 collections with large configs need about 10 MB).
+/// No manifest is larger (1,000 collections with large configs need about 10 MB).
 const LARGEST: u64 = 256 << 20;
 
 /// Whether a backup has all that was asked for.
@@ -36,9 +39,9 @@ pub enum Status {
     Partial,
 }
 
-/// All that is known of one backup.
+/// All that is known of one backup. `D` is what is kept of each description by Qdrant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct Manifest<D = Packed> {
     /// Version of this format, see [`FORMAT`].
     pub format: u32,
     /// The backup's id.
@@ -58,7 +61,7 @@ pub struct Manifest {
     /// Which collections were asked for.
     pub selection: Selection,
     /// What is in it.
-    pub collections: Vec<Collection>,
+    pub collections: Vec<Collection<D>>,
     /// What is missing and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failure>,
@@ -69,6 +72,9 @@ pub struct Manifest {
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
+
+/// A manifest for those who restore nothing: most of one is what Qdrant said of its collections.
+pub type Outline = Manifest<Sharding>;
 
 /// The Qdrant that a backup was made of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,13 +109,14 @@ pub enum Topology {
 
 /// One collection in a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Collection {
+#[serde(bound(deserialize = "D: Deserialize<'de>"))]
+pub struct Collection<D = Packed> {
     /// Its full name.
     pub name: String,
     /// `config` of `GET /collections/{name}`, as it was before the snapshot.
-    pub config: Value,
+    pub config: D,
     /// `payload_schema` of `GET /collections/{name}`.
-    pub payload_schema: Value,
+    pub payload_schema: D,
     /// Aliases that point to it; they are in no Qdrant snapshot.
     pub aliases: Vec<String>,
     /// Count before the snapshot was asked for.
@@ -121,9 +128,9 @@ pub struct Collection {
     pub points_estimated: bool,
     /// Configuration and payload indexes after the snapshot was made, if they changed meanwhile: the snapshot has the one or the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_to: Option<Description>,
+    pub changed_to: Option<Description<D>>,
     /// Where its shards were: `GET /collections/{name}/cluster`.
-    pub shards: Value,
+    pub shards: D,
     /// The objects that hold its data.
     pub artifacts: Vec<Artifact>,
     /// What the reader should know.
@@ -136,9 +143,9 @@ pub struct Collection {
 
 /// What `GET /collections/{name}` says of a collection beside its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Description {
-    pub config: Value,
-    pub payload_schema: Value,
+pub struct Description<D = Packed> {
+    pub config: D,
+    pub payload_schema: D,
 }
 
 /// Payload indexes without their point counts, which change by themselves.
@@ -152,14 +159,17 @@ pub(crate) fn without_points(payload_schema: &Value) -> Value {
     schema
 }
 
-impl Collection {
+impl<D> Collection<D> {
     /// Bytes of all its artifacts.
     pub fn bytes(&self) -> u64 {
         self.artifacts.iter().map(|a| a.bytes).sum()
     }
 
     /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
-    pub(crate) fn cannot_be_restored(&self) -> Option<Error> {
+    pub(crate) fn cannot_be_restored(&self) -> Option<Error>
+    where
+        D: Described,
+    {
         sharding::is_custom(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
     }
 }
@@ -229,7 +239,7 @@ impl Failure {
     }
 }
 
-impl Manifest {
+impl<D> Manifest<D> {
     /// Bytes of all artifacts.
     pub fn bytes(&self) -> u64 {
         self.collections.iter().map(Collection::bytes).sum()
@@ -255,55 +265,6 @@ impl Manifest {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
         }
-    }
-}
-
-/// Reads the manifest of the backup `id`.
-///
-/// # Errors
-/// [`Code::BackupNotFound`] without one, [`Code::BackupDamaged`] for what is no manifest or that of another backup,
-/// [`Code::BackupUnsupported`] for a newer format.
-pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
-    let manifest = read_of_any_backup(store, id).await?;
-    manifest.require_place(id)?;
-    Ok(manifest)
-}
-
-/// The manifest that lies where that of the backup `id` belongs, also when it is another one's.
-pub async fn read_of_any_backup(store: &dyn Store, id: &BackupId) -> Result<Manifest> {
-    let key = id.manifest();
-    let Some(bytes) = read_small(store, &key, LARGEST).await? else {
-        return Err(
-            Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
-                .remedy("run `qdrant-backup list`; a backup without a manifest never finished"),
-        );
-    };
-    parse(&bytes, id)
-}
-
-/// Parses what is stored as the manifest of the backup `id`.
-fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
-    let malformed = |e: serde_json::Error| damaged(id, "manifest.json is not a valid manifest").because(e);
-    // The version first: a newer format may not even parse as this one.
-    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(malformed)?;
-    match fields.get("format").and_then(Value::as_u64) {
-        Some(format) if format <= u64::from(FORMAT) => {}
-        Some(format) => {
-            return Err(Error::new(
-                Code::BackupUnsupported,
-                format!(
-                    "backup {id} is unreadable for this version (it may be intact): its manifest has format {format}, \
-                     this version reads up to {FORMAT}"
-                ),
-            )
-            .remedy("use the qdrant-backup version that wrote it, or a newer one"));
-        }
-        None => return Err(damaged(id, "manifest.json is not a valid manifest: it has no `format`")),
-    }
-    let manifest: Manifest = serde_json::from_value(Value::Object(fields)).map_err(malformed)?;
-    match manifest.adds_up() {
-        true => Ok(manifest),
-        false => Err(damaged(id, "its point or byte counts overflow")),
     }
 }
 

@@ -5,13 +5,51 @@
 //! cluster mode is enough for it, which is what the Helm chart sets up by default.
 
 use crate::base::error::{Code, Error};
+use crate::base::json::Packed;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use std::fmt;
+
+/// What a description by Qdrant tells of custom sharding, and nothing else of it. It is read from any JSON, and refuses what a
+/// [`Value`] refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharding {
+    /// As a `config` tells it: by its method.
+    by_method: bool,
+    /// As the shards tell it: one of them has a key.
+    by_key: bool,
+}
+
+/// A description by Qdrant, or what is kept of it.
+pub trait Described {
+    /// What it tells of custom sharding.
+    fn sharding(&self) -> Sharding;
+}
+
+impl Described for Sharding {
+    fn sharding(&self) -> Sharding {
+        *self
+    }
+}
+
+impl Described for Value {
+    fn sharding(&self) -> Sharding {
+        // Everything is taken that is JSON, and this is.
+        Sharding::deserialize(self).unwrap_or_default()
+    }
+}
+
+impl Described for Packed {
+    fn sharding(&self) -> Sharding {
+        self.value().sharding()
+    }
+}
 
 /// Whether points go to shards by keys that clients name. `config` is that of `GET /collections/{name}`, `shards` is `GET
 /// /collections/{name}/cluster`, or null where that may not be asked.
-pub(crate) fn is_custom(config: &Value, shards: &Value) -> bool {
-    let mut local = shards["local_shards"].as_array().into_iter().flatten();
-    config["params"]["sharding_method"] == "custom" || local.any(|shard| !shard["shard_key"].is_null())
+pub(crate) fn is_custom(config: &impl Described, shards: &impl Described) -> bool {
+    config.sharding().by_method || shards.sharding().by_key
 }
 
 /// Why a snapshot of the collection `name` is no backup.
@@ -22,10 +60,148 @@ pub(crate) fn cannot_be_restored(name: &str) -> Error {
     )
 }
 
+impl<'de> Deserialize<'de> for Sharding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Place::Description.deserialize(deserializer)
+    }
+}
+
+/// Where in a description a value stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Description,
+    /// `params`
+    Params,
+    /// `params.sharding_method`
+    Method,
+    /// `local_shards`
+    Shards,
+    /// `local_shards[…]`
+    Shard,
+    /// `local_shards[…].shard_key`
+    Key,
+    Elsewhere,
+}
+
+impl Place {
+    fn field(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::Description, "params") => Self::Params,
+            (Self::Params, "sharding_method") => Self::Method,
+            (Self::Description, "local_shards") => Self::Shards,
+            (Self::Shard, "shard_key") => Self::Key,
+            _ => Self::Elsewhere,
+        }
+    }
+
+    fn element(self) -> Self {
+        match self {
+            Self::Shards => Self::Shard,
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// What a value tells that is not null: any is a key, in whatever form Qdrant may have it.
+    fn value(self) -> Sharding {
+        Sharding {
+            by_key: matches!(self, Self::Key),
+            by_method: false,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place {
+    type Value = Sharding;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Sharding, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place {
+    type Value = Sharding;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Sharding, E> {
+        Ok(Sharding::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Sharding, E> {
+        Ok(self.value())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Sharding, E> {
+        Ok(self.value())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Sharding, E> {
+        Ok(self.value())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Sharding, E> {
+        Ok(self.value())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Sharding, E> {
+        Ok(Sharding {
+            by_method: matches!(self, Self::Method) && text == "custom",
+            ..self.value()
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sharding, A::Error> {
+        let mut told = self.value();
+        while let Some(more) = list.next_element_seed(self.element())? {
+            told.by_key |= more.by_key;
+        }
+        Ok(told)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Sharding, A::Error> {
+        let mut told = self.value();
+        while let Some(place) = fields.next_key_seed(Field(self))? {
+            let more = fields.next_value_seed(place)?;
+            // Of a field that is there twice the last one counts, as in any JSON.
+            match place {
+                Self::Params | Self::Method => told.by_method = more.by_method,
+                Self::Shards | Self::Key => told.by_key = more.by_key,
+                _ => {}
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// The name of a field in this place.
+struct Field(Place);
+
+impl<'de> DeserializeSeed<'de> for Field {
+    type Value = Place;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Place, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Field {
+    type Value = Place;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Place, E> {
+        Ok(self.0.field(name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{from_slice, json};
 
     #[test]
     fn either_answer_of_qdrant_tells_custom_sharding() {
@@ -41,6 +217,82 @@ mod tests {
                 !is_custom(config, &plain) && !is_custom(config, &Value::Null),
                 "{config}"
             );
+        }
+    }
+
+    #[test]
+    fn a_key_of_any_kind_is_one_and_what_stands_elsewhere_is_none() {
+        for key in [
+            json!(0),
+            json!("a"),
+            json!(false),
+            json!([]),
+            json!({}),
+            json!({"a": 1}),
+            json!(0.5),
+        ] {
+            let shards = json!({"local_shards": [{"shard_key": key}, {"shard_key": null}]});
+            assert!(is_custom(&Value::Null, &shards), "{shards}");
+        }
+        for other in [
+            json!({"local_shards": {"shard_key": "a"}}),
+            json!({"local_shards": [["shard_key"], "shard_key", 1, {"more": {"shard_key": 1}}]}),
+            json!({"shards": [{"shard_key": "a"}], "shard_key": 1}),
+            json!({"sharding_method": "custom", "metadata": {"params": {"sharding_method": "custom"}}}),
+            json!({"params": {"sharding_method": ["custom"], "more": {"sharding_method": "custom"}}}),
+            json!({"params": ["sharding_method", "custom"]}),
+            json!("custom"),
+        ] {
+            assert!(!is_custom(&other, &other), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_of_the_two_is_looked_for_in_its_own_answer() {
+        let both = json!({"params": {"sharding_method": "custom"}, "local_shards": [{"shard_key": 1}]});
+        let (method, key) = (
+            json!({"params": both["params"]}),
+            json!({"local_shards": both["local_shards"]}),
+        );
+        assert!(is_custom(&both, &Value::Null) && is_custom(&Value::Null, &both));
+        assert!(!is_custom(&key, &method));
+    }
+
+    #[test]
+    fn it_is_read_from_what_any_value_is_read_from_and_from_nothing_else() {
+        let nested = |levels| ["[".repeat(levels), "]".repeat(levels)].concat().into_bytes();
+        let deepest = crate::base::json::DEEPEST;
+        let odd: &[&[u8]] = &[
+            b"null",
+            b" {\"a\": [1, -2, 3.5e3, \"x\\u00e9\\ud83d\\ude00\", {}, true]} ",
+            b"{\"params\": {\"sharding_method\": \"auto\"}, \"params\": {\"sharding_method\": \"custom\"}}",
+            b"{\"params\": {\"sharding_method\": \"custom\"}, \"params\": {}}",
+            b"",
+            b"{",
+            b"[1,]",
+            b"{\"a\" 1}",
+            b"{1: 2}",
+            b"nul",
+            b"1e999",
+            b"[-1e999]",
+            b"\"\\ud800\"",
+            b"{\"\\ud800\": 1}",
+            b"{\"a\": \"\xff\"}",
+            b"{\"\xff\": 1}",
+            b"\"a\nb\"",
+            b"01",
+            b"[1] 2",
+            b"18446744073709551616",
+            &nested(deepest),
+            &nested(deepest + 1),
+        ];
+        for json in odd {
+            let (value, told) = (from_slice::<Value>(json), from_slice::<Sharding>(json));
+            let shown = String::from_utf8_lossy(json);
+            assert_eq!(value.is_ok(), told.is_ok(), "{shown}: {value:?} {told:?}");
+            if let (Ok(value), Ok(told)) = (value, told) {
+                assert_eq!(value.sharding(), told, "{shown}");
+            }
         }
     }
 }

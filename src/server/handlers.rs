@@ -29,8 +29,12 @@ use super::App;
 use super::api::ReportOfError;
 use super::error::HttpError;
 use super::runs::RunEnd;
-use crate::base::error::Result;
+use crate::base::error::{Code, Error, Result};
+use crate::base::heavy;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use serde::Serialize;
 
 /// The routes of all resources.
 pub(super) fn router() -> Router<App> {
@@ -48,6 +52,13 @@ pub(super) fn router() -> Router<App> {
     ]
     .into_iter()
     .fold(Router::new(), Router::merge)
+}
+
+/// An answer that may be large. It is made and written by no thread that others wait for.
+async fn large<T: Serialize>(make: impl FnOnce() -> T + Send + 'static) -> Result<Response, HttpError> {
+    let json = heavy::run(usize::MAX, move || serde_json::to_vec(&make())).await?;
+    let json = json.map_err(|e| Error::new(Code::Internal, "writing the answer as JSON").because(e))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// The answer to a request whose run has ended: its report, or the error that it came to, with the report where there is one.

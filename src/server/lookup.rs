@@ -8,7 +8,7 @@ use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::ops::source;
 use crate::repository::catalog::{self, LatestQuery};
 use crate::repository::lease;
-use crate::repository::manifest::{Manifest, Source};
+use crate::repository::manifest::{Outline, Source};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use std::future::Future;
@@ -34,7 +34,7 @@ impl App {
     }
 
     /// The latest good backup of `source`.
-    pub(super) async fn latest(&self, source: Option<&Source>) -> Result<Manifest> {
+    pub(super) async fn latest(&self, source: Option<&Source>) -> Result<Outline> {
         let (selection, own) = (Selection::default(), self.source());
         let asked = LatestQuery {
             selection: &selection,

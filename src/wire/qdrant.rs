@@ -3,8 +3,10 @@
 //! One concrete client, no port: the risks are on the wire. Behaviour that differs from Qdrant's documentation was seen on a
 //! real 1.18.3 server and is noted where it matters.
 
+mod counted;
 mod download;
 mod http;
+mod limits;
 mod restore;
 mod snapshot;
 
@@ -14,8 +16,11 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::SnapshotName;
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::json::Packed;
 use crate::base::pause::Pause;
+use counted::Counted;
 use http::{Answer, Http};
+use limits::{Limit, MOST_NAMES};
 use reqwest::{Method, header};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -47,7 +52,7 @@ pub struct Options {
     pub retries: u32,
     /// Pause before the first further attempt; doubles with each.
     pub backoff: Duration,
-    /// Bytes of an answer; of a larger one nothing is understood.
+    /// Bytes of an answer with points; of a larger one nothing is understood.
     pub largest_answer: usize,
     /// While it lasts no request is begun.
     pub pause: Pause,
@@ -64,7 +69,7 @@ impl Options {
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
             create_timeout: Duration::from_secs(6 * 3600),
-            largest_answer: 64 << 20,
+            largest_answer: 16 << 20,
             retries: 4,
             backoff: Duration::from_millis(500),
             pause: Pause::default(),
@@ -86,10 +91,26 @@ pub struct CollectionInfo {
     /// Approximate number of points.
     pub points_count: Option<u64>,
     /// The collection's parameters, kept as they are.
-    pub config: Value,
+    pub config: Packed,
     /// Payload indexes, kept as they are.
     #[serde(default)]
-    pub payload_schema: Value,
+    pub payload_schema: Packed,
+}
+
+impl CollectionInfo {
+    /// Bytes of what is kept as it is.
+    pub fn size(&self) -> usize {
+        self.config.size().saturating_add(self.payload_schema.size())
+    }
+}
+
+/// `GET /collections/{name}`, as far as people are shown it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CollectionState {
+    /// `green`, `yellow`, `grey` or `red`; an open set.
+    pub status: String,
+    /// Approximate number of points.
+    pub points_count: Option<u64>,
 }
 
 /// A number of points.
@@ -191,7 +212,7 @@ impl Qdrant {
         if answer.status == 403 {
             return Ok(ClusterInfo::Hidden);
         }
-        let info: Value = answer.result(&doing)?;
+        let info: Value = answer.kept(&doing).await?;
         match info["status"].as_str() {
             Some("disabled") => Ok(ClusterInfo::Disabled),
             Some("enabled") => {
@@ -217,7 +238,7 @@ impl Qdrant {
     pub async fn collections(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Collections {
-            collections: Vec<Name>,
+            collections: Counted<Name>,
         }
         #[derive(Deserialize)]
         struct Name {
@@ -225,13 +246,28 @@ impl Qdrant {
         }
         let doing = format!("listing the collections of {}", self.url());
         let list: Collections = self.get(&["collections"], &doing).await?;
-        let mut names: Vec<_> = list.collections.into_iter().map(|c| c.name).collect();
+        if list.collections.count > MOST_NAMES {
+            let text = format!(
+                "{doing}: {} collections; the limit is {MOST_NAMES}",
+                list.collections.count
+            );
+            let remedy = Limit::of(&["collections"], 0).remedy;
+            return Err(Error::new(Code::Unsupported, text).remedy(remedy));
+        }
+        let mut names: Vec<_> = list.collections.first.into_iter().map(|c| c.name).collect();
         names.sort_unstable();
         Ok(names)
     }
 
     /// Configuration and state of a collection.
     pub async fn collection(&self, collection: &str) -> Result<CollectionInfo> {
+        let doing = format!("reading collection {collection:?}");
+        let path = ["collections", collection];
+        self.read(Method::GET, &path, None, &doing).await?.kept(&doing).await
+    }
+
+    /// State of a collection, whatever its configuration.
+    pub async fn state(&self, collection: &str) -> Result<CollectionState> {
         let doing = format!("reading collection {collection:?}");
         self.get(&["collections", collection], &doing).await
     }
@@ -248,9 +284,10 @@ impl Qdrant {
         for is_exact in [true, false] {
             let body = json!({ "exact": is_exact });
             let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
-            match answer.result::<Found>(&doing) {
+            let status = answer.status;
+            match answer.result::<Found>(&doing).await {
                 Ok(Found { count: points }) => return Ok(Count { points, is_exact }),
-                Err(error) if is_exact && answer.status == 400 => refusal = Some(error),
+                Err(error) if is_exact && status == 400 => refusal = Some(error),
                 Err(error) => return Err(refusal.unwrap_or(error)),
             }
         }
@@ -260,7 +297,8 @@ impl Qdrant {
     /// Where the shards of a collection are, and the same as Qdrant wrote it.
     pub async fn shards(&self, collection: &str) -> Result<(ShardMap, Value)> {
         let doing = format!("reading the shards of collection {collection:?}");
-        let raw: Value = self.get(&["collections", collection, "cluster"], &doing).await?;
+        let path = ["collections", collection, "cluster"];
+        let raw: Value = self.read(Method::GET, &path, None, &doing).await?.kept(&doing).await?;
         let map =
             serde_json::from_value(raw.clone()).map_err(|e| Error::new(Code::QdrantUnexpected, doing).because(e))?;
         Ok((map, raw))
@@ -282,7 +320,8 @@ impl Qdrant {
         let doing = format!("listing the snapshots of collection {collection:?}");
         let path = ["collections", collection, "snapshots"];
         let answer = self.read(Method::GET, &path, None, &doing).await?;
-        Ok((answer.result(&doing)?, answer.date))
+        let date = answer.date;
+        Ok((answer.result(&doing).await?, date))
     }
 
     /// Makes a snapshot of a collection and waits for it, however long that takes within
@@ -297,7 +336,7 @@ impl Qdrant {
             .request(Method::POST, self.http.url(&path, &doing)?)?
             .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
-        let snapshot: Snapshot = answer.result(&doing)?;
+        let snapshot: Snapshot = answer.result(&doing).await?;
         snapshot.checked(&doing)
     }
 
@@ -327,8 +366,8 @@ impl Qdrant {
         format!("{}/{path}", self.url().trim_end_matches('/'))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], doing: &str) -> Result<T> {
-        self.read(Method::GET, path, None, doing).await?.result(doing)
+    async fn get<T: DeserializeOwned + Send + 'static>(&self, path: &[&str], doing: &str) -> Result<T> {
+        self.read(Method::GET, path, None, doing).await?.result(doing).await
     }
 
     /// A call that may be repeated.

@@ -59,6 +59,15 @@ pub struct ObjectMeta {
     pub updated: OffsetDateTime,
 }
 
+/// What lies directly below a prefix, each in the order of the names.
+#[derive(Clone, Debug, Default)]
+pub struct Folder {
+    /// Objects whose key has no further `/`.
+    pub objects: Vec<ObjectMeta>,
+    /// Names of folders: what stands between the prefix and the next `/` in any key.
+    pub folders: Vec<String>,
+}
+
 /// A body to be written: bytes that can be asked for again from an offset, because a resumable upload may have to.
 #[allow(clippy::len_without_is_empty)] // Nobody asks a source whether it is empty.
 #[async_trait]
@@ -105,9 +114,8 @@ pub trait Store: Send + Sync + Debug {
     /// All objects whose key starts with `prefix`, in the order of their keys.
     async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>>;
 
-    /// The names of the folders directly below `prefix` (which ends in `/`): what stands between it and the next `/` in any
-    /// key. In the order of the names. Cheap: the objects inside are not listed.
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
+    /// What lies directly below `prefix`, which ends in `/`. Cheap: what is in its folders is not listed.
+    async fn folder(&self, prefix: &str) -> Result<Folder>;
 
     /// Deletes an object if it still has this version. `Ok(false)`: it was not there any more, or has another version.
     async fn delete(&self, key: &str, version: &Version) -> Result<bool>;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::wire::store::{Condition, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::store::{Condition, Folder, ObjectMeta, Source, Store, Version};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -153,8 +153,8 @@ impl Store for Faulty {
         self.inner.list(prefix).await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        self.inner.folders(prefix).await
+    async fn folder(&self, prefix: &str) -> Result<Folder> {
+        self.inner.folder(prefix).await
     }
 
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {

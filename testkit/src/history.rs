@@ -199,14 +199,14 @@ pub async fn backup_with(store: &dyn Store, text: &str, change: impl FnOnce(&mut
 fn collection(name: &str, artifacts: Vec<Artifact>) -> Collection {
     Collection {
         name: name.to_owned(),
-        config: serde_json::Value::Null,
-        payload_schema: serde_json::Value::Null,
+        config: serde_json::Value::Null.into(),
+        payload_schema: serde_json::Value::Null.into(),
         aliases: Vec::new(),
         points_before: 7,
         points_after: 7,
         points_estimated: false,
         changed_to: None,
-        shards: serde_json::Value::Null,
+        shards: serde_json::Value::Null.into(),
         artifacts,
         warnings: Vec::new(),
         extra: BTreeMap::new(),

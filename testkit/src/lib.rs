@@ -10,6 +10,7 @@ pub mod history;
 pub mod job;
 pub mod lab;
 pub mod lost;
+pub mod many;
 pub mod peer;
 pub mod place;
 pub mod process;

@@ -171,6 +171,8 @@ pub struct Inner {
     pub on_count: Option<Box<dyn FnOnce() + Send>>,
     /// The release, if it is not 1.18.3.
     pub version: Option<&'static str>,
+    /// What a GET of a path is answered, whatever is right.
+    pub answers: HashMap<String, Bytes>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -289,12 +291,16 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         .get("api-key")
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
-    let denied = {
+    let (denied, answer) = {
         let mut inner = inner.lock().unwrap();
         let line = format!("{} {path} {range}", request.method());
         inner.log.push(line);
         let open = path == "/" || path == "/readyz";
-        !open && inner.api_key.is_some() && inner.api_key != key
+        let answer = inner.answers.get(&path).filter(|_| request.method() == Method::GET);
+        (
+            !open && inner.api_key.is_some() && inner.api_key != key,
+            answer.cloned(),
+        )
     };
     if denied {
         // Plain text, as the real one.
@@ -303,6 +309,9 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
             "Must provide an API key or an Authorization bearer token",
         )
             .into_response();
+    }
+    if let Some(answer) = answer {
+        return ([(header::CONTENT_TYPE, "application/json")], answer).into_response();
     }
     if request.method() == Method::HEAD {
         return StatusCode::NOT_FOUND.into_response();

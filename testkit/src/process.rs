@@ -53,6 +53,17 @@ pub fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
+/// The most memory that a running child ever had at once, in MB: without the pages of the executable, of which a build with
+/// debug information has many.
+pub fn peak_memory(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    (kilobytes("VmHWM:") - kilobytes("RssFile:")) / 1024
+}
+
 /// The service as a process.
 pub struct Served {
     pub child: Child,

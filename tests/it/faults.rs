@@ -66,8 +66,8 @@ async fn a_healthy_peer_is_backed_up_whole() {
     let c = &manifest.collections[0];
     assert_eq!((c.points_before, c.points_after), (100, 100));
     assert_eq!(c.aliases, ["live"]);
-    assert_eq!(c.config["params"]["vectors"]["size"], 4);
-    assert_eq!(c.shards["local_shards"][0]["state"], "Active");
+    assert_eq!(c.config.value()["params"]["vectors"]["size"], 4);
+    assert_eq!(c.shards.value()["local_shards"][0]["state"], "Active");
     assert!(c.artifacts[0].sha256_confirmed_by_qdrant);
     assert_eq!(c.artifacts[0].node, Some(testkit::peer::PEER_ID));
     let expected = [

@@ -22,6 +22,7 @@ mod job;
 mod latest;
 mod layers;
 mod lease;
+mod memory;
 mod odd_manifests;
 mod old_formats;
 mod ours_and_theirs;

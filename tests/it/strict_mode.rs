@@ -80,7 +80,7 @@ async fn what_changed_during_the_backup_may_be_as_before_or_as_after() {
         let saved = lost.saved().await.collections.remove(0);
         assert_eq!(saved.warnings.len(), 1, "{saved:?}");
         let later = saved.changed_to.unwrap();
-        assert_eq!(later.config["metadata"], json!(after));
+        assert_eq!(later.config.value()["metadata"], json!(after));
         let report = lost.run(&lost.request()).await.unwrap();
         let is_complete = report.status == RestoreOutcome::Complete;
         assert_eq!(is_complete, is_either, "{before:?} {after:?}: {report:?}");

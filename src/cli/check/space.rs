@@ -67,9 +67,7 @@ fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
     let unknown = "Qdrant's API does not report the free space of its disk";
     match last {
         Some(last) => {
-            let mut bytes: Vec<_> = last.bytes_by_collection.values().copied().collect();
-            bytes.sort_unstable_by(|a, b| b.cmp(a));
-            let most: u64 = bytes.iter().take(concurrency).sum();
+            let most: u64 = last.largest.iter().take(concurrency).sum();
             format!("{unknown}; a backup needs up to {} there for a while", size(most))
         }
         None => unknown.to_owned(),

@@ -2,9 +2,11 @@
 
 use super::artifact::{UnitRun, save};
 use crate::base::error::{Code, Error, Result};
+use crate::base::heavy;
+use crate::base::json::Packed;
 use crate::ops::context::Context;
 use crate::repository::manifest::{self, Collection, Description, without_points};
-use crate::repository::sharding;
+use crate::repository::sharding::{self, Described};
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -38,27 +40,31 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     }
     saved.artifacts.push(done.artifact);
     let after = run.unless_cancelled(ctx.qdrant.collection(name)).await?;
-    // It may have been deleted, and made again as another one.
-    require_restorable(name, &after.config, &Value::Null)?;
-    if after.config != saved.config || without_points(&after.payload_schema) != without_points(&saved.payload_schema) {
-        saved.warnings.push(
-            "its configuration or payload indexes changed during the backup; both states are recorded, the snapshot has one of \
-             them"
-                .into(),
-        );
-        saved.changed_to = Some(Description {
-            config: after.config,
-            payload_schema: after.payload_schema,
-        });
-    }
-    if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
-        saved.warnings.push(
-            "Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length was \
-             compared with Qdrant"
-                .into(),
-        );
-    }
-    manifest::entry(&saved).map(|_| saved)
+    heavy::run(after.size().saturating_mul(2), move || {
+        // It may have been deleted, and made again as another one.
+        require_restorable(&saved.name, &after.config, &Value::Null)?;
+        let indexes = |schema: &Packed| without_points(&schema.value());
+        if after.config != saved.config || indexes(&after.payload_schema) != indexes(&saved.payload_schema) {
+            saved.warnings.push(
+                "its configuration or payload indexes changed during the backup; both states are recorded, the snapshot has one of \
+                 them"
+                    .into(),
+            );
+            saved.changed_to = Some(Description {
+                config: after.config,
+                payload_schema: after.payload_schema,
+            });
+        }
+        if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
+            saved.warnings.push(
+                "Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length was \
+                 compared with Qdrant"
+                    .into(),
+            );
+        }
+        manifest::entry(&saved).map(|_| saved)
+    })
+    .await?
 }
 
 /// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
@@ -66,28 +72,32 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
 pub async fn describe(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result<Collection> {
     let info = qdrant.collection(name).await?;
     let (shards, mut warnings) = shards(qdrant, name).await?;
-    require_restorable(name, &info.config, &shards)?;
-    warnings.extend(state_warning(&info));
-    let known = Collection {
-        name: name.to_owned(),
-        config: info.config,
-        payload_schema: info.payload_schema,
-        aliases: aliases.to_vec(),
-        // Approximately.
-        points_before: info.points_count.unwrap_or_default(),
-        points_after: 0,
-        points_estimated: false,
-        changed_to: None,
-        shards,
-        artifacts: Vec::new(),
-        warnings,
-        extra: BTreeMap::new(),
-    };
-    manifest::entry(&known).map(|_| known)
+    let (name, aliases) = (name.to_owned(), aliases.to_vec());
+    heavy::run(info.size().saturating_add(shards.size()), move || {
+        require_restorable(&name, &info.config, &shards)?;
+        warnings.extend(state_warning(&info));
+        let known = Collection {
+            name,
+            config: info.config,
+            payload_schema: info.payload_schema,
+            aliases,
+            // Approximately.
+            points_before: info.points_count.unwrap_or_default(),
+            points_after: 0,
+            points_estimated: false,
+            changed_to: None,
+            shards,
+            artifacts: Vec::new(),
+            warnings,
+            extra: BTreeMap::new(),
+        };
+        manifest::entry(&known).map(|_| known)
+    })
+    .await?
 }
 
 /// Refuses what Qdrant would make a snapshot of, but would not bring back from it.
-fn require_restorable(name: &str, config: &Value, shards: &Value) -> Result<()> {
+fn require_restorable(name: &str, config: &impl Described, shards: &impl Described) -> Result<()> {
     match sharding::is_custom(config, shards) {
         false => Ok(()),
         true => Err(sharding::cannot_be_restored(name).remedy(
@@ -98,12 +108,12 @@ fn require_restorable(name: &str, config: &Value, shards: &Value) -> Result<()> 
 }
 
 /// The shard map. Refuses what a snapshot of the whole collection through this node would not contain.
-async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
+async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Packed, Vec<String>)> {
     let (map, raw) = match qdrant.shards(name).await {
         Ok(found) => found,
         Err(e) if e.code() == Code::QdrantForbidden => {
             let warning = "the key may not read its shards, so it is unknown whether other nodes have some of its data";
-            return Ok((Value::Null, vec![warning.to_owned()]));
+            return Ok((Packed::default(), vec![warning.to_owned()]));
         }
         Err(e) => return Err(e),
     };
@@ -149,7 +159,7 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
             "restore the other shards from an older backup, or delete the collection; a backup would miss their data",
         ));
     }
-    Ok((raw, Vec::new()))
+    Ok((raw.into(), Vec::new()))
 }
 
 fn state_warning(info: &CollectionInfo) -> Option<String> {

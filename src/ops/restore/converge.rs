@@ -3,6 +3,7 @@
 use super::compare::{differences, in_both, index_differences};
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
+use crate::base::json::Packed;
 use crate::repository::manifest::{self, Description};
 use crate::wire::qdrant::{CollectionInfo, Count, Qdrant};
 use serde::Serialize;
@@ -84,10 +85,10 @@ impl fmt::Display for Points {
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedCollection {
     pub(crate) points: Points,
-    pub(crate) config: Value,
-    pub(crate) payload_schema: Value,
+    pub(crate) config: Packed,
+    pub(crate) payload_schema: Packed,
     /// The backup's, where the collection existed before and has one of its own.
-    pub(crate) or_schema: Value,
+    pub(crate) or_schema: Packed,
     /// As well as the backup's: it changed while the snapshot was made.
     pub(crate) or: Option<Description>,
     /// Whether fields that only Qdrant has are differences; a newer release has fields of its own.
@@ -128,13 +129,18 @@ pub(crate) async fn converge(
         }
         status => notes.push(format!("its status is {status}: it serves while Qdrant optimizes it")),
     }
-    let mut differ = differences("config", &wanted.config, &info.config);
-    let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
+    let mut differ = differences("config", &wanted.config.value(), &info.config.value());
+    let (indexes, kept) = index_differences(
+        &wanted.payload_schema.value(),
+        &wanted.or_schema.value(),
+        &info.payload_schema.value(),
+    );
     differ.extend(indexes);
     notes.extend(kept);
     if let Some(or) = &wanted.or {
-        let mut other = differences("config", &or.config, &info.config);
-        other.extend(index_differences(&or.payload_schema, &or.payload_schema, &info.payload_schema).0);
+        let schema = or.payload_schema.value();
+        let mut other = differences("config", &or.config.value(), &info.config.value());
+        other.extend(index_differences(&schema, &schema, &info.payload_schema.value()).0);
         differ = in_both(differ, &other);
     }
     if !wanted.to_the_letter {
@@ -176,7 +182,7 @@ pub(crate) async fn converge(
         )));
     }
     // A collection without vectors is possible; a point without the vectors that the collection has is as well, but not all.
-    if sample.points > 0 && sample.with_vectors == 0 && declares_vectors(&wanted.config) {
+    if sample.points > 0 && sample.with_vectors == 0 && declares_vectors(&wanted.config.value()) {
         return Err(unequal(format!(
             "collection {name:?}: none of the {} sampled points has a vector",
             sample.points

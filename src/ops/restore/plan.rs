@@ -353,12 +353,16 @@ async fn larger_backup_hint(ctx: &Context, selection: &Selection) -> String {
     let mut seen = 0;
     let mut most = None;
     let search = async {
-        let mut backups = Box::pin(catalog::newest_first(&*ctx.store, catalog::READ_AT_ONCE, ctx.clock.now()).await?);
+        let mut backups = Box::pin(
+            catalog::newest_first(&*ctx.store, catalog::READ_AT_ONCE, ctx.clock.now(), |found| {
+                found.summary
+            })
+            .await?,
+        );
         while seen < LOOKED_AT
-            && let Some(found) = backups.try_next().await?
+            && let Some(summary) = backups.try_next().await?
         {
             seen += 1;
-            let summary = found.summary;
             let Some(other) = summary.selection.as_ref().filter(|_| summary.is_good()) else {
                 continue;
             };

@@ -230,7 +230,7 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
         // What is there afterwards is compared with the backup.
         return (step, notes);
     };
-    step.differences = differences("config", &step.wanted.config, &info.config);
+    step.differences = differences("config", &step.wanted.config.value(), &info.config.value());
     let shape = |d: &&Difference| {
         ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
             .iter()
@@ -246,8 +246,10 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
             &format!("restore beside it, since a restore does not change the shape of a collection: {beside}"),
         );
     }
-    step.differences
-        .extend(schema_differences(&step.wanted.payload_schema, &info.payload_schema));
+    step.differences.extend(schema_differences(
+        &step.wanted.payload_schema.value(),
+        &info.payload_schema.value(),
+    ));
     // An existing collection keeps its configuration: that is what it has to have afterwards.
     step.wanted.config = info.config;
     step.wanted.payload_schema = info.payload_schema;

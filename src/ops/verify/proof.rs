@@ -94,9 +94,10 @@ pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<
 }
 
 fn compare_config(proved: &mut Comparison, collection: &Collection, found: &Value) {
-    let recorded = &collection.config;
+    let recorded = &collection.config.value();
     // It may have changed while the snapshot was made.
-    let later = collection.changed_to.as_ref().map_or(recorded, |later| &later.config);
+    let later = collection.changed_to.as_ref().map(|later| later.config.value());
+    let later = later.as_ref().unwrap_or(recorded);
     for part in ["vectors", "sparse_vectors"] {
         let of = |config: &Value| match without_nulls(&config["params"][part]) {
             Value::Null => json!({}),
@@ -124,8 +125,11 @@ fn compare_indexes(proved: &mut Comparison, collection: &Collection, found: &Val
             .map(|(field, index)| (field.clone(), index["data_type"].clone()))
             .collect()
     };
-    let (recorded, found) = (types(&collection.payload_schema), types(found));
-    let later = collection.changed_to.as_ref().map(|later| types(&later.payload_schema));
+    let (recorded, found) = (types(&collection.payload_schema.value()), types(found));
+    let later = collection
+        .changed_to
+        .as_ref()
+        .map(|later| types(&later.payload_schema.value()));
     if recorded != found && later.as_ref() != Some(&found) {
         proved.problems.push(format!(
             "its payload indexes are {}, expected {}",

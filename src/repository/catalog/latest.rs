@@ -6,7 +6,7 @@
 
 use super::{Found, Mark, newest_first, no_backup};
 use crate::base::error::{Code, Error, Result};
-use crate::repository::manifest::{self, Manifest, Relation, Source};
+use crate::repository::manifest::{self, Outline, Relation, Source};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 
 /// Backups looked at before it is believed that a store has those of one Qdrant alone, where it is not known whose are meant.
 const LOOKED_AT: usize = 100;
-const AT_ONCE: usize = 8;
+/// Mostly the first one is it.
+const AT_ONCE: usize = 4;
 
 /// A backup that was named by its id or as `latest`.
 #[derive(Clone, Debug)]
@@ -76,19 +77,19 @@ pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: Of
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn latest(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<Manifest> {
+pub async fn latest(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<Outline> {
     find(store, asked, now).await.map(|(latest, _)| latest)
 }
 
 /// The latest backup, and what the reader should know of newer ones.
-async fn find(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<(Manifest, Vec<String>)> {
+async fn find(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<(Outline, Vec<String>)> {
     let filter = Filter::new(asked.selection)?;
     let is_known = asked.source.is_some_and(Source::is_known);
     // Among those of the Qdrant that is asked for, and among all.
     let (mut ours, mut all) = (Search::default(), Search::default());
     let mut others: Vec<(Source, BackupId)> = Vec::new();
     let (mut seen, mut seen_same) = (0, false);
-    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
+    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now, |found| found).await?);
     while let Some(found) = backups.try_next().await? {
         seen += 1;
         let has = has(&found, &filter, asked.selection);
@@ -153,9 +154,9 @@ fn several(store: &dyn Store, others: &[(Source, BackupId)]) -> Error {
 /// What is met on the way from the newest backup to the oldest.
 #[derive(Default)]
 struct Search {
-    latest: Option<Manifest>,
+    latest: Option<Outline>,
     /// The newest good one of named collections only where everything is asked for, and how much was known of newer ones then.
-    narrow: Option<(Manifest, usize)>,
+    narrow: Option<(Outline, usize)>,
     /// Why newer ones are not the latest: the newest of each kind.
     newer: Vec<String>,
     has_flawed: bool,
@@ -251,14 +252,14 @@ impl Search {
         self.newest.get_or_insert((id, why));
     }
 
-    fn found(&self) -> Option<&Manifest> {
+    fn found(&self) -> Option<&Outline> {
         self.latest
             .as_ref()
             .or(self.narrow.as_ref().map(|(manifest, _)| manifest))
     }
 
     /// What the search came to.
-    fn end(mut self, store: &dyn Store, wanted: &Selection) -> Result<(Manifest, Vec<String>)> {
+    fn end(mut self, store: &dyn Store, wanted: &Selection) -> Result<(Outline, Vec<String>)> {
         if let Some(latest) = self.latest {
             return Ok((latest, self.newer));
         }

@@ -1,6 +1,6 @@
 //! Whose backups are in a store: one Qdrant's, unless the operator allowed another one.
 
-use super::newest_first;
+use super::{Found, newest_first};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::{Relation, Source};
 use crate::wire::store::Store;
@@ -20,14 +20,15 @@ pub(crate) async fn require_source(store: &dyn Store, source: &Source, now: Offs
     if !source.is_known() {
         return Ok(());
     }
-    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now).await?);
+    let of = |found: Found| found.manifest.map(|manifest| (manifest.id, manifest.qdrant.source));
+    let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now, of).await?);
     let mut foreign = None;
-    while let Some(found) = backups.try_next().await? {
-        let Some(manifest) = found.manifest else { continue };
-        match source.relation_to(manifest.qdrant.source.as_ref()) {
+    while let Some(read) = backups.try_next().await? {
+        let Some((id, theirs)) = read else { continue };
+        match source.relation_to(theirs.as_ref()) {
             Relation::Same => return Ok(()),
             Relation::Different => {
-                foreign.get_or_insert((manifest.id, manifest.qdrant.source));
+                foreign.get_or_insert((id, theirs));
             }
             Relation::Unknown => {}
         }

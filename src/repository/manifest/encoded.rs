@@ -1,6 +1,7 @@
 //! What may be published as a manifest: bytes that its reader has read. And what may be in one.
 
-use super::{Collection, FORMAT, LARGEST, Manifest, parse};
+use super::read::parse;
+use super::{Collection, FORMAT, LARGEST, Manifest, Outline};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
 use crate::wire::store::record::{read_back, written};
@@ -48,7 +49,7 @@ impl EncodedManifest {
 pub fn entry(collection: &Collection) -> Result<u64> {
     let mut only: Manifest = read_back(
         "an empty manifest",
-        serde_json::from_value(json!({
+        serde_json::from_value::<Manifest>(json!({
             "format": FORMAT,
             "id": "2000-01-01T00-00-00Z",
             "status": "complete",
@@ -111,7 +112,7 @@ fn beyond(collections: &[Collection], rest: &impl Serialize, largest: u64) -> Re
 
 fn bytes(what: &str, manifest: &Manifest, largest: u64) -> Result<Vec<u8>> {
     let bytes = written(what, manifest, largest)?;
-    read_back(what, parse(&bytes, &manifest.id)).map(|_| bytes)
+    read_back(what, parse(&bytes, &manifest.id)).map(|_: Outline| bytes)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! `GET /backups` and `GET /backups/{id}`: what backups there are.
 
+use super::large;
 use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
 use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
 use crate::server::error::HttpError;
 use crate::server::extract::PathId;
+use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 
 const LARGEST_LIMIT: u16 = 1000;
 
@@ -22,7 +24,7 @@ pub(super) fn router() -> Router<App> {
 async fn list(
     State(app): State<App>,
     query: Result<Query<BackupsQuery>, QueryRejection>,
-) -> Result<Json<BackupsResponse>, HttpError> {
+) -> Result<Response, HttpError> {
     const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
     let limit = query.limit.unwrap_or(catalog::LISTED);
@@ -35,18 +37,18 @@ async fn list(
     let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
     let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
-    let backups = summaries
-        .into_iter()
-        .map(|s| BackupSummary::from(ListedBackup::new(s, now)));
-    Ok(Json(BackupsResponse {
-        backups: backups.collect(),
-    }))
+    let shown = move |summary| BackupSummary::from(ListedBackup::new(summary, now));
+    large(move || BackupsResponse {
+        backups: summaries.into_iter().map(shown).collect(),
+    })
+    .await
 }
 
 /// One backup in full.
-async fn show(State(app): State<App>, PathId(id): PathId) -> Result<Json<BackupDetail>, HttpError> {
+async fn show(State(app): State<App>, PathId(id): PathId) -> Result<Response, HttpError> {
     let what = format!("backup {id:?}");
     let id = app.ask_store(&what, app.named(&id)).await?;
     let shown = catalog::show(&*app.ctx.store, id, app.ctx.clock.now());
-    Ok(Json(app.ask_store(&what, shown).await?.into()))
+    let shown = app.ask_store(&what, shown).await?;
+    large(move || BackupDetail::from(shown)).await
 }

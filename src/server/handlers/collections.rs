@@ -25,8 +25,8 @@ async fn list(State(app): State<App>) -> Result<Json<CollectionsResponse>, HttpE
     let (probe, sizes) = (&app.probe, &sizes);
     let collections = stream::iter(names?)
         .map(|name| async move {
-            let (status, points, error) = match probe.collection(&name).await {
-                Ok(info) => (info.status, info.points_count, None),
+            let (status, points, error) = match probe.state(&name).await {
+                Ok(state) => (state.status, state.points_count, None),
                 // Deleted since it was listed.
                 Err(e) if e.code() == Code::CollectionNotFound => return None,
                 Err(e) => ("unknown".to_owned(), None, Some((&e).into())),

@@ -2,7 +2,9 @@
 //! and plain text (401s, downloads).
 
 use super::Options;
+use super::limits::{HEAVIEST, Limit};
 use crate::base::error::{Code, Error, Result};
+use crate::base::heavy;
 use crate::base::json;
 use crate::base::text::is_control;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use url::{Host, Url};
 
@@ -24,12 +27,16 @@ const KEPT_TEXT: usize = 250;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Longest pause that a `Retry-After` can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// What is larger is read and understood alone, however many are asked for at once.
+const LARGE: usize = 1 << 20;
 
 /// The HTTP side of the client.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     client: Client,
     options: Arc<Options>,
+    /// The turn of one large answer.
+    large: Arc<Semaphore>,
     /// Whether anything was ever answered.
     is_reached: Arc<AtomicBool>,
 }
@@ -41,8 +48,8 @@ pub(super) struct Answer {
     pub(super) date: Option<OffsetDateTime>,
     retry_after: Option<Duration>,
     body: Vec<u8>,
-    /// Bytes that are read of one.
-    largest: usize,
+    limit: Limit,
+    _large: Option<OwnedSemaphorePermit>,
 }
 
 impl Http {
@@ -69,6 +76,7 @@ impl Http {
         Ok(Self {
             client,
             options: Arc::new(options),
+            large: Arc::new(Semaphore::new(1)),
             is_reached: Arc::default(),
         })
     }
@@ -146,6 +154,7 @@ impl Http {
         doing: &str,
     ) -> Result<Answer> {
         let url = self.url(path, doing)?;
+        let most = Limit::of(path, self.options.largest_answer);
         let limit = if path.last() == Some(&"count") {
             self.options.count_timeout
         } else {
@@ -159,10 +168,7 @@ impl Http {
                 request = request.json(body);
             }
             self.options.pause.over().await;
-            let result = timeout(limit, async {
-                read(request.send().await?, self.options.largest_answer).await
-            })
-            .await;
+            let result = timeout(limit, async { self.read(request.send().await?, most).await }).await;
             let (result, pause) = match result {
                 Ok(Ok(answer)) if answer.is_transient() => {
                     let pause = answer.retry_after;
@@ -207,7 +213,7 @@ impl Http {
         let request = request.query(&[("wait", "true")]);
         let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
         self.options.pause.over().await;
-        let call = async { read(request.send().await?, self.options.largest_answer).await };
+        let call = async { self.read(request.send().await?, Limit::short()).await };
         let watch = async {
             let mut seen = Instant::now();
             loop {
@@ -242,6 +248,35 @@ impl Http {
             .min(LONGEST_PAUSE)
     }
 
+    /// Reads an answer, up to its limit.
+    async fn read(&self, mut response: Response, limit: Limit) -> reqwest::Result<Answer> {
+        let status = response.status().as_u16();
+        let limit = match status {
+            200 => limit,
+            _ => Limit::short(),
+        };
+        let (mut body, mut turn) = (Vec::new(), None);
+        while let Some(chunk) = response.chunk().await? {
+            let room = limit.bytes.saturating_sub(body.len());
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                break; // what is cut here does not parse
+            }
+            if body.len() > LARGE && turn.is_none() {
+                // Nobody closes it.
+                turn = self.large.clone().acquire_owned().await.ok();
+            }
+        }
+        Ok(Answer {
+            status,
+            date: date(&response),
+            retry_after: retry_after(&response),
+            body,
+            limit,
+            _large: turn,
+        })
+    }
+
     pub(super) fn unreachable(&self, doing: &str, why: impl Into<crate::base::error::BoxError>) -> Error {
         Error::new(Code::QdrantUnreachable, doing)
             .because(without_url(why.into()))
@@ -272,24 +307,6 @@ fn without_url(error: crate::base::error::BoxError) -> crate::base::error::BoxEr
 /// One segment of a URL's path.
 pub(super) fn encoded(segment: &str) -> String {
     utf8_percent_encode(segment, SEGMENT).to_string()
-}
-
-async fn read(mut response: Response, largest: usize) -> reqwest::Result<Answer> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = largest.saturating_sub(body.len());
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            break; // what is cut here does not parse
-        }
-    }
-    Ok(Answer {
-        status: response.status().as_u16(),
-        date: date(&response),
-        retry_after: retry_after(&response),
-        body,
-        largest,
-    })
 }
 
 /// `Date`, in the one form that HTTP has since 1999.
@@ -327,24 +344,9 @@ impl Answer {
         self.body = text.into_bytes();
     }
 
-    /// Why no answer like this one is understood, however right it is.
-    fn beyond(&self) -> Option<String> {
-        match json::depth(&self.body) {
-            _ if self.is_too_large() => Some(format!(
-                "the response is larger than the limit of {} bytes",
-                self.largest
-            )),
-            depth if depth > json::DEEPEST => Some(format!(
-                "the response nests {depth} levels deep; the limit is {}",
-                json::DEEPEST
-            )),
-            _ => None,
-        }
-    }
-
     /// Whether there was more than is read of one.
     pub(super) fn is_too_large(&self) -> bool {
-        self.body.len() >= self.largest
+        self.status == 200 && self.body.len() >= self.limit.bytes
     }
 
     pub(super) fn len(&self) -> usize {
@@ -360,23 +362,55 @@ impl Answer {
     }
 
     /// `result` of a 200's envelope.
-    pub(super) fn result<T: DeserializeOwned>(&self, doing: &str) -> Result<T> {
+    pub(super) async fn result<T: DeserializeOwned + Send + 'static>(self, doing: &str) -> Result<T> {
+        let doing = doing.to_owned();
+        heavy::run(self.len(), move || self.understood(&doing)).await?
+    }
+
+    /// As [`Answer::result`], of an answer that is kept as it is, or a part of which is: one that takes too much memory is refused.
+    pub(super) async fn kept<T: DeserializeOwned + Send + 'static>(self, doing: &str) -> Result<T> {
+        let (doing, bytes) = (doing.to_owned(), self.len());
+        let work = move || match json::weight(&self.body) {
+            weight if weight > HEAVIEST && self.status == 200 && !self.is_too_large() => {
+                let what = format!("its values take {weight} bytes of memory; the limit is {HEAVIEST}");
+                Err(self.beyond(&doing, &what))
+            }
+            _ => self.understood(&doing),
+        };
+        heavy::run(bytes, work).await?
+    }
+
+    fn understood<T: DeserializeOwned>(&self, doing: &str) -> Result<T> {
         #[derive(Deserialize)]
         struct Envelope<T> {
             result: T,
         }
-        serde_json::from_slice::<Envelope<T>>(self.ok(doing)?)
-            .map(|envelope| envelope.result)
-            .map_err(|e| match self.beyond() {
-                Some(what) => Error::new(Code::Unsupported, format!("{doing}: {what}"))
-                    .remedy("make the collection's metadata smaller or less nested: PATCH /collections/NAME"),
-                None => Error::new(
+        let body = self.ok(doing)?;
+        // Of the cut one not even the beginning is looked at: it may take much memory.
+        if self.is_too_large() {
+            let what = format!("it is larger than the limit of {} bytes", self.limit.bytes);
+            return Err(self.beyond(doing, &what));
+        }
+        match serde_json::from_slice::<Envelope<T>>(body) {
+            Ok(envelope) => Ok(envelope.result),
+            Err(e) => match json::depth(body) {
+                depth if depth > json::DEEPEST => {
+                    let what = format!("it nests {depth} levels deep; the limit is {}", json::DEEPEST);
+                    Err(self.beyond(doing, &what))
+                }
+                _ => Err(Error::new(
                     Code::QdrantUnexpected,
                     format!("{doing}: the response does not match Qdrant's API"),
                 )
                 .because(e)
-                .remedy("check that the URL is Qdrant's REST API, and check Qdrant's version"),
-            })
+                .remedy("check that the URL is Qdrant's REST API, and check Qdrant's version")),
+            },
+        }
+    }
+
+    /// The error of an answer like which none is understood, however right it is.
+    fn beyond(&self, doing: &str, what: &str) -> Error {
+        Error::new(Code::Unsupported, format!("{doing}: the response is not read: {what}")).remedy(self.limit.remedy)
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::stream;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,7 +87,7 @@ impl Qdrant {
         if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }
-        done(&sent?, &doing)
+        done(sent?, &doing).await
     }
 
     /// Lets Qdrant fetch a snapshot from `location` and waits until it has restored it. No key of Qdrant's goes along: Qdrant
@@ -101,7 +102,7 @@ impl Qdrant {
         let mut answer = self.http.long(request, &doing).await?;
         // A signed URL is a secret, and Qdrant repeats it when it complains.
         answer.redact(location);
-        done(&answer, &doing)
+        done(answer, &doing).await
     }
 
     /// Changes aliases: all of `actions` in their order, or none.
@@ -111,7 +112,7 @@ impl Qdrant {
         let answer = self
             .read(Method::POST, &["collections", "aliases"], Some(&body), &doing)
             .await?;
-        done(&answer, &doing)
+        done(answer, &doing).await
     }
 
     /// Deletes a collection and its aliases. `false`: it was not there.
@@ -122,7 +123,7 @@ impl Qdrant {
             .await?;
         match answer.status {
             404 => Ok(false),
-            _ => answer.result::<bool>(&doing).map_err(needs_manage),
+            _ => answer.result::<bool>(&doing).await.map_err(needs_manage),
         }
     }
 
@@ -131,8 +132,12 @@ impl Qdrant {
     pub async fn sample(&self, collection: &str, limit: usize) -> Result<Sample> {
         #[derive(Deserialize)]
         struct Page {
-            points: Vec<Value>,
+            points: Vec<Point>,
             next_page_offset: Option<Value>,
+        }
+        #[derive(Deserialize)]
+        struct Point {
+            vector: Option<IgnoredAny>,
         }
         let doing = format!("reading points of collection {collection:?}");
         let path = ["collections", collection, "points", "scroll"];
@@ -149,11 +154,10 @@ impl Qdrant {
                     break;
                 }
                 false => {
-                    let found = answer.result::<Page>(&doing)?;
-                    let has_vector = |point: &&Value| point.get("vector").is_some_and(|v| !v.is_null());
-                    sample.points += found.points.len();
-                    sample.with_vectors += found.points.iter().filter(has_vector).count();
                     sample.bytes += answer.len();
+                    let found = answer.result::<Page>(&doing).await?;
+                    sample.points += found.points.len();
+                    sample.with_vectors += found.points.iter().filter(|point| point.vector.is_some()).count();
                     offset = found.next_page_offset;
                     if offset.is_none() {
                         break;
@@ -196,8 +200,8 @@ fn body(source: Box<dyn Source>, failure: Arc<Mutex<Option<Error>>>) -> Body {
 }
 
 /// `result` is `true` when a change was made; anything else is no success.
-fn done(answer: &Answer, doing: &str) -> Result<()> {
-    match answer.result::<bool>(doing).map_err(needs_manage)? {
+async fn done(answer: Answer, doing: &str) -> Result<()> {
+    match answer.result::<bool>(doing).await.map_err(needs_manage)? {
         true => Ok(()),
         false => Err(Error::new(
             Code::QdrantUnexpected,

@@ -13,7 +13,7 @@ mod read;
 mod staged;
 
 use super::{BACKUPS, INTENTS, JOBS};
-use super::{Condition, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
+use super::{Condition, Folder, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
 use crate::base::error::{Code, Error, Result};
 use async_trait::async_trait;
 use beneath::Directory;
@@ -158,10 +158,10 @@ impl Store for DirStore {
         Ok(stream::iter(found.into_iter().map(Ok)).boxed())
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+    async fn folder(&self, prefix: &str) -> Result<Folder> {
         valid_list_prefix(prefix)?;
         let prefix = prefix.to_string();
-        self.run(move |root| read::folders(root, &prefix)).await
+        self.run(move |root| read::folder(root, &prefix)).await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>> {

@@ -11,7 +11,7 @@ mod upload;
 mod write;
 
 use super::{
-    Condition, ObjectMeta, Signing, Source, Store, Version,
+    Condition, Folder, ObjectMeta, Signing, Source, Store, Version,
     token::{self, RequestHeaders, Tokens},
     valid_key, valid_list_prefix,
 };
@@ -273,7 +273,7 @@ impl Store for GcsStore {
         Ok(stream.boxed())
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+    async fn folder(&self, prefix: &str) -> Result<Folder> {
         valid_list_prefix(prefix)?;
         let full = self.name(prefix);
         let mut pages = self
@@ -284,7 +284,8 @@ impl Store for GcsStore {
             .set_delimiter("/")
             .with_attempt_timeout(self.retry.stall)
             .by_page();
-        let mut folders = BTreeSet::new();
+        let strip = self.name("").len();
+        let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| match Kind::of(&e) {
                 Kind::NotFound => missing_bucket(&self.bucket).because(e),
@@ -297,8 +298,14 @@ impl Store for GcsStore {
             })?;
             let names = page.prefixes.iter().filter_map(|p| p.strip_prefix(full.as_str()));
             folders.extend(names.map(|name| name.trim_end_matches('/').to_string()));
+            let found = page.objects.iter();
+            objects.extend(found.map(|object| meta(object.name.get(strip..).unwrap_or_default().to_string(), object)));
         }
-        Ok(folders.into_iter().collect())
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(Folder {
+            objects,
+            folders: folders.into_iter().collect(),
+        })
     }
 
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {

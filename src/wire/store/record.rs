@@ -1,11 +1,13 @@
 //! Records: small JSON objects, read within a limit, and written only if their reader can read them.
 
-use super::{BytesSource, Condition, Store, Version};
+use super::{BytesSource, Condition, ObjectMeta, Store, Version};
 use crate::base::error::{Code, Error, Result};
+use crate::base::heavy;
 use crate::base::json;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A kind of record.
 pub trait Record: Serialize + DeserializeOwned {
@@ -13,6 +15,31 @@ pub trait Record: Serialize + DeserializeOwned {
     const WHAT: &'static str;
     /// Bytes; larger ones are neither read nor written.
     const LARGEST: u64;
+}
+
+/// Bytes that all which is being read for a list has together. What is larger is read alone.
+const ROOM: u32 = 16 << 20;
+
+/// However many ask: each of them reads several at a time.
+static FREE: Semaphore = Semaphore::const_new(ROOM as usize);
+
+/// Room for so many bytes, as soon as others have left it. `None` never happens: nobody closes it.
+pub(crate) async fn room(bytes: u64) -> Option<SemaphorePermit<'static>> {
+    let bytes = u32::try_from(bytes).unwrap_or(ROOM).clamp(1, ROOM);
+    FREE.acquire_many(bytes).await.ok()
+}
+
+/// As [`read`], of an object that was listed; within the [`room`] that all readers have.
+pub(crate) async fn read_listed<T: Record + Send + 'static>(
+    store: &dyn Store,
+    object: &ObjectMeta,
+) -> Result<Option<T>> {
+    let _room = room(object.size).await;
+    let Some(bytes) = read_small(store, &object.key, T::LARGEST).await? else {
+        return Ok(None);
+    };
+    let at = format!("{}/{}", store.url(), object.key);
+    heavy::run(bytes.len(), move || parsed(&bytes, &at)).await?.map(Some)
 }
 
 /// Reads the record at `key`; `None` when there is none.
@@ -23,9 +50,12 @@ pub async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> 
     let Some(bytes) = read_small(store, key, T::LARGEST).await? else {
         return Ok(None);
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| Error::new(Code::BackupDamaged, format!("{}/{key} is not {}", store.url(), T::WHAT)).because(e))
+    parsed(&bytes, &format!("{}/{key}", store.url())).map(Some)
+}
+
+fn parsed<T: Record>(bytes: &[u8], at: &str) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::new(Code::BackupDamaged, format!("{at} is not {}", T::WHAT)).because(e))
 }
 
 /// As [`read`], with the version on which it may be replaced.

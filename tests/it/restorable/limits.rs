@@ -56,7 +56,7 @@ async fn metadata_of_any_depth_costs_no_other_collection() {
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Complete);
     assert_eq!(
-        bench.manifest(&report).await.collections[1].config["metadata"],
+        bench.manifest(&report).await.collections[1].config.value()["metadata"],
         nested(120)
     );
 }
@@ -73,7 +73,7 @@ async fn a_manifest_is_not_much_longer_than_what_it_says() {
     let written = std::fs::metadata(bench.dir.path().join(key)).unwrap().len();
     assert!(written < said as u64 + 10_000, "{written} bytes for {said}");
     assert_eq!(
-        bench.manifest(&report).await.collections[1].config["metadata"],
+        bench.manifest(&report).await.collections[1].config.value()["metadata"],
         metadata
     );
     // So is what a person is shown.

@@ -40,6 +40,7 @@ conformance! {
     a_version_names_one_content
     a_list_is_ordered_by_key
     a_list_takes_any_prefix
+    a_folder_has_what_lies_directly_in_it
     a_deletion_needs_the_version
     an_error_of_the_source_comes_back_and_nothing_is_left
     a_short_source_publishes_nothing
@@ -229,6 +230,32 @@ async fn a_list_takes_any_prefix(store: &dyn Store) {
     assert!(keys(store, "lock.json/").await.is_empty());
     assert!(keys(store, "nothing/here").await.is_empty());
     assert_eq!(keys(store, "").await.len(), 5);
+}
+
+async fn a_folder_has_what_lies_directly_in_it(store: &dyn Store) {
+    for key in [
+        "b/2/z", "b/2/x/y", "b/2/x/z", "b/2/a", "b/10/a/b", "b/top", "c", "b/2.json",
+    ] {
+        put(store, key, &noise(10, 1)).await.unwrap();
+    }
+    for (prefix, folders, objects) in [
+        ("", vec!["b"], vec!["c"]),
+        ("b/", vec!["10", "2"], vec!["b/2.json", "b/top"]),
+        ("b/2/", vec!["x"], vec!["b/2/a", "b/2/z"]),
+        ("b/10/", vec!["a"], vec![]),
+        ("b/3/", vec![], vec![]),
+    ] {
+        let found = store.folder(prefix).await.unwrap();
+        let keys: Vec<_> = found.objects.iter().map(|object| object.key.as_str()).collect();
+        let folders: Vec<_> = folders.into_iter().map(str::to_owned).collect();
+        assert_eq!((found.folders, keys), (folders, objects), "{prefix:?}");
+    }
+    let found = store.folder("b/2/").await.unwrap().objects.remove(1);
+    let head = store.head("b/2/z").await.unwrap().unwrap();
+    assert_eq!(
+        (found.size, found.version, found.updated),
+        (10, head.version, head.updated)
+    );
 }
 
 async fn a_deletion_needs_the_version(store: &dyn Store) {

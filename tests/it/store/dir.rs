@@ -2,6 +2,7 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{Condition, DirStore, GcsOptions, Store, open};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     fs::{self, File, FileTimes},
     os::unix::fs::PermissionsExt,
@@ -9,6 +10,7 @@ use std::{
     process::Command,
     time::{Duration, SystemTime},
 };
+use testkit::process::is_alone;
 use testkit::source::{Scripted, noise};
 use testkit::store::{keys, put, read, swap};
 
@@ -231,9 +233,19 @@ async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
     ] {
         assert_eq!(keys(&store, prefix).await, found, "{prefix:?}");
     }
-    assert_eq!(store.folders("").await.unwrap(), ["a"]);
-    for prefix in ["a/", "link/", "a/inside/"] {
-        assert_eq!(store.folders(prefix).await.unwrap(), [""; 0], "{prefix}");
+    for (prefix, folders, objects) in [
+        ("", vec!["a"], vec![]),
+        ("a/", vec![], vec!["a/b"]),
+        ("link/", vec![], vec![]),
+        ("a/inside/", vec![], vec![]),
+    ] {
+        let found = store.folder(prefix).await.unwrap();
+        let keys: Vec<_> = found.objects.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(
+            (found.folders, keys),
+            (folders.into_iter().map(str::to_owned).collect(), objects),
+            "{prefix:?}"
+        );
     }
     let error = put(&store, "a/dangling", &noise(10, 3)).await.unwrap_err();
     assert_eq!(error.code(), Code::StoreFailed, "{error}");
@@ -246,6 +258,27 @@ async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
 }
 
 #[tokio::test]
+async fn more_folders_are_listed_than_files_may_be_open() {
+    if !is_alone("store::dir::more_folders_are_listed_than_files_may_be_open") {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    let folders: Vec<_> = (0..200).map(|n| format!("b/{n:03}/c/object")).collect();
+    for key in &folders {
+        fs::create_dir_all(root.path().join(key).parent().unwrap()).unwrap();
+        fs::write(root.path().join(key), "x").unwrap();
+    }
+    let few = Rlimit {
+        current: Some(64),
+        maximum: Some(64),
+    };
+    setrlimit(Resource::Nofile, few).unwrap();
+    assert_eq!(keys(&store, "b/").await, folders);
+    assert_eq!(store.folder("b/").await.unwrap().folders.len(), 200);
+}
+
+#[tokio::test]
 async fn the_root_may_be_a_link_and_its_staging_not() {
     let (real, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = other.path().join("root");
@@ -253,7 +286,7 @@ async fn the_root_may_be_a_link_and_its_staging_not() {
     let at_link = store(&root).await;
     put(&at_link, "a/b", &"x".into()).await.unwrap();
     assert_eq!(read(&at_link, "a/b").await.unwrap(), "x");
-    assert_eq!(at_link.folders("").await.unwrap(), ["a"]);
+    assert_eq!(at_link.folder("").await.unwrap().folders, ["a"]);
 
     let elsewhere = tempfile::tempdir().unwrap();
     fs::remove_dir_all(real.path().join(".staging")).unwrap();

@@ -2,6 +2,7 @@
 
 use super::Task;
 use crate::base::error::{Code, Error, Result};
+use crate::base::heavy;
 use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit, refresh_aliases};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
@@ -76,7 +77,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &JobPlan, run: &Run
         warnings: plan.warnings.iter().cloned().chain(aliases).collect(),
         extra: BTreeMap::from([(FIELD.to_owned(), origin(task))]),
     };
-    let (mut report, manifest) = known.conclude(results)?;
+    let (mut report, manifest) = heavy::run(usize::MAX, move || known.conclude(results)).await??;
     if let Some(manifest) = manifest {
         match write(ctx, manifest, run).await {
             Ok(()) => {}

@@ -4,7 +4,7 @@ use super::beneath::Directory;
 use super::object_path::ObjectPath;
 use super::{STAGING, failed, meta, size, version};
 use crate::base::error::{Code, Error, Result};
-use crate::wire::store::{ObjectMeta, Version};
+use crate::wire::store::{Folder, ObjectMeta, Version};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use std::{
@@ -12,6 +12,7 @@ use std::{
     io::{Read, Seek as _, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::sync::mpsc;
 
@@ -99,39 +100,50 @@ pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
     let mut found = Vec::new();
     // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
     let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-    let mut open: Vec<_> = directory(root, start)?
-        .into_iter()
-        .map(|directory| (start.to_owned(), directory))
-        .collect();
-    while let Some((at, directory)) = open.pop() {
+    let mut next = directory(root, start)?.map(|directory| (start.to_owned(), Arc::new(directory)));
+    // Each is opened when it has its turn: a process may have fewer files open than there are folders.
+    let mut waiting: Vec<(String, Arc<Directory>, String)> = Vec::new();
+    while let Some((at, directory)) = next {
         for (name, kind) in directory.entries()? {
             let key = format!("{at}{name}");
             if key == STAGING || !key.starts_with(prefix) {
                 continue;
             }
             if kind.is_dir() {
-                let folder = directory.folder(&name)?;
-                open.extend(folder.map(|folder| (key + "/", folder)));
+                waiting.push((key + "/", directory.clone(), name));
             } else if let Some(stat) = directory.file(&name)? {
                 found.push(meta(&key, &stat));
             }
+        }
+        next = None;
+        while next.is_none()
+            && let Some((at, parent, name)) = waiting.pop()
+        {
+            next = parent.folder(&name)?.map(|folder| (at, Arc::new(folder)));
         }
     }
     found.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
 }
 
-/// Names of the directories directly below `prefix`, in their order.
-pub(super) fn folders(root: &Path, prefix: &str) -> Result<Vec<String>> {
+/// What lies directly below `prefix`.
+pub(super) fn folder(root: &Path, prefix: &str) -> Result<Folder> {
+    let mut found = Folder::default();
     let Some(directory) = directory(root, prefix)? else {
-        return Ok(Vec::new());
+        return Ok(found);
     };
-    let entries = directory.entries()?.into_iter();
-    let mut found: Vec<_> = entries
-        .filter(|(name, kind)| kind.is_dir() && !(prefix.is_empty() && name == STAGING))
-        .map(|(name, _)| name)
-        .collect();
-    found.sort_unstable();
+    for (name, kind) in directory.entries()? {
+        if prefix.is_empty() && name == STAGING {
+            continue;
+        }
+        if kind.is_dir() {
+            found.folders.push(name);
+        } else if let Some(stat) = directory.file(&name)? {
+            found.objects.push(meta(&format!("{prefix}{name}"), &stat));
+        }
+    }
+    found.folders.sort_unstable();
+    found.objects.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
 }
 

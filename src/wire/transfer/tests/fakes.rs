@@ -1,7 +1,7 @@
 //! A source that follows a script, and a store in memory with faults.
 
 use crate::base::error::{BoxError, Code, Error, Result};
-use crate::wire::store::{Condition, ObjectMeta, Source, Store, Version};
+use crate::wire::store::{Condition, Folder, ObjectMeta, Source, Store, Version};
 use crate::wire::transfer::Expected;
 use async_trait::async_trait;
 use aws_lc_rs::digest;
@@ -302,7 +302,7 @@ impl Store for Memory {
         unreachable!("the relay does not list")
     }
 
-    async fn folders(&self, _: &str) -> Result<Vec<String>> {
+    async fn folder(&self, _: &str) -> Result<Folder> {
         unreachable!("the relay does not list")
     }
 
