@@ -213,7 +213,7 @@ impl Qdrant {
         }
     }
 
-    /// Names of all collections that the key may see, sorted.
+    /// Names of all collections that the key may see, sorted, each once.
     pub async fn collections(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Collections {
@@ -227,6 +227,7 @@ impl Qdrant {
         let list: Collections = self.get(&["collections"], &doing).await?;
         let mut names: Vec<_> = list.collections.into_iter().map(|c| c.name).collect();
         names.sort_unstable();
+        names.dedup();
         Ok(names)
     }
 

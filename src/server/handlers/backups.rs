@@ -1,5 +1,6 @@
 //! `GET /backups` and `GET /backups/{id}`: what backups there are.
 
+use crate::ops::prune;
 use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
 use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
@@ -38,9 +39,16 @@ async fn list(
     let backups = summaries
         .into_iter()
         .map(|s| BackupSummary::from(ListedBackup::new(s, now)));
-    Ok(Json(BackupsResponse {
-        backups: backups.collect(),
-    }))
+    let backups = backups.collect();
+    let leftovers = match query.all {
+        true => {
+            let leftovers = prune::leftovers(&*app.ctx.store, &app.retention, now);
+            let leftovers = app.ask_store("what killed runs left", leftovers).await?;
+            Some(leftovers.into_iter().map(Into::into).collect())
+        }
+        false => None,
+    };
+    Ok(Json(BackupsResponse { backups, leftovers }))
 }
 
 /// One backup in full.
