@@ -5,8 +5,8 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
 use crate::cli::{self, Bars, CheckTarget, Cli, Command, StatusQuery};
 use crate::config::{
-    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig,
-    UnknownVariable, obsolete, source_name, value,
+    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
+    StoreConfig, UnknownVariable, obsolete, source_name, value,
 };
 use crate::ops::context::{Context, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
@@ -31,7 +31,7 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<UnknownVariable>, bars: &B
     let result = match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
-        Command::List { limit, json } => list(env, limit.into(), json).await.map(|()| 0),
+        Command::List(args) => list(env, args).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
         Command::Restore(args) => restore(args, env, bars).await.map(|()| 0),
         Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
@@ -237,10 +237,16 @@ fn drill_config(env: Env<'_>) -> Result<Option<Config>, Invalid> {
     Ok((!is_live).then_some(config))
 }
 
-async fn list(env: Env<'_>, limit: usize, json: bool) -> Result<()> {
+async fn list(env: Env<'_>, args: cli::ListArgs) -> Result<()> {
     // These need no Qdrant: its variables may be wrong or missing.
-    let store = open_store(&StoreConfig::from_env(env)?).await?;
-    cli::list(&*store, limit, Clock::system().now(), json).await
+    let store = StoreConfig::from_env(env)?;
+    // Only who asks for what prune would delete needs its rules.
+    let policy = match args.all {
+        true => Some(RetentionConfig::policy_from_env(env)?),
+        false => None,
+    };
+    let store = open_store(&store).await?;
+    cli::list(&*store, args, policy.as_ref(), Clock::system().now()).await
 }
 
 async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {

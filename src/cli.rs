@@ -26,7 +26,7 @@ pub(crate) use drill::{DrillArgs, drill};
 pub use exit::{EXITS, run_to_end};
 pub use flags::{Flags, command};
 pub(crate) use job::{FollowUp, backup_task};
-pub(crate) use list::{list, show};
+pub(crate) use list::{ListArgs, list, show};
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
@@ -37,7 +37,6 @@ pub(crate) use verify::verify;
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
 use crate::config::{Invalid, LogFormat, log_filter};
-use crate::repository::catalog;
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
 
@@ -76,14 +75,7 @@ pub(crate) enum Command {
         json: bool,
     },
     /// List the backups, newest first
-    List {
-        /// Show at most this many
-        #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
-        limit: u16,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Show the content of a backup
     Show {
         /// Its id, as `list` shows it, or `latest`
@@ -96,6 +88,7 @@ pub(crate) enum Command {
     ///
     /// RETAIN_LAST, RETAIN_HOURLY, RETAIN_DAILY, RETAIN_WEEKLY, RETAIN_MONTHLY and RETAIN_YEARLY say how many good backups to
     /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
+    /// What a killed run left without a manifest goes after RETAIN_LEFTOVER_HOURS (6); `list --all` shows it.
     /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
     Prune(PruneArgs),
     /// Exempt a backup from the retention policy

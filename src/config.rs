@@ -24,6 +24,7 @@ pub use unknown::{UnknownVariable, unknown};
 
 use crate::ops::backup::job::Task;
 use crate::ops::freshness;
+use crate::repository::lease;
 use crate::repository::selection::Selection;
 use crate::server::auth::Mode;
 use qdrant::{LIVE, Variables};
@@ -161,7 +162,7 @@ impl BackupConfig {
                 include: globs(reader, "BACKUP_INCLUDE"),
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
-            lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, 3600),
+            lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
             source_name: read_source_name(reader),
         }
     }

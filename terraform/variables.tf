@@ -472,22 +472,23 @@ variable "restore_members" {
 }
 
 variable "retention" {
-  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), and below which age in hours nothing is deleted. Only `prune` deletes by it."
+  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), below which age in hours no backup is deleted, and after how many hours what a killed run left is (1 or more). Only `prune` deletes by it."
   type = object({
-    last          = optional(number)
-    hourly        = optional(number)
-    daily         = optional(number)
-    weekly        = optional(number)
-    monthly       = optional(number)
-    yearly        = optional(number)
-    min_age_hours = optional(number)
+    last           = optional(number)
+    hourly         = optional(number)
+    daily          = optional(number)
+    weekly         = optional(number)
+    monthly        = optional(number)
+    yearly         = optional(number)
+    min_age_hours  = optional(number)
+    leftover_hours = optional(number)
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number])
-    error_message = "retention has whole numbers from 0 to 100000."
+    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number]) && try(var.retention.leftover_hours >= 1, true)
+    error_message = "retention has whole numbers from 0 to 100000; leftover_hours from 1 on."
   }
 }
 

@@ -8,7 +8,11 @@ mod info;
 pub use code::Code;
 pub use info::ErrorInfo;
 
+use super::text::in_the_middle;
 use std::fmt;
+
+/// Characters that are told of one cause: that of what was read can be as long as what was read.
+const LONGEST_CAUSE: usize = 8000;
 
 /// Result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -109,13 +113,16 @@ impl fmt::Display for Error {
 
 /// `text`, which is what `error` says itself, with what its causes say.
 pub(crate) fn with_causes(mut text: String, error: &(dyn std::error::Error + 'static)) -> String {
+    let mut in_full = text.clone();
     let mut cause = error.source();
     while let Some(c) = cause {
         let said = c.to_string();
         // Many libraries repeat their source in their own text.
-        if !text.contains(&said) {
+        if !in_full.contains(&said) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&in_the_middle(&said, LONGEST_CAUSE));
+            in_full.push_str(": ");
+            in_full.push_str(&said);
         }
         cause = c.source();
     }

@@ -16,9 +16,27 @@ pub(crate) fn plain(text: &str) -> String {
     })
 }
 
+/// At most so many characters of a text: the beginning and the end, where names differ and causes stand.
+pub(crate) fn in_the_middle(text: &str, longest: usize) -> String {
+    let count = text.chars().count();
+    if count <= longest {
+        return text.to_owned();
+    }
+    let (head, tail) = ((longest - 1) / 2, longest / 2);
+    let shown = |from: usize, n: usize| text.chars().skip(from).take(n).collect::<String>();
+    format!("{}…{}", shown(0, head), shown(count - tail, tail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_text_beginning_and_end_are_shown() {
+        assert_eq!(in_the_middle("向量向量向", 5), "向量向量向");
+        assert_eq!(in_the_middle("abcdefgh", 5), "ab…gh");
+        assert_eq!(in_the_middle("abcdefgh", 6), "ab…fgh");
+    }
 
     #[test]
     fn text_from_elsewhere_is_one_line_in_the_order_that_it_shows() {

@@ -2,6 +2,7 @@
 //! a snapshot is made, and deleted again.
 
 mod deep;
+mod records;
 mod refused;
 mod source;
 mod space;
@@ -13,7 +14,6 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
 use crate::ops::backup;
-use crate::repository::intents;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
 use crate::wire::qdrant::Qdrant;
@@ -153,7 +153,11 @@ async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks
     }
     if let Some(qdrant) = &subject.deep {
         let smallest = found.as_ref().and_then(|found| found.smallest.as_deref());
-        deep::check(&mut checks, qdrant, store.as_ref(), smallest, &subject, stop).await;
+        match checks.has_failed("rights") {
+            // For the same reason.
+            true => checks.skip(&["snapshot"], "rights"),
+            false => deep::check(&mut checks, qdrant, store.as_ref(), smallest, &subject, stop).await,
+        }
     }
     match &subject.retention {
         Some(retention) => check_retention(&mut checks, retention, store.as_deref(), limit).await,
@@ -342,10 +346,7 @@ async fn check_store(
         Err(error) if error.code() == Code::RunInProgress => checks.warn("lease", &error),
         Err(error) => checks.fail("lease", &error),
     }
-    match ask_store(url, limit, intents::unreadable(&*store)).await {
-        Ok(unreadable) => unreadable.iter().for_each(|error| checks.warn("intents", error)),
-        Err(error) => checks.warn("intents", &error),
-    }
+    records::check(checks, url, &*store, limit).await;
     Some(store)
 }
 
@@ -411,6 +412,11 @@ impl Checks {
         if self.exit == 0 {
             self.exit = error.exit_code();
         }
+    }
+
+    fn has_failed(&self, check: &str) -> bool {
+        let mut failed = self.lines.iter().filter(|line| line.state == State::Fail);
+        failed.any(|line| line.check == check)
     }
 
     fn skip(&mut self, checks: &[&'static str], wants: &str) {

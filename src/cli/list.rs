@@ -2,10 +2,14 @@
 
 use super::text::{Align, ago, count, plain, rounded, shortened, size, table};
 use super::{print, print_json};
+use crate::base::clock::stamp;
 use crate::base::error::Result;
+use crate::ops::prune::{self, Leftover};
+use crate::ops::retention::Policy;
 use crate::repository::catalog::{self, Detail, ListedBackup, Mark, Pin, Proof, ProofVerdict, Summary};
 use crate::repository::names::BackupId;
 use crate::wire::store::Store;
+use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,20 +18,86 @@ use time::OffsetDateTime;
 /// Lines below a backup's own are no longer; `show` has all of it.
 const WIDTH: usize = 80;
 
-/// Prints the newest `limit` backups.
-pub(crate) async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime, json: bool) -> Result<()> {
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// Show at most this many
+    #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
+    limit: u16,
+    /// Show also what killed runs left without a manifest, and when `prune` deletes it
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the newest backups; with a policy also what has no manifest, and when that goes.
+pub(crate) async fn list(
+    store: &dyn Store,
+    args: ListArgs,
+    policy: Option<&Policy>,
+    now: OffsetDateTime,
+) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
         backups: Vec<ListedBackup>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leftovers: Option<Vec<Leftover>>,
     }
-    let backups = catalog::list(store, limit, now).await?;
-    match json {
-        true => print_json(&Backups {
+    let backups = catalog::list(store, args.limit.into(), now).await?;
+    let leftovers = match policy {
+        Some(policy) => Some(prune::leftovers(store, policy, now).await?),
+        None => None,
+    };
+    if args.json {
+        return print_json(&Backups {
             backups: backups.into_iter().map(|b| ListedBackup::new(b, now)).collect(),
-        }),
-        false if backups.is_empty() => print(&format!("{} has no backup yet\n", store.url())),
-        false => print(&listed(&backups, now)),
+            leftovers,
+        });
     }
+    let mut text = match backups.is_empty() {
+        true => format!("{} has no backup yet\n", store.url()),
+        false => listed(&backups, now),
+    };
+    if let (Some(leftovers), Some(policy)) = (leftovers, policy) {
+        text += &left(&leftovers, policy, now);
+    }
+    print(&text)
+}
+
+/// What has no manifest.
+fn left(leftovers: &[Leftover], policy: &Policy, now: OffsetDateTime) -> String {
+    if leftovers.is_empty() {
+        return "\nNo killed run has left anything.\n".to_owned();
+    }
+    let when = |leftover: &Leftover| match leftover.prunable_at {
+        None => "stays: it is pinned".to_owned(),
+        _ if leftover.reasons.is_empty() => "now".to_owned(),
+        Some(at) if at > now => format!("from {} on", stamp(at)),
+        Some(_) => "when its job's records go".to_owned(),
+    };
+    let row = |leftover: &Leftover| {
+        let age = Duration::try_from(now - leftover.changed_at).unwrap_or_default();
+        [
+            leftover.id.to_string(),
+            count(leftover.objects as u64),
+            size(leftover.bytes),
+            ago(age),
+            when(leftover),
+        ]
+    };
+    let columns = [
+        ("NO BACKUP", Align::Left),
+        ("OBJECTS", Align::Right),
+        ("SIZE", Align::Right),
+        ("CHANGED", Align::Right),
+        ("PRUNE DELETES IT", Align::Left),
+    ];
+    let mut text = format!("\n{}", table(columns, &leftovers.iter().map(row).collect::<Vec<_>>()));
+    if policy.is_empty() {
+        text += "No retention rule is set, so `prune` deletes nothing: set e.g. RETAIN_DAILY=30.\n";
+    }
+    text
 }
 
 /// Prints what the backup `id` holds.

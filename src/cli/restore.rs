@@ -200,7 +200,8 @@ fn rendered(report: &RestoreReport) -> String {
             word(&url)
         );
     }
-    for failure in &report.failed {
+    let (failed, not_started) = report.told();
+    for failure in failed {
         let _ = writeln!(
             text,
             "FAILED   {}: {}",
@@ -217,6 +218,13 @@ fn rendered(report: &RestoreReport) -> String {
             let _ = writeln!(text, "         {}", plain(remedy));
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));
+    }
+    if !not_started.is_empty() {
+        let names: Vec<_> = not_started.iter().map(|failure| plain(&failure.source)).collect();
+        let _ = writeln!(text, "FAILED   not started for the same reason: {}", names.join(", "));
+        for next in &report.next {
+            let _ = writeln!(text, "         next, for all: {}", plain(next));
+        }
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));

@@ -1,6 +1,6 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::base::text::plain;
+pub(super) use crate::base::text::{in_the_middle, plain};
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -50,17 +50,6 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-/// At most so many characters of a text: names that were made from others differ at their ends.
-pub(super) fn in_the_middle(text: &str, longest: usize) -> String {
-    let count = text.chars().count();
-    if count <= longest {
-        return text.to_owned();
-    }
-    let (head, tail) = ((longest - 1) / 2, longest / 2);
-    let shown = |from: usize, n: usize| text.chars().skip(from).take(n).collect::<String>();
-    format!("{}…{}", shown(0, head), shown(count - tail, tail))
 }
 
 /// How a column is aligned.

@@ -1,5 +1,6 @@
 //! `verify`: reads backups back. It needs the store alone, no Qdrant.
 
+use super::causes::{by_cause, listed};
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -132,8 +133,23 @@ fn rendered(outcome: &Outcome) -> String {
         for warning in &object.warnings {
             let _ = writeln!(text, "warning      {name}: {}", plain(warning));
         }
-        if let Some(why) = &object.not_checked {
-            let _ = writeln!(text, "NOT CHECKED  {name}: {}", plain(&why.message));
+    }
+    let not_checked: Vec<_> = report
+        .objects
+        .iter()
+        .filter_map(|object| Some((object, object.not_checked.as_ref()?)))
+        .collect();
+    for same in by_cause(&not_checked, |(_, why)| (why.code, why.remedy.clone())) {
+        let ((object, why), others) = (same[0], &same[1..]);
+        let _ = writeln!(
+            text,
+            "NOT CHECKED  {}: {}",
+            plain(&object.collection),
+            plain(&why.message)
+        );
+        if !others.is_empty() {
+            let names = listed(others.iter().map(|(object, _)| plain(&object.collection)));
+            let _ = writeln!(text, "             and {} more, likewise: {names}", others.len());
         }
     }
     let verdict = match report.verdict {

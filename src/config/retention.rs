@@ -9,14 +9,31 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// `RETAIN_LAST`, `RETAIN_HOURLY`, `RETAIN_DAILY`, `RETAIN_WEEKLY`, `RETAIN_MONTHLY`, `RETAIN_YEARLY`: how many to keep by
-    /// each rule, 0 to 100000; unset or 0: the rule is off. `RETAIN_MIN_AGE_HOURS`: nothing younger is deleted, default 24.
+    /// each rule, 0 to 100000; unset or 0: the rule is off. `RETAIN_MIN_AGE_HOURS`: no younger backup is deleted, default 24.
+    /// `RETAIN_LEFTOVER_HOURS`: when what has no manifest is deleted, default 6; or `RETAIN_MIN_AGE_HOURS` above 24.
     pub policy: Policy,
     /// `PRUNE_AFTER_BACKUP`: `true` deletes by the policy after each complete backup; default `false`.
     pub(crate) after_backup: bool,
 }
 
 impl RetentionConfig {
+    /// Reads which backups are kept, and nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with these variables.
+    pub(crate) fn policy_from_env(env: super::Env<'_>) -> Result<Policy, super::Invalid> {
+        let mut reader = Reader::new(env);
+        let policy = Self::policy(&mut reader);
+        reader.finish(Some(policy))
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let policy = Self::policy(reader);
+        let after_backup = after_backup(reader, &policy);
+        Self { policy, after_backup }
+    }
+
+    fn policy(reader: &mut Reader<'_>) -> Policy {
         let mut rule = |name| reader.number(name, 0..=100_000).unwrap_or(0);
         let mut policy = Policy {
             last: rule("RETAIN_LAST"),
@@ -30,8 +47,13 @@ impl RetentionConfig {
         if let Some(hours) = reader.number("RETAIN_MIN_AGE_HOURS", 0..=876_000_u64) {
             policy.min_age = Duration::from_secs(hours * 3600);
         }
-        let after_backup = after_backup(reader, &policy);
-        Self { policy, after_backup }
+        match reader.number("RETAIN_LEFTOVER_HOURS", 1..=876_000_u64) {
+            Some(hours) => policy.leftover_age = Duration::from_secs(hours * 3600),
+            // Longer than the default: the bucket may refuse to delete what is younger.
+            None if policy.min_age > Policy::default().min_age => policy.leftover_age = policy.min_age,
+            None => {}
+        }
+        policy
     }
 }
 
@@ -115,7 +137,11 @@ mod tests {
         let set = read(
             &[
                 &all[..],
-                &[("RETAIN_MIN_AGE_HOURS", "1"), ("PRUNE_AFTER_BACKUP", "True")],
+                &[
+                    ("RETAIN_MIN_AGE_HOURS", "1"),
+                    ("RETAIN_LEFTOVER_HOURS", "2"),
+                    ("PRUNE_AFTER_BACKUP", "True"),
+                ],
             ]
             .concat(),
         )
@@ -129,6 +155,7 @@ mod tests {
             monthly: 5,
             yearly: 6,
             min_age,
+            leftover_age: min_age * 2,
         };
         assert_eq!(
             set,
@@ -145,6 +172,7 @@ mod tests {
             ("RETAIN_LAST", "all"),
             ("RETAIN_DAILY", "-1"),
             ("RETAIN_MIN_AGE_HOURS", "1d"),
+            ("RETAIN_LEFTOVER_HOURS", "0"), // what a run has just written
             ("PRUNE_AFTER_BACKUP", "yes"),
             ("PRUNE_AFTER_BACKUP", "true"), // by no rule
         ] {

@@ -94,7 +94,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     let started_at = ctx.clock.now();
     let (id, plan, orphans) = run
         .unless_cancelled(async {
-            let orphans = intents::recover(&*ctx.store, &ctx.qdrant, started_at, |_| true).await?;
+            let orphans = intents::recover(&*ctx.store, &ctx.qdrant, started_at, None, |_| true).await?;
             let plan = planned(ctx, selection).await?;
             Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
         })
@@ -194,31 +194,34 @@ async fn commit(ctx: &Context, manifest: EncodedManifest) -> Result<()> {
 }
 
 /// Does `save` for all these units, for some at once. An `Err` ends the run; what happens to one unit does not. Told to stop, it
-/// waits until each has cleaned up. Where the first failure shows that none can be saved, the others are not tried.
+/// waits until each has cleaned up. Where a failure shows that no other one can be saved, the others are not tried.
 async fn save_all<S, F>(ctx: &Context, id: BackupId, units: Vec<Unit>, run: &Run, save: S) -> Result<Results>
 where
     S: Fn(Unit) -> F,
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
+    let is_single = units.len() == 1;
+    let mut results = save_each(ctx, id, units, run, &save, is_single).await?;
     // A single one tells its failure itself.
-    let is_possible = units.len() == 1;
-    let mut results = save_each(ctx, id, units, run, &save, is_possible).await?;
-    let Some(refused) = results.refused.take().filter(|_| !run.cancel.is_cancelled()) else {
+    let is_told = is_single || run.cancel.is_cancelled();
+    let Some(refused) = results.refused.take().filter(|_| !is_told) else {
         return Ok(results);
     };
-    let rest = std::mem::take(&mut results.stopped);
     if results.collections.is_empty() {
-        tracing::error!(backup = %id, code = %refused.code(), not_tried = rest.len(), "the failure affects every collection; {} others are not tried", rest.len());
-        let failures = rest.into_iter().map(|unit| {
-            let failure = Failure::of(&unit.collection, &refused);
-            (unit, failure)
-        });
-        results.failed.extend(failures);
+        not_tried(id, &mut results, &refused);
         results.refused = Some(refused);
         return Ok(results);
     }
+    if refused.code() == Code::QdrantUnauthorized {
+        not_tried(id, &mut results, &refused);
+        return Ok(results);
+    }
     // One that was under way was saved all the same.
-    let more = save_each(ctx, id, rest, run, &save, true).await?;
+    let rest = std::mem::take(&mut results.stopped);
+    let mut more = save_each(ctx, id, rest, run, &save, true).await?;
+    if let Some(refused) = more.refused.take() {
+        not_tried(id, &mut more, &refused);
+    }
     results.collections.extend(more.collections);
     results.failed.extend(more.failed);
     results.gone.extend(more.gone);
@@ -226,7 +229,19 @@ where
     Ok(results)
 }
 
-/// As [`save_all`], but what was not tried is among the stopped ones. `is_possible`: no failure is taken for one of all.
+/// What is still to be saved fails for the same reason, without being tried.
+fn not_tried(id: BackupId, results: &mut Results, refused: &Error) {
+    let rest = std::mem::take(&mut results.stopped);
+    tracing::error!(backup = %id, code = %refused.code(), not_tried = rest.len(), "the failure affects every collection; {} others are not tried", rest.len());
+    let failures = rest.into_iter().map(|unit| {
+        let failure = Failure::of(&unit.collection, refused);
+        (unit, failure)
+    });
+    results.failed.extend(failures);
+}
+
+/// As [`save_all`], but what was not tried is among the stopped ones. `is_possible`: no failure is taken for one of all but that of
+/// a key that is not accepted any more.
 async fn save_each<S, F>(
     ctx: &Context,
     id: BackupId,
@@ -277,8 +292,11 @@ where
                 tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
-                let is_first = !is_possible && results.collections.is_empty() && !give_up.is_cancelled();
-                if is_first && fails_every_collection(ctx, &e).await {
+                let may_be_all = match e.code() {
+                    Code::QdrantUnauthorized => true,
+                    _ => !is_possible && results.collections.is_empty(),
+                };
+                if may_be_all && !give_up.is_cancelled() && fails_every_collection(ctx, &e).await {
                     give_up.cancel();
                     results.refused = Some(e);
                 }

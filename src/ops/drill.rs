@@ -216,6 +216,10 @@ async fn one(
             warnings.extend(restored.notes.iter().map(|note| format!("{:?}: {note}", step.source)));
         }
         Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
+        // What the key or the account may not do says nothing of the backup.
+        Err(e) if e.code().refuses_key() || matches!(e.code(), Code::StoreForbidden | Code::StoreMissing) => {
+            return Err(e);
+        }
         Err(e) => {
             tracing::error!(backup = %plan.id, collection = step.source, code = %e.code(), error = %e, "drill of collection {:?} failed", step.source);
             drilled.problem = Some(e.chain());

@@ -7,16 +7,20 @@
 //! backup refers to stay as well.
 
 mod execute;
+mod leftovers;
 
 pub use execute::{Deleted, PruneReport, Skipped, execute};
+pub use leftovers::Leftover;
+pub(crate) use leftovers::leftovers;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Code, Error, Result};
 use crate::ops::backup::{self, BackupOutcome};
 use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
 use crate::ops::run;
 use crate::repository::catalog::{self, Folders, Found, Mark};
+use crate::repository::jobs;
 use crate::repository::manifest::{Outline, Source};
 use crate::repository::names::{BackupId, Execution, JOBS, Name};
 use crate::repository::selection::Selection;
@@ -28,7 +32,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-/// Objects without a manifest may belong to a run on a machine that was paused: no run lasts longer than this.
+/// Records of executions may be read by a task that is tried again: not after this time.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// What pruning works with.
@@ -109,7 +113,7 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
     let store = &*job.ctx.store;
     let made_at = job.ctx.clock.now();
     let (folders, mut foreign) = catalog::folders(store).await?;
-    let jobs = jobs(store, &job.policy, made_at, &mut foreign).await?;
+    let (jobs, planned) = executions(store, &job.policy, made_at, &mut foreign).await?;
     let (folders, mut known) = known(store, folders, made_at).await?;
     let entries: Vec<Entry> = known.values().map(|known| known.entry.clone()).collect();
     let decisions = retention::plan(&entries, &job.policy, made_at)?;
@@ -127,7 +131,11 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
         let known = known.remove(&id);
         let reasons = match reasons.remove(&id) {
             Some(reasons) => reasons,
-            None => abandoned(id, &objects, &job.policy, made_at),
+            None => {
+                let mut leftover = Leftover::new(id);
+                objects.iter().for_each(|object| leftover.add(object));
+                leftover.reasons(&job.policy, made_at, &planned)
+            }
         };
         let keep = !reasons.is_empty();
         let mut content: Vec<_> = objects
@@ -162,13 +170,14 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
     })
 }
 
-/// Records of executions that have ended, one way or another: what is still at work keeps the lease, and adds to them.
-async fn jobs(
+/// Records of executions that have ended, one way or another: what is still at work keeps the lease, and adds to them. And the
+/// backups of the others, whose tasks may be tried again and count on what was stored before.
+async fn executions(
     store: &dyn Store,
     policy: &Policy,
     now: OffsetDateTime,
     foreign: &mut Vec<String>,
-) -> Result<Vec<Records>> {
+) -> Result<(Vec<Records>, BTreeSet<BackupId>)> {
     let mut executions: BTreeMap<Execution, Vec<ObjectMeta>> = BTreeMap::new();
     let mut objects = store.list(JOBS).await?;
     while let Some(object) = objects.try_next().await? {
@@ -178,8 +187,18 @@ async fn jobs(
         }
     }
     let age = policy.min_age.max(ABANDONED);
-    executions.retain(|_, objects| objects.iter().all(|object| now - object.updated >= age));
-    let records = executions.into_iter().map(|(execution, mut content)| {
+    let is_over = |objects: &[ObjectMeta]| objects.iter().all(|object| now - object.updated >= age);
+    let (over, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        executions.into_iter().partition(|(_, objects)| is_over(objects));
+    let mut planned = BTreeSet::new();
+    for execution in open.keys() {
+        match jobs::plan(store, execution).await {
+            // What cannot be read, no task reads, either.
+            Err(e) if e.code() == Code::BackupDamaged => {}
+            plan => planned.extend(plan?.map(|plan| plan.id)),
+        }
+    }
+    let records = over.into_iter().map(|(execution, mut content)| {
         content.sort_by_key(|object| object.key == execution.plan());
         Records {
             execution,
@@ -187,7 +206,7 @@ async fn jobs(
             content,
         }
     });
-    Ok(records.collect())
+    Ok((records.collect(), planned))
 }
 
 /// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the
@@ -297,15 +316,4 @@ fn series(manifest: Option<&Outline>) -> String {
     };
     // A map of lists of strings can always be written; the other text is as good a name.
     serde_json::to_string(&selection).unwrap_or_else(|_| format!("{selection:?}"))
-}
-
-/// Why objects without a manifest stay for now.
-fn abandoned(id: BackupId, objects: &[ObjectMeta], policy: &Policy, now: OffsetDateTime) -> Vec<Reason> {
-    let age = policy.min_age.max(ABANDONED);
-    let young = now - id.time() < age || objects.iter().any(|object| now - object.updated < age);
-    let pinned = objects.iter().any(|object| object.key == id.pinned());
-    [(young, Reason::TooYoung), (pinned, Reason::Pinned)]
-        .into_iter()
-        .filter_map(|(holds, reason)| holds.then_some(reason))
-        .collect()
 }

@@ -40,10 +40,14 @@ pub struct Policy {
     /// Nothing younger is deleted, whatever the rules say.
     #[serde(rename = "min_age_seconds", serialize_with = "as_seconds")]
     pub min_age: Duration,
+    /// What has no manifest goes so long after its last change: left by a run that was killed, or by a deletion that was cut
+    /// short. A run that is at work has the lease, so nothing is deleted meanwhile.
+    #[serde(rename = "leftover_age_seconds", serialize_with = "as_seconds")]
+    pub leftover_age: Duration,
 }
 
 impl Default for Policy {
-    /// No rule at all, and a minimum age of a day.
+    /// No rule at all, and a minimum age of a day; of six hours for leftovers.
     fn default() -> Self {
         Self {
             last: 0,
@@ -53,6 +57,7 @@ impl Default for Policy {
             monthly: 0,
             yearly: 0,
             min_age: Duration::from_secs(24 * 3600),
+            leftover_age: Duration::from_secs(6 * 3600),
         }
     }
 }

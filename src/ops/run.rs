@@ -170,7 +170,7 @@ where
     }
     // Only its own: should somebody else have begun all the same, what they have open is none of our business.
     if let (Some(qdrant), Some(id), Ok(())) = (swept, progress.now().id, guard.confirm_not_lost()) {
-        sweep(ctx, qdrant, |intent| intent.run == id).await;
+        sweep(ctx, qdrant, id, |_| true).await;
     }
     let unprotected = guard.end().await;
     result.map(|mut report| {
@@ -193,9 +193,9 @@ async fn take(ctx: &StoreContext, wanted: LeaseMode<'_>, cancel: &CancellationTo
     }
 }
 
-/// Removes what a run could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
-pub(crate) async fn sweep(ctx: &StoreContext, qdrant: &Qdrant, is_dead: impl Fn(&Intent) -> bool) {
-    let work = intents::recover(&*ctx.store, qdrant, ctx.clock.now(), is_dead);
+/// Removes what the run `id` could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
+pub(crate) async fn sweep(ctx: &StoreContext, qdrant: &Qdrant, id: BackupId, is_dead: impl Fn(&Intent) -> bool) {
+    let work = intents::recover(&*ctx.store, qdrant, ctx.clock.now(), Some(id), is_dead);
     match timeout(CLEAN_UP, work).await {
         Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
         Ok(Err(error)) => {

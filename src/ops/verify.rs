@@ -159,6 +159,7 @@ fn verified_as(report: &VerifyReport) -> verified::New<'_, VerifyReport> {
         id: report.id,
         verdict: report.verdict,
         at: report.at,
+        by: &report.by,
         report,
     }
 }

@@ -33,6 +33,7 @@ impl From<Vec<Alias>> for Aliases {
         }
         for list in by_collection.values_mut() {
             list.sort_unstable();
+            list.dedup();
         }
         Self(by_collection)
     }

@@ -1,10 +1,12 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
 mod latest;
+mod records;
 mod sources;
 
 pub use latest::{LatestQuery, latest, named};
 pub(crate) use latest::{Resolved, resolve};
+pub(crate) use records::{proofs, unreadable};
 pub(crate) use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
@@ -13,9 +15,10 @@ use crate::repository::manifest::{self, Collection, Manifest, Outline, Status};
 use crate::repository::names::{BACKUPS, BackupId, Name};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::Described;
-use crate::wire::store::record::{self, Record};
+use crate::wire::store::record::Record;
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use records::{Records, records};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,7 +73,7 @@ pub struct Summary {
     pub drilled: Option<Proof>,
     /// Who asked to keep it.
     pub pinned: Option<Pin>,
-    /// Why the manifest cannot be used.
+    /// Why the manifest, or the record of a proof beside it, cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Collections that this version cannot bring back from it, and why.
@@ -161,11 +164,6 @@ pub struct Pin {
     pub note: Option<String>,
 }
 
-impl Record for Proof {
-    const WHAT: &'static str = "a verdict";
-    const LARGEST: u64 = 64 << 20;
-}
-
 impl Record for Pin {
     const WHAT: &'static str = "a pin";
     const LARGEST: u64 = 1 << 20;
@@ -238,7 +236,7 @@ impl Summary {
             verified: records.verified,
             drilled: records.drilled,
             pinned: records.pinned,
-            problem: problem.map(Error::chain),
+            problem: problem.map(Error::chain).or(records.problem),
             not_restorable: collections
                 .iter()
                 .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
@@ -372,17 +370,6 @@ pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Resul
     })
 }
 
-/// What the last verification and the last drill of a backup found.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) async fn proofs(store: &dyn Store, id: &BackupId) -> Result<(Option<Proof>, Option<Proof>)> {
-    Ok((
-        record(store, &id.verified(), UNREADABLE).await?,
-        record(store, &id.drilled(), UNREADABLE).await?,
-    ))
-}
-
 /// What is to be kept of the backup `id`, in whose folder, not deeper, `objects` lie; `None` when it has no manifest, so is none.
 pub(crate) async fn read<T: Send + 'static>(
     store: &dyn Store,
@@ -437,51 +424,6 @@ fn largest(sizes: impl Iterator<Item = u64>) -> Vec<u64> {
     sizes.truncate(MOST_AT_ONCE);
     sizes.shrink_to_fit();
     sizes
-}
-
-/// What lies beside a manifest.
-#[derive(Default)]
-struct Records {
-    verified: Option<Proof>,
-    drilled: Option<Proof>,
-    pinned: Option<Pin>,
-}
-
-/// What a record of a proof says that is not understood.
-const UNREADABLE: Proof = Proof {
-    verdict: ProofVerdict::Unknown,
-    at: None,
-};
-
-async fn records(store: &dyn Store, id: BackupId, objects: &[ObjectMeta]) -> Result<Records> {
-    Ok(Records {
-        verified: listed(store, objects, &id.verified(), UNREADABLE).await?,
-        drilled: listed(store, objects, &id.drilled(), UNREADABLE).await?,
-        pinned: listed(store, objects, &id.pinned(), Pin::default()).await?,
-    })
-}
-
-/// The record at `key`, if it is among `objects`: most backups have none, which is known without asking.
-async fn listed<T>(store: &dyn Store, objects: &[ObjectMeta], key: &str, unreadable: T) -> Result<Option<T>>
-where
-    T: Record + Send + 'static,
-{
-    match objects.iter().find(|object| object.key == key) {
-        Some(object) => or_unreadable(record::read_listed(store, object).await, unreadable),
-        None => Ok(None),
-    }
-}
-
-/// The record at `key`, or `unreadable` where there is one that is not understood.
-async fn record<T: Record>(store: &dyn Store, key: &str, unreadable: T) -> Result<Option<T>> {
-    or_unreadable(record::read(store, key).await, unreadable)
-}
-
-fn or_unreadable<T>(read: Result<Option<T>>, unreadable: T) -> Result<Option<T>> {
-    match read {
-        Err(e) if e.code() == Code::BackupDamaged => Ok(Some(unreadable)),
-        read => read,
-    }
 }
 
 /// Ids of all backups that were begun, newest first.

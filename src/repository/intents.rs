@@ -5,13 +5,16 @@
 //! before, must carry the second of the request in its name, and must be the only one that does.
 
 use crate::base::error::{Code, Error, Result};
-use crate::repository::names::{BackupId, INTENTS};
+use crate::base::text::in_the_middle;
+use crate::repository::manifest::LONGEST_NAME;
+use crate::repository::names::{BackupId, INTENTS, Name};
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Qdrant, Snapshot, SnapshotName};
 use crate::wire::store::record;
-use crate::wire::store::{Condition, Store, Version};
-use futures_util::TryStreamExt;
+use crate::wire::store::{Condition, ObjectMeta, Store, Version};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use time::{Duration, OffsetDateTime};
 
 /// How far the second in the snapshot's name may lie from the second of the intent: rounding, and the way to the node.
@@ -20,8 +23,15 @@ const EARLY: Duration = Duration::seconds(1);
 const LATE: Duration = Duration::seconds(5);
 /// Within this time after Qdrant's snapshots were listed the new one has to be asked for, if the store is not too slow for that.
 pub(crate) const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// With a store that is too slow for that, the longest time that a run allows itself, and that an intent is believed.
+pub(crate) const LONGEST_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 /// Longer than Qdrant takes for any snapshot; then the intent is given up.
 const GIVEN_UP: Duration = Duration::hours(48);
+/// Intents that one run looks at: many more than runs have open at once.
+const LOOKED_AT: usize = 1000;
+/// Warnings that are told in full.
+const TOLD: usize = 10;
+const READ_AT_ONCE: usize = 8;
 
 /// What a run is about to do on Qdrant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,28 +89,37 @@ pub async fn clear(store: &dyn Store, recorded: &Recorded) {
     }
 }
 
-/// Removes what crashed runs left on Qdrant. Call it with the lease held, and for intents of which nobody is at work any
-/// more: with a lease that is not shared that is each one in the store.
+/// Removes what crashed runs left on Qdrant: `run` alone, or any. Call it with the lease held, and for intents of which nobody is
+/// at work any more: with a lease that is not shared that is each one in the store.
 /// Returns what the operator should know; trouble with an orphan never stops a backup.
 pub async fn recover(
     store: &dyn Store,
     qdrant: &Qdrant,
     now: OffsetDateTime,
+    run: Option<BackupId>,
     is_dead: impl Fn(&Intent) -> bool,
 ) -> Result<Vec<String>> {
-    let keys: Vec<_> = store.list(INTENTS).await?.try_collect().await?;
-    let mut warnings = Vec::new();
+    let (newest, older) = newest(store, run).await?;
+    let mut warnings = Warnings {
+        more: older,
+        ..Warnings::default()
+    };
     // Attempts at a collection that follow each other in seconds may have made snapshots that could be either's. The last
     // one's can be told, since the others' were there or are too early; without it, so can theirs.
-    for meta in keys.into_iter().rev() {
-        let intent = match read(store, &meta.key).await {
+    let mut reads = stream::iter(newest.into_iter().rev())
+        .map(|meta| async move {
+            let read = read(store, &meta.key).await;
+            (meta, read)
+        })
+        .buffered(READ_AT_ONCE);
+    while let Some((meta, read)) = reads.next().await {
+        let intent = match read {
             Ok(Some(intent)) => intent,
             Ok(None) => continue,
-            Err(e) if e.is_permanent() => {
+            Err(e) => {
                 warnings.push(e.to_string());
                 continue;
             }
-            Err(e) => return Err(e),
         };
         if !is_dead(&intent) {
             continue;
@@ -111,50 +130,108 @@ pub async fn recover(
             intent,
         };
         match settle(store, qdrant, &recorded, now).await {
-            Ok(warning) => warnings.extend(warning),
+            Ok(warning) => warning.into_iter().for_each(|warning| warnings.push(warning)),
             Err(e) => warnings.push(format!(
-                "failed to look for snapshots of collection {1:?} that run {0} left on Qdrant: {e}",
-                recorded.intent.run, recorded.intent.unit.collection
+                "failed to look for snapshots of collection {1} that run {0} left on Qdrant: {e}",
+                recorded.intent.run,
+                shown(&recorded.intent.unit.collection)
             )),
         }
     }
-    Ok(warnings)
+    Ok(warnings.told(store))
 }
 
-/// The intent at `key`; `None` when it is gone.
+/// The last so many intents in the order of their names, and how many there are before them.
+async fn newest(store: &dyn Store, run: Option<BackupId>) -> Result<(VecDeque<ObjectMeta>, usize)> {
+    let below = run.map_or_else(|| INTENTS.to_owned(), |run| run.intents());
+    let mut objects = store.list(&below).await?;
+    let (mut newest, mut older) = (VecDeque::new(), 0);
+    while let Some(object) = objects.try_next().await? {
+        if newest.len() == LOOKED_AT {
+            newest.pop_front();
+            older += 1;
+        }
+        newest.push_back(object);
+    }
+    Ok((newest, older))
+}
+
+/// What is told of any number of intents.
+#[derive(Default)]
+struct Warnings {
+    first: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    fn push(&mut self, warning: String) {
+        match self.first.len() < TOLD {
+            true => self.first.push(warning),
+            false => self.more += 1,
+        }
+    }
+
+    fn told(mut self, store: &dyn Store) -> Vec<String> {
+        if self.more > 0 {
+            let text = "more intents need a look; delete those that no run has written";
+            self.first
+                .push(format!("{} {text}: {}/{INTENTS}", self.more, store.url()));
+        }
+        self.first
+    }
+}
+
+/// A name from a record, which may be of any length.
+fn shown(name: &str) -> String {
+    format!("{:?}", in_the_middle(name, LONGEST_NAME))
+}
+
+/// The intent at `key`; `None` when it is gone. What is not named as an intent is none, whatever it says; and what says that it is
+/// of another run, or of something else, than its name does is nobody's.
 async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
-    let unread = |code, cause: crate::base::error::BoxError| {
-        Error::new(
-            code,
-            format!(
-                "{}/{key} is unreadable, so a snapshot that a run left on Qdrant cannot be found",
-                store.url()
-            ),
-        )
-        .because(cause)
-        .remedy(format!(
-            "check whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete \
-             {}/{key}",
+    let odd = |how: String| {
+        Error::new(Code::BackupDamaged, format!("{}/{key} was ignored: {how}", store.url())).remedy(format!(
+            "find out who wrote it; no run did, so delete {}/{key} if nobody needs it",
             store.url()
         ))
     };
+    let Some(Name::Intent { attempt, .. }) = Name::parse(key) else {
+        return Err(odd("its name is not that of an intent".to_owned()));
+    };
+    let unread = |cause: Error| {
+        let remedy = match cause.is_permanent() {
+            true => format!(
+                "check whether Qdrant still has a snapshot of that run (GET /collections/NAME/snapshots), then delete \
+                 {}/{key}",
+                store.url()
+            ),
+            false => "check the store if this recurs; the next run tries again".to_owned(),
+        };
+        let text = format!(
+            "{}/{key} is unreadable, so a snapshot that a run left on Qdrant cannot be found",
+            store.url()
+        );
+        Error::new(cause.code(), text).because(cause).remedy(remedy)
+    };
     match record::read(store, key).await {
-        Err(e) if e.is_permanent() => Err(unread(e.code(), e.into())),
+        Err(e) => Err(unread(e)),
+        Ok(Some(Intent { run, unit, .. })) if run.intent(&unit, attempt) != key => Err(odd(format!(
+            "it says that it is of run {run} and collection {}, which its name does not",
+            shown(&unit.collection)
+        ))),
         read => read,
     }
 }
 
-/// Those that cannot be read, and what to do about each.
+/// Those that cannot be read, and what to do about each, as far as a run would look at them.
 pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
-    let mut intents = store.list(INTENTS).await?;
-    let mut found = Vec::new();
-    while let Some(meta) = intents.try_next().await? {
-        match read(store, &meta.key).await {
-            Err(e) if e.is_permanent() => found.push(e),
-            read => drop(read?),
-        }
-    }
-    Ok(found)
+    let (newest, _) = newest(store, None).await?;
+    let looks = stream::iter(newest).map(|meta| async move { read(store, &meta.key).await.err() });
+    Ok(looks
+        .buffered(READ_AT_ONCE)
+        .filter_map(async |error| error)
+        .collect()
+        .await)
 }
 
 /// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
@@ -192,12 +269,13 @@ pub(crate) async fn settle(
             Ok(None)
         }
         several => {
-            let names: Vec<_> = several.iter().map(|s| s.name.as_str()).collect();
+            let names: Vec<_> = several.iter().take(TOLD).map(|s| s.name.as_str()).collect();
+            let more = if several.len() > TOLD { ", …" } else { "" };
             Ok(Some(format!(
-                "run {} may have left one of these snapshots of collection {:?} on Qdrant, unknown which; delete it \
-                 by hand: {}",
+                "run {} may have left one of these snapshots of collection {} on Qdrant, unknown which; delete it \
+                 by hand: {}{more}",
                 intent.run,
-                intent.unit.collection,
+                shown(&intent.unit.collection),
                 names.join(", ")
             )))
         }
@@ -222,7 +300,7 @@ impl Intent {
 
     /// Whether it is of the collection, and of the seconds in which ours was asked for.
     fn may_be_ours(&self, snapshot: &str) -> bool {
-        let within = std::time::Duration::from_secs(self.within_seconds);
+        let within = std::time::Duration::from_secs(self.within_seconds).min(LONGEST_WITHIN);
         let latest = self
             .requested_at
             .checked_add(LATE)

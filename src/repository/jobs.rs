@@ -3,7 +3,7 @@
 use crate::base::error::{Code, Error, Result};
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{self, Failure, QdrantInfo};
-use crate::repository::names::{BackupId, Execution};
+use crate::repository::names::{BackupId, Execution, JOBS, Name};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use crate::wire::store::record::{self, Record};
@@ -177,6 +177,29 @@ async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> {
         Code::BackupDamaged => e.remedy("start another execution; nothing was committed"),
         _ => e,
     })
+}
+
+/// Records that cannot be read, and what to do about each, as far as many are looked at.
+pub(crate) async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
+    const LOOKED_AT: usize = 1000;
+    let objects = store.list(JOBS).await?.take(LOOKED_AT);
+    let looks = objects
+        .map_ok(|object| async move {
+            let read = match Name::parse(&object.key) {
+                Some(Name::JobPlan(_)) => record::read::<JobPlan>(store, &object.key).await.map(drop),
+                Some(Name::JobPart { .. }) => record::read::<Part>(store, &object.key).await.map(drop),
+                _ => Ok(()),
+            };
+            match read {
+                Err(e) if e.code() == Code::BackupDamaged => Ok(Some(e.remedy(
+                    "start another execution, if this one has not ended; `qdrant-backup prune` deletes the records a day after \
+                     their last change",
+                ))),
+                read => read.map(|()| None),
+            }
+        })
+        .try_buffered(READ_AT_ONCE);
+    looks.try_filter_map(async |odd| Ok(odd)).try_collect().await
 }
 
 /// Whether it was written; `false` when there is an object of that name.

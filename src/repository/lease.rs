@@ -28,6 +28,9 @@ use tracing::Instrument;
 /// look finds it fresh.
 const TURNS: u32 = 10;
 
+/// No run asks for a lease that lasts longer, so none counts for longer after its last change.
+pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
+
 /// What the lease's object says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
@@ -84,7 +87,7 @@ struct Held {
 
 /// The current holder of the lease, if any.
 pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<LeaseRecord>> {
-    let record = read(store).await?.map(|(record, _)| record);
+    let record = read(store, clock).await?.map(|found| found.record);
     Ok(record.filter(|r| r.expires_at > clock.now()))
 }
 
@@ -216,9 +219,9 @@ impl Lease {
             return Ok(());
         }
         for _ in 0..TURNS {
-            match read(store).await? {
+            match read(store, &self.inner.clock).await? {
                 // Renewed since by another member of the group, or by us without an answer.
-                Some((record, version)) if record.holder == held.record.holder => {
+                Some(Found { record, version, .. }) if record.holder == held.record.holder => {
                     if store.delete(LOCK, &version).await? {
                         break;
                     }
@@ -253,8 +256,12 @@ impl Inner {
 async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Duration, may_take: bool) -> Result<Held> {
     for _ in 0..TURNS {
         let now = clock.now();
-        let (since, condition) = match read(store).await? {
-            Some((record, version)) if record.holder == ours.holder => {
+        let found = read(store, clock).await?;
+        if let (true, Some(odd)) = (may_take, found.as_ref().and_then(|found| found.odd.as_ref())) {
+            tracing::warn!("{odd}");
+        }
+        let (since, condition) = match found {
+            Some(Found { record, version, .. }) if record.holder == ours.holder => {
                 // Many members would otherwise write the one object more often than a store allows.
                 if record.expires_at - clock.now() > life * 2 / 3 {
                     return Ok(Held { record, version });
@@ -263,11 +270,13 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Durati
             }
             None if may_take => (now, Condition::Absent),
             None => return Err(lost("its object was deleted")),
-            Some((other, _)) if !may_take => {
+            Some(Found { record: other, .. }) if !may_take => {
                 return Err(lost(&format!("{} took it at {}", other.who, stamp(other.since))));
             }
-            Some((other, _)) if other.expires_at > now => return Err(in_progress(&other)),
-            Some((other, version)) => {
+            Some(Found { record: other, .. }) if other.expires_at > now => return Err(in_progress(&other)),
+            Some(Found {
+                record: other, version, ..
+            }) => {
                 tracing::warn!(who = other.who, since = %other.since, "taking over an expired lease");
                 (now, Condition::Unchanged(version))
             }
@@ -335,11 +344,60 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
     }
 }
 
-async fn read(store: &dyn Store) -> Result<Option<(LeaseRecord, Version)>> {
-    record::read_versioned(store, LOCK).await.map_err(|e| match e.code() {
-        Code::BackupDamaged => e.remedy("delete that object if no backup is running"),
-        _ => e,
-    })
+/// The lease as it counts.
+struct Found {
+    record: LeaseRecord,
+    version: Version,
+    /// What is wrong with what it says, if anything is.
+    odd: Option<String>,
+}
+
+/// Reads the lease. One that cannot be read, or that is to last longer than any run asks for, counts until [`LONGEST`] after its
+/// last change: by then a run would have renewed it.
+async fn read(store: &dyn Store, clock: &Clock) -> Result<Option<Found>> {
+    // Version first: if the object changes between the two reads, a write on that version fails.
+    let Some(meta) = store.head(LOCK).await? else {
+        return Ok(None);
+    };
+    let until = meta.updated.checked_add(LONGEST.try_into().unwrap_or_default());
+    let until = until.unwrap_or(meta.updated);
+    let key = format!("{}/{LOCK}", store.url());
+    let (record, odd) = match record::read::<LeaseRecord>(store, LOCK).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(record)) if record.expires_at <= clock.now() + LONGEST => (record, None),
+        Ok(Some(record)) => {
+            let odd = format!(
+                "{key} claims the lease until {}, longer than any run does; it counts until {}",
+                stamp(record.expires_at),
+                stamp(until)
+            );
+            let record = LeaseRecord {
+                expires_at: until,
+                ..record
+            };
+            (record, Some(odd))
+        }
+        Err(error) if error.code() == Code::BackupDamaged => {
+            let record = LeaseRecord {
+                holder: String::new(),
+                who: format!("an unknown one, because {}", error.chain()),
+                since: meta.updated,
+                expires_at: until,
+            };
+            let odd = format!(
+                "{}; it counts as a lease until {}: delete {key} before only if no run is at work",
+                error.chain(),
+                stamp(until)
+            );
+            (record, Some(odd))
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Found {
+        record,
+        version: meta.version,
+        odd,
+    }))
 }
 
 /// The holder's id of a shared lease. No other one has a slash.

@@ -16,6 +16,7 @@ pub use source::Source;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::json::Packed;
+use crate::base::text::in_the_middle;
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::{self, Described, Sharding};
@@ -28,6 +29,11 @@ use time::OffsetDateTime;
 pub const FORMAT: u32 = 1;
 /// No manifest is larger (1,000 collections with large configs need about 10 MB).
 const LARGEST: u64 = 256 << 20;
+
+/// Characters of a collection's name where it only tells which one is meant; Qdrant's own limit is as many bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
+/// Characters of the reason why a collection is missing.
+const LONGEST_MESSAGE: usize = 4000;
 
 /// Whether a backup has all that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,12 +236,36 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The failure of `collection` by `error`.
+    /// The failure of `collection` by `error`, of a length that any number of them leaves a manifest that can be read.
     pub fn of(collection: &str, error: &Error) -> Self {
+        let error = ErrorInfo::<String>::from(error);
         Self {
-            collection: collection.to_owned(),
-            error: error.into(),
+            collection: in_the_middle(collection, LONGEST_NAME),
+            error: ErrorInfo {
+                message: in_the_middle(&error.message, LONGEST_MESSAGE),
+                ..error
+            },
         }
+    }
+}
+
+/// What is added up of collections.
+#[derive(Clone, Copy, Default)]
+struct Numbers {
+    bytes: u64,
+    points_before: u64,
+    points_after: u64,
+}
+
+impl Numbers {
+    /// With those of one more collection; `None` where they are too large.
+    fn with<D>(self, collection: &Collection<D>) -> Option<Self> {
+        let mut bytes = collection.artifacts.iter().map(|artifact| artifact.bytes);
+        Some(Self {
+            bytes: bytes.try_fold(self.bytes, u64::checked_add)?,
+            points_before: self.points_before.checked_add(collection.points_before)?,
+            points_after: self.points_after.checked_add(collection.points_after)?,
+        })
     }
 }
 
@@ -247,15 +277,8 @@ impl<D> Manifest<D> {
 
     /// Whether its points and bytes can be added up: they come from elsewhere, and everybody who reads them adds them.
     fn adds_up(&self) -> bool {
-        let add = |sum: [u64; 3], more: [u64; 3]| {
-            let [a, b, c] = std::array::from_fn(|i| sum[i].checked_add(more[i]));
-            Some([a?, b?, c?])
-        };
-        let mut numbers = self.collections.iter().flat_map(|collection| {
-            let bytes = collection.artifacts.iter().map(|artifact| [artifact.bytes, 0, 0]);
-            bytes.chain([[0, collection.points_before, collection.points_after]])
-        });
-        numbers.try_fold([0; 3], add).is_some()
+        let total = self.collections.iter().try_fold(Numbers::default(), Numbers::with);
+        total.is_some()
     }
 
     /// That this is the manifest of the backup `id`: one that was copied here names the objects of another backup, which may
@@ -271,4 +294,29 @@ impl<D> Manifest<D> {
 pub(crate) fn damaged(id: &BackupId, how: &str) -> Error {
     Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
         .remedy("use another backup; the objects of this one, plain Qdrant snapshots, may be intact")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_short_whatever_it_is_told_of() {
+        let long = "é".repeat(1 << 20);
+        let said = std::io::Error::other(long.clone());
+        let error = Error::new(Code::QdrantUnexpected, format!("reading collection {long:?}")).because(said);
+        let failure = Failure::of(&long, &error);
+        let json = serde_json::to_vec(&failure).unwrap();
+        assert!(json.len() < 20_000, "{} bytes", json.len());
+        let short = Error::new(Code::Stalled, "no byte within 60 s");
+        assert_eq!(Failure::of("docs", &short).error.message, "no byte within 60 s");
+        // What was read may be as long as what is told of it.
+        let read = serde_json::from_str::<u64>(&format!("{long:?}")).unwrap_err();
+        let told = Error::new(Code::BackupDamaged, "x").because(read).chain();
+        assert!(
+            told.len() < 20_000 && told.starts_with("x: invalid type: string"),
+            "{}",
+            told.len()
+        );
+    }
 }

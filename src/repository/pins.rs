@@ -31,10 +31,14 @@ pub async fn pin(store: &dyn Store, clock: &Clock, id: BackupId, who: &str, note
         by: Some(who.to_owned()),
         note,
     };
-    if record::write::<Pin>(store, &id.pinned(), &pin, Condition::Absent)
-        .await?
-        .is_none()
-    {
+    let written = record::write::<Pin>(store, &id.pinned(), &pin, Condition::Absent).await;
+    let written = written.map_err(|e| match e.code() {
+        Code::Unsupported => Error::new(Code::BadRequest, "the note of a pin is too long")
+            .because(e)
+            .remedy("shorten the note"),
+        _ => e,
+    });
+    if written?.is_none() {
         let there = record::read(store, &id.pinned()).await;
         return match there {
             Err(e) if e.code() == Code::BackupDamaged => Ok(Pinned::Already(Pin::default())),

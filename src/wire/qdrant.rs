@@ -234,7 +234,7 @@ impl Qdrant {
         }
     }
 
-    /// Names of all collections that the key may see, sorted.
+    /// Names of all collections that the key may see, sorted, each once.
     pub async fn collections(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Collections {
@@ -256,6 +256,7 @@ impl Qdrant {
         }
         let mut names: Vec<_> = list.collections.first.into_iter().map(|c| c.name).collect();
         names.sort_unstable();
+        names.dedup();
         Ok(names)
     }
 

@@ -182,7 +182,7 @@ run "pruning" {
 
   variables {
     prune     = true
-    retention = { hourly = 48, daily = 30, min_age_hours = 72 }
+    retention = { hourly = 48, daily = 30, min_age_hours = 72, leftover_hours = 12 }
   }
 
   assert {
@@ -192,7 +192,7 @@ run "pruning" {
   assert {
     condition = alltrue([
       for env in [google_cloud_run_v2_service.backup.template[0].containers[0].env, google_cloud_run_v2_job.job["backup"].template[0].template[0].containers[0].env] :
-      { for e in env : e.name => e.value if startswith(e.name, "RETAIN_") || startswith(e.name, "PRUNE_") } == { PRUNE_AFTER_BACKUP = "true", RETAIN_DAILY = "30", RETAIN_HOURLY = "48", RETAIN_MIN_AGE_HOURS = "72" }
+      { for e in env : e.name => e.value if startswith(e.name, "RETAIN_") || startswith(e.name, "PRUNE_") } == { PRUNE_AFTER_BACKUP = "true", RETAIN_DAILY = "30", RETAIN_HOURLY = "48", RETAIN_LEFTOVER_HOURS = "12", RETAIN_MIN_AGE_HOURS = "72" }
     ])
     error_message = "service and job keep by the same rules"
   }

@@ -564,6 +564,16 @@ run "half_a_backup" {
   expect_failures = [var.retention]
 }
 
+run "leftovers_of_no_age" {
+  command = plan
+
+  variables {
+    retention = { daily = 1, leftover_hours = 0 }
+  }
+
+  expect_failures = [var.retention]
+}
+
 run "unknown_target" {
   command = plan
 

@@ -165,6 +165,10 @@ pub struct Inner {
     pub made: HashMap<String, u64>,
     /// The key may not restore.
     pub may_not_manage: bool,
+    /// The key may make and delete no snapshots.
+    pub read_only: bool,
+    /// Each collection, and each alias, is in its list twice.
+    pub lists_twice: bool,
     /// Answers that aliases were changed, and changes none.
     pub forgets_aliases: bool,
     /// What happens once, when points are counted next.
@@ -175,6 +179,16 @@ pub struct Inner {
     pub answers: HashMap<String, Bytes>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
+}
+
+impl Inner {
+    /// `list` as it answers it.
+    fn listed(&self, list: Vec<Value>) -> Vec<Value> {
+        match self.lists_twice {
+            true => [&list[..], &list[..]].concat(),
+            false => list,
+        }
+    }
 }
 
 /// A running peer. It stops with the test's runtime.
@@ -255,6 +269,15 @@ impl Peer {
         self.lock().log.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Replaces the key that it accepts when points are counted the `nth` time from now.
+    pub fn change_key_at_count(&self, nth: usize) {
+        let peer = self.clone();
+        self.lock().on_count = Some(Box::new(move || match nth {
+            0 | 1 => peer.lock().api_key = Some("another".into()),
+            _ => peer.change_key_at_count(nth - 1),
+        }));
+    }
+
     pub fn with(&self, collection: &str, change: impl FnOnce(&mut Collection)) {
         change(self.lock().collections.get_mut(collection).unwrap());
     }
@@ -328,6 +351,10 @@ fn error(code: u16, text: &str) -> Response {
     (StatusCode::from_u16(code).unwrap(), body).into_response()
 }
 
+fn forbidden() -> Response {
+    error(403, "Forbidden: Global manage access is required")
+}
+
 fn missing(name: &str) -> Response {
     error(404, &format!("Not found: Collection `{name}` doesn't exist!"))
 }
@@ -353,14 +380,9 @@ async fn cluster(State(inner): Shared) -> Response {
 }
 
 async fn collections(State(inner): Shared) -> Response {
-    let names: Vec<_> = inner
-        .lock()
-        .unwrap()
-        .collections
-        .keys()
-        .map(|name| json!({"name": name}))
-        .collect();
-    ok(json!({"collections": names}))
+    let inner = inner.lock().unwrap();
+    let names: Vec<_> = inner.collections.keys().map(|name| json!({"name": name})).collect();
+    ok(json!({"collections": inner.listed(names)}))
 }
 
 async fn aliases(State(inner): Shared) -> Response {
@@ -370,7 +392,7 @@ async fn aliases(State(inner): Shared) -> Response {
         .iter()
         .map(|(a, c)| json!({"alias_name": a, "collection_name": c}))
         .collect();
-    ok(json!({"aliases": list}))
+    ok(json!({"aliases": inner.listed(list)}))
 }
 
 async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
@@ -511,6 +533,9 @@ async fn create(
     let now = OffsetDateTime::now_utc();
     let script = {
         let mut inner = inner.lock().unwrap();
+        if inner.read_only {
+            return forbidden();
+        }
         let Some(found) = inner.collections.get_mut(&c) else {
             return missing(&c);
         };
@@ -519,7 +544,7 @@ async fn create(
     let answer = |made: Option<Snapshot>| made.map_or_else(|| missing(&c), |s| ok(described(&s)));
     match script {
         None => answer(make(&inner, &c, now, |_| {})),
-        Some(Create::Forbidden) => error(403, "Forbidden: Global manage access is required"),
+        Some(Create::Forbidden) => forbidden(),
         Some(Create::Fails(text)) => error(500, text),
         Some(Create::FailsBesideAnothers) => {
             make(&inner, &c, now, |_| {});
@@ -572,6 +597,9 @@ async fn create(
 
 async fn remove(State(inner): Shared, Path((c, n)): Path<(String, String)>) -> Response {
     let mut inner = inner.lock().unwrap();
+    if inner.read_only {
+        return forbidden();
+    }
     let late = inner.late.take();
     let answer = removed(&mut inner, &c, &n);
     if let Some((c, snapshot)) = late {

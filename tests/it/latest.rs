@@ -70,11 +70,7 @@ async fn copy(bench: &Bench, from: BackupId, to: &str) -> BackupId {
         artifact.version = bench.ctx.store.head(&artifact.key).await.unwrap().unwrap().version.0;
     }
     copied.id = id;
-    manifest::EncodedManifest::new(&copied)
-        .unwrap()
-        .commit(&*bench.ctx.store)
-        .await
-        .unwrap();
+    put(bench, &id.manifest(), serde_json::to_vec(&copied).unwrap()).await;
     id
 }
 

@@ -14,6 +14,9 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use tokio::sync::Semaphore;
 
+/// An intent of another run.
+const THEIRS: &str = "intents/2999-01-01T00-00-00Z/c-1.json";
+
 async fn with_script(
     create: impl IntoIterator<Item = Create>,
     fetch: impl IntoIterator<Item = Fetch>,
@@ -67,14 +70,16 @@ async fn a_run_that_lost_its_lease_leaves_alone_what_its_successor_has_open() {
             "existing": peer.snapshots("c").iter().filter(|n| **n != theirs).collect::<Vec<_>>(),
             "requested_at": OffsetDateTime::now_utc().format(&Rfc3339).unwrap(),
         });
-        std::fs::write(dir.join("intents/their.json"), intent.to_string()).unwrap();
+        let key = dir.join(THEIRS);
+        std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+        std::fs::write(key, intent.to_string()).unwrap();
         go.add_permits(1);
     };
     let (result, ()) = tokio::join!(bench.run(), thief);
     assert_eq!(result.unwrap_err().code(), Code::LeaseLost);
     assert_eq!(peer.snapshots("c"), [theirs]);
     let keys = bench.keys().await;
-    assert!(keys.contains(&"intents/their.json".to_owned()), "{keys:?}");
+    assert!(keys.contains(&THEIRS.to_owned()), "{keys:?}");
     assert!(!keys.iter().any(|key| key.ends_with("manifest.json")), "{keys:?}");
 }
 

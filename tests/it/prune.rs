@@ -4,5 +4,6 @@ mod crashes;
 mod execution;
 mod faces;
 mod full;
+mod leftovers;
 mod pins;
 mod races;

@@ -347,6 +347,7 @@ fn case(seed: u64) -> Case {
         monthly: count(),
         yearly: count(),
         min_age: Duration::ZERO,
+        ..Policy::default()
     };
     policy.min_age = HOUR * u32::try_from(random.below(72)).unwrap();
     if policy.is_empty() {

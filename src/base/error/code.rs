@@ -127,6 +127,12 @@ impl Code {
     pub(crate) fn is_refusal(self) -> bool {
         matches!(self, Self::BadRequest | Self::RunInProgress)
     }
+
+    /// Whether Qdrant does not accept the key, or does not let it do this. A restore needs a right on all that there is, so what
+    /// is refused for one collection is refused for each.
+    pub(crate) fn refuses_key(self) -> bool {
+        matches!(self, Self::QdrantUnauthorized | Self::QdrantForbidden)
+    }
 }
 
 impl fmt::Display for Code {

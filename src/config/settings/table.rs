@@ -13,7 +13,7 @@ const TRANSFERS: &[&str] = &["serve", "backup", "restore", "drill"];
 const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune"];
 const SNAPSHOTS: &[&str] = &["serve", "backup", "check"];
 const SELECTIONS: &[&str] = &["serve", "backup", "status", "check"];
-const RETENTION: &[&str] = &["serve", "backup", "prune", "check"];
+const RETENTION: &[&str] = &["serve", "backup", "list", "prune", "check"];
 const DRILLS: &[&str] = &["serve", "backup", "drill", "check"];
 /// Where no other argument decides whether there is a drill.
 const DRILL_FLAGS: &[&str] = &["serve", "drill", "check"];
@@ -161,6 +161,14 @@ pub const GROUPS: &[Group] = &[
             setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "no backup younger than this is deleted")
                 .flag("--retain-min-age-hours", "N")
                 .on(PRUNES),
+            setting(
+                "RETAIN_LEFTOVER_HOURS",
+                "`6`; `RETAIN_MIN_AGE_HOURS` where that is more than 24",
+                RETENTION,
+                "delete what a killed run left without a manifest so long after its last change, 1 or more",
+            )
+            .flag("--retain-leftover-hours", "N")
+            .on(PRUNES),
             setting(
                 "PRUNE_AFTER_BACKUP",
                 "`false`",

@@ -165,6 +165,13 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
             "recording an intent for collection {collection:?} took long; listing the snapshots again"
         );
         within = within.max(recording * 2);
+        if within > intents::LONGEST_WITHIN {
+            return Err(Error::new(
+                Code::StoreUnreachable,
+                format!("recording an intent for collection {collection:?} took {recording:?}"),
+            )
+            .remedy("check the network to the store, then try again"));
+        }
     }
 }
 

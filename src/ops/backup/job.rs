@@ -244,8 +244,8 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
 
     // Whoever did this task before is dead. The other tasks are not: theirs is left alone.
     let ours: BTreeSet<Unit> = share.iter().cloned().collect();
-    let of_this_task = move |intent: &Intent| intent.run == id && ours.contains(&intent.unit);
-    let recovery = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), &of_this_task);
+    let of_this_task = move |intent: &Intent| ours.contains(&intent.unit);
+    let recovery = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), Some(id), &of_this_task);
     for warning in run.unless_cancelled(recovery).await? {
         tracing::warn!(backup = %id, "{warning}");
     }
@@ -254,7 +254,7 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     let result = save_share(ctx, task, &plan, todo, &run).await;
     let swept = async {
         if run.confirm_not_lost().is_ok() {
-            run::sweep(&ctx.on_store(), &ctx.qdrant, &of_this_task).await;
+            run::sweep(&ctx.on_store(), &ctx.qdrant, id, &of_this_task).await;
         }
     };
     let results = match result {

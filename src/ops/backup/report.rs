@@ -1,10 +1,13 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::in_the_middle;
+use crate::repository::blobs;
 use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, QdrantInfo, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
+use crate::wire::store::record;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::btree_map::Entry;
@@ -195,7 +198,8 @@ impl RunFacts {
         let id = self.id;
         let mut results = results.merge();
         for name in std::mem::take(&mut results.gone) {
-            let text = format!("collection {name:?} was deleted on Qdrant during the run; it is not in this backup");
+            let shown = in_the_middle(&name, manifest::LONGEST_NAME);
+            let text = format!("collection {shown:?} was deleted on Qdrant during the run; it is not in this backup");
             // Of a pattern there is one less; who asked for it by its name does not have what was asked for.
             if self.selection.collections.contains(&name) {
                 let error = Error::new(Code::CollectionNotFound, text).remedy("omit it, or find out what deletes it");
@@ -260,6 +264,9 @@ impl RunFacts {
             warnings: self.warnings,
             extra: self.extra,
         };
+        // What names objects of others can be read, and is damaged to everybody.
+        let what = format!("the manifest of backup {id}");
+        record::read_back(&what, blobs::require_places(&manifest, &id))?;
         Ok((report, Some(EncodedManifest::new(&manifest)?)))
     }
 }

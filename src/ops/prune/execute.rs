@@ -84,8 +84,8 @@ impl PruneReport {
         );
         let remedy = match cause.code() {
             Code::StoreForbidden => format!(
-                "{}; if a retention policy or a hold on the bucket refuses deletions, set RETAIN_MIN_AGE_HOURS to at \
-                 least that time",
+                "{}; if a retention policy or a hold on the bucket refuses deletions, set RETAIN_MIN_AGE_HOURS, and \
+                 RETAIN_LEFTOVER_HOURS if it is set, to at least that time",
                 cause
                     .remedy_text()
                     .unwrap_or("let the account that runs this delete objects")

@@ -61,9 +61,14 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         replaced: Vec::new(),
         warnings: plan.warnings.clone(),
     };
+    // The error of one that is that of each.
+    let mut refused: Option<Error> = None;
     for step in &plan.collections {
         if cancel.is_cancelled() {
-            report.failed.push(not_begun(request, &plan, step, &stopped()));
+            refused = Some(stopped());
+        }
+        if let Some(error) = &refused {
+            report.failed.push(not_begun(request, &plan, step, error));
             continue;
         }
         match restore_one(ctx, &plan, step, &request.patience, &run).await {
@@ -83,6 +88,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
                 let error = &unrestored.error;
                 tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection {:?} not restored", step.source);
                 report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
+                refused = Some(unrestored.error).filter(|error| error.code().refuses_key());
             }
         }
     }

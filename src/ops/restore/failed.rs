@@ -13,7 +13,10 @@ use crate::ops::context::Context;
 /// A collection whose restore was not started.
 pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
     let state = "unchanged: not started".to_owned();
-    failure(request, plan, step, error, state, NextAttempt::AsAsked)
+    Failed {
+        is_started: false,
+        ..failure(request, plan, step, error, state, NextAttempt::AsAsked)
+    }
 }
 
 /// A collection that was not restored, with its state now.
@@ -71,6 +74,7 @@ pub(super) fn failure(
             _ => next(request, plan, again, vec![step.source.clone()]),
         },
         again,
+        is_started: true,
     }
 }
 

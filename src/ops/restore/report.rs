@@ -85,6 +85,9 @@ pub struct Failed {
     pub next: String,
     #[serde(skip)]
     pub(super) again: NextAttempt,
+    /// Whether it was tried.
+    #[serde(skip)]
+    pub(super) is_started: bool,
 }
 
 /// How what failed is tried again.
@@ -101,6 +104,19 @@ pub(super) enum NextAttempt {
 }
 
 impl RestoreReport {
+    /// What failed, and what was not started for a reason that is told there: one cause is told once.
+    pub(crate) fn told(&self) -> (Vec<&Failed>, Vec<&Failed>) {
+        let (mut told, mut likewise): (Vec<&Failed>, Vec<&Failed>) = (Vec::new(), Vec::new());
+        for failed in &self.failed {
+            let is_told = |other: &&Failed| other.error == failed.error;
+            match !failed.is_started && told.iter().any(is_told) {
+                true => likewise.push(failed),
+                false => told.push(failed),
+            }
+        }
+        (told, likewise)
+    }
+
     /// The error of the run, if not everything was restored.
     pub fn error(&self) -> Option<Error> {
         if self.status == RestoreOutcome::Complete {
@@ -114,8 +130,8 @@ impl RestoreReport {
             Some(stopped) => stopped.error.code,
             None => Code::RestoreFailed,
         };
-        let list: Vec<_> = self
-            .failed
+        let (told, likewise) = self.told();
+        let mut list: Vec<_> = told
             .iter()
             .map(|f| {
                 format!(
@@ -124,6 +140,10 @@ impl RestoreReport {
                 )
             })
             .collect();
+        if !likewise.is_empty() {
+            let names: Vec<_> = likewise.iter().map(|f| format!("{:?}", f.source)).collect();
+            list.push(format!("not started for the same reason: {}", names.join(", ")));
+        }
         let all = self.collections.len() + self.failed.len();
         let text = format!(
             "restore of backup {}: {} of {all} not restored: {}",

@@ -1,7 +1,7 @@
 //! What may be published as a manifest: bytes that its reader has read. And what may be in one.
 
 use super::read::parse;
-use super::{Collection, FORMAT, LARGEST, Manifest, Outline};
+use super::{Collection, FORMAT, LARGEST, Manifest, Numbers, Outline};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::BackupId;
 use crate::wire::store::record::{read_back, written};
@@ -25,9 +25,10 @@ impl EncodedManifest {
     /// # Errors
     /// Those of a manifest that nobody could read again.
     pub fn new(manifest: &Manifest) -> Result<Self> {
+        let what = format!("the manifest of backup {}", manifest.id);
         Ok(Self {
             id: manifest.id,
-            bytes: bytes(&format!("the manifest of backup {}", manifest.id), manifest, LARGEST)?,
+            bytes: bytes(&what, manifest, LARGEST)?,
         })
     }
 
@@ -72,8 +73,8 @@ pub fn entry(collection: &Collection) -> Result<u64> {
     Ok(bytes.len() as u64)
 }
 
-/// The collections without which a manifest can be read again, and why: those that spoil any, and the largest ones as long as all
-/// together are too large. `rest` is what the manifest says beside them.
+/// The collections without which a manifest can be read again, and why: those that spoil any, the largest ones as long as all
+/// together are too large, and those whose points no reader could add to the others'. `rest` is what the manifest says beside them.
 pub(crate) fn unreadable_collections(
     collections: &[Collection],
     rest: &impl Serialize,
@@ -90,14 +91,14 @@ fn beyond(collections: &[Collection], rest: &impl Serialize, largest: u64) -> Re
         match entry(collection) {
             Ok(size) => {
                 sum += size;
-                sizes.push((size, &collection.name));
+                sizes.push((size, collection));
             }
             Err(error) => spoilers.push((collection.name.clone(), error)),
         }
     }
-    sizes.sort_unstable();
+    sizes.sort_unstable_by_key(|(size, collection)| (*size, &collection.name));
     while sum > largest
-        && let Some((size, name)) = sizes.pop()
+        && let Some((size, Collection { name, .. })) = sizes.pop()
     {
         sum = (sum + SHORT).saturating_sub(size);
         let text = format!(
@@ -107,7 +108,24 @@ fn beyond(collections: &[Collection], rest: &impl Serialize, largest: u64) -> Re
             Error::new(Code::Unsupported, text).remedy("back it up in a run of its own, or make its metadata smaller");
         spoilers.push((name.clone(), error));
     }
+    let mut total = Numbers::default();
+    sizes.sort_unstable_by_key(|(_, collection)| collection.points_before.max(collection.points_after));
+    for (_, collection) in sizes {
+        match total.with(collection) {
+            Some(sum) => total = sum,
+            None => spoilers.push((collection.name.clone(), too_many(collection))),
+        }
+    }
     Ok(spoilers)
+}
+
+fn too_many(collection: &Collection) -> Error {
+    let text = format!(
+        "collection {:?} has {} points, which exceed what can be added up together with the other collections",
+        collection.name,
+        collection.points_before.max(collection.points_after)
+    );
+    Error::new(Code::Unsupported, text).remedy("find out why Qdrant counts so many; or back it up in a run of its own")
 }
 
 fn bytes(what: &str, manifest: &Manifest, largest: u64) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! The id of a backup, and the keys of what lies in its folder.
 
-use super::{ArtifactKind, BACKUPS, Name, artifact, folder, intent, unit};
+use super::{ArtifactKind, BACKUPS, INTENTS, Name, artifact, folder, intent, unit};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::unit::Unit;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,11 @@ impl BackupId {
             }) => (id, f.as_str(), k) == (*self, folder(collection).as_str(), *kind),
             _ => false,
         }
+    }
+
+    /// Prefix of the recorded intents of this run.
+    pub(crate) fn intents(&self) -> String {
+        format!("{INTENTS}{self}/")
     }
 
     /// Key of the recorded intent for one attempt at a unit.

@@ -106,6 +106,19 @@ impl DrillReport {
         }
     }
 
+    /// What is recorded of one that is too long.
+    fn without_details(&self) -> Self {
+        Self {
+            collections: Vec::new(),
+            warnings: vec![format!(
+                "the results of {} collections and {} warnings are too long to be recorded",
+                self.collections.len(),
+                self.warnings.len()
+            )],
+            ..self.clone()
+        }
+    }
+
     /// Notes whether it was recorded. A failure does not hide the result.
     pub(crate) fn recorded(&mut self, result: Result<()>) {
         if let Err(error) = result {
@@ -139,11 +152,11 @@ impl DrillReport {
     }
 }
 
-/// What the last drill of a backup found; `None` without one, or when what is there cannot be read.
+/// What the last drill of a backup found; `None` without one, or when what is there cannot be read or is of another backup.
 pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<DrillReport>> {
-    match record::read(store, &id.drilled()).await {
+    match record::read::<DrillReport>(store, &id.drilled()).await {
         Err(error) if error.code() == Code::BackupDamaged => Ok(None),
-        read => read,
+        read => Ok(read?.filter(|drilled| drilled.id == *id)),
     }
 }
 
@@ -154,11 +167,48 @@ pub(crate) async fn write(store: &dyn Store, drilled: &DrillReport) -> Result<()
         Some(meta) => Condition::Unchanged(meta.version),
         None => Condition::Absent,
     };
-    match record::write::<DrillReport>(store, &key, drilled, condition).await? {
+    let written = match record::write::<DrillReport>(store, &key, drilled, condition.clone()).await {
+        // Its verdict must not be lost because there is too much to say.
+        Err(error) if error.code() == Code::Unsupported => {
+            record::write::<DrillReport>(store, &key, &drilled.without_details(), condition).await
+        }
+        written => written,
+    };
+    match written? {
         Some(_) => Ok(()),
         None => Err(Error::new(
             Code::StoreConflict,
             format!("{}/{key} was changed by another run", store.url()),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::store::DirStore;
+    use crate::wire::store::record::Record as _;
+    use time::macros::datetime;
+
+    #[tokio::test]
+    async fn a_failed_drill_is_recorded_however_much_there_is_to_say_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::open(dir.path()).await.unwrap();
+        let at = datetime!(2026-11-22 12:00 UTC);
+        let failed = CollectionDrill {
+            name: "docs".into(),
+            verdict: DrillVerdict::Failed,
+            points: None,
+            sampled: None,
+            searches: None,
+            bytes: 1,
+            seconds: None,
+            problem: Some("x".repeat(DrillReport::LARGEST as usize)),
+        };
+        let drilled = DrillReport::new(BackupId::at(at), (at, "x"), ("q", "1.18.3"), vec![failed], Vec::new());
+        write(&store, &drilled).await.unwrap();
+        let read = read(&store, &drilled.id).await.unwrap().unwrap();
+        assert_eq!((read.verdict, read.collections.len()), (DrillVerdict::Failed, 0));
+        assert!(read.warnings[0].contains("1 collections"), "{read:?}");
     }
 }

@@ -77,8 +77,24 @@ pub(crate) struct New<'a, R> {
     pub(crate) verdict: VerifyVerdict,
     /// When checking began.
     pub(crate) at: OffsetDateTime,
+    pub(crate) by: &'a str,
     /// All of it, the fields of [`Record`] among them.
     pub(crate) report: &'a R,
+}
+
+impl<R> New<'_, R> {
+    /// What is recorded of one that is too long.
+    fn without_details(&self) -> Record {
+        Record {
+            format: FORMAT,
+            id: self.id,
+            verdict: self.verdict,
+            at: self.at,
+            by: self.by.to_owned(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            extra: BTreeMap::from([("too_long".to_owned(), Value::Bool(true))]),
+        }
+    }
 }
 
 /// Records it, unless a younger one is there that must not be lost. Replaces by compare-and-swap.
@@ -103,10 +119,14 @@ pub(crate) async fn write(store: &dyn Store, clock: &Clock, new: &New<'_, impl S
                 _ => Condition::Unchanged(meta.version),
             },
         };
-        if record::write::<Record>(store, &key, &written, condition)
-            .await?
-            .is_some()
-        {
+        let recorded = match record::write::<Record>(store, &key, &written, condition.clone()).await {
+            // Its verdict must not be lost because there is too much to say.
+            Err(error) if error.code() == Code::Unsupported => {
+                record::write::<Record>(store, &key, &new.without_details(), condition).await
+            }
+            recorded => recorded,
+        };
+        if recorded?.is_some() {
             return Ok(());
         }
     }
@@ -117,4 +137,33 @@ pub(crate) async fn write(store: &dyn Store, clock: &Clock, new: &New<'_, impl S
             new.id
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::store::DirStore;
+    use crate::wire::store::record::Record as _;
+    use time::macros::datetime;
+
+    #[tokio::test]
+    async fn damage_is_recorded_however_much_there_is_to_say_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::open(dir.path()).await.unwrap();
+        let at = datetime!(2026-11-22 12:00 UTC);
+        let id = BackupId::at(at);
+        let new = New {
+            id,
+            verdict: VerifyVerdict::Damaged,
+            at,
+            by: "somebody",
+            report: &BTreeMap::from([("findings", "x".repeat(Record::LARGEST as usize))]),
+        };
+        write(&store, &Clock::new(move || at), &new).await.unwrap();
+        let record = read(&store, &id).await.unwrap().unwrap();
+        assert_eq!(
+            (record.verdict, record.at, record.by.as_str()),
+            (VerifyVerdict::Damaged, at, "somebody")
+        );
+    }
 }

@@ -1,7 +1,9 @@
 //! `GET /backups`.
 
 use super::all;
+use super::prune::KeepReason;
 use super::values::{BackupMark, BackupStatus, Pin, Proof, Selection};
+use crate::ops::prune;
 use crate::repository::catalog::{ListedBackup, Summary};
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
@@ -13,12 +15,46 @@ use time::OffsetDateTime;
 pub(crate) struct BackupsQuery {
     /// 1 to 1000.
     pub(crate) limit: Option<u16>,
+    /// Whether to tell also what has no manifest.
+    #[serde(default)]
+    pub(crate) all: bool,
 }
 
 /// Newest first.
 #[derive(Debug, Serialize)]
 pub(crate) struct BackupsResponse {
     pub(crate) backups: Vec<BackupSummary>,
+    /// What killed runs left without a manifest, newest first; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) leftovers: Option<Vec<LeftoverFolder>>,
+}
+
+/// Objects without a manifest.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LeftoverFolder {
+    id: BackupId,
+    objects: usize,
+    bytes: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    changed_at: OffsetDateTime,
+    /// Why it stays for now; empty: a prune deletes it.
+    reasons: Vec<KeepReason>,
+    /// From when on a prune deletes it; null: it is pinned.
+    #[serde(with = "time::serde::rfc3339::option")]
+    prunable_at: Option<OffsetDateTime>,
+}
+
+impl From<prune::Leftover> for LeftoverFolder {
+    fn from(leftover: prune::Leftover) -> Self {
+        Self {
+            id: leftover.id,
+            objects: leftover.objects,
+            bytes: leftover.bytes,
+            changed_at: leftover.changed_at,
+            reasons: all(leftover.reasons),
+            prunable_at: leftover.prunable_at,
+        }
+    }
 }
 
 /// A backup in a list.
@@ -48,7 +84,7 @@ pub(super) struct BackupFacts {
     verified: Option<Proof>,
     drilled: Option<Proof>,
     pinned: Option<Pin>,
-    /// Why the manifest cannot be used.
+    /// Why the manifest, or the record of a proof beside it, cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// Collections that this version cannot bring back from it, and why.

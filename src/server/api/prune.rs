@@ -2,6 +2,7 @@
 
 mod plan;
 
+pub(super) use plan::KeepReason;
 pub(crate) use plan::PrunePlan;
 
 use super::all;

@@ -1,6 +1,7 @@
 //! `GET /backups` and `GET /backups/{id}`: what backups there are.
 
 use super::large;
+use crate::ops::prune;
 use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
 use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
@@ -37,9 +38,18 @@ async fn list(
     let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
     let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
+    let leftovers = match query.all {
+        true => {
+            let leftovers = prune::leftovers(&*app.ctx.store, &app.retention, now);
+            let leftovers = app.ask_store("what killed runs left", leftovers).await?;
+            Some(leftovers.into_iter().map(Into::into).collect())
+        }
+        false => None,
+    };
     let shown = move |summary| BackupSummary::from(ListedBackup::new(summary, now));
     large(move || BackupsResponse {
         backups: summaries.into_iter().map(shown).collect(),
+        leftovers,
     })
     .await
 }

@@ -6,7 +6,7 @@ use super::limits::{HEAVIEST, Limit};
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use crate::base::json;
-use crate::base::text::is_control;
+use crate::base::text::{in_the_middle, is_control};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
 use secrecy::ExposeSecret;
@@ -505,13 +505,7 @@ fn reason(body: &[u8]) -> String {
         }
         line.extend(word.chars().filter(|c| !is_control(*c)));
     }
-    let all = line.chars().count();
-    if all <= 2 * KEPT_TEXT {
-        return line;
-    }
-    let beginning = line.chars().take(KEPT_TEXT);
-    let end = line.chars().skip(all - KEPT_TEXT);
-    beginning.chain(['…']).chain(end).collect()
+    in_the_middle(&line, 2 * KEPT_TEXT + 1)
 }
 
 #[cfg(test)]

@@ -58,15 +58,6 @@ fn parsed<T: Record>(bytes: &[u8], at: &str) -> Result<T> {
         .map_err(|e| Error::new(Code::BackupDamaged, format!("{at} is not {}", T::WHAT)).because(e))
 }
 
-/// As [`read`], with the version on which it may be replaced.
-pub(crate) async fn read_versioned<T: Record>(store: &dyn Store, key: &str) -> Result<Option<(T, Version)>> {
-    // Version first: if the object changes between the two reads, a write on that version fails.
-    let Some(meta) = store.head(key).await? else {
-        return Ok(None);
-    };
-    Ok(read(store, key).await?.map(|record| (record, meta.version)))
-}
-
 /// Writes a record, after its reader has read it; `None` when `condition` does not hold.
 ///
 /// # Errors

@@ -219,7 +219,7 @@ async fn what_a_crashed_run_left_is_collected_once_all_of_it_is_old() {
         let artifact = |collection| id(OLD).artifact(collection, &ArtifactKind::Shard(3), 2);
         put(&*store, &artifact("docs"), "left behind").await;
         put(&*store, &artifact("logs"), "left behind").await;
-        bench.job.policy.min_age = Duration::ZERO;
+        bench.job.policy.leftover_age = DAY;
         for early in [Duration::ZERO, DAY - Duration::from_secs(600)] {
             bench.later(early);
             let plan = bench.plan().await;
@@ -231,9 +231,9 @@ async fn what_a_crashed_run_left_is_collected_once_all_of_it_is_old() {
             );
         }
         bench.later(DAY * 2);
-        bench.job.policy.min_age = DAY * 3;
-        assert_eq!(bench.prune().await, [""; 0], "the minimum age holds where it is longer");
-        bench.job.policy.min_age = DAY;
+        bench.job.policy.leftover_age = DAY * 3;
+        assert_eq!(bench.prune().await, [""; 0], "their own age is what counts");
+        (bench.job.policy.leftover_age, bench.job.policy.min_age) = (DAY, DAY * 3);
         assert_eq!(bench.prune().await, [OLD]);
         assert_eq!(bench.whole().await, [NEW]);
         assert_eq!(bench.keys().await.len(), 3);

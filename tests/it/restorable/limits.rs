@@ -22,7 +22,7 @@ async fn with_metadata(metadata: Value) -> (Peer, Bench) {
 }
 
 /// Only `odd` is missing in a backup that can be read, and its limit is told.
-async fn only_odd_failed(bench: &Bench, report: &BackupReport, limit: usize) {
+async fn only_odd_failed(bench: &Bench, report: &BackupReport, limit: u64) {
     assert_eq!(report.status, BackupOutcome::Partial, "{limit}");
     let failure = &report.failed[0];
     assert_eq!(
@@ -89,6 +89,36 @@ async fn a_collection_of_which_qdrant_says_too_much_fails_alone() {
     let (_peer, bench) = with_metadata(json!({"text": "x".repeat(17 << 20)})).await;
     let report = bench.run().await.unwrap();
     only_odd_failed(&bench, &report, 16 << 20).await;
+}
+
+#[tokio::test]
+async fn counts_that_do_not_add_up_cost_only_the_collections_that_have_them() {
+    let peer = Peer::start(&[("a", 1000), ("odd", 1000), ("z", 1000)]).await;
+    for (name, points) in [("a", 1 << 40), ("odd", u64::MAX - 7)] {
+        peer.lock().collections.get_mut(name).unwrap().points = points;
+    }
+    let bench = Bench::new(&peer.url).await;
+    let report = bench.run().await.unwrap();
+    only_odd_failed(&bench, &report, u64::MAX - 7).await;
+}
+
+#[tokio::test]
+async fn what_qdrant_lists_twice_is_saved_once() {
+    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+    peer.lock().lists_twice = true;
+    peer.lock().aliases.push(("live".into(), "a".into()));
+    let bench = Bench::new(&peer.url).await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete);
+    assert_eq!(peer.requests("POST /collections/a/snapshots"), 1);
+    let manifest = bench.manifest(&report).await;
+    let saved: Vec<_> = manifest
+        .collections
+        .iter()
+        .map(|c| (c.name.as_str(), c.artifacts.len()))
+        .collect();
+    assert_eq!(saved, [("a", 1), ("b", 1)]);
+    assert_eq!(manifest.collections[0].aliases, ["live"]);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ pub(super) async fn plan_or_create(ctx: &Context, selection: &Selection, task: &
     tracing::info!(backup = %ours.id, execution = %task.execution, units = ours.units.len(), "backup {} started", ours.id);
     // With the lease held, runs other than this execution are dead. Its own tasks may have begun by now.
     let id = ours.id;
-    for warning in intents::recover(&*ctx.store, &ctx.qdrant, started_at, move |i| i.run != id).await? {
+    for warning in intents::recover(&*ctx.store, &ctx.qdrant, started_at, None, move |i| i.run != id).await? {
         tracing::warn!(backup = %id, "{warning}");
     }
     Ok(ours)

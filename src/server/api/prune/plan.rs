@@ -29,8 +29,10 @@ struct RetentionPolicy {
     weekly: u32,
     monthly: u32,
     yearly: u32,
-    /// Nothing younger is deleted.
+    /// No younger backup is deleted.
     min_age_seconds: u64,
+    /// What has no manifest goes so long after its last change.
+    leftover_age_seconds: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -82,6 +84,7 @@ impl From<retention::Policy> for RetentionPolicy {
             monthly: policy.monthly,
             yearly: policy.yearly,
             min_age_seconds: policy.min_age.as_secs(),
+            leftover_age_seconds: policy.leftover_age.as_secs(),
         }
     }
 }
