@@ -9,3 +9,4 @@ pub mod pause;
 pub mod shell;
 pub mod snapshot;
 pub mod text;
+pub mod total;

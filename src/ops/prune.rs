@@ -11,6 +11,7 @@ mod execute;
 pub use execute::{Deleted, PruneReport, Skipped, execute};
 
 use crate::base::error::{Error, Result};
+use crate::base::total::total;
 use crate::ops::backup::{self, BackupOutcome};
 use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
@@ -147,7 +148,7 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
                 .unwrap_or_default(),
             marks: known.map(|known| known.marks).unwrap_or_default(),
             objects: content.len(),
-            bytes: content.iter().map(|object| object.size).sum(),
+            bytes: total(content.iter().map(|object| object.size)),
             content,
         });
     }
@@ -228,7 +229,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(id: BackupId, found: Found) -> Self {
+    fn new(id: BackupId, found: Found, now: OffsetDateTime) -> Self {
         let artifacts = found
             .manifest
             .iter()
@@ -239,7 +240,7 @@ impl Candidate {
             entry: Entry {
                 id,
                 series: series(found.manifest.as_ref()),
-                state: found.summary.state(),
+                state: found.summary.state(now),
                 pinned: found.summary.pinned.is_some(),
             },
             marks: found.summary.marks,
@@ -257,7 +258,7 @@ async fn known(
     let mut reads = stream::iter(folders)
         .map(|(id, objects)| async move {
             let found = catalog::read(store, id, &objects, now).await?;
-            Ok::<_, Error>((id, objects, found.map(|found| Candidate::new(id, found))))
+            Ok::<_, Error>((id, objects, found.map(|found| Candidate::new(id, found, now))))
         })
         .buffered(catalog::READ_AT_ONCE);
     let (mut folders, mut backups) = (Folders::new(), BTreeMap::<_, Candidate>::new());

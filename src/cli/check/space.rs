@@ -3,6 +3,7 @@
 use super::super::text::size;
 use super::{CheckTarget, Checks, ask_store};
 use crate::base::error::{Code, Error};
+use crate::base::total::total;
 use crate::repository::catalog::{self, Summary};
 use crate::wire::store::Store;
 
@@ -69,7 +70,7 @@ fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
         Some(last) => {
             let mut bytes: Vec<_> = last.bytes_by_collection.values().copied().collect();
             bytes.sort_unstable_by(|a, b| b.cmp(a));
-            let most: u64 = bytes.iter().take(concurrency).sum();
+            let most = total(bytes.iter().take(concurrency).copied());
             format!("{unknown}; a backup needs up to {} there for a while", size(most))
         }
         None => unknown.to_owned(),

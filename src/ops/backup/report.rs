@@ -1,6 +1,7 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, QdrantInfo, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
@@ -82,7 +83,7 @@ impl BackupReport {
 
     /// Bytes of everything that was saved.
     pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(|c| c.bytes).sum()
+        total(self.collections.iter().map(|c| c.bytes))
     }
 
     /// The error of the run, if not everything was saved.
