@@ -126,7 +126,7 @@ pub async fn compose(config: Config, host: Host) -> Result<App> {
 async fn serve(env: Env<'_>) -> Result<()> {
     let config = Config::for_service(env)?;
     let listen = config.server.listen;
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(server::STOP_WITHIN)?;
     let host = Host {
         who: holder_name(env),
         clock: Clock::system(),
@@ -139,7 +139,7 @@ async fn serve(env: Env<'_>) -> Result<()> {
 
 async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = Config::from_env(env)?;
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let pause = Pause::default();
     if config.task.is_some() {
         cli::pause_on_signals(pause.clone())?;
@@ -189,7 +189,7 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
         }
         None => Config::from_env(env)?,
     };
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let Some(ctx) = stop.run_until_cancelled(context(&config, holder_name(env))).await else {
         return Err(Error::new(Code::Cancelled, "stopped before the restore began"));
     };
@@ -199,7 +199,7 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
 }
 
 async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let place = drill_place(args.same_qdrant, env, &stop).await?;
     cli::drill(args, &place, bars, &stop).await
 }
@@ -257,7 +257,7 @@ async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
 
 async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
     let config = StoreConfig::from_env(env)?;
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let Some(store) = stop.run_until_cancelled(open_store(&config)).await else {
         return Err(Error::new(Code::Cancelled, "stopped before verifying began"));
     };
@@ -274,7 +274,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
 
 async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
     let config = PruneConfig::from_env(env)?;
-    let stop = cli::stop_on_signals()?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let job = PruneContext {
         ctx: StoreContext {
             store: open_store(&config.store).await?,
@@ -315,7 +315,7 @@ async fn status(env: Env<'_>, json: bool) -> Result<u8> {
 async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bool) -> Result<u8> {
     // Nothing has to be cleaned up otherwise.
     let stop = match deep {
-        true => cli::stop_on_signals()?,
+        true => cli::stop_on_signals(cli::STOP_WITHIN)?,
         false => CancellationToken::new(),
     };
     let config = Config::from_env(env);

@@ -10,3 +10,4 @@ pub mod pause;
 pub mod shell;
 pub mod snapshot;
 pub mod text;
+pub mod total;

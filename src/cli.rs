@@ -23,6 +23,7 @@ pub use bars::Bars;
 pub(crate) use check::{CheckTarget, PATIENCE, check};
 pub(crate) use completions::completions;
 pub(crate) use drill::{DrillArgs, drill};
+pub(crate) use exit::STOP_WITHIN;
 pub use exit::{EXITS, run_to_end};
 pub use flags::{Flags, command};
 pub(crate) use job::{FollowUp, backup_task};

@@ -15,6 +15,7 @@ mod state;
 pub use error::{HTTP_CODES, http_status};
 
 pub use error::HttpCode;
+pub(crate) use serve::STOP_WITHIN;
 pub use serve::{listen, serve};
 pub use state::App;
 

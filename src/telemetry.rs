@@ -1,10 +1,14 @@
 //! Log lines: readable text, or Cloud Logging's JSON linked to the trace of the request.
 
+use crate::base::text::plain;
 use crate::config::{LogConfig, LogFormat};
 use serde_json::{Map, Value};
-use std::io;
+use std::{fmt, io};
 use tracing::Subscriber;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
@@ -51,6 +55,7 @@ where
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_ansi(colour)
             .with_target(false)
+            .fmt_fields(format::debug_fn(field).delimited(" "))
             .with_writer(out)
             .boxed(),
         LogFormat::Json => tracing_stackdriver::layer()
@@ -61,6 +66,15 @@ where
             .boxed(),
     };
     Registry::default().with(lines.with_filter(filter))
+}
+
+/// A field as a part of one line: what Qdrant or the store says is among them, in any characters.
+fn field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = plain(&format!("{value:?}"));
+    match field.name() {
+        "message" => write!(line, "{value}"),
+        name => write!(line, "{name}={value}"),
+    }
 }
 
 /// Adds the trace to each line on its way. `tracing-stackdriver` does so for OpenTelemetry's spans only, and its formatter
@@ -177,6 +191,36 @@ mod tests {
             assert_eq!(line[TRACE], format!("projects/my-project/traces/{ID}"), "{line}");
         }
         assert_eq!(lines[3].get(TRACE), None);
+    }
+
+    #[test]
+    fn whatever_a_field_says_it_is_a_part_of_one_line() {
+        let lines = Lines::default();
+        let log = LogConfig {
+            format: LogFormat::Text,
+            filter: None,
+            project: None,
+        };
+        let out = lines.clone();
+        tracing::subscriber::with_default(subscriber(&log, "info", move || out.clone(), false), || {
+            let evil = "\u{1b}[2J\u{9b}A\u{202e}\nERROR all is lost";
+            tracing::warn!(plain = evil, shown = %evil, "not saved: {evil}");
+            info_span!("request", of = %evil).in_scope(|| tracing::info!(n = 7, "向量"));
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert!(
+            !text.contains(|c| c != '\n' && crate::base::text::is_control(c)),
+            "{text:?}"
+        );
+        for part in [
+            "not saved: \\u{1b}[2J",
+            "shown=\\u{1b}[2J\\u{9b}A",
+            "request{of=\\u{1b}",
+            "向量 n=7",
+        ] {
+            assert!(text.contains(part), "{part}: {text:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod packed;
 
 pub use packed::Packed;
 
+use crate::base::text::is_control;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
@@ -130,6 +131,22 @@ impl Formatter for Lines {
         Ok(())
     }
 
+    /// What could move a cursor, or show what follows in another order, is escaped: `serde_json` does so up to U+001F.
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_control) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = after.chars();
+            // All of them have one unit in UTF-16.
+            if let Some(c) = chars.next() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
     fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> Result<()> {
         by_level!(self.begin_object_key(writer, first))
     }
@@ -183,6 +200,15 @@ mod tests {
             weight(text.as_bytes()) < text.len() + 1000,
             "a text weighs what it says"
         );
+    }
+
+    #[test]
+    fn no_text_reaches_a_terminal_as_anything_but_text() {
+        let text = json!({"a\u{9b}2Jb": "\u{1b}[2J\u{7f}\u{202e}向量 \"\\\u{2066}"});
+        let written = String::from_utf8(to_vec(&text).unwrap()).unwrap();
+        assert!(!written.contains(|c| c != '\n' && is_control(c)), "{written:?}");
+        assert!(written.contains("向量"), "{written:?}");
+        assert_eq!(from_slice::<Value>(written.as_bytes()).unwrap(), text);
     }
 
     #[test]

@@ -35,6 +35,10 @@ const SEGMENT: [&str; 2] = ["segment.json", "version.info"];
 const NESTED: &str = "snapshot/files/";
 const STREAMED: &str = "files/";
 
+/// No file system takes longer names of files and folders, in bytes.
+const LONGEST_PART: usize = 255;
+/// Characters of a name that are told.
+const TOLD: usize = 300;
 /// What is said of one snapshot, at most.
 const MOST_PROBLEMS: usize = 20;
 /// Shards and segments that are kept account of; Qdrant has far fewer.
@@ -192,7 +196,8 @@ impl Contents {
         };
         if !self.shards.contains_key(shard) {
             // Folders of collections are numbers; anything else is none of ours.
-            if shard.parse::<u32>().is_err() || !self.one_more_part() {
+            let is_number = shard.parse::<u32>().is_ok_and(|id| id.to_string() == shard);
+            if !is_number || !self.one_more_part() {
                 return;
             }
             self.shards.insert(shard.to_owned(), Shard::default());
@@ -303,9 +308,13 @@ impl Contents {
 
     /// The path without `./`; none, and a problem, for what Qdrant would refuse or what would leave its directory.
     fn checked_path(&mut self, name: &str, kind: Kind, within: &str) -> Option<String> {
+        let told = match name.char_indices().nth(TOLD) {
+            Some((end, _)) => format!("{:?}…", &name[..end]),
+            None => format!("{name:?}"),
+        };
         let shown = match within {
-            "" => format!("entry {name:?}"),
-            within => format!("entry {name:?} of {within}"),
+            "" => format!("entry {told}"),
+            within => format!("entry {told} of {within}"),
         };
         if let Kind::Other(flag) = kind {
             self.problem(format!(
@@ -322,6 +331,11 @@ impl Contents {
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
             .collect();
+        // Names are kept as long as the snapshot is read.
+        if parts.iter().any(|part| part.len() > LONGEST_PART) {
+            self.problem(format!("{shown} has a part of more than {LONGEST_PART} bytes"));
+            return None;
+        }
         Some(parts.join("/"))
     }
 

@@ -27,6 +27,33 @@ pub(crate) fn in_the_middle(text: &str, longest: usize) -> String {
     format!("{}…{}", shown(0, head), shown(count - tail, tail))
 }
 
+/// Characters of a value that a message repeats.
+const SHOWN: usize = 120;
+
+/// A value without the parts of a URL that may hold a secret: what stands before `@`, the query and the fragment. It need not be
+/// a well-formed URL, because the badly formed ones are those that are shown.
+pub(crate) fn without_secrets(value: &str) -> String {
+    let hidden = |at: usize| format!("{}…", &value[..=at]);
+    let shown = match (value.rfind('@'), value.find(['?', '#'])) {
+        (None, None) => value.to_owned(),
+        (None, Some(at)) => hidden(at),
+        (Some(at), more) => {
+            let scheme = value[..at].find("://").map_or("", |end| &value[..end + 3]);
+            let host = &value[at + 1..];
+            match (more, host.find(['?', '#'])) {
+                (None, _) => format!("{scheme}…@{host}"),
+                (Some(more), Some(end)) if more > at => format!("{scheme}…@{}…", &host[..=end]),
+                // Which of them is the host, and where the secret is, is anybody's guess.
+                _ => format!("{scheme}…"),
+            }
+        }
+    };
+    match shown.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +63,26 @@ mod tests {
         assert_eq!(in_the_middle("向量向量向", 5), "向量向量向");
         assert_eq!(in_the_middle("abcdefgh", 5), "ab…gh");
         assert_eq!(in_the_middle("abcdefgh", 6), "ab…fgh");
+    }
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        for (value, shown) in [
+            ("http://me:secret@host:6333", "http://…@host:6333"),
+            ("htp:/me:secret@host", "…@host"),
+            ("http://host/?api-key=secret", "http://host/?…"),
+            ("http://host/#secret", "http://host/#…"),
+            ("http://host/?a#secret", "http://host/?…"),
+            ("http://me:secret@host/x#secret", "http://…@host/x#…"),
+            ("http://me:sec@ret@host", "http://…@host"),
+            ("http://me:sec?ret@host", "http://…"),
+            ("http://me:sec#ret@host", "http://…"),
+            ("http://host/?mail=a@b&key=secret", "http://…"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_secrets(value), shown);
+        }
+        assert!(without_secrets(&"é".repeat(500)).chars().count() <= SHOWN + 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::causes::{by_cause, listed};
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
+use crate::base::total::total;
 use crate::ops::backup::{self, BackupOutcome, BackupReport};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
@@ -96,7 +97,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
         BackupOutcome::Partial => "is PARTIAL",
         BackupOutcome::Failed => "FAILED: nothing was saved",
     };
-    let bytes = report.collections.iter().map(|c| c.bytes).sum();
+    let bytes = total(report.collections.iter().map(|c| c.bytes));
     let took = (report.finished_at - report.started_at).as_seconds_f64();
     let _ = write!(text, "Backup {} {outcome}: {} in {took:.1} s", report.id, size(bytes));
     if let Some(manifest) = &report.manifest {

@@ -277,6 +277,30 @@ mod tests {
     }
 
     #[test]
+    fn no_name_and_no_number_makes_a_bar_fail() {
+        let paper = RecordedTerminal::default();
+        let bars = Bars {
+            visible: true,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(paper.clone()))),
+            shown: Arc::default(),
+        };
+        let numbers = [0, 1, u64::MAX / 2, u64::MAX];
+        for name in ["", "\0", "\u{1b}[2J", "\u{202e}", "向量\u{200d}", &"é".repeat(70_000)] {
+            for (done, total) in numbers.iter().flat_map(|done| numbers.map(|total| (*done, total))) {
+                for phase in [Phase::Snapshot, Phase::Copy, Phase::Restore, Phase::Check] {
+                    bars.show(&at(name, phase, done, Some(total)));
+                    bars.lock()
+                        .values()
+                        .filter_map(|shown| shown.bar.as_ref())
+                        .for_each(ProgressBar::force_draw);
+                }
+            }
+            bars.end(&at(name, Phase::Saved, u64::MAX, Some(u64::MAX)));
+        }
+        assert!(!paper.take().contains(['\0', '\u{202e}']));
+    }
+
+    #[test]
     fn the_templates_are_valid() {
         for template in [COPY, WAIT] {
             ProgressStyle::with_template(template).unwrap();

@@ -9,6 +9,9 @@ use tokio::runtime::Runtime;
 /// Cloud Run and Docker kill a second after the service has given up on what is under way.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
+/// What a command gets to clean up after a signal, whatever holds it up: some steps of a few seconds each.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
+
 /// Exit code of `status` where a collection is not protected.
 pub(super) const NOT_PROTECTED: u8 = 1;
 

@@ -4,6 +4,7 @@ use super::backup::rendered;
 use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
+use crate::base::total::total;
 use crate::ops::backup::job::{self, Task, TaskReport};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
@@ -68,7 +69,7 @@ pub(crate) async fn backup_task(
 
 /// The report for people.
 fn task_rendered(report: &TaskReport) -> String {
-    let bytes = report.saved.iter().map(|c| c.bytes).sum();
+    let bytes = total(report.saved.iter().map(|c| c.bytes));
     let mut text = format!(
         "Task {} of {} of execution {}, backup {}: {} collections saved, {}",
         report.task,

@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::ops::prune::{self, Leftover};
 use crate::ops::retention::Policy;
 use crate::repository::catalog::{self, Detail, ListedBackup, Mark, Pin, Proof, ProofVerdict, Summary};
-use crate::repository::names::BackupId;
+use crate::repository::names::{BackupId, has_come};
 use crate::wire::store::Store;
 use clap::Args;
 use serde::Serialize;
@@ -157,7 +157,7 @@ fn proof(backup: &Summary, now: OffsetDateTime) -> String {
         return String::new();
     }
     let intact = |word: &str, proof: &Option<Proof>| {
-        let proof = proof.as_ref().filter(|proof| proof.verdict == ProofVerdict::Intact)?;
+        let proof = proof.as_ref().filter(|proof| proof.is_intact(now))?;
         let age = proof.at.and_then(|at| Duration::try_from(now - at).ok()).map(rounded);
         Some(age.map_or_else(|| word.to_owned(), |age| format!("{word} {age}")))
     };
@@ -182,15 +182,14 @@ fn pinned(pin: &Pin, now: OffsetDateTime) -> String {
 
 fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
     let (manifest, summary) = (&detail.manifest, &detail.summary);
-    let age = Duration::try_from(now - manifest.finished_at).unwrap_or_default();
+    let made = summary.age(now).map_or_else(|| "in the future".to_owned(), ago);
     let took = (manifest.finished_at - manifest.started_at).as_seconds_f64();
     let mut text = format!(
-        "Backup {} is {}: {} of Qdrant {}, made {} in {took:.1} s\n{store}/{}\n\n",
+        "Backup {} is {}: {} of Qdrant {}, made {made} in {took:.1} s\n{store}/{}\n\n",
         summary.id,
         summary.marks_text(),
         size(manifest.bytes()),
         plain(&manifest.qdrant.version),
-        ago(age),
         summary.id.manifest(),
     );
     if let Some(selection) = summary.partly() {
@@ -198,18 +197,19 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
     }
     for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
         if let Some(Proof { verdict, at }) = proof {
-            let ago = at.and_then(|at| Duration::try_from(now - at).ok()).map(ago);
+            let when = match at {
+                None => "at an unknown time".to_owned(),
+                Some(at) if has_come(*at, now) => ago(Duration::try_from(now - *at).unwrap_or_default()),
+                Some(_) if *verdict == ProofVerdict::Intact => "in the future, which does not count".to_owned(),
+                Some(_) => "in the future".to_owned(),
+            };
             let found = match verdict {
                 ProofVerdict::Intact => "intact",
                 ProofVerdict::Damaged => "DAMAGED",
                 ProofVerdict::Failed => "FAILED",
                 ProofVerdict::Unknown => "not understood",
             };
-            let _ = writeln!(
-                text,
-                "{what} {}: {found}",
-                ago.as_deref().unwrap_or("at an unknown time")
-            );
+            let _ = writeln!(text, "{what} {when}: {found}");
         }
     }
     if let Some(pin) = &summary.pinned {

@@ -4,6 +4,7 @@ use super::text::{Align, ago, plain, size, table};
 use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::option;
+use crate::base::total::total;
 use crate::ops::prune::{self, Item, PruneContext, PrunePlan, PruneReport};
 use clap::Args;
 use serde::Serialize;
@@ -108,7 +109,7 @@ fn rendered(plan: &PrunePlan, now: OffsetDateTime) -> String {
 
 fn outcome(plan: &PrunePlan, report: Option<&PruneReport>, settings: &BTreeMap<&'static str, String>) -> String {
     let count = plan.deletions().count();
-    let bytes = plan.deletions().map(|item| item.bytes).sum();
+    let bytes = total(plan.deletions().map(|item| item.bytes));
     match report {
         None if plan.is_empty() => "Nothing to delete.\n".to_owned(),
         None => format!(

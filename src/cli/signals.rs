@@ -1,29 +1,64 @@
-//! SIGINT and SIGTERM: the first one stops cleanly, the second one at once. SIGTSTP and SIGCONT: a pause of the network.
+//! SIGINT and SIGTERM: the first one stops cleanly, and not for ever; the second one at once. SIGTSTP and SIGCONT: a pause of the network.
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A token that the first signal cancels. Another signal ends the process without cleaning up.
-pub(crate) fn stop_on_signals() -> Result<CancellationToken> {
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+/// For the last line of the log, if anybody reads it.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// A token that the first signal cancels. Another signal ends the process without cleaning up, and so does the end of `patience`.
+///
+/// A thread of its own sees to that: all others, and the end of the program with them, may wait for ever to write where nobody
+/// reads, into the log or the output.
+pub(crate) fn stop_on_signals(patience: Duration) -> Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
-    tokio::spawn(async move {
-        let mut signal = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        signal().await;
-        tracing::warn!("stopping; a second signal stops at once without cleanup");
-        token.cancel();
-        signal().await;
-        std::process::exit(Error::new(Code::Cancelled, "").exit_code().into());
+    let (told, begun) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        match runtime.map_err(|e| Error::new(Code::Internal, "listening for signals").because(e)) {
+            Ok(runtime) => runtime.block_on(watch(&told, token, patience)),
+            Err(e) => drop(told.send(Err(e))),
+        }
     });
+    let begun = begun.recv();
+    begun.unwrap_or_else(|e| Err(Error::new(Code::Internal, "listening for signals").because(e)))?;
     Ok(stop)
+}
+
+/// Says that it listens, and ends with the process.
+async fn watch(told: &mpsc::Sender<Result<()>>, stop: CancellationToken, patience: Duration) {
+    let listening = listen(SignalKind::interrupt()).and_then(|i| Ok((i, listen(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match listening {
+        Ok(listening) => listening,
+        Err(e) => return drop(told.send(Err(e))),
+    };
+    // Whoever asked waits for it.
+    let _ = told.send(Ok(()));
+    let mut signal = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    signal().await;
+    stop.cancel();
+    // It may never be written.
+    thread::spawn(|| tracing::warn!("stopping; a second signal stops at once without cleanup"));
+    if timeout(patience, signal()).await.is_err() {
+        thread::spawn(move || {
+            tracing::error!("cleanup did not end within {patience:?} of the signal: the process ends now")
+        });
+        sleep(LAST_WORD).await;
+    }
+    std::process::exit(Error::new(Code::Cancelled, "").exit_code().into());
 }
 
 /// Keeps to `pause` between SIGTSTP and SIGCONT, by which Cloud Run tells a job that its network is moved. Elsewhere SIGTSTP is

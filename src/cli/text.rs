@@ -96,6 +96,7 @@ pub(super) fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::is_control;
 
     #[test]
     fn tables_are_aligned_and_names_cannot_write_to_the_terminal() {
@@ -116,6 +117,65 @@ mod tests {
         let text = table(columns, &[[long.clone(), long.clone(), long.clone()]]);
         let cell = format!("{}…", "é".repeat(299));
         assert_eq!(text.lines().nth(1), Some(format!("{cell}  {cell}  {long}").as_str()));
+    }
+
+    /// Some texts that others choose.
+    fn texts() -> Vec<String> {
+        let mut texts: Vec<_> = [
+            "",
+            " ",
+            "\0",
+            "a\nb",
+            "\u{1b}[2J",
+            "\u{9b}",
+            "\u{202e}x",
+            "{:>9$}",
+            "向量\u{200d}\u{301}",
+        ]
+        .iter()
+        .flat_map(|text| [1, 150, 299, 300, 301, 70_000].map(|n| text.repeat(n)))
+        .collect();
+        texts.push((0..0x3000).filter_map(char::from_u32).collect());
+        texts
+    }
+
+    #[test]
+    fn no_text_makes_a_table_fail_wide_or_more_than_its_lines() {
+        let texts = texts();
+        for (i, first) in texts.iter().enumerate() {
+            let row = |n: usize| std::array::from_fn(|cell| texts[(i + n * cell) % texts.len()].clone());
+            let rows: [[String; 3]; 2] = [row(1), row(7)];
+            for aligns in [
+                [Align::Left; 3],
+                [Align::Right; 3],
+                [Align::Right, Align::Left, Align::Right],
+            ] {
+                let columns = [("A", aligns[0]), ("", aligns[1]), ("C", aligns[2])];
+                let text = table(columns, &rows);
+                assert_eq!(text.lines().count(), 3, "{first:?}");
+                assert!(!text.contains(|c| c != '\n' && is_control(c)), "{first:?}");
+                if aligns[2] == Align::Right {
+                    assert!(
+                        text.lines().all(|line| line.chars().count() <= 3 * WIDEST + 4),
+                        "{first:?}"
+                    );
+                }
+            }
+            for longest in [1, 2, 3, 22, 100_000] {
+                assert!(shortened(first, longest).chars().count() <= longest + 1, "{first:?}");
+                assert!(in_the_middle(first, longest).chars().count() <= longest, "{first:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_number_is_too_large_to_be_told() {
+        for n in [0, 1, 1023, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            let length = Duration::new(n, 999_999_999);
+            for text in [size(n), count(n), ago(length), rounded(length), exactly(length)] {
+                assert!(text.starts_with(|c: char| c.is_ascii_digit()), "{n}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 use super::settings::{flag_of, trimmed, value};
 use crate::base::error::{Code, Error};
+use crate::base::text::without_secrets;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
-
-/// Longest part of a value that a message repeats.
-const SHOWN: usize = 120;
 
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,45 +218,5 @@ impl<'a> Reader<'a> {
             wrong: wrong.into(),
             remedy: remedy.into(),
         });
-    }
-}
-
-/// A value without the parts of a URL that may hold a secret: what stands before `@`, and the query. It need not be a
-/// well-formed URL, because the badly formed ones are those that are shown.
-fn without_secrets(value: &str) -> String {
-    let (value, query) = match value.split_once('?') {
-        Some((head, _)) => (head, "?…"),
-        None => (value, ""),
-    };
-    let value = match value.rsplit_once('@') {
-        Some((user, host)) => {
-            let scheme = user.find("://").map_or("", |at| &user[..at + 3]);
-            format!("{scheme}…@{host}")
-        }
-        None => value.to_owned(),
-    };
-    let mut shown: String = value.chars().take(SHOWN).collect();
-    if shown.len() < value.len() {
-        shown.push('…');
-    }
-    shown + query
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_be_secret_is_not_shown() {
-        for (value, shown) in [
-            ("http://me:secret@host:6333", "http://…@host:6333"),
-            ("htp:/me:secret@host", "…@host"),
-            ("http://host/?api-key=secret", "http://host/?…"),
-            ("http://me:sec@ret@host", "http://…@host"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(without_secrets(value), shown);
-        }
-        assert!(without_secrets(&"é".repeat(500)).chars().count() <= SHOWN + 1);
     }
 }

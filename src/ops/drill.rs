@@ -10,6 +10,7 @@ pub use crate::repository::verdicts::drilled::CollectionDrill;
 pub(crate) use crate::repository::verdicts::drilled::write as record;
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
@@ -90,7 +91,7 @@ impl Conclusion for DrillReport {
     fn counts(&self) -> Counts {
         Counts {
             collections: Some(self.collections.len()),
-            bytes: self.collections.iter().map(|c| c.bytes).sum(),
+            bytes: total(self.collections.iter().map(|c| c.bytes)),
             ..Counts::default()
         }
     }

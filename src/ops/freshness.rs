@@ -7,7 +7,7 @@
 use crate::base::error::Result;
 use crate::repository::catalog::{self, Found, Mark};
 use crate::repository::manifest::{Collection, Outline, Relation, Source};
-use crate::repository::names::{BackupId, SKEW};
+use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::wire::store::Store;
@@ -200,7 +200,7 @@ pub fn newest<'a>(
     let mut taken = backups
         .into_iter()
         .filter_map(|backup| Some((backup.id, *backup.collections.get(collection)?)));
-    let (id, at) = taken.find(|(_, at)| *at <= now + SKEW)?;
+    let (id, at) = taken.find(|(_, at)| has_come(*at, now))?;
     Some((id, Duration::try_from(now - at).unwrap_or_default()))
 }
 

@@ -14,6 +14,7 @@ pub use leftovers::Leftover;
 pub(crate) use leftovers::leftovers;
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::ops::backup::{self, BackupOutcome};
 use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
@@ -155,7 +156,7 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
                 .unwrap_or_default(),
             marks: known.map(|known| known.marks).unwrap_or_default(),
             objects: content.len(),
-            bytes: content.iter().map(|object| object.size).sum(),
+            bytes: total(content.iter().map(|object| object.size)),
             content,
         });
     }
@@ -247,7 +248,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(found: Found) -> Self {
+    fn new(found: Found, now: OffsetDateTime) -> Self {
         let id = found.summary.id;
         let artifacts = found
             .manifest
@@ -259,7 +260,7 @@ impl Candidate {
             entry: Entry {
                 id,
                 series: series(found.manifest.as_ref()),
-                state: found.summary.state(),
+                state: found.summary.state(now),
                 pinned: found.summary.pinned.is_some(),
             },
             marks: found.summary.marks,
@@ -276,7 +277,8 @@ async fn known(
 ) -> Result<(Folders, BTreeMap<BackupId, Candidate>)> {
     let mut reads = stream::iter(folders)
         .map(|(id, objects)| async move {
-            let known = catalog::read(store, id, &objects, now, Candidate::new).await?;
+            let keep = move |found| Candidate::new(found, now);
+            let known = catalog::read(store, id, &objects, now, keep).await?;
             Ok::<_, Error>((id, objects, known))
         })
         .buffered(catalog::READ_AT_ONCE);

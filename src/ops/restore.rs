@@ -31,6 +31,7 @@ pub(crate) use command::samples;
 pub(crate) use execute::restore_one;
 
 use crate::base::error::{Code, Result};
+use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
@@ -126,7 +127,7 @@ impl Conclusion for RestoreReport {
     fn counts(&self) -> Counts {
         Counts {
             collections: Some(self.collections.len()),
-            bytes: self.collections.iter().map(|c| c.bytes).sum(),
+            bytes: total(self.collections.iter().map(|c| c.bytes)),
             ..Counts::default()
         }
     }

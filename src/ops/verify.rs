@@ -17,6 +17,7 @@ pub use report::{Checked, Finding, Problem, VerifyReport};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -71,14 +72,14 @@ impl Verifier {
         let named = store.head(&id.manifest()).await?;
         let manifest = read_manifest(store, id).await?;
         let (findings, jobs) = plan(id, &manifest);
-        let total = jobs.len();
+        let count = jobs.len();
         let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
             .map(|(i, job)| async move {
                 let checked = match job {
                     Job::Told(checked) => checked,
                     Job::Read(subject) => object::check(self, &subject).await,
                 };
-                log(id, total, &checked);
+                log(id, count, &checked);
                 (i, checked)
             })
             .buffer_unordered(self.concurrency.max(1))
@@ -112,7 +113,7 @@ impl Verifier {
             finished_at: self.clock.now(),
             by: self.who.clone(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            bytes: objects.iter().map(|object| object.bytes).sum(),
+            bytes: total(objects.iter().map(|object| object.bytes)),
             findings,
             objects,
             not_restorable,

@@ -100,7 +100,8 @@ pub(crate) fn misplaced(artifact: &Artifact, id: &BackupId, collection: &str) ->
     ))
 }
 
-/// That `manifest` is the one of the backup `id`, and that each artifact is an object of its own collection.
+/// That `manifest` is the one of the backup `id`, that each artifact is an object of its own collection, and that nothing is in it
+/// twice.
 ///
 /// # Errors
 /// [`Code::BackupDamaged`]
@@ -109,7 +110,7 @@ pub(crate) fn require_places<D>(manifest: &Manifest<D>, id: &BackupId) -> Result
     let of = |c: &Collection<D>| c.artifacts.iter().find_map(|artifact| misplaced(artifact, id, &c.name));
     match manifest.collections.iter().find_map(of) {
         Some(how) => Err(manifest::damaged(id, &how)),
-        None => Ok(()),
+        None => manifest.require_once(manifest.collections.iter().map(|c| &c.name)),
     }
 }
 
@@ -120,13 +121,13 @@ pub(crate) fn require_places<D>(manifest: &Manifest<D>, id: &BackupId) -> Result
 pub(crate) async fn open(
     store: &dyn Store,
     artifact: &Artifact,
-) -> Result<Option<(Version, BoxStream<'static, Result<Bytes>>)>> {
+) -> Result<Option<(ObjectMeta, BoxStream<'static, Result<Bytes>>)>> {
     let key = artifact.key.as_str();
     let Some(meta) = store.head(key).await? else {
         return Ok(None);
     };
     match store.get(key, None, Some(&meta.version)).await? {
-        Some(stream) => Ok(Some((meta.version, stream))),
+        Some(stream) => Ok(Some((meta, stream))),
         None => Err(Error::new(Code::StoreConflict, format!("{key} was replaced during the check")).permanent(false)),
     }
 }

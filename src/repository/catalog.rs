@@ -10,9 +10,10 @@ pub(crate) use records::{proofs, unreadable};
 pub(crate) use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Collection, Manifest, Outline, Status};
-use crate::repository::names::{BACKUPS, BackupId, Name};
+use crate::repository::names::{BACKUPS, BackupId, Name, has_come};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::Described;
 use crate::wire::store::record::Record;
@@ -42,6 +43,9 @@ pub(crate) const LISTED: u16 = 20;
 const MOST_AT_ONCE: usize = 64;
 /// Backups read at once.
 pub(crate) const READ_AT_ONCE: usize = 8;
+
+/// What is wrong with a backup of the future.
+pub(crate) const FUTURE: &str = "its id or its date is in the future: a clock was wrong, or it was made by hand";
 
 /// One backup in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -97,7 +101,7 @@ pub enum Mark {
     Unreadable,
     /// It has a collection that this version cannot restore. The others can be restored; it never counts as good.
     NotRestorable,
-    /// Its id is in the future: a clock was wrong, or it was made by hand. It is never the latest.
+    /// Its id, or the time of its end, is in the future, see [`FUTURE`]. It is never the latest.
     Future,
     /// A verification found it intact.
     Verified,
@@ -179,20 +183,29 @@ pub struct Found {
     pub manifest: Option<Outline>,
 }
 
+impl Proof {
+    /// Whether it found nothing wrong, and its time has come.
+    pub(crate) fn is_intact(&self, now: OffsetDateTime) -> bool {
+        self.verdict == ProofVerdict::Intact && self.at.is_none_or(|at| has_come(at, now))
+    }
+}
+
 impl Summary {
-    /// Time since it was finished.
+    /// Time since it was finished; `None` when that is not known, or is to come.
     pub fn age(&self, now: OffsetDateTime) -> Option<Duration> {
         self.finished_at
+            .filter(|at| has_come(*at, now))
             .map(|at| Duration::try_from(now - at).unwrap_or_default())
     }
 
     /// What it is worth to the rules of retention, which look at its time themselves.
-    pub fn state(&self) -> State {
+    pub fn state(&self, now: OffsetDateTime) -> State {
         match self.marks.first() {
             // What it holds is not known.
             _ if self.problem.is_some() => State::Unknown,
             Some(Mark::Good) => State::Good,
             Some(Mark::Partial | Mark::Damaged) => State::Flawed,
+            Some(Mark::Future) if self.id.has_come(now) => State::Unknown,
             Some(Mark::Future) if self.status == Some(Status::Complete) => State::Good,
             Some(Mark::Future) => State::Flawed,
             _ => State::Unknown,
@@ -229,7 +242,7 @@ impl Summary {
             marks: Vec::new(),
             finished_at: manifest.map(|m| m.finished_at),
             collections: collections.len(),
-            points: collections.iter().map(|c| c.points_after).sum(),
+            points: total(collections.iter().map(|c| c.points_after)),
             bytes: manifest.map_or(0, Manifest::bytes),
             largest: largest(collections.iter().map(Collection::bytes)),
             points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
@@ -248,6 +261,7 @@ impl Summary {
 
     fn marks(&self, problem: Option<Code>, now: OffsetDateTime) -> Vec<Mark> {
         let said = |proof: &Option<Proof>, verdict| proof.as_ref().is_some_and(|p| p.verdict == verdict);
+        let is_intact = |proof: &Option<Proof>| proof.as_ref().is_some_and(|p| p.is_intact(now));
         let either = |verdict| said(&self.verified, verdict) || said(&self.drilled, verdict);
         let first = match self.status {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
@@ -255,14 +269,14 @@ impl Summary {
             _ if either(ProofVerdict::Damaged) => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(ProofVerdict::Failed) => Mark::DrillFailed,
-            _ if !self.id.has_come(now) => Mark::Future,
+            _ if !self.id.has_come(now) || self.finished_at.is_some_and(|at| !has_come(at, now)) => Mark::Future,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,
         };
         let more = [
-            (said(&self.verified, ProofVerdict::Intact), Mark::Verified),
-            (said(&self.drilled, ProofVerdict::Intact), Mark::Drilled),
+            (is_intact(&self.verified), Mark::Verified),
+            (is_intact(&self.drilled), Mark::Drilled),
             (self.pinned.is_some(), Mark::Pinned),
         ];
         let more = more.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
@@ -285,7 +299,7 @@ pub(crate) async fn newest_first<T: Send + 'static>(
     store: &dyn Store,
     at_once: usize,
     now: OffsetDateTime,
-    keep: fn(Found) -> T,
+    keep: impl Fn(Found) -> T + Copy + Send + 'static,
 ) -> Result<impl Stream<Item = Result<T>>> {
     let ids = ids(store).await?;
     Ok(stream::iter(ids)
@@ -376,7 +390,7 @@ pub(crate) async fn read<T: Send + 'static>(
     id: BackupId,
     objects: &[ObjectMeta],
     now: OffsetDateTime,
-    keep: fn(Found) -> T,
+    keep: impl Fn(Found) -> T + Copy + Send + 'static,
 ) -> Result<Option<T>> {
     let key = id.manifest();
     let Some(manifest) = objects.iter().find(|object| object.key == key) else {
@@ -411,7 +425,7 @@ async fn inspect<T: Send + 'static>(
     store: &dyn Store,
     id: BackupId,
     now: OffsetDateTime,
-    keep: fn(Found) -> T,
+    keep: impl Fn(Found) -> T + Copy + Send + 'static,
 ) -> Result<Option<T>> {
     let objects = store.folder(&id.prefix()).await?.objects;
     read(store, id, &objects, now, keep).await

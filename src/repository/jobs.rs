@@ -52,7 +52,10 @@ pub(crate) struct WholeCollection {
 impl JobPlan {
     /// The units of the task of that number, from 0.
     pub(crate) fn share(&self, task: u32) -> impl Iterator<Item = &Unit> {
-        self.units.iter().skip(task as usize).step_by(self.tasks as usize)
+        self.units
+            .iter()
+            .skip(task as usize)
+            .step_by(self.tasks.max(1) as usize)
     }
 
     /// With units, whichever version wrote it.
@@ -166,6 +169,15 @@ async fn part(store: &dyn Store, execution: &Execution, id: BackupId, unit: &Uni
             "is a part of backup {}, {:?}, not of {id}, {:?}",
             part.id,
             part.unit.to_string(),
+            unit.to_string()
+        )));
+    }
+    if let PartOutcome::Saved(saved) = &part.outcome
+        && (saved.name != unit.collection || saved.artifacts.iter().any(|artifact| artifact.kind != unit.kind()))
+    {
+        return Err(odd(format!(
+            "has what was saved of collection {:?}, not {:?}",
+            saved.name,
             unit.to_string()
         )));
     }

@@ -17,12 +17,13 @@ pub use source::Source;
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::json::Packed;
 use crate::base::text::in_the_middle;
+use crate::base::total::total;
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::{self, Described, Sharding};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// The format's version. A reader refuses a newer one.
@@ -168,7 +169,7 @@ pub(crate) fn without_points(payload_schema: &Value) -> Value {
 impl<D> Collection<D> {
     /// Bytes of all its artifacts.
     pub fn bytes(&self) -> u64 {
-        self.artifacts.iter().map(|a| a.bytes).sum()
+        total(self.artifacts.iter().map(|a| a.bytes))
     }
 
     /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
@@ -272,7 +273,7 @@ impl Numbers {
 impl<D> Manifest<D> {
     /// Bytes of all artifacts.
     pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(Collection::bytes).sum()
+        total(self.collections.iter().map(Collection::bytes))
     }
 
     /// Whether its points and bytes can be added up: they come from elsewhere, and everybody who reads them adds them.
@@ -288,6 +289,24 @@ impl<D> Manifest<D> {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
         }
+    }
+
+    /// That each of the collections `names`, and each object of theirs, is in it once: which of two would be restored?
+    pub(crate) fn require_once<'a>(&'a self, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        let names: BTreeSet<_> = names.into_iter().collect();
+        let (mut seen, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for collection in self.collections.iter().filter(|c| names.contains(&c.name)) {
+            if !seen.insert(&collection.name) {
+                return Err(damaged(
+                    &self.id,
+                    &format!("it has collection {:?} twice", collection.name),
+                ));
+            }
+            if let Some(again) = collection.artifacts.iter().find(|artifact| !keys.insert(&artifact.key)) {
+                return Err(damaged(&self.id, &format!("it has object {:?} twice", again.key)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ mod id;
 
 pub use execution::Execution;
 pub use id::BackupId;
-pub(crate) use id::SKEW;
+pub(crate) use id::has_come;
 
 pub use crate::base::snapshot::ArtifactKind;
 pub(crate) use crate::wire::store::{BACKUPS, INTENTS, JOBS};

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
 const GRACE: Duration = Duration::from_secs(9);
+/// When the process ends, whatever holds it up then: Cloud Run and Docker would kill it.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(9_800);
 /// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 

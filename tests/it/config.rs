@@ -323,6 +323,12 @@ fn urls_that_cannot_work_or_hold_a_secret_are_refused() {
         "http://me:s3cr3t-key@q:6333",
         "http://s3cr3t-key@q",
         "http://q:6333/?api-key=s3cr3t-key",
+        "http://q:6333/#s3cr3t-key",
+        "http://q:6333#s3cr3t-key",
+        "http://me:s3cr3t-key#x@q:6333",
+        "http://me:s3cr3t-key?x@q:6333",
+        "http://q:6333/?user=a@b&key=s3cr3t-key",
+        "http://q:6333/#a@b/s3cr3t-key",
         "http://q/#x",
         "http:// q",
     ] {
@@ -347,6 +353,9 @@ fn urls_that_cannot_work_or_hold_a_secret_are_refused() {
         "/var/backups",
         "file://relative",
         "gs://s3cr3t-key@b",
+        "gs://b#s3cr3t-key",
+        "s3://b/p#s3cr3t-key",
+        "https://me:s3cr3t-key#@b/p",
         "http://b",
     ] {
         assert_eq!(

@@ -224,7 +224,10 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!((listed.marks[0], listed.state()), (Mark::DrillFailed, State::Unknown));
+        assert_eq!(
+            (listed.marks[0], listed.state(time::OffsetDateTime::now_utc())),
+            (Mark::DrillFailed, State::Unknown)
+        );
     }
     let (peer, bench) = saved().await;
     let id = catalog::newest(&*bench.ctx.store, time::OffsetDateTime::now_utc())

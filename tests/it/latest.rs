@@ -2,7 +2,9 @@
 
 use crate::told::offers;
 use qdrant_backup::base::error::{Code, Error, Result};
+use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::restore::{self, RestorePlan, RestoreRequest};
+use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::{self, Manifest, Status};
 use qdrant_backup::repository::names::BackupId;
@@ -222,4 +224,71 @@ async fn without_a_good_one_the_error_says_what_is_wrong_and_which_has_it() {
         &[(articles, Mark::DrillFailed), (tiny, Mark::Damaged)],
         &[first],
     );
+}
+
+#[tokio::test]
+async fn a_date_in_the_future_is_no_date_of_a_good_backup_or_of_a_proof() {
+    let (_peer, bench, all) = saved().await;
+    let later = bench.run().await.unwrap().id;
+    let edit = |id: BackupId, field: &str, value: serde_json::Value| {
+        let path = bench.dir.path().join(id.manifest());
+        let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        manifest[field] = value;
+        std::fs::write(path, manifest.to_string()).unwrap();
+    };
+    edit(later, "finished_at", json!("2999-01-01T00:00:00Z"));
+    for (key, verdict) in [(all.verified(), "intact"), (all.drilled(), "passed")] {
+        let proof = json!({"verdict": verdict, "at": "2999-01-01T00:00:00Z"});
+        put(&bench, &key, proof.to_string().into_bytes()).await;
+    }
+    let plan = plan(&bench, &[]).await.unwrap();
+    assert_eq!(plan.id, all);
+    assert!(
+        plan.warnings[0].contains(&later.to_string()) && plan.warnings[0].contains("in the future"),
+        "{:?}",
+        plan.warnings
+    );
+    let now = OffsetDateTime::now_utc();
+    let list = catalog::list(&*bench.ctx.store, 9, now).await.unwrap();
+    assert_eq!((list[0].id, list[0].marks_text().as_str()), (later, "FUTURE"));
+    assert_eq!(list[0].age(now), None, "nothing that is to come is young");
+    assert_eq!(
+        (list[1].id, list[1].marks_text().as_str()),
+        (all, "good"),
+        "proven by nothing"
+    );
+
+    let (code, out, err) = cli(&bench, &["list"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let rows: Vec<Vec<_>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1][..3], [later.to_string().as_str(), "FUTURE", "stored"], "{out}");
+    assert!(rows[2].contains(&"stored"), "{out}");
+    let (_, out, _) = cli(&bench, &["show", &all.to_string()]).await;
+    assert!(out.contains("verified in the future, which does not count"), "{out}");
+    let (_, out, _) = cli(&bench, &["show", &later.to_string()]).await;
+    assert!(out.contains("made in the future"), "{out}");
+    // Asked for by its id it is restored, with a warning.
+    let request = RestoreRequest {
+        id: later.to_string(),
+        ..RestoreRequest::default()
+    };
+    let plan = restore::plan(&bench.ctx, &request).await.unwrap();
+    assert!(plan.warnings[0].contains("in the future"), "{:?}", plan.warnings);
+    // Nor does it take the place of a good one when old ones are deleted.
+    let policy = Policy {
+        last: 1,
+        min_age: std::time::Duration::ZERO,
+        ..Policy::default()
+    };
+    let job = PruneContext {
+        ctx: bench.ctx.on_store(),
+        policy,
+    };
+    let plan = prune::plan(&job).await.unwrap();
+    assert!(plan.items.iter().all(|item| item.keep), "{plan:?}");
+}
+
+async fn cli(bench: &Bench, args: &[&str]) -> testkit::process::End {
+    let url = bench.ctx.qdrant.url();
+    testkit::process::finish(testkit::process::command(args, &url, bench.dir.path()).spawn().unwrap()).await
 }

@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod flags;
 mod freshness;
+mod hostile;
 mod http;
 mod http_backups;
 mod http_fields;

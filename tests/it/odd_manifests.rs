@@ -4,6 +4,7 @@
 use qdrant_backup::repository::names::BackupId;
 use serde_json::{Value, json};
 use testkit::lab::Lab;
+use testkit::peer::Peer;
 use testkit::service::Service;
 
 /// The id of the odd one. It is newer than the backup that the lab makes.
@@ -214,4 +215,44 @@ async fn an_odd_manifest_in_a_directory_is_told_alike_by_every_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_odd_manifest_in_a_bucket_is_told_alike_by_every_way() {
     every_way(Lab::in_bucket().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_has_something_twice_is_damaged_and_nothing_of_that_is_restored() {
+    let lab = Lab::in_directory().await;
+    for (what, says) in [
+        ("collection", "it has collection \"articles\" twice"),
+        ("object", "it has object \"backups/"),
+    ] {
+        lab.mend().await;
+        lab.edit(|manifest| {
+            let list = manifest["collections"].as_array_mut().unwrap();
+            let at = list.iter().position(|c| c["name"] == "articles").unwrap();
+            let list = match what {
+                "collection" => list,
+                _ => list[at]["artifacts"].as_array_mut().unwrap(),
+            };
+            let again = list[if what == "collection" { at } else { 0 }].clone();
+            list.push(again);
+        })
+        .await;
+        let (exit, out, err) = lab.cli(&["list"]).await;
+        assert_eq!(exit, 0, "{err}");
+        assert!(
+            out.contains(&format!("{}  DAMAGED", lab.id)) && out.contains(says),
+            "{what}: {out}"
+        );
+        let (exit, out, err) = lab.cli(&["show", "latest"]).await;
+        assert_eq!(exit, 8, "{what}: {out}{err}");
+        let peer = Peer::start(&[]).await;
+        let store = lab.env().remove(0).1;
+        let service = Service::start(&[("QDRANT_URL", &peer.url), ("BACKUP_STORE", &store)]).await;
+        let body = json!({"id": lab.id, "collections": ["articles"], "dry_run": true});
+        let (status, answer) = service.post("/restore", &body.to_string()).await;
+        assert_ne!(status, 200, "{what}: {answer}");
+        // What is in it once can be had.
+        let body = json!({"id": lab.id, "collections": ["products"], "dry_run": true});
+        let (status, answer) = service.post("/restore", &body.to_string()).await;
+        assert_eq!(status, 200, "{what}: {answer}");
+    }
 }

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::peer::{Create, Fetch, Peer};
 use testkit::process::{Served, binary, command, finish, signal};
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 const LONG: usize = 3 << 20;
 
@@ -296,4 +298,22 @@ async fn the_service_told_to_stop_ends_its_backup_cleanly() {
     assert_eq!(answer["error"]["code"], "cancelled", "{answer}");
     assert_eq!(bench.keys().await, [""; 0], "lease, intent or half an object is left");
     assert_eq!(peer.snapshots("c"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_does_not_keep_the_service_from_stopping() {
+    let peer = Peer::start(&[]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = Served::start(&mut command(&["serve"], &peer.url, dir.path())).await;
+    // Until the pipe is full, and every thread waits for it that has something to say.
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let path = format!("{}/{}", served.url, "x".repeat(500));
+    while http.get(&path).send().await.is_ok() {}
+    signal(&served.child, Signal::TERM);
+    let ended = timeout(Duration::from_secs(30), served.child.wait()).await;
+    let code = ended.expect("it waits for whoever reads its log").unwrap().code();
+    assert_eq!(code, Some(10));
 }

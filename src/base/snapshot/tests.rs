@@ -1,6 +1,8 @@
 //! What reading costs, whatever the archive says of itself: mutations of a snapshot that Qdrant's engine wrote.
 #![allow(clippy::unwrap_used)]
 
+mod generated;
+
 use super::tar::STEPS;
 use super::{ArtifactKind, Expected, Structure};
 use embedded_qdrant::{Node, NodeOptions};
@@ -37,14 +39,18 @@ async fn snapshot() -> Vec<u8> {
     bytes.unwrap().to_vec()
 }
 
-/// What is said of an archive, and the steps that this took.
-fn read(bytes: &[u8]) -> (Vec<String>, u64) {
-    let before = STEPS.get();
-    let mut structure = Structure::new(Expected {
+fn expected() -> Expected {
+    Expected {
         kind: ArtifactKind::Collection,
         shards: vec![0],
         holds_points: true,
-    });
+    }
+}
+
+/// What is said of an archive, and the steps that this took.
+fn read(bytes: &[u8]) -> (Vec<String>, u64) {
+    let before = STEPS.get();
+    let mut structure = Structure::new(expected());
     bytes.chunks(16 << 10).for_each(|piece| structure.feed(piece));
     (structure.finish(), STEPS.get() - before)
 }
@@ -87,6 +93,11 @@ fn forge(header: &mut [u8], random: &mut Random) {
             header.copy_within(410..422, 483);
         }
     }
+    seal(header);
+}
+
+/// Writes the checksum of a header into it.
+fn seal(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

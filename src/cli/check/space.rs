@@ -3,6 +3,7 @@
 use super::super::text::size;
 use super::{CheckTarget, Checks, ask_store};
 use crate::base::error::{Code, Error};
+use crate::base::total::total;
 use crate::repository::catalog::{self, Summary};
 use crate::wire::store::Store;
 
@@ -67,7 +68,7 @@ fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
     let unknown = "Qdrant's API does not report the free space of its disk";
     match last {
         Some(last) => {
-            let most: u64 = last.largest.iter().take(concurrency).sum();
+            let most = total(last.largest.iter().take(concurrency).copied());
             format!("{unknown}; a backup needs up to {} there for a while", size(most))
         }
         None => unknown.to_owned(),

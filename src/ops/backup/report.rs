@@ -2,6 +2,7 @@
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::in_the_middle;
+use crate::base::total::total;
 use crate::repository::blobs;
 use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, QdrantInfo, Status};
 use crate::repository::names::BackupId;
@@ -85,7 +86,7 @@ impl BackupReport {
 
     /// Bytes of everything that was saved.
     pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(|c| c.bytes).sum()
+        total(self.collections.iter().map(|c| c.bytes))
     }
 
     /// The error of the run, if not everything was saved.

@@ -2,6 +2,7 @@
 
 use super::{Item, PruneContext, PrunePlan, plan};
 use crate::base::error::{Code, Error, Result};
+use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled};
@@ -58,7 +59,7 @@ pub struct Skipped {
 impl PruneReport {
     /// Bytes of everything that was deleted.
     pub fn bytes(&self) -> u64 {
-        self.deleted.iter().map(|deleted| deleted.bytes).sum()
+        total(self.deleted.iter().map(|deleted| deleted.bytes))
     }
 
     /// Whether nothing was deleted.

@@ -6,12 +6,13 @@ use super::step::{RestoreStep, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{RestoreRequest, Via, version};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::source;
 use crate::repository::blobs;
 use crate::repository::catalog::{self, LatestQuery, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
-use crate::repository::names::BackupId;
+use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::wire::qdrant::ClusterInfo;
@@ -72,7 +73,7 @@ impl Refusal {
 impl RestorePlan {
     /// Bytes to move.
     pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(|s| s.bytes).sum()
+        total(self.collections.iter().map(|s| s.bytes))
     }
 
     /// The error of its refusals: with the code that they share, or else [`Code::RestoreRefused`].
@@ -222,10 +223,9 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
 async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest, is_drill: bool) -> Notes {
     let (id, selection) = (manifest.id, &manifest.selection);
     let mut notes = Notes::default();
-    if !id.has_come(ctx.clock.now()) {
-        notes.warnings.push(format!(
-            "the id of backup {id} is in the future: a clock was wrong, or it was made by hand"
-        ));
+    let now = ctx.clock.now();
+    if !id.has_come(now) || !has_come(manifest.finished_at, now) {
+        notes.warnings.push(format!("backup {id}: {}", catalog::FUTURE));
     }
     if manifest.status == Status::Partial {
         let missing: Vec<_> = manifest.failed.iter().map(|f| format!("{:?}", f.collection)).collect();
@@ -471,6 +471,7 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
         )
         .remedy("check the patterns"));
     }
+    manifest.require_once(&picked)?;
     if request.into.as_deref().is_some_and(|into| !into.contains("{}")) && picked.len() > 1 {
         return Err(Error::new(
             Code::BadRequest,

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for being hashed.
 const AHEAD: usize = 4;
+/// Bytes that are read of an object beyond what was recorded of it: it is damaged, however long it is.
+const BEYOND: u64 = 1 << 20;
 
 /// What to check.
 pub(super) struct ObjectToVerify {
@@ -27,7 +29,10 @@ pub(super) struct ObjectToVerify {
 
 /// What the bytes of an object turned out to be.
 struct Content {
+    /// That were read.
     bytes: u64,
+    /// Of the object, of which not all need have been read.
+    length: u64,
     sha256: String,
     crc32c: String,
     structure: Vec<String>,
@@ -83,7 +88,7 @@ pub(super) fn unreadable(key: &str, error: Error) -> Error {
 async fn read(store: &dyn Store, subject: &ObjectToVerify) -> Result<ReadOutcome> {
     let key = subject.artifact.key.as_str();
     // By its version, so that what is read is one object from beginning to end.
-    let Some((version, mut stream)) = blobs::open(store, &subject.artifact).await? else {
+    let Some((object, mut stream)) = blobs::open(store, &subject.artifact).await? else {
         return Ok(ReadOutcome::Missing);
     };
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
@@ -99,24 +104,31 @@ async fn read(store: &dyn Store, subject: &ObjectToVerify) -> Result<ReadOutcome
         }
         sums.finish()
     });
-    while let Some(chunk) = stream.try_next().await? {
+    let (mut read, most) = (0, subject.artifact.bytes.saturating_add(BEYOND));
+    while read <= most
+        && let Some(chunk) = stream.try_next().await?
+    {
+        read += chunk.len() as u64;
         if queue.send(chunk).await.is_err() {
             break; // it panicked, which the join tells
         }
     }
     drop(queue);
-    let content = hashing
+    let mut content = hashing
         .await
         .map_err(|e| Error::new(Code::Internal, format!("internal error: checking {key} did not finish")).because(e))?;
-    Ok(ReadOutcome::Content(version, content))
+    if read > most {
+        content.length = object.size;
+    }
+    Ok(ReadOutcome::Content(object.version, content))
 }
 
 fn compare(mut checked: Checked, artifact: &Artifact, version: &Version, content: Content) -> Checked {
     let mut findings = Vec::new();
     let key = &artifact.key;
-    if content.bytes != artifact.bytes {
-        let message = format!("{key} has {} bytes, expected {}", content.bytes, artifact.bytes);
-        findings.push(Finding::new(Problem::Length, message).differs(artifact.bytes, content.bytes));
+    if content.length != artifact.bytes {
+        let message = format!("{key} has {} bytes, expected {}", content.length, artifact.bytes);
+        findings.push(Finding::new(Problem::Length, message).differs(artifact.bytes, content.length));
     }
     for (problem, name, valid, expected, found) in [
         (
@@ -194,6 +206,7 @@ impl Checksums {
     fn finish(self) -> Content {
         Content {
             bytes: self.bytes,
+            length: self.bytes,
             sha256: hex(self.sha256.finish().as_ref()),
             crc32c: format!("{:08x}", self.crc32c),
             structure: self.structure.finish(),

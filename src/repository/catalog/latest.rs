@@ -4,7 +4,7 @@
 //! drill, and its time has come. *What is asked for*: the collections that are named; where none is, a backup whose selection names no
 //! single collections, and any good one only where there is none of those.
 
-use super::{Found, Mark, newest_first, no_backup};
+use super::{FUTURE, Found, Mark, newest_first, no_backup};
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::{self, Outline, Relation, Source};
 use crate::repository::names::BackupId;
@@ -184,7 +184,7 @@ fn why_not_good(found: &Found) -> String {
                 false => format!("it is PARTIAL: it is missing {}", names.join(", ")),
             }
         }
-        (Some(Mark::Future), _) => "its id is in the future: a clock was wrong, or it was made by hand".to_owned(),
+        (Some(Mark::Future), _) => FUTURE.to_owned(),
         (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
             Some(problem) => format!("it is {mark}: {problem}"),
             None => format!("it is {mark}"),

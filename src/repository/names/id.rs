@@ -10,7 +10,13 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormat
 const ID: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
 
 /// By how much the clocks of those who back up and those who look may differ.
-pub(crate) const SKEW: Duration = Duration::from_secs(600);
+const SKEW: Duration = Duration::from_secs(600);
+
+/// Whether a time has come, by a clock that may be [`SKEW`] behind the one that told it. What lies further ahead is of a wrong
+/// clock, or was written by hand: it counts for nobody.
+pub(crate) fn has_come(at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    at <= now + SKEW
+}
 
 /// Identifies a backup: its start in UTC, to the second, e.g. `2026-11-22T12-00-00Z`. Sorts by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,10 +40,9 @@ impl BackupId {
         Self(self.0 + time::Duration::SECOND)
     }
 
-    /// Whether its time has come, by a clock that may be [`SKEW`] behind the one that made it. What lies further ahead was made
-    /// by a wrong clock, or by hand: it is the latest backup to nobody, and counts as good to nobody.
+    /// Whether its time has come, see [`has_come`]. Otherwise it is the latest backup to nobody, and counts as good to nobody.
     pub(crate) fn has_come(&self, now: OffsetDateTime) -> bool {
-        self.0 <= now + SKEW
+        has_come(self.0, now)
     }
 
     /// Prefix of everything that belongs to this backup.

@@ -58,36 +58,38 @@ impl DirStore {
     pub async fn open(path: &Path) -> Result<Self> {
         let store = Self { root: path.into() };
         store
-            .run(|root| {
+            .run(|root, gone| {
                 let root = Directory::root(root)?;
                 for folder in [BACKUPS, INTENTS, JOBS, STAGING] {
                     root.refuse_link(folder.trim_end_matches('/'))?;
                 }
                 // A directory that may only be read is still good for restoring.
-                let _ = staged::remove_leftovers(&root, LEFTOVER_AGE);
+                let _ = staged::remove_leftovers(&root, LEFTOVER_AGE, gone);
                 Ok(())
             })
             .await?;
         Ok(store)
     }
 
-    /// Runs blocking work on the directory.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<T> + Send + 'static) -> Result<T> {
-        let root = self.root.clone();
-        let done = tokio::task::spawn_blocking(move || work(&root)).await;
+    /// Runs blocking work on the directory, which is told when nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path, &CancellationToken) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (root, gone) = (self.root.clone(), CancellationToken::new());
+        let _here = gone.clone().drop_guard();
+        let done = tokio::task::spawn_blocking(move || work(&root, &gone)).await;
         done.map_err(|e| Error::new(Code::Internal, "internal error: a file operation did not finish").because(e))?
     }
 
-    /// As [`DirStore::run`] on the object of a key; the work is told when nobody waits for it any more.
+    /// As [`DirStore::run`] on the object of a key.
     async fn run_on<T: Send + 'static>(
         &self,
         key: &str,
         work: impl FnOnce(&Path, &str, &CancellationToken) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let key = own_key(key)?.to_owned();
-        let gone = CancellationToken::new();
-        let _here = gone.clone().drop_guard();
-        self.run(move |root| work(root, &key, &gone)).await
+        self.run(move |root, gone| work(root, &key, gone)).await
     }
 }
 
@@ -112,7 +114,7 @@ impl Store for DirStore {
 
     async fn put(&self, key: &str, mut source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
         own_key(key)?;
-        let staged = self.run(|root| Staged::create(&Directory::root(root)?)).await?;
+        let staged = self.run(|root, _| Staged::create(&Directory::root(root)?)).await?;
         let sum = staged::fill(&staged, &mut *source).await?;
         let staged = self
             .run_on(key, move |_, key, gone| staged.verify(key, sum, gone).map(|()| staged))
@@ -154,18 +156,18 @@ impl Store for DirStore {
     async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
         valid_list_prefix(prefix)?;
         let prefix = prefix.to_string();
-        let found = self.run(move |root| read::list(root, &prefix)).await?;
+        let found = self.run(move |root, gone| read::list(root, &prefix, gone)).await?;
         Ok(stream::iter(found.into_iter().map(Ok)).boxed())
     }
 
     async fn folder(&self, prefix: &str) -> Result<Folder> {
         valid_list_prefix(prefix)?;
         let prefix = prefix.to_string();
-        self.run(move |root| read::folder(root, &prefix)).await
+        self.run(move |root, _| read::folder(root, &prefix)).await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>> {
-        self.run(|root| {
+        self.run(|root, _| {
             let space = rustix::fs::statvfs(root).ok();
             Ok(space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)))
         })
@@ -189,7 +191,7 @@ impl Store for DirStore {
     }
 
     async fn check(&self) -> Result<()> {
-        self.run(|root| {
+        self.run(|root, _| {
             let root = Directory::root(root)?;
             root.entries()?;
             Staged::create(&root)?.check_links()
@@ -281,15 +283,17 @@ fn lock(root: &Path, gone: &CancellationToken) -> Result<(File, Option<File>)> {
     Ok((directory, file))
 }
 
-/// An error when nobody waits for the lock any more: what was given up is not done later.
+/// An error when nobody waits for it any more: what was given up is not done later. `doing` says what that is.
+fn unless_gone(gone: &CancellationToken, doing: impl FnOnce() -> String) -> Result<()> {
+    match gone.is_cancelled() {
+        true => Err(Error::new(Code::Cancelled, format!("cancelled while {}", doing()))),
+        false => Ok(()),
+    }
+}
+
 fn locked(file: File, path: &Path, gone: &CancellationToken) -> Result<File> {
     loop {
-        if gone.is_cancelled() {
-            return Err(Error::new(
-                Code::Cancelled,
-                "cancelled while waiting for the store's lock",
-            ));
-        }
+        unless_gone(gone, || "waiting for the store's lock".to_owned())?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),

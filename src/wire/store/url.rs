@@ -2,6 +2,7 @@
 
 use super::{DirStore, GcsOptions, GcsStore, Store, valid_key};
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::without_secrets;
 use percent_encoding::percent_decode_str;
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, sync::Arc};
 
@@ -24,8 +25,11 @@ enum Location {
 
 fn parse(url: &str) -> Result<Location> {
     let bad = |why: &str| {
-        Error::new(Code::ConfigInvalid, format!("the store URL {url:?} {why}"))
-            .remedy("write gs://bucket/prefix or file:///absolute/directory")
+        Error::new(
+            Code::ConfigInvalid,
+            format!("the store URL {:?} {why}", without_secrets(url)),
+        )
+        .remedy("write gs://bucket/prefix or file:///absolute/directory")
     };
     let url = url.trim();
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("has no scheme"))?;
@@ -138,5 +142,7 @@ mod tests {
             assert!(error.to_string().contains(why), "{url}: {error}");
             assert!(error.remedy_text().is_some());
         }
+        let error = parse("file:///a#secret").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

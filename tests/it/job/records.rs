@@ -71,3 +71,27 @@ async fn what_an_execution_that_never_ended_left_is_pruned_by_age() {
     assert_eq!(bench.keys().await, [""; 0]);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_tells_of_another_collection_is_no_part() {
+    let (node, _data) = node(TASKS).await;
+    let bench = Execution::in_directory(&node.url()).await;
+    succeeded(&bench.begin(1..TASKS, 0).await.ends().await, "all but the first");
+    // What was saved of one collection, said to be another one's: both would be in the backup, and one of them twice.
+    let read = |name: &str| {
+        let bytes = std::fs::read(bench.dir().join(format!("jobs/{EXECUTION}/parts/{name}.json"))).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+    };
+    let (mut one, other) = (read("c01"), read("c02"));
+    one["saved"] = other["saved"].clone();
+    let path = bench.dir().join(format!("jobs/{EXECUTION}/parts/c01.json"));
+    std::fs::write(path, one.to_string()).unwrap();
+    let (code, out, err) = bench.run(0, 0).await;
+    assert_eq!(code, Some(9), "{out}{err}");
+    assert!(err.contains("parts/c01.json") && err.contains("\"c02\""), "{err}");
+    assert!(
+        !bench.keys().await.iter().any(|key| key.ends_with("manifest.json")),
+        "nothing is committed"
+    );
+    node.stop().await;
+}

@@ -468,3 +468,34 @@ async fn a_full_disk_says_so_and_keeps_nothing() {
     assert!(staged(disk.0.path()).is_empty());
     assert_eq!(read(&store, "small").await.unwrap(), noise(100_000, 1));
 }
+
+#[tokio::test]
+async fn a_store_may_have_more_folders_than_a_process_may_have_open_files() {
+    const LIMIT: u64 = 96;
+    // The limit is the process's.
+    if !testkit::process::is_alone("store::dir::a_store_may_have_more_folders_than_a_process_may_have_open_files") {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path()).await;
+    for i in 0..2 * LIMIT {
+        put(&store, &format!("backups/{i:03}/docs/a"), &noise(1, i))
+            .await
+            .unwrap();
+    }
+    // Nobody but others makes one in the other without end.
+    let mut deep = root.path().join("others");
+    for _ in 0..2 * LIMIT {
+        deep.push("x");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("file"), "x").unwrap();
+    let limit = rustix::process::Rlimit {
+        current: Some(LIMIT),
+        ..rustix::process::getrlimit(rustix::process::Resource::Nofile)
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    assert_eq!(keys(&store, "backups/").await.len() as u64, 2 * LIMIT);
+    assert_eq!(keys(&store, "").await.len() as u64, 2 * LIMIT);
+    assert_eq!(store.folder("backups/").await.unwrap().folders.len() as u64, 2 * LIMIT);
+}

@@ -8,6 +8,7 @@ use qdrant_backup::wire::store::Store;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use testkit::faulty::{Faulty, broken_off};
 use testkit::lab::Lab;
 
@@ -191,4 +192,26 @@ async fn bits_that_flip_on_the_way_from_the_bucket_are_read_again() {
     emulator.fault("*/articles/*", 99, gcs_emulator::Fault::CorruptRead);
     let report = verifier(lab.store.clone()).run(&lab.id).await.unwrap();
     assert_eq!(report.verdict, VerifyVerdict::Damaged, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_longer_than_recorded_is_not_read_to_its_end() {
+    const LENGTH: u64 = 1 << 42;
+    let lab = Lab::in_directory().await;
+    let key = lab.key("articles");
+    let file = std::fs::File::options().write(true).open(lab.path(&key)).unwrap();
+    // Zeros that take no room, and hours to read.
+    file.set_len(LENGTH).unwrap();
+    let verifier = verifier(lab.store.clone());
+    let checked = tokio::time::timeout(Duration::from_secs(60), verifier.run(&lab.id)).await;
+    let report = checked.expect("it is still being read").unwrap();
+    assert_eq!(report.verdict, VerifyVerdict::Damaged);
+    let articles = report.objects.iter().find(|object| object.key == key).unwrap();
+    let length = articles.findings.iter().find(|f| f.problem == Problem::Length).unwrap();
+    assert!(report.bytes < 16 << 20, "{} bytes are said to be read", report.bytes);
+    assert!(
+        length.message.contains(&format!("has {LENGTH} bytes")),
+        "{}",
+        length.message
+    );
 }

@@ -78,7 +78,7 @@ async fn a_manifest_that_names_anothers_object_is_no_good_backup() {
         .unwrap()
         .remove(0);
     assert_eq!(
-        (listed.marks.clone(), listed.state()),
+        (listed.marks.clone(), listed.state(time::OffsetDateTime::now_utc())),
         (vec![Mark::Damaged], State::Unknown)
     );
     let problem = listed.problem.unwrap();
@@ -267,7 +267,7 @@ async fn what_verify_and_drill_record_is_what_the_catalog_reads() {
             .unwrap();
         assert_eq!(list.len(), 1);
         let one = list.remove(0);
-        (one.marks.clone(), one.state())
+        (one.marks.clone(), one.state(time::OffsetDateTime::now_utc()))
     };
     let (verifier, scratch) = (verifier(lab.store.clone()), tempfile::tempdir().unwrap());
     assert_eq!(listed().await, (vec![Mark::Good], State::Good));

@@ -2,7 +2,7 @@
 
 use super::beneath::Directory;
 use super::object_path::ObjectPath;
-use super::{STAGING, failed, meta, size, version};
+use super::{STAGING, failed, meta, size, unless_gone, version};
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::{Folder, ObjectMeta, Version};
 use bytes::Bytes;
@@ -12,14 +12,16 @@ use std::{
     io::{Read, Seek as _, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Each chunk costs a change of threads between reading and sending; this many bytes at once make that rare.
 const CHUNK: u64 = 512 * 1024;
 /// Chunks that are read ahead.
 const AHEAD: usize = 2;
+/// Folders in each other that are looked into, each of which is open meanwhile. The deepest of ours is the third.
+const DEEPEST: usize = 16;
 
 /// A file to read so many bytes from.
 pub(super) struct Reading {
@@ -95,35 +97,73 @@ fn too_short(path: &Path) -> Error {
     Error::new(Code::LengthMismatch, text)
 }
 
-/// All plain files whose key starts with `prefix`, in the order of their keys.
-pub(super) fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectMeta>> {
+/// All plain files whose key starts with `prefix`, in the order of their keys; an error when nobody waits for them any more.
+pub(super) fn list(root: &Path, prefix: &str, gone: &CancellationToken) -> Result<Vec<ObjectMeta>> {
     let mut found = Vec::new();
     // The part of the prefix up to its last slash is a directory: no need to look elsewhere.
     let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-    let mut next = directory(root, start)?.map(|directory| (start.to_owned(), Arc::new(directory)));
-    // Each is opened when it has its turn: a process may have fewer files open than there are folders.
-    let mut waiting: Vec<(String, Arc<Directory>, String)> = Vec::new();
-    while let Some((at, directory)) = next {
+    // A folder is opened when it has its turn, so that no more are open at once than lie in each other.
+    let mut levels = Vec::new();
+    if let Some(directory) = directory(root, start)? {
+        levels.push(Level::of(directory, start, prefix, gone, &mut found)?);
+    }
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.folders.pop() else {
+            levels.pop();
+            continue;
+        };
+        let at = format!("{}{name}/", level.at);
+        if let Some(folder) = level.directory.folder(&name)? {
+            if levels.len() == DEEPEST {
+                tracing::warn!(
+                    key = at,
+                    "{at:?} is not looked into: nothing of the store lies that deep"
+                );
+                continue;
+            }
+            levels.push(Level::of(folder, &at, prefix, gone, &mut found)?);
+        }
+    }
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(found)
+}
+
+/// A directory, and those in it that have not been looked into.
+struct Level {
+    directory: Directory,
+    /// Prefix of the keys in it.
+    at: String,
+    folders: Vec<String>,
+}
+
+impl Level {
+    /// Adds the files in it to `found`.
+    fn of(
+        directory: Directory,
+        at: &str,
+        prefix: &str,
+        gone: &CancellationToken,
+        found: &mut Vec<ObjectMeta>,
+    ) -> Result<Self> {
+        let mut folders = Vec::new();
         for (name, kind) in directory.entries()? {
+            unless_gone(gone, || format!("listing {prefix:?}"))?;
             let key = format!("{at}{name}");
             if key == STAGING || !key.starts_with(prefix) {
                 continue;
             }
             if kind.is_dir() {
-                waiting.push((key + "/", directory.clone(), name));
+                folders.push(name);
             } else if let Some(stat) = directory.file(&name)? {
                 found.push(meta(&key, &stat));
             }
         }
-        next = None;
-        while next.is_none()
-            && let Some((at, parent, name)) = waiting.pop()
-        {
-            next = parent.folder(&name)?.map(|folder| (at, Arc::new(folder)));
-        }
+        Ok(Self {
+            directory,
+            at: at.to_owned(),
+            folders,
+        })
     }
-    found.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(found)
 }
 
 /// What lies directly below `prefix`.
@@ -157,4 +197,21 @@ fn directory(root: &Path, prefix: &str) -> Result<Option<Directory>> {
     }
     // The object would have no name.
     Ok(ObjectPath::find(root, prefix)?.map(ObjectPath::into_parent))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_nobody_waits_for_is_not_made() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "x").unwrap();
+        let gone = CancellationToken::new();
+        assert_eq!(list(root.path(), "", &gone).unwrap().len(), 1);
+        gone.cancel();
+        assert_eq!(list(root.path(), "", &gone).unwrap_err().code(), Code::Cancelled);
+    }
 }

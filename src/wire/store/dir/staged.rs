@@ -1,7 +1,7 @@
 //! Files on their way into the store.
 
 use super::beneath::Directory;
-use super::{STAGING, failed, not_linked};
+use super::{STAGING, failed, not_linked, unless_gone};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
 use crate::wire::store::Source;
@@ -59,12 +59,7 @@ impl Staged {
         let mut stored = Checksum { len: 0, crc32c: 0 };
         let mut buffer = vec![0; READ_BACK];
         loop {
-            if gone.is_cancelled() {
-                return Err(Error::new(
-                    Code::Cancelled,
-                    format!("cancelled while reading back {key}"),
-                ));
-            }
+            unless_gone(gone, || format!("reading back {key}"))?;
             let n = match file.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
@@ -180,7 +175,7 @@ fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> i
 }
 
 /// Removes staged files that nobody has written to for `age`, by the clock of the file system.
-pub(super) fn remove_leftovers(root: &Directory, age: Duration) -> Result<()> {
+pub(super) fn remove_leftovers(root: &Directory, age: Duration, gone: &CancellationToken) -> Result<()> {
     let Some(staging) = root.folder(STAGING)? else {
         return Ok(());
     };
@@ -191,6 +186,7 @@ pub(super) fn remove_leftovers(root: &Directory, age: Duration) -> Result<()> {
     }
     let now = clock(root)?;
     for name in ours {
+        unless_gone(gone, || "removing leftovers".to_owned())?;
         // Of another kind than a file is none of ours.
         let written = staging.open(&name)?.map(|(file, _)| modified(&file)).transpose()?;
         let old = |written: SystemTime| now.duration_since(written).is_ok_and(|since| since > age);
