@@ -8,7 +8,7 @@ use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, StoreConfig,
     UnknownVariable, obsolete, source_name, value,
 };
-use crate::ops::context::{Context, Settings, SourceSettings};
+use crate::ops::context::{Context, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
 use crate::ops::prune::PruneContext;
 use crate::ops::verify::Verifier;
@@ -269,10 +269,12 @@ async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
     let config = PruneConfig::from_env(env)?;
     let stop = cli::stop_on_signals()?;
     let job = PruneContext {
-        store: open_store(&config.store).await?,
-        clock: Clock::system(),
-        who: holder_name(env),
-        lease: config.lease,
+        ctx: StoreContext {
+            store: open_store(&config.store).await?,
+            clock: Clock::system(),
+            who: holder_name(env),
+            lease: config.lease,
+        },
         policy: config.retention.policy,
     };
     cli::prune(&job, &args, &stop).await

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bars;
+mod causes;
 mod check;
 mod completions;
 mod drill;
@@ -64,7 +65,7 @@ pub(crate) enum Command {
     /// As a task of a Cloud Run job (CLOUD_RUN_EXECUTION, CLOUD_RUN_TASK_INDEX and CLOUD_RUN_TASK_COUNT are set) it backs up its
     /// share of the collections; the task that ends last commits the backup of all. BACKUP_JOB_MAX_RETRIES must be the job's.
     Backup(BackupArgs),
-    /// Show whether every collection is backed up, since when, and how that is proven
+    /// Show whether every collection has a recent good backup, and how it was proven
     ///
     /// Exits with 0 if every collection that BACKUP_INCLUDE and BACKUP_EXCLUDE select on Qdrant has a good backup younger than
     /// BACKUP_MAX_AGE, with 1 if one has not or there is none; with another code if Qdrant or the store cannot tell. It looks at
@@ -83,7 +84,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a backup holds
+    /// Show the content of a backup
     Show {
         /// Its id, as `list` shows it, or `latest`
         id: String,
@@ -97,28 +98,28 @@ pub(crate) enum Command {
     /// keep of each selection, RETAIN_MIN_AGE_HOURS (24) below which age none is deleted. The newest good backup always stays.
     /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
     Prune(PruneArgs),
-    /// Keep a backup whatever the retention policy says
+    /// Exempt a backup from the retention policy
     Pin {
         /// Its id, as `list` shows it, or `latest`
         id: String,
-        /// Why; `show` tells it
+        /// Reason, shown by `show`
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
-    /// Leave a backup to the retention policy again
+    /// Make a pinned backup subject to the retention policy again
     Unpin {
         /// Its id, as `list` shows it, or `latest`
         id: String,
     },
-    /// Read backups back and say whether they are intact: every object's length, checksums and structure
+    /// Read backups back and check every object: length, checksums and structure
     Verify(VerifyArgs),
-    /// Restore a backup, or some of it, and compare the result with it
+    /// Restore a backup or some of its collections, and compare the result with the backup
     Restore(RestoreArgs),
-    /// Prove that a backup can be restored, in throw-away collections, and record it
+    /// Restore a backup into temporary collections, compare, delete them, and record the result
     Drill(DrillArgs),
-    /// Check configuration, Qdrant, rights and store, and say how to mend what is wrong
+    /// Check configuration, Qdrant, rights and store, and explain how to fix each failure
     ///
-    /// Nothing is changed, so whether Qdrant can make a snapshot is not tried, unless with --deep.
+    /// Changes nothing; only --deep tries whether Qdrant can make a snapshot.
     Check {
         /// Have Qdrant make a snapshot of the smallest collection, and delete it again
         #[arg(long)]
@@ -148,7 +149,7 @@ pub(crate) struct BackupArgs {
     /// Leave out the collections that match this pattern; may be given several times
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Back up into a store that has backups of other Qdrants and none of this one
+    /// Allow the first backup of this Qdrant into a store that has backups of others
     #[arg(long)]
     pub(crate) new_source: bool,
     /// Then drill the backup, as `drill` does; its result goes to standard error when the report is JSON
@@ -221,7 +222,7 @@ fn print(text: &str) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             let error = Error::new(Code::OutputFailed, "writing the result to standard output").because(e);
             Err(error.remedy(
-                "what was done is not undone, see `qdrant-backup list`; send the output to where there is room",
+                "send the output to a place with room; the work itself was done, `qdrant-backup list` shows it",
             ))
         }
         _ => Ok(()),

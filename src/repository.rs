@@ -1,8 +1,10 @@
 //! What is in the store: names, manifests, and the records of runs.
 
+pub mod aliases;
 pub(crate) mod blobs;
 pub mod catalog;
 pub mod intents;
+pub(crate) mod jobs;
 pub mod lease;
 pub mod manifest;
 pub mod names;

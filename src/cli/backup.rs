@@ -1,5 +1,6 @@
 //! `backup`: one run in the foreground.
 
+use super::causes::{by_cause, listed};
 use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
@@ -36,7 +37,15 @@ pub(crate) async fn backup(
     bars.end(&progress.now());
     let mut report = result?;
     if let Some(policy) = prune_after {
-        prune::after_backup(&PruneContext::new(ctx, policy), &mut report, stop).await;
+        prune::after_backup(
+            &PruneContext {
+                ctx: ctx.on_store(),
+                policy,
+            },
+            &mut report,
+            stop,
+        )
+        .await;
     }
     let printed = match json {
         true => print_json(&report),
@@ -99,40 +108,14 @@ pub(super) fn rendered(report: &BackupReport) -> String {
 
 /// One entry for each cause, which tells the names of all collections that it keeps from being saved.
 fn failures(failed: &[Failure]) -> String {
-    /// Names of more are counted only.
-    const SHOWN: usize = 10;
-    let mut causes: Vec<Vec<&Failure>> = Vec::new();
-    for failure in failed {
-        let is_same = |same: &&mut Vec<&Failure>| {
-            (&same[0].error.code, &same[0].error.remedy) == (&failure.error.code, &failure.error.remedy)
-        };
-        match causes.iter_mut().find(is_same) {
-            Some(same) => same.push(failure),
-            None => causes.push(vec![failure]),
-        }
-    }
     let mut text = String::new();
-    for same in causes {
+    for same in by_cause(failed, |f| (f.error.code.clone(), f.error.remedy.clone())) {
         let (first, others) = (same[0], &same[1..]);
-        let _ = writeln!(
-            text,
-            "FAILED  {}: {}",
-            plain(&first.collection),
-            plain(&first.error.message)
-        );
+        let (name, message) = (plain(&first.collection), plain(&first.error.message));
+        let _ = writeln!(text, "FAILED  {name}: {message}");
         if !others.is_empty() {
-            let names: Vec<_> = others
-                .iter()
-                .take(SHOWN)
-                .map(|other| plain(&other.collection))
-                .collect();
-            let more = if others.len() > SHOWN { ", …" } else { "" };
-            let _ = writeln!(
-                text,
-                "        and {} more, likewise: {}{more}",
-                others.len(),
-                names.join(", ")
-            );
+            let names = listed(others.iter().map(|other| plain(&other.collection).to_string()));
+            let _ = writeln!(text, "        and {} more, likewise: {names}", others.len());
         }
         if let Some(remedy) = &first.error.remedy {
             let _ = writeln!(text, "        {}", plain(remedy));
@@ -156,15 +139,15 @@ mod tests {
             error: ErrorInfo {
                 code: code.into(),
                 message: message.into(),
-                remedy: Some("mend it".into()),
+                remedy: Some("fix it".into()),
             },
         };
         let mut failed = vec![failure("x", "stalled", "no byte")];
         failed.extend((0..40).map(|n| failure(&format!("c{n}"), "qdrant_forbidden", &format!("c{n}: 403"))));
         assert_eq!(
             failures(&failed),
-            "FAILED  x: no byte\n        mend it\n\
-             FAILED  c0: c0: 403\n        and 39 more, likewise: c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, …\n        mend it\n"
+            "FAILED  x: no byte\n        fix it\n\
+             FAILED  c0: c0: 403\n        and 39 more, likewise: c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, …\n        fix it\n"
         );
     }
 

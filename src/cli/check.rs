@@ -185,7 +185,7 @@ fn check_config(checks: &mut Checks, subject: &CheckTarget<'_>) {
         checks.fails_with(&invalid.clone().into());
     }
     if checks.lines.is_empty() {
-        checks.ok("configuration", "all variables are understood");
+        checks.ok("configuration", "all variables are valid");
     }
 }
 
@@ -213,7 +213,7 @@ async fn check_qdrant(
         }
     }
     match ask_qdrant(qdrant, limit, qdrant.collections()).await {
-        Ok(_) => checks.ok("key", "the collections may be listed"),
+        Ok(_) => checks.ok("key", "collections can be listed"),
         Err(error) => {
             checks.fail("key", &error);
             checks.skip(&["plan", "rights"], "key");
@@ -243,7 +243,7 @@ async fn check_qdrant(
         // As it should be on a Qdrant that is new.
         Err(error) if error.code() == Code::NothingToBackUp => {
             checks.warn("plan", &error);
-            checks.skip(&["rights"], "a collection to try it on");
+            checks.skip(&["rights"], "a collection to test with");
             None
         }
         Err(error) => {
@@ -284,15 +284,14 @@ async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, names: &[String], su
         Ok(Some(collection)) => checks.ok(
             "rights",
             format!(
-                "points of {collection:?} may be counted; the key may make and delete snapshots, as far as a request that \
-                 changes nothing tells{}",
+                "points of {collection:?} can be counted; the key can create and delete snapshots, according to a request that changes nothing{}",
                 match subject.deep {
                     Some(_) => "",
-                    None => ". Making one was not tried: `qdrant-backup check --deep` does",
+                    None => ". Run `qdrant-backup check --deep` to create one",
                 }
             ),
         ),
-        Ok(None) => checks.skip(&["rights"], "a collection to try it on"),
+        Ok(None) => checks.skip(&["rights"], "a collection to test with"),
         Err(error) => checks.fail("rights", &error),
     }
 }
@@ -332,7 +331,7 @@ async fn check_store(
             return None;
         }
     };
-    checks.ok("store", format!("{} may be read and written", store.url()));
+    checks.ok("store", format!("{} can be read and written", store.url()));
     let taken = store.clone();
     let lease = ask_store(url, limit, async {
         lease::acquire(taken, clock, who, LEASE).await?.release().await
@@ -355,7 +354,7 @@ async fn check_store(
 async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store: Option<&dyn Store>, limit: Duration) {
     let policy = &retention.policy;
     if policy.is_empty() {
-        return checks.ok("retention", "no rule is set: nothing is ever pruned");
+        return checks.ok("retention", "no retention rule is set: backups are never deleted");
     }
     if !retention.after_backup {
         return checks.ok("retention", format!("`prune` keeps {policy}"));
@@ -365,20 +364,19 @@ async fn check_retention(checks: &mut Checks, retention: &RetentionConfig, store
         return checks.skip(&["retention"], "store");
     };
     match ask_store(&store.url(), limit, store.may_delete()).await {
-        Ok(Some(true)) => checks.ok("retention", format!("{text}; the others may be deleted")),
+        Ok(Some(true)) => checks.ok("retention", format!("{text}; the others can be deleted")),
         Ok(Some(false)) => checks.add(
             "retention",
             State::Warn,
             format!("{text}; but {} does not let this account delete just any object", store.url()),
             Some(
-                "if a condition grants it storage.objects.delete below backups/, all is well: that cannot be seen from here; \
-                 else grant it roles/storage.objectUser on the bucket"
+                "grant roles/storage.objectUser on the bucket, unless an IAM condition already grants storage.objects.delete below backups/ (a condition cannot be checked from here)"
                     .to_owned(),
             ),
         ),
         Ok(None) => checks.ok(
             "retention",
-            format!("{text}; whether the others may be deleted shows only when it is tried"),
+            format!("{text}; the right to delete the others cannot be checked in advance"),
         ),
         Err(error) => checks.warn("retention", &error),
     }

@@ -18,7 +18,7 @@ pub(crate) struct DrillArgs {
     /// Without DRILL_QDRANT_URL: use the Qdrant that is backed up, under names that begin with qdrant-backup-drill-
     #[arg(long)]
     pub(crate) same_qdrant: bool,
-    /// Go on without the lease: beside whatever runs, and from a store that takes no writes
+    /// Run without the lease: beside other runs, or with a read-only store
     #[arg(long)]
     no_lock: bool,
     /// Print the result as JSON, and nothing else, to standard output

@@ -48,7 +48,7 @@ pub fn run_to_end(program: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!("starting the program's threads: {error}");
+            tracing::error!("failed to start threads: {error}");
             return ExitCode::FAILURE;
         }
     };

@@ -44,7 +44,15 @@ pub(crate) async fn backup_task(
     if let Some(policy) = afterwards.prune
         && let Some(backup) = report.backup.as_mut().filter(|_| committed)
     {
-        prune::after_backup(&PruneContext::new(ctx, policy), backup, stop).await;
+        prune::after_backup(
+            &PruneContext {
+                ctx: ctx.on_store(),
+                policy,
+            },
+            backup,
+            stop,
+        )
+        .await;
     }
     let printed = match json {
         true => print_json(&report),
@@ -74,7 +82,7 @@ fn task_rendered(report: &TaskReport) -> String {
         text += &format!(", {} FAILED", report.failed.len());
     }
     match &report.backup {
-        None => text + &format!("; {} of all tasks' collections are not done yet\n", report.open),
+        None => text + &format!("; {} collections of all tasks are still open\n", report.open),
         Some(backup) => text + "\n" + &rendered(backup),
     }
 }
@@ -106,8 +114,8 @@ mod tests {
         };
         assert_eq!(
             task_rendered(&report),
-            "Task 3 of 8 of execution nightly-x7k2p, backup 2026-11-22T12-00-00Z: 1 collections saved, 3.00 MiB; 5 of all \
-             tasks' collections are not done yet\n"
+            "Task 3 of 8 of execution nightly-x7k2p, backup 2026-11-22T12-00-00Z: 1 collections saved, 3.00 MiB; 5 collections \
+             of all tasks are still open\n"
         );
         assert!(report.error().is_none());
     }

@@ -13,13 +13,13 @@ pub(crate) async fn pin(store: &dyn Store, clock: &Clock, who: &str, id: BackupI
     let text = match pins::pin(store, clock, id, who, note).await? {
         Pinned::Now { beside: None } => format!("{id} is pinned: prune keeps it until `unpin {id}`\n"),
         Pinned::Now { beside: Some(who) } => format!(
-            "{id} is pinned. {} was at work meanwhile: if that is a prune, look with `show {id}` whether it came too late\n",
+            "{id} is pinned. {} was running meanwhile; if it is a prune, run `show {id}` to check that the backup still exists\n",
             plain(&who)
         ),
         Pinned::Already(pin) => {
             let by = pin.by.map(|by| format!(" by {}", plain(&by))).unwrap_or_default();
             let at = pin.at.map(|at| format!(" since {}", stamp(at))).unwrap_or_default();
-            format!("{id} is pinned already{by}{at}; that pin stays as it is\n")
+            format!("{id} is pinned already{by}{at}; its pin is unchanged\n")
         }
     };
     print(&text)

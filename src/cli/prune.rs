@@ -38,7 +38,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
     let shown = match *json {
         true => Ok(()),
-        false => print(&rendered(&plan, job.clock.now())),
+        false => print(&rendered(&plan, job.ctx.clock.now())),
     };
     let mut report = match *yes {
         true => Some(prune::execute(job, &plan, stop).await?),
@@ -93,15 +93,15 @@ fn rendered(plan: &PrunePlan, now: OffsetDateTime) -> String {
         let objects: usize = plan.jobs.iter().map(|records| records.objects).sum();
         let _ = writeln!(
             text,
-            "DELETE as well: the records of {} executions of jobs that ended long ago ({objects} small objects)",
+            "DELETE as well: records of {} old job executions ({objects} small objects)",
             plan.jobs.len()
         );
     }
     for key in plan.foreign.iter().take(20) {
-        let _ = writeln!(text, "not ours, left alone: {}", plain(key));
+        let _ = writeln!(text, "foreign object, not deleted: {}", plain(key));
     }
     if plan.foreign.len() > 20 {
-        let _ = writeln!(text, "not ours, left alone: {} more", plan.foreign.len() - 20);
+        let _ = writeln!(text, "foreign object, not deleted: {} more", plan.foreign.len() - 20);
     }
     text
 }
@@ -188,8 +188,8 @@ mod tests {
              2026-11-20T12-00-00Z  good verified  everything  2 d ago  3.00 MiB  keep    newest good, last\n\
              2026-11-19T12-00-00Z  PARTIAL        everything  3 d ago  3.00 MiB  DELETE\n\
              2026-11-18T12-00-00Z  no backup                  4 d ago  3.00 MiB  DELETE\n\
-             DELETE as well: the records of 1 executions of jobs that ended long ago (21 small objects)\n\
-             not ours, left alone: backups/a\\u{1b}\n\
+             DELETE as well: records of 1 old job executions (21 small objects)\n\
+             foreign object, not deleted: backups/a\\u{1b}\n\
              Nothing was deleted. `qdrant-backup prune --yes --store 'file:///a b'` deletes 2 (6.00 MiB).\n"
         );
     }

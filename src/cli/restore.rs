@@ -37,19 +37,19 @@ pub(crate) struct RestoreArgs {
     /// Replace the points of collections that exist
     #[arg(long)]
     overwrite: bool,
-    /// With --overwrite: also where the backup is of another Qdrant than the one that is restored into
+    /// With --overwrite: also if the backup is from another Qdrant than the target
     #[arg(long, requires = "overwrite")]
     yes: bool,
-    /// Restore beside the live collection, compare, and then move its aliases in one operation
+    /// Restore under a new name, compare, then move the aliases in one operation
     #[arg(long, conflicts_with_all = ["overwrite", "into"])]
     swap: bool,
-    /// Move aliases that point to other collections by now
+    /// Move aliases even if they point to other collections now
     #[arg(long)]
     move_aliases: bool,
-    /// How the bytes get to Qdrant
+    /// Transfer to Qdrant
     #[arg(long, value_enum, default_value_t = ViaArg::Auto)]
     via: ViaArg,
-    /// Go on without the lease: beside whatever runs, and from a store that takes no writes
+    /// Run without the lease: beside other runs, or with a read-only store
     #[arg(long)]
     no_lock: bool,
     /// Show the plan and change nothing
@@ -63,7 +63,7 @@ pub(crate) struct RestoreArgs {
     pub(super) settings: BTreeMap<&'static str, String>,
 }
 
-/// How the bytes get to Qdrant.
+/// Transfer to Qdrant.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ViaArg {
     /// By signed URL where the store has them, else by upload
@@ -188,14 +188,14 @@ fn rendered(report: &RestoreReport) -> String {
         }
     }
     for alias in &report.aliases {
-        let _ = writeln!(text, "alias    {} points to what was restored", plain(alias));
+        let _ = writeln!(text, "alias    {} points to the restored collection", plain(alias));
     }
     for old in &report.replaced {
         let name = percent_encoding::utf8_percent_encode(old, percent_encoding::NON_ALPHANUMERIC);
         let url = format!("{}/collections/{name}", report.target);
         let _ = writeln!(
             text,
-            "replaced {} is still there; once nobody needs it: curl -X DELETE {}",
+            "the replaced collection {} still exists; to delete it: curl -X DELETE {}",
             plain(old),
             word(&url)
         );
@@ -223,7 +223,7 @@ fn rendered(report: &RestoreReport) -> String {
     }
     let outcome = match report.status {
         RestoreOutcome::Complete => {
-            "is complete: counts and configuration are those of the backup, and its points can be read"
+            "is complete: counts and configuration match the backup, and its points can be read"
         }
         RestoreOutcome::Partial => "is PARTIAL",
         RestoreOutcome::Failed => "FAILED",

@@ -18,7 +18,7 @@ pub(crate) fn stop_on_signals() -> Result<CancellationToken> {
             }
         };
         signal().await;
-        tracing::warn!("stopping; a second signal stops at once and cleans nothing up");
+        tracing::warn!("stopping; a second signal stops at once without cleanup");
         token.cancel();
         signal().await;
         std::process::exit(Error::new(Code::Cancelled, "").exit_code().into());
@@ -37,7 +37,7 @@ pub(crate) fn pause_on_signals(pause: Pause) -> Result<()> {
         loop {
             tokio::select! {
                 _ = begin.recv() => {
-                    tracing::info!("SIGTSTP: no new requests until SIGCONT; what is cut meanwhile is continued");
+                    tracing::info!("SIGTSTP: no new requests until SIGCONT; interrupted transfers resume then");
                     pause.begin();
                 }
                 _ = end.recv() => {

@@ -78,7 +78,8 @@ pub(crate) async fn verify(
         worst.map_or(printed, Err)
     };
     let stopped = || {
-        Err(Error::new(Code::Cancelled, "stopped while verifying").remedy("nothing was recorded of what was under way"))
+        Err(Error::new(Code::Cancelled, "stopped while verifying")
+            .remedy("the verification in progress was not recorded"))
     };
     stop.run_until_cancelled(work).await.unwrap_or_else(stopped)
 }
@@ -142,7 +143,7 @@ fn rendered(outcome: &Outcome) -> String {
     };
     let partial = match report.status {
         Status::Complete => "",
-        Status::Partial => "; it is partial, and what is missing in it cannot be checked",
+        Status::Partial => "; it is partial: the missing collections cannot be checked",
     };
     let took = (report.finished_at - report.at).whole_seconds();
     let _ = write!(

@@ -58,8 +58,8 @@ impl std::error::Error for Invalid {}
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
         let doing = match invalid.0.len() {
-            1 => "the configuration has a problem".to_owned(),
-            n => format!("the configuration has {n} problems"),
+            1 => "invalid configuration: 1 problem".to_owned(),
+            n => format!("invalid configuration: {n} problems"),
         };
         Error::new(Code::ConfigInvalid, doing).because(invalid)
     }

@@ -21,7 +21,7 @@ pub struct UnknownVariable {
 impl UnknownVariable {
     /// What is wrong, without the remedy.
     pub fn what(&self) -> String {
-        format!("{} is set, but there is no such variable: it has no effect", self.name)
+        format!("{} is set, but is not a known variable; it has no effect", self.name)
     }
 
     /// What to do about it.

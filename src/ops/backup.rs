@@ -18,6 +18,7 @@ use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use crate::ops::source;
+use crate::repository::aliases::Aliases;
 use crate::repository::catalog;
 use crate::repository::intents;
 use crate::repository::manifest::{self, EncodedManifest, Failure};
@@ -105,7 +106,6 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         let shared = shared.clone();
         async move {
             let (ctx, run, aliases) = &*shared;
-            let aliases = aliases.get(&unit.collection).map_or(&[][..], Vec::as_slice);
             let of = UnitRun {
                 ctx,
                 run,
@@ -113,22 +113,25 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
                 unit: &unit,
                 first: 1,
             };
-            save_unit(of, aliases).await
+            save_unit(of, aliases.of(&unit.collection)).await
         }
     };
-    let results = save_all(ctx, id, plan.units, &run, save).await?;
+    let mut results = save_all(ctx, id, plan.units, &run, save).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
     if let Some(refused) = &results.refused {
         let doing = format!("none of the {} collections can be saved", results.failed.len());
         return Err(ErrorInfo::from(refused).error(&doing));
     }
+    let aliases = run
+        .unless_cancelled(async { Ok(refresh_aliases(ctx, &mut results).await) })
+        .await?;
     let known = RunFacts {
         id,
         started_at,
         finished_at: ctx.clock.now(),
         qdrant: plan.qdrant,
         selection: selection.clone(),
-        warnings: [plan.warnings, orphans].concat(),
+        warnings: plan.warnings.into_iter().chain(orphans).chain(aliases).collect(),
         extra: BTreeMap::new(),
     };
     let (mut report, manifest) = known.conclude(results)?;
@@ -138,6 +141,28 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
+}
+
+/// Records the aliases as they are after the snapshots; the plan has those of before. A warning where they cannot be read.
+async fn refresh_aliases(ctx: &Context, results: &mut Results) -> Option<String> {
+    let aliases = match ctx.qdrant.aliases().await {
+        Ok(aliases) => Aliases::from(aliases),
+        Err(error) => {
+            return Some(format!(
+                "failed to read the aliases again after the snapshots, those of before are recorded: {}",
+                error.chain()
+            ));
+        }
+    };
+    for collection in &mut results.collections {
+        let now = aliases.of(&collection.name);
+        if now != collection.aliases {
+            collection.aliases = now.to_vec();
+            let warning = "its aliases changed during the backup; the later ones are recorded";
+            collection.warnings.push(warning.to_owned());
+        }
+    }
+    None
 }
 
 /// The plan of a run, unless the store is another Qdrant's.

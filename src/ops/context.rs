@@ -24,7 +24,7 @@ pub struct Context {
 
 /// What an operation on the store alone works with.
 #[derive(Clone, Debug)]
-pub(crate) struct StoreContext {
+pub struct StoreContext {
     /// Where backups are kept.
     pub store: Arc<dyn Store>,
     /// The time of day.
@@ -67,7 +67,7 @@ pub struct SourceSettings {
 
 impl Context {
     /// The part of it that concerns the store.
-    pub(crate) fn on_store(&self) -> StoreContext {
+    pub fn on_store(&self) -> StoreContext {
         StoreContext {
             store: self.store.clone(),
             clock: self.clock.clone(),

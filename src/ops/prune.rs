@@ -8,14 +8,11 @@
 
 mod execute;
 
-pub use execute::{Deleted, PruneReport, execute};
+pub use execute::{Deleted, PruneReport, Skipped, execute};
 
-pub use execute::Skipped;
-
-use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::ops::backup::{self, BackupOutcome};
-use crate::ops::context::{Context, StoreContext};
+use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
 use crate::ops::run;
@@ -27,7 +24,6 @@ use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -38,38 +34,9 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// What pruning works with.
 #[derive(Clone, Debug)]
 pub struct PruneContext {
-    /// Where backups are kept.
-    pub store: Arc<dyn Store>,
-    /// The time of day.
-    pub clock: Clock,
-    /// Who prunes, for the lease.
-    pub who: String,
-    /// How long the lease lasts without being renewed.
-    pub lease: Duration,
+    pub ctx: StoreContext,
     /// What to keep.
     pub policy: Policy,
-}
-
-impl PruneContext {
-    /// A job in the store of `ctx`.
-    pub fn new(ctx: &Context, policy: Policy) -> Self {
-        Self {
-            store: ctx.store.clone(),
-            clock: ctx.clock.clone(),
-            who: ctx.who.clone(),
-            lease: ctx.settings.lease,
-            policy,
-        }
-    }
-
-    fn on_store(&self) -> StoreContext {
-        StoreContext {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            who: self.who.clone(),
-            lease: self.lease,
-        }
-    }
 }
 
 /// What is to be deleted, what stays, and why.
@@ -139,8 +106,8 @@ impl PrunePlan {
 /// # Errors
 /// [`crate::base::error::Code::ConfigInvalid`] for a policy without a rule.
 pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
-    let store = &*job.store;
-    let made_at = job.clock.now();
+    let store = &*job.ctx.store;
+    let made_at = job.ctx.clock.now();
     let (folders, mut foreign) = catalog::folders(store).await?;
     let jobs = jobs(store, &job.policy, made_at, &mut foreign).await?;
     let (folders, mut known) = known(store, folders, made_at).await?;

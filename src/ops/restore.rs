@@ -57,7 +57,7 @@ pub struct RestoreRequest {
     pub move_aliases: bool,
     /// Restore beside the live collection, and then move its aliases in one operation.
     pub swap: bool,
-    /// How the bytes get to Qdrant.
+    /// Transfer to Qdrant.
     pub via: Via,
     /// Whether to go on without the lease, whoever has it.
     pub no_lock: bool,
@@ -67,7 +67,7 @@ pub struct RestoreRequest {
     pub form: Interface,
 }
 
-/// How the bytes get to Qdrant.
+/// Transfer to Qdrant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {

@@ -221,7 +221,7 @@ fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again:
             format!("the manifest names {key:?} twice"),
         ));
     }
-    let how = artifact.misplaced(id, collection)?;
+    let how = blobs::misplaced(artifact, id, collection)?;
     Some(Finding::new(Problem::ForeignKey, how))
 }
 

@@ -4,7 +4,7 @@
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
-use crate::repository::manifest::{Artifact, Storage};
+use crate::repository::manifest::{self, Artifact, Collection, Manifest, Storage};
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
 use crate::wire::store::{ObjectMeta, Signing, Source, Store, Version};
@@ -84,6 +84,32 @@ pub(crate) fn require_known(artifact: &Artifact) -> Result<()> {
             ),
         )
         .remedy("use the qdrant-backup version that wrote it, or a newer one")),
+    }
+}
+
+/// What is wrong with the key of an artifact, unless it is one that the backup `id` gives to an object of this collection: what
+/// belongs to another one must never be taken for it. Of a way of storing that this version does not know nothing is said.
+pub(crate) fn misplaced(artifact: &Artifact, id: &BackupId, collection: &str) -> Option<String> {
+    if artifact.storage != Storage::Object || id.is_artifact(&artifact.key, collection, &artifact.kind) {
+        return None;
+    }
+    let own = id.artifact(collection, &artifact.kind, 1);
+    Some(format!(
+        "the manifest has object {:?} for collection {collection:?}, expected {own:?}",
+        artifact.key
+    ))
+}
+
+/// That `manifest` is the one of the backup `id`, and that each artifact is an object of its own collection.
+///
+/// # Errors
+/// [`Code::BackupDamaged`]
+pub(crate) fn require_places(manifest: &Manifest, id: &BackupId) -> Result<()> {
+    manifest.require_place(id)?;
+    let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| misplaced(artifact, id, &c.name));
+    match manifest.collections.iter().find_map(of) {
+        Some(how) => Err(manifest::damaged(id, &how)),
+        None => Ok(()),
     }
 }
 

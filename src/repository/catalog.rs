@@ -8,6 +8,7 @@ pub(crate) use latest::{Resolved, resolve};
 pub(crate) use sources::{labels, require_source};
 
 use crate::base::error::{Code, Error, Result};
+use crate::repository::blobs;
 use crate::repository::manifest::{self, Manifest, Status};
 use crate::repository::names::{BACKUPS, BackupId, Name};
 use crate::repository::selection::Selection;
@@ -353,7 +354,7 @@ pub struct Detail {
 pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Result<Detail> {
     let manifest = manifest::read(store, &id).await?;
     let objects: Vec<_> = store.list(&id.prefix()).await?.try_collect().await?;
-    let usable = manifest.require_places(&id);
+    let usable = blobs::require_places(&manifest, &id);
     let usable = usable.as_ref().map(|()| &manifest);
     let summary = Summary::new(id, usable, records(store, id, &objects).await?, now);
     Ok(Detail {
@@ -390,7 +391,7 @@ pub async fn read(
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         read => read,
     };
-    let misplaced = read.as_ref().ok().and_then(|m| m.require_places(&id).err());
+    let misplaced = read.as_ref().ok().and_then(|m| blobs::require_places(m, &id).err());
     let usable = match &misplaced {
         Some(error) => Err(error),
         None => read.as_ref(),

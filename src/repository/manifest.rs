@@ -109,10 +109,16 @@ pub struct Collection {
     pub payload_schema: Value,
     /// Aliases that point to it; they are in no Qdrant snapshot.
     pub aliases: Vec<String>,
-    /// Exact count before the snapshot was asked for.
+    /// Count before the snapshot was asked for.
     pub points_before: u64,
-    /// Exact count after the snapshot was made. Under writes the two only bound the truth.
+    /// Count after the snapshot was made. Under writes the two only bound the truth.
     pub points_after: u64,
+    /// Whether one of the counts is Qdrant's estimate, because the collection refuses exact ones (strict mode).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
+    /// Configuration and payload indexes after the snapshot was made, if they changed meanwhile: the snapshot has the one or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_to: Option<Description>,
     /// Where its shards were: `GET /collections/{name}/cluster`.
     pub shards: Value,
     /// The objects that hold its data.
@@ -123,6 +129,24 @@ pub struct Collection {
     /// Fields of other versions.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
+}
+
+/// What `GET /collections/{name}` says of a collection beside its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    pub config: Value,
+    pub payload_schema: Value,
+}
+
+/// Payload indexes without their point counts, which change by themselves.
+pub(crate) fn without_points(payload_schema: &Value) -> Value {
+    let mut schema = payload_schema.clone();
+    for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
+        if let Some(index) = index.as_object_mut() {
+            index.remove("points");
+        }
+    }
+    schema
 }
 
 impl Collection {
@@ -183,21 +207,6 @@ pub struct Artifact {
     pub extra: BTreeMap<String, Value>,
 }
 
-impl Artifact {
-    /// What is wrong with its key, unless that is one which the backup `id` gives to an object of this collection: what belongs
-    /// to another one must never be taken for it. Of a way of storing that this version does not know nothing is said.
-    pub(crate) fn misplaced(&self, id: &BackupId, collection: &str) -> Option<String> {
-        if self.storage != Storage::Object || id.is_artifact(&self.key, collection, &self.kind) {
-            return None;
-        }
-        let own = id.artifact(collection, &self.kind, 1);
-        Some(format!(
-            "the manifest has object {:?} for collection {collection:?}, expected {own:?}",
-            self.key
-        ))
-    }
-}
-
 /// Why a collection is missing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -242,16 +251,6 @@ impl Manifest {
         match self.id == *id {
             true => Ok(()),
             false => Err(damaged(id, &format!("its manifest belongs to backup {}", self.id))),
-        }
-    }
-
-    /// As [`Manifest::require_place`], and that each artifact is an object of its own collection.
-    pub(crate) fn require_places(&self, id: &BackupId) -> Result<()> {
-        self.require_place(id)?;
-        let of = |c: &Collection| c.artifacts.iter().find_map(|artifact| artifact.misplaced(id, &c.name));
-        match self.collections.iter().find_map(of) {
-            Some(how) => Err(damaged(id, &how)),
-            None => Ok(()),
         }
     }
 }
@@ -305,7 +304,7 @@ fn parse(bytes: &[u8], id: &BackupId) -> Result<Manifest> {
     }
 }
 
-fn damaged(id: &BackupId, how: &str) -> Error {
+pub(crate) fn damaged(id: &BackupId, how: &str) -> Error {
     Error::new(Code::BackupDamaged, format!("backup {id} is damaged: {how}"))
         .remedy("use another backup; the objects of this one, plain Qdrant snapshots, may be intact")
 }

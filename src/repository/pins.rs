@@ -16,7 +16,7 @@ pub enum Pinned {
         /// Who holds the lease. If that is a prune which had already looked for pins, the backup may go all the same.
         beside: Option<String>,
     },
-    /// It was pinned before; that pin stays as it is.
+    /// It was pinned before; its pin is unchanged.
     Already(Pin),
 }
 

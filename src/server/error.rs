@@ -99,7 +99,7 @@ impl HttpError {
     /// The answer for a handler that panicked; the panic itself is in the log.
     pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
         Self::from(
-            Error::new(Code::Internal, "internal error: the request broke off")
+            Error::new(Code::Internal, "internal error: the request was aborted")
                 .remedy("its log has the details under the request_id"),
         )
         .into_response()

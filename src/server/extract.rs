@@ -28,7 +28,7 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         // What is asked for stands in the body. Ignored, `?dry_run=true` would do what it was to show.
         if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
             return Err(HttpError::bad_request(
-                format!("this request takes no query, and has {query:?}"),
+                format!("this request takes no query parameters, but has {query:?}"),
                 "send the fields as JSON in the body, e.g. {\"dry_run\": true}",
             ));
         }
@@ -64,7 +64,7 @@ fn unread(rejection: BytesRejection) -> HttpError {
 fn too_slow(BodyTime(time): BodyTime) -> HttpError {
     HttpError::new(
         RequestCode::BodyTimeout,
-        format!("the body did not come within {time:?}"),
+        format!("the body did not arrive within {time:?}"),
         "send as many bytes as Content-Length says, at once",
     )
 }

@@ -10,7 +10,7 @@
 //! | `POST /restore` | restores a backup and answers when the result has been compared with it |
 //! | `GET /backups`, `GET /backups/{id}` | what backups there are, and what is known of their worth |
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
-//! | `POST /backups/{id}/drill` | proves that a backup can be restored, in throw-away collections |
+//! | `POST /backups/{id}/drill` | proves that a backup can be restored, in temporary collections |
 //! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
 //! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
 

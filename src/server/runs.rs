@@ -143,7 +143,7 @@ impl Run {
         };
         // The request's span: all lines of the run belong to the trace of the request.
         tokio::spawn(task.in_current_span()).await.unwrap_or_else(|e| {
-            let doing = format!("internal error: the {} broke off", operation.noun());
+            let doing = format!("internal error: the {} was aborted", operation.noun());
             Err(Error::new(Code::Internal, doing).because(e))
         })
     }
@@ -178,7 +178,7 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
     let whole = shortened(&whole, LONGEST_MESSAGE);
     match code.is_refusal() {
         true => tracing::warn!(%code, error = &*whole, "{operation} was refused: {chain}"),
-        false => tracing::error!(%code, error = &*whole, "{operation} did not succeed: {chain}"),
+        false => tracing::error!(%code, error = &*whole, "{operation} failed: {chain}"),
     }
 }
 

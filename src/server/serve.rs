@@ -64,7 +64,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         tokio::time::sleep(LAST_ANSWERS).await;
         // One of them may have begun what the service has to wait for.
         runs.ended().await;
-        tracing::info!("open connections are closed: their requests did not come to an end");
+        tracing::info!("open connections are closed; their requests did not finish");
     };
     let too_late = async {
         stop.cancelled().await;

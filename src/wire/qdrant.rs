@@ -16,7 +16,7 @@ pub(crate) use snapshot::SnapshotName;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
 use http::{Answer, Http};
-use reqwest::Method;
+use reqwest::{Method, header};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -86,6 +86,14 @@ pub struct CollectionInfo {
     /// Payload indexes, kept as they are.
     #[serde(default)]
     pub payload_schema: Value,
+}
+
+/// A number of points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub points: u64,
+    /// `false`: Qdrant's estimate, which may count a point twice while it is moved between segments.
+    pub is_exact: bool,
 }
 
 /// An alias and the collection that it points to.
@@ -224,17 +232,25 @@ impl Qdrant {
         self.get(&["collections", collection], &doing).await
     }
 
-    /// Exact number of points of a collection.
-    pub async fn count(&self, collection: &str) -> Result<u64> {
+    /// Number of points of a collection: exact, or, where the collection refuses that for good, as strict mode lets it, an estimate.
+    pub async fn count(&self, collection: &str) -> Result<Count> {
         #[derive(Deserialize)]
-        struct Count {
+        struct Found {
             count: u64,
         }
         let doing = format!("counting the points of collection {collection:?}");
         let path = ["collections", collection, "points", "count"];
-        let body = json!({ "exact": true });
-        let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
-        answer.result::<Count>(&doing).map(|c| c.count)
+        let mut refusal = None;
+        for is_exact in [true, false] {
+            let body = json!({ "exact": is_exact });
+            let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+            match answer.result::<Found>(&doing) {
+                Ok(Found { count: points }) => return Ok(Count { points, is_exact }),
+                Err(error) if is_exact && answer.status == 400 => refusal = Some(error),
+                Err(error) => return Err(refusal.unwrap_or(error)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Error::new(Code::Internal, doing)))
     }
 
     /// Where the shards of a collection are, and the same as Qdrant wrote it.
@@ -271,7 +287,11 @@ impl Qdrant {
     pub(crate) async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
         let doing = format!("creating a snapshot of collection {collection:?}");
         let path = ["collections", collection, "snapshots"];
-        let request = self.http.request(Method::POST, self.http.url(&path, &doing)?)?;
+        // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
+        let request = self
+            .http
+            .request(Method::POST, self.http.url(&path, &doing)?)?
+            .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing)?;
         snapshot.checked(&doing)

@@ -4,6 +4,7 @@ use crate::faulty::{Faulty, Twist, once};
 use crate::store::{TestStore, impatient};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::{Code, Error};
+use qdrant_backup::ops::context::StoreContext;
 use qdrant_backup::ops::prune::{self, PruneContext, PrunePlan, PruneReport};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::catalog;
@@ -85,7 +86,7 @@ impl History {
 
     /// Puts the clock of pruning this far into the future.
     pub fn later(&mut self, by: Duration) {
-        self.job.clock = Clock::new(move || OffsetDateTime::now_utc() + by);
+        self.job.ctx.clock = Clock::new(move || OffsetDateTime::now_utc() + by);
     }
 
     /// Ids of all backups, newest first. Each is whole: every object that its manifest names is there, in its version.
@@ -96,10 +97,12 @@ impl History {
 
 fn job(store: Arc<dyn Store>) -> PruneContext {
     PruneContext {
-        store,
-        clock: Clock::system(),
-        who: "test".into(),
-        lease: Duration::from_secs(30),
+        ctx: StoreContext {
+            store,
+            clock: Clock::system(),
+            who: "test".into(),
+            lease: Duration::from_secs(30),
+        },
         policy: Policy {
             last: 1,
             ..Policy::default()
@@ -200,6 +203,8 @@ fn collection(name: &str, artifacts: Vec<Artifact>) -> Collection {
         aliases: Vec::new(),
         points_before: 7,
         points_after: 7,
+        points_estimated: false,
+        changed_to: None,
         shards: serde_json::Value::Null,
         artifacts,
         warnings: Vec::new(),

@@ -5,6 +5,7 @@ use crate::peer::{Peer, Upload};
 use qdrant_backup::base::error::Result;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreReport, RestoreRequest, Timeouts};
+use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::repository::selection::Selection;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +22,14 @@ pub struct Lost {
 
 impl Lost {
     pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// As [`Lost::new`], with a peer that is prepared before the backup.
+    pub async fn with(prepare: impl FnOnce(&Peer)) -> Self {
         let peer = Peer::start(&[("a", LONG), ("b", LONG)]).await;
         peer.lock().aliases.push(("live".into(), "a".into()));
+        prepare(&peer);
         let bench = Bench::new(&peer.url).await;
         let id = bench.run().await.unwrap().id.to_string();
         let mut inner = peer.lock();
@@ -31,6 +38,12 @@ impl Lost {
         inner.log.clear();
         drop(inner);
         Self { peer, bench, id }
+    }
+
+    /// The manifest of the backup.
+    pub async fn saved(&self) -> Manifest {
+        let id = self.id.parse().unwrap();
+        manifest::read(&*self.bench.ctx.store, &id).await.unwrap()
     }
 
     pub fn request(&self) -> RestoreRequest {

@@ -131,6 +131,10 @@ pub struct Collection {
     pub metadata: Option<Value>,
     /// Its shards are being divided anew.
     pub resharding: bool,
+    /// Strict mode refuses exact counts.
+    pub refuses_exact: bool,
+    /// Strict mode lets so many points be read at once.
+    pub most_points: Option<u64>,
     /// So many shards have no replica anywhere.
     pub lost_shards: usize,
     /// Names of snapshots that others made, which are only listed.
@@ -249,7 +253,7 @@ impl Peer {
         self.lock().log.iter().filter(|line| line.contains(text)).count()
     }
 
-    fn with(&self, collection: &str, change: impl FnOnce(&mut Collection)) {
+    pub fn with(&self, collection: &str, change: impl FnOnce(&mut Collection)) {
         change(self.lock().collections.get_mut(collection).unwrap());
     }
 }
@@ -412,13 +416,16 @@ async fn shards(State(inner): Shared, Path(c): Path<String>) -> Response {
     }))
 }
 
-async fn count(State(inner): Shared, Path(c): Path<String>) -> Response {
+async fn count(State(inner): Shared, Path(c): Path<String>, Json(body): Json<Value>) -> Response {
     let happens = inner.lock().unwrap().on_count.take();
     if let Some(happens) = happens {
         happens();
     }
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) if found.broken => not_loaded(),
+        Some(found) if found.refuses_exact && body["exact"] == true => {
+            error(400, "Bad request: Exact search disabled!. Help: Set exact=false.")
+        }
         Some(found) => ok(json!({"count": found.points})),
         None => missing(&c),
     }

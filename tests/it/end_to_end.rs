@@ -111,7 +111,7 @@ async fn journey(env: &[(&'static str, String)], store: Arc<dyn Store>) {
         .unwrap();
     assert_eq!(articles.aliases, [format!("{}live", source.prefix)]);
 
-    // What the tool itself says of it: read back byte by byte, and restored under throw-away names on the same Qdrant.
+    // What the tool itself says of it: read back byte by byte, and restored under temporary names on the same Qdrant.
     let (status, verified) = service.post("/backups/latest/verify", "").await;
     assert_eq!(
         (status, verified["verdict"].as_str()),

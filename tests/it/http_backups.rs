@@ -367,6 +367,7 @@ async fn a_backup_in_full_is_what_the_api_says_and_not_what_the_manifest_has() {
             "collections[].points number",
             "collections[].points_before number",
             "collections[].points_after number",
+            "collections[].points_estimated bool",
             "collections[].bytes number",
             "collections[].aliases []",
             "collections[].artifacts[].key text",

@@ -40,5 +40,6 @@ mod snapshot_structure;
 mod sources;
 mod status;
 mod store;
+mod strict_mode;
 mod terminal;
 mod verify;

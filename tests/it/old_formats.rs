@@ -69,7 +69,7 @@ async fn a_backup_of_format_1_is_listed_verified_and_restored() {
         .unwrap();
     assert!(report.error().is_none(), "{report:?}");
     assert_eq!(report.aliases, ["live"]);
-    assert_eq!(ctx.qdrant.count("articles").await.unwrap(), 3);
+    assert_eq!(ctx.qdrant.count("articles").await.unwrap().points, 3);
     assert_eq!(ctx.qdrant.sample("articles", 9).await.unwrap().points, 3);
 }
 

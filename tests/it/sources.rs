@@ -269,7 +269,12 @@ async fn two_qdrants_do_not_displace_each_others_backups() {
         min_age: Duration::ZERO,
         ..Policy::default()
     };
-    let plan = prune::plan(&PruneContext::new(&first.ctx, policy)).await.unwrap();
+    let plan = prune::plan(&PruneContext {
+        ctx: first.ctx.on_store(),
+        policy,
+    })
+    .await
+    .unwrap();
     let kept: Vec<_> = plan.items.iter().filter(|item| item.keep).map(|item| item.id).collect();
     assert_eq!(kept, [newest, ours]);
 }

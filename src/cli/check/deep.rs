@@ -24,7 +24,7 @@ pub(super) async fn check(
         let wants = if store.is_none() {
             "store"
         } else {
-            "a collection to make one of"
+            "a collection to snapshot"
         };
         return checks.skip(&["snapshot"], wants);
     };
@@ -47,7 +47,7 @@ pub(super) async fn check(
         Ok(trial) => checks.ok(
             "snapshot",
             format!(
-                "one of {smallest:?} was made ({} in {:.1} s), and deleted again",
+                "a snapshot of {smallest:?} was created ({} in {:.1} s) and deleted",
                 size(trial.bytes),
                 trial.took.as_secs_f64()
             ),

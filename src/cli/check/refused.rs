@@ -1,14 +1,13 @@
 //! What a backup would refuse of the collections that it is to save.
 
 use crate::base::error::{Code, Error, Result};
+use crate::cli::causes::{by_cause, listed};
 use crate::ops::backup::{self, BackupPlan};
 use crate::wire::qdrant::Qdrant;
 use futures_util::{StreamExt, stream};
 
 /// Collections looked at together.
 const AT_ONCE: usize = 8;
-/// Names of more are not told.
-const SHOWN: usize = 10;
 
 /// What a look at each collection came to.
 pub(super) struct CheckedCollections {
@@ -24,7 +23,7 @@ type Refused = (String, Error);
 pub(super) async fn check_each(qdrant: &Qdrant, plan: &BackupPlan) -> Result<CheckedCollections> {
     let mut looks = stream::iter(plan.collections())
         .map(|name| async move {
-            let known = backup::describe(qdrant, &name, plan.aliases_of(&name)).await;
+            let known = backup::describe(qdrant, &name, plan.aliases.of(&name)).await;
             (name, known)
         })
         .buffered(AT_ONCE);
@@ -58,23 +57,15 @@ impl CheckedCollections {
 
     /// Why it would not save the others: one error for each cause, which tells the names of all that have it.
     pub(super) fn refusals(&self) -> Vec<Error> {
-        let mut causes: Vec<Vec<&Refused>> = Vec::new();
-        for refused in &self.refused {
-            let cause = |(_, error): &Refused| (error.code(), error.remedy_text().map(str::to_owned));
-            match causes.iter_mut().find(|same| cause(same[0]) == cause(refused)) {
-                Some(same) => same.push(refused),
-                None => causes.push(vec![refused]),
-            }
-        }
-        causes
+        let cause = |(_, error): &Refused| (error.code(), error.remedy_text().map(str::to_owned));
+        by_cause(&self.refused, cause)
             .into_iter()
             .filter_map(|same| {
                 let ((_, first), others) = same.split_first()?;
                 let mut text = format!("a backup would not save it: {}", first.chain());
                 if !others.is_empty() {
-                    let names: Vec<_> = others.iter().take(SHOWN).map(|(name, _)| format!("{name:?}")).collect();
-                    let more = if others.len() > SHOWN { ", …" } else { "" };
-                    text += &format!("; and {} more: {}{more}", others.len(), names.join(", "));
+                    let names = listed(others.iter().map(|(name, _)| format!("{name:?}")));
+                    text += &format!("; and {} more: {names}", others.len());
                 }
                 let error = Error::new(first.code(), text);
                 Some(match first.remedy_text() {

@@ -50,11 +50,11 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
             size(last.bytes)
         ),
         (Some(free), None) if !backups.is_empty() => format!(
-            "{url} has {} left; how much a backup takes is not known: no good backup of this selection among the newest {LOOKED_AT}",
+            "{url} has {} left; the size of a backup is unknown: no good backup of this selection among the newest {LOOKED_AT}",
             size(free)
         ),
         (Some(free), None) => format!(
-            "{url} has {} left; there is no backup yet to tell how much one takes",
+            "{url} has {} left; the size of a backup is unknown: there is none yet",
             size(free)
         ),
         (None, _) => format!("{url} tells no limit"),
@@ -64,7 +64,7 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
 
 /// Qdrant's API has the size of its disk, but not what is free.
 fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
-    let unknown = "How much is free on Qdrant's own disk its API does not tell";
+    let unknown = "Qdrant's API does not report the free space of its disk";
     match last {
         Some(last) => {
             let mut bytes: Vec<_> = last.bytes_by_collection.values().copied().collect();

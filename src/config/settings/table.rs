@@ -53,7 +53,7 @@ pub const GROUPS: &[Group] = &[
                 "BACKUP_STORE",
                 "",
                 STORE,
-                "where the backups are: `gs://bucket/prefix`, or `file:///directory`, which must exist. Required",
+                "URL of the backups: `gs://bucket/prefix`, or `file:///directory`, which must exist. Required",
             )
             .flag("--store", "URL"),
             setting("GCS_BUCKET_NAME", "", STORE, "name of the bucket: the older form of `BACKUP_STORE`"),
@@ -93,7 +93,7 @@ pub const GROUPS: &[Group] = &[
                 "BACKUP_CONCURRENCY",
                 "`2`",
                 SNAPSHOTS,
-                "collections at once, 1 to 64. So many snapshots are on Qdrant's disk at once",
+                "number of collections saved at a time, 1 to 64; also the number of snapshots on Qdrant's disk at a time",
             )
             .flag("--concurrency", "N"),
             setting(
@@ -134,25 +134,25 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Retention",
         settings: &[
-            setting("RETAIN_LAST", "off", RETENTION, "keep so many of the newest good backups of each selection")
+            setting("RETAIN_LAST", "off", RETENTION, "number of newest good backups to keep, of each selection")
                 .flag("--retain-last", "N")
                 .on(PRUNES),
-            setting("RETAIN_HOURLY", "off", RETENTION, "keep the newest good backup of each hour (UTC), of so many hours that have one")
+            setting("RETAIN_HOURLY", "off", RETENTION, "number of hours (UTC) to keep the newest good backup of; hours without one do not count")
                 .flag("--retain-hourly", "N")
                 .on(PRUNES),
-            setting("RETAIN_DAILY", "off", RETENTION, "keep the newest good backup of each day (UTC), of so many days that have one")
+            setting("RETAIN_DAILY", "off", RETENTION, "number of days (UTC) to keep the newest good backup of; days without one do not count")
                 .flag("--retain-daily", "N")
                 .on(PRUNES),
-            setting("RETAIN_WEEKLY", "off", RETENTION, "keep the newest good backup of each week (UTC), of so many weeks that have one")
+            setting("RETAIN_WEEKLY", "off", RETENTION, "number of ISO weeks (UTC) to keep the newest good backup of; weeks without one do not count")
                 .flag("--retain-weekly", "N")
                 .on(PRUNES),
-            setting("RETAIN_MONTHLY", "off", RETENTION, "keep the newest good backup of each month (UTC), of so many months that have one")
+            setting("RETAIN_MONTHLY", "off", RETENTION, "number of months (UTC) to keep the newest good backup of; months without one do not count")
                 .flag("--retain-monthly", "N")
                 .on(PRUNES),
-            setting("RETAIN_YEARLY", "off", RETENTION, "keep the newest good backup of each year (UTC), of so many years that have one")
+            setting("RETAIN_YEARLY", "off", RETENTION, "number of years (UTC) to keep the newest good backup of; years without one do not count")
                 .flag("--retain-yearly", "N")
                 .on(PRUNES),
-            setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "delete nothing that is younger")
+            setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "no backup younger than this is deleted")
                 .flag("--retain-min-age-hours", "N")
                 .on(PRUNES),
             setting(
@@ -198,12 +198,12 @@ pub const GROUPS: &[Group] = &[
         title: "HTTP service",
         settings: &[
             setting("LISTEN", "`127.0.0.1:8080`", SERVE, "address and port to listen on").flag("--listen", "ADDRESS:PORT"),
-            setting("PORT", "", SERVE, "port to listen on, on all addresses; `LISTEN` goes before it. Cloud Run sets it"),
+            setting("PORT", "", SERVE, "port to listen on, on all addresses; `LISTEN` takes precedence. Set by Cloud Run"),
             setting(
                 "AUTH_MODE",
                 "`iam` on Cloud Run, `none` on a loopback address; required elsewhere",
                 SERVE,
-                "who checks callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens) or `none` (loopback \
+                "authentication of callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens) or `none` (loopback \
                  addresses only)",
             )
             .flag("--auth-mode", "MODE"),
@@ -256,7 +256,7 @@ pub const GROUPS: &[Group] = &[
                 "RUST_LOG",
                 "",
                 EVERY,
-                "log filter with directives, e.g. `info,h2=off`; goes before `LOG_LEVEL`, not before `--log-level`",
+                "log filter with directives, e.g. `info,h2=off`; takes precedence over `LOG_LEVEL`, not over `--log-level`",
             ),
             setting(
                 "LOG_FORMAT",
@@ -271,8 +271,8 @@ pub const GROUPS: &[Group] = &[
                 EVERY,
                 "project of the traces that log lines in JSON are linked to",
             ),
-            setting("NO_COLOR", "", EVERY, "with any value: no colours. Without it, colours are for terminals only"),
-            setting("CLICOLOR_FORCE", "", EVERY, "with any value but `0`: colours also where no terminal is; `NO_COLOR` goes before it"),
+            setting("NO_COLOR", "", EVERY, "any value disables colours. Without it, colours appear on terminals only"),
+            setting("CLICOLOR_FORCE", "", EVERY, "any value but `0` enables colours without a terminal; `NO_COLOR` takes precedence"),
         ],
     },
     Group {

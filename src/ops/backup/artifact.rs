@@ -9,7 +9,7 @@ use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{Snapshot, SnapshotName};
+use crate::wire::qdrant::{Count, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,10 +27,10 @@ pub(super) struct UnitRun<'a> {
     pub(super) first: u32,
 }
 
-/// A saved artifact and the exact count right after its snapshot was made.
+/// A saved artifact and the count right after its snapshot was made.
 pub(super) struct SavedArtifact {
     pub(super) artifact: Artifact,
-    pub(super) points_after: u64,
+    pub(super) after: Count,
 }
 
 /// Saves one artifact, with further attempts when a failure may pass.
@@ -176,7 +176,7 @@ async fn relay(
 ) -> Result<SavedArtifact> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let created_at = ctx.clock.now();
-    let points_after = ctx.qdrant.count(collection).await?;
+    let after = ctx.qdrant.count(collection).await?;
     let download = ctx.qdrant.download(collection, snapshot).await?;
     let expected = Expected {
         bytes: snapshot.size,
@@ -214,7 +214,7 @@ async fn relay(
         created_at,
         extra: BTreeMap::new(),
     };
-    Ok(SavedArtifact { artifact, points_after })
+    Ok(SavedArtifact { artifact, after })
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.

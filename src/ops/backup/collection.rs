@@ -3,7 +3,7 @@
 use super::artifact::{UnitRun, save};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
-use crate::repository::manifest::{self, Collection};
+use crate::repository::manifest::{self, Collection, Description, without_points};
 use crate::repository::sharding;
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
 use serde_json::Value;
@@ -27,18 +27,29 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
             ctx.qdrant.count(name).await?,
         ))
     };
-    let (mut saved, points_before) = run.unless_cancelled(look).await?;
-    saved.points_before = points_before;
+    let (mut saved, before) = run.unless_cancelled(look).await?;
     let done = save(of).await?;
-    saved.points_after = done.points_after;
+    (saved.points_before, saved.points_after) = (before.points, done.after.points);
+    saved.points_estimated = !(before.is_exact && done.after.is_exact);
+    if saved.points_estimated {
+        saved
+            .warnings
+            .push("it refuses exact counts (strict mode), so its number of points is an estimate".into());
+    }
     saved.artifacts.push(done.artifact);
     let after = run.unless_cancelled(ctx.qdrant.collection(name)).await?;
     // It may have been deleted, and made again as another one.
     require_restorable(name, &after.config, &Value::Null)?;
-    if after.config != saved.config || bare(&after.payload_schema) != bare(&saved.payload_schema) {
+    if after.config != saved.config || without_points(&after.payload_schema) != without_points(&saved.payload_schema) {
         saved.warnings.push(
-            "its configuration or payload indexes changed during the backup; the earlier ones are recorded".into(),
+            "its configuration or payload indexes changed during the backup; both states are recorded, the snapshot has one of \
+             them"
+                .into(),
         );
+        saved.changed_to = Some(Description {
+            config: after.config,
+            payload_schema: after.payload_schema,
+        });
     }
     if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
         saved.warnings.push(
@@ -65,6 +76,8 @@ pub async fn describe(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result
         // Approximately.
         points_before: info.points_count.unwrap_or_default(),
         points_after: 0,
+        points_estimated: false,
+        changed_to: None,
         shards,
         artifacts: Vec::new(),
         warnings,
@@ -141,17 +154,6 @@ async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Value, Vec<String>)> {
 
 fn state_warning(info: &CollectionInfo) -> Option<String> {
     (info.status == "red").then(|| "its status on Qdrant is red: Qdrant reports an error in it".to_owned())
-}
-
-/// The payload indexes without their point counts, which change by themselves.
-fn bare(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
-        if let Some(index) = index.as_object_mut() {
-            index.remove("points");
-        }
-    }
-    schema
 }
 
 fn may_mean_gone(error: &Error) -> bool {

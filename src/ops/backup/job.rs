@@ -11,7 +11,7 @@
 //!   hold, and the other process takes them over.
 
 mod finish;
-mod record;
+mod plan;
 
 use super::artifact::UnitRun;
 use super::collection::save_unit;
@@ -22,13 +22,14 @@ use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
+use crate::repository::jobs::{self, JobPlan, Part, PartOutcome};
 use crate::repository::lease;
 use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use finish::{ExecutionState, finish};
-use record::{Part, PartOutcome, Plan};
+use plan::{plan, plan_or_create};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -155,7 +156,7 @@ async fn work(
 ) -> Result<TaskReport> {
     // For what has ended no lease is needed, which may be another run's by now.
     let ended = unless_cancelled(cancel, async {
-        match record::plan(ctx, task, selection).await? {
+        match plan(ctx, task, selection).await? {
             Some(plan) => Ok(finish::committed(ctx, task, &plan).await?.map(|end| (plan, end))),
             None => Ok(None),
         }
@@ -163,7 +164,7 @@ async fn work(
     let group = task.execution.as_str();
     if let Some((plan, standing)) = ended.await? {
         tracing::info!(backup = %plan.id, task = task.index, "backup {} of this execution already finished", plan.id);
-        let parts = unless_cancelled(cancel, record::share(ctx, task, &plan)).await?;
+        let parts = unless_cancelled(cancel, parts_of(ctx, task, &plan)).await?;
         let report = report(task, &plan, parts, Vec::new(), standing);
         return clear(ctx, group, progress, cancel, report).await;
     }
@@ -225,15 +226,15 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     let Run { progress, cancel, .. } = &run;
     let (plan, parts) = run
         .unless_cancelled(async {
-            let plan = record::plan_or_create(ctx, selection, task).await?;
-            let parts = record::share(ctx, task, &plan).await?;
+            let plan = plan_or_create(ctx, selection, task).await?;
+            let parts = parts_of(ctx, task, &plan).await?;
             Ok((plan, parts))
         })
         .await?;
-    let share: Vec<Unit> = plan.share(task).cloned().collect();
+    let share: Vec<Unit> = plan.share(task.index).cloned().collect();
     progress.planned(plan.id, share.iter().cloned());
     for part in &parts {
-        progress.phase(&part.unit, part.fate.phase());
+        progress.phase(&part.unit, part.outcome.phase());
     }
     let id = plan.id;
     tracing::info!(
@@ -271,7 +272,7 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     }
     let end = async {
         let failed = give_up(ctx, task, id, results).await?;
-        let parts = record::share(ctx, task, &plan).await?;
+        let parts = parts_of(ctx, task, &plan).await?;
         // Last: from then on the backup exists, and nothing may hide that.
         Ok((failed, parts, finish(ctx, task, &plan, &run).await?))
     };
@@ -282,8 +283,15 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     Ok(report(task, &plan, parts, failed, standing))
 }
 
+/// The parts that there are of the share of a task.
+async fn parts_of(ctx: &Context, task: &Task, plan: &JobPlan) -> Result<Vec<Part>> {
+    let open = jobs::open(&*ctx.store, &task.execution, plan).await?;
+    let done = plan.share(task.index).filter(|unit| !open.contains(*unit));
+    jobs::parts(&*ctx.store, &task.execution, plan, done).await
+}
+
 /// Saves what is to be done of the share, and records each part as soon as it is there.
-async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, run: &Run) -> Result<Results> {
+async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>, run: &Run) -> Result<Results> {
     // No attempt of an earlier process had these numbers.
     let first = 1 + task.attempt * ctx.settings.attempts;
     let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone()));
@@ -298,9 +306,12 @@ async fn save_share(ctx: &Context, task: &Task, plan: &Plan, todo: Vec<Unit>, ru
                 unit: &unit,
                 first,
             };
-            let saved = save_unit(of, plan.aliases_of(&unit.collection)).await?;
+            let saved = save_unit(of, plan.aliases.of(&unit.collection)).await?;
             let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved));
-            match within_cleanup(&run.cancel, record::done(ctx, task, part)).await?.fate {
+            match within_cleanup(&run.cancel, jobs::create_part(&*ctx.store, &task.execution, part))
+                .await?
+                .outcome
+            {
                 PartOutcome::Saved(saved) => Ok(Some(*saved)),
                 PartOutcome::Gone => Ok(None),
                 PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)
@@ -322,19 +333,24 @@ async fn give_up(ctx: &Context, task: &Task, id: BackupId, results: Results) -> 
     let failed: Vec<_> = results.failed.into_iter().chain(stopped).collect();
     if task.is_last_attempt() {
         for (unit, failure) in &failed {
-            record::done(ctx, task, Part::new(id, unit, PartOutcome::Failed(failure.clone()))).await?;
+            jobs::create_part(
+                &*ctx.store,
+                &task.execution,
+                Part::new(id, unit, PartOutcome::Failed(failure.clone())),
+            )
+            .await?;
         }
     }
     Ok(failed.into_iter().map(|(_, failure)| failure).collect())
 }
 
 /// What the parts of the share say, and what failed without leaving one.
-fn report(task: &Task, plan: &Plan, parts: Vec<Part>, failed: Vec<Failure>, standing: ExecutionState) -> TaskReport {
+fn report(task: &Task, plan: &JobPlan, parts: Vec<Part>, failed: Vec<Failure>, standing: ExecutionState) -> TaskReport {
     let is_open = |failure: &Failure| !parts.iter().any(|part| part.unit.collection == failure.collection);
     let mut failed: Vec<_> = failed.into_iter().filter(is_open).collect();
     let mut saved = Vec::new();
     for part in parts {
-        match part.fate {
+        match part.outcome {
             PartOutcome::Saved(collection) => saved.push(Saved::of(&collection)),
             PartOutcome::Failed(failure) => failed.push(failure),
             PartOutcome::Gone => {}

@@ -1,10 +1,11 @@
 //! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
 
 use crate::base::error::{Code, Error, Result};
+use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{Alias, ClusterInfo, Qdrant};
+use crate::wire::qdrant::{ClusterInfo, Qdrant};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,7 +17,7 @@ pub struct BackupPlan {
     /// In the order of their collections' names.
     pub units: Vec<Unit>,
     /// Those of each collection that has any.
-    pub aliases: BTreeMap<String, Vec<String>>,
+    pub(crate) aliases: Aliases,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -28,10 +29,6 @@ impl BackupPlan {
         names.dedup();
         names
     }
-
-    pub fn aliases_of(&self, collection: &str) -> &[String] {
-        self.aliases.get(collection).map_or(&[], Vec::as_slice)
-    }
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
@@ -42,8 +39,8 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
     let (topology, hidden) = topology(qdrant).await?;
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
-    let mut aliases = aliases_of(qdrant.aliases().await?);
-    aliases.retain(|collection, _| names.contains(collection));
+    let mut aliases = Aliases::from(qdrant.aliases().await?);
+    aliases.retain(&names);
     Ok(BackupPlan {
         warnings: version_warning(&version).into_iter().chain(hidden).collect(),
         qdrant: QdrantInfo {
@@ -110,17 +107,6 @@ fn version_warning(version: &str) -> Option<String> {
     } else {
         None
     }
-}
-
-fn aliases_of(aliases: Vec<Alias>) -> BTreeMap<String, Vec<String>> {
-    let mut by_collection: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for alias in aliases {
-        by_collection.entry(alias.collection).or_default().push(alias.alias);
-    }
-    for list in by_collection.values_mut() {
-        list.sort_unstable();
-    }
-    by_collection
 }
 
 /// The names of the `existing` collections that are selected; none at all is an error.

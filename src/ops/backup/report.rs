@@ -160,6 +160,8 @@ impl Results {
                 Entry::Occupied(mut there) => {
                     let there = there.get_mut();
                     there.points_after = unit.points_after;
+                    there.points_estimated |= unit.points_estimated;
+                    there.changed_to = unit.changed_to.or(there.changed_to.take());
                     there.artifacts.extend(unit.artifacts);
                     there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
                     there.warnings.extend(unit.warnings);

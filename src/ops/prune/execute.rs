@@ -104,9 +104,9 @@ impl PruneReport {
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
 pub async fn execute(job: &PruneContext, plan: &PrunePlan, cancel: &CancellationToken) -> Result<PruneReport> {
-    let progress = Progress::new(job.clock.now());
+    let progress = Progress::new(job.ctx.clock.now());
     let work = prune(job, plan, &progress, cancel);
-    run::ending(&job.on_store(), Operation::Prune, &progress, work).await
+    run::ending(&job.ctx, Operation::Prune, &progress, work).await
 }
 
 async fn prune(
@@ -136,7 +136,7 @@ async fn prune(
         }
         acquired => LeaseMode::Held(acquired?),
     };
-    run::under_lease(&job.on_store(), wanted, progress, cancel, None, |run| async move {
+    run::under_lease(&job.ctx, wanted, progress, cancel, None, |run| async move {
         // What is dropped here in mid-deletion is at worst gone without being counted.
         let result = run.unless_cancelled(under_lease(job, plan, &run, &mut report)).await;
         report.stopped = match result {
@@ -167,8 +167,8 @@ impl Conclusion for PruneReport {
 }
 
 async fn acquire(job: &PruneContext) -> Result<Lease> {
-    let who = format!("{} (prune)", job.who);
-    lease::acquire(job.store.clone(), &job.clock, &who, job.lease).await
+    let who = format!("{} (prune)", job.ctx.who);
+    lease::acquire(job.ctx.store.clone(), &job.ctx.clock, &who, job.ctx.lease).await
 }
 
 /// Deletes on a store that has no room for the lease, until it has: what is no backup first, then backups one by one, the
@@ -186,11 +186,11 @@ async fn make_room(
 ) -> Result<Option<Lease>> {
     let warning = format!(
         "{} is too full for the lease: the first deletions run without it ({})",
-        job.store.url(),
+        job.ctx.store.url(),
         full.chain()
     );
     tracing::warn!("{warning}");
-    lease::require_free(&*job.store, &job.clock).await?;
+    lease::require_free(&*job.ctx.store, &job.ctx.clock).await?;
     report.warnings.push(warning);
     clear_jobs(job, planned, &plan(job).await?, report).await?;
     let (backups, leftovers): (Vec<_>, Vec<_>) = planned.deletions().partition(|item| item.is_backup);
@@ -200,7 +200,7 @@ async fn make_room(
             Err(full) if full.code() == Code::StoreFull => {}
             Err(error) => return Err(error),
         }
-        lease::require_free(&*job.store, &job.clock).await?;
+        lease::require_free(&*job.ctx.store, &job.ctx.clock).await?;
         clear(job, item, &plan(job).await?, report).await?;
     }
     Ok(None)
@@ -273,7 +273,7 @@ async fn still_to_delete(
         return Ok(Err("it was replaced since the plan".to_owned()));
     }
     // The fresh plan may be minutes old by now.
-    if job.store.head(&item.id.pinned()).await?.is_some() {
+    if job.ctx.store.head(&item.id.pinned()).await?.is_some() {
         return Ok(Err("it was pinned since the plan".to_owned()));
     }
     Ok(Ok(objects))
@@ -347,15 +347,15 @@ enum Deletion {
 
 /// Deletes an object. One that is still there unchanged was refused, whatever the answer said.
 async fn delete_one(job: &PruneContext, object: &ObjectMeta) -> Result<Deletion> {
-    if job.store.delete(&object.key, &object.version).await? {
+    if job.ctx.store.delete(&object.key, &object.version).await? {
         return Ok(Deletion::Done);
     }
-    match job.store.head(&object.key).await? {
+    match job.ctx.store.head(&object.key).await? {
         Some(now) if now.version == object.version => Err(Error::new(
             Code::StoreForbidden,
             format!(
                 "{}/{} was not deleted, although it is unchanged",
-                job.store.url(),
+                job.ctx.store.url(),
                 object.key
             ),
         )),

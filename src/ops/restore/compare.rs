@@ -1,6 +1,7 @@
 //! Telling two configurations apart.
 
 use crate::base::text::plain;
+use crate::repository::manifest::without_points;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,16 +35,22 @@ pub(super) fn differences(at: &str, backup: &Value, qdrant: &Value) -> Vec<Diffe
     found
 }
 
+/// What `found` says that differs in `other` as well: each path may be as in the one or as in the other.
+pub(super) fn in_both(found: Vec<Difference>, other: &[Difference]) -> Vec<Difference> {
+    let is_in_other = |difference: &Difference| other.iter().any(|theirs| theirs.path == difference.path);
+    found.into_iter().filter(is_in_other).collect()
+}
+
 /// The same for payload indexes, without their point counts, which change by themselves.
 pub(super) fn schema_differences(backup: &Value, qdrant: &Value) -> Vec<Difference> {
-    differences("payload_schema", &bare(backup), &bare(qdrant))
+    differences("payload_schema", &without_points(backup), &without_points(qdrant))
 }
 
 /// What differs in the payload indexes of a collection that existed before it was restored: each must be as it was before,
 /// or as it is in the backup, since Qdrant keeps its own and takes over those that come with the segments. In the second
 /// case it is only noted.
 pub(super) fn index_differences(before: &Value, backup: &Value, now: &Value) -> (Vec<Difference>, Vec<String>) {
-    let (before, backup, now) = (bare(before), bare(backup), bare(now));
+    let (before, backup, now) = (without_points(before), without_points(backup), without_points(now));
     let fields: BTreeSet<_> = [&before, &backup, &now]
         .into_iter()
         .filter_map(Value::as_object)
@@ -66,16 +73,6 @@ pub(super) fn index_differences(before: &Value, backup: &Value, now: &Value) -> 
         }
     }
     (differ, notes)
-}
-
-fn bare(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    for index in schema.as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
-        if let Some(index) = index.as_object_mut() {
-            index.remove("points");
-        }
-    }
-    schema
 }
 
 fn collect(at: &str, backup: &Value, qdrant: &Value, found: &mut Vec<Difference>) {

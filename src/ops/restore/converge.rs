@@ -1,10 +1,10 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
-use super::compare::{differences, index_differences};
+use super::compare::{differences, in_both, index_differences};
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
-use crate::repository::manifest;
-use crate::wire::qdrant::{CollectionInfo, Qdrant};
+use crate::repository::manifest::{self, Description};
+use crate::wire::qdrant::{CollectionInfo, Count, Qdrant};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -44,6 +44,9 @@ pub struct Points {
     pub min: u64,
     /// At most. The same as `min` when nothing was written while the backup was made; else the truth lies between.
     pub max: u64,
+    /// Whether these are estimates.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 impl Points {
@@ -53,18 +56,25 @@ impl Points {
         Self {
             min: a.min(b),
             max: a.max(b),
+            estimated: collection.points_estimated,
         }
     }
 
-    fn admits(&self, points: u64) -> bool {
-        (self.min..=self.max).contains(&points)
+    /// Of estimates only some and none are told apart.
+    fn admits(&self, found: Count) -> bool {
+        match found.is_exact && !self.estimated {
+            true => (self.min..=self.max).contains(&found.points),
+            false => found.points > 0 || self.min == 0,
+        }
     }
 }
 
 impl fmt::Display for Points {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = if self.estimated { "about " } else { "" };
         match self.min == self.max {
-            true => write!(f, "{} points", self.min),
+            true => write!(f, "{about}{} points", self.min),
+            false if self.estimated => write!(f, "about {} to {} points", self.min, self.max),
             false => write!(f, "{} to {} points (written to during the backup)", self.min, self.max),
         }
     }
@@ -78,6 +88,8 @@ pub(crate) struct ExpectedCollection {
     pub(crate) payload_schema: Value,
     /// The backup's, where the collection existed before and has one of its own.
     pub(crate) or_schema: Value,
+    /// As well as the backup's: it changed while the snapshot was made.
+    pub(crate) or: Option<Description>,
     /// Whether fields that only Qdrant has are differences; a newer release has fields of its own.
     pub(crate) to_the_letter: bool,
 }
@@ -97,9 +109,16 @@ pub(crate) async fn converge(
     wanted: &ExpectedCollection,
     patience: &Timeouts,
 ) -> Result<Found> {
-    let points = wait_for_points(qdrant, name, wanted.points, patience).await?;
+    let count = wait_for_points(qdrant, name, wanted.points, patience).await?;
+    let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
     let mut notes = Vec::new();
+    if !count.is_exact || wanted.points.estimated {
+        notes.push(format!(
+            "its number of points cannot be compared exactly (strict mode): it has about {points}, the backup has {}",
+            wanted.points
+        ));
+    }
     match info.status.as_str() {
         "green" => {}
         "red" => {
@@ -113,6 +132,11 @@ pub(crate) async fn converge(
     let (indexes, kept) = index_differences(&wanted.payload_schema, &wanted.or_schema, &info.payload_schema);
     differ.extend(indexes);
     notes.extend(kept);
+    if let Some(or) = &wanted.or {
+        let mut other = differences("config", &or.config, &info.config);
+        other.extend(index_differences(&or.payload_schema, &or.payload_schema, &info.payload_schema).0);
+        differ = in_both(differ, &other);
+    }
     if !wanted.to_the_letter {
         let (new, real) = differ.into_iter().partition(|d| d.backup.is_null());
         differ = real;
@@ -126,13 +150,25 @@ pub(crate) async fn converge(
         let list: Vec<_> = differ.iter().map(ToString::to_string).collect();
         return Err(unequal(format!("collection {name:?}: {}", list.join("; "))));
     }
-    let sample = qdrant.sample(name, SAMPLE).await?;
+    let sample = match qdrant.sample(name, SAMPLE).await {
+        Ok(sample) => sample,
+        // Nothing is wrong with a collection that may not be looked at.
+        Err(error) if error.code() == Code::QdrantFailed && error.is_permanent() => {
+            notes.push(format!("no points were read as a sample: {}", error.chain()));
+            return Ok(Found {
+                points,
+                sampled: 0,
+                notes,
+            });
+        }
+        Err(error) => return Err(error),
+    };
     if sample.is_cut {
         notes.push(format!(
             "only {} points were read as a sample, because points are large",
             sample.points
         ));
-    } else if sample.points as u64 != points.min(SAMPLE as u64) {
+    } else if count.is_exact && sample.points as u64 != points.min(SAMPLE as u64) {
         return Err(unequal(format!(
             "collection {name:?}: only {} are readable of the first {} points",
             sample.points,
@@ -158,15 +194,15 @@ fn declares_vectors(config: &Value) -> bool {
     some(&config["params"]["vectors"]) || some(&config["params"]["sparse_vectors"])
 }
 
-/// The exact count, once all shards are Active and it is right.
-async fn wait_for_points(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Timeouts) -> Result<u64> {
+/// The count, once all shards are Active and it is right.
+async fn wait_for_points(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Timeouts) -> Result<Count> {
     let deadline = Instant::now() + patience.converge;
     loop {
         let problem = match inactive(qdrant, name).await? {
             Some(problem) => problem,
             None => match qdrant.count(name).await? {
-                points if wanted.admits(points) => return Ok(points),
-                points => format!("it has {points} points, the backup has {wanted}"),
+                found if wanted.admits(found) => return Ok(found),
+                found => format!("it has {} points, the backup has {wanted}", found.points),
             },
         };
         if Instant::now() >= deadline {

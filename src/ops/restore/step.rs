@@ -8,10 +8,10 @@ use super::plan::{Notes, Refusal, StepContext, Target};
 use super::swap::AliasPlan;
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
-use crate::base::hash::parse_sha256;
+use crate::base::hash::{parse_sha256, sha256_hex};
 use crate::ops::context::Context;
 use crate::repository::blobs::{self, Blob};
-use crate::repository::manifest::{Artifact, Collection, Storage};
+use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::unit::Unit;
 use serde::Serialize;
@@ -19,6 +19,9 @@ use serde::Serialize;
 /// Characters that Qdrant refuses in the name of a collection.
 const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
 const LONGEST_NAME: usize = 255;
+/// Qdrant puts up to 70 bytes behind it, in the name of the folder in which it makes a snapshot: of 195 bytes there is none (seen on
+/// 1.18.3). With room for a number.
+const LONGEST_NEW_NAME: usize = 175;
 
 /// What would be done for one collection.
 #[derive(Clone, Debug, Serialize)]
@@ -110,6 +113,7 @@ pub(super) async fn plan_step(
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
             or_schema: collection.payload_schema.clone(),
+            or: collection.changed_to.clone(),
             to_the_letter: of.to_the_letter,
         },
         target: to,
@@ -178,14 +182,12 @@ async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<
             "its backup is of one shard; this version restores only whole collections",
         ));
     }
-    if let Storage::Other(way) = &artifact.storage {
-        return Err(unsupported(&format!("its storage is unknown to this version: {way:?}")));
-    }
+    blobs::require_known(artifact)?;
     let odd = |what: &str| {
         Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
             .remedy("use another backup; the manifest was changed")
     };
-    if let Some(how) = artifact.misplaced(&id, &collection.name) {
+    if let Some(how) = blobs::misplaced(artifact, &id, &collection.name) {
         return Err(odd(&how));
     }
     if parse_sha256(&artifact.sha256).is_none() {
@@ -252,6 +254,18 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
     (step, notes)
 }
 
+/// A name for a copy of the collection `name`, short enough for Qdrant to make snapshots of it.
+fn name_beside(name: &str, id: BackupId) -> String {
+    let end = format!("-restored-{id}");
+    if name.len() + end.len() <= LONGEST_NEW_NAME {
+        return format!("{name}{end}");
+    }
+    // Two long names may differ at their ends only.
+    let end = format!("-{}{end}", &sha256_hex(name.as_bytes())[..8]);
+    let kept = name.floor_char_boundary(LONGEST_NEW_NAME - end.len());
+    format!("{}{end}", &name[..kept])
+}
+
 /// The name under which a collection is restored.
 pub(super) fn target_name(request: &RestoreRequest, collection: &Collection, id: BackupId, target: &Target) -> String {
     if let Some(into) = &request.into {
@@ -260,7 +274,7 @@ pub(super) fn target_name(request: &RestoreRequest, collection: &Collection, id:
     if !request.swap {
         return collection.name.clone();
     }
-    let stem = format!("{}-restored-{id}", collection.name);
+    let stem = name_beside(&collection.name, id);
     let taken = |name: &str| target.collections.contains(name) || target.aliases.contains_key(name);
     let mut name = stem.clone();
     let mut n = 2;
@@ -269,4 +283,30 @@ pub(super) fn target_name(request: &RestoreRequest, collection: &Collection, id:
         n += 1;
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_new_name_leaves_room_for_what_qdrant_puts_behind_it() {
+        let id = BackupId::at(datetime!(2026-11-22 12:00 UTC));
+        assert_eq!(name_beside("docs", id), "docs-restored-2026-11-22T12-00-00Z");
+        let long = "向".repeat(60);
+        let (one, other) = (
+            name_beside(&format!("{long}1"), id),
+            name_beside(&format!("{long}2"), id),
+        );
+        assert!(
+            one.len() <= LONGEST_NEW_NAME && other.len() <= LONGEST_NEW_NAME,
+            "{one}"
+        );
+        assert_ne!(one, other);
+        assert!(
+            one.starts_with("向向") && one.ends_with("-restored-2026-11-22T12-00-00Z"),
+            "{one}"
+        );
+    }
 }

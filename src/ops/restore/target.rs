@@ -7,7 +7,7 @@ use crate::wire::qdrant::{CollectionInfo, Qdrant};
 pub(super) enum TargetState {
     /// Nothing.
     Absent,
-    /// A collection with this exact number of points.
+    /// A collection with this number of points.
     Whole { info: CollectionInfo, points: u64 },
     /// A collection of which Qdrant cannot tell how many points it has, nor, without `info`, what it is like. One whose shard
     /// cannot be loaded answers so; a restore over it repairs it.
@@ -24,7 +24,10 @@ pub(super) async fn target_state(qdrant: &Qdrant, name: &str) -> Result<TargetSt
         Err(e) => return unreadable(qdrant, None, e).await,
     };
     match qdrant.count(name).await {
-        Ok(points) => Ok(TargetState::Whole { info, points }),
+        Ok(count) => Ok(TargetState::Whole {
+            info,
+            points: count.points,
+        }),
         Err(e) => unreadable(qdrant, Some(info), e).await,
     }
 }

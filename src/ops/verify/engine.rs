@@ -59,7 +59,7 @@ impl Verifier {
         let mut warnings = Vec::new();
         for (collection, artifact) in manifest.collections.iter().zip(single) {
             let began = Instant::now();
-            let (bytes, outcome) = match artifact.misplaced(id, &collection.name) {
+            let (bytes, outcome) = match blobs::misplaced(artifact, id, &collection.name) {
                 Some(how) => (0, Err(how)),
                 None => self.open(collection, artifact, scratch).await?,
             };

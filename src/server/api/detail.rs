@@ -51,11 +51,13 @@ enum Topology {
 #[derive(Debug, Serialize)]
 struct BackedUpCollection {
     name: String,
-    /// Exact count after the snapshot was made, as everywhere.
+    /// Count after the snapshot was made, as everywhere.
     points: u64,
-    /// Exact counts before the snapshot was asked for, and after it was made: under writes they only bound the truth.
+    /// Counts before the snapshot was asked for, and after it was made: under writes they only bound the truth.
     points_before: u64,
     points_after: u64,
+    /// Whether they are Qdrant's estimates, because the collection refuses exact ones.
+    points_estimated: bool,
     bytes: u64,
     aliases: Vec<String>,
     artifacts: Vec<Artifact>,
@@ -134,6 +136,7 @@ impl From<manifest::Collection> for BackedUpCollection {
             points: collection.points_after,
             points_before: collection.points_before,
             points_after: collection.points_after,
+            points_estimated: collection.points_estimated,
             bytes: collection.bytes(),
             not_restorable: collection.cannot_be_restored().map(|why| why.chain()),
             name: collection.name,

@@ -25,7 +25,7 @@ pub(super) fn required<T: DeserializeOwned>(body: &[u8], remedy: &str) -> Result
     if body.trim_ascii().first() != Some(&b'{') {
         return Err(bad("the body is not a JSON object", remedy));
     }
-    serde_json::from_slice(body).map_err(|e| bad(format!("the body is not understood: {e}"), remedy))
+    serde_json::from_slice(body).map_err(|e| bad(format!("invalid body: {e}"), remedy))
 }
 
 pub(super) fn bad(message: impl Into<String>, remedy: &str) -> Error {

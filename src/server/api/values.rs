@@ -101,7 +101,7 @@ impl From<catalog::Pin> for Pin {
     }
 }
 
-/// How the bytes get to Qdrant.
+/// Transfer to Qdrant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {

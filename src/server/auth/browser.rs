@@ -33,7 +33,7 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
         (FetchSite::None, _) if matches!(*method, Method::GET | Method::HEAD) => {}
         (FetchSite::Unsaid, Some(tell)) => {
             return Err(refused(format!(
-                "this looks like a browser ({tell}) that does not say which page asks (no Sec-Fetch-Site)"
+                "the request looks like a browser's ({tell}) and does not name its page (no Sec-Fetch-Site)"
             )));
         }
         (FetchSite::None | FetchSite::Other, _) => {
@@ -49,7 +49,7 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
     {
         true => Ok(()),
         false => Err(refused(
-            "a browser asks for a page that is not of this machine (Origin)".to_owned(),
+            "a browser sent this request for a page of another machine (Origin)".to_owned(),
         )),
     }
 }

@@ -14,13 +14,13 @@ pub(super) fn checked(headers: &HeaderMap) -> Result<Option<String>, HttpError> 
         Bearer::Token(token) if is_stripped(token) => Ok(email::of(token)),
         Bearer::Token(_) => Err(HttpError::new(
             RequestCode::TokenUnchecked,
-            "the token still has its signature, which Cloud Run takes off what it has checked: nobody has checked this one",
+            "the token still has its signature, so Cloud Run has not checked it",
             "switch Cloud Run's IAM check on (`gcloud run services update SERVICE --invoker-iam-check`), or set AUTH_MODE=oidc",
         )),
-        Bearer::Unreadable => Err(malformed("no token can be read from the header that Cloud Run checks")),
+        Bearer::Unreadable => Err(malformed("the header that Cloud Run checks holds no valid token")),
         Bearer::Absent => Err(HttpError::new(
             RequestCode::TokenMissing,
-            "there is no token that Cloud Run has checked: it lets everybody through, or this is not Cloud Run",
+            "the request has no token checked by Cloud Run: the service admits everybody, or this is not Cloud Run",
             "send an identity token, and have Cloud Run check it (`gcloud run services update SERVICE --invoker-iam-check`), \
              or set AUTH_MODE=oidc",
         )),

@@ -111,7 +111,7 @@ impl Jwks {
             match inner.fetch(now).await {
                 Ok(keys) => *inner.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys),
                 Err(error) => {
-                    tracing::warn!(url = inner.url, error = %error.chain(), "the public keys for identity tokens could not be fetched; those that are known are used on")
+                    tracing::warn!(url = inner.url, error = %error.chain(), "failed to fetch the public keys for identity tokens; the known ones stay in use")
                 }
             }
         };

@@ -154,7 +154,7 @@ fn wrong_issuer() -> HttpError {
 fn stripped() -> HttpError {
     HttpError::new(
         RequestCode::TokenStripped,
-        "Cloud Run took the token's signature away (SIGNATURE_REMOVED_BY_GOOGLE) because it has checked it itself",
+        "Cloud Run removed the token's signature (SIGNATURE_REMOVED_BY_GOOGLE) after checking it",
         "where Cloud Run's IAM check is on, set AUTH_MODE=iam; where it is off, send the token in Authorization and nothing in \
          X-Serverless-Authorization",
     )

@@ -30,7 +30,15 @@ async fn make(
     let work = |progress, stop| async move {
         let mut report = backup::run(&ctx, &selection, &progress, &stop).await?;
         if let Some(policy) = prune_after {
-            prune::after_backup(&PruneContext::new(&ctx, policy), &mut report, &stop).await;
+            prune::after_backup(
+                &PruneContext {
+                    ctx: ctx.on_store(),
+                    policy,
+                },
+                &mut report,
+                &stop,
+            )
+            .await;
         }
         Ok(RunEnd {
             error: report.error(),

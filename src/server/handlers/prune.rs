@@ -22,7 +22,10 @@ async fn by_policy(
     State(app): State<App>,
     JsonBody(PruneRequest { dry_run }): JsonBody<PruneRequest>,
 ) -> Result<Json<PruneResponse>, HttpError> {
-    let job = PruneContext::new(&app.ctx, app.retention.clone());
+    let job = PruneContext {
+        ctx: app.ctx.on_store(),
+        policy: app.retention.clone(),
+    };
     let plan = prune::plan(&job).await?;
     if dry_run {
         return Ok(Json(PruneResponse {

@@ -100,11 +100,14 @@ impl Http {
             ));
         }
         // Not by `path_segments_mut`, which drops tabs and line ends, and so would name another collection.
-        let whole = path
-            .iter()
-            .fold(url.path().trim_end_matches('/').to_owned(), |path, segment| {
-                format!("{path}/{}", encoded(segment))
-            });
+        let base = url.path().trim_end_matches('/').to_owned();
+        let whole = match path.is_empty() {
+            // A proxy answers a folder without a slash by a redirect.
+            true => base + "/",
+            false => path
+                .iter()
+                .fold(base, |path, segment| format!("{path}/{}", encoded(segment))),
+        };
         url.set_path(&whole);
         Ok(url)
     }
@@ -369,6 +372,12 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
     };
     match status {
         400 | 405..=499 | 500..=519 if tells_of_a_full_disk(body) => disk_full(text),
+        500..=519 if holds(body, &[b"File name too long", b"(os error 36)"]) => Error::new(Code::QdrantFailed, text)
+            .remedy(
+                "give the collection a shorter name, of up to 180 bytes: Qdrant puts up to 70 behind it to make a snapshot, \
+                 and a file system takes 255; a collection can be restored under another name with `restore --into`",
+            )
+            .permanent(true),
         401 => Error::new(Code::QdrantUnauthorized, text)
             .remedy("set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts"),
         403 => Error::new(Code::QdrantForbidden, text).remedy(
@@ -394,15 +403,21 @@ fn disk_full(text: String) -> Error {
 
 /// Whether Qdrant passes on that its system refuses to write: ENOSPC or EDQUOT. It has no code of its own for that.
 fn tells_of_a_full_disk(body: &[u8]) -> bool {
-    let holds = |text: &[u8]| body.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
-    [
-        &b"No space left on device"[..],
-        b"(os error 28)",
-        b"Disk quota exceeded",
-        b"(os error 122)",
-    ]
-    .into_iter()
-    .any(holds)
+    holds(
+        body,
+        &[
+            b"No space left on device",
+            b"(os error 28)",
+            b"Disk quota exceeded",
+            b"(os error 122)",
+        ],
+    )
+}
+
+/// Whether one of these texts of the system is in it.
+fn holds(body: &[u8], texts: &[&[u8]]) -> bool {
+    let holds = |text: &&[u8]| body.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
+    texts.iter().any(holds)
 }
 
 /// What Qdrant said, from either form, on one line. The cause of an error stands at its end, after paths of any length.
@@ -485,6 +500,7 @@ mod tests {
         for (status, text, code) in [
             (500, "Disk quota exceeded (os error 122)", Code::DiskFull),
             (500, "Permission denied (os error 13)", Code::QdrantFailed),
+            (500, "File name too long (os error 36)", Code::QdrantFailed),
             // A name is no cause.
             (
                 404,
@@ -509,6 +525,7 @@ mod tests {
         let http = http("http://h:6333/base/");
         let url = http.url(&["collections", "a/b c%é?#"], "x").unwrap();
         assert_eq!(url.as_str(), "http://h:6333/base/collections/a%2Fb%20c%25%C3%A9%3F%23");
+        assert_eq!(http.url(&[], "x").unwrap().as_str(), "http://h:6333/base/");
         // Qdrant takes them, and they are not the same collection.
         let url = http
             .url(&["collections", "a\tb\r\n", "%2e%2e", "...", "\u{7f}"], "x")

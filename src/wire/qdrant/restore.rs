@@ -142,7 +142,8 @@ impl Qdrant {
             let body = json!({ "limit": count, "with_payload": true, "with_vector": true, "offset": offset });
             let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
             match answer.is_too_large() {
-                true if page > 1 => page = 1,
+                // 400: strict mode may refuse so many at once.
+                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => page = 1,
                 true => {
                     sample.is_cut = true;
                     break;

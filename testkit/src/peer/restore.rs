@@ -200,6 +200,12 @@ async fn scroll(State(inner): Shared, Path(c): Path<String>, Json(body): Json<Va
     let Some(found) = inner.collections.get(&c) else {
         return missing(&c);
     };
+    if found
+        .most_points
+        .is_some_and(|most| body["limit"].as_u64() > Some(most))
+    {
+        return error(400, "Bad request: Limit exceeded for \"limit\". Help: Reduce it.");
+    }
     let all = if found.unreadable { 0 } else { found.points };
     let from = body["offset"].as_u64().unwrap_or_default();
     let to = (from + body["limit"].as_u64().unwrap()).min(all);

@@ -1,6 +1,7 @@
 //! What executions record, and when pruning takes it away.
 
 use qdrant_backup::base::clock::Clock;
+use qdrant_backup::ops::context::StoreContext;
 use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::wire::store::{BytesSource, Condition};
@@ -11,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 fn job(bench: &Execution, later: Duration) -> PruneContext {
     PruneContext {
-        store: bench.store.clone(),
-        clock: Clock::new(move || OffsetDateTime::now_utc() + later),
-        who: "test".into(),
-        lease: Duration::from_secs(30),
+        ctx: StoreContext {
+            store: bench.store.clone(),
+            clock: Clock::new(move || OffsetDateTime::now_utc() + later),
+            who: "test".into(),
+            lease: Duration::from_secs(30),
+        },
         policy: Policy {
             last: 1,
             min_age: Duration::ZERO,

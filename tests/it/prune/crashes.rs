@@ -34,7 +34,7 @@ async fn whichever_deletion_fails_every_backup_that_is_left_is_whole() {
             };
             filled(&bench).await;
             let mut job = bench.job.clone();
-            (job.store, _) = dying_at(&bench.store, k);
+            (job.ctx.store, _) = dying_at(&bench.store, k);
             let plan = prune::plan(&job).await.unwrap();
             let mut report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
             let error = report.take_error();
@@ -183,7 +183,7 @@ async fn told_to_stop_it_gives_the_lease_back() {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let mut job = bench.job.clone();
-    job.store = before_change(&bench.store, async move {
+    job.ctx.store = before_change(&bench.store, async move {
         token.cancel();
         std::future::pending::<()>().await;
     });

@@ -245,7 +245,7 @@ async fn a_run_that_began_of_late_is_never_collected() {
     let mut bench = History::in_directory().await;
     bench.later(DAY * 2);
     // The id is as young as the run; the objects' own times come from another clock.
-    let young = qdrant_backup::repository::names::BackupId::at(bench.job.clock.now() - Duration::from_secs(3600));
+    let young = qdrant_backup::repository::names::BackupId::at(bench.job.ctx.clock.now() - Duration::from_secs(3600));
     put(
         &*bench.store,
         &young.artifact("docs", &ArtifactKind::Collection, 1),
@@ -320,7 +320,7 @@ async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_n
         let store = bench.store.clone();
         let text = manifest_text(&*store, OLD).await;
         let mut job = bench.job.clone();
-        job.store = before_change(&bench.store, async move {
+        job.ctx.store = before_change(&bench.store, async move {
             replace(&*store, &id(OLD).manifest(), &text).await;
         });
         let plan = prune::plan(&job).await.unwrap();

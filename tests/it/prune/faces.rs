@@ -81,7 +81,7 @@ async fn the_command_shows_the_plan_and_deletes_only_when_told_to() {
 
     let lease = lease::acquire(
         bench.store.clone(),
-        &bench.job.clock,
+        &bench.job.ctx.clock,
         "nightly",
         Duration::from_secs(60),
     )
@@ -209,7 +209,7 @@ async fn the_service_prunes_on_request() {
 
     let lease = lease::acquire(
         bench.store.clone(),
-        &bench.job.clock,
+        &bench.job.ctx.clock,
         "nightly",
         Duration::from_secs(60),
     )

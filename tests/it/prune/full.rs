@@ -1,6 +1,7 @@
 //! A store that is too full for the lease: pruning makes the room.
 
 use qdrant_backup::base::error::Code;
+use qdrant_backup::ops::context::StoreContext;
 use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::retention::Policy;
 use qdrant_backup::repository::lease;
@@ -46,7 +47,7 @@ async fn what_is_deleted_first_makes_room_for_the_lease_under_which_the_rest_goe
     let oldest = root(&bench).join("backups").join(IDS[0]);
     let leases = Arc::new(AtomicUsize::new(0));
     let (seen, second) = (leases.clone(), root(&bench).join("backups").join(IDS[1]));
-    bench.job.store = twisted(&bench.store.clone(), move |_| match oldest.exists() {
+    bench.job.ctx.store = twisted(&bench.store.clone(), move |_| match oldest.exists() {
         true => Twist::Refused(Code::StoreFull),
         false => {
             assert!(second.exists(), "it goes without a lease although there is room");
@@ -70,7 +71,7 @@ async fn what_is_deleted_first_makes_room_for_the_lease_under_which_the_rest_goe
 #[tokio::test]
 async fn a_store_that_stays_full_is_pruned_all_the_same() {
     let mut bench = filled().await;
-    bench.job.store = full(&bench, || true);
+    bench.job.ctx.store = full(&bench, || true);
     assert_eq!(bench.prune().await, IDS[..3]);
     assert_eq!(bench.whole().await, IDS[3..]);
 }
@@ -87,7 +88,7 @@ async fn what_is_no_backup_goes_before_any_backup() {
     .await;
     put(&*bench.store, "jobs/nightly-1/plan.json", "{}").await;
     bench.later(Duration::from_secs(48 * 3600));
-    bench.job.store = full(&bench, || true);
+    bench.job.ctx.store = full(&bench, || true);
     let (report, error) = bench.execute(&bench.plan().await).await;
     assert!(error.is_none(), "{error:?}");
     let gone: Vec<_> = report.deleted.iter().map(|deleted| deleted.id.to_string()).collect();
@@ -100,7 +101,7 @@ async fn records_of_jobs_alone_are_cleared_from_a_full_store() {
     let mut bench = History::in_directory().await;
     put(&*bench.store, "jobs/nightly-1/plan.json", "{}").await;
     bench.later(Duration::from_secs(48 * 3600));
-    bench.job.store = full(&bench, || true);
+    bench.job.ctx.store = full(&bench, || true);
     let (report, error) = bench.execute(&bench.plan().await).await;
     assert!(error.is_none(), "{error:?}");
     assert_eq!((report.jobs, bench.keys().await.len()), (1, 0));
@@ -110,10 +111,10 @@ async fn records_of_jobs_alone_are_cleared_from_a_full_store() {
 async fn nothing_is_deleted_without_a_lease_while_somebody_holds_it() {
     let mut bench = filled().await;
     let life = Duration::from_secs(3600);
-    let lease = lease::acquire(bench.store.clone(), &bench.job.clock, "somebody/1", life)
+    let lease = lease::acquire(bench.store.clone(), &bench.job.ctx.clock, "somebody/1", life)
         .await
         .unwrap();
-    bench.job.store = full(&bench, || true);
+    bench.job.ctx.store = full(&bench, || true);
     let plan = bench.plan().await;
     let error = prune::execute(&bench.job, &plan, &CancellationToken::new())
         .await
@@ -123,7 +124,7 @@ async fn nothing_is_deleted_without_a_lease_while_somebody_holds_it() {
     lease.release().await.unwrap();
     // One that has run out keeps nobody away.
     std::mem::forget(
-        lease::acquire(bench.store.clone(), &bench.job.clock, "dead/1", life)
+        lease::acquire(bench.store.clone(), &bench.job.ctx.clock, "dead/1", life)
             .await
             .unwrap(),
     );
@@ -138,7 +139,7 @@ async fn whoever_finds_the_room_first_is_left_alone() {
     let lock_file = root(&bench).join("lock.json");
     let lease = lease::acquire(
         bench.store.clone(),
-        &bench.job.clock,
+        &bench.job.ctx.clock,
         "backup/1",
         Duration::from_secs(3600),
     );
@@ -148,7 +149,7 @@ async fn whoever_finds_the_room_first_is_left_alone() {
         lease.release().await.unwrap();
         record
     };
-    bench.job.store = twisted(&bench.store.clone(), move |_| match oldest.exists() {
+    bench.job.ctx.store = twisted(&bench.store.clone(), move |_| match oldest.exists() {
         true => Twist::Refused(Code::StoreFull),
         false => {
             // A backup begins in the room that was just made.
@@ -168,9 +169,11 @@ async fn two_prunes_at_once_leave_the_newest_good_backup_whole() {
         let bench = filled().await;
         let store = full(&bench, || true);
         let job = |policy| PruneContext {
-            store: store.clone(),
+            ctx: StoreContext {
+                store: store.clone(),
+                ..bench.job.ctx.clone()
+            },
             policy,
-            ..bench.job.clone()
         };
         let yearly = Policy {
             yearly: 1,

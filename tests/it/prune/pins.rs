@@ -23,7 +23,7 @@ async fn filled(bench: &History) {
 async fn pin(bench: &History, text: &str) -> Pinned {
     pins::pin(
         &*bench.store,
-        &bench.job.clock,
+        &bench.job.ctx.clock,
         id(text),
         "me",
         Some("the audit".into()),
@@ -81,10 +81,10 @@ async fn a_pin_after_planning_holds() {
 async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
     let bench = History::in_directory().await;
     filled(&bench).await;
-    let (store, clock) = (bench.store.clone(), bench.job.clock.clone());
+    let (store, clock) = (bench.store.clone(), bench.job.ctx.clock.clone());
     let mut job = bench.job.clone();
     // While the oldest one is deleted, the next one is pinned.
-    job.store = before_change(&bench.store, async move {
+    job.ctx.store = before_change(&bench.store, async move {
         let pinned = pins::pin(&*store, &clock, id(MIDDLE), "me", None).await.unwrap();
         assert_eq!(
             pinned,
@@ -113,7 +113,9 @@ async fn only_a_backup_can_be_pinned() {
     .await;
     for id in [unfinished, id("2020-01-05T00-00-00Z")] {
         let store = before_change(&bench.store, async { panic!("a pin was written for no backup") });
-        let error = pins::pin(&*store, &bench.job.clock, id, "me", None).await.unwrap_err();
+        let error = pins::pin(&*store, &bench.job.ctx.clock, id, "me", None)
+            .await
+            .unwrap_err();
         assert_eq!((error.code(), error.exit_code()), (Code::BackupNotFound, 8));
         assert!(!bench.keys().await.contains(&id.pinned()), "no pin without a backup");
     }
@@ -137,7 +139,7 @@ async fn pinning_beside_a_run_names_it() {
     filled(&bench).await;
     let lease = lease::acquire(
         bench.store.clone(),
-        &bench.job.clock,
+        &bench.job.ctx.clock,
         "nightly",
         Duration::from_secs(60),
     )
@@ -161,7 +163,7 @@ async fn a_pin_that_came_too_late_says_so_and_leaves_nothing() {
         let manifest = store.head(&id(OLD).manifest()).await.unwrap().unwrap();
         store.delete(&manifest.key, &manifest.version).await.unwrap();
     });
-    let error = pins::pin(&*late, &bench.job.clock, id(OLD), "me", None)
+    let error = pins::pin(&*late, &bench.job.ctx.clock, id(OLD), "me", None)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);

@@ -79,7 +79,7 @@ async fn while_a_prune_deletes_a_backup_is_told_to_wait() {
     let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let mut job = bench.job.clone();
     let (r, g) = (reached.clone(), go.clone());
-    job.store = before_change(&bench.store, async move {
+    job.ctx.store = before_change(&bench.store, async move {
         r.add_permits(1);
         g.acquire().await.unwrap().forget();
     });
@@ -142,9 +142,9 @@ async fn a_prune_that_lost_its_lease_stops() {
     filled(&bench).await;
     let lock = bench.dir().join("lock.json");
     let mut job = bench.job.clone();
-    job.lease = Duration::from_millis(600);
+    job.ctx.lease = Duration::from_millis(600);
     let path = lock.clone();
-    job.store = before_change(&bench.store, async move {
+    job.ctx.store = before_change(&bench.store, async move {
         std::fs::remove_file(&path).unwrap();
         let thief = r#"{"holder":"x","who":"somebody else","since":"2026-11-22T12:00:00Z","expires_at":"2999-01-01T00:00:00Z"}"#;
         std::fs::write(&path, thief).unwrap();

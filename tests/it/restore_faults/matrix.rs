@@ -109,13 +109,7 @@ const CASES: &[Case] = {
             500,
             &["/b/collection.snapshot", "expected", "/a/collection.snapshot"],
         ),
-        refused(
-            "unknown storage",
-            Code::BackupUnsupported,
-            13,
-            501,
-            &["storage is unknown to this version: \"chunks\""],
-        ),
+        refused("unknown storage", Code::BackupUnsupported, 13, 501, &["\"chunks\""]),
         // The target, before anything is changed.
         refused(
             "older Qdrant",

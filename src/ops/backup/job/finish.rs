@@ -1,11 +1,12 @@
 //! The end of an execution: all parts are there, and one manifest is made of them.
 
 use super::Task;
-use super::record::{self, Part, PartOutcome, Plan};
 use crate::base::error::{Code, Error, Result};
-use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit};
+use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit, refresh_aliases};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
+use crate::repository::blobs;
+use crate::repository::jobs::{self, JobPlan, Part, PartOutcome};
 use crate::repository::manifest::{self, EncodedManifest};
 use crate::wire::store::ObjectMeta;
 use futures_util::TryStreamExt;
@@ -29,7 +30,7 @@ pub(super) enum ExecutionState {
 }
 
 /// The end of an execution whose manifest is written; `None` while there is none.
-pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result<Option<ExecutionState>> {
+pub(super) async fn committed(ctx: &Context, task: &Task, plan: &JobPlan) -> Result<Option<ExecutionState>> {
     let manifest = match manifest::read(&*ctx.store, &plan.id).await {
         Ok(manifest) => manifest,
         Err(e) if e.code() == Code::BackupNotFound => return Ok(None),
@@ -55,23 +56,24 @@ pub(super) async fn committed(ctx: &Context, task: &Task, plan: &Plan) -> Result
 }
 
 /// Commits the backup if all parts are there. Call it with the lease held.
-pub(super) async fn finish(ctx: &Context, task: &Task, plan: &Plan, run: &Run) -> Result<ExecutionState> {
-    let open = record::open(ctx, task, plan).await?.len();
+pub(super) async fn finish(ctx: &Context, task: &Task, plan: &JobPlan, run: &Run) -> Result<ExecutionState> {
+    let open = jobs::open(&*ctx.store, &task.execution, plan).await?.len();
     if open > 0 {
         return Ok(ExecutionState::Open(open));
     }
     if let Some(ended) = committed(ctx, task, plan).await? {
         return Ok(ended);
     }
-    let results = results(record::parts(ctx, task, plan, plan.units.iter()).await?);
+    let mut results = results(jobs::parts(&*ctx.store, &task.execution, plan, plan.units.iter()).await?);
     check(ctx, plan, &results).await?;
+    let aliases = refresh_aliases(ctx, &mut results).await;
     let known = RunFacts {
         id: plan.id,
         started_at: plan.started_at,
         finished_at: ctx.clock.now(),
         qdrant: plan.qdrant.clone(),
         selection: plan.selection.clone(),
-        warnings: plan.warnings.clone(),
+        warnings: plan.warnings.iter().cloned().chain(aliases).collect(),
         extra: BTreeMap::from([(FIELD.to_owned(), origin(task))]),
     };
     let (mut report, manifest) = known.conclude(results)?;
@@ -105,7 +107,7 @@ fn origin(task: &Task) -> Value {
 fn results(parts: Vec<Part>) -> Results {
     let mut results = Results::default();
     for part in parts {
-        match part.fate {
+        match part.outcome {
             PartOutcome::Saved(collection) => results.collections.push(*collection),
             PartOutcome::Failed(failure) => results.failed.push((part.unit, failure)),
             PartOutcome::Gone => results.gone.push(part.unit.collection),
@@ -115,7 +117,7 @@ fn results(parts: Vec<Part>) -> Results {
 }
 
 /// Whether every object that the parts name is still the one that was stored: some may be days old.
-async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
+async fn check(ctx: &Context, plan: &JobPlan, results: &Results) -> Result<()> {
     let there: Vec<ObjectMeta> = ctx.store.list(&plan.id.prefix()).await?.try_collect().await?;
     let there: BTreeMap<&str, &ObjectMeta> = there.iter().map(|object| (object.key.as_str(), object)).collect();
     let artifacts = results
@@ -123,7 +125,7 @@ async fn check(ctx: &Context, plan: &Plan, results: &Results) -> Result<()> {
         .iter()
         .flat_map(|c| c.artifacts.iter().map(|a| (&c.name, a)));
     for (collection, artifact) in artifacts {
-        if let Some(how) = artifact.misplaced(&plan.id, collection) {
+        if let Some(how) = blobs::misplaced(artifact, &plan.id, collection) {
             return Err(
                 Error::new(Code::BackupDamaged, format!("a part of backup {}: {how}", plan.id)).remedy(
                     "find out what changes objects in the store, then start another execution; nothing was committed",

@@ -1,0 +1,93 @@
+//! Collections that refuse some looks for good, and those that change while their snapshot is made.
+
+use qdrant_backup::base::error::Code;
+use qdrant_backup::ops::backup::BackupOutcome;
+use qdrant_backup::ops::restore::RestoreOutcome;
+use serde_json::{Value, json};
+use testkit::bench::Bench;
+use testkit::lost::Lost;
+use testkit::peer::{Collection, Peer};
+
+#[tokio::test]
+async fn a_collection_that_refuses_exact_counts_is_backed_up_by_estimates_and_restored() {
+    let lost = Lost::with(|peer| peer.with("a", |c| c.refuses_exact = true)).await;
+    let manifest = lost.saved().await;
+    let (a, b) = (&manifest.collections[0], &manifest.collections[1]);
+    assert_eq!((a.points_before, a.points_after, a.points_estimated), (100, 100, true));
+    assert!(!b.points_estimated && b.warnings.is_empty());
+    assert_eq!(a.warnings.len(), 1);
+
+    let report = lost.run(&lost.request()).await.unwrap();
+    assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
+    assert_eq!(report.collections[0].points, 100);
+}
+
+#[tokio::test]
+async fn estimates_tell_some_points_from_none() {
+    let lost = Lost::with(|peer| peer.with("a", |c| c.refuses_exact = true)).await;
+    lost.upload(testkit::peer::Upload::Empty);
+    let report = lost.run(&lost.request()).await.unwrap();
+    assert_eq!(
+        report.failed[0].error.code.to_string(),
+        Code::RestoreUnequal.to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_points_at_once_is_kept() {
+    for (most, sampled) in [(5, 100), (1, 100), (0, 0)] {
+        let lost = Lost::new().await;
+        let strict = Collection {
+            most_points: Some(most),
+            ..Collection::default()
+        };
+        lost.peer.lock().collections.insert("a".into(), strict);
+        let report = lost.run(&lost.request()).await.unwrap();
+        assert_eq!(report.status, RestoreOutcome::Complete, "{most}: {report:?}");
+        let restored = &report.collections[0];
+        assert_eq!((restored.points, restored.sampled), (100, sampled), "{most}");
+        assert_eq!(restored.notes.len(), usize::from(sampled == 0), "{restored:?}");
+    }
+}
+
+/// A backup during which the metadata of `a` changes; `None` is none.
+async fn changed(before: Option<Value>, after: Option<Value>) -> Lost {
+    Lost::with(|peer| {
+        peer.with("a", |c| c.metadata = before);
+        let late = peer.clone();
+        let change = move || late.with("a", |c| c.metadata = after);
+        peer.lock().on_count = Some(Box::new(change));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_changed_during_the_backup_may_be_as_before_or_as_after() {
+    let (x, y) = (Some(json!({"v": 1})), Some(json!({"v": 2})));
+    // Restored it has no metadata.
+    for (before, after, is_either) in [(x.clone(), None, true), (None, x.clone(), true), (x, y, false)] {
+        let lost = changed(before.clone(), after.clone()).await;
+        let saved = lost.saved().await.collections.remove(0);
+        assert_eq!(saved.warnings.len(), 1, "{saved:?}");
+        let later = saved.changed_to.unwrap();
+        assert_eq!(later.config["metadata"], json!(after));
+        let report = lost.run(&lost.request()).await.unwrap();
+        let is_complete = report.status == RestoreOutcome::Complete;
+        assert_eq!(is_complete, is_either, "{before:?} {after:?}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn aliases_that_changed_during_the_backup_are_recorded_as_they_are_then() {
+    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+    peer.lock().aliases.push(("live".into(), "a".into()));
+    let late = peer.clone();
+    peer.lock().on_count = Some(Box::new(move || late.lock().aliases[0].1 = "b".into()));
+    let bench = Bench::new(&peer.url).await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete);
+    let manifest = bench.manifest(&report).await;
+    let aliases: Vec<_> = manifest.collections.iter().map(|c| c.aliases.as_slice()).collect();
+    assert_eq!(aliases, [&[][..], &["live".to_owned()][..]]);
+    assert!(manifest.collections.iter().all(|c| c.warnings.len() == 1));
+}
