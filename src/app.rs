@@ -86,6 +86,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
 pub(crate) fn probe(config: &QdrantConfig) -> Result<Qdrant> {
     Qdrant::new(Options {
         idle: Duration::from_secs(5),
+        start: Duration::ZERO,
         request_timeout: Duration::from_secs(10),
         count_timeout: Duration::from_secs(10),
         retries: 1,
@@ -392,6 +393,7 @@ fn options(config: &QdrantConfig) -> Options {
     Options {
         api_key: config.api_key.clone(),
         idle: config.idle,
+        start: config.start,
         create_timeout: config.create_timeout,
         ..Options::new(config.url.clone())
     }

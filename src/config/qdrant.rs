@@ -53,6 +53,8 @@ pub struct QdrantConfig {
     pub api_key: Option<SecretString>,
     /// `BACKUP_IDLE_TIMEOUT_SECS`: longest time without a byte, 5 to 3600; default 60.
     pub idle: Duration,
+    /// `BACKUP_START_TIMEOUT_SECS`: how long to wait for the first answer, up to 600; default 60.
+    pub(crate) start: Duration,
     /// `BACKUP_CREATE_TIMEOUT_SECS`: longest time in which Qdrant makes one snapshot, 10 s to 7 days; default 6 h.
     pub create_timeout: Duration,
 }
@@ -63,6 +65,7 @@ impl QdrantConfig {
             url,
             api_key: None,
             idle: Duration::from_secs(60),
+            start: Duration::from_secs(60),
             create_timeout: Duration::from_secs(6 * 3600),
         }
     }
@@ -87,6 +90,7 @@ impl QdrantConfig {
         let default = Self::new(Url::parse("http://localhost").ok()?);
         let group = Self {
             idle: seconds(reader, "BACKUP_IDLE_TIMEOUT_SECS", default.idle, 5, 3600),
+            start: seconds(reader, "BACKUP_START_TIMEOUT_SECS", default.start, 0, 600),
             create_timeout: seconds(
                 reader,
                 "BACKUP_CREATE_TIMEOUT_SECS",
@@ -103,6 +107,7 @@ impl QdrantConfig {
     pub(super) fn for_testing(url: Url) -> Self {
         Self {
             idle: Duration::from_secs(5),
+            start: Duration::ZERO,
             create_timeout: Duration::from_secs(30),
             ..Self::new(url)
         }
@@ -272,7 +277,9 @@ mod tests {
     fn the_key_of_one_qdrant_never_goes_to_another() {
         let env = |name: &str| match name {
             "--to" | "DRILL_QDRANT_URL" => Some("http://other:6333".to_owned()),
-            "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => None,
+            "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_START_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => {
+                None
+            }
             name if name.starts_with("--") || name.ends_with("_FILE") => None,
             name => Some(format!("key-of-{name}")),
         };

@@ -77,6 +77,9 @@ pub struct QdrantInfo {
     pub version: String,
     /// How its nodes were arranged.
     pub topology: Topology,
+    /// Whether the key was one for certain collections: Qdrant leaves out others, and aliases that the key does not name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scoped_key: bool,
     /// Which one it is; earlier versions did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,

@@ -34,6 +34,9 @@ pub struct Options {
     pub api_key: Option<SecretString>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
+    /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
+    /// time: the network of a new instance may come up after the program.
+    pub start: Duration,
     /// Longest time of a short call, and of each look whether Qdrant is still alive during a long one.
     pub request_timeout: Duration,
     /// Longest time of an exact count, which reads every segment.
@@ -57,6 +60,7 @@ impl Options {
             url,
             api_key: None,
             idle: Duration::from_secs(60),
+            start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
             create_timeout: Duration::from_secs(6 * 3600),

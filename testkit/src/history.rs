@@ -178,6 +178,7 @@ pub async fn backup_with(store: &dyn Store, text: &str, change: impl FnOnce(&mut
             source: None,
             version: "1.18.3".into(),
             topology: Topology::Standalone,
+            scoped_key: false,
             extra: BTreeMap::new(),
         },
         selection: Selection::default(),

@@ -38,6 +38,7 @@ mod rewind;
 mod screens;
 mod snapshot_structure;
 mod sources;
+mod start;
 mod status;
 mod store;
 mod strict_mode;

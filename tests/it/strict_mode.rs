@@ -2,7 +2,7 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
-use qdrant_backup::ops::restore::RestoreOutcome;
+use qdrant_backup::ops::restore::{self, RestoreOutcome};
 use serde_json::{Value, json};
 use testkit::bench::Bench;
 use testkit::lost::Lost;
@@ -47,6 +47,16 @@ async fn a_limit_of_points_at_once_is_kept() {
         let restored = &report.collections[0];
         assert_eq!((restored.points, restored.sampled), (100, sampled), "{most}");
         assert_eq!(restored.notes.len(), usize::from(sampled == 0), "{restored:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_by_a_key_for_certain_collections_says_what_it_may_be_missing() {
+    for hidden in [true, false] {
+        let lost = Lost::with(|peer| peer.lock().cluster_hidden = hidden).await;
+        assert_eq!(lost.saved().await.qdrant.scoped_key, hidden);
+        let plan = restore::plan(&lost.bench.ctx, &lost.request()).await.unwrap();
+        assert_eq!(plan.warnings.len(), usize::from(hidden), "{:?}", plan.warnings);
     }
 }
 

@@ -118,6 +118,12 @@ pub const GROUPS: &[Group] = &[
                 "longest time without a byte from Qdrant, 5 to 3600 s",
             ),
             setting(
+                "BACKUP_START_TIMEOUT_SECS",
+                "`60`",
+                TRANSFERS,
+                "longest time to wait for the first answer of Qdrant, e.g. while the network of a new instance comes up; 0 to 600 s",
+            ),
+            setting(
                 "BACKUP_CREATE_TIMEOUT_SECS",
                 "`21600`",
                 SNAPSHOTS,

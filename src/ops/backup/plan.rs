@@ -41,14 +41,17 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
+    let scoped_key = hidden.is_some();
+    let warnings = version_warning(&version).into_iter().chain(hidden).collect();
     Ok(BackupPlan {
-        warnings: version_warning(&version).into_iter().chain(hidden).collect(),
         qdrant: QdrantInfo {
             version,
             topology,
+            scoped_key,
             source: None,
             extra: BTreeMap::new(),
         },
+        warnings,
         units: names.iter().map(|name| Unit::whole(name)).collect(),
         aliases,
     })

@@ -233,6 +233,11 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
             .warnings
             .push(format!("the backup is partial: it is missing {}", missing.join(", ")));
     }
+    if manifest.qdrant.scoped_key && !is_drill {
+        notes.warnings.push(format!(
+            "backup {id} was made with a key for certain collections: it may be missing other collections, and aliases of these"
+        ));
+    }
     // Who asks for all that there is may take it for all that there was. A drill asks for nobody.
     if !is_drill && request.selection.is_everything() && !selection.is_everything() {
         notes.warnings.push(format!(

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use tokio::time::{Instant, sleep, timeout};
@@ -29,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Http {
     client: Client,
     options: Arc<Options>,
+    /// Whether anything was ever answered.
+    is_reached: Arc<AtomicBool>,
 }
 
 /// A short answer, read whole.
@@ -66,6 +69,7 @@ impl Http {
         Ok(Self {
             client,
             options: Arc::new(options),
+            is_reached: Arc::default(),
         })
     }
 
@@ -148,6 +152,7 @@ impl Http {
             self.options.request_timeout
         };
         let mut attempt = 0;
+        let began = Instant::now();
         loop {
             let mut request = self.request(method.clone(), url.clone())?;
             if let Some(body) = body {
@@ -163,15 +168,32 @@ impl Http {
                     let pause = answer.retry_after;
                     (Ok(answer), pause)
                 }
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    self.is_reached.store(true, Relaxed);
+                    return Ok(answer);
+                }
                 Ok(Err(e)) => (Err(self.unreachable(doing, e)), None),
                 Err(_) => (
                     Err(self.unreachable(doing, format!("no answer within {limit:?}"))),
                     None,
                 ),
             };
-            if attempt == self.options.retries {
-                return result;
+            if result.is_ok() {
+                self.is_reached.store(true, Relaxed);
+            }
+            if attempt >= self.options.retries {
+                let left = self.options.start.saturating_sub(began.elapsed());
+                if self.is_reached.load(Relaxed) || left.is_zero() {
+                    return result;
+                }
+                if attempt == self.options.retries {
+                    tracing::warn!(
+                        qdrant = self.base(),
+                        "Qdrant at {} does not answer yet; trying for another {} s",
+                        self.base(),
+                        left.as_secs()
+                    );
+                }
             }
             sleep(pause.unwrap_or_default().max(self.backoff(attempt)).min(LONGEST_PAUSE)).await;
             attempt += 1;
@@ -388,6 +410,12 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
         408 | 429 | 502..=504 | 520.. => {
             Error::new(Code::QdrantUnreachable, text).remedy("try again later; Qdrant is overloaded or restarting")
         }
+        413 => Error::new(Code::QdrantFailed, text)
+            .remedy(
+                "raise the limit of request bodies of the proxy in front of Qdrant (nginx: client_max_body_size 0), use \
+                 Qdrant's own address, or let Qdrant fetch the snapshot itself (`restore --via url`)",
+            )
+            .permanent(true),
         400 | 402 | 405..=499 => Error::new(Code::QdrantFailed, text).permanent(true),
         500..=519 => Error::new(Code::QdrantFailed, text).remedy("read Qdrant's log for the cause"),
         _ => Error::new(Code::QdrantUnexpected, text).remedy("use the URL of Qdrant's REST API, without a redirect"),
@@ -432,6 +460,8 @@ fn reason(body: &[u8]) -> String {
     }
     let text = match serde_json::from_slice::<Envelope>(body) {
         Ok(envelope) => envelope.status.error,
+        // A page of a proxy says no more than the status.
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => return "an HTML page of a proxy".to_owned(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let mut line = String::new();
@@ -518,6 +548,9 @@ mod tests {
             assert_eq!(refused(status, b"", "x").code(), Code::QdrantUnreachable, "{status}");
         }
         assert_eq!(refused(500, b"", "x").code(), Code::QdrantFailed);
+        let page = refused(413, b"<html>\r\n<title>413</title>", "x");
+        assert!(page.is_permanent() && page.code() == Code::QdrantFailed);
+        assert!(!page.chain().contains("<html>"), "{page}");
     }
 
     #[test]
