@@ -15,8 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::Path;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::sync::RwLock;
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 pub const TASKS: u32 = 8;
@@ -45,23 +44,13 @@ pub fn name(i: u32) -> String {
     format!("c{i:02}")
 }
 
-/// A process holds the open files of the test for a moment between its fork and its exec, and with them their locks: the
-/// engine must not open any then.
-static FORKS: RwLock<()> = RwLock::const_new(());
-
-pub async fn spawn(mut command: Command) -> Child {
-    let _turn = FORKS.read().await;
-    command.spawn().unwrap()
-}
-
 /// Runs a command to its end.
-pub async fn end_of(command: Command) -> End {
-    process::finish(spawn(command).await).await
+pub async fn end_of(mut command: Command) -> End {
+    process::finish(command.spawn().unwrap()).await
 }
 
 /// The embedded node with collections `c00`, `c01`, … of different sizes, one of them empty.
 pub async fn node(collections: u32) -> (Node, TempDir) {
-    let _turn = FORKS.write().await;
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(NodeOptions::new(data.path())).await.unwrap();
     let client = Client::new(node.url(), None);
@@ -127,7 +116,7 @@ impl Execution {
     pub async fn begin(&self, tasks: impl IntoIterator<Item = u32>, attempt: u32) -> Running {
         let mut running = BTreeMap::new();
         for index in tasks {
-            let child = spawn(self.task(index, attempt)).await;
+            let child = self.task(index, attempt).spawn().unwrap();
             let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
             running.insert(index, (pid, tokio::spawn(process::finish(child))));
         }

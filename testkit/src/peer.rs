@@ -484,7 +484,16 @@ fn hang_up() -> Response {
         .unwrap()
 }
 
-async fn create(State(inner): Shared, Path(c): Path<String>, Query(q): Query<HashMap<String, String>>) -> Response {
+async fn create(
+    State(inner): Shared,
+    Path(c): Path<String>,
+    Query(q): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    // As a real one behind a proxy that asks it in HTTP/1.0.
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
     assert_eq!(
         q.get("wait").map(String::as_str),
         Some("true"),

@@ -31,10 +31,12 @@ const SHAPES: [(&str, &str); 3] = [
     ("0000-00-00 00:00:00", "[time]"),
 ];
 /// Units of what was measured.
-const UNITS: [&str; 8] = ["ms", "s", "min", "h", "d", "KiB", "GiB", "MB/s"];
+const UNITS: [&str; 11] = [
+    "ms", "s", "min", "h", "d", "KiB", "GiB", "MB/s", "B/s", "KiB/s", "MiB/s",
+];
 
-/// Ids are numbered by their first appearance; times, measured numbers and the padding of columns lose their value.
-fn redacted(text: &str) -> String {
+/// Ids are numbered by their first appearance; UUIDs, times, measured numbers and the padding of columns lose their value.
+pub fn redacted(text: &str) -> String {
     let mut ids: Vec<&str> = Vec::new();
     let mut result = String::new();
     let mut rest = text;
@@ -55,6 +57,9 @@ fn redacted(text: &str) -> String {
                 rest = after.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
                 rest = rest.strip_prefix('Z').unwrap_or(rest);
             }
+        } else if is_uuid(rest) {
+            result += "[uuid]";
+            rest = &rest[UUID.len()..];
         } else if let (true, Some((length, unit))) = (starts, measured(rest)) {
             result += &format!("[n] {unit}");
             rest = &rest[length..];
@@ -70,6 +75,14 @@ fn redacted(text: &str) -> String {
         }
     }
     result
+}
+
+/// Letters and digits are written as `0`.
+const UUID: &str = "00000000-0000-0000-0000-000000000000";
+
+fn is_uuid(text: &str) -> bool {
+    let alike = |(c, s): (u8, u8)| if s == b'0' { c.is_ascii_hexdigit() } else { c == s };
+    text.len() >= UUID.len() && text.bytes().zip(UUID.bytes()).all(alike)
 }
 
 fn has_shape(text: &str, shape: &str) -> bool {
@@ -95,9 +108,8 @@ mod tests {
     #[test]
     fn what_differs_from_run_to_run_is_redacted_and_nothing_else() {
         let text = "2026-11-25T21:17:07.123456Z  INFO saved 3.00 MiB in 12.5 s, 3 s ago\n2026-11-25T21-17-07Z   good seconds=12\n\
-                    2026-11-25T21-17-08Z 2026-11-25T21-17-07Z 1.18.3 7 points";
-        let expected =
-            "[time]  INFO saved 3.00 MiB in [n] s, [n] s ago\n[id 1]  good seconds=[n]\n[id 2] [id 1] 1.18.3 7 points";
+                    2026-11-25T21-17-08Z 2026-11-25T21-17-07Z 1.18.3 7 points x-67e55044-10b1-426f-9247-bb680e5fe0c8.y";
+        let expected = "[time]  INFO saved 3.00 MiB in [n] s, [n] s ago\n[id 1]  good seconds=[n]\n[id 2] [id 1] 1.18.3 7 points x-[uuid].y";
         assert_eq!(redacted(text), expected);
     }
 }

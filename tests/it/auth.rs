@@ -121,5 +121,5 @@ async fn a_service_that_asks_nobody_serves_no_other_machine() {
     let app = app::compose(setup.config.clone(), host).await.unwrap();
     let error = server::serve(listener, app, stop).await.unwrap_err();
     assert_eq!(error.code(), Code::ConfigInvalid);
-    assert!(error.to_string().contains("AUTH_MODE=oidc"), "{error}");
+    assert!(error.remedy_text().unwrap().contains("AUTH_MODE=oidc"), "{error}");
 }

@@ -47,7 +47,7 @@ const CASES: [Case; 4] = [
         },
         run: ("store_forbidden", 7, 502),
         collection: None,
-        words: &["grant storage.objects."],
+        words: &["storage.objects."],
     },
     Case {
         what: "only snapshots are refused",

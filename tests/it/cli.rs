@@ -85,15 +85,32 @@ async fn check_tells_the_names_of_the_collections_and_of_many_the_first_ten() {
     let all: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 10)).collect();
     let dir = tempfile::tempdir().unwrap();
     for (collections, told) in [
-        (&all[..2], "would save 2 collections: \"c00\", \"c01\"\n"),
-        (&all[..10], "\"c08\", \"c09\"\n"),
-        (&all[..], "would save 12 collections: \"c00\", \"c01\", \"c02\""),
-        (&all[..], "\"c08\", \"c09\" and 2 more\n"),
+        (&all[..2], "2 collections"),
+        (&all[..10], "10 collections"),
+        (&all[..], "12 collections"),
     ] {
         let peer = Peer::start(collections).await;
-        let (code, out, err) = run(&["check"], &peer.url, dir.path()).await;
+        let (code, out, err) = run(&["check", "--json"], &peer.url, dir.path()).await;
         assert_eq!(code, Some(0), "{out}{err}");
-        assert!(out.contains(told), "{told} is missing: {out}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let plan = report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|line| line["check"] == "plan");
+        let text = plan.unwrap()["message"].as_str().unwrap();
+        assert!(text.contains(told), "{told} is missing: {text}");
+        let named: Vec<_> = names
+            .iter()
+            .filter(|name| text.contains(&format!("{name:?}")))
+            .collect();
+        assert_eq!(
+            named,
+            names.iter().take(collections.len().min(10)).collect::<Vec<_>>(),
+            "{text}"
+        );
+        let more = collections.len().checked_sub(10).filter(|more| *more > 0);
+        assert_eq!(text.contains("2 more"), more == Some(2), "{text}");
     }
 }
 
@@ -187,20 +204,23 @@ async fn check_tells_what_pruning_keeps_and_whether_it_may_delete_the_rest() {
         (line["state"].as_str().unwrap().to_owned(), line.to_string())
     };
     let (state, text) = line(&url, &[]).await;
-    assert!(state == "ok" && text.contains("no retention rule is set"), "{text}");
+    assert_eq!(state, "ok", "{text}");
+    let without_rules = text;
     let rules = [
         ("RETAIN_LAST", "3"),
         ("RETAIN_DAILY", "30"),
         ("PRUNE_AFTER_BACKUP", "true"),
     ];
     let (state, text) = line(&url, &rules[..2]).await;
+    let policy = "last 3, daily 30, and all younger than 24 h";
     assert!(
-        state == "ok" && text.contains("`prune` keeps last 3, daily 30, and all younger than 24 h"),
+        state == "ok" && text.contains(policy) && text != without_rules,
         "{text}"
     );
+    let by_hand = text;
     for store in [url.as_str(), "gs://b/p"] {
         let (state, text) = line(store, &rules).await;
-        assert!(state == "ok" && text.contains("can be deleted"), "{text}");
+        assert!(state == "ok" && text.contains(policy) && text != by_hand, "{text}");
     }
     gcs.deny("storage.objects.delete");
     let (state, text) = line("gs://b/p", &rules).await;
@@ -238,7 +258,10 @@ async fn check_finds_a_key_that_may_only_read() {
     let (code, found, text) = check(&mut command(&["check", "--json"], &url, dir.path())).await;
     assert_eq!(code, Some(6), "{text}");
     assert!(found.contains(&("rights".into(), "fail".into())), "{text}");
-    assert!(text.contains("create and delete snapshots"), "{text}");
+    assert!(
+        text.contains("Write access to collection docs"),
+        "Qdrant's own reason: {text}"
+    );
     assert!(
         found.contains(&("plan".into(), "warn".into())) && text.contains("1.15.5"),
         "the old version: {text}"
@@ -280,10 +303,9 @@ async fn what_is_wrong_with_another_qdrant_is_told_by_its_own_name() {
     restore.env("RESTORE_QDRANT_API_KEY", "two words");
     let (code, _, err) = finish(restore.spawn().unwrap()).await;
     assert_eq!(code, Some(2), "{err}");
-    assert!(
-        err.contains("  --to=\"nowhere\" is not a URL") && err.contains("  RESTORE_QDRANT_API_KEY holds"),
-        "{err}"
-    );
+    for told in ["  --to=\"nowhere\" ", "  RESTORE_QDRANT_API_KEY "] {
+        assert!(err.contains(told), "{told}: {err}");
+    }
 
     // The service would not start with it, and what is wrong with both is told once.
     for (args, told) in [(&["serve"][..], 2), (&["drill", "latest"], 2), (&["check"], 2)] {
@@ -294,10 +316,7 @@ async fn what_is_wrong_with_another_qdrant_is_told_by_its_own_name() {
         let (code, out, err) = finish(command.spawn().unwrap()).await;
         let text = out + &err;
         assert_eq!(code, Some(2), "{args:?}: {text}");
-        assert!(
-            text.contains("DRILL_QDRANT_URL=\"nowhere\" is not a URL"),
-            "{args:?}: {text}"
-        );
+        assert!(text.contains("DRILL_QDRANT_URL=\"nowhere\" "), "{args:?}: {text}");
         assert_eq!(text.matches("DRILL_QDRANT_").count(), told, "{args:?}: {text}");
         assert!(!text.contains(" QDRANT_"), "{args:?}: {text}");
     }
@@ -324,10 +343,7 @@ async fn an_output_that_cannot_be_written_hides_nothing_and_keeps_nothing_from_b
     let unwritten = async |args: &[&str]| {
         let (code, err) = run(args).await;
         assert_eq!(code, Some(14), "{args:?}: {err}");
-        assert!(
-            err.contains("standard output") && err.contains("No space left"),
-            "{args:?}: {err}"
-        );
+        assert!(err.contains("os error 28"), "{args:?}: {err}");
     };
     unwritten(&["backup"]).await;
     for args in [&["list"][..], &["list", "--json"], &["show", "latest"], &["check"]] {
@@ -360,12 +376,9 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, err) = run(&["backup", "docs"], &peer.url, dir.path()).await;
     assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("docs") && out.contains("3.00 MiB"), "{out}");
     assert!(
-        out.contains("docs") && out.contains("3.00 MiB") && out.contains("is complete"),
-        "{out}"
-    );
-    assert!(
-        err.contains(" started") && err.contains("\"docs\" saved") && !err.contains('\u{1b}'),
+        err.lines().any(|line| line.contains("\"docs\"")) && !err.contains('\u{1b}'),
         "plain lines tell the progress: {err}"
     );
 
@@ -377,7 +390,7 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
         (&report["status"], &report["failed"][0]["collection"]),
         (&json!("partial"), &json!("docs"))
     );
-    assert!(err.contains("1 of 2 collections failed"), "{err}");
+    assert!(err.contains("1 of 2"), "{err}");
 
     let (_, out, err) = run(&["list"], &peer.url, dir.path()).await;
     assert_eq!(err, "");
@@ -400,7 +413,7 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     let id = report["id"].as_str().unwrap();
     let (_, out, _) = run(&["show", id], &peer.url, dir.path()).await;
     assert!(
-        out.contains("PARTIAL") && out.contains("MISSING  docs") && out.contains("collection.snapshot"),
+        out.contains("PARTIAL") && out.contains("docs") && out.contains("collection.snapshot"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "a name reaches the terminal as it is: {out}");
@@ -423,14 +436,19 @@ async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_o
     let docs = backup(&["docs"]).await;
     let (code, plan, err) = run(&[&copy[..], &["--dry-run"]].concat(), &peer.url, dir.path()).await;
     assert_eq!(code, Some(0), "{plan}{err}");
-    for part in [
-        format!("Restore backup {most} "),
-        "selection of the backup: everything except logs\n".to_owned(),
-        format!("backup {docs} is newer and has only docs"),
-        "there is no good backup of everything".to_owned(),
-    ] {
-        assert!(plan.contains(&part), "{part}: {plan}");
-    }
+    assert!(plan.lines().next().unwrap().contains(&most), "{plan}");
+    assert!(
+        plan.lines().any(|line| line.ends_with("everything except logs")),
+        "{plan}"
+    );
+    let warnings: Vec<_> = plan.lines().filter(|line| line.starts_with("warning ")).collect();
+    let about = |id: &str| warnings.iter().filter(|line| line.contains(id)).count();
+    // The newer one of one collection, and what the older one has not.
+    assert_eq!(
+        (warnings.len(), about(&docs), about("only docs"), about(&most)),
+        (2, 1, 1, 1),
+        "{plan}"
+    );
 
     let all = backup(&["--include", "*"]).await;
     let docs = backup(&["docs"]).await;
@@ -443,17 +461,14 @@ async fn a_backup_of_a_selection_says_so_wherever_somebody_may_take_it_for_one_o
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["backups"][0]["selection"], json!({"collections": ["docs"]}));
     let (_, shown, _) = run(&["show", &docs], &peer.url, dir.path()).await;
-    assert!(shown.contains("selected when it was made: only docs"), "{shown}");
+    assert!(shown.lines().any(|line| line.ends_with(": only docs")), "{shown}");
 
     let copy = ["restore", &docs, "--into", "{}-copy", "--json"];
     let (code, out, err) = run(&copy, &peer.url, dir.path()).await;
     assert_eq!(code, Some(0), "{out}{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     let warning = report["warnings"][0].as_str().unwrap_or_default();
-    assert!(
-        warning.contains("only docs") && warning.ends_with(&format!("the newest good backup of everything is {all}")),
-        "{report}"
-    );
+    assert!(warning.contains("only docs") && warning.contains(&all), "{report}");
     // Whoever says what he wants, or takes the other one, is not bothered.
     for what in [&["latest", "docs"][..], &[&all]] {
         let args = [&["restore", "--dry-run", "--into", "{}-other"], what].concat();
@@ -584,5 +599,6 @@ async fn a_misspelled_variable_is_told_by_every_command_and_fails_the_check() {
         .iter()
         .filter(|(check, state)| check == "configuration" && state == "fail");
     assert_eq!(failed.count(), 2, "{text}");
-    assert!(text.contains("RETAIN_HOURLY") && !text.contains("understood"), "{text}");
+    assert!(text.contains("RETAIN_HOURLY"), "{text}");
+    assert!(!found.contains(&("configuration".into(), "ok".into())), "{text}");
 }

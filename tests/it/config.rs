@@ -189,10 +189,7 @@ fn what_kubernetes_sets_for_a_service_named_qdrant_is_named_with_the_way_out() {
         panic!("{problems:?}");
     };
     assert_eq!(problem.variable, "QDRANT_PORT");
-    assert!(
-        problem.wrong.contains("Kubernetes") && problem.remedy.contains("QDRANT_URL"),
-        "{problem}"
-    );
+    assert!(problem.remedy.contains("QDRANT_URL"), "{problem}");
     let url = config(&with(&[of_kubernetes])).unwrap().qdrant.url;
     assert_eq!(url.as_str(), "http://q:6333/", "QDRANT_URL does not need it");
 }
@@ -232,7 +229,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     assert_eq!(told, set);
     let error = Error::from(config(&vars).unwrap_err());
     assert_eq!((error.code(), error.exit_code()), (Code::ConfigInvalid, 2));
-    for word in ["BACKUP_CONCURRENCY=\"0\"", "s3://bucket", "write gs://bucket/prefix"] {
+    for word in ["BACKUP_CONCURRENCY=\"0\"", "s3://bucket", "gs://bucket/prefix"] {
         assert!(error.to_string().contains(word), "{word} is missing: {error}");
     }
 }
@@ -245,15 +242,12 @@ fn what_is_wrong_with_the_qdrant_for_drills_is_told_by_its_own_variables() {
         (
             "ftp://q",
             &[("DRILL_QDRANT_API_KEY", "s3cr3t-key \n x")][..],
-            &["DRILL_QDRANT_URL=\"ftp://q\" is not", "DRILL_QDRANT_API_KEY holds"][..],
+            &["DRILL_QDRANT_URL=\"ftp://q\" ", "DRILL_QDRANT_API_KEY "][..],
         ),
         (
             "http://me:s3cr3t-key@q",
             &file,
-            &[
-                "a key belongs in DRILL_QDRANT_API_KEY",
-                "DRILL_QDRANT_API_KEY_FILE=\"/f\" is set, and so is DRILL_QDRANT_API_KEY",
-            ],
+            &["DRILL_QDRANT_URL", "DRILL_QDRANT_API_KEY_FILE=\"/f\" "],
         ),
     ] {
         let error = told(&[&[("DRILL_QDRANT_URL", url)], key].concat());
@@ -262,7 +256,11 @@ fn what_is_wrong_with_the_qdrant_for_drills_is_told_by_its_own_variables() {
         for word in words {
             assert!(text.contains(word), "{word:?} is missing: {text}");
         }
-        assert!(!text.contains(" QDRANT_") && !text.contains(SECRET), "{text}");
+        // Where a key belongs, or which variable is the other one of two.
+        let key = text
+            .replace("DRILL_QDRANT_API_KEY_FILE", "")
+            .contains("DRILL_QDRANT_API_KEY");
+        assert!(key && !text.contains(" QDRANT_") && !text.contains(SECRET), "{text}");
     }
     assert!(
         qdrant_backup::app::drill_qdrant(&env(&with(&[("DRILL_QDRANT_URL", " ")])))

@@ -1,12 +1,13 @@
-//! The documents keep their word: links lead somewhere, commands are accepted, both languages have the same pages.
+//! The documents keep their word: links lead somewhere, commands are accepted and run, both languages have the same pages.
 //!
-//! A block of commands (`sh`, `bash`, `console`) that needs Google Cloud has the info string `bash gcloud`. Every other one
-//! holds commands that work on one machine, see [`commands::is_local`].
+//! A block of commands (`sh`, `bash`, `console`) is run by [`run`], or the word behind its language says what it needs that a
+//! test has not: `gcloud`, `docker`, `toolchain`, `terraform`.
 
-mod commands;
+pub(crate) mod commands;
 mod markdown;
+mod run;
 
-use commands::{arguments, body, is_local, needs_google, request, words};
+use commands::{arguments, body, needs, request, words};
 use markdown::{Block, Page, pages};
 use qdrant_backup::cli;
 use serde_json::Value;
@@ -53,14 +54,21 @@ fn is_relative(link: &str) -> bool {
 
 /// Every block of commands, with where it is.
 fn blocks(pages: &[Page]) -> impl Iterator<Item = (String, &Block)> {
+    pages
+        .iter()
+        .flat_map(|page| shells(page).map(|block| (format!("{}:{}", page.path.display(), block.line), block)))
+}
+
+/// The blocks of commands of one page.
+fn shells(page: &Page) -> impl Iterator<Item = &Block> {
     let shells = ["sh", "bash", "console"];
-    pages.iter().flat_map(move |page| {
-        let blocks = page
-            .blocks
-            .iter()
-            .filter(move |block| shells.contains(&block.language()));
-        blocks.map(move |block| (format!("{}:{}", page.path.display(), block.line), block))
-    })
+    page.blocks
+        .iter()
+        .filter(move |block| shells.contains(&block.language()))
+}
+
+fn is_chinese(path: &Path) -> bool {
+    path.starts_with("docs/zh-TW") || path == Path::new("README.zh-TW.md")
 }
 
 fn none(problems: &[String]) {
@@ -133,7 +141,6 @@ fn every_page_is_in_its_index() {
         let listed: BTreeSet<_> = links
             .filter_map(|(_, link)| Some(followed(&index.path, link)?.0))
             .collect();
-        let is_chinese = |path: &Path| path.starts_with("docs/zh-TW");
         for page in pages.iter().filter(|page| page.path.starts_with(folder)) {
             let is_listed = page.path == index.path || listed.contains(&page.path);
             let is_of_other_index = is_chinese(&page.path) != is_chinese(folder);
@@ -178,19 +185,56 @@ fn the_command_line_accepts_every_command_of_the_documents() {
 }
 
 #[test]
-fn a_block_without_the_mark_of_google_cloud_works_on_one_machine() {
-    let mut problems = Vec::new();
+fn a_block_that_is_not_run_says_what_it_needs_and_needs_it() {
+    let (mut problems, mut marked) = (Vec::new(), 0);
     for (place, block) in blocks(&pages(root())) {
-        let commands: Vec<_> = block.commands().iter().map(|command| words(command)).collect();
-        if block.is_for_google() {
-            let is_needed = commands.iter().any(|command| needs_google(command));
-            problems.extend((!is_needed).then(|| format!("{place}: nothing in it needs Google Cloud")));
+        let Some(mark) = block.mark() else {
             continue;
-        }
-        let foreign = commands.iter().filter(|command| !is_local(command));
-        problems.extend(foreign.map(|command| format!("{place}: {}", command.join(" "))));
+        };
+        marked += 1;
+        let commands = block.commands();
+        let needs: Vec<_> = commands.iter().map(|command| needs(mark, &words(command))).collect();
+        let problem = if needs.contains(&None) {
+            "is no known mark"
+        } else {
+            "is needed by nothing in it"
+        };
+        problems.extend((!needs.contains(&Some(true))).then(|| format!("{place}: {mark} {problem}")));
     }
     none(&problems);
+    assert!(marked > 20, "only {marked} found");
+}
+
+/// So that those of the English page are run for both.
+#[test]
+fn a_chinese_page_has_the_commands_of_the_english_one() {
+    let pages = pages(root());
+    let commands = |page: &Page| {
+        let of = |block: &Block| {
+            let commands: Vec<_> = block.commands().iter().map(|command| words(command)).collect();
+            (block.mark().map(str::to_owned), commands)
+        };
+        shells(page).map(of).collect::<Vec<_>>()
+    };
+    let (chinese, english): (Vec<_>, Vec<_>) = pages.iter().partition(|page| is_chinese(&page.path));
+    let mut compared = 0;
+    for page in chinese.iter().filter(|page| shells(page).count() > 0) {
+        let name = page.path.file_name().unwrap();
+        let twins: Vec<_> = match name == "README.zh-TW.md" {
+            true => english
+                .iter()
+                .filter(|other| other.path == Path::new("README.md"))
+                .collect(),
+            false => english
+                .iter()
+                .filter(|other| other.path.file_name() == Some(name))
+                .collect(),
+        };
+        assert_eq!(twins.len(), 1, "{}", page.path.display());
+        assert_eq!(commands(page), commands(twins[0]), "{}", page.path.display());
+        compared += 1;
+    }
+    assert!(compared >= 7, "only {compared} compared");
 }
 
 #[test]

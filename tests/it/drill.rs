@@ -103,7 +103,7 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
 
     let (code, out, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(out.contains("passed, on"), "{out}");
+    assert!(out.contains(&live.client.url), "where it was held: {out}");
     assert_eq!(live.collections().await, before);
     if !live.is_shared() {
         let all = live.client.call("GET", "/collections", None).await.unwrap();
@@ -116,9 +116,9 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
         "the last drill is the one that is recorded"
     );
     let (code, out, err) = run(&["list"], &[]).await;
-    let line = out.lines().nth(1).unwrap_or_default();
+    let words: Vec<_> = out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     assert!(
-        code == Some(0) && line.contains("  good ") && line.contains("  drilled "),
+        code == Some(0) && words.contains(&"good") && words.contains(&"drilled"),
         "{out}{err}"
     );
 
@@ -131,7 +131,7 @@ async fn a_real_backup_passes_and_nothing_is_left_on_either_qdrant() {
     )
     .await;
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(out.contains("is complete") && out.contains("passed, on"), "{out}");
+    assert!(out.contains(&url), "it was held there: {out}");
     let records = std::fs::read_dir(store.path().join("backups")).unwrap();
     assert!(
         records
@@ -237,7 +237,7 @@ async fn a_backup_that_does_not_come_back_fails_and_that_is_recorded() {
     let drilled = run(&bench).await.unwrap();
     let problem = drilled.collections[1].problem.as_deref().unwrap();
     assert_eq!(drilled.verdict, DrillVerdict::Failed);
-    assert!(problem.contains("/b/collection.snapshot is missing"), "{problem}");
+    assert!(problem.contains("/b/collection.snapshot"), "{problem}");
     assert_eq!(collections(&peer), ["a", "b"]);
 }
 
@@ -272,19 +272,14 @@ async fn a_refused_key_is_named_by_the_variable_that_holds_it() {
     for args in [&["drill", "latest"][..], &["backup", "--drill"]] {
         let (code, _, err) = run(args, &there).await;
         assert_eq!(code, Some(6), "{err}");
-        assert!(
-            err.contains("set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE"),
-            "{err}"
-        );
-        assert!(!err.contains("set QDRANT_API_KEY"), "{err}");
+        let named = ["DRILL_QDRANT_API_KEY_FILE", " QDRANT_API_KEY"].map(|name| err.contains(name));
+        assert_eq!(named, [true, false], "{err}");
     }
     peer.lock().api_key = Some("another".into());
     let (code, _, err) = run(&["drill", "latest", "--same-qdrant"], &[]).await;
     assert_eq!(code, Some(6), "{err}");
-    assert!(
-        err.contains("set QDRANT_API_KEY") && !err.contains("DRILL_QDRANT"),
-        "{err}"
-    );
+    let named = ["DRILL_QDRANT", " QDRANT_API_KEY"].map(|name| err.contains(name));
+    assert_eq!(named, [false, true], "{err}");
 }
 
 #[tokio::test]
@@ -321,8 +316,9 @@ async fn a_drill_from_a_store_that_takes_no_writes_is_held_and_says_that_nothing
     bench.ctx.store = twisted(&bench.ctx.store.clone(), |_| Twist::Refused(Code::StoreForbidden));
     let drilled = run(&bench).await.unwrap();
     assert_eq!(drilled.verdict, DrillVerdict::Passed, "{drilled:?}");
+    // That of the lease, which the store refused.
     assert!(
-        drilled.warnings.iter().any(|w| w.contains("a prune may delete")),
+        drilled.warnings.len() == 1 && drilled.warnings[0].contains(&bench.ctx.store.url()),
         "{drilled:?}"
     );
     assert_eq!(drilled.error().unwrap().code(), Code::StoreForbidden);

@@ -100,10 +100,7 @@ async fn a_clean_end_in_the_middle_is_not_taken_for_the_end() {
     );
     let (peer, bench) = with_script([], vec![Fetch::CleanEnd(0); 100]).await;
     let text = refused(&peer, &bench, Code::LengthMismatch).await;
-    assert!(
-        text.contains("ended after 0 bytes") && text.contains("3145728"),
-        "{text}"
-    );
+    assert!(text.contains("0 bytes") && text.contains("3145728"), "{text}");
 }
 
 #[tokio::test]
@@ -120,7 +117,7 @@ async fn a_stalled_download_is_given_up_and_continued() {
     let bench = bench.impatient(|_| {});
     let text = refused(&peer, &bench, Code::Stalled).await;
     assert!(
-        text.contains("no byte for 400ms") && text.contains("BACKUP_IDLE_TIMEOUT_SECS"),
+        text.contains("400ms") && text.contains("BACKUP_IDLE_TIMEOUT_SECS"),
         "{text}"
     );
 }
@@ -154,7 +151,7 @@ async fn a_wrong_length_is_never_stored() {
     for more in [1, -1, -(LONG as i64) / 2] {
         let (peer, bench) = with_script([Create::WrongLength(more), Create::WrongLength(more)], []).await;
         let text = refused(&peer, &bench, Code::LengthMismatch).await;
-        assert!(text.contains("announces 3145728 bytes"), "{text}");
+        assert!(text.contains("3145728"), "{text}");
     }
 }
 
@@ -196,8 +193,7 @@ async fn a_snapshot_deleted_while_it_is_read_is_made_again() {
     let (peer, bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Gone]).await;
     saved(&peer, &bench).await;
     let (peer, bench) = with_script([], vec![Fetch::Gone; 100]).await;
-    let text = refused(&peer, &bench, Code::SnapshotChanged).await;
-    assert!(text.contains("no longer exists"), "{text}");
+    refused(&peer, &bench, Code::SnapshotChanged).await;
 }
 
 #[tokio::test]
@@ -212,8 +208,7 @@ async fn a_snapshot_replaced_while_it_is_read_is_not_mixed_with_the_other() {
     // Found out at once, by If-Match, and not only when the checksum of the mixture is wrong.
     let (peer, mut bench) = with_script([], [Fetch::Cut(1 << 20), Fetch::Replaced]).await;
     bench.ctx.settings.attempts = 1;
-    let text = refused(&peer, &bench, Code::SnapshotChanged).await;
-    assert!(text.contains("another snapshot replaced it"), "{text}");
+    refused(&peer, &bench, Code::SnapshotChanged).await;
 }
 
 #[tokio::test]
@@ -329,10 +324,8 @@ async fn a_node_that_went_away_in_mid_snapshot_is_given_up() {
         Code::QdrantUnreachable.to_string(),
         "{report:?}"
     );
-    assert!(
-        report.failed[0].error.message.contains("did not respond for"),
-        "{report:?}"
-    );
+    // It was looked whether it is alive, and more than once.
+    assert!(peer.requests("GET /readyz") > 1, "{report:?}");
 }
 
 #[tokio::test]
@@ -406,7 +399,7 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
     assert!(
-        report.warnings.iter().any(|w| w.contains("\"b\" was deleted")),
+        report.warnings.len() == 1 && report.warnings[0].contains("\"b\""),
         "{report:?}"
     );
     assert_eq!(bench.manifest(&report).await.collections.len(), 1);
@@ -424,7 +417,7 @@ async fn with_s3_snapshot_storage_an_interrupted_read_starts_again() {
     let report = saved(&peer, &bench).await;
     let c = &bench.manifest(&report).await.collections[0];
     assert!(!c.artifacts[0].sha256_confirmed_by_qdrant);
-    assert!(c.warnings[0].contains("no checksum"), "{:?}", c.warnings);
+    assert_eq!(c.warnings.len(), 1, "{:?}", c.warnings);
     let (peer, bench) = with_script([Create::OnS3, Create::OnS3], vec![Fetch::CleanEnd(1 << 20); 100]).await;
     refused(&peer, &bench, Code::LengthMismatch).await;
 }
@@ -435,7 +428,7 @@ async fn an_empty_qdrant_is_not_a_good_backup() {
     let bench = Bench::new(&peer.url).await;
     let error = bench.run().await.unwrap_err();
     assert_eq!(error.code(), Code::NothingToBackUp);
-    assert!(error.to_string().contains("has 0 collections"), "{error}");
+    assert!(error.to_string().contains("0 collections"), "{error}");
     assert_eq!(bench.keys().await, [""; 0]);
 }
 
@@ -491,7 +484,7 @@ async fn a_key_that_may_not_ask_whether_qdrant_is_a_cluster_makes_a_backup_with_
     let (peer, bench) = with_script([], []).await;
     peer.lock().cluster_hidden = true;
     let report = saved(&peer, &bench).await;
-    assert!(report.warnings[0].contains("treated as a single node"), "{report:?}");
+    assert_eq!(report.warnings.len(), 1, "{report:?}");
     assert_eq!(bench.manifest(&report).await.warnings, report.warnings);
 }
 
@@ -501,7 +494,8 @@ async fn a_url_that_is_not_qdrants_is_not_a_missing_collection() {
     let bench = Bench::new(&format!("{}/elsewhere", peer.url)).await;
     let error = bench.run().await.unwrap_err();
     assert_eq!(error.code(), Code::QdrantUnexpected, "{error}");
-    assert!(error.remedy_text().unwrap().contains("REST API"), "{error}");
+    assert!(error.to_string().contains(&bench.ctx.qdrant.url()), "{error}");
+    assert!(error.remedy_text().unwrap().contains("6333"), "{error}");
     assert_eq!(bench.keys().await, [""; 0]);
 }
 
@@ -574,7 +568,10 @@ async fn two_runs_never_work_at_once() {
         ),
         (Code::RunInProgress, 409, 5)
     );
-    assert!(error.to_string().contains("test since"), "{error}");
+    // Who, and since when.
+    for told in ["test", &time::OffsetDateTime::now_utc().year().to_string()] {
+        assert!(error.chain().contains(told), "{told}: {error}");
+    }
     assert_eq!(peer.snapshots("c"), [""; 0]);
 }
 
@@ -607,8 +604,9 @@ async fn a_run_that_lost_its_lease_stops_and_commits_nothing() {
             .iter()
             .any(|k| k.ends_with("manifest.json"))
     );
-    let lock = std::fs::read_to_string(bench.dir.path().join("lock.json")).unwrap();
-    assert!(lock.contains("somebody else"), "the other's lease must stay");
+    let lock = std::fs::read(bench.dir.path().join("lock.json")).unwrap();
+    let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+    assert_eq!(lock["who"], "somebody else", "the other's lease must stay");
     drop(peer);
 }
 
@@ -703,7 +701,7 @@ async fn a_key_that_may_only_read_ends_the_run_at_the_first_collection() {
     let (peer, bench) = read_only_key(false).await;
     let error = bench.run().await.unwrap_err();
     assert_eq!(error.code(), Code::QdrantForbidden);
-    assert!(error.to_string().contains("none of the 5 collections"), "{error}");
+    assert!(error.to_string().contains("5 collections"), "{error}");
     assert_eq!(asked_for(&peer), 1);
     assert!(bench.has_no_backup().await);
 }

@@ -1,8 +1,9 @@
 //! What `latest` means: the newest good backup whose time has come and that has what is asked for.
 
+use crate::told::offers;
 use qdrant_backup::base::error::{Code, Error, Result};
 use qdrant_backup::ops::restore::{self, RestorePlan, RestoreRequest};
-use qdrant_backup::repository::catalog;
+use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::{self, Manifest, Status};
 use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
@@ -77,10 +78,21 @@ async fn copy(bench: &Bench, from: BackupId, to: &str) -> BackupId {
     id
 }
 
-fn says(error: &Error, parts: &[&str]) {
+/// An error tells of these backups, each with what speaks against it, and of no other.
+#[track_caller]
+fn tells(error: &Error, backups: &[(BackupId, Mark)], others: &[BackupId]) {
     let text = error.chain();
-    for part in parts {
-        assert!(text.contains(part), "{part}: {text}");
+    for (id, mark) in backups {
+        let (_, behind) = text
+            .split_once(&id.to_string())
+            .unwrap_or_else(|| panic!("{id}: {text}"));
+        // Up to the next one.
+        let until = backups.iter().filter_map(|(other, _)| behind.find(&other.to_string()));
+        let own = &behind[..until.min().unwrap_or(behind.len())];
+        assert!(own.contains(&mark.to_string()), "{id} is {mark}: {text}");
+    }
+    for other in others {
+        assert!(!text.contains(&other.to_string()), "{other}: {text}");
     }
 }
 
@@ -93,20 +105,29 @@ async fn a_backup_of_one_collection_is_the_latest_of_that_one_alone() {
     assert_eq!(latest(&bench, &["articles", "tiny"]).await, all);
     let plan = plan(&bench, &[]).await.unwrap();
     assert_eq!(plan.id, all);
-    assert_eq!(plan.warnings, [format!("backup {tiny} is newer and has only tiny")]);
+    let [warning] = &plan.warnings[..] else {
+        panic!("{plan}");
+    };
+    assert!(
+        warning.contains(&tiny.to_string()) && warning.contains("only tiny"),
+        "{warning}"
+    );
 }
 
 #[tokio::test]
 async fn without_a_backup_of_everything_the_newest_one_is_the_latest() {
     let peer = Peer::start(&[("articles", 1000), ("tiny", 10)]).await;
     let bench = Bench::new(&peer.url).await;
-    partial(&peer, &bench).await;
-    backup_of(&bench, &["articles"]).await;
+    let flawed = partial(&peer, &bench).await;
+    let articles = backup_of(&bench, &["articles"]).await;
     let tiny = backup_of(&bench, &["tiny"]).await;
     assert_eq!(latest(&bench, &[]).await, tiny);
     // What is older than the latest is no matter of it.
     let plan = plan(&bench, &[]).await.unwrap();
-    assert!(plan.warnings.iter().all(|warning| !warning.contains("newer")), "{plan}");
+    for older in [flawed, articles] {
+        let told = plan.warnings.iter().any(|warning| warning.contains(&older.to_string()));
+        assert!(!told, "{older}: {plan}");
+    }
     let some = Selection {
         include: vec!["a*".into()],
         ..Selection::default()
@@ -126,10 +147,9 @@ async fn a_partial_backup_is_the_latest_of_nothing() {
         let [warning] = plan.warnings.as_slice() else {
             panic!("{:?}", plan.warnings)
         };
-        assert!(
-            warning.contains(&format!("{partial} is newer")) && warning.contains("PARTIAL: it is missing \"articles\""),
-            "{warning}"
-        );
+        for told in [&partial.to_string(), Mark::Partial.to_string().as_str(), "\"articles\""] {
+            assert!(warning.contains(told), "{told}: {warning}");
+        }
     }
 }
 
@@ -153,7 +173,7 @@ async fn a_backup_of_the_future_is_the_latest_to_nobody() {
     let future = copy(&bench, all, "9999-01-01T00-00-00Z").await;
     let plan = plan(&bench, &["tiny"]).await.unwrap();
     assert_eq!(plan.id, all);
-    assert!(plan.warnings[0].contains("in the future"), "{:?}", plan.warnings);
+    assert!(plan.warnings[0].contains(&future.to_string()), "{:?}", plan.warnings);
     let now = OffsetDateTime::now_utc();
     assert_eq!(catalog::newest(&*bench.ctx.store, now).await.unwrap().unwrap().id, all);
 
@@ -180,7 +200,7 @@ async fn without_a_good_one_the_error_says_what_is_wrong_and_which_has_it() {
     let bench = Bench::new(&peer.url).await;
     let error = plan(&bench, &[]).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);
-    says(&error, &["has no backup yet"]);
+    assert!(offers(error.remedy_text().unwrap(), &["backup"]), "{error}");
 
     let first = partial(&peer, &bench).await;
     assert_eq!(
@@ -191,9 +211,9 @@ async fn without_a_good_one_the_error_says_what_is_wrong_and_which_has_it() {
     put(&bench, &tiny.verified(), br#"{"verdict":"damaged"}"#.to_vec()).await;
     let error = plan(&bench, &["tiny"]).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);
-    says(&error, &[&format!("the newest is {tiny}: it is DAMAGED")]);
+    tells(&error, &[(tiny, Mark::Damaged)], &[first]);
     let error = plan(&bench, &[]).await.unwrap_err();
-    says(&error, &[&format!("the newest is {tiny}: it is DAMAGED")]);
+    tells(&error, &[(tiny, Mark::Damaged)], &[first]);
     let error = plan(&bench, &["articles"]).await.unwrap_err();
     assert_eq!(error.code(), Code::CollectionNotFound);
 
@@ -201,11 +221,9 @@ async fn without_a_good_one_the_error_says_what_is_wrong_and_which_has_it() {
     put(&bench, &articles.drilled(), br#"{"verdict":"failed"}"#.to_vec()).await;
     let error = plan(&bench, &["tiny"]).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound);
-    says(
+    tells(
         &error,
-        &[
-            &format!("the newest is {articles}: it is DRILL-FAILED"),
-            &format!("the newest with it is {tiny}: it is DAMAGED"),
-        ],
+        &[(articles, Mark::DrillFailed), (tiny, Mark::Damaged)],
+        &[first],
     );
 }

@@ -84,12 +84,7 @@ async fn a_restore_goes_on_when_the_store_has_no_room_any_more_for_its_lease() {
         let token = guard.token(&CancellationToken::new());
         let cancelled = timeout(LIFE * 10, token.cancelled()).await.is_ok();
         assert_eq!(cancelled, !goes_on, "{code}");
-        let unprotected = guard.end().await;
-        assert_eq!(
-            unprotected.is_some_and(|text| text.contains("expired")),
-            goes_on,
-            "{code}"
-        );
+        assert_eq!(guard.end().await.is_some(), goes_on, "{code}");
         assert!(!dir.path().join("lock.json").exists(), "it is given back");
     }
 }

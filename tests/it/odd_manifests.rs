@@ -12,6 +12,7 @@ const ODD: &str = "2030-01-01T00-00-00Z";
 struct Case {
     what: &'static str,
     mark: &'static str,
+    /// What must be named.
     says: &'static str,
     code: &'static str,
     exit: i32,
@@ -22,7 +23,8 @@ const CASES: [Case; 4] = [
     Case {
         what: "a copy of another backup's manifest",
         mark: "DAMAGED",
-        says: "is damaged: its manifest belongs to backup ",
+        // Whose it is: replaced by the id of the good one.
+        says: "ID",
         code: "backup_damaged",
         exit: 9,
         http: 500,
@@ -30,7 +32,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "a manifest of a newer version",
         mark: "UNREADABLE",
-        says: "(it may be intact): its manifest has format 2, this version reads up to 1",
+        says: "format 2",
         code: "backup_unsupported",
         exit: 13,
         http: 501,
@@ -38,7 +40,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "numbers that nobody can add up",
         mark: "DAMAGED",
-        says: "is damaged: its point or byte counts overflow",
+        says: "counts",
         code: "backup_damaged",
         exit: 9,
         http: 500,
@@ -46,7 +48,7 @@ const CASES: [Case; 4] = [
     Case {
         what: "no manifest at all in its place",
         mark: "DAMAGED",
-        says: "is damaged: manifest.json is not a valid manifest",
+        says: "manifest.json",
         code: "backup_damaged",
         exit: 9,
         http: 500,
@@ -99,6 +101,7 @@ async fn every_way(lab: Lab) {
         let before = lab.keys().await;
 
         // The lists show it for what it is, and the good one beside it; neither twice.
+        let says = case.says.replace("ID", &lab.id.to_string());
         let (exit, out, err) = lab.cli(&["list"]).await;
         assert_eq!(exit, 0, "{what}: {err}");
         let rows: Vec<_> = out
@@ -108,7 +111,10 @@ async fn every_way(lab: Lab) {
         assert_eq!(rows.len(), 2, "{what}: {out}");
         assert!(rows[0].starts_with(&format!("{ODD}  {}", case.mark)), "{what}: {out}");
         assert!(rows[1].starts_with(&format!("{}  good", lab.id)), "{what}: {out}");
-        assert!(out.contains(case.says), "{what}: {out}");
+        assert!(
+            out.lines().any(|l| l.starts_with(ODD) && l.contains(&says)),
+            "{what}: {out}"
+        );
         let (_, list) = service.get("/backups").await;
         let ids: Vec<_> = list["backups"]
             .as_array()
@@ -167,21 +173,14 @@ async fn every_way(lab: Lab) {
             (case.http, Some(case.code)),
             "{what}: {answer}"
         );
-        assert!(
-            said[0].contains(case.says) && said[0].contains(ODD),
-            "{what}: {}",
-            said[0]
-        );
+        assert!(said[0].contains(&says) && said[0].contains(ODD), "{what}: {}", said[0]);
         assert!(said.iter().all(|one| *one == said[0]), "{what}: {said:#?}");
 
         // `latest` is the good one before it, and says so.
         let (exit, out, err) = lab.cli(&["show", "latest"]).await;
         assert_eq!(exit, 0, "{what}: {err}");
-        assert!(out.starts_with(&format!("Backup {} is good", lab.id)), "{what}: {out}");
-        assert!(
-            err.contains(&format!("{ODD} is newer and not the latest")),
-            "{what}: {err}"
-        );
+        assert!(out.contains(&lab.id.to_string()) && !out.contains(ODD), "{what}: {out}");
+        assert!(err.contains(ODD), "{what}: {err}");
 
         // It counts for nothing, and nothing of it is deleted; nor is the good one, for which it would be no replacement.
         let (status, answer) = service.post("/prune", "{}").await;

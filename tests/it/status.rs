@@ -1,5 +1,6 @@
 //! `status`: what it shows, and that it says yes only where the watch over HTTP would.
 
+use crate::told::offers;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -152,25 +153,25 @@ async fn the_screen_tells_the_worst_first_and_fits() {
     bench.age(&names[7], 50);
     let (code, out, err) = bench.run(&["status"]).await;
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    assert!(out.starts_with("NOT PROTECTED: 2 of 30 collections "), "{out}");
-    assert!(out.contains("-> run `qdrant-backup backup` "), "{out}");
+    assert!(out.lines().next().unwrap().contains("2 of 30"), "{out}");
+    assert!(offers(&out, &["backup"]), "{out}");
     let rows: Vec<_> = out.lines().skip_while(|line| !line.starts_with("STATE")).collect();
     assert!(
         rows[1].starts_with("MISSING") && rows[2].starts_with("STALE") && rows[3].starts_with("ok"),
         "{out}"
     );
     assert!(rows[2].contains("  2 d "), "{out}");
-    assert!(out.contains("and 10 more"), "{out}");
+    let shown = rows[1..].iter().take_while(|row| !row.contains("10 more"));
+    assert_eq!(shown.count(), 20, "{out}");
+    assert!(out.contains("10 more"), "{out}");
     let table = rows.iter().take(22);
     assert!(table.clone().all(|line| line.chars().count() <= 80), "{out}");
 
     bench.backup(&[]).await;
     let (code, out, _) = bench.run(&["status"]).await;
     assert_eq!(code, 0, "{out}");
-    assert!(
-        out.starts_with("Protected: 30 collections, each with a good backup younger than 26 h.\n"),
-        "{out}"
-    );
+    let first = out.lines().next().unwrap();
+    assert!(first.contains("30 collections") && first.contains("26 h"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,9 +197,6 @@ async fn what_cannot_be_told_is_an_error_and_neither_yes_nor_no() {
 async fn a_qdrant_that_has_nothing_is_not_protected() {
     let bench = Bench::new(&[]).await;
     let (code, out, _) = bench.run(&["status"]).await;
-    assert!(
-        code == 1 && out.starts_with("NOT PROTECTED: Qdrant has no collection"),
-        "{out}"
-    );
+    assert_eq!(code, 1, "{out}");
     assert_eq!(bench.status(&[]).await, (1, json!([])));
 }

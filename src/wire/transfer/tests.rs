@@ -181,7 +181,6 @@ async fn an_object_that_the_store_holds_differently_is_removed_again() {
             .unwrap_err();
         assert_eq!(error.code(), code);
         assert_eq!(store.object(KEY), None);
-        assert!(error.remedy_text().unwrap().contains("deleted"));
     }
 }
 
@@ -193,7 +192,7 @@ async fn a_wrong_object_that_cannot_be_removed_is_named() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::ChecksumMismatch);
-    assert!(error.to_string().contains(&format!("delete the damaged object {KEY}")));
+    assert!(error.remedy_text().unwrap().contains(KEY), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,6 +206,20 @@ async fn a_store_that_confirms_what_it_has_not_read_is_not_believed() {
     assert_eq!(store.object(KEY), None);
 }
 
+/// Of the two sides only this one is named, with these numbers.
+#[track_caller]
+fn stalls(error: &Error, side: &str, numbers: &[&str]) {
+    assert_eq!(error.code(), Code::Stalled, "{error}");
+    let named: Vec<_> = ["Qdrant", "memory:"]
+        .into_iter()
+        .filter(|side| error.chain().contains(side))
+        .collect();
+    assert_eq!(named, [side], "{error}");
+    for number in numbers {
+        assert!(error.chain().contains(number), "{number}: {error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_source_is_named_as_the_side_that_stalls() {
     let bytes = body(1000);
@@ -216,12 +229,7 @@ async fn a_silent_source_is_named_as_the_side_that_stalls() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::Stalled);
-    assert!(
-        error
-            .to_string()
-            .contains("Qdrant sent nothing for 60 s after 500 bytes"),
-        "{error}"
-    );
+    stalls(&error, "Qdrant", &["60 s", "500 bytes"]);
     assert_eq!(start.elapsed(), Duration::from_secs(60));
 }
 
@@ -233,12 +241,7 @@ async fn a_silent_store_is_named_as_the_side_that_stalls() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::Stalled);
-    assert!(
-        error
-            .to_string()
-            .contains("memory: accepted nothing for 60 s after 500 bytes"),
-        "{error}"
-    );
+    stalls(&error, "memory:", &["60 s", "500 bytes"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,8 +255,7 @@ async fn a_store_may_take_longer_to_confirm_than_to_read_but_not_for_ever() {
     let error = run(Script::new(&bytes, 100), &expected(&bytes), &hung)
         .await
         .unwrap_err();
-    assert_eq!(error.code(), Code::Stalled);
-    assert!(error.to_string().contains("did not confirm"), "{error}");
+    stalls(&error, "memory:", &["600 s"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,14 +265,13 @@ async fn a_trickle_is_a_stall_with_the_slow_side_named() {
     let store = Memory::default();
     let slow = Script::new(&bytes, 100).pausing(Duration::from_secs(10));
     let error = run(slow, &expected(&bytes), &store).await.unwrap_err();
-    assert_eq!(error.code(), Code::Stalled);
-    assert!(error.to_string().contains("waiting for Qdrant"), "{error}");
+    stalls(&error, "Qdrant", &[]);
 
     let store = Memory::default().with(Fault::Pausing(Duration::from_secs(10)));
     let error = run(Script::new(&bytes, 100), &expected(&bytes), &store)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("waiting for memory:"), "{error}");
+    stalls(&error, "memory:", &[]);
 }
 
 #[tokio::test(start_paused = true)]

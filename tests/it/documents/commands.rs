@@ -52,27 +52,18 @@ pub fn arguments(words: &[String]) -> Option<Vec<String>> {
     Some(given.into_iter().map(meant).collect())
 }
 
-/// Whether a command works on one machine: nothing but this tool, the toolchain, Docker, and requests to this machine.
-pub fn is_local(words: &[String]) -> bool {
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    if words.iter().any(|word| matches!(*word, "|" | "||" | "&" | "&&" | ";")) {
-        return false;
+/// What a mark says that a block needs, and whether a command needs that; `None` for a mark that means nothing.
+pub fn needs(mark: &str, words: &[String]) -> Option<bool> {
+    let first = words.first().map(String::as_str).unwrap_or_default();
+    let has = |sign: &str| words.iter().any(|word| word.contains(sign));
+    match mark {
+        // `run` is the function of docs/how-to/disaster.md.
+        "gcloud" => Some(first == "terraform" || first == "run" || has("gcloud") || has("gs://")),
+        "docker" => Some(first == "docker"),
+        "toolchain" => Some(matches!(first, "cargo" | ".ci/run")),
+        "terraform" => Some(first == "terraform/check.sh"),
+        _ => None,
     }
-    match words.as_slice() {
-        ["qdrant-backup", ..] | ["export", ..] | [".ci/run"] | ["terraform/check.sh"] => true,
-        ["cargo", "build" | "run" | "test", ..] | ["docker", "compose", ..] => true,
-        ["cp", ".env.example", ".env"] | ["mkdir", "-p", _] => true,
-        ["curl", rest @ ..] => rest.iter().any(|word| word.starts_with("http://localhost:")),
-        _ => false,
-    }
-}
-
-/// Whether a command needs Google Cloud.
-pub fn needs_google(words: &[String]) -> bool {
-    let is_of_google =
-        |word: &String| word == "terraform" || ["gcloud", "gs://"].iter().any(|sign| word.contains(sign));
-    // `run` is the function of docs/how-to/disaster.md.
-    words.iter().any(is_of_google) || words.first().is_some_and(|word| word == "run")
 }
 
 /// Method and path of a request to the service, which listens on 8080, or on 8081 in a container.
@@ -131,12 +122,7 @@ fn a_command_is_taken_apart_as_a_shell_does() {
     );
     assert_eq!(request(&words("curl http://localhost:6333/collections")), None);
     assert_eq!(body(&words("curl x -d '{\"a\": 1}'")), Some("{\"a\": 1}"));
-    for foreign in [
-        "curl http://example.com",
-        "export A=b && rm -rf x",
-        "gcloud x",
-        "cp a b",
-    ] {
-        assert!(!is_local(&words(foreign)), "{foreign}");
-    }
+    assert_eq!(needs("gcloud", &words("cp x gs://y")), Some(true));
+    assert_eq!(needs("docker", &words("cargo build")), Some(false));
+    assert_eq!(needs("moon", &words("cargo build")), None);
 }

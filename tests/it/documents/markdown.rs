@@ -23,6 +23,8 @@ pub struct Page {
 pub struct Block {
     /// Of its first fence.
     pub line: usize,
+    /// The heading that it stands under.
+    pub section: String,
     info: String,
     lines: Vec<String>,
 }
@@ -32,8 +34,9 @@ impl Block {
         self.info.split_whitespace().next().unwrap_or_default()
     }
 
-    pub fn is_for_google(&self) -> bool {
-        self.info.split_whitespace().nth(1) == Some("gcloud")
+    /// The word behind the language: what it needs that a test has not.
+    pub fn mark(&self) -> Option<&str> {
+        self.info.split_whitespace().nth(1)
     }
 
     /// Its lines, those put together that end with a backslash.
@@ -84,10 +87,11 @@ impl Page {
                 }
                 (false, Some(info)) => {
                     open = true;
-                    let info = info.to_owned();
+                    let heading = page.headings.last().map(|(_, text)| text.clone());
                     page.blocks.push(Block {
                         line: number,
-                        info,
+                        section: heading.unwrap_or_default(),
+                        info: info.to_owned(),
                         lines: Vec::new(),
                     });
                 }
@@ -188,7 +192,10 @@ fn a_page_is_read_as_github_reads_it() {
     let [block] = page.blocks.as_slice() else {
         panic!("{}", page.blocks.len())
     };
-    assert_eq!((block.line, block.language(), block.is_for_google()), (5, "bash", true));
+    assert_eq!(
+        (block.line, block.language(), block.mark(), block.section.as_str()),
+        (5, "bash", Some("gcloud"), "A `b` c?")
+    );
     assert_eq!(block.commands(), ["a b # c"]);
     assert_eq!(page.sections(), 2);
 }

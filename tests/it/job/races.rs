@@ -6,7 +6,7 @@ use qdrant_backup::base::error::Code;
 use qdrant_backup::repository::lease;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::job::{EXECUTION, Execution, TASKS, end_of, name, node, spawn, succeeded};
+use testkit::job::{EXECUTION, Execution, TASKS, end_of, name, node, succeeded};
 use testkit::peer::{Create, Fetch, Peer};
 use testkit::process::finish;
 use time::OffsetDateTime;
@@ -135,7 +135,7 @@ async fn while_another_run_works_no_task_does() {
             go: go.clone(),
         }],
     );
-    let run = spawn(bench.command(&["backup"])).await;
+    let run = bench.command(&["backup"]).spawn().unwrap();
     reached.acquire().await.unwrap().forget();
     assert_eq!(bench.run(0, 0).await.0, Some(5));
     assert!(

@@ -308,7 +308,11 @@ async fn a_verdict_that_came_after_planning_saves_the_last_good_one() {
     assert_eq!(plan.deletions().count(), 1);
     put(store, &id(NEW).verified(), r#"{"verdict":"damaged"}"#).await;
     let (report, _) = bench.execute(&plan).await;
-    assert!(report.skipped[0].why.contains("newest good"), "{report:?}");
+    assert_eq!((report.deleted.len(), report.skipped[0].id), (0, id(OLD)), "{report:?}");
+    assert!(
+        report.skipped[0].why.contains(&Reason::NewestGood.to_string()),
+        "{report:?}"
+    );
     assert_eq!(bench.whole().await, [NEW, OLD]);
 }
 
@@ -326,7 +330,7 @@ async fn a_manifest_that_is_replaced_at_the_last_moment_stays_with_all_that_it_n
         let plan = prune::plan(&job).await.unwrap();
         let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
         assert!(report.deleted.is_empty(), "{report:?}");
-        assert!(report.skipped[0].why.contains("replaced"), "{report:?}");
+        assert_eq!((report.skipped.len(), report.skipped[0].id), (1, id(OLD)), "{report:?}");
         assert_eq!(bench.whole().await, [NEW, OLD]);
     }
 }

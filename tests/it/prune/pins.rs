@@ -1,7 +1,7 @@
 //! Pins keep what they are put on, whenever they are put there.
 
 use qdrant_backup::base::error::Code;
-use qdrant_backup::ops::prune;
+use qdrant_backup::ops::prune::{self, PruneReport};
 use qdrant_backup::repository::catalog::{self, Mark, Pin};
 use qdrant_backup::repository::lease;
 use qdrant_backup::repository::names::ArtifactKind;
@@ -30,6 +30,15 @@ async fn pin(bench: &History, text: &str) -> Pinned {
     )
     .await
     .unwrap()
+}
+
+#[track_caller]
+fn is_skipped_as_pinned(report: &PruneReport, text: &str) {
+    let [skipped] = &report.skipped[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(skipped.id, id(text), "{report:?}");
+    assert!(skipped.why.contains(&Mark::Pinned.to_string()), "{report:?}");
 }
 
 #[tokio::test]
@@ -73,7 +82,7 @@ async fn a_pin_after_planning_holds() {
     let plan = bench.plan().await;
     pin(&bench, OLD).await;
     let (report, _) = bench.execute(&plan).await;
-    assert!(report.skipped[0].why.contains("pinned"), "{report:?}");
+    is_skipped_as_pinned(&report, OLD);
     assert_eq!(bench.whole().await, [NEW, OLD]);
 }
 
@@ -96,7 +105,7 @@ async fn a_pin_in_the_middle_of_a_prune_holds_and_tells_of_it() {
     let plan = prune::plan(&job).await.unwrap();
     let report = prune::execute(&job, &plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.deleted.len(), 1, "{report:?}");
-    assert!(report.skipped[0].why.contains("pinned"), "{report:?}");
+    is_skipped_as_pinned(&report, MIDDLE);
     assert_eq!(bench.whole().await, [NEW, MIDDLE]);
 }
 

@@ -1,5 +1,6 @@
 //! The fault matrix: one fault after the other, printed as a table.
 
+use crate::screens::holds;
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::restore::RestoreOutcome;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ struct Case {
     code: Code,
     exit: u8,
     http: u16,
-    /// Must be in what is told.
+    /// Names, numbers and ways out that must be in what is told. How it is told is in the snapshot of the table.
     words: &'static [&'static str],
     after: After,
 }
@@ -63,132 +64,106 @@ const CASES: &[Case] = {
             Code::BackupDamaged,
             9,
             500,
-            &["a/collection.snapshot is missing"],
+            &["a/collection.snapshot"],
         ),
+        refused("truncated object", Code::BackupDamaged, 9, 500, &["3145727", "3145728"]),
         refused(
-            "truncated object",
+            "flipped byte",
             Code::BackupDamaged,
             9,
             500,
-            &["has 3145727 bytes, expected 3145728"],
+            &["a/collection.snapshot", "CRC32C"],
         ),
-        refused("flipped byte", Code::BackupDamaged, 9, 500, &["has CRC32C", "expected"]),
         refused(
             "swapped objects",
             Code::BackupDamaged,
             9,
             500,
-            &["has CRC32C", "expected"],
+            &["a/collection.snapshot", "CRC32C"],
         ),
         refused(
             "manifest of a newer version",
             Code::BackupUnsupported,
             13,
             501,
-            &["format 2", "newer one", "it may be intact"],
+            &["format 2"],
         ),
         refused(
             "another backup's manifest",
             Code::BackupDamaged,
             9,
             500,
-            &["its manifest belongs to backup 2020-01-01T00-00-00Z"],
+            &["2020-01-01T00-00-00Z"],
         ),
+        refused("manifest is no JSON", Code::BackupDamaged, 9, 500, &["manifest.json"]),
         refused(
-            "manifest is no JSON",
+            "forged key",
             Code::BackupDamaged,
             9,
             500,
-            &["manifest.json is not a valid manifest"],
+            &["/../../secret", "/a/collection.snapshot"],
         ),
-        refused("forged key", Code::BackupDamaged, 9, 500, &["expected \"backups/"]),
         refused(
             "another collection's object in the manifest",
             Code::BackupDamaged,
             9,
             500,
-            &["/b/collection.snapshot", "expected", "/a/collection.snapshot"],
+            &["/b/collection.snapshot", "/a/collection.snapshot"],
         ),
         refused("unknown storage", Code::BackupUnsupported, 13, 501, &["\"chunks\""]),
         // The target, before anything is changed.
+        refused("older Qdrant", Code::RestoreRefused, 11, 409, &["1.18.3", "1.18.2"]),
+        refused("cluster", Code::Unsupported, 6, 502, &["2 nodes"]),
         refused(
-            "older Qdrant",
-            Code::RestoreRefused,
-            11,
-            409,
-            &["1.18.3", "1.18.2", "older"],
-        ),
-        refused(
-            "cluster",
-            Code::Unsupported,
+            "key with too few rights",
+            Code::QdrantForbidden,
             6,
             502,
-            &["is a cluster of 2 nodes", "single node"],
+            &["Global manage access"],
         ),
-        refused("key with too few rights", Code::QdrantForbidden, 6, 502, &["manage"]),
         refused("no key", Code::QdrantUnauthorized, 6, 502, &["QDRANT_API_KEY"]),
         // The way, and the target in mid-restore.
         failed(
             "target forbids the upload",
             Code::QdrantForbidden,
             Absent,
-            &["manage", "does not exist"],
+            &["Global manage access"],
         ),
         failed(
             "target full",
             Code::DiskFull,
             Absent,
-            &["No space left on device (os error 28)", "does not exist"],
+            &["No space left on device (os error 28)"],
         ),
-        failed(
-            "cut in mid-restore",
-            Code::QdrantUnreachable,
-            Absent,
-            &["does not exist"],
-        ),
+        failed("cut in mid-restore", Code::QdrantUnreachable, Absent, &[]),
         failed(
             "answer lost",
             Code::QdrantUnreachable,
             There,
-            &["it exists with 100 points", "may still be restoring it", "--overwrite"],
+            &["100 points", "--overwrite"],
         ),
-        failed(
-            "wrong checksum",
-            Code::QdrantFailed,
-            Absent,
-            &["checksum mismatch", "does not exist"],
-        ),
+        failed("wrong checksum", Code::QdrantFailed, Absent, &["checksum mismatch"]),
         // 200, and yet.
         failed(
             "200 with zero points",
             Code::RestoreUnequal,
             There,
-            &["it has 0 points, the backup has 100 points", "it exists with 0 points"],
+            &["0 points", "100 points"],
         ),
-        failed(
-            "200 with a dead shard",
-            Code::RestoreUnequal,
-            There,
-            &["shard 0 is Dead"],
-        ),
+        failed("200 with a dead shard", Code::RestoreUnequal, There, &["Dead"]),
         failed(
             "200 with another config",
             Code::RestoreUnequal,
             There,
-            &["config.params.vectors.size is 4 in the backup and 8 on Qdrant"],
+            &["config.params.vectors.size"],
         ),
         failed(
             "200 with unreadable points",
             Code::RestoreUnequal,
             There,
-            &["only 0 are readable of the first 100 points"],
+            &["100 points"],
         ),
-        failed(
-            "lost alias",
-            Code::RestoreUnequal,
-            There,
-            &["alias \"live\" does not exist", "100 points", "POST"],
-        ),
+        failed("lost alias", Code::RestoreUnequal, There, &["\"live\"", "POST"]),
     ]
 };
 
@@ -317,17 +292,22 @@ async fn caught(case: &Case) -> String {
 
 fn line(lost: &Lost, case: &Case, error: &Error, said: Option<String>, state: Option<String>) -> String {
     let said = said.unwrap_or_else(|| format!("{}: {}", error.code(), error.chain()));
-    // Directory, port and id are others each time.
-    let said = said
-        .replace(&lost.bench.ctx.store.url(), "file://…")
-        .replace(&lost.peer.url, "http://…")
-        .replace(&lost.id, "ID")
-        .replace('|', "/");
-    let state = state.as_deref().unwrap_or("untouched: nothing was begun");
+    // Directory, port and id are others each time, and what the system says of a broken connection.
+    let plain = |text: &str| {
+        let text = text
+            .replace(&lost.bench.ctx.store.url(), "file://…")
+            .replace(&lost.peer.url, "http://…")
+            .replace(&lost.id, "ID")
+            .replace('|', "/");
+        let foreign = ["error sending request", "EOF while parsing"];
+        let end = foreign.iter().filter_map(|cause| text.find(cause)).min();
+        end.map_or(text.clone(), |end| format!("{}…", &text[..end]))
+    };
+    let said = plain(&said);
+    let state = plain(state.as_deref().unwrap_or("untouched: nothing was begun"));
     format!("| {} | {} | {} | {said} | {state} |", case.fault, case.exit, case.http)
 }
 
-#[allow(clippy::print_stdout)]
 #[tokio::test]
 async fn every_fault_is_caught_and_told() {
     let mut table = "| fault | exit | HTTP | what is said | the collection now |\n|---|---|---|---|---|\n".to_owned();
@@ -335,5 +315,5 @@ async fn every_fault_is_caught_and_told() {
         table += &caught(case).await;
         table += "\n";
     }
-    println!("{table}");
+    holds("faults_of_a_restore", &table);
 }

@@ -1,5 +1,6 @@
 //! What a run makes of partial failures, aliases, stops, and others at work; and what its exit codes say.
 
+use crate::told::offers;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
@@ -45,7 +46,9 @@ async fn the_exit_code_says_what_happened() {
     assert_eq!(code, Some(0), "{out}{err}");
     let (code, out, err) = run(&["restore", "latest"]).await;
     assert_eq!(code, Some(11), "{out}{err}");
-    assert!(out.contains("REFUSED") && err.contains("--overwrite"), "{out}{err}");
+    for text in [&out, &err] {
+        assert!(offers(text, &["restore", "--into"]), "{out}{err}");
+    }
     edit(&lost.object("b"), |bytes| bytes[5] ^= 1);
     let (code, _, err) = run(&["restore", "latest", "b"]).await;
     assert_eq!(code, Some(9), "{err}");
@@ -95,10 +98,7 @@ async fn a_swap_that_fails_moves_nothing() {
     };
     let report = lost.run(&request).await.unwrap();
     assert_eq!(report.status, RestoreOutcome::Failed, "{report:?}");
-    assert!(
-        report.warnings.iter().any(|w| w.contains("no alias was moved")),
-        "{report:?}"
-    );
+    assert_eq!((report.warnings.len(), report.aliases.len()), (1, 0), "{report:?}");
     let before = [
         ("live".to_owned(), "a".to_owned()),
         ("newer".to_owned(), "a".to_owned()),
@@ -129,7 +129,7 @@ async fn an_alias_that_points_elsewhere_is_a_conflict_and_moved_only_when_told()
         report
             .warnings
             .iter()
-            .any(|w| w.contains("points to \"other\"") && w.contains("--move-aliases")),
+            .any(|w| w.contains("\"live\"") && w.contains("\"other\"") && w.contains("--move-aliases")),
         "{report:?}"
     );
     assert_eq!(lost.peer.lock().aliases, [("live".to_owned(), "other".to_owned())]);
@@ -153,7 +153,11 @@ async fn a_target_of_another_shape_is_refused_and_of_another_tuning_kept() {
     };
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::RestoreRefused);
-    assert!(error.to_string().contains("different shape"), "{error}");
+    // Its vectors would be of another size.
+    assert!(
+        error.chain().contains("vectors") && error.chain().contains("8"),
+        "{error}"
+    );
     assert_eq!(lost.peer.requests("/snapshots/upload"), 0);
 }
 
@@ -203,15 +207,11 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
         "{report:?}"
     );
     assert!(
-        failed.error.message.contains("since the plan") && failed.state.contains("3 points"),
+        failed.error.message.contains("\"b\"") && failed.state.contains("3 points"),
         "{failed:?}"
     );
     assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);
     // It is somebody else's, so nothing is printed that would write over it.
-    assert!(
-        failed.state.contains("this run neither created nor changed it"),
-        "{failed:?}"
-    );
     assert_eq!(failed.next, format!("qdrant-backup restore {} b --dry-run", lost.id));
     assert!(
         !report.error().unwrap().to_string().contains("--overwrite"),
@@ -285,13 +285,7 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
         .await
         .unwrap();
     assert_eq!(report.status, RestoreOutcome::Complete);
-    assert!(
-        report
-            .warnings
-            .iter()
-            .any(|w| w.contains("partial") && w.contains("\"b\"")),
-        "{report:?}"
-    );
+    assert!(report.warnings.iter().any(|w| w.contains("\"b\"")), "{report:?}");
     let request = RestoreRequest {
         selection: Selection {
             collections: vec!["b".into()],
@@ -301,7 +295,10 @@ async fn a_partial_backup_is_restorable_for_what_it_has() {
     };
     let error = lost.run(&request).await.unwrap_err();
     assert_eq!(error.code(), Code::CollectionNotFound);
-    assert!(error.to_string().contains("it was not saved"), "{error}");
+    // Why it is not there, and not only that it is not.
+    for told in ["\"b\"", "403"] {
+        assert!(error.to_string().contains(told), "{told}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,6 +358,6 @@ async fn points_larger_than_an_answer_may_be_are_sampled_as_far_as_they_can_be_r
             "{bytes} bytes: {:?}",
             report.failed
         );
-        assert_eq!(a.notes.iter().any(|note| note.contains("sample")), cut, "{:?}", a.notes);
+        assert_eq!(!a.notes.is_empty(), cut, "{:?}", a.notes);
     }
 }

@@ -197,7 +197,11 @@ async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
     link(Path::new("../a"), "a/inside");
     link(Path::new("nowhere"), "a/dangling");
 
-    for key in ["link/sub/secret", "a/link/secret", "a/inside/b"] {
+    for (link, key) in [
+        ("link", "link/sub/secret"),
+        ("a/link", "a/link/secret"),
+        ("a/inside", "a/inside/b"),
+    ] {
         assert!(store.get(key, None, None).await.unwrap().is_none(), "{key} is read");
         assert!(store.head(key).await.unwrap().is_none(), "{key} is seen");
         let version = match store.head("a/b").await.unwrap() {
@@ -210,8 +214,11 @@ async fn no_folder_that_is_a_link_is_read_written_or_deleted_through() {
         for key in [format!("{key}-new"), key.replace("secret", "new/x")] {
             let error = put(&store, &key, &noise(10, 3)).await.unwrap_err();
             assert_eq!(error.code(), Code::StoreFailed, "{error}");
-            assert!(error.to_string().contains("symbolic link"), "{error}");
-            assert!(error.remedy_text().is_some(), "{error}");
+            let link = root.path().join(link).display().to_string();
+            assert!(
+                error.to_string().contains(&link) && error.remedy_text().is_some(),
+                "{error}"
+            );
         }
     }
     for (prefix, found) in [
@@ -251,11 +258,14 @@ async fn the_root_may_be_a_link_and_its_staging_not() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::remove_dir_all(real.path().join(".staging")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), real.path().join(".staging")).unwrap();
-    let error = DirStore::open(&root).await.unwrap_err();
-    assert!(error.to_string().contains("symbolic link"), "{error}");
     // Nor when it became one since.
-    let error = put(&at_link, "a/c", &"x".into()).await.unwrap_err();
-    assert!(error.to_string().contains("symbolic link"), "{error}");
+    for error in [
+        DirStore::open(&root).await.unwrap_err(),
+        put(&at_link, "a/c", &"x".into()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::StoreFailed, "{error}");
+        assert!(error.to_string().contains("/.staging"), "{error}");
+    }
     assert_eq!(at_link.check().await.unwrap_err().code(), Code::StoreFailed);
     assert_eq!(tree(elsewhere.path()), []);
     assert_eq!(keys(&at_link, "").await, ["a/b"]);
@@ -270,8 +280,9 @@ async fn a_store_with_a_link_for_one_of_its_folders_is_not_opened_as_an_empty_on
             std::os::unix::fs::symlink(to, &link).unwrap();
             let error = DirStore::open(root.path()).await.unwrap_err();
             assert_eq!(error.code(), Code::StoreFailed, "{error}");
-            let names = format!("{} is a symbolic link to {}", link.display(), to.display());
-            assert!(error.to_string().contains(&names), "{error}");
+            for path in [&link, to] {
+                assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+            }
             assert!(error.remedy_text().unwrap().contains("BACKUP_STORE"), "{error}");
             fs::remove_file(&link).unwrap();
         }

@@ -38,11 +38,7 @@ async fn a_store_that_breaks_off_in_the_middle_is_no_damage() {
         assert_eq!(report.verdict, VerifyVerdict::NotChecked, "{code}");
         let error = report.error().unwrap();
         assert_eq!((error.code(), error.exit_code()), (told, 7), "{code}: 9 means damage");
-        let text = error.to_string();
-        assert!(
-            text.contains("was not fully checked") && !text.contains("damaged"),
-            "{text}"
-        );
+        assert!(!error.to_string().to_lowercase().contains("damaged"), "{error}");
         assert!(report.objects.iter().all(|o| o.findings.is_empty()), "{report:?}");
         assert_eq!(
             report
@@ -135,7 +131,7 @@ async fn a_backup_that_is_deleted_meanwhile_is_not_called_damaged() {
     });
     let error = verifier(faulty.build()).run(&lab.id).await.unwrap_err();
     assert_eq!(error.code(), Code::BackupNotFound, "{error}");
-    assert!(error.to_string().contains("was deleted during the check"), "{error}");
+    assert!(error.to_string().contains(&lab.id.to_string()), "{error}");
     assert!(lab.keys().await.iter().all(|key| !key.ends_with("verified.json")));
 }
 
