@@ -177,8 +177,8 @@ impl BackupConfig {
 pub struct ServerConfig {
     /// `LISTEN` (address and port), or `PORT` on all addresses; default port 8080 on the loopback address.
     pub listen: SocketAddr,
-    /// `AUTH_MODE` (`iam`, `oidc` or `none`) with `AUTH_AUDIENCE`, `AUTH_ALLOWED_EMAILS` and `AUTH_READERS`. Unset: `iam` on Cloud Run, `none`
-    /// on a loopback address, and a problem elsewhere.
+    /// `AUTH_MODE` (`iam`, `oidc` or `none`) with `AUTH_AUDIENCE`, the lists of callers by role, and `AUTH_DEFAULT_ROLE`. Unset:
+    /// `iam` on Cloud Run, `none` on a loopback address, and a problem elsewhere.
     pub auth: Mode,
     /// `BACKUP_MAX_AGE`: how old the last good backup of a collection may be, a minute to ten years; default `26h`.
     pub max_age: Duration,

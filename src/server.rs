@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 pub mod auth;
+mod connections;
 mod error;
 mod extract;
 mod handlers;
@@ -20,30 +21,34 @@ pub use serve::{listen, serve};
 pub use state::App;
 
 use auth::Auth;
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{Extension, Router};
+use connections::Limits;
 use error::HttpError;
-use extract::{BODY_LIMIT, BODY_TIMEOUT};
-use std::time::Duration;
+use extract::{BODY_LIMIT, BodyTime};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// All routes.
-fn router(app: App) -> Router {
+fn router(app: App, limits: &Limits) -> Router {
     let auth = app.auth.clone();
-    with_envelope(handlers::router().with_state(app), auth, BODY_TIMEOUT)
+    with_envelope(handlers::router().with_state(app), auth, limits)
 }
 
 /// Around all routes: limits, who may call, the one form of errors, request ids, the log.
-fn with_envelope(routes: Router, auth: Auth, body_timeout: Duration) -> Router {
+fn with_envelope(routes: Router, auth: Auth, limits: &Limits) -> Router {
+    let turns = Arc::new(Semaphore::new(limits.requests));
     routes
         .fallback(HttpError::no_such_path)
         .method_not_allowed_fallback(HttpError::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(RequestBodyTimeoutLayer::new(body_timeout))
-        .layer(axum::middleware::from_fn_with_state(auth, auth::guard))
+        .layer(Extension(BodyTime(limits.body)))
+        .layer(from_fn_with_state(auth, auth::guard))
+        .layer(from_fn_with_state(turns, connections::in_turn))
         .layer(CatchPanicLayer::custom(HttpError::panicked))
-        .layer(axum::middleware::from_fn(request::envelope))
+        .layer(from_fn(request::envelope))
 }
 
 #[cfg(test)]
@@ -55,8 +60,10 @@ mod tests {
     use axum::routing::{get, post};
     use error::PATHS;
     use extract::JsonBody;
-    use std::future::IntoFuture;
+    use std::net::SocketAddr;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_util::sync::CancellationToken;
 
     #[test]
     fn a_client_that_is_lost_is_told_every_path_of_the_reference() {
@@ -77,34 +84,75 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_body_that_does_not_arrive_is_answered_with_408() {
+    /// Serves these routes as the service does, at this address.
+    async fn start(routes: Router, limits: Limits) -> SocketAddr {
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let routes = with_envelope(routes, Auth::none(), &limits);
+        tokio::spawn(async move { connections::serve(listener, routes, limits, &CancellationToken::new()).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_answered_with_408() {
         let take = async |_: JsonBody<PruneRequest>| ();
-        let routes = with_envelope(
-            Router::new().route("/", post(take)),
-            Auth::none(),
-            Duration::from_millis(50),
+        let limits = Limits {
+            body: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let address = start(Router::new().route("/", post(take)), limits).await;
+        // Not a byte more, and a byte now and then.
+        for drips in [false, true] {
+            let half = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (mut answers, mut body) = half.into_split();
+            let head = format!("POST / HTTP/1.1\r\nHost: {address}\r\nContent-Length: 60000\r\n\r\n{{");
+            body.write_all(head.as_bytes()).await.unwrap();
+            let drip = tokio::spawn(async move {
+                while drips && body.write_all(b" ").await.is_ok() {
+                    tokio::time::sleep(limits.body / 10).await;
+                }
+                body
+            });
+            let mut answer = Vec::new();
+            // A byte that is on its way when the service closes the connection resets it.
+            let _ = answers.read_to_end(&mut answer).await;
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 408 "), "{answer}");
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["error"]["code"], "body_timeout", "{body}");
+            drip.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_counts_as_a_request() {
+        let limits = Limits {
+            requests: 1,
+            ..Limits::default()
+        };
+        let routes = Router::new().route("/", get(async || vec![0; 64 << 20]));
+        let routes = routes.route("/health", get(async || "ok"));
+        let address = start(routes, limits).await;
+        let url = format!("http://{address}");
+        let ask = async |path: &str| reqwest::get(format!("{url}{path}")).await.unwrap().status().as_u16();
+        let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        slow.write_all(request.as_bytes()).await.unwrap();
+        slow.readable().await.unwrap();
+        assert_eq!(
+            (ask("/").await, ask("/nothing").await, ask("/health").await),
+            (503, 503, 200)
         );
-        tokio::spawn(axum::serve(listener, routes).into_future());
-        let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
-        let head = format!("POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{{");
-        half.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        half.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 408 "), "{answer}");
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["error"]["code"], "body_timeout", "{body}");
+        drop(slow);
+        // The service notices when it goes on writing.
+        while ask("/nothing").await == 503 {}
     }
 
     #[tokio::test]
     async fn a_panic_ends_the_request_and_not_the_service() {
-        let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
         let routes = Router::new().route("/", get(async || -> String { panic!("secret of the internals") }));
-        tokio::spawn(axum::serve(listener, with_envelope(routes, Auth::none(), BODY_TIMEOUT)).into_future());
+        let url = format!("http://{}/", start(routes, Limits::default()).await);
         for _ in 0..2 {
             let answer = reqwest::get(&url).await.unwrap();
             assert_eq!(answer.status(), 500);

@@ -1,10 +1,22 @@
-# The identity under which Cloud Build runs ../cloudbuild.yaml, in place of the project-wide default account: it may
-# fetch the uploaded source, write images to the one repository, update the one service and its jobs, and write logs.
+# Two identities for Cloud Build, in place of the project-wide default account.
+#
+#   build    runs ../cloudbuild.yaml: may fetch the uploaded source, write images to the one repository, and write logs.
+#            Hundreds of foreign build scripts run as it, each of which can take its token: so it deploys nothing.
+#   deploy   runs ../cloudbuild.deploy.yaml, which builds nothing and runs no code of this repository: may read that
+#            repository's images, update the one service and its jobs to one of them, and write logs.
 
 resource "google_service_account" "build" {
   project      = var.project_id
   account_id   = "${var.service_name}-build"
-  display_name = "Builds and deploys the Qdrant backup service"
+  display_name = "Builds the image of the Qdrant backup service"
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_service_account" "deploy" {
+  project      = var.project_id
+  account_id   = "${var.service_name}-deploy"
+  display_name = "Deploys the Qdrant backup service"
 
   depends_on = [google_project_service.required]
 }
@@ -45,26 +57,40 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.build.member
 }
 
-resource "google_cloud_run_v2_service_iam_member" "build" {
+resource "google_project_iam_member" "build" {
+  project = var.project_id
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.build.member
+}
+
+resource "google_artifact_registry_repository_iam_member" "deploy" {
+  project    = var.project_id
+  location   = var.region
+  repository = google_artifact_registry_repository.images.repository_id
+  role       = "roles/artifactregistry.reader"
+  member     = google_service_account.deploy.member
+}
+
+resource "google_cloud_run_v2_service_iam_member" "deploy" {
   project  = var.project_id
   location = var.region
   name     = google_cloud_run_v2_service.backup.name
   role     = "roles/run.developer"
-  member   = google_service_account.build.member
+  member   = google_service_account.deploy.member
 }
 
-resource "google_cloud_run_v2_job_iam_member" "build" {
+resource "google_cloud_run_v2_job_iam_member" "deploy" {
   for_each = google_cloud_run_v2_job.job
 
   project  = var.project_id
   location = var.region
   name     = each.value.name
   role     = "roles/run.developer"
-  member   = google_service_account.build.member
+  member   = google_service_account.deploy.member
 }
 
 # Whoever deploys a revision must be allowed to act as the account that it runs as.
-resource "google_service_account_iam_member" "build" {
+resource "google_service_account_iam_member" "deploy" {
   for_each = {
     backup  = google_service_account.backup.name
     restore = google_service_account.restore.name
@@ -72,11 +98,11 @@ resource "google_service_account_iam_member" "build" {
 
   service_account_id = each.value
   role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.build.member
+  member             = google_service_account.deploy.member
 }
 
-resource "google_project_iam_member" "build" {
+resource "google_project_iam_member" "deploy" {
   project = var.project_id
   role    = "roles/logging.logWriter"
-  member  = google_service_account.build.member
+  member  = google_service_account.deploy.member
 }

@@ -84,6 +84,7 @@ if [ -n "$offline" ]; then
   chmod -R u+w "$cache/offline"
   cat >>"$cache/offline/resources.txt" <<'TYPES'
 google_monitoring_uptime_check_config
+google_project_iam_audit_config
 google_storage_transfer_job
 data.google_storage_transfer_project_service_account
 TYPES
@@ -107,6 +108,7 @@ terraform fmt -check -diff -recursive . || fail "not formatted: run terraform fm
 
 # A role that is not in this list was never thought about: add it here when it has been.
 cat >"$work/roles" <<'ROLES'
+roles/artifactregistry.reader
 roles/artifactregistry.writer
 roles/cloudkms.cryptoKeyEncrypterDecrypter
 roles/iam.serviceAccountTokenCreator

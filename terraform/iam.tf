@@ -1,6 +1,6 @@
 # Three identities without keys: the service's (its jobs for backups and verifying run as it, too), the one for restores,
 # and the scheduler's. Grants are single members on single resources, so that nothing that others have granted is taken
-# away. The identity of the build is in build.tf.
+# away. The identities that build and deploy are in build.tf.
 #
 # Rights on the bucket. Backups are written once and never changed, so the service may create objects and read them,
 # and may not overwrite or delete: roles/storage.objectCreator and objectViewer hold no storage.objects.delete, which
@@ -160,7 +160,22 @@ resource "google_secret_manager_secret_iam_member" "restore" {
   member    = google_service_account.restore.member
 }
 
+# Keys of other Qdrants: for drills, which service and restores make, and for restores into another one.
+resource "google_secret_manager_secret_iam_member" "environment" {
+  for_each = {
+    for pair in setproduct(["backup", "restore"], distinct(values(var.secret_environment))) : "${pair[0]} ${pair[1]}" => { account = pair[0], secret = pair[1] }
+  }
+
+  project   = var.project_id
+  secret_id = each.value.secret
+  role      = "roles/secretmanager.secretAccessor"
+  member    = each.value.account == "backup" ? google_service_account.backup.member : google_service_account.restore.member
+}
+
+# Only where it calls the service. What it may ask for there, the service decides (AUTH_OPERATORS): no restore, no prune.
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
+  count = var.schedule_target == "service" ? 1 : 0
+
   project  = var.project_id
   location = var.region
   name     = google_cloud_run_v2_service.backup.name
@@ -203,6 +218,24 @@ resource "google_cloud_run_v2_job_iam_member" "invoker" {
   name     = google_cloud_run_v2_job.job[each.value.job].name
   role     = "roles/run.invoker"
   member   = each.value.member
+}
+
+# Who reads what in the bucket and takes Qdrant's key, as audit logs. Cloud Audit Logs know a service of Google's in a whole
+# project, not one bucket: with this, every bucket and every secret of the project is logged.
+resource "google_project_iam_audit_config" "data_access" {
+  for_each = var.data_access_logs ? toset(["secretmanager.googleapis.com", "storage.googleapis.com"]) : toset([])
+
+  project = var.project_id
+  service = each.value
+
+  audit_log_config {
+    log_type = "DATA_READ"
+  }
+  audit_log_config {
+    log_type = "DATA_WRITE"
+  }
+
+  depends_on = [google_project_service.required]
 }
 
 # With arguments of their own: which backup, which collections, where to. That includes environment variables, and so

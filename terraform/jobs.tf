@@ -112,6 +112,19 @@ resource "google_cloud_run_v2_job" "job" {
             }
           }
         }
+
+        dynamic "env" {
+          for_each = each.value.needs_key ? var.secret_environment : {}
+          content {
+            name = env.key
+            value_source {
+              secret_key_ref {
+                secret  = env.value
+                version = "latest"
+              }
+            }
+          }
+        }
       }
     }
   }
@@ -128,6 +141,7 @@ resource "google_cloud_run_v2_job" "job" {
   depends_on = [
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
+    google_secret_manager_secret_iam_member.environment,
     google_secret_manager_secret_iam_member.restore,
     google_storage_bucket_iam_member.backup,
     google_storage_bucket_iam_member.restore,

@@ -6,7 +6,9 @@ data "google_project" "this" {
 
 locals {
   image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
-  image            = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
+  # By tag where none is given: the digest of an image that is yet to be built is not known. It is the first revision's only:
+  # every later one is deployed by digest (../cloudbuild.deploy.yaml), which is then ignored here.
+  image = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
 
   # The address that Cloud Run gives a service, known before there is one. Tokens are asked for it (by the scheduler, and
   # by the uptime check, which always takes the address that it calls) and accepted for it (by the platform, and by the
@@ -30,7 +32,7 @@ locals {
     var.prune ? { PRUNE_AFTER_BACKUP = "true" } : {},
   )
 
-  # And on top of that for the service: who may call it, and when it has to raise the alarm.
+  # And on top of that for the service: who may do what, and when it has to raise the alarm.
   service_environment = merge(
     local.environment,
     local.retention_environment,
@@ -39,15 +41,20 @@ locals {
       AUTH_MODE      = var.auth_mode
       BACKUP_MAX_AGE = "${var.backup_max_age_hours}h"
     },
-    var.auth_mode == "oidc" ? { AUTH_ALLOWED_EMAILS = join(",", local.allowed_emails) } : {},
-    # Whoever may call the platform's way (run.invoker) may do everything: the agent that only watches may only read.
-    var.freshness_check ? { AUTH_READERS = local.uptime_agent_email } : {},
+    # Whoever may call the platform's way (run.invoker) and is in no list: members may be groups, whose people have other
+    # addresses.
+    var.auth_mode == "iam" ? { AUTH_DEFAULT_ROLE = var.auth_default_role } : {},
+    { for variable, emails in local.roles : variable => join(",", sort(tolist(emails))) if length(emails) > 0 },
   )
 
-  allowed_emails = sort(concat(
-    tolist(var.auth_allowed_emails),
-    [google_service_account.scheduler.email],
-  ))
+  # What a caller may do, by e-mail address. The two machines get no more than their work: the agent of the uptime check
+  # reads, the scheduler makes backups and restores nothing.
+  roles = {
+    AUTH_READERS        = setunion(var.auth_readers, var.freshness_check ? [local.uptime_agent_email] : [])
+    AUTH_OPERATORS      = setunion(var.auth_operators, [google_service_account.scheduler.email])
+    AUTH_ADMINS         = var.auth_admins
+    AUTH_ALLOWED_EMAILS = var.auth_allowed_emails
+  }
 
   # Made by Google with the first uptime check that uses it.
   uptime_agent_email = "service-${data.google_project.this.number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
@@ -89,6 +96,32 @@ resource "google_artifact_registry_repository" "images" {
   description   = "Images of the Qdrant backup service"
   format        = "DOCKER"
   labels        = var.labels
+  # A repository takes a key of its own region only; var.kms_key is in the location of the bucket.
+  kms_key_name = local.registry_key
+
+  lifecycle {
+    # It cannot be changed later, and a new repository would be an empty one: no revision could start from it.
+    ignore_changes = [kms_key_name]
+  }
+
+  depends_on = [
+    google_kms_crypto_key_iam_member.registry,
+    google_project_service.required,
+  ]
+}
+
+locals {
+  registry_key = try(split("/", var.kms_key)[3] == var.region, false) ? var.kms_key : null
+}
+
+# Artifact Registry uses the key as this account of Google's. In a project that has never had one, make it first:
+# gcloud beta services identity create --service=artifactregistry.googleapis.com
+resource "google_kms_crypto_key_iam_member" "registry" {
+  count = local.registry_key == null ? 0 : 1
+
+  crypto_key_id = var.kms_key
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com"
 
   depends_on = [google_project_service.required]
 }
@@ -190,6 +223,19 @@ resource "google_cloud_run_v2_service" "backup" {
         }
       }
 
+      dynamic "env" {
+        for_each = var.secret_environment
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
@@ -224,6 +270,7 @@ resource "google_cloud_run_v2_service" "backup" {
   depends_on = [
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
+    google_secret_manager_secret_iam_member.environment,
     google_storage_bucket_iam_member.backup,
   ]
 }

@@ -8,6 +8,11 @@ output "build_service_account" {
   value       = google_service_account.build.id
 }
 
+output "deploy_service_account" {
+  description = "Account for the Cloud Build that deploys an image, in the form that `gcloud builds submit --service-account` and a trigger take."
+  value       = google_service_account.deploy.id
+}
+
 output "image_repository" {
   description = "Repository to which Cloud Build pushes qdrant-backup-api."
   value       = local.image_repository
@@ -42,11 +47,14 @@ output "next_steps" {
     gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait \
       --args=restore,latest,COLLECTION,--into,COLLECTION-restored
 
-    # Release a new version (from the repository's top level):
+    # Release a new version (from the repository's top level): build it, and deploy the image that the build names at its end.
     gcloud builds submit --config=cloudbuild.yaml --project=${var.project_id} \
       --service-account=${google_service_account.build.id} \
       --gcs-source-staging-dir=${google_storage_bucket.build_source.url}/source \
-      --substitutions=_REGION=${var.region},_SERVICE=${var.service_name}
+      --substitutions=_REGION=${var.region}
+    gcloud builds submit --no-source --config=cloudbuild.deploy.yaml --project=${var.project_id} \
+      --service-account=${google_service_account.deploy.id} \
+      --substitutions=_REGION=${var.region},_SERVICE=${var.service_name},_IMAGE=IMAGE
   EOT
 }
 

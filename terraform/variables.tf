@@ -1,22 +1,46 @@
-variable "auth_allowed_emails" {
-  description = "With `auth_mode = \"oidc\"`: e-mail addresses of the people and accounts that may call, beside the scheduler; the check of freshness may read."
+variable "auth_admins" {
+  description = "E-mail addresses of the people and accounts that may do everything: also restore, drill, prune and unpin. With `auth_mode = \"iam\"` they need run.invoker, too (`invoker_members`, themselves or by a group)."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
-    condition     = alltrue([for email in var.auth_allowed_emails : can(regex("^[^@,\\s]+@[^@,\\s]+$", email))])
+    condition     = alltrue([for email in var.auth_admins : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "auth_admins are plain e-mail addresses, without user: or serviceAccount:."
+  }
+}
+
+variable "auth_allowed_emails" {
+  description = "With `auth_mode = \"oidc\"`: the older name of `auth_admins`."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.auth_allowed_emails : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
     error_message = "auth_allowed_emails are plain e-mail addresses, without user: or serviceAccount:."
   }
 
   validation {
     condition     = length(var.auth_allowed_emails) == 0 || var.auth_mode == "oidc"
-    error_message = "auth_allowed_emails has a meaning with auth_mode = \"oidc\" only; with \"iam\", use invoker_members."
+    error_message = "auth_allowed_emails has a meaning with auth_mode = \"oidc\" only; with \"iam\", use invoker_members and auth_admins."
+  }
+}
+
+variable "auth_default_role" {
+  description = "With `auth_mode = \"iam\"`: what `invoker_members` may do whose addresses are in no list: `reader` (read), `operator` (also back up, verify and pin) or `admin` (everything)."
+  type        = string
+  default     = "operator"
+  nullable    = false
+
+  validation {
+    condition     = contains(["reader", "operator", "admin"], var.auth_default_role)
+    error_message = "auth_default_role is reader, operator or admin."
   }
 }
 
 variable "auth_mode" {
-  description = "Who checks callers. `iam`: the platform, by run.invoker grants. `oidc`: the platform lets every request through and the service itself verifies the token and compares its e-mail address with `auth_allowed_emails`; for callers that cannot be granted a role."
+  description = "Who checks callers. `iam`: the platform, by run.invoker grants. `oidc`: the platform lets every request through and the service itself verifies the token and looks for its e-mail address in `auth_admins`, `auth_operators` and `auth_readers`; for callers that cannot be granted a role."
   type        = string
   default     = "iam"
   nullable    = false
@@ -28,7 +52,31 @@ variable "auth_mode" {
 
   validation {
     condition     = var.auth_mode == "iam" || length(var.invoker_members) == 0
-    error_message = "invoker_members are grants, which auth_mode = \"oidc\" does not look at: use auth_allowed_emails."
+    error_message = "invoker_members are grants, which auth_mode = \"oidc\" does not look at: use auth_admins, auth_operators and auth_readers."
+  }
+}
+
+variable "auth_operators" {
+  description = "E-mail addresses of the people and accounts that may read, back up, verify and pin, and nothing else. The scheduler's own account always is one."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.auth_operators : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "auth_operators are plain e-mail addresses, without user: or serviceAccount:."
+  }
+}
+
+variable "auth_readers" {
+  description = "E-mail addresses of the people and accounts that may read (GET) and nothing else. The agent of the check of freshness always is one."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.auth_readers : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "auth_readers are plain e-mail addresses, without user: or serviceAccount:."
   }
 }
 
@@ -67,7 +115,7 @@ variable "bucket_name" {
 }
 
 variable "concurrency" {
-  description = "Requests that one instance serves at a time. More than one, so that reads are answered while a backup runs; a second backup is refused by the service itself."
+  description = "Requests that one instance serves at a time. More than one, so that reads are answered while a backup runs; a second backup is refused by the service itself, and so is what is beyond 64 requests."
   type        = number
   default     = 8
   nullable    = false
@@ -128,6 +176,13 @@ variable "create_firewall_rule" {
   nullable    = false
 }
 
+variable "data_access_logs" {
+  description = "Whether Cloud Audit Logs record who reads and writes objects and who takes a secret's value. They do so for the whole project, in place of what is configured there for Cloud Storage and Secret Manager, and are paid for by volume: a backup and its verification are some lines an object."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "deletion_protection" {
   description = "Whether Terraform refuses to delete the Cloud Run service and jobs."
   type        = bool
@@ -184,6 +239,16 @@ variable "environment" {
     ])
     error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: callers, store, retention, Qdrant's address and key, project, port and credentials have variables of their own or are given by the platform."
   }
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : !can(regex("(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD|CREDENTIALS)$", name))])
+    error_message = "environment takes no secrets, such as DRILL_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY: everybody who may look at the service or at Terraform's state could read them. Put the value into Secret Manager, and name the secret in secret_environment."
+  }
+
+  validation {
+    condition     = alltrue([for value in values(var.environment) : !can(regex("://[^/?#]*@", value))])
+    error_message = "environment takes no address with a name and password in it (https://NAME:PASSWORD@HOST): everybody who may look at the service or at Terraform's state could read them."
+  }
 }
 
 variable "freshness_check" {
@@ -194,9 +259,14 @@ variable "freshness_check" {
 }
 
 variable "image" {
-  description = "Image of the first revision. Null: `latest` of the repository that is made here. Later images come from Cloud Build; a change of this variable does not touch an existing service."
+  description = "Image of the first revision, by digest (`…/qdrant-backup-api@sha256:…`). Null: `latest` of the repository that is made here. Later images come from Cloud Build; a change of this variable does not touch an existing service."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.image == null ? true : can(regex("@sha256:[0-9a-f]{64}$", var.image))
+    error_message = "image is named by its digest, such as asia-east1-docker.pkg.dev/P/qdrant/qdrant-backup-api@sha256:...: what a tag means, whoever pushes can change."
+  }
 }
 
 variable "ingress" {
@@ -212,7 +282,7 @@ variable "ingress" {
 }
 
 variable "invoker_members" {
-  description = "Who else may call the service and start the jobs for backups and verifying, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account always may."
+  description = "Who else may call the service and start the jobs for backups and verifying, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account may call it where it makes the backups. What they may do there: `auth_default_role`, `auth_admins`."
   type        = set(string)
   default     = []
   nullable    = false
@@ -260,7 +330,7 @@ variable "job_timeout_seconds" {
 }
 
 variable "kms_key" {
-  description = "Key of Cloud KMS that encrypts the buckets created here, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, in the location of the bucket. Null: keys that Google manages."
+  description = "Key of Cloud KMS that encrypts the buckets created here and, if it is in `region`, the repository of the images, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, in the location of the bucket. A repository that exists already stays as it is; for a new one, Artifact Registry's account must exist (main.tf). Null: keys that Google manages."
   type        = string
   default     = null
 
@@ -532,6 +602,23 @@ variable "schedule_target" {
   validation {
     condition     = contains(["service", "job"], var.schedule_target)
     error_message = "schedule_target is service or job."
+  }
+}
+
+variable "secret_environment" {
+  description = "Environment variables of the service and of the jobs that ask a Qdrant, whose values are secrets: the variable and the id of a secret of this project that exists, such as `{ DRILL_QDRANT_API_KEY = \"drill-key\" }`. The accounts of service and restores may then read it."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.secret_environment) : contains(["DRILL_QDRANT_API_KEY", "RESTORE_QDRANT_API_KEY"], name)])
+    error_message = "secret_environment takes DRILL_QDRANT_API_KEY and RESTORE_QDRANT_API_KEY. The key of the Qdrant that is backed up has a secret of its own."
+  }
+
+  validation {
+    condition     = alltrue([for secret in values(var.secret_environment) : can(regex("^[A-Za-z0-9_-]{1,255}$", secret))])
+    error_message = "secret_environment names secrets by their id, without projects/P/secrets/, and not by their value."
   }
 }
 

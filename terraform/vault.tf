@@ -58,12 +58,13 @@ data "google_storage_transfer_project_service_account" "this" {
 }
 
 locals {
-  # Source: read and list; target: create and list. No right to delete on either side.
+  # Source: read below the prefix, and list (names of foreign objects of a shared bucket: see iam.tf); target: create and
+  # list. No right to delete on either side.
   vault_grants = {
-    source_read = { bucket = local.bucket_name, role = "roles/storage.objectViewer" }
-    source_list = { bucket = local.bucket_name, role = "roles/storage.legacyBucketReader" }
-    vault_write = { bucket = one(google_storage_bucket.vault[*].name), role = "roles/storage.objectCreator" }
-    vault_list  = { bucket = one(google_storage_bucket.vault[*].name), role = "roles/storage.legacyBucketReader" }
+    source_read = { bucket = local.bucket_name, role = "roles/storage.objectViewer", condition = [local.below_prefix] }
+    source_list = { bucket = local.bucket_name, role = "roles/storage.legacyBucketReader", condition = [] }
+    vault_write = { bucket = one(google_storage_bucket.vault[*].name), role = "roles/storage.objectCreator", condition = [] }
+    vault_list  = { bucket = one(google_storage_bucket.vault[*].name), role = "roles/storage.legacyBucketReader", condition = [] }
   }
 }
 
@@ -73,6 +74,16 @@ resource "google_storage_bucket_iam_member" "vault" {
   bucket = each.value.bucket
   role   = each.value.role
   member = "serviceAccount:${data.google_storage_transfer_project_service_account.this[0].email}"
+
+  # It copies for every job of the project: without an end at the prefix, whoever may create a transfer job could have the
+  # rest of a shared bucket copied.
+  dynamic "condition" {
+    for_each = each.value.condition
+    content {
+      title      = "Below the prefix, and listing"
+      expression = condition.value
+    }
+  }
 }
 
 resource "google_storage_transfer_job" "vault" {

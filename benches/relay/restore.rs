@@ -24,7 +24,7 @@ use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
-use qdrant_backup::wire::store::{Condition, DirStore, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::store::{Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
 use serde_json::json;
 use std::{
@@ -239,8 +239,8 @@ impl Store for Keeping {
         self.dir.list(prefix).await
     }
 
-    async fn folders(&self, prefix: &str) -> StoreResult<Vec<String>> {
-        self.dir.folders(prefix).await
+    async fn folder(&self, prefix: &str) -> StoreResult<Folder> {
+        self.dir.folder(prefix).await
     }
 
     async fn delete(&self, key: &str, version: &Version) -> StoreResult<bool> {

@@ -1,5 +1,7 @@
 //! Text from elsewhere, fit to be printed.
 
+use std::borrow::Cow;
+
 /// Whether a character could move a cursor, colour a terminal, begin a line, or show what follows in another order.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -48,9 +50,14 @@ pub(crate) fn without_secrets(value: &str) -> String {
             }
         }
     };
-    match shown.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &shown[..end]),
-        None => shown,
+    shortened(&shown, SHOWN).into_owned()
+}
+
+/// `text`, or its beginning if it has more characters than that.
+pub(crate) fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 
@@ -83,6 +90,13 @@ mod tests {
             assert_eq!(without_secrets(value), shown);
         }
         assert!(without_secrets(&"é".repeat(500)).chars().count() <= SHOWN + 1);
+    }
+
+    #[test]
+    fn long_text_is_shortened_between_characters() {
+        assert_eq!(shortened("向量", 2), "向量");
+        assert_eq!(shortened("向量庫", 2), "向量…");
+        assert_eq!(shortened("", 0), "");
     }
 
     #[test]

@@ -1,27 +1,29 @@
 //! Who may call the service.
 
 use super::reader::Reader;
-use crate::server::auth::{Mode, Readers, Rules};
+use crate::server::auth::{Mode, Role, Roles, Rules};
 use std::net::SocketAddr;
 
 const MODE: &str = "AUTH_MODE";
 const AUDIENCE: &str = "AUTH_AUDIENCE";
-const EMAILS: &str = "AUTH_ALLOWED_EMAILS";
 const READERS: &str = "AUTH_READERS";
+const OPERATORS: &str = "AUTH_OPERATORS";
+const ADMINS: &str = "AUTH_ADMINS";
+/// For `oidc`, the older name of [`ADMINS`].
+const EMAILS: &str = "AUTH_ALLOWED_EMAILS";
+const DEFAULT_ROLE: &str = "AUTH_DEFAULT_ROLE";
 /// Cloud Run sets it.
 const CLOUD_RUN: &str = "K_SERVICE";
 
 /// Reads the mode for a service that listens on `listen`. A mode in which everybody could call is a problem.
 pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let mode = mode(reader, listen);
-    if mode == Mode::None && reader.text(READERS).is_some() {
-        let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc callers are not authenticated");
-        reader.problem(
-            READERS,
-            &reader.list(READERS).join(","),
-            wrong,
-            "leave it out, or set AUTH_MODE",
-        );
+    if mode == Mode::None {
+        for name in [READERS, OPERATORS, ADMINS, DEFAULT_ROLE] {
+            let Some(text) = reader.text(name) else { continue };
+            let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc callers are not authenticated");
+            reader.problem(name, &text, wrong, "leave it out, or set AUTH_MODE");
+        }
     }
     mode
 }
@@ -33,10 +35,10 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
         "or listen for this machine alone: --listen 127.0.0.1:{0}, or LISTEN=127.0.0.1:{0}",
         listen.port()
     );
-    let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {EMAILS}, {own}");
+    let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {ADMINS}, {own}");
     let Some(text) = reader.text(MODE) else {
         if on_cloud_run {
-            return Mode::Iam(readers(reader));
+            return Mode::Iam(roles_of_invokers(reader));
         }
         if !local {
             let wrong = format!("is not set, and other machines reach {listen}");
@@ -57,7 +59,7 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
                 );
                 reader.problem(MODE, &text, wrong, oidc);
             }
-            Mode::Iam(readers(reader))
+            Mode::Iam(roles_of_invokers(reader))
         }
         "oidc" => Mode::Oidc(rules(reader)),
         _ => {
@@ -67,8 +69,32 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     }
 }
 
-fn readers(reader: &mut Reader<'_>) -> Readers {
-    Readers::new(emails(reader, READERS))
+/// The roles of those whom Cloud Run lets through. Whoever is in no list may do everything, as ever, unless somebody is said to.
+fn roles_of_invokers(reader: &mut Reader<'_>) -> Roles {
+    let admins = emails(reader, ADMINS);
+    let others = default_role(reader).unwrap_or(match admins.is_empty() {
+        true => Role::Admin,
+        false => Role::Reader,
+    });
+    listed(reader, Some(others)).with(Role::Admin, admins)
+}
+
+fn default_role(reader: &mut Reader<'_>) -> Option<Role> {
+    let text = reader.text(DEFAULT_ROLE)?;
+    let role = [Role::Reader, Role::Operator, Role::Admin]
+        .into_iter()
+        .find(|role| role.to_string().eq_ignore_ascii_case(&text));
+    if role.is_none() {
+        reader.problem(DEFAULT_ROLE, &text, "is not a role", "write reader, operator or admin");
+    }
+    role
+}
+
+/// The lists but that of the admins.
+fn listed(reader: &mut Reader<'_>, others: Option<Role>) -> Roles {
+    Roles::new(others)
+        .with(Role::Reader, emails(reader, READERS))
+        .with(Role::Operator, emails(reader, OPERATORS))
 }
 
 fn rules(reader: &mut Reader<'_>) -> Rules {
@@ -78,19 +104,23 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
         let remedy = "set it to the text that callers ask their tokens for, e.g. the service's URL";
         reader.unset_problem(AUDIENCE, wrong, remedy);
     }
-    let allowed = emails(reader, EMAILS);
-    if allowed.is_empty() {
+    if [OPERATORS, ADMINS, EMAILS]
+        .iter()
+        .all(|name| reader.list(name).is_empty())
+    {
         let wrong = format!(
-            "is not set, and {MODE}=oidc needs it: anybody with a Google account can get a token for any audience"
+            "is not set, and {MODE}=oidc needs it or {OPERATORS}: anybody with a Google account can get a token for any audience"
         );
         let remedy =
             "list the addresses that may call, e.g. scheduler@my-project.iam.gserviceaccount.com,me@example.com";
-        reader.unset_problem(EMAILS, wrong, remedy);
+        reader.unset_problem(ADMINS, wrong, remedy);
     }
-    Rules {
-        readers: readers(reader),
-        ..Rules::google(audiences, allowed)
+    if let Some(text) = reader.text(DEFAULT_ROLE) {
+        let wrong = format!("is set, but with {MODE}=oidc nobody may call who is in no list");
+        reader.problem(DEFAULT_ROLE, &text, wrong, "leave it out, and list who may call");
     }
+    let admins = [emails(reader, ADMINS), emails(reader, EMAILS)].concat();
+    Rules::google(audiences, listed(reader, None).with(Role::Admin, admins))
 }
 
 /// A list of e-mail addresses.

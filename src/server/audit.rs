@@ -3,6 +3,7 @@
 //! It is the request's line in the log, with `event = "audit"`. [`crate::telemetry`] lets it pass whatever the log level.
 
 use super::error::HttpError;
+use crate::base::text::shortened;
 use axum::http::Method;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,10 +46,7 @@ impl Audit {
     /// Says what is asked for: a body that was understood, so that it has nothing in it but what it may have.
     pub(super) fn asked(&self, body: &[u8]) {
         let text = String::from_utf8_lossy(body.trim_ascii());
-        self.lock().asked = match text.char_indices().nth(LONGEST) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.into_owned(),
-        };
+        self.lock().asked = shortened(&text, LONGEST).into_owned();
     }
 
     /// Writes the line.

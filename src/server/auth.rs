@@ -7,9 +7,11 @@ mod email;
 mod iam;
 mod jwks;
 mod mode;
+mod roles;
 mod token;
 
-pub use mode::{Mode, Readers, Rules};
+pub use mode::{Mode, Rules};
+pub use roles::{Role, Roles};
 
 use super::audit::Audit;
 use super::error::HttpError;
@@ -36,7 +38,7 @@ pub(crate) struct Auth(Check);
 #[derive(Clone, Debug)]
 enum Check {
     None,
-    Iam(Arc<Readers>),
+    Iam(Arc<Roles>),
     Oidc(Arc<Verifier>),
 }
 
@@ -48,7 +50,7 @@ impl Auth {
     pub(crate) fn new(mode: Mode, clock: Clock) -> Result<Self> {
         Ok(Self(match mode {
             Mode::None => Check::None,
-            Mode::Iam(readers) => Check::Iam(Arc::new(readers)),
+            Mode::Iam(roles) => Check::Iam(Arc::new(roles)),
             Mode::Oidc(rules) => Check::Oidc(Arc::new(Verifier::new(rules, clock)?)),
         }))
     }
@@ -68,11 +70,18 @@ impl Auth {
         match self.0 {
             Check::None => "anybody on this machine",
             Check::Iam(_) => "whom Cloud Run lets through (roles/run.invoker)",
-            Check::Oidc(_) => "those in AUTH_ALLOWED_EMAILS, by Google identity token",
+            Check::Oidc(_) => "those in AUTH_READERS, AUTH_OPERATORS and AUTH_ADMINS, by Google identity token",
         }
     }
 
-    async fn decide(&self, method: &Method, uri: &Uri, headers: &HeaderMap, audit: &Audit) -> Result<(), HttpError> {
+    async fn decide(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        needed: Role,
+        audit: &Audit,
+    ) -> Result<(), HttpError> {
         match self.0 {
             Check::None => audit.caller("local".to_owned(), false),
             // Not verified here: for the log.
@@ -81,11 +90,11 @@ impl Auth {
         browser::check(method, headers)?;
         match &self.0 {
             Check::None => browser::check_host(uri, headers),
-            Check::Iam(readers) => readers.limit(iam::checked(headers)?.as_deref(), method),
+            Check::Iam(roles) => roles.permit(iam::checked(headers)?.as_deref(), needed),
             Check::Oidc(verifier) => {
                 let email = verifier.verify(headers).await?;
                 audit.caller(email.clone(), true);
-                verifier.rules().permit(&email, method)
+                verifier.roles().permit(Some(&email), needed)
             }
         }
     }
@@ -93,13 +102,18 @@ impl Auth {
 
 /// Lets a request through, or answers 401 or 403.
 pub(super) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Result<Response, HttpError> {
-    let method = request.method();
-    let open = request.uri().path() == "/health" && matches!(*method, Method::GET | Method::HEAD);
-    if !open {
+    if !is_open(&request) {
         let audit = request.extensions().get::<Audit>().cloned().unwrap_or_default();
-        auth.decide(method, request.uri(), request.headers(), &audit).await?;
+        let (method, needed) = (request.method(), Role::needed(&request));
+        auth.decide(method, request.uri(), request.headers(), needed, &audit)
+            .await?;
     }
     Ok(next.run(request).await)
+}
+
+/// Whether this is the one request that everybody may send, at any time: that of a liveness probe.
+pub(super) fn is_open(request: &Request) -> bool {
+    request.uri().path() == "/health" && matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// What stands behind `Bearer` in a header.

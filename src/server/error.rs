@@ -10,6 +10,7 @@ pub(super) use status::RequestCode;
 
 use super::api::{ErrorResponse, LeaseHolder, PlanOfError, ReportOfError};
 use crate::base::error::{Code, Error, ErrorInfo};
+use crate::base::text::shortened;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,9 @@ use std::any::Any;
 /// The remedy of a request for anything else.
 pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
      /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
+
+/// Longest message of an error in a line of the log.
+pub(super) const LONGEST_MESSAGE: usize = 2000;
 
 /// An error that ends a request.
 #[derive(Clone, Debug)]
@@ -105,9 +109,9 @@ impl HttpError {
         &self.info.code
     }
 
-    /// `code: message`, for the log.
+    /// `code: message`, for the log. A message may repeat what the client sent.
     pub(super) fn summary(&self) -> String {
-        format!("{}: {}", self.info.code, self.info.message)
+        format!("{}: {}", self.info.code, shortened(&self.info.message, LONGEST_MESSAGE))
     }
 
     /// The answer itself, with the id under which the log has the request.

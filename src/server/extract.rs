@@ -2,20 +2,21 @@
 
 use super::api::RequestBody;
 use super::audit::Audit;
+use super::connections::Limits;
 use super::error::{HttpError, RequestCode};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use std::error::Error as _;
 use std::time::Duration;
-use tower_http::timeout::TimeoutError;
 
 /// Largest body of a request: a list of a thousand long names fits.
 pub(super) const BODY_LIMIT: usize = 64 << 10;
-/// Longest time without a byte of a body that is on its way.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time for a whole body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyTime(pub(super) Duration);
 
 /// A body that was understood, which is then in the audit log.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -32,7 +33,15 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             ));
         }
         let audit = request.extensions().get::<Audit>().cloned();
-        let body = Bytes::from_request(request, state).await.map_err(unread)?;
+        let time = request
+            .extensions()
+            .get()
+            .copied()
+            .unwrap_or(BodyTime(Limits::default().body));
+        let body = match tokio::time::timeout(time.0, Bytes::from_request(request, state)).await {
+            Ok(body) => body.map_err(unread)?,
+            Err(_) => return Err(too_slow(time)),
+        };
         let understood = T::parse(&body)?;
         if let Some(audit) = audit {
             audit.asked(&body);
@@ -48,24 +57,16 @@ fn unread(rejection: BytesRejection) -> HttpError {
             format!("the body is larger than {BODY_LIMIT} bytes"),
             "select collections by patterns instead of names",
         ),
-        _ if timed_out(&rejection) => HttpError::new(
-            RequestCode::BodyTimeout,
-            format!("no byte of the body arrived for {} s", BODY_TIMEOUT.as_secs()),
-            "send as many bytes as Content-Length says, without a pause",
-        ),
         _ => HttpError::bad_request(rejection.body_text(), "send the whole body"),
     }
 }
 
-fn timed_out(rejection: &BytesRejection) -> bool {
-    let mut cause = rejection.source();
-    while let Some(error) = cause {
-        if error.is::<TimeoutError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn too_slow(BodyTime(time): BodyTime) -> HttpError {
+    HttpError::new(
+        RequestCode::BodyTimeout,
+        format!("the body did not arrive within {time:?}"),
+        "send as many bytes as Content-Length says, at once",
+    )
 }
 
 /// The `{id}` of a path: that of a backup, or `latest`, see [`super::App::named`].

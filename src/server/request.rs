@@ -2,6 +2,7 @@
 
 use super::audit::{Audit, RequestEnd};
 use super::error::HttpError;
+use crate::base::text::shortened;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -12,6 +13,9 @@ use tracing::{Instrument, Span, field, info_span};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a client.
 const LONGEST_ID: usize = 64;
+/// Longest method and path in a line of the log: whoever calls, with or without a token, decides about them.
+const LONGEST_METHOD: usize = 20;
+const LONGEST_PATH: usize = 300;
 
 /// Gives the request an id and a span, and renders its error. The span is also that of a backup which the request starts.
 pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
@@ -74,9 +78,9 @@ struct AccessLine {
 impl AccessLine {
     fn new(request: &Request, span: Span, audit: Audit) -> Self {
         Self {
-            method: request.method().to_string(),
+            method: shortened(request.method().as_str(), LONGEST_METHOD).into_owned(),
             // Without the query: it is the client's business.
-            path: request.uri().path().to_owned(),
+            path: shortened(request.uri().path(), LONGEST_PATH).into_owned(),
             began: Instant::now(),
             span,
             audit: Audit::concerns(request.method()).then_some(audit),

@@ -2,9 +2,10 @@
 //! end. It belongs to the service: whoever shows what runs, refuses what may not run beside it, or waits for its end, asks here.
 
 use super::api::LeaseHolder;
-use super::error::HttpError;
+use super::error::{HttpError, LONGEST_MESSAGE};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::shortened;
 use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use std::future::Future;
@@ -171,11 +172,13 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
     };
     let Some(error) = error else { return };
     let operation = operation.noun();
-    match error.code().is_refusal() {
-        true => tracing::warn!(code = %error.code(), error = %error, "{operation} was refused: {}", error.chain()),
-        false => {
-            tracing::error!(code = %error.code(), error = %error, "{operation} failed: {}", error.chain())
-        }
+    // They may repeat what the client sent.
+    let (chain, code) = (error.chain(), error.code());
+    let (chain, whole) = (shortened(&chain, LONGEST_MESSAGE), error.to_string());
+    let whole = shortened(&whole, LONGEST_MESSAGE);
+    match code.is_refusal() {
+        true => tracing::warn!(%code, error = &*whole, "{operation} was refused: {chain}"),
+        false => tracing::error!(%code, error = &*whole, "{operation} failed: {chain}"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Listening, serving, and coming to an end.
 
+use super::connections::{self, Limits};
 use super::{App, router};
 use crate::base::error::{Code, Error, Result};
-use std::future::IntoFuture;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 /// Time to clean up after the signal to stop: Cloud Run and Docker kill after 10 s.
@@ -15,9 +16,21 @@ pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(9_800);
 /// What connections get of it once no run is under way: enough for the last answers, and not for requests that never end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
+/// Connections that the system holds until they are accepted: one beyond has to knock again a second later.
+const BACKLOG: u32 = 1024;
+
 /// Listens on `address`; port 0 takes any free port.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
+    let socket = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    socket().map_err(|e: io::Error| {
         Error::new(Code::ConfigInvalid, format!("listening on {address}"))
             .because(e)
             .remedy("choose another address with --listen or LISTEN, or another port with PORT")
@@ -41,11 +54,11 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     let callers = app.auth.callers();
     tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
     let runs = app.runs.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let limits = Limits::of_this_process();
+    let routes = router(app, &limits);
     let served = async {
-        let served = server.into_future().await;
+        connections::serve(listener, routes, limits, &stop).await;
         runs.ended().await;
-        served.map_err(|e| Error::new(Code::Internal, "serving HTTP").because(e))
     };
     let without_open_connections = async {
         stop.cancelled().await;
@@ -61,7 +74,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = served => result,
+        () = served => Ok(()),
         () = without_open_connections => Ok(()),
         () = too_late => match runs.under_way() {
             false => Ok(()),

@@ -68,7 +68,9 @@ run "environment_and_key" {
       for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value if length(e.value_source) == 0
       } == {
       AUTH_AUDIENCE        = "https://qdrant-backup-123456789012.asia-east1.run.app"
+      AUTH_DEFAULT_ROLE    = "operator"
       AUTH_MODE            = "iam"
+      AUTH_OPERATORS       = "qdrant-backup-cron@demo-project.iam.gserviceaccount.com"
       AUTH_READERS         = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
       BACKUP_MAX_AGE       = "26h"
       BACKUP_SOURCE_NAME   = "demo-project/qdrant-backup"
@@ -102,7 +104,7 @@ run "callers" {
     error_message = "not reachable from the internet by default"
   }
   assert {
-    condition     = google_cloud_run_v2_service_iam_member.scheduler.role == "roles/run.invoker" && google_cloud_run_v2_service_iam_member.scheduler.member == "serviceAccount:qdrant-backup-cron@demo-project.iam.gserviceaccount.com"
+    condition     = google_cloud_run_v2_service_iam_member.scheduler[0].role == "roles/run.invoker" && google_cloud_run_v2_service_iam_member.scheduler[0].member == "serviceAccount:qdrant-backup-cron@demo-project.iam.gserviceaccount.com"
     error_message = "the scheduler's account may call the service"
   }
   assert {
@@ -118,8 +120,8 @@ run "callers" {
     error_message = "the agent of the uptime checks may ask for freshness"
   }
   assert {
-    condition     = length(distinct([google_service_account.restore.email, google_service_account.backup.email, google_service_account.build.email, google_service_account.scheduler.email])) == 4
-    error_message = "restores are an identity of their own, too"
+    condition     = length(distinct([google_service_account.restore.email, google_service_account.backup.email, google_service_account.build.email, google_service_account.deploy.email, google_service_account.scheduler.email])) == 5
+    error_message = "restores and deployments are identities of their own, too"
   }
   assert {
     condition     = google_service_account.scheduler.email != google_service_account.backup.email && google_service_account.build.email != google_service_account.backup.email
@@ -233,26 +235,28 @@ run "rights_on_the_bucket_are_append_only" {
   }
 }
 
-run "the_build_may_do_its_work_and_no_more" {
+run "the_build_builds_and_cannot_deploy" {
   command = plan
 
   assert {
     condition = {
       logs       = google_project_iam_member.build.role
       repository = google_artifact_registry_repository_iam_member.build.role
-      jobs       = distinct([for grant in google_cloud_run_v2_job_iam_member.build : grant.role])
-      runtime    = distinct([for grant in google_service_account_iam_member.build : grant.role])
-      service    = google_cloud_run_v2_service_iam_member.build.role
       source     = google_storage_bucket_iam_member.build.role
       } == {
       logs       = "roles/logging.logWriter"
       repository = "roles/artifactregistry.writer"
-      jobs       = tolist(["roles/run.developer"])
-      runtime    = tolist(["roles/iam.serviceAccountUser"])
-      service    = "roles/run.developer"
       source     = "roles/storage.objectViewer"
     }
     error_message = "narrow roles"
+  }
+  assert {
+    condition = !contains(concat(
+      [for grant in google_cloud_run_v2_job_iam_member.deploy : grant.member],
+      [for grant in google_service_account_iam_member.deploy : grant.member],
+      [google_cloud_run_v2_service_iam_member.deploy.member, google_artifact_registry_repository_iam_member.deploy.member],
+    ), google_service_account.build.member)
+    error_message = "whoever controls a build script gets no revision deployed and acts as nobody"
   }
   assert {
     condition     = google_storage_bucket_iam_member.build.bucket == "demo-project-qdrant-backup-build"
@@ -261,5 +265,39 @@ run "the_build_may_do_its_work_and_no_more" {
   assert {
     condition     = google_artifact_registry_repository.images.repository_id == "qdrant" && google_artifact_registry_repository.images.format == "DOCKER"
     error_message = "the repository's name is part of the image's documented address"
+  }
+}
+
+run "the_deployment_deploys_and_cannot_push" {
+  command = plan
+
+  assert {
+    condition = {
+      logs       = google_project_iam_member.deploy.role
+      repository = google_artifact_registry_repository_iam_member.deploy.role
+      jobs       = distinct([for grant in google_cloud_run_v2_job_iam_member.deploy : grant.role])
+      runtime    = distinct([for grant in google_service_account_iam_member.deploy : grant.role])
+      service    = google_cloud_run_v2_service_iam_member.deploy.role
+      } == {
+      logs       = "roles/logging.logWriter"
+      repository = "roles/artifactregistry.reader"
+      jobs       = tolist(["roles/run.developer"])
+      runtime    = tolist(["roles/iam.serviceAccountUser"])
+      service    = "roles/run.developer"
+    }
+    error_message = "narrow roles"
+  }
+  assert {
+    condition     = keys(google_service_account_iam_member.deploy) == ["backup", "restore"] && length(google_cloud_run_v2_job_iam_member.deploy) == 3
+    error_message = "the service and its three jobs, as the accounts that they run as"
+  }
+}
+
+run "nothing_more_is_logged_unless_asked_for" {
+  command = plan
+
+  assert {
+    condition     = length(google_project_iam_audit_config.data_access) == 0 && length(google_secret_manager_secret_iam_member.environment) == 0
+    error_message = "neither audit logs of the whole project nor grants on other secrets"
   }
 }

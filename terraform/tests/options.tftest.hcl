@@ -206,11 +206,89 @@ run "oidc" {
     error_message = "the platform lets tokens through untouched, and the service verifies them: never one without the other"
   }
   assert {
-    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com,someone@example.com"
-    error_message = "the scheduler and the listed people"
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "someone@example.com"
+    error_message = "the listed people may do everything, as before"
+  }
+  assert {
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_OPERATORS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com" && !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "AUTH_DEFAULT_ROLE")
+    error_message = "the scheduler makes backups; whoever is in no list may do nothing"
   }
   assert {
     condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_READERS"]) == "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
     error_message = "the check of freshness may only read"
+  }
+}
+
+run "roles" {
+  command = plan
+
+  variables {
+    auth_admins       = ["dba@example.com", "boss@example.com"]
+    auth_operators    = ["night@example.com"]
+    auth_readers      = ["wall@example.com"]
+    auth_default_role = "reader"
+  }
+
+  assert {
+    condition = {
+      for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value if startswith(e.name, "AUTH_") && e.name != "AUTH_AUDIENCE"
+      } == {
+      AUTH_ADMINS       = "boss@example.com,dba@example.com"
+      AUTH_DEFAULT_ROLE = "reader"
+      AUTH_MODE         = "iam"
+      AUTH_OPERATORS    = "night@example.com,qdrant-backup-cron@demo-project.iam.gserviceaccount.com"
+      AUTH_READERS      = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com,wall@example.com"
+    }
+    error_message = "each list beside the account that is always in it"
+  }
+}
+
+run "a_scheduled_job_calls_no_service" {
+  command = plan
+
+  variables {
+    schedule_target = "job"
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service_iam_member.scheduler) == 0
+    error_message = "the scheduler may start jobs, and need not call the service"
+  }
+}
+
+run "keys_of_other_qdrants" {
+  command = plan
+
+  variables {
+    secret_environment = { DRILL_QDRANT_API_KEY = "drill-key" }
+    environment        = { DRILL_QDRANT_URL = "http://10.140.0.9:6333" }
+  }
+
+  assert {
+    condition = { for role, job in google_cloud_run_v2_job.job : role => {
+      for e in job.template[0].template[0].containers[0].env : e.name => e.value_source[0].secret_key_ref[0].secret if length(e.value_source) > 0 && e.name != "QDRANT_API_KEY"
+    } } == { backup = { DRILL_QDRANT_API_KEY = "drill-key" }, restore = { DRILL_QDRANT_API_KEY = "drill-key" }, verify = {} }
+    error_message = "the value comes from Secret Manager, where a Qdrant is asked"
+  }
+  assert {
+    condition     = contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name if length(e.value_source) > 0], "DRILL_QDRANT_API_KEY")
+    error_message = "the service drills, too"
+  }
+  assert {
+    condition     = toset([for grant in google_secret_manager_secret_iam_member.environment : "${grant.secret_id} ${grant.role} ${grant.member}"]) == toset([for account in [google_service_account.backup, google_service_account.restore] : "drill-key roles/secretmanager.secretAccessor ${account.member}"])
+    error_message = "both may read that one secret"
+  }
+}
+
+run "data_access_logs" {
+  command = plan
+
+  variables {
+    data_access_logs = true
+  }
+
+  assert {
+    condition     = { for service, config in google_project_iam_audit_config.data_access : service => toset([for log in config.audit_log_config : log.log_type]) } == { "secretmanager.googleapis.com" = toset(["DATA_READ", "DATA_WRITE"]), "storage.googleapis.com" = toset(["DATA_READ", "DATA_WRITE"]) }
+    error_message = "who reads objects, and who takes the key"
   }
 }

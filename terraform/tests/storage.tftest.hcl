@@ -41,6 +41,47 @@ run "own_key" {
   }
 }
 
+run "own_key_for_the_images" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_key = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+  }
+
+  assert {
+    condition     = google_artifact_registry_repository.images.kms_key_name == "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+    error_message = "the repository uses the key of its region"
+  }
+  assert {
+    condition     = google_kms_crypto_key_iam_member.registry[0].role == "roles/cloudkms.cryptoKeyEncrypterDecrypter" && google_kms_crypto_key_iam_member.registry[0].member == "serviceAccount:service-123456789012@gcp-sa-artifactregistry.iam.gserviceaccount.com"
+    error_message = "Artifact Registry's own account may use it"
+  }
+}
+
+run "a_key_elsewhere_is_not_for_the_images" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_key         = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup"
+    bucket_location = "ASIA"
+  }
+
+  assert {
+    condition     = google_artifact_registry_repository.images.kms_key_name == null && length(google_kms_crypto_key_iam_member.registry) == 0 && google_storage_bucket.backup[0].encryption[0].default_kms_key_name == "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup"
+    error_message = "a repository takes no key of another location; the bucket does"
+  }
+}
+
 run "colder" {
   command = plan
 
@@ -95,6 +136,10 @@ run "vault" {
   assert {
     condition     = toset([for grant in google_storage_bucket_iam_member.vault : grant.role]) == toset(["roles/storage.legacyBucketReader", "roles/storage.objectCreator", "roles/storage.objectViewer"])
     error_message = "the copier may delete nothing"
+  }
+  assert {
+    condition     = google_storage_bucket_iam_member.vault["source_read"].condition[0].expression == google_storage_bucket_iam_member.backup["read"].condition[0].expression
+    error_message = "the copier reads nothing outside of the prefix"
   }
   assert {
     condition     = google_storage_bucket.vault[0].location == "ASIA-NORTHEAST1" && length(google_storage_bucket.vault[0].lifecycle_rule) == 0 && google_storage_bucket.vault[0].public_access_prevention == "enforced" && google_storage_bucket.vault[0].uniform_bucket_level_access

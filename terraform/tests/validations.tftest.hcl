@@ -644,3 +644,103 @@ run "verify_schedule_has_five_fields" {
 
   expect_failures = [var.verify_schedule]
 }
+
+run "admins_are_plain" {
+  command = plan
+
+  variables {
+    auth_admins = ["user:dba@example.com"]
+  }
+
+  expect_failures = [var.auth_admins]
+}
+
+run "operators_are_plain" {
+  command = plan
+
+  variables {
+    auth_operators = ["group:ops@example.com,x@y"]
+  }
+
+  expect_failures = [var.auth_operators]
+}
+
+run "readers_are_plain" {
+  command = plan
+
+  variables {
+    auth_readers = ["*"]
+  }
+
+  expect_failures = [var.auth_readers]
+}
+
+run "unknown_role" {
+  command = plan
+
+  variables {
+    auth_default_role = "owner"
+  }
+
+  expect_failures = [var.auth_default_role]
+}
+
+run "environment_may_not_hold_the_key_for_drills" {
+  command = plan
+
+  variables {
+    environment = { DRILL_QDRANT_API_KEY = "secret" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "environment_may_not_hold_the_key_for_restores" {
+  command = plan
+
+  variables {
+    environment = { RESTORE_QDRANT_API_KEY = "secret" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "environment_may_not_hold_a_password_in_an_address" {
+  command = plan
+
+  variables {
+    environment = { DRILL_QDRANT_URL = "https://user:secret@10.0.0.9:6333" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "image_is_named_by_digest" {
+  command = plan
+
+  variables {
+    image = "asia-east1-docker.pkg.dev/demo-project/qdrant/qdrant-backup-api:v1"
+  }
+
+  expect_failures = [var.image]
+}
+
+run "secrets_are_for_other_qdrants" {
+  command = plan
+
+  variables {
+    secret_environment = { QDRANT_API_KEY = "drill-key" }
+  }
+
+  expect_failures = [var.secret_environment]
+}
+
+run "secrets_are_named_not_told" {
+  command = plan
+
+  variables {
+    secret_environment = { DRILL_QDRANT_API_KEY = "p@ssw0rd!" }
+  }
+
+  expect_failures = [var.secret_environment]
+}

@@ -1,6 +1,6 @@
 //! The shipped binary as a process of its own, with nothing of the test's environment.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -22,7 +22,19 @@ pub fn binary() -> PathBuf {
 
 /// `qdrant-backup` with these arguments against a Qdrant, into a directory.
 pub fn command(args: &[&str], qdrant: &str, store: &Path) -> Command {
-    let mut command = Command::new(binary());
+    prepared(Command::new(binary()), args, qdrant, store)
+}
+
+/// The same with no more than so many open files (`ulimit -n`).
+pub fn command_with_files(files: u32, args: &[&str], qdrant: &str, store: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+        .arg(binary());
+    prepared(command, args, qdrant, store)
+}
+
+fn prepared(mut command: Command, args: &[&str], qdrant: &str, store: &Path) -> Command {
     command
         .args(args)
         .env_clear()
@@ -45,6 +57,28 @@ pub async fn finish(child: Child) -> End {
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8(output.stderr).unwrap(),
     )
+}
+
+/// Mebibytes that a child has in memory: now, and at most so far.
+pub fn memory(child: &Child) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let mebibytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches(':')
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .unwrap()
+            / 1024
+    };
+    (mebibytes("VmRSS"), mebibytes("VmHWM"))
+}
+
+/// Lets this process have as many files open as it may.
+pub fn open_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// Sends a signal to a child that has not been waited for.

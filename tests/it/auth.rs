@@ -5,6 +5,7 @@ mod browsers;
 mod iam;
 mod issuer;
 mod keys;
+mod roles;
 mod tokens;
 
 use issuer::{AUDIENCE, Issuer};
@@ -12,7 +13,7 @@ use qdrant_backup::app::{self, Host};
 use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::server;
-use qdrant_backup::server::auth::{Mode, Readers, Rules};
+use qdrant_backup::server::auth::{Mode, Role, Roles, Rules};
 use testkit::clock::Hands;
 use testkit::service::{Answer, Service, Setup};
 use time::macros::datetime;
@@ -43,10 +44,11 @@ async fn trusting(issuer: &Issuer) -> Service {
     let rules = Rules {
         issuers: vec![issuer::ISSUER.to_owned()],
         keys_url: issuer.url.clone(),
-        readers: Readers::new([iam::AGENT.to_uppercase()]),
         ..Rules::google(
             vec!["https://other.test".to_owned(), AUDIENCE.to_owned()],
-            ["Scheduler@Project.Iam.GServiceAccount.com".to_owned()],
+            Roles::new(None)
+                .with(Role::Admin, ["Scheduler@Project.Iam.GServiceAccount.com".to_owned()])
+                .with(Role::Reader, [iam::AGENT.to_uppercase()]),
         )
     };
     verifying(rules).await

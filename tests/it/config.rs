@@ -2,7 +2,7 @@
 
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete, unknown};
-use qdrant_backup::server::auth::{Mode, Readers, Rules};
+use qdrant_backup::server::auth::{Mode, Role, Roles, Rules};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -512,20 +512,23 @@ fn who_may_call_is_never_in_doubt() {
     const AUDIENCE: (&str, &str) = ("AUTH_AUDIENCE", "https://a.test");
     const EMAILS: (&str, &str) = ("AUTH_ALLOWED_EMAILS", "Me@X.test, sa@p.iam.gserviceaccount.com");
     let mode = |mode| ("AUTH_MODE", mode);
-    let rules = || {
-        let emails = ["me@x.test", "sa@p.iam.gserviceaccount.com"].map(str::to_owned);
-        Mode::Oidc(Rules::google(vec!["https://a.test".to_owned()], emails))
-    };
     const READERS: (&str, &str) = ("AUTH_READERS", "Agent@X.test");
-    let iam = || Mode::Iam(Readers::default());
-    let readers = || Readers::new(["agent@x.test".to_owned()]);
-    let with_readers = match rules() {
-        Mode::Oidc(rules) => Mode::Oidc(Rules {
-            readers: readers(),
-            ..rules
-        }),
-        other => other,
+    const OPERATORS: (&str, &str) = ("AUTH_OPERATORS", "Cron@X.test");
+    const ADMINS: (&str, &str) = ("AUTH_ADMINS", "sa@p.iam.gserviceaccount.com,me@x.test");
+    const DEFAULT: (&str, &str) = ("AUTH_DEFAULT_ROLE", "Operator");
+    let listed = |role, names: &[&str]| (role, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let admins = || listed(Role::Admin, &["me@x.test", "sa@p.iam.gserviceaccount.com"]);
+    let operators = || listed(Role::Operator, &["cron@x.test"]);
+    let readers = || listed(Role::Reader, &["agent@x.test"]);
+    let roles = |others, lists: Vec<(Role, Vec<String>)>| {
+        let lists = lists.into_iter();
+        lists.fold(Roles::new(others), |roles, (role, emails)| roles.with(role, emails))
     };
+    let oidc = |lists| Mode::Oidc(Rules::google(vec!["https://a.test".to_owned()], roles(None, lists)));
+    let rules = || oidc(vec![admins()]);
+    let iam_for = |others, lists| Mode::Iam(roles(Some(others), lists));
+    let iam = || iam_for(Role::Admin, vec![]);
+    let with_readers = oidc(vec![admins(), readers()]);
     let wrong = |variables: &[&'static str]| Err(variables.to_vec());
     for (vars, expected) in [
         (vec![], Ok(Mode::None)),
@@ -545,7 +548,33 @@ fn who_may_call_is_never_in_doubt() {
         (vec![RUN, PORT, mode("iam")], Ok(iam())),
         (vec![RUN, PORT, mode("none")], wrong(&["AUTH_MODE"])),
         (vec![RUN, PORT, mode("iam"), AUDIENCE, EMAILS], Ok(iam())),
-        (vec![RUN, PORT, READERS], Ok(Mode::Iam(readers()))),
+        (vec![RUN, PORT, READERS], Ok(iam_for(Role::Admin, vec![readers()]))),
+        (
+            vec![RUN, PORT, READERS, OPERATORS, ADMINS],
+            Ok(iam_for(Role::Reader, vec![readers(), operators(), admins()])),
+        ),
+        (
+            vec![RUN, PORT, OPERATORS, DEFAULT],
+            Ok(iam_for(Role::Operator, vec![operators()])),
+        ),
+        (
+            vec![RUN, PORT, ("AUTH_DEFAULT_ROLE", "owner")],
+            wrong(&["AUTH_DEFAULT_ROLE"]),
+        ),
+        (vec![OPEN, mode("oidc"), AUDIENCE, ADMINS], Ok(rules())),
+        (
+            vec![OPEN, mode("oidc"), AUDIENCE, OPERATORS],
+            Ok(oidc(vec![operators()])),
+        ),
+        (vec![OPEN, mode("oidc"), AUDIENCE, READERS], wrong(&["AUTH_ADMINS"])),
+        (
+            vec![OPEN, mode("oidc"), AUDIENCE, ADMINS, DEFAULT],
+            wrong(&["AUTH_DEFAULT_ROLE"]),
+        ),
+        (
+            vec![LOCAL, OPERATORS, ADMINS, DEFAULT],
+            wrong(&["AUTH_OPERATORS", "AUTH_ADMINS", "AUTH_DEFAULT_ROLE"]),
+        ),
         (vec![RUN, PORT, ("AUTH_READERS", "*@x.test")], wrong(&["AUTH_READERS"])),
         (
             vec![OPEN, mode("oidc"), AUDIENCE, EMAILS, READERS],
@@ -557,12 +586,9 @@ fn who_may_call_is_never_in_doubt() {
         (vec![LOCAL, mode("iam")], wrong(&["AUTH_MODE"])),
         (vec![RUN, PORT, mode("oidc"), AUDIENCE, EMAILS], Ok(rules())),
         (vec![OPEN, mode("OIDC"), AUDIENCE, EMAILS], Ok(rules())),
-        (vec![OPEN, mode("oidc"), AUDIENCE], wrong(&["AUTH_ALLOWED_EMAILS"])),
+        (vec![OPEN, mode("oidc"), AUDIENCE], wrong(&["AUTH_ADMINS"])),
         (vec![OPEN, mode("oidc"), EMAILS], wrong(&["AUTH_AUDIENCE"])),
-        (
-            vec![OPEN, mode("oidc")],
-            wrong(&["AUTH_AUDIENCE", "AUTH_ALLOWED_EMAILS"]),
-        ),
+        (vec![OPEN, mode("oidc")], wrong(&["AUTH_AUDIENCE", "AUTH_ADMINS"])),
         (
             vec![
                 OPEN,

@@ -16,10 +16,11 @@ const PLATFORM: [&str; 8] = [
     "K_SERVICE",
 ];
 /// Read by Google's libraries, or by docker compose.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
     "GCP_PROJECT_ID",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_APPLICATION_CREDENTIALS_FILE_PATH",
+    "IMAGE_DIGEST",
     "IMAGE_TAG",
 ];
 

@@ -6,6 +6,7 @@ mod bad_store;
 mod cli;
 mod concurrency;
 mod config;
+mod connections;
 mod documents;
 mod drill;
 mod end_to_end;

@@ -43,7 +43,7 @@ async fn nginx(server: &str, qdrant: &str) -> Option<Nginx> {
             Ok(process) => process,
             Err(error) => {
                 assert!(std::env::var_os("NGINX").is_none(), "nginx: {error}");
-                eprintln!("not tested, there is no nginx: {error}");
+                tracing::warn!("not tested, there is no nginx: {error}");
                 return None;
             }
         };

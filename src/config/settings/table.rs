@@ -229,19 +229,36 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--auth-audience", "LIST"),
             setting(
-                "AUTH_ALLOWED_EMAILS",
-                "",
-                SERVE,
-                "for `oidc`, required there: e-mail addresses that may call, with commas",
-            )
-            .flag("--auth-allowed-emails", "LIST"),
-            setting(
                 "AUTH_READERS",
                 "nobody",
                 SERVE,
                 "for `iam` and `oidc`: e-mail addresses that may send `GET` and `HEAD` and nothing else, with commas",
             )
             .flag("--auth-readers", "LIST"),
+            setting(
+                "AUTH_OPERATORS",
+                "nobody",
+                SERVE,
+                "for `iam` and `oidc`: e-mail addresses that may also back up, verify and pin, with commas",
+            )
+            .flag("--auth-operators", "LIST"),
+            setting(
+                "AUTH_ADMINS",
+                "nobody",
+                SERVE,
+                "for `iam` and `oidc`: e-mail addresses that may do everything, with commas. `oidc` needs this list or that of the \
+                 operators",
+            )
+            .flag("--auth-admins", "LIST"),
+            setting("AUTH_ALLOWED_EMAILS", "nobody", SERVE, "for `oidc`: the older name of `AUTH_ADMINS`; both count")
+                .flag("--auth-allowed-emails", "LIST"),
+            setting(
+                "AUTH_DEFAULT_ROLE",
+                "`reader` if `AUTH_ADMINS` is set, else `admin`",
+                SERVE,
+                "for `iam`: role of the callers in no list: `reader`, `operator` or `admin`",
+            )
+            .flag("--auth-default-role", "ROLE"),
         ],
     },
     Group {

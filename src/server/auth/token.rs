@@ -2,7 +2,7 @@
 //! repeated to the caller.
 
 use super::jwks::{Jwks, KeyError};
-use super::{Bearer, Rules, SERVERLESS, bearer, is_stripped};
+use super::{Bearer, Roles, Rules, SERVERLESS, bearer, is_stripped};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::server::error::{HttpError, RequestCode};
@@ -55,7 +55,7 @@ impl Verifier {
         })
     }
 
-    /// The caller's e-mail address, proven, in lower case. Whether it may call is told by [`Self::rules`].
+    /// The caller's e-mail address, proven, in lower case. What it may do is told by [`Self::roles`].
     pub(super) async fn verify(&self, headers: &HeaderMap) -> Result<String, HttpError> {
         let token = match bearer(headers, &header::AUTHORIZATION) {
             Bearer::Token(token) if is_stripped(token) => return Err(stripped()),
@@ -84,8 +84,8 @@ impl Verifier {
         }
     }
 
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
+    pub(super) fn roles(&self) -> &Roles {
+        &self.rules.roles
     }
 
     /// The claims of a token that is signed by the issuer and meant for this service.

@@ -60,10 +60,10 @@ request_codes! {
     TokenExpired, http 401, "token_expired", "get a new token";
     /// The token is not valid yet.
     TokenNotYetValid, http 401, "token_not_yet_valid", "compare the clocks of the issuer and of this service";
-    /// The token names no e-mail address that its issuer has verified.
+    /// The token names no e-mail address that its issuer has verified, and one is needed.
     EmailNotVerified, http 403, "email_not_verified", "ask for a token with the address in it: `--include-email`";
-    /// The token is good, and its e-mail address may not call, or may only read.
-    CallerNotAllowed, http 403, "caller_not_allowed", "add the address to `AUTH_ALLOWED_EMAILS`, or take it out of `AUTH_READERS`";
+    /// The token is good, and the role of its e-mail address is not enough for the request.
+    CallerNotAllowed, http 403, "caller_not_allowed", "list the address in `AUTH_OPERATORS` or `AUTH_ADMINS`, and in no list of a lesser role";
     /// The request looks like one of a web page.
     BrowserRefused, http 403, "browser_refused", "call with curl; in a browser, open `http://localhost` with the port";
     /// With `AUTH_MODE=none`: the request is for a name that is not this machine's own.
@@ -72,10 +72,12 @@ request_codes! {
     NotFound, http 404, "not_found", "see the HTTP API for the paths";
     /// The path does not take this method.
     MethodNotAllowed, http 405, "method_not_allowed", "use one of the methods in the `Allow` header of the answer";
-    /// No byte of the body came for 30 s.
-    BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, without a pause";
+    /// The body did not come within 30 s.
+    BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
     /// The body is larger than 64 KiB.
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
+    /// The service is handling as many requests as it can.
+    Overloaded, http 503, "overloaded", "try again in a minute; send fewer requests at a time";
     /// Google's public keys could not be fetched, so no token can be checked.
     KeysUnavailable, http 503, "keys_unavailable", "let the service reach `www.googleapis.com:443`, and try again in a minute";
 }
@@ -118,6 +120,7 @@ mod tests {
             (TokenExpired, "token_expired", 401),
             (TokenNotYetValid, "token_not_yet_valid", 401),
             (KeysUnavailable, "keys_unavailable", 503),
+            (Overloaded, "overloaded", 503),
             (EmailNotVerified, "email_not_verified", 403),
             (CallerNotAllowed, "caller_not_allowed", 403),
             (BrowserRefused, "browser_refused", 403),

@@ -1,7 +1,7 @@
 //! Web pages are kept out, whatever mode; what is no browser does not notice.
 
 use super::{MOZILLA, start};
-use qdrant_backup::server::auth::{Mode, Readers};
+use qdrant_backup::server::auth::{Mode, Role, Roles};
 use std::time::Duration;
 use testkit::peer::Peer;
 
@@ -196,7 +196,7 @@ fn callers(local: &str) -> Vec<(&'static str, &'static str, Headers<'_>, Option<
 #[tokio::test]
 async fn pages_are_kept_out_in_all_modes_and_nobody_else() {
     let peer = Peer::start(&[("docs", 1000)]).await;
-    for (name, mode) in [("none", Mode::None), ("iam", Mode::Iam(Readers::default()))] {
+    for (name, mode) in [("none", Mode::None), ("iam", Mode::Iam(Roles::new(Some(Role::Admin))))] {
         let service = start(mode, &peer.url).await;
         let local = format!("http://{}", service.address);
         println!(
@@ -227,7 +227,7 @@ async fn a_name_that_was_made_to_point_here_is_refused_where_nobody_is_asked_who
     let peer = Peer::start(&[("docs", 1000)]).await;
     let local = start(Mode::None, &peer.url).await;
     // The proxy and Cloud Run have their own names.
-    let on_cloud_run = start(Mode::Iam(Readers::default()), &peer.url).await;
+    let on_cloud_run = start(Mode::Iam(Roles::new(Some(Role::Admin))), &peer.url).await;
     let port = local.address.port();
     for (host, allowed) in [
         (format!("127.0.0.1:{port}"), true),

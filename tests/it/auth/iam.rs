@@ -2,7 +2,7 @@
 
 use super::issuer::{EMAIL, KEYS, encode};
 use super::{Answer, NOBODY, Service, assert_asks_for_a_token, start};
-use qdrant_backup::server::auth::{Mode, Readers};
+use qdrant_backup::server::auth::{Mode, Role, Roles};
 use serde_json::{Value, json};
 
 const STRIPPED: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
@@ -24,13 +24,17 @@ pub(crate) const CALLS: [(&str, &str); 10] = [
 ];
 
 /// A token as Cloud Run leaves it.
-fn stripped(claims: &Value) -> String {
+pub(crate) fn stripped(claims: &Value) -> String {
     format!("Bearer {}.{}.{STRIPPED}", encode("{}"), encode(claims.to_string()))
 }
 
 async fn service(readers: &[&str]) -> Service {
-    let readers = Readers::new(readers.iter().map(|email| (*email).to_owned()));
-    start(Mode::Iam(readers), NOBODY).await
+    let readers = readers.iter().map(|email| (*email).to_owned());
+    start(
+        Mode::Iam(Roles::new(Some(Role::Admin)).with(Role::Reader, readers)),
+        NOBODY,
+    )
+    .await
 }
 
 async fn ask(service: &Service, call: (&str, &str), headers: &[(&str, &str)]) -> Answer {

@@ -3,7 +3,7 @@
 use super::issuer::{Issuer, KEYS, claims, set};
 use super::{NOBODY, Service, ask, trusting, verifying};
 use futures_util::future::join_all;
-use qdrant_backup::server::auth::Rules;
+use qdrant_backup::server::auth::{Role, Roles, Rules};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +114,10 @@ async fn keys_are_kept_when_their_issuer_fails() {
 async fn without_any_key_it_is_said_that_nothing_can_be_checked() {
     let rules = Rules {
         keys_url: format!("{NOBODY}/certs"),
-        ..Rules::google(vec!["a".to_owned()], ["b@c".to_owned()])
+        ..Rules::google(
+            vec!["a".to_owned()],
+            Roles::new(None).with(Role::Admin, ["b@c".to_owned()]),
+        )
     };
     let service = verifying(rules).await;
     let answer = ask(&service, &KEYS[0].token(service.hands.now())).await;

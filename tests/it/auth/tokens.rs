@@ -423,11 +423,12 @@ fn garbage(now: OffsetDateTime) -> Vec<Case> {
         ),
         case("good but for its 17 KiB", long, 401, "token_malformed"),
         case(
-            "300 KiB",
-            format!("{}.e30.e30", "A".repeat(300 << 10)),
+            "60 KiB",
+            format!("{}.e30.e30", "A".repeat(60 << 10)),
             401,
             "token_malformed",
         ),
+        case("300 KiB", format!("{}.e30.e30", "A".repeat(300 << 10)), 431, ""),
         case("a megabyte", "A".repeat(1 << 20), 431, ""),
     ]
 }
