@@ -101,7 +101,7 @@ pub enum Mark {
     Unreadable,
     /// It has a collection that this version cannot restore. The others can be restored; it never counts as good.
     NotRestorable,
-    /// Its id, or the time of its end, is in the future, see [`FUTURE`]. It is never the latest.
+    /// Its id, or the time of its end, is in the future. It is never the latest.
     Future,
     /// A verification found it intact.
     Verified,

@@ -63,7 +63,7 @@ pub(crate) async fn resolve(
 /// The same where no collections are asked for; what the reader should know of newer ones goes to the log.
 ///
 /// # Errors
-/// As [`resolve`].
+/// [`Code::BackupNotFound`] when there is none, else those of the store.
 pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: OffsetDateTime) -> Result<BackupId> {
     let selection = &Selection::default();
     let resolved = resolve(store, id, LatestQuery { selection, source }, now).await?;
@@ -76,7 +76,7 @@ pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: Of
 /// The manifest of the latest backup.
 ///
 /// # Errors
-/// As [`resolve`].
+/// [`Code::BackupNotFound`] when there is none, else those of the store.
 pub async fn latest(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) -> Result<Outline> {
     find(store, asked, now).await.map(|(latest, _)| latest)
 }
