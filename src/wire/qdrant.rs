@@ -3,6 +3,7 @@
 //! One concrete client, no port: the risks are on the wire. Behaviour that differs from Qdrant's documentation was seen on a
 //! real 1.18.3 server and is noted where it matters.
 
+mod answer;
 mod counted;
 mod download;
 mod http;
@@ -18,8 +19,9 @@ pub(crate) use snapshot::SnapshotName;
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
 use crate::base::pause::Pause;
+use answer::Answer;
 use counted::Counted;
-use http::{Answer, Http};
+use http::Http;
 use limits::{Limit, MOST_NAMES};
 use reqwest::{Method, header};
 use secrecy::SecretString;

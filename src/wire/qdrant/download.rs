@@ -4,7 +4,8 @@
 //! file changed). With S3 snapshot storage there is neither length nor range: then an interrupted read starts again and
 //! skips what was read already.
 
-use super::http::{Http, refused};
+use super::answer::refused;
+use super::http::Http;
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::Source;
 use async_trait::async_trait;

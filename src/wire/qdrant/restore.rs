@@ -1,7 +1,7 @@
 //! The calls that change what Qdrant has: restoring a snapshot, aliases, and deleting what a drill made.
 
 use super::Qdrant;
-use super::http::Answer;
+use super::answer::Answer;
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::Source;
 use futures_util::stream;
