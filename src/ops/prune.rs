@@ -297,11 +297,20 @@ async fn known(
     Ok((folders, backups))
 }
 
-/// Names the selection, whatever the order of its lists.
+/// Names the selection, whatever the order of its lists. What a key for certain collections saw is one of its own: such a backup
+/// takes the place of no other.
 fn series(manifest: Option<&Outline>) -> String {
     let Some(manifest) = manifest else {
         return String::new();
     };
+    if manifest.qdrant.scoped_key {
+        let names: Vec<_> = manifest.collections.iter().map(|c| c.name.as_str()).collect();
+        return format!("{} of the key for {}", selected(manifest), names.join(", "));
+    }
+    selected(manifest)
+}
+
+fn selected(manifest: &Outline) -> String {
     if manifest.selection == Selection::default() {
         return "everything".to_owned();
     }

@@ -55,6 +55,9 @@ pub struct Summary {
     pub status: Option<Status>,
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Option<Selection>,
+    /// Whether it was made with a key for certain collections, so that it may be missing others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) scoped_key: bool,
     /// All that is known of its worth, in one look.
     pub marks: Vec<Mark>,
     /// When it was finished.
@@ -109,6 +112,8 @@ pub enum Mark {
     Drilled,
     /// Somebody asked to keep it.
     Pinned,
+    /// It was made with a key for certain collections, so that it may be missing others.
+    Scoped,
 }
 
 impl fmt::Display for Mark {
@@ -124,6 +129,7 @@ impl fmt::Display for Mark {
             Self::Verified => "verified",
             Self::Drilled => "drilled",
             Self::Pinned => "pinned",
+            Self::Scoped => "scoped",
         })
     }
 }
@@ -239,6 +245,7 @@ impl Summary {
             id,
             status: manifest.map(|m| m.status),
             selection: manifest.map(|m| m.selection.clone()),
+            scoped_key: manifest.is_some_and(|m| m.qdrant.scoped_key),
             marks: Vec::new(),
             finished_at: manifest.map(|m| m.finished_at),
             collections: collections.len(),
@@ -278,6 +285,7 @@ impl Summary {
             (is_intact(&self.verified), Mark::Verified),
             (is_intact(&self.drilled), Mark::Drilled),
             (self.pinned.is_some(), Mark::Pinned),
+            (self.scoped_key, Mark::Scoped),
         ];
         let more = more.into_iter().filter_map(|(holds, mark)| holds.then_some(mark));
         [first].into_iter().chain(more).collect()

@@ -2,8 +2,13 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
+use qdrant_backup::ops::prune::{self, PruneContext};
 use qdrant_backup::ops::restore::{self, RestoreOutcome};
+use qdrant_backup::ops::retention::Policy;
+use qdrant_backup::repository::catalog::{self, LatestQuery, Mark};
+use qdrant_backup::repository::selection::Selection;
 use serde_json::{Value, json};
+use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::lost::Lost;
 use testkit::peer::{Collection, Peer};
@@ -60,6 +65,50 @@ async fn a_backup_by_a_key_for_certain_collections_says_what_it_may_be_missing()
     }
 }
 
+#[tokio::test]
+async fn a_backup_by_a_key_for_certain_collections_takes_the_place_of_no_other() {
+    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+    let bench = Bench::new(&peer.url).await;
+    let full = bench.run().await.unwrap().id;
+    // Such a key does not see the others.
+    peer.lock().cluster_hidden = true;
+    peer.lock().collections.remove("b");
+    let scoped = bench.run().await.unwrap().id;
+    let (store, now) = (&*bench.ctx.store, bench.ctx.clock.now());
+
+    let list = catalog::list(store, 10, now).await.unwrap();
+    let marks: Vec<_> = list.iter().map(|s| (s.id, s.marks.as_slice())).collect();
+    assert_eq!(
+        marks,
+        [(scoped, &[Mark::Good, Mark::Scoped][..]), (full, &[Mark::Good][..])]
+    );
+
+    let latest = |selection: Selection| async move {
+        let query = LatestQuery {
+            selection: &selection,
+            source: None,
+        };
+        catalog::latest(store, query, now).await.unwrap().id
+    };
+    assert_eq!(latest(Selection::default()).await, full);
+    let only_a = Selection {
+        collections: vec!["a".into()],
+        ..Selection::default()
+    };
+    assert_eq!(latest(only_a).await, scoped);
+
+    let job = PruneContext {
+        ctx: bench.ctx.on_store(),
+        policy: Policy {
+            last: 1,
+            min_age: Duration::ZERO,
+            ..Policy::default()
+        },
+    };
+    let plan = prune::plan(&job).await.unwrap();
+    assert_eq!(plan.deletions().count(), 0, "{plan:?}");
+}
+
 /// A backup during which the metadata of `a` changes; `None` is none.
 async fn changed(before: Option<Value>, after: Option<Value>) -> Lost {
     Lost::with(|peer| {
@@ -96,6 +145,7 @@ async fn aliases_that_changed_during_the_backup_are_recorded_as_they_are_then() 
     let bench = Bench::new(&peer.url).await;
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Complete);
+    assert_eq!(report.warnings.len(), 2, "{report:?}");
     let manifest = bench.manifest(&report).await;
     let aliases: Vec<_> = manifest.collections.iter().map(|c| c.aliases.as_slice()).collect();
     assert_eq!(aliases, [&[][..], &["live".to_owned()][..]]);

@@ -15,6 +15,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
+/// Warnings of collections that a report repeats; the manifest has all.
+const MOST_WARNINGS: usize = 100;
+
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct BackupReport {
@@ -236,6 +239,15 @@ impl RunFacts {
                 .remedy("check what deletes collections; nothing was saved"));
             }
         };
+        let of_collections = results.collections.iter().flat_map(|collection| {
+            let name = in_the_middle(&collection.name, manifest::LONGEST_NAME);
+            let told = collection.warnings.iter().take(MOST_WARNINGS);
+            told.map(move |warning| format!("collection {name:?}: {warning}"))
+        });
+        let of_collections: Vec<_> = of_collections.take(MOST_WARNINGS).collect();
+        for warning in &of_collections {
+            tracing::warn!(backup = %id, "{warning}");
+        }
         let report = BackupReport {
             id,
             status,
@@ -244,7 +256,7 @@ impl RunFacts {
             manifest: None,
             collections: results.collections.iter().map(Saved::of).collect(),
             failed: results.failed.clone(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().cloned().chain(of_collections).collect(),
         };
         let status = match status {
             BackupOutcome::Complete => Status::Complete,

@@ -171,7 +171,7 @@ pub(crate) async fn converge(
     };
     if sample.is_cut {
         notes.push(format!(
-            "only {} points were read as a sample, because points are large",
+            "only {} points were read as a sample, because they are large or reading them takes long",
             sample.points
         ));
     } else if count.is_exact && sample.points as u64 != points.min(SAMPLE as u64) {

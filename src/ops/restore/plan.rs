@@ -366,7 +366,7 @@ async fn larger_backup_hint(ctx: &Context, selection: &Selection) -> String {
             let Some(other) = summary.selection.as_ref().filter(|_| summary.is_good()) else {
                 continue;
             };
-            if other.is_everything() {
+            if other.is_everything() && !summary.scoped_key {
                 return Ok(Some(summary.id));
             }
             if most.is_none() && other.collections.is_empty() && other != selection {

@@ -221,11 +221,15 @@ impl Search {
                 );
             }
             false => self.pass(id, format!("it has {}", manifest.selection), has),
-            true if wanted.collections.is_empty() && !manifest.selection.collections.is_empty() => {
+            true if wanted.collections.is_empty()
+                && (manifest.qdrant.scoped_key || !manifest.selection.collections.is_empty()) =>
+            {
                 if self.narrow.is_none() {
                     self.narrow = Some((manifest.clone(), self.newer.len()));
-                    self.newer
-                        .push(format!("backup {id} is newer and has {}", manifest.selection));
+                    self.newer.push(match manifest.qdrant.scoped_key {
+                        true => format!("backup {id} is newer and was made with a key for certain collections"),
+                        false => format!("backup {id} is newer and has {}", manifest.selection),
+                    });
                 }
             }
             true => self.latest = Some(manifest.clone()),

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A scheme that Qdrant refuses for every snapshot, after it has looked at the caller's rights.
 const NOWHERE: &str = "none:///rights-check";
@@ -46,6 +47,8 @@ impl AliasAction {
 
 /// Points asked for at once.
 const PAGE: usize = 10;
+/// A collection may limit its reads per minute, and others need them.
+const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
 impl Qdrant {
     /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
@@ -141,6 +144,7 @@ impl Qdrant {
         }
         let doing = format!("reading points of collection {collection:?}");
         let path = ["collections", collection, "points", "scroll"];
+        let began = Instant::now();
         let (mut sample, mut offset, mut page) = (Sample::default(), None, PAGE);
         while sample.points < limit {
             let count = page.min(limit - sample.points);
@@ -162,7 +166,7 @@ impl Qdrant {
                     if offset.is_none() {
                         break;
                     }
-                    if sample.bytes >= self.http.options().largest_answer {
+                    if sample.bytes >= self.http.options().largest_answer || began.elapsed() >= LONGEST_SAMPLE {
                         sample.is_cut = true;
                         break;
                     }
@@ -180,7 +184,7 @@ pub struct Sample {
     pub with_vectors: usize,
     /// Of all answers.
     pub bytes: usize,
-    /// Whether further points were not read because they are large.
+    /// Whether further points were not read because they are large, or reading them takes long.
     pub(crate) is_cut: bool,
 }
 
