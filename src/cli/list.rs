@@ -60,16 +60,17 @@ pub(crate) async fn list(
         false => listed(&backups, now),
     };
     if let (Some(leftovers), Some(policy)) = (leftovers, policy) {
-        text += &left(&leftovers, policy, now);
+        let unfinished = store.unfinished().await?;
+        text += &match leftovers.is_empty() && unfinished.0 == 0 {
+            true => "\nNo killed run has left anything.\n".to_owned(),
+            false => left(&leftovers, unfinished, policy, now),
+        };
     }
     print(&text)
 }
 
-/// What has no manifest.
-fn left(leftovers: &[Leftover], policy: &Policy, now: OffsetDateTime) -> String {
-    if leftovers.is_empty() {
-        return "\nNo killed run has left anything.\n".to_owned();
-    }
+/// What has no manifest, and what has not even become an object.
+fn left(leftovers: &[Leftover], (files, bytes): (usize, u64), policy: &Policy, now: OffsetDateTime) -> String {
     let when = |leftover: &Leftover| match leftover.prunable_at {
         None => "stays: it is pinned".to_owned(),
         _ if leftover.reasons.is_empty() => "now".to_owned(),
@@ -93,8 +94,19 @@ fn left(leftovers: &[Leftover], policy: &Policy, now: OffsetDateTime) -> String 
         ("CHANGED", Align::Right),
         ("PRUNE DELETES IT", Align::Left),
     ];
-    let mut text = format!("\n{}", table(columns, &leftovers.iter().map(row).collect::<Vec<_>>()));
-    if policy.is_empty() {
+    let mut text = "\n".to_owned();
+    if !leftovers.is_empty() {
+        text += &table(columns, &leftovers.iter().map(row).collect::<Vec<_>>());
+    }
+    if files > 0 {
+        text += &format!(
+            "Unfinished files in .staging: {}, {}. A run that is under way writes them; those of a killed one are removed a day \
+             after their last change.\n",
+            count(files as u64),
+            size(bytes)
+        );
+    }
+    if policy.is_empty() && !leftovers.is_empty() {
         text += "No retention rule is set, so `prune` deletes nothing: set e.g. RETAIN_DAILY=30.\n";
     }
     text

@@ -128,6 +128,11 @@ pub trait Store: Send + Sync + Debug {
     /// Checks that the store can be reached, exists and may be read and written, without leaving anything behind.
     async fn check(&self) -> Result<()>;
 
+    /// Number and bytes of files that are being written, or that a killed process left so. They are no objects.
+    async fn unfinished(&self) -> Result<(usize, u64)> {
+        Ok((0, 0))
+    }
+
     /// Room that is left, in bytes; `None` where there is no limit, or none that is known.
     async fn free_bytes(&self) -> Result<Option<u64>> {
         Ok(None)

@@ -166,6 +166,11 @@ impl Store for DirStore {
         self.run(move |root, _| read::folder(root, &prefix)).await
     }
 
+    async fn unfinished(&self) -> Result<(usize, u64)> {
+        self.run(|root, gone| staged::unfinished(&Directory::root(root)?, gone))
+            .await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>> {
         self.run(|root, _| {
             let space = rustix::fs::statvfs(root).ok();

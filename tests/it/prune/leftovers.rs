@@ -149,4 +149,15 @@ async fn list_all_tells_their_size_and_when_they_go() {
     assert!(out.contains("Deleted 1 of 1"), "{out}");
     let out = run(&["list", "--all"], &policy).await;
     assert!(out.contains("No killed run has left anything"), "{out}");
+
+    // What a killed run was copying is no object yet, and takes room all the same.
+    let staging = dir.join(".staging");
+    std::fs::create_dir_all(&staging).unwrap();
+    std::fs::write(
+        staging.join(format!("{}.staged", uuid::Uuid::new_v4())),
+        vec![0; 3 << 20],
+    )
+    .unwrap();
+    let out = run(&["list", "--all"], &policy).await;
+    assert!(out.contains("3.00 MiB") && !out.contains("No killed run"), "{out}");
 }

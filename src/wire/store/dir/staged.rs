@@ -198,6 +198,22 @@ pub(super) fn remove_leftovers(root: &Directory, age: Duration, gone: &Cancellat
     Ok(())
 }
 
+/// Number and bytes of the staged files that there are.
+pub(super) fn unfinished(root: &Directory, gone: &CancellationToken) -> Result<(usize, u64)> {
+    let Some(staging) = root.folder(STAGING)? else {
+        return Ok((0, 0));
+    };
+    let (mut files, mut bytes) = (0, 0_u64);
+    for (name, _) in staging.entries()?.into_iter().filter(|(name, _)| is_ours(name)) {
+        unless_gone(gone, || "counting unfinished files".to_owned())?;
+        if let Some(stat) = staging.file(&name)? {
+            files += 1;
+            bytes = bytes.saturating_add(super::size(&stat));
+        }
+    }
+    Ok((files, bytes))
+}
+
 fn new_name() -> String {
     format!("{}{SUFFIX}", Uuid::new_v4())
 }
