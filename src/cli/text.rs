@@ -1,6 +1,6 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::base::text::{in_the_middle, plain};
+pub(super) use crate::base::text::{in_the_middle, plain, shortened};
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -44,14 +44,6 @@ pub(super) fn exactly(length: Duration) -> String {
 /// No cell of a table is longer, but for one that ends its line.
 const WIDEST: usize = 300;
 
-/// The first `longest` characters, and `…` where that is not all.
-pub(super) fn shortened(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 /// How a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -64,7 +56,7 @@ pub(super) fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String
     let ends_line = |i: usize| i + 1 == N && columns[i].1 == Align::Left;
     let cell = |row: &[String; N], i: usize| match ends_line(i) {
         true => plain(&row[i]),
-        false => shortened(&plain(&row[i]), WIDEST - 1),
+        false => shortened(&plain(&row[i]), WIDEST - 1).into_owned(),
     };
     let rows: Vec<[String; N]> = rows.iter().map(|row| std::array::from_fn(|i| cell(row, i))).collect();
     let header = columns.map(|(name, _)| name.to_owned());
