@@ -62,6 +62,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
         who,
         settings: Settings {
             concurrency: config.backup.concurrency,
+            restore_concurrency: config.backup.restore_concurrency,
             attempts: 3,
             backoff: Duration::from_secs(2),
             limits: Limits {

@@ -200,8 +200,8 @@ fn rendered(report: &RestoreReport) -> String {
             word(&url)
         );
     }
-    let (failed, not_started) = report.told();
-    for failure in failed {
+    let told = report.told();
+    for failure in &told.causes {
         let _ = writeln!(
             text,
             "FAILED   {}: {}",
@@ -219,9 +219,16 @@ fn rendered(report: &RestoreReport) -> String {
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));
     }
-    if !not_started.is_empty() {
-        let names: Vec<_> = not_started.iter().map(|failure| plain(&failure.source)).collect();
-        let _ = writeln!(text, "FAILED   not started for the same reason: {}", names.join(", "));
+    for (what, alike) in [
+        ("refused likewise", &told.likewise),
+        ("not started for the same reason", &told.not_started),
+    ] {
+        if !alike.is_empty() {
+            let names: Vec<_> = alike.iter().map(|failure| plain(&failure.source).to_string()).collect();
+            let _ = writeln!(text, "FAILED   {what}: {}", names.join(", "));
+        }
+    }
+    if told.causes.len() < report.failed.len() {
         for next in &report.next {
             let _ = writeln!(text, "         next, for all: {}", plain(next));
         }

@@ -21,6 +21,7 @@ const PRUNES: &[&str] = &["serve", "prune"];
 const SERVE: &[&str] = &["serve"];
 const BACKUP: &[&str] = &["backup"];
 const RESTORE: &[&str] = &["restore"];
+const RESTORES: &[&str] = &["serve", "restore"];
 
 /// Every variable.
 pub const GROUPS: &[Group] = &[
@@ -136,6 +137,16 @@ pub const GROUPS: &[Group] = &[
                 "how long the lease of a run that died keeps others away, 15 to 3600 s",
             ),
         ],
+    },
+    Group {
+        title: "Restore",
+        settings: &[setting(
+            "RESTORE_CONCURRENCY",
+            "`4`",
+            RESTORES,
+            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+        )
+        .flag("--restore-concurrency", "N")],
     },
     Group {
         title: "Retention",

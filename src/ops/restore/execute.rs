@@ -2,7 +2,8 @@
 
 use super::command::command;
 use super::converge::{Found, converge, state};
-use super::failed::{failed, failure, next_for_all, not_begun};
+use super::each::restore_each;
+use super::failed::{failure, next_for_all};
 use super::plan::{RestorePlan, make};
 use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
@@ -15,6 +16,7 @@ use crate::ops::progress::Phase;
 use crate::ops::run::{CLEAN_UP, Run, stopped};
 use crate::repository::blobs::{self, BlobSource};
 use crate::wire::transfer::{self, Expected};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 const SIGNED_FOR: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Result<RestoreReport> {
-    let Run { progress, cancel, .. } = &run;
+    let progress = &run.progress;
     let started_at = ctx.clock.now();
     let unchanged = |error: Error, request: &RestoreRequest| match error.code() {
         Code::Cancelled => {
@@ -61,37 +63,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         replaced: Vec::new(),
         warnings: plan.warnings.clone(),
     };
-    // The error of one that is that of each.
-    let mut refused: Option<Error> = None;
-    for step in &plan.collections {
-        if cancel.is_cancelled() {
-            refused = Some(stopped());
-        }
-        if let Some(error) = &refused {
-            report.failed.push(not_begun(request, &plan, step, error));
-            continue;
-        }
-        match restore_one(ctx, &plan, step, &request.patience, &run).await {
-            Ok(restored) => {
-                progress.phase(&step.unit(), Phase::Restored);
-                tracing::info!(
-                    backup = %plan.id,
-                    collection = step.source,
-                    target = step.target,
-                    points = restored.points,
-                    "collection {:?} restored", step.source
-                );
-                report.collections.push(restored);
-            }
-            Err(unrestored) => {
-                progress.phase(&step.unit(), Phase::Failed);
-                let error = &unrestored.error;
-                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection {:?} not restored", step.source);
-                report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
-                refused = Some(unrestored.error).filter(|error| error.code().refuses_key());
-            }
-        }
-    }
+    (report.collections, report.failed) = restore_each(ctx, request, &plan, &run).await;
     aliases(ctx, request, &plan, &mut report, &run).await;
     report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
         (_, true) => RestoreOutcome::Complete,
@@ -104,10 +76,12 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
 }
 
 async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
-    for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
-        blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
+    let mut proofs = Vec::new();
+    for from in plan.collections.iter().filter_map(|step| step.from.as_ref()) {
+        proofs.push(blobs::prove(&*ctx.store, &from.artifact, &from.blob));
     }
-    Ok(())
+    let at_once = ctx.settings.restore_concurrency.max(1);
+    stream::iter(proofs).buffered(at_once).try_collect().await
 }
 
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
