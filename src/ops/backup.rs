@@ -278,7 +278,7 @@ where
         match result {
             Ok(Some(saved)) => {
                 run.progress.phase(&unit, Phase::Saved);
-                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection {:?} saved", unit.collection);
+                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "{} saved", unit.snapshot());
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -289,7 +289,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
-                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
+                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "{} not saved", unit.snapshot());
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
                 let may_be_all = match e.code() {

@@ -245,7 +245,7 @@ pub(crate) async fn settle(
     if intent.qdrant != qdrant.url() {
         return Ok(None);
     }
-    let there = match qdrant.snapshots(&intent.unit.collection).await {
+    let there = match qdrant.snapshots(intent.unit.snapshot()).await {
         Ok((there, _)) => there,
         // The collection is gone, and its snapshots can be reached only if there is one of that name again.
         Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
@@ -253,7 +253,7 @@ pub(crate) async fn settle(
     };
     match intent.candidates(&there).as_slice() {
         [one] => {
-            qdrant.delete_snapshot(&intent.unit.collection, &one.name).await?;
+            qdrant.delete_snapshot(intent.unit.snapshot(), &one.name).await?;
             tracing::info!(
                 backup = %intent.run,
                 collection = intent.unit.collection,
@@ -305,7 +305,7 @@ impl Intent {
             .requested_at
             .checked_add(LATE)
             .and_then(|t| t.checked_add(within.try_into().ok()?));
-        SnapshotName::parse(snapshot).is_some_and(|name| {
+        SnapshotName::parse(snapshot, self.unit.kind()).is_some_and(|name| {
             name.collection == self.unit.collection
                 && name.requested_at >= self.requested_at - EARLY
                 && latest.is_some_and(|latest| name.requested_at <= latest)

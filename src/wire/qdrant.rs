@@ -5,16 +5,19 @@
 
 mod answer;
 mod counted;
+mod create;
 mod download;
 mod http;
 mod limits;
+mod optimizations;
 mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
-pub use snapshot::Snapshot;
 pub(crate) use snapshot::SnapshotName;
+pub use snapshot::{Snapshot, SnapshotOf};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -172,6 +175,9 @@ pub struct ShardMap {
 #[derive(Clone, Debug, Deserialize)]
 pub struct LocalShard {
     pub shard_id: u32,
+    /// With custom sharding: a text or a number.
+    #[serde(default)]
+    pub shard_key: Option<Value>,
     /// `Active`, `Dead`, …; an open set.
     pub state: String,
 }
@@ -275,18 +281,19 @@ impl Qdrant {
         self.get(&["collections", collection], &doing).await
     }
 
-    /// Number of points of a collection: exact, or, where the collection refuses that for good, as strict mode lets it, an estimate.
-    pub async fn count(&self, collection: &str) -> Result<Count> {
+    /// Number of points of a collection or a shard: exact, or, where the collection refuses that for good, as strict mode lets it, an estimate.
+    pub async fn count(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Count> {
         #[derive(Deserialize)]
         struct Found {
             count: u64,
         }
-        let doing = format!("counting the points of collection {collection:?}");
-        let path = ["collections", collection, "points", "count"];
+        let of = of.into();
+        let doing = format!("counting the points of {of}");
+        let path = of.count_path();
         let mut refusal = None;
         for is_exact in [true, false] {
             let body = json!({ "exact": is_exact });
-            let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+            let answer = self.read(Method::POST, &segments(&path), Some(&body), &doing).await?;
             let status = answer.status;
             match answer.result::<Found>(&doing).await {
                 Ok(Found { count: points }) => return Ok(Count { points, is_exact }),
@@ -318,43 +325,45 @@ impl Qdrant {
         Ok(list.aliases)
     }
 
-    /// The snapshots of a collection that are on the node, and the node's clock (to the second) if it told it.
-    pub async fn snapshots(&self, collection: &str) -> Result<(Vec<Snapshot>, Option<OffsetDateTime>)> {
-        let doing = format!("listing the snapshots of collection {collection:?}");
-        let path = ["collections", collection, "snapshots"];
-        let answer = self.read(Method::GET, &path, None, &doing).await?;
+    /// The snapshots that are on the node, and the node's clock (to the second) if it told it.
+    pub async fn snapshots(&self, of: impl Into<SnapshotOf<'_>>) -> Result<(Vec<Snapshot>, Option<OffsetDateTime>)> {
+        let of = of.into();
+        let doing = format!("listing the snapshots of {of}");
+        let answer = self.read(Method::GET, &segments(&of.path(&[])), None, &doing).await?;
         let date = answer.date;
         Ok((answer.result(&doing).await?, date))
     }
 
-    /// Makes a snapshot of a collection and waits for it, however long that takes within
+    /// Makes a snapshot and waits for it, however long that takes within
     /// [`Options::create_timeout`], as long as Qdrant shows that it is alive. Never repeated by itself: a client that goes
     /// away does not stop Qdrant from making the snapshot.
-    pub(crate) async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
-        let doing = format!("creating a snapshot of collection {collection:?}");
-        let path = ["collections", collection, "snapshots"];
+    pub(crate) async fn create_snapshot(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Snapshot> {
+        let of = of.into();
+        let doing = format!("creating a snapshot of {of}");
         // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
         let request = self
             .http
-            .request(Method::POST, self.http.url(&path, &doing)?)?
+            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)?
             .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;
         snapshot.checked(&doing)
     }
 
-    /// Begins to read a snapshot of a collection.
-    pub async fn download(&self, collection: &str, snapshot: &Snapshot) -> Result<Download> {
-        let path = ["collections", collection, "snapshots", &snapshot.name];
-        let doing = format!("downloading snapshot {:?} of collection {collection:?}", snapshot.name);
-        Download::open(self.http.clone(), self.http.url(&path, &doing)?, snapshot.size, doing).await
+    /// Begins to read a snapshot.
+    pub async fn download(&self, of: impl Into<SnapshotOf<'_>>, snapshot: &Snapshot) -> Result<Download> {
+        let of = of.into();
+        let doing = format!("downloading snapshot {:?} of {of}", snapshot.name);
+        let url = self.http.url(&segments(&of.path(&[&snapshot.name])), &doing)?;
+        Download::open(self.http.clone(), url, snapshot.size, doing).await
     }
 
-    /// Deletes a snapshot of a collection. `false`: it was not there.
-    pub(crate) async fn delete_snapshot(&self, collection: &str, name: &str) -> Result<bool> {
-        let doing = format!("deleting snapshot {name:?} of collection {collection:?}");
-        let path = ["collections", collection, "snapshots", name];
-        let answer = self.read(Method::DELETE, &path, None, &doing).await?;
+    /// Deletes a snapshot. `false`: it was not there.
+    pub(crate) async fn delete_snapshot(&self, of: impl Into<SnapshotOf<'_>>, name: &str) -> Result<bool> {
+        let of = of.into();
+        let doing = format!("deleting snapshot {name:?} of {of}");
+        let path = of.path(&[name]);
+        let answer = self.read(Method::DELETE, &segments(&path), None, &doing).await?;
         if answer.status == 404 {
             return Ok(false);
         }
@@ -382,6 +391,10 @@ impl Qdrant {
         }
         Ok(answer)
     }
+}
+
+fn segments(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
 }
 
 const REST_API: &str = "use the URL of Qdrant's REST API, usually port 6333";

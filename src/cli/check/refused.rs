@@ -21,10 +21,13 @@ type Refused = (String, Error);
 
 /// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
 pub(super) async fn check_each(qdrant: &Qdrant, plan: &BackupPlan) -> Result<CheckedCollections> {
-    let mut looks = stream::iter(plan.collections())
-        .map(|name| async move {
-            let known = backup::describe(qdrant, &name, plan.aliases.of(&name)).await;
-            (name, known)
+    // Its first unit stands for each collection.
+    let mut units = plan.units.clone();
+    units.dedup_by(|a, b| a.collection == b.collection);
+    let mut looks = stream::iter(units)
+        .map(|unit| async move {
+            let known = backup::describe(qdrant, &unit, plan.aliases.of(&unit.collection)).await;
+            (unit.collection, known)
         })
         .buffered(AT_ONCE);
     let mut looked = CheckedCollections {

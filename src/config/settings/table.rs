@@ -130,6 +130,13 @@ pub const GROUPS: &[Group] = &[
                 "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
             ),
             setting(
+                "BACKUP_SETTLE_TIMEOUT_SECS",
+                "`600`",
+                &["serve", "backup"],
+                "how long a shard that Qdrant optimizes is waited for, where shards are saved one by one; then it is saved all the \
+                 same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
+            ),
+            setting(
                 "BACKUP_LEASE_SECS",
                 "`120`",
                 LEASES,

@@ -4,10 +4,16 @@ use crate::base::error::{Code, Error, Result};
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
+use crate::repository::sharding::{self, ShardKeys};
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::{ClusterInfo, Qdrant};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Collections whose shards are asked for at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What will be saved.
 #[derive(Clone, Debug)]
@@ -36,11 +42,16 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let version = qdrant.version().await?;
-    let (topology, hidden) = topology(qdrant).await?;
+    let Arranged {
+        topology,
+        clustered,
+        hidden,
+    } = arranged(qdrant).await?;
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
+    let units = units(qdrant, names, clustered).await?;
     let scoped_key = hidden.is_some();
     let warnings = version_warning(&version).into_iter().chain(hidden).collect();
     Ok(BackupPlan {
@@ -52,7 +63,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
             extra: BTreeMap::new(),
         },
         warnings,
-        units: names.iter().map(|name| Unit::whole(name)).collect(),
+        units,
         aliases,
     })
 }
@@ -71,18 +82,31 @@ impl fmt::Display for BackupPlan {
 pub const SCOPED_KEY: &str =
     "the key may not read the cluster status, so it may see only some of the collections and aliases";
 
-/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused. With a warning when that
-/// could not be looked at.
-async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
+/// How the nodes of Qdrant are arranged.
+struct Arranged {
+    topology: Topology,
+    /// The peer id of the node, where it is one of a cluster, if only the only one: there may be shard keys.
+    clustered: Option<u64>,
+    /// What could not be looked at.
+    hidden: Option<String>,
+}
+
+/// A snapshot has only what is on the node that makes it, so a cluster of several is refused.
+async fn arranged(qdrant: &Qdrant) -> Result<Arranged> {
+    let single = |clustered, hidden| Arranged {
+        topology: Topology::Standalone,
+        clustered,
+        hidden,
+    };
     match qdrant.cluster().await? {
-        ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
+        ClusterInfo::Disabled => Ok(single(None, None)),
         ClusterInfo::Hidden => {
             let warning = format!(
                 "{SCOPED_KEY}; Qdrant is treated as a single node, only each collection's own shards were checked"
             );
-            Ok((Topology::Standalone, Some(warning)))
+            Ok(single(None, Some(warning)))
         }
-        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
+        ClusterInfo::Enabled { peer, peers } if peers.len() <= 1 => Ok(single(Some(peer), None)),
         ClusterInfo::Enabled { peers, .. } => Err(Error::new(
             Code::Unsupported,
             format!(
@@ -92,6 +116,37 @@ async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
             ),
         )
         .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data")),
+    }
+}
+
+/// What each collection is saved as: whole, or, with custom sharding, by its shards.
+async fn units(qdrant: &Qdrant, names: Vec<String>, clustered: Option<u64>) -> Result<Vec<Unit>> {
+    let Some(peer) = clustered else {
+        return Ok(names.iter().map(|name| Unit::whole(name)).collect());
+    };
+    let looks = stream::iter(names)
+        .map(|name| async move {
+            match qdrant.shards(&name).await {
+                Ok((_, map)) => Ok(units_of(&name, peer, &map)),
+                // Whoever saves it asks again, and tells what is wrong with this one.
+                Err(e) if !matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => {
+                    Ok(vec![Unit::whole(&name)])
+                }
+                Err(e) => Err(e),
+            }
+        })
+        .buffered(ASKED_AT_ONCE);
+    let units: Vec<Vec<Unit>> = looks.try_collect().await?;
+    Ok(units.concat())
+}
+
+fn units_of(name: &str, peer: u64, map: &Value) -> Vec<Unit> {
+    match sharding::is_custom(&Value::Null, map) {
+        false => vec![Unit::whole(name)],
+        true => {
+            let ids = ShardKeys::of(map).ids();
+            ids.into_iter().map(|id| Unit::shard(name, id, peer)).collect()
+        }
     }
 }
 

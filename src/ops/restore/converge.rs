@@ -4,6 +4,7 @@ use super::compare::{differences, in_both, index_differences};
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
+use crate::base::total::total;
 use crate::repository::manifest::{self, Description};
 use crate::wire::qdrant::{CollectionInfo, Count, Qdrant};
 use serde::Serialize;
@@ -53,10 +54,19 @@ pub struct Points {
 impl Points {
     /// What the manifest says.
     pub fn of(collection: &manifest::Collection) -> Self {
-        let (a, b) = (collection.points_before, collection.points_after);
+        let of_shards: Option<Vec<_>> = collection
+            .artifacts
+            .iter()
+            .map(|a| a.points_before.zip(a.points_after))
+            .collect();
+        // Of each shard by itself: one may have grown while another one shrank.
+        let counts = match of_shards {
+            Some(counts) if collection.is_by_shards() => counts,
+            _ => vec![(collection.points_before, collection.points_after)],
+        };
         Self {
-            min: a.min(b),
-            max: a.max(b),
+            min: total(counts.iter().map(|(a, b)| *a.min(b))),
+            max: total(counts.iter().map(|(a, b)| *a.max(b))),
             estimated: collection.points_estimated,
         }
     }

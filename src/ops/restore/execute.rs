@@ -7,15 +7,19 @@ use super::plan::{RestorePlan, make};
 use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
 use super::target::{TargetState, target_state};
-use super::{RestoreRequest, RestoreStep, Timeouts, Via, swap, uploaded};
+use super::{RestoreRequest, RestoreStep, Timeouts, Via, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
 use crate::ops::run::{CLEAN_UP, Run, stopped};
 use crate::repository::blobs::{self, BlobSource};
+use crate::repository::names::ArtifactKind;
+use crate::wire::qdrant::SnapshotOf;
 use crate::wire::transfer::{self, Expected};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -104,7 +108,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
 }
 
 async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
-    for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
+    for from in plan.collections.iter().flat_map(|s| &s.from) {
         blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
     }
     Ok(())
@@ -193,15 +197,11 @@ pub(crate) async fn restore_one(
     patience: &Timeouts,
     run: &Run,
 ) -> Result<Restored, Unrestored> {
-    let Some(from) = &step.from else {
-        let error = Error::new(Code::Internal, "internal error: a step without an object");
-        return Err(Unrestored::untouched(error));
-    };
     let unchanged = run.unless_cancelled(still_as_planned(ctx, step)).await;
     unchanged.map_err(Unrestored::untouched)?;
     let mut notes = step.warnings.clone();
     let began = Instant::now();
-    let via = transfer(ctx, plan, step, from, run, &mut notes).await?;
+    let via = transfer_all(ctx, plan, step, run, &mut notes).await?;
     let seconds = began.elapsed().as_secs_f64();
     run.progress.phase(&step.unit(), Phase::Check);
     let Found {
@@ -256,36 +256,67 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
     }
 }
 
-/// Gets the bytes to Qdrant, and Qdrant to restore them.
-async fn transfer(
+/// Gets the bytes to Qdrant, and Qdrant to restore them: of the whole collection, or of one shard after the other.
+async fn transfer_all(
     ctx: &Context,
     plan: &RestorePlan,
     step: &RestoreStep,
-    from: &From,
     run: &Run,
     notes: &mut Vec<String>,
 ) -> Result<Via, Unrestored> {
-    if plan.via == Via::Url {
-        run.progress.phase(&step.unit(), Phase::Restore);
-        let unrestored = match by_url(ctx, step, from, run).await {
-            Ok(()) => return Ok(Via::Url),
-            Err(e) => e,
-        };
-        let error = &unrestored.error;
-        // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
-        // exist.
-        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
-        if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
-            return Err(unrestored);
-        }
-        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
-        notes.push(format!(
-            "Qdrant failed to fetch it, so it was uploaded: {}",
-            error.chain()
-        ));
+    let is_by_shards = !step.keys.is_empty();
+    if is_by_shards && step.overwrites.is_none() {
+        let created = run.unless_cancelled(shards::create(&ctx.qdrant, step)).await;
+        created.map_err(Unrestored::begun)?;
     }
-    by_upload(ctx, step, from, run, notes).await?;
-    Ok(Via::Upload)
+    let mut via = plan.via;
+    let mut uploaded = None;
+    for from in &step.from {
+        let transfer = Transfer {
+            ctx,
+            step,
+            from,
+            of: SnapshotOf {
+                collection: &step.target,
+                kind: from.artifact.kind,
+            },
+            run,
+        };
+        if via == Via::Url {
+            run.progress.phase(&step.unit(), Phase::Restore);
+            let unrestored = match by_url(transfer).await {
+                Ok(()) => continue,
+                Err(e) => e,
+            };
+            let error = &unrestored.error;
+            // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
+            // exist, or that was made for it.
+            let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
+            if !may_try || !(is_by_shards || is_absent(ctx, &step.target).await.unwrap_or(false)) {
+                return Err(unrestored);
+            }
+            tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
+            notes.push(format!(
+                "Qdrant failed to fetch it, so it was uploaded: {}",
+                error.chain()
+            ));
+        }
+        via = Via::Upload;
+        let done = uploaded.get_or_insert_with(|| run.progress.copying(&step.unit(), step.bytes));
+        by_upload(transfer, done.clone(), notes).await?;
+    }
+    Ok(via)
+}
+
+/// One object on its way.
+#[derive(Clone, Copy)]
+struct Transfer<'a> {
+    ctx: &'a Context,
+    step: &'a RestoreStep,
+    from: &'a From,
+    /// What it is restored into.
+    of: SnapshotOf<'a>,
+    run: &'a Run,
 }
 
 /// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
@@ -306,24 +337,26 @@ fn has_ended(error: &Error) -> bool {
     )
 }
 
-async fn by_url(ctx: &Context, step: &RestoreStep, from: &From, run: &Run) -> Result<(), Unrestored> {
+async fn by_url(transfer: Transfer<'_>) -> Result<(), Unrestored> {
+    let Transfer { ctx, from, of, run, .. } = transfer;
     let Some(signing) = ctx.store.signing() else {
         let error = Error::new(Code::Internal, "internal error: a URL for a store that cannot sign");
         return Err(Unrestored::untouched(error));
     };
     let signed = blobs::signed_url(signing, &from.blob, SIGNED_FOR);
     let url = run.unless_cancelled(signed).await.map_err(Unrestored::untouched)?;
-    let recovered = ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256);
+    let recovered = ctx.qdrant.recover(of, &url, &from.artifact.sha256);
     run.unless_cancelled(recovered).await.map_err(Unrestored::begun)
 }
 
-async fn by_upload(
-    ctx: &Context,
-    step: &RestoreStep,
-    from: &From,
-    run: &Run,
-    notes: &mut Vec<String>,
-) -> Result<(), Unrestored> {
+async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec<String>) -> Result<(), Unrestored> {
+    let Transfer {
+        ctx,
+        step,
+        from,
+        of,
+        run,
+    } = transfer;
     if run.cancel.is_cancelled() {
         return Err(Unrestored::untouched(stopped()));
     }
@@ -341,12 +374,12 @@ async fn by_upload(
         (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
         &settings.limits,
         settings.rate.as_deref(),
-        run.progress.copying(&step.unit(), from.artifact.bytes),
+        done,
     );
     let sent = run
         .unless_cancelled(async {
             tokio::select! {
-                sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
+                sent = ctx.qdrant.upload(of, &file, body, &from.artifact.sha256) => sent,
                 stalled = watch.stalled() => Err(stalled),
             }
         })
@@ -356,7 +389,11 @@ async fn by_upload(
     } else {
         Duration::from_secs(300)
     };
-    let left = uploaded::remove(ctx, &step.target, &file, &sent, limit).await;
+    let left = match of.kind {
+        ArtifactKind::Collection => uploaded::remove(ctx, &step.target, &file, &sent, limit).await,
+        // Of a shard Qdrant keeps no file.
+        ArtifactKind::Shard(_) => None,
+    };
     match sent {
         Ok(()) => {
             notes.extend(left);

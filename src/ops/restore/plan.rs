@@ -162,7 +162,8 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         ..Notes::default()
     };
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
-    notes.extend(of_target(ctx, &manifest, &target_version).await?);
+    let by_shards = chosen.iter().find(|c| c.is_by_shards()).map(|c| c.name.as_str());
+    notes.extend(of_target(ctx, &manifest, &target_version, by_shards).await?);
     let of = StepContext {
         ctx,
         request,
@@ -248,8 +249,8 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     notes
 }
 
-/// What forbids this target for any collection.
-async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<Notes> {
+/// What forbids this target for any collection; `by_shards`: one that is restored by its shards.
+async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str, by_shards: Option<&str>) -> Result<Notes> {
     let mut notes = Notes::default();
     if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
         notes.refuse(
@@ -258,7 +259,18 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
             "use a Qdrant of the backup's own release, preferably with the newest patch",
         );
     }
-    if let ClusterInfo::Enabled { peers, .. } = ctx.qdrant.cluster().await?
+    let cluster = ctx.qdrant.cluster().await?;
+    if cluster == ClusterInfo::Disabled
+        && let Some(name) = by_shards
+    {
+        notes.refuse(
+            Some(name),
+            format!("{} is not in cluster mode; collection {name:?} has shard keys", ctx.qdrant.url()),
+            "enable cluster mode on it (QDRANT__CLUSTER__ENABLED=true, one node is enough), or restore into another one; or exclude \
+             the collection (--exclude NAME, or `exclude` in the request)",
+        );
+    }
+    if let ClusterInfo::Enabled { peers, .. } = cluster
         && peers.len() > 1
     {
         let error = Error::new(
@@ -500,7 +512,7 @@ async fn choose_transfer(ctx: &Context, request: &RestoreRequest, steps: &[Resto
     if request.via == Via::Upload {
         return (Via::Upload, notes);
     }
-    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.as_ref())) {
+    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.first())) {
         (Some(signing), Some(from)) => blobs::signed_url(signing, &from.blob, Duration::from_secs(60))
             .await
             .map(|_| ()),
