@@ -398,6 +398,7 @@ async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
 fn options(config: &QdrantConfig) -> Options {
     install_crypto();
     Options {
+        nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
         idle: config.idle,
         start: config.start,

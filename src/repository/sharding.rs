@@ -6,7 +6,7 @@
 
 mod keys;
 
-pub(crate) use keys::{ShardKey, ShardKeys};
+pub(crate) use keys::{Creation, ShardKey, ShardKeys};
 
 use crate::base::error::{Code, Error};
 use crate::base::json::Packed;

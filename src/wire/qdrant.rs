@@ -9,11 +9,14 @@ mod create;
 mod download;
 mod http;
 mod limits;
+mod nodes;
 mod optimizations;
 mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub use nodes::NodeAddresses;
+pub(crate) use nodes::Nodes;
 pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
 pub(crate) use snapshot::SnapshotName;
@@ -22,6 +25,7 @@ pub use snapshot::{Snapshot, SnapshotOf};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
 use crate::base::pause::Pause;
+use crate::base::text::in_the_middle;
 use answer::Answer;
 use counted::Counted;
 use http::Http;
@@ -31,15 +35,21 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 use url::Url;
+
+/// Characters of a peer's address that are told.
+const LONGEST_URI: usize = 200;
 
 /// How to reach a Qdrant.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Base URL of the REST API, e.g. `http://10.0.0.5:6333`. A path is kept (reverse proxies).
     pub url: Url,
+    /// Where the nodes are, if it is a cluster of several.
+    pub nodes: NodeAddresses,
     /// Key sent as `api-key`.
     pub api_key: Option<SecretString>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
@@ -68,6 +78,7 @@ impl Options {
     pub fn new(url: Url) -> Self {
         Self {
             url,
+            nodes: NodeAddresses::One,
             api_key: None,
             idle: Duration::from_secs(60),
             start: Duration::ZERO,
@@ -144,8 +155,8 @@ pub enum ClusterInfo {
     Enabled {
         /// Peer id of the node that answered.
         peer: u64,
-        /// Peer ids of all nodes.
-        peers: Vec<u64>,
+        /// The peer id of each node, and its address for the others.
+        peers: BTreeMap<u64, String>,
     },
     /// The key may not ask (a token for collections only gets 403 here).
     Hidden,
@@ -163,10 +174,10 @@ pub struct ShardMap {
     pub local_shards: Vec<LocalShard>,
     /// Shards on other nodes.
     #[serde(default)]
-    pub remote_shards: Vec<Value>,
+    pub remote_shards: Vec<RemoteShard>,
     /// Transfers under way.
     #[serde(default)]
-    pub shard_transfers: Vec<Value>,
+    pub shard_transfers: Vec<ShardTransfer>,
     /// Changes of the number of shards under way; none is not even an empty list.
     pub resharding_operations: Option<Vec<Value>>,
 }
@@ -175,11 +186,54 @@ pub struct ShardMap {
 #[derive(Clone, Debug, Deserialize)]
 pub struct LocalShard {
     pub shard_id: u32,
-    /// With custom sharding: a text or a number.
-    #[serde(default)]
-    pub shard_key: Option<Value>,
     /// `Active`, `Dead`, …; an open set.
     pub state: String,
+}
+
+/// A shard's replica on another node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RemoteShard {
+    pub shard_id: u32,
+    pub peer_id: u64,
+    /// `Active`, `Dead`, …; an open set.
+    pub state: String,
+}
+
+/// A replica that is being copied from one node to another.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ShardTransfer {
+    pub shard_id: u32,
+}
+
+/// A replica of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) peer: u64,
+    /// `Active`, `Dead`, …; an open set.
+    pub(crate) state: String,
+}
+
+impl Replica {
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == "Active"
+    }
+}
+
+impl ShardMap {
+    /// The replicas of each shard, wherever they are.
+    pub(crate) fn replicas(&self) -> BTreeMap<u32, Vec<Replica>> {
+        let local = self.local_shards.iter().map(|s| (s.shard_id, self.peer_id, &s.state));
+        let remote = self.remote_shards.iter().map(|s| (s.shard_id, s.peer_id, &s.state));
+        let mut shards: BTreeMap<u32, Vec<Replica>> = BTreeMap::new();
+        for (shard, peer, state) in local.chain(remote) {
+            let replica = Replica {
+                peer,
+                state: state.clone(),
+            };
+            shards.entry(shard).or_default().push(replica);
+        }
+        shards
+    }
 }
 
 impl Qdrant {
@@ -224,9 +278,13 @@ impl Qdrant {
         match info["status"].as_str() {
             Some("disabled") => Ok(ClusterInfo::Disabled),
             Some("enabled") => {
-                let peers = info["peers"]
-                    .as_object()
-                    .map(|peers| peers.keys().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
+                let peers = info["peers"].as_object().map(|peers| {
+                    let uri = |peer: &Value| peer["uri"].as_str().map(|uri| in_the_middle(uri, LONGEST_URI));
+                    let peers = peers.iter();
+                    peers
+                        .filter_map(|(id, peer)| Some((id.parse().ok()?, uri(peer).unwrap_or_default())))
+                        .collect::<BTreeMap<u64, String>>()
+                });
                 match (info["peer_id"].as_u64(), peers) {
                     (Some(peer), Some(peers)) => Ok(ClusterInfo::Enabled { peer, peers }),
                     _ => Err(Error::new(

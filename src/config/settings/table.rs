@@ -42,6 +42,14 @@ pub const GROUPS: &[Group] = &[
             ),
             setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
                 .flag("--qdrant-api-key-file", "FILE"),
+            setting(
+                "QDRANT_NODES",
+                "",
+                QDRANT,
+                "the nodes of a cluster: their REST URLs, with commas, or `dns://HOST:6333` for each address of a name (a headless \
+                 service). Required for a cluster of several nodes",
+            )
+            .flag("--qdrant-nodes", "URLS"),
             setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`"),
             setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`"),
         ],
@@ -190,6 +198,12 @@ pub const GROUPS: &[Group] = &[
             setting("DRILL_QDRANT_URL", "", DRILLS, "URL of the Qdrant for drills")
                 .flag("--drill-qdrant-url", "URL")
                 .on(DRILL_FLAGS),
+            setting(
+                "DRILL_QDRANT_NODES",
+                "",
+                DRILLS,
+                "the nodes of the cluster for drills, as `QDRANT_NODES`",
+            ),
             setting("DRILL_QDRANT_API_KEY", "no key is sent", DRILLS, "key of the Qdrant for drills"),
             setting(
                 "DRILL_QDRANT_API_KEY_FILE",
@@ -199,6 +213,12 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--drill-qdrant-api-key-file", "FILE")
             .on(DRILL_FLAGS),
+            setting(
+                "RESTORE_QDRANT_NODES",
+                "",
+                RESTORE,
+                "the nodes of the cluster that `restore --to` names, as `QDRANT_NODES`",
+            ),
             setting(
                 "RESTORE_QDRANT_API_KEY",
                 "no key is sent",

@@ -1,6 +1,7 @@
 //! One unit: its artifact, and what must be known of its collection beside the data.
 
 use super::artifact::{SavedArtifact, UnitRun, save};
+use super::replicas;
 use super::report::shards_changed;
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
@@ -24,8 +25,8 @@ pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Opt
 }
 
 async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
-    let (ctx, run, name) = (of.ctx, of.run, of.unit.collection.as_str());
-    let mut saved = run.unless_cancelled(describe(&ctx.qdrant, of.unit, aliases)).await?;
+    let (qdrant, run, name) = (of.qdrant, of.run, of.unit.collection.as_str());
+    let mut saved = run.unless_cancelled(describe(qdrant, of.unit, aliases)).await?;
     let SavedArtifact {
         artifact,
         before,
@@ -43,9 +44,10 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     }
     saved.artifacts.push(artifact);
     if of.unit.shard.is_some() {
-        run.unless_cancelled(require_same_shards(&ctx.qdrant, &saved)).await?;
+        run.unless_cancelled(require_same_shards(qdrant, of.unit, &saved))
+            .await?;
     }
-    let after = run.unless_cancelled(ctx.qdrant.collection(name)).await?;
+    let after = run.unless_cancelled(qdrant.collection(name)).await?;
     let kind = of.unit.kind();
     heavy::run(after.size().saturating_mul(2), move || {
         // It may have been deleted, and made again as another one.
@@ -78,8 +80,8 @@ const OPTIMIZED: &str = "Qdrant optimized it, or did not tell whether it did, wh
     points that had been deleted; a drill counts them: `qdrant-backup drill`";
 
 /// That the shards and their keys are those that were there at the beginning.
-async fn require_same_shards(qdrant: &Qdrant, saved: &Collection) -> Result<()> {
-    let (_, now) = shards(qdrant, &saved.name).await?;
+async fn require_same_shards(qdrant: &Qdrant, unit: &Unit, saved: &Collection) -> Result<()> {
+    let (_, now) = shards(qdrant, unit).await?;
     let now = ShardKeys::of(&now.value());
     match now == ShardKeys::of(&saved.shards.value()) {
         true => Ok(()),
@@ -92,7 +94,7 @@ async fn require_same_shards(qdrant: &Qdrant, saved: &Collection) -> Result<()> 
 pub async fn describe(qdrant: &Qdrant, unit: &Unit, aliases: &[String]) -> Result<Collection> {
     let name = unit.collection.as_str();
     let info = qdrant.collection(name).await?;
-    let (mut warnings, shards) = shards(qdrant, name).await?;
+    let (mut warnings, shards) = shards(qdrant, unit).await?;
     let (name, aliases, kind) = (name.to_owned(), aliases.to_vec(), unit.kind());
     heavy::run(info.size().saturating_add(shards.size()), move || {
         require_restorable(&name, kind, &info.config, &shards)?;
@@ -130,7 +132,7 @@ fn require_restorable(name: &str, kind: ArtifactKind, config: &Packed, shards: &
             let shards = ShardKeys::of(&shards.value());
             let odd = match shards.ids().contains(&id) {
                 false => Some(format!("shard {id} is gone")),
-                true => shards.in_order().err(),
+                true => shards.creation().err(),
             };
             match odd {
                 None => Ok(()),
@@ -144,59 +146,16 @@ fn require_restorable(name: &str, kind: ArtifactKind, config: &Packed, shards: &
     }
 }
 
-/// The shard map. Refuses what a snapshot of the whole collection through this node would not contain.
-async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Vec<String>, Packed)> {
-    let (map, raw) = match qdrant.shards(name).await {
-        Ok(found) => found,
+/// The shard map, as the node of the unit tells it. Refuses what the snapshot of the unit would not have.
+async fn shards(qdrant: &Qdrant, unit: &Unit) -> Result<(Vec<String>, Packed)> {
+    match qdrant.shards(&unit.collection).await {
+        Ok((map, raw)) => Ok((replicas::check(unit, &map)?, raw.into())),
         Err(e) if e.code() == Code::QdrantForbidden => {
             let warning = "the key may not read its shards, so it is unknown whether other nodes have some of its data";
-            return Ok((vec![warning.to_owned()], Packed::default()));
+            Ok((vec![warning.to_owned()], Packed::default()))
         }
-        Err(e) => return Err(e),
-    };
-    if !map.remote_shards.is_empty() {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "collection {name:?} has {} shards on other nodes; this version can back up only a single node",
-                map.remote_shards.len()
-            ),
-        )
-        .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data"));
+        Err(e) => Err(e),
     }
-    // Qdrant snapshots a dead or stale replica without a word.
-    if let Some(shard) = map.local_shards.iter().find(|s| s.state != "Active") {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "shard {} of collection {name:?} is {}, so its data may be stale",
-                shard.shard_id, shard.state
-            ),
-        )
-        .remedy("wait until Qdrant shows it as Active, or find out why it is not"));
-    }
-    if map.resharding_operations.is_some_and(|under_way| !under_way.is_empty()) {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!("collection {name:?} is being resharded; a snapshot may have points twice or not at all"),
-        )
-        .remedy("wait until GET /collections/NAME/cluster shows no resharding"));
-    }
-    if let Some(all) = map.shard_count
-        && all != map.local_shards.len()
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "collection {name:?} has {all} shards; only {} of them have a replica",
-                map.local_shards.len()
-            ),
-        )
-        .remedy(
-            "restore the other shards from an older backup, or delete the collection; a backup would miss their data",
-        ));
-    }
-    Ok((Vec::new(), raw.into()))
 }
 
 fn state_warning(info: &CollectionInfo) -> Option<String> {

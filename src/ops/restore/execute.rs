@@ -15,7 +15,7 @@ use crate::ops::progress::Phase;
 use crate::ops::run::{CLEAN_UP, Run, stopped};
 use crate::repository::blobs::{self, BlobSource};
 use crate::repository::names::ArtifactKind;
-use crate::wire::qdrant::SnapshotOf;
+use crate::wire::qdrant::{Qdrant, SnapshotOf};
 use crate::wire::transfer::{self, Expected};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -209,7 +209,7 @@ pub(crate) async fn restore_one(
         sampled,
         notes: found,
     } = run
-        .unless_cancelled(converge(&ctx.qdrant, &step.target, &step.wanted, patience))
+        .unless_cancelled(converge(&plan.nodes, &step.target, &step.wanted, patience))
         .await
         .map_err(Unrestored::begun)?;
     notes.extend(found);
@@ -264,59 +264,106 @@ async fn transfer_all(
     run: &Run,
     notes: &mut Vec<String>,
 ) -> Result<Via, Unrestored> {
-    let is_by_shards = !step.keys.is_empty();
-    if is_by_shards && step.overwrites.is_none() {
-        let created = run.unless_cancelled(shards::create(&ctx.qdrant, step)).await;
+    let mut way = Way {
+        via: plan.via,
+        uploaded: None,
+    };
+    let Some(creation) = &step.creation else {
+        for from in &step.from {
+            let transfer = Transfer::new((ctx, plan, step, run), &ctx.qdrant, from);
+            transfer_one(transfer, &mut way, notes).await?;
+        }
+        return Ok(way.via);
+    };
+    if step.overwrites.is_none() {
+        let created = run.unless_cancelled(shards::create(&ctx.qdrant, step, creation)).await;
         created.map_err(Unrestored::begun)?;
     }
-    let mut via = plan.via;
-    let mut uploaded = None;
+    let replicas = shards::replicas(&ctx.qdrant, &plan.nodes, &step.target);
+    let replicas = run.unless_cancelled(replicas).await.map_err(Unrestored::begun)?;
     for from in &step.from {
-        let transfer = Transfer {
-            ctx,
-            step,
-            from,
-            of: SnapshotOf {
-                collection: &step.target,
-                kind: from.artifact.kind,
-            },
-            run,
+        let ArtifactKind::Shard(shard) = from.artifact.kind else {
+            continue;
         };
-        if via == Via::Url {
-            run.progress.phase(&step.unit(), Phase::Restore);
-            let unrestored = match by_url(transfer).await {
-                Ok(()) => continue,
-                Err(e) => e,
-            };
-            let error = &unrestored.error;
-            // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
-            // exist, or that was made for it.
-            let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
-            if !may_try || !(is_by_shards || is_absent(ctx, &step.target).await.unwrap_or(false)) {
-                return Err(unrestored);
-            }
-            tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
-            notes.push(format!(
-                "Qdrant failed to fetch it, so it was uploaded: {}",
-                error.chain()
-            ));
+        // One after the other: never two at once on one shard.
+        for node in replicas.get(&shard).into_iter().flatten() {
+            let transfer = Transfer::new((ctx, plan, step, run), node, from);
+            transfer_one(transfer, &mut way, notes).await?;
         }
-        via = Via::Upload;
-        let done = uploaded.get_or_insert_with(|| run.progress.copying(&step.unit(), step.bytes));
-        by_upload(transfer, done.clone(), notes).await?;
     }
-    Ok(via)
+    Ok(way.via)
+}
+
+/// How the bytes of a collection get to Qdrant.
+struct Way {
+    via: Via,
+    /// Bytes uploaded so far.
+    uploaded: Option<Arc<AtomicU64>>,
+}
+
+/// Gets one object to a node, and that to restore it.
+async fn transfer_one(transfer: Transfer<'_>, way: &mut Way, notes: &mut Vec<String>) -> Result<(), Unrestored> {
+    let Transfer {
+        ctx, plan, step, run, ..
+    } = transfer;
+    if way.via == Via::Url {
+        run.progress.phase(&step.unit(), Phase::Restore);
+        let unrestored = match by_url(transfer).await {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        let error = &unrestored.error;
+        // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
+        // exist, or that was made for it.
+        let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
+        if !may_try || !(step.creation.is_some() || is_absent(ctx, &step.target).await.unwrap_or(false)) {
+            return Err(unrestored);
+        }
+        tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
+        notes.push(format!(
+            "Qdrant failed to fetch it, so it was uploaded: {}",
+            error.chain()
+        ));
+        way.via = Via::Upload;
+    }
+    let copying = || run.progress.copying(&step.unit(), step.bytes);
+    let done = way.uploaded.get_or_insert_with(copying).clone();
+    by_upload(transfer, done, notes).await
 }
 
 /// One object on its way.
 #[derive(Clone, Copy)]
 struct Transfer<'a> {
     ctx: &'a Context,
+    plan: &'a RestorePlan,
     step: &'a RestoreStep,
+    run: &'a Run,
+    /// The node that it goes to.
+    node: &'a Qdrant,
     from: &'a From,
     /// What it is restored into.
     of: SnapshotOf<'a>,
-    run: &'a Run,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(
+        (ctx, plan, step, run): (&'a Context, &'a RestorePlan, &'a RestoreStep, &'a Run),
+        node: &'a Qdrant,
+        from: &'a From,
+    ) -> Self {
+        Self {
+            ctx,
+            plan,
+            step,
+            run,
+            node,
+            from,
+            of: SnapshotOf {
+                collection: &step.target,
+                kind: from.artifact.kind,
+            },
+        }
+    }
 }
 
 /// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
@@ -338,14 +385,21 @@ fn has_ended(error: &Error) -> bool {
 }
 
 async fn by_url(transfer: Transfer<'_>) -> Result<(), Unrestored> {
-    let Transfer { ctx, from, of, run, .. } = transfer;
+    let Transfer {
+        ctx,
+        node,
+        from,
+        of,
+        run,
+        ..
+    } = transfer;
     let Some(signing) = ctx.store.signing() else {
         let error = Error::new(Code::Internal, "internal error: a URL for a store that cannot sign");
         return Err(Unrestored::untouched(error));
     };
     let signed = blobs::signed_url(signing, &from.blob, SIGNED_FOR);
     let url = run.unless_cancelled(signed).await.map_err(Unrestored::untouched)?;
-    let recovered = ctx.qdrant.recover(of, &url, &from.artifact.sha256);
+    let recovered = node.recover(of, &url, &from.artifact.sha256);
     run.unless_cancelled(recovered).await.map_err(Unrestored::begun)
 }
 
@@ -353,9 +407,11 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
     let Transfer {
         ctx,
         step,
+        run,
+        node,
         from,
         of,
-        run,
+        ..
     } = transfer;
     if run.cancel.is_cancelled() {
         return Err(Unrestored::untouched(stopped()));
@@ -371,7 +427,7 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
     let (body, watch) = transfer::outgoing(
         Box::new(source),
         expected,
-        (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
+        (&ctx.store.url(), &from.artifact.key, &node.url()),
         &settings.limits,
         settings.rate.as_deref(),
         done,
@@ -379,7 +435,7 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
     let sent = run
         .unless_cancelled(async {
             tokio::select! {
-                sent = ctx.qdrant.upload(of, &file, body, &from.artifact.sha256) => sent,
+                sent = node.upload(of, &file, body, &from.artifact.sha256) => sent,
                 stalled = watch.stalled() => Err(stalled),
             }
         })

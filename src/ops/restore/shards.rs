@@ -3,9 +3,10 @@
 use super::RestoreStep;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
-use crate::repository::sharding::ShardKeys;
-use crate::wire::qdrant::Qdrant;
-use serde_json::{Value, json};
+use crate::repository::sharding::{Creation, ShardKey, ShardKeys};
+use crate::wire::qdrant::{Nodes, Qdrant};
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// In what the shards of the collection `name` differ from those in the backup, so that snapshots of these cannot be restored into
 /// them.
@@ -28,12 +29,36 @@ pub(super) async fn differ(qdrant: &Qdrant, name: &str, backup: &Collection) -> 
 }
 
 /// Makes the collection with its shards and payload indexes, all of them empty.
-pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep) -> Result<()> {
+pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep, creation: &Creation) -> Result<()> {
     let name = step.target.as_str();
-    qdrant.create_collection(name, &step.wanted.config.value()).await?;
+    let mut config = step.wanted.config.value();
+    if let Creation::WithCollection(shards) = creation {
+        // As many as there are, whatever it was made with.
+        config["params"]["shard_number"] = json!(shards);
+    }
+    qdrant.create_collection(name, &config).await?;
+    if let Creation::ByKeys(keys) = creation {
+        create_keys(qdrant, name, keys).await?;
+    }
+    let (_, made) = qdrant.shards(name).await?;
+    if ShardKeys::of(&made).creation().as_ref() != Ok(creation) {
+        // Each point is looked for by the id of its shard.
+        return Err(Error::new(
+            Code::QdrantUnexpected,
+            format!("collection {name:?} was created with other shards than in the backup"),
+        )
+        .remedy("stop other clients that create shard keys, delete the collection, then restore again"));
+    }
+    for (field, index) in step.wanted.payload_schema.value().as_object().into_iter().flatten() {
+        qdrant.create_index(name, field, index).await?;
+    }
+    Ok(())
+}
+
+async fn create_keys(qdrant: &Qdrant, name: &str, keys: &[ShardKey]) -> Result<()> {
     let mut fillers = Vec::new();
     let mut next = 1;
-    for key in &step.keys {
+    for key in keys {
         // Shards of a key that was deleted before the backup: without them the ids of those behind would be others.
         if key.first > next {
             let filler = json!(format!("qdrant-backup-{}", uuid::Uuid::new_v4()));
@@ -46,28 +71,34 @@ pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep) -> Result<()> {
     for filler in &fillers {
         qdrant.delete_shard_key(name, filler).await?;
     }
-    let (_, made) = qdrant.shards(name).await?;
-    require_made(name, step, &made)?;
-    for (field, index) in step.wanted.payload_schema.value().as_object().into_iter().flatten() {
-        qdrant.create_index(name, field, index).await?;
-    }
     Ok(())
 }
 
-/// That the shards have the ids and keys of the backup: each point is looked for by the id of its shard.
-fn require_made(name: &str, step: &RestoreStep, made: &Value) -> Result<()> {
-    let wanted: Vec<_> = step.keys.iter().map(|key| (&key.key, key.first, key.count)).collect();
-    let found = ShardKeys::of(made).in_order();
-    let found = found.as_ref().map(|keys| {
-        let keys = keys.iter().map(|key| (&key.key, key.first, key.count));
-        keys.collect::<Vec<_>>()
-    });
-    match found {
-        Ok(found) if found == wanted => Ok(()),
-        _ => Err(Error::new(
-            Code::QdrantUnexpected,
-            format!("collection {name:?} was created with other shards than in the backup"),
-        )
-        .remedy("stop other clients that create shard keys, delete the collection, then restore again")),
+/// The nodes that have a replica of each shard of the collection.
+pub(super) async fn replicas(qdrant: &Qdrant, nodes: &Nodes, name: &str) -> Result<BTreeMap<u32, Vec<Qdrant>>> {
+    if !nodes.are_several() {
+        let (map, _) = qdrant.shards(name).await?;
+        let shards = map.replicas().into_keys();
+        return Ok(shards.map(|shard| (shard, vec![qdrant.clone()])).collect());
     }
+    let (map, _) = qdrant.shards(name).await?;
+    let mut shards = BTreeMap::new();
+    for (shard, replicas) in map.replicas() {
+        let mut on = Vec::new();
+        for replica in replicas {
+            let Some(node) = nodes.by_peer().get(&replica.peer) else {
+                return Err(Error::new(
+                    Code::QdrantUnexpected,
+                    format!(
+                        "shard {shard} of collection {name:?} has a replica on peer {}, which joined the cluster",
+                        replica.peer
+                    ),
+                )
+                .remedy("add its REST URL to the configured nodes, then restore again"));
+            };
+            on.push(node.clone());
+        }
+        shards.insert(shard, on);
+    }
+    Ok(shards)
 }

@@ -14,7 +14,7 @@ use crate::ops::context::Context;
 use crate::repository::blobs::{self, Blob};
 use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
-use crate::repository::sharding::{ShardKey, ShardKeys};
+use crate::repository::sharding::{Creation, ShardKeys};
 use crate::repository::unit::Unit;
 use serde::Serialize;
 
@@ -47,9 +47,9 @@ pub struct RestoreStep {
     /// The objects to restore from: one of the whole collection, or one for each of its shards, in the order of their ids.
     #[serde(skip)]
     pub(super) from: Vec<From>,
-    /// The shard keys of one that is restored by its shards.
+    /// How the shards of one that is restored by its shards are made.
     #[serde(skip)]
-    pub(super) keys: Vec<ShardKey>,
+    pub(super) creation: Option<Creation>,
     #[serde(skip)]
     pub(super) wanted: ExpectedCollection,
 }
@@ -114,9 +114,10 @@ pub(super) async fn plan_step(
         aliases: Vec::new(),
         warnings: collection.warnings.clone(),
         from: Vec::new(),
-        keys: Vec::new(),
+        creation: None,
         wanted: ExpectedCollection {
             points: Points::of(collection),
+            shards: Points::of_shards(collection),
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
             or_schema: collection.payload_schema.clone(),
@@ -137,8 +138,8 @@ pub(super) async fn plan_step(
         Err(e) => notes.refusals.push(Refusal::of(Some(name), &e)),
     }
     if collection.is_by_shards() {
-        match ShardKeys::of(&collection.shards.value()).in_order() {
-            Ok(keys) => step.keys = keys,
+        match ShardKeys::of(&collection.shards.value()).creation() {
+            Ok(creation) => step.creation = Some(creation),
             Err(how) => {
                 let text = format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}");
                 notes.refuse(

@@ -23,6 +23,15 @@ pub(crate) struct ShardKey {
     pub(crate) count: u32,
 }
 
+/// How shards are made again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Creation {
+    /// With the collection: so many, from 0 on.
+    WithCollection(u32),
+    /// By these keys, in this order.
+    ByKeys(Vec<ShardKey>),
+}
+
 /// The shards of a collection, with the key of each that has one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ShardKeys {
@@ -48,8 +57,21 @@ impl ShardKeys {
         self.shards.keys().copied().collect()
     }
 
-    /// Their keys in the order in which they are made, or why Qdrant does not make such ones again.
-    pub(crate) fn in_order(&self) -> Result<Vec<ShardKey>, String> {
+    /// How they are made again, or why Qdrant does not make such ones.
+    pub(crate) fn creation(&self) -> Result<Creation, String> {
+        if self.shards.values().all(Value::is_null) {
+            return match self.shards.keys().zip(0..).find(|(id, expected)| *id != expected) {
+                Some((id, expected)) => Err(format!("it has shard {id} and no shard {expected}")),
+                None => Ok(Creation::WithCollection(
+                    self.shards.len().try_into().unwrap_or(u32::MAX),
+                )),
+            };
+        }
+        self.in_order().map(Creation::ByKeys)
+    }
+
+    /// Their keys in the order in which they are made.
+    fn in_order(&self) -> Result<Vec<ShardKey>, String> {
         let mut keys: Vec<ShardKey> = Vec::new();
         for (&id, key) in &self.shards {
             if !(key.is_string() || key.is_u64()) {
@@ -113,6 +135,16 @@ mod tests {
         }
         // A number that is none of a shard is not there.
         assert_eq!(keys(&[(u64::MAX, json!("a"))]).unwrap(), []);
+    }
+
+    #[test]
+    fn shards_without_keys_are_made_with_their_collection() {
+        let creation = |ids: &[u64]| {
+            let list: Vec<_> = ids.iter().map(|id| json!({"shard_id": id})).collect();
+            ShardKeys::of(&json!({ "remote_shards": list })).creation()
+        };
+        assert_eq!(creation(&[2, 0, 1]), Ok(Creation::WithCollection(3)));
+        assert!(creation(&[0, 2]).is_err() && creation(&[1]).is_err());
     }
 
     #[test]
