@@ -106,6 +106,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
             restore_concurrency: 1,
             attempts: 2,
             backoff: Duration::from_millis(5),
+            settle: Duration::from_secs(5),
             limits: Limits::default(),
             rate: None,
             lease: Duration::from_secs(30),
