@@ -1,7 +1,7 @@
 //! `backup`: one run in the foreground.
 
 use super::causes::{by_cause, listed};
-use super::text::{Align, count, plain, size, table};
+use super::text::{Align, plain, points, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
@@ -77,7 +77,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
-        .map(|c| [c.name.clone(), count(c.points), size(c.bytes)])
+        .map(|c| [c.name.clone(), points(c.points, c.points_estimated), size(c.bytes)])
         .collect();
     let columns = [
         ("COLLECTION", Align::Left),
@@ -164,6 +164,7 @@ mod tests {
             collections: vec![Saved {
                 name: "docs".into(),
                 points: 1200,
+                points_estimated: false,
                 bytes: 3 << 20,
             }],
             failed: vec![Failure {

@@ -64,8 +64,11 @@ impl std::fmt::Display for BackupOutcome {
 #[derive(Clone, Debug, Serialize)]
 pub struct Saved {
     pub name: String,
-    /// Exact count after the snapshot was made.
+    /// Count after the snapshot was made.
     pub points: u64,
+    /// Whether that is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
     /// Bytes stored.
     pub bytes: u64,
 }
@@ -127,6 +130,7 @@ impl Saved {
         Self {
             name: collection.name.clone(),
             points: collection.points_after,
+            points_estimated: collection.points_estimated,
             bytes: collection.bytes(),
         }
     }

@@ -139,27 +139,37 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
 #[derive(Debug)]
 pub(crate) struct Unrestored {
     pub(crate) error: Error,
-    /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
-    pub(super) begun: bool,
+    pub(super) reached: Reached,
     /// What may be left of an upload, and how it is removed.
     pub(crate) left: Option<String>,
 }
 
+/// How far a restore came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Qdrant was asked for nothing that changes the target: it was as planned until then.
+    Nothing,
+    /// It was asked, and may not have ended.
+    Asked,
+    /// It has said that all is restored.
+    Restored,
+}
+
 impl Unrestored {
-    fn untouched(error: Error) -> Self {
+    fn at(reached: Reached, error: Error) -> Self {
         Self {
             error,
-            begun: false,
+            reached,
             left: None,
         }
     }
 
+    fn untouched(error: Error) -> Self {
+        Self::at(Reached::Nothing, error)
+    }
+
     fn begun(error: Error) -> Self {
-        Self {
-            error,
-            begun: true,
-            left: None,
-        }
+        Self::at(Reached::Asked, error)
     }
 }
 
@@ -180,12 +190,13 @@ pub(crate) async fn restore_one(
     run.progress.phase(&step.unit(), Phase::Check);
     let Found {
         points,
+        is_exact,
         sampled,
         notes: found,
     } = run
         .unless_cancelled(converge(&plan.nodes, &step.target, &step.wanted, patience))
         .await
-        .map_err(Unrestored::begun)?;
+        .map_err(|error| Unrestored::at(Reached::Restored, error))?;
     notes.extend(found);
     notes.extend(uploaded::others(ctx, &step.target).await);
     notes.extend(
@@ -197,6 +208,7 @@ pub(crate) async fn restore_one(
         source: step.source.clone(),
         target: step.target.clone(),
         points,
+        points_estimated: !is_exact,
         expected: step.points,
         sampled,
         bytes: step.bytes,

@@ -53,8 +53,11 @@ pub struct Restored {
     pub source: String,
     /// Its name on Qdrant.
     pub target: String,
-    /// Exact count now.
+    /// Count now.
     pub points: u64,
+    /// Whether that, or the backup's, is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
     /// What the backup says; a range only when it was written to while it was backed up.
     pub expected: Points,
     /// Points that were read with their vectors.

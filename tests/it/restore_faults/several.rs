@@ -125,7 +125,7 @@ async fn ended_by_the_system_it_leaves_what_it_says_and_is_tried_again_by_what_i
     let (code, out, err) = finish(run).await;
     assert_eq!(code, Some(10), "{out}{err}");
     assert_eq!(out.matches("Qdrant may still be restoring it").count(), 2, "{out}");
-    assert_eq!(out.matches("not started for the same reason: e").count(), 1, "{out}");
+    assert_eq!(out.matches("not started for the same reason: d, e").count(), 1, "{out}");
     let again = format!("qdrant-backup restore {} b c d e", lost.id);
     assert!(out.contains(&format!("next, for all: {again}\n")), "{out}");
     assert!(!lost.bench.dir.path().join("lock.json").exists());
@@ -229,4 +229,23 @@ async fn a_key_that_is_refused_is_told_once_and_no_other_one_is_begun() {
     ] {
         assert!(text.contains(told), "{told}: {text}");
     }
+}
+
+#[tokio::test]
+async fn told_to_stop_during_the_comparison_it_does_not_say_that_qdrant_is_still_at_work() {
+    let lost = Lost::several(&NAMES[..2], 1).await;
+    let cancel = lost.bench.cancel.clone();
+    lost.peer.lock().on_count = Some(Box::new(move || cancel.cancel()));
+    let report = lost.run(&everything(&lost)).await.unwrap();
+    let [first, second] = &report.failed[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(first.error.code, Code::Cancelled);
+    let said = "Qdrant reported it restored, and the comparison with the backup did not end";
+    assert!(
+        first.state.starts_with("it exists with 100 points") && first.state.ends_with(said),
+        "{first:?}"
+    );
+    assert_eq!(second.state, "unchanged: not started");
+    assert_eq!(lost.peer.snapshots("a"), [""; 0], "the uploaded file is deleted");
 }
