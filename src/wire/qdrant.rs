@@ -389,7 +389,9 @@ impl Qdrant {
         let doing = format!("listing the snapshots of {of}");
         let answer = self.read(Method::GET, &segments(&of.path(&[])), None, &doing).await?;
         let date = answer.date;
-        Ok((answer.result(&doing).await?, date))
+        let listed: Vec<Snapshot> = answer.result(&doing).await?;
+        let named = listed.into_iter().map(|snapshot| snapshot.named_as_made(of.collection));
+        Ok((named.collect(), date))
     }
 
     /// Makes a snapshot and waits for it, however long that takes within

@@ -483,11 +483,28 @@ fn described(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// As [`described`], but of a bucket its keys are listed, in which not everything stands for itself.
+fn listed(snapshot: &Snapshot) -> Value {
+    let key = |name: &str| {
+        let byte = |b: u8| match b {
+            b'-' | b'.' | b' ' | b'_' => char::from(b).to_string(),
+            _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        };
+        name.bytes().map(byte).collect::<String>()
+    };
+    let mut listed = described(snapshot);
+    if snapshot.s3 {
+        listed["name"] = json!(key(&snapshot.name));
+    }
+    listed
+}
+
 async fn list(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) => {
             let others = found.others.iter().map(|name| json!({"name": name, "size": 1}));
-            ok(found.snapshots.iter().map(described).chain(others).collect())
+            ok(found.snapshots.iter().map(listed).chain(others).collect())
         }
         None => missing(&c),
     }
