@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 
 use qdrant_edge::{PointOperations, UpdateOperation};
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::spawn_blocking;
@@ -22,12 +23,13 @@ use uuid::Uuid;
 
 use crate::aliases::{Action, Aliases};
 use crate::cluster::{Cluster, Placed, Placement, ShardKey, Topology};
-use crate::collection::{self, CreatePayloadIndex, OpenCollection, PayloadIndexes, shards_in};
+use crate::collection::{self, CreatePayloadIndex, OpenCollection, PayloadIndexes, Totals, shards_in};
 use crate::config::{CollectionConfig, CreateCollection};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::names::CollectionName;
 use crate::points::{Parts, Question};
+use crate::snapshot::create::{Form, Writer, Written};
 use crate::snapshot::unpack::{unpack, unpack_shard};
 
 /// A collection in the catalogue; `open` is `None` once it has been dropped.
@@ -134,6 +136,7 @@ impl Storage {
             local.push((name, topology));
         }
         self.cluster.join(self.peer_id, self, local);
+        self.cluster.catch_up().await;
         Ok(())
     }
 
@@ -366,7 +369,7 @@ impl Storage {
         let collection = self.find(name).await?;
         let topology = self.topology(&collection)?;
         for (id, operation) in divide(&topology)? {
-            for node in self.cluster.writers(topology.shard(id)?) {
+            for node in self.cluster.writers(collection.name.as_str(), id, topology.shard(id)?) {
                 let operation = operation.clone();
                 let found = node.find(collection.name.as_str()).await?;
                 let write = move |open: &OpenCollection| {
@@ -426,7 +429,7 @@ impl Storage {
         })
         .await?;
 
-        let _changes = self.cluster.changes().await;
+        let changes = self.cluster.changes().await;
         let existing = self.catalogue.lock().await.collections.get(&name).cloned();
         let collection = match existing {
             Some(collection) => collection,
@@ -437,7 +440,7 @@ impl Storage {
         };
         let topology = self.topology(&collection)?;
         let local = topology.on(self.peer_id);
-        let _writer = collection.writer.lock().await;
+        let writer = collection.writer.lock().await;
         let mut open = collection.open.clone().write_owned().await;
         let place = name.below(&self.collections());
         let replaced = name.below(&self.replaced());
@@ -461,9 +464,11 @@ impl Storage {
             Ok(local)
         })
         .await?;
+        drop((changes, writer));
         for id in restored {
             self.cluster.recovered(name.as_str(), id, self.peer_id, priority);
         }
+        self.cluster.catch_up().await;
         Ok(())
     }
 
@@ -475,7 +480,17 @@ impl Storage {
         snapshot: PathBuf,
         priority: Priority,
     ) -> Result<()> {
-        let (name, scratch) = (collection.name.as_str(), self.scratch());
+        let name = collection.name.as_str();
+        self.put_shard(collection, id, snapshot).await?;
+        self.cluster.recovered(name, id, self.peer_id, priority);
+        self.cluster.catch_up().await;
+        Ok(())
+    }
+
+    /// The same without a word to other replicas. What cannot be unpacked changes nothing;
+    /// what cannot be opened leaves a dead replica without points.
+    pub(crate) async fn put_shard(&self, collection: &Collection, id: u32, snapshot: PathBuf) -> Result<()> {
+        let scratch = self.scratch();
         let staged = blocking(move || {
             let staged = staging(&scratch)?;
             let has_points = unpack_shard(&snapshot, staged.path())?;
@@ -485,11 +500,48 @@ impl Storage {
         let replaced = collection
             .alter(move |open| open.replace_shard(id, staged.as_ref().map(TempDir::path)))
             .await;
-        match &replaced {
-            Ok(()) => self.cluster.recovered(name, id, self.peer_id, priority),
-            Err(_) => self.cluster.set_state(name, id, self.peer_id, "Dead"),
+        if replaced.is_err() {
+            self.cluster
+                .set_state(collection.name.as_str(), id, self.peer_id, "Dead");
         }
         replaced
+    }
+
+    /// Writes the tar of a shard that is here to the disk while nobody writes to the
+    /// collection.
+    pub(crate) async fn pack(&self, name: &str, id: u32, form: Form) -> Result<Written> {
+        let collection = self.find(name).await?;
+        let topology = self.topology(&collection)?;
+        let (peer_id, scratch) = (self.peer_id, self.scratch());
+        collection
+            .write(move |open| {
+                let writer = Writer {
+                    collection: open,
+                    topology: &topology,
+                    peer_id,
+                    scratch: &scratch,
+                };
+                writer.shard(id, form)
+            })
+            .await
+    }
+
+    /// `result` of `GET /collections/{c}`, of all shards that anybody can ask.
+    pub(crate) async fn info(&self, name: &str) -> Result<Value> {
+        let collection = self.find(name).await?;
+        let topology = self.topology(&collection)?;
+        let mut totals = Totals::default();
+        for (id, placed) in &topology.shards {
+            let (id, reader) = (*id, self.cluster.reader(*id, placed, self.peer_id));
+            let asked = match reader {
+                Ok(node) => node.find(collection.name.as_str()).await?,
+                Err(_) => collection.clone(),
+            };
+            if let Ok(info) = asked.read(move |open| Ok(open.shard(id)?.info())).await {
+                totals.add(info)?;
+            }
+        }
+        collection.read(move |open| open.shown(&totals)).await
     }
 
     /// All aliases, or those of one collection, as (alias, collection).
