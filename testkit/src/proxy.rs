@@ -158,12 +158,16 @@ async fn spoiled(answer: reqwest::Response, fault: Fault) -> Response {
 
 fn spoil(whole: Bytes, fault: Fault) -> Body {
     let part = |at: usize| whole.slice(..at.min(whole.len()));
-    let broken = || io::Error::other("cut by the test");
+    // What came before is on its way by then.
+    let broken = stream::once(async {
+        tokio::task::yield_now().await;
+        Err::<Bytes, _>(io::Error::other("cut by the test"))
+    });
     match fault {
         Fault::Pass | Fault::Answer(..) => Body::from(whole),
         Fault::CleanEnd(at) => Body::from_stream(stream::iter([Ok::<_, io::Error>(part(at))])),
-        Fault::Cut(at) => Body::from_stream(stream::iter([Ok(part(at)), Err(broken())])),
-        Fault::AnswerLost => Body::from_stream(stream::iter([Err::<Bytes, _>(broken())])),
+        Fault::Cut(at) => Body::from_stream(stream::iter([Ok(part(at))]).chain(broken)),
+        Fault::AnswerLost => Body::from_stream(broken),
         Fault::Stall(at) => {
             let head = stream::iter([Ok::<_, io::Error>(part(at))]);
             Body::from_stream(head.chain(stream::once(future::pending())))
