@@ -7,11 +7,13 @@ mod answer;
 mod counted;
 mod download;
 mod http;
+mod key;
 mod limits;
 mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub(crate) use key::is_key;
 pub use restore::AliasAction;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::SnapshotName;
@@ -28,6 +30,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
 use url::Url;
@@ -39,6 +42,8 @@ pub struct Options {
     pub url: Url,
     /// Key sent as `api-key`.
     pub api_key: Option<SecretString>,
+    /// The file that the key is from, which may be replaced while this client lives.
+    pub api_key_file: Option<PathBuf>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
@@ -66,6 +71,7 @@ impl Options {
         Self {
             url,
             api_key: None,
+            api_key_file: None,
             idle: Duration::from_secs(60),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
@@ -336,7 +342,7 @@ impl Qdrant {
         // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
         let request = self
             .http
-            .request(Method::POST, self.http.url(&path, &doing)?)?
+            .request(Method::POST, self.http.url(&path, &doing)?)
             .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;

@@ -21,6 +21,7 @@ mod http_backups;
 mod http_fields;
 mod http_runs;
 mod job;
+mod key_rotation;
 mod latest;
 mod layers;
 mod lease;

@@ -40,7 +40,7 @@ pub const GROUPS: &[Group] = &[
                 QDRANT,
                 "key that may create and delete snapshots: the full key, or a JWT with `rw` on the collections",
             ),
-            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
+            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`. It is read at the start, and again when Qdrant refuses the key, so that a new key needs no restart")
                 .flag("--qdrant-api-key-file", "FILE"),
             setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`"),
             setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`"),

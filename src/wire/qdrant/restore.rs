@@ -82,7 +82,7 @@ impl Qdrant {
         let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
         let request = self
             .http
-            .request(Method::POST, url)?
+            .request(Method::POST, url)
             .query(&[("priority", "snapshot"), ("checksum", sha256)])
             .multipart(Form::new().part("snapshot", part));
         let sent = self.http.long(request, &doing).await;
@@ -101,7 +101,7 @@ impl Qdrant {
             .http
             .url(&["collections", collection, "snapshots", "recover"], &doing)?;
         let body = json!({ "location": location, "priority": "snapshot", "checksum": sha256 });
-        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let request = self.http.request(Method::PUT, url).json(&body);
         let mut answer = self.http.long(request, &doing).await?;
         // A signed URL is a secret, and Qdrant repeats it when it complains.
         answer.redact(location);
