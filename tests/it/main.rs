@@ -35,6 +35,7 @@ mod process;
 mod proxies;
 mod prune;
 mod reference;
+mod repeated;
 mod restorable;
 mod restore;
 mod restore_by_url;

@@ -158,6 +158,9 @@ pub const GROUPS: &[Group] = &[
             setting("RETAIN_YEARLY", "off", RETENTION, "number of years (UTC) to keep the newest good backup of; years without one do not count")
                 .flag("--retain-yearly", "N")
                 .on(PRUNES),
+            setting("RETAIN_PARTIAL", "`1`", RETENTION, "number of newest partial backups to keep that are newer than the newest good one, 1 or more; the newest one that has a collection stays")
+                .flag("--retain-partial", "N")
+                .on(PRUNES),
             setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "no backup younger than this is deleted")
                 .flag("--retain-min-age-hours", "N")
                 .on(PRUNES),
@@ -173,7 +176,7 @@ pub const GROUPS: &[Group] = &[
                 "PRUNE_AFTER_BACKUP",
                 "`false`",
                 &["serve", "backup", "check"],
-                "`true`: prune by these rules after each complete backup. At least one rule must be set",
+                "`true`: prune by these rules after each backup that saved something, also a partial one. At least one rule must be set",
             ),
         ],
     },
