@@ -4,7 +4,7 @@
 //! way round. Within a series three lanes are looked at, each by itself:
 //!
 //! - the **good** backups, complete and not known to be damaged: by every rule of the policy;
-//! - the **damaged** ones that are newer than the newest good one: by the same rules;
+//! - the **damaged** (and unproven) ones that are newer than the newest good one: by the same rules;
 //! - the **partial** ones that are newer than the newest good one: by a rule of their own ([`Policy::partial`]). Each is nearly a
 //!   full copy, and what fails for good makes one at every turn. But the newest one that has a collection stays.
 //!
