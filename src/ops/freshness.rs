@@ -5,8 +5,8 @@
 //! that has not come yet.
 //!
 //! A collection that cannot have a backup yet is **new** until it could have been promised one: from the newest good backup that
-//! would have it and does not, it appeared later; where there is no backup at all, the first start of a service tells. Neither is
-//! put off by anything but a good backup.
+//! would have it and does not, it appeared later; where there is no backup at all, the first start of a service tells, until a backup
+//! is made that is not good. Neither is put off by anything but a good backup.
 
 use crate::base::error::Result;
 use crate::repository::catalog::{self, Found, Mark};
@@ -262,24 +262,29 @@ pub fn newest<'a>(
 /// # Errors
 /// Those of the store.
 pub(crate) async fn stored(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
-    Ok(Stored {
-        backups: good_backups(store, wanted, now).await?,
-        since: since::read(store, now).await?,
-    })
+    let (backups, is_all) = good_backups(store, wanted, now).await?;
+    // A first backup that is not good has shown that there is none in time.
+    let since = match is_all {
+        true => since::read(store, now).await?,
+        false => None,
+    };
+    Ok(Stored { backups, since })
 }
 
-/// The good backups that matter, newest first: all that began within the wanted age, and some before.
-async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Vec<Good>> {
-    let (mut good, mut older) = (Vec::new(), 0);
+/// The good backups that matter, newest first: all that began within the wanted age, and some before. And whether all that were
+/// looked at are good.
+async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<(Vec<Good>, bool)> {
+    let (mut good, mut older, mut is_all) = (Vec::new(), 0, true);
     let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now, Good::of).await?);
     while let Some((id, read)) = backups.try_next().await? {
+        is_all &= read.is_some();
         good.extend(read);
         older += usize::from(now - id.time() >= wanted.max_age);
         if older > OLDER {
             break;
         }
     }
-    Ok(good)
+    Ok((good, is_all))
 }
 
 impl Good {

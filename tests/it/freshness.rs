@@ -376,10 +376,14 @@ async fn a_new_deployment_has_time_for_its_first_backup_and_no_more() {
     let other = Watched(other.start().await);
     other.pass(25);
     assert_eq!(other.states("").await, (200, new));
-    // A partial backup puts nothing off, either.
+    // A partial backup ends it.
     peer.on_create("logs", [Create::Forbidden]);
-    assert_eq!(service.backup("").await, 500);
+    let partial = Watched(Service::over(&peer.url).await);
+    partial.has_begun().await;
+    assert_eq!(partial.states("").await.0, 200);
+    assert_eq!(partial.backup("").await, 500);
     let missing = json!({"docs": "missing", "logs": "missing"});
+    assert_eq!(partial.states("").await, (503, missing.clone()), "it is known at once");
     for service in [&service, &other] {
         service.pass(1);
         assert_eq!(service.states("").await, (503, missing.clone()));
