@@ -20,7 +20,7 @@ use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
-/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
+/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after it.
 /// `drill`: where a complete backup is then drilled.
 pub(crate) async fn backup(
     args: BackupArgs,

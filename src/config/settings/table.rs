@@ -41,7 +41,7 @@ pub const GROUPS: &[Group] = &[
                 QDRANT,
                 "key that may create and delete snapshots: the full key, or a JWT with `rw` on the collections",
             ),
-            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
+            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`. It is read at the start, and again when Qdrant refuses the key, so that a new key needs no restart")
                 .flag("--qdrant-api-key-file", "FILE"),
             setting(
                 "QDRANT_NODES",
@@ -184,6 +184,9 @@ pub const GROUPS: &[Group] = &[
             setting("RETAIN_YEARLY", "off", RETENTION, "number of years (UTC) to keep the newest good backup of; years without one do not count")
                 .flag("--retain-yearly", "N")
                 .on(PRUNES),
+            setting("RETAIN_PARTIAL", "`1`", RETENTION, "number of newest partial backups to keep that are newer than the newest good one, 1 or more; the newest one that has a collection stays")
+                .flag("--retain-partial", "N")
+                .on(PRUNES),
             setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "no backup younger than this is deleted")
                 .flag("--retain-min-age-hours", "N")
                 .on(PRUNES),
@@ -199,7 +202,7 @@ pub const GROUPS: &[Group] = &[
                 "PRUNE_AFTER_BACKUP",
                 "`false`",
                 &["serve", "backup", "check"],
-                "`true`: prune by these rules after each complete backup. At least one rule must be set",
+                "`true`: prune by these rules after each backup that saved something, also a partial one. At least one rule must be set",
             ),
         ],
     },

@@ -92,7 +92,7 @@ impl Qdrant {
         let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
         let request = self
             .http
-            .request(Method::POST, url)?
+            .request(Method::POST, url)
             .query(&[("priority", priority(of.kind))])
             .query(
                 &sha256
@@ -116,7 +116,7 @@ impl Qdrant {
         let doing = format!("recovering {of} from a URL");
         let url = self.http.url(&segments(&of.path(&["recover"])), &doing)?;
         let body = json!({ "location": location, "priority": priority(of.kind), "checksum": sha256 });
-        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let request = self.http.request(Method::PUT, url).json(&body);
         let mut answer = self.http.long(request, &doing).await?;
         // A signed URL is a secret, and Qdrant repeats it when it complains.
         answer.redact(location);
