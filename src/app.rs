@@ -400,6 +400,7 @@ fn options(config: &QdrantConfig) -> Options {
     Options {
         nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
+        tls: config.tls.clone(),
         idle: config.idle,
         start: config.start,
         create_timeout: config.create_timeout,

@@ -3,6 +3,7 @@
 
 mod auth;
 mod bad_store;
+mod checked;
 mod cli;
 mod concurrency;
 mod config;
@@ -48,5 +49,6 @@ mod status;
 mod store;
 mod strict_mode;
 mod terminal;
+mod tls;
 mod told;
 mod verify;
