@@ -5,6 +5,7 @@ mod auth;
 mod bad_store;
 mod checked;
 mod cli;
+mod clusters;
 mod concurrency;
 mod config;
 mod connections;
