@@ -402,6 +402,7 @@ fn options(config: &QdrantConfig) -> Options {
         nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
         api_key_file: config.api_key_file.clone(),
+        tls: config.tls.clone(),
         idle: config.idle,
         start: config.start,
         create_timeout: config.create_timeout,

@@ -11,6 +11,7 @@ mod reader;
 mod retention;
 mod settings;
 mod store;
+mod tls;
 mod unknown;
 
 pub use qdrant::QdrantConfig;
@@ -352,7 +353,8 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .filter(|(name, _, _)| reader.text(name).is_some_and(|value| !value.contains("://")))
         .filter(|(_, other, _)| reader.variable(other).is_some())
         .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
-    no_more.chain(beside).collect()
+    let plain = [LIVE, DRILL].into_iter().filter_map(|one| tls::unused(env, &one));
+    no_more.chain(beside).chain(plain).collect()
 }
 
 /// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.

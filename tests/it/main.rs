@@ -3,6 +3,7 @@
 
 mod auth;
 mod bad_store;
+mod checked;
 mod cli;
 mod clusters;
 mod concurrency;
@@ -51,5 +52,6 @@ mod status;
 mod store;
 mod strict_mode;
 mod terminal;
+mod tls;
 mod told;
 mod verify;

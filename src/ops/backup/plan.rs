@@ -174,7 +174,14 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Units> {
     let mut looks = stream::iter(names)
         .map(|name| async move {
             match qdrant.shards(&name).await {
-                Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => Err(e),
+                Err(e)
+                    if matches!(
+                        e.code(),
+                        Code::QdrantUnreachable | Code::QdrantTls | Code::QdrantUnauthorized
+                    ) =>
+                {
+                    Err(e)
+                }
                 looked => Ok((name, looked)),
             }
         })
