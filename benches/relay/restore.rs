@@ -24,7 +24,7 @@ use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
-use qdrant_backup::wire::store::{Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::store::{ByteStream, Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
 use serde_json::json;
 use std::{
@@ -216,6 +216,10 @@ impl Store for Keeping {
 
     async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> StoreResult<ObjectMeta> {
         self.dir.put(key, source, condition).await
+    }
+
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> StoreResult<ObjectMeta> {
+        self.dir.put_stream(key, stream).await
     }
 
     async fn get(

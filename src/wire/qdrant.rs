@@ -10,11 +10,13 @@ mod http;
 mod limits;
 mod restore;
 mod snapshot;
+mod streamed;
 
 pub use download::Download;
 pub use restore::AliasAction;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::SnapshotName;
+pub use streamed::ShardStream;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -41,6 +43,8 @@ pub struct Options {
     pub api_key: Option<SecretString>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
+    /// Longest time until the first byte of a shard that is streamed: updates that wait, and other snapshots of it, come before.
+    pub first_byte: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
     /// time: the network of a new instance may come up after the program.
     pub start: Duration,
@@ -67,6 +71,7 @@ impl Options {
             url,
             api_key: None,
             idle: Duration::from_secs(60),
+            first_byte: Duration::from_secs(300),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
@@ -348,6 +353,14 @@ impl Qdrant {
         let path = ["collections", collection, "snapshots", &snapshot.name];
         let doing = format!("downloading snapshot {:?} of collection {collection:?}", snapshot.name);
         Download::open(self.http.clone(), self.http.url(&path, &doing)?, snapshot.size, doing).await
+    }
+
+    /// Begins to read a shard as it is now, without a file on Qdrant's disk. Only one stream or snapshot of a shard at a time makes
+    /// progress; and see [`ShardStream`] for what its end does not say.
+    pub async fn stream_shard(&self, collection: &str, shard: u32) -> Result<ShardStream> {
+        let doing = format!("streaming shard {shard} of collection {collection:?}");
+        let path = ["collections", collection, "shards", &shard.to_string(), "snapshot"];
+        ShardStream::open(self.http.clone(), self.http.url(&path, &doing)?, doing).await
     }
 
     /// Deletes a snapshot of a collection. `false`: it was not there.

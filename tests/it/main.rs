@@ -41,6 +41,7 @@ mod restore_faults;
 mod retention;
 mod rewind;
 mod screens;
+mod shard_streams;
 mod snapshot_structure;
 mod sources;
 mod start;
