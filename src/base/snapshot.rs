@@ -46,7 +46,7 @@ const MOST_PROBLEMS: usize = 20;
 const MOST_PARTS: usize = 100_000;
 
 /// What an artifact is a snapshot of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArtifactKind {
     /// A whole collection of a standalone node.
@@ -224,7 +224,12 @@ impl Contents {
             }
         } else if let Some(rest) = inside.strip_prefix("segments/") {
             match rest.split_once('/') {
-                None if kind == Kind::Directory => {}
+                // What is streamed into it comes next, or the stream ended here.
+                None if kind == Kind::Directory => {
+                    if self.expected.kind != ArtifactKind::Collection {
+                        self.segment(shard, rest);
+                    }
+                }
                 None => match rest.strip_suffix(".tar") {
                     Some(segment) if found.segments.contains_key(segment) => self.duplicate(path),
                     Some(segment) => {

@@ -37,9 +37,10 @@ fn is_whole(bytes: &[u8]) -> bool {
     let all = entries(bytes);
     let mut segments: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, content) in &all {
-        let Some((segment, file)) = name.strip_prefix("segments/").map(|name| match name.split_once('/') {
-            Some((segment, file)) => (segment, Some(file)),
-            None => (name.trim_end_matches(".tar"), None),
+        let within = name.strip_prefix("segments/");
+        let Some((segment, file)) = within.and_then(|name| match name.split_once('/') {
+            Some((segment, file)) => Some((segment, Some(file))),
+            None => Some((name.strip_suffix(".tar")?, None)),
         }) else {
             continue;
         };
