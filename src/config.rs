@@ -26,6 +26,7 @@ use crate::ops::backup::job::Task;
 use crate::ops::freshness;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Mode;
 use crate::server::auth::Mode;
 use qdrant::{LIVE, Variables};
 use reader::Reader;
@@ -131,6 +132,8 @@ pub struct BackupConfig {
     /// `BACKUP_LEASE_SECS`: how long the lease lasts without being renewed, 15 to 3600. After a crash no other run starts
     /// until it has ended.
     pub lease: Duration,
+    /// `SNAPSHOT_MODE`: how the bytes leave Qdrant.
+    pub mode: Mode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
@@ -144,6 +147,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
+            mode: Mode::File,
             settle: Duration::from_secs(600),
             source_name: None,
         }
@@ -166,6 +170,7 @@ impl BackupConfig {
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
+            mode: mode(reader),
             settle: seconds(reader, "BACKUP_SETTLE_TIMEOUT_SECS", default.settle, 0, 86_400),
             source_name: read_source_name(reader),
         }
@@ -352,6 +357,21 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
 /// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.
 pub fn source_name(env: Env<'_>) -> Option<String> {
     read_source_name(&mut Reader::new(env))
+}
+
+fn mode(reader: &mut Reader<'_>) -> Mode {
+    const NAME: &str = "SNAPSHOT_MODE";
+    let Some(text) = reader.text(NAME) else {
+        return Mode::File;
+    };
+    match text.to_ascii_lowercase().as_str() {
+        "file" => Mode::File,
+        "stream" => Mode::Stream,
+        _ => {
+            reader.problem(NAME, &text, "is not a mode", "write file or stream");
+            Mode::File
+        }
+    }
 }
 
 fn read_source_name(reader: &mut Reader<'_>) -> Option<String> {

@@ -23,6 +23,7 @@ use qdrant_backup::base::error::Result as StoreResult;
 use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
+use qdrant_backup::repository::unit::Mode;
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
 use qdrant_backup::wire::store::{ByteStream, Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
@@ -173,6 +174,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
             clock: Clock::system(),
             who: "bench".to_owned(),
             settings: Settings {
+                mode: Mode::File,
                 concurrency: 1,
                 attempts: 1,
                 backoff: Duration::ZERO,

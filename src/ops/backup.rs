@@ -6,6 +6,7 @@ pub mod job;
 mod plan;
 mod replicas;
 mod report;
+mod streamed;
 mod trial;
 
 pub use collection::describe;
@@ -170,7 +171,7 @@ async fn refresh_aliases(ctx: &Context, results: &mut Results) -> Option<String>
 
 /// The plan of a run, unless the store is another Qdrant's.
 async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
-    let mut plan = plan(&ctx.qdrant, selection).await?;
+    let mut plan = plan(&ctx.qdrant, selection, ctx.settings.mode).await?;
     let settings = &ctx.settings.source;
     let source = source::qdrant(&ctx.qdrant, settings.name.as_deref(), &plan.collections()).await;
     if !settings.accept_new {

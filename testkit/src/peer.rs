@@ -117,6 +117,8 @@ pub struct Collection {
     pub snapshots: Vec<Snapshot>,
     pub create: VecDeque<Create>,
     pub fetch: VecDeque<Fetch>,
+    /// How many more looks show that it is optimized.
+    pub optimizing: usize,
     /// What is streamed of each of its shards, if it is not `body`.
     pub streamed: Option<Bytes>,
     /// Scripts of the next requests to stream one of its shards.

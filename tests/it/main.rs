@@ -47,6 +47,7 @@ mod sources;
 mod start;
 mod status;
 mod store;
+mod stream_mode;
 mod strict_mode;
 mod terminal;
 mod told;

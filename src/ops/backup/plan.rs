@@ -6,7 +6,7 @@ use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
 use crate::repository::sharding;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
@@ -41,16 +41,23 @@ impl BackupPlan {
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
-pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> {
+pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
-    let (version, mut warnings) = version(&nodes).await?;
+    let Versions {
+        oldest,
+        newest,
+        mut warnings,
+    } = versions(&nodes).await?;
+    if mode == Mode::Stream {
+        require_streams(&oldest)?;
+    }
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let units = units(&nodes, names).await?;
+    let units = units(&nodes, names, mode).await?;
     let scoped_key = nodes.is_hidden;
     if scoped_key {
         warnings.push(format!(
@@ -65,7 +72,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
     };
     Ok(BackupPlan {
         qdrant: QdrantInfo {
-            version,
+            version: newest,
             topology,
             scoped_key,
             source: None,
@@ -92,9 +99,11 @@ impl fmt::Display for BackupPlan {
 pub const SCOPED_KEY: &str =
     "the key may not read the cluster status, so it may see only some of the collections and aliases";
 
-/// What each collection is saved as: whole where there is one node, by its shards where it has shard keys or there are several nodes.
-async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
-    if nodes.by_peer().is_empty() {
+/// What each collection is saved as: whole where there is one node, by its shards where it has shard keys, there are several nodes,
+/// or they are streamed.
+async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Result<Vec<Unit>> {
+    let streams = mode == Mode::Stream;
+    if nodes.by_peer().is_empty() && !streams {
         return Ok(names.iter().map(|name| Unit::whole(name)).collect());
     }
     let qdrant = nodes.of(None);
@@ -109,23 +118,30 @@ async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
     let (mut units, mut spread) = (Vec::new(), Spread::default());
     while let Some((name, looked)) = looks.try_next().await? {
         let by_shards = match looked {
-            Ok((map, raw)) if nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
+            Ok((map, raw)) if streams || nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
                 spread.units(&name, &map)
             }
             Ok(_) => Ok(Vec::new()),
             Err(e) => Err(e),
         };
         match by_shards {
-            Ok(shards) if !shards.is_empty() => units.extend(shards),
+            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(mode))),
             // Whoever saves it asks again, and tells what is wrong with this one.
-            _ => units.push(Unit::whole(&name)),
+            _ => units.push(Unit::whole(&name).by(mode)),
         }
     }
     Ok(units)
 }
 
-/// Warns of nodes of different versions; the highest one is that of the backup.
-async fn version(nodes: &Nodes) -> Result<(String, Vec<String>)> {
+/// Of the nodes; the highest one is that of the backup.
+struct Versions {
+    oldest: String,
+    newest: String,
+    warnings: Vec<String>,
+}
+
+/// Warns of nodes of different versions.
+async fn versions(nodes: &Nodes) -> Result<Versions> {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in nodes.all() {
         versions.entry(node.version().await?).or_default().push(node.url());
@@ -135,10 +151,28 @@ async fn version(nodes: &Nodes) -> Result<(String, Vec<String>)> {
         .map(|(v, urls)| format!("{v} ({})", urls.join(", ")))
         .collect();
     let different = (versions.len() > 1).then(|| format!("the nodes have different versions: {}", of_node.join("; ")));
+    let oldest = versions.keys().min_by_key(|version| numbers(version));
+    let oldest = oldest.cloned().unwrap_or_default();
     let newest = versions.into_keys().max_by_key(|version| numbers(version));
     let newest = newest.unwrap_or_default();
     let warnings = different.into_iter().chain(version_warning(&newest)).collect();
-    Ok((newest, warnings))
+    Ok(Versions {
+        oldest,
+        newest,
+        warnings,
+    })
+}
+
+/// Refuses to stream where a stream can harm the collection.
+fn require_streams(version: &str) -> Result<()> {
+    match numbers(version) >= Some((1, 17, 0)) {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::Unsupported,
+            format!("Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends"),
+        )
+        .remedy("update Qdrant, or set SNAPSHOT_MODE=file")),
+    }
 }
 
 /// `1.18.3` as numbers; of what is none the lowest ones.

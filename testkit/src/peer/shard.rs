@@ -1,18 +1,22 @@
 //! Shards as they are streamed: without a length, and with an end that says nothing.
 
-use super::{Fetch, Inner, Shared, error, missing, scripted};
-use axum::Router;
+use super::{Fetch, Inner, Shared, error, missing, ok, scripted};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures_util::StreamExt;
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 pub(super) fn routes() -> Router<Arc<Mutex<Inner>>> {
-    Router::new().route("/collections/{c}/shards/{id}/snapshot", get(stream))
+    Router::new()
+        .route("/collections/{c}/shards/{id}/snapshot", get(stream))
+        .route("/collections/{c}/shards/{id}/points/count", post(count))
+        .route("/collections/{c}/optimizations", get(optimizations))
 }
 
 /// Tells that a body is gone.
@@ -24,6 +28,23 @@ impl Drop for Gone {
             gone.add_permits(1);
         }
     }
+}
+
+async fn count(state: Shared, Path((c, _)): Path<(String, u32)>, body: Json<Value>) -> Response {
+    super::count(state, Path(c), body).await
+}
+
+async fn optimizations(State(inner): Shared, Path(c): Path<String>) -> Response {
+    let mut inner = inner.lock().unwrap();
+    let Some(found) = inner.collections.get_mut(&c) else {
+        return missing(&c);
+    };
+    let running = match found.optimizing {
+        0 => json!([]),
+        _ => json!([{"uuid": "1"}]),
+    };
+    found.optimizing = found.optimizing.saturating_sub(1);
+    ok(json!({"running": running, "completed": []}))
 }
 
 async fn stream(State(inner): Shared, Path((c, id)): Path<(String, u32)>, headers: HeaderMap) -> Response {
