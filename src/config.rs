@@ -26,7 +26,7 @@ use crate::ops::backup::job::Task;
 use crate::ops::freshness;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
-use crate::repository::unit::Mode;
+use crate::repository::unit;
 use crate::server::auth::Mode;
 use qdrant::{LIVE, Variables};
 use reader::Reader;
@@ -133,7 +133,7 @@ pub struct BackupConfig {
     /// until it has ended.
     pub lease: Duration,
     /// `SNAPSHOT_MODE`: how the bytes leave Qdrant.
-    pub mode: Mode,
+    pub mode: unit::Mode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
@@ -147,7 +147,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
-            mode: Mode::File,
+            mode: unit::Mode::File,
             settle: Duration::from_secs(600),
             source_name: None,
         }
@@ -359,17 +359,17 @@ pub fn source_name(env: Env<'_>) -> Option<String> {
     read_source_name(&mut Reader::new(env))
 }
 
-fn mode(reader: &mut Reader<'_>) -> Mode {
+fn mode(reader: &mut Reader<'_>) -> unit::Mode {
     const NAME: &str = "SNAPSHOT_MODE";
     let Some(text) = reader.text(NAME) else {
-        return Mode::File;
+        return unit::Mode::File;
     };
     match text.to_ascii_lowercase().as_str() {
-        "file" => Mode::File,
-        "stream" => Mode::Stream,
+        "file" => unit::Mode::File,
+        "stream" => unit::Mode::Stream,
         _ => {
             reader.problem(NAME, &text, "is not a mode", "write file or stream");
-            Mode::File
+            unit::Mode::File
         }
     }
 }
