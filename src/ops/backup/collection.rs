@@ -129,28 +129,26 @@ pub async fn describe(qdrant: &Qdrant, unit: &Unit, aliases: &[String]) -> Resul
 
 /// Refuses what Qdrant would make a snapshot of, but would not bring back from it.
 fn require_restorable(name: &str, kind: ArtifactKind, config: &Packed, shards: &Packed) -> Result<()> {
+    if sharding::has_unknown_keys(config, shards) {
+        return Err(sharding::cannot_be_restored(name).remedy(
+            "use a key that may read the collection's shards (GET /collections/NAME/cluster); or exclude it (BACKUP_EXCLUDE, or \
+             --exclude), so that backups of the others are complete",
+        ));
+    }
     let is_custom = sharding::is_custom(config, shards);
-    match kind {
-        ArtifactKind::Collection if is_custom => Err(sharding::cannot_be_restored(name).remedy(
-            "use a key that may read the cluster status (GET /cluster), so that each shard is saved by itself; or exclude it \
-             (BACKUP_EXCLUDE, or --exclude), so that backups of the others are complete",
-        )),
-        ArtifactKind::Collection => Ok(()),
-        ArtifactKind::Shard(id) => {
-            let shards = ShardKeys::of(&shards.value());
-            let odd = match shards.ids().contains(&id) {
-                false => Some(format!("shard {id} is gone")),
-                true => shards.creation().err(),
-            };
-            match odd {
-                None => Ok(()),
-                Some(how) => Err(Error::new(
-                    Code::Unsupported,
-                    format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}"),
-                )
-                .remedy("copy it into a new collection, or exclude it (BACKUP_EXCLUDE, or --exclude)")),
-            }
-        }
+    let shards = ShardKeys::of(&shards.value());
+    let odd = match kind {
+        ArtifactKind::Collection if !is_custom => None,
+        ArtifactKind::Shard(id) if !shards.ids().contains(&id) => Some(format!("shard {id} is gone")),
+        _ => shards.creation().err(),
+    };
+    match odd {
+        None => Ok(()),
+        Some(how) => Err(Error::new(
+            Code::Unsupported,
+            format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}"),
+        )
+        .remedy("copy it into a new collection, or exclude it (BACKUP_EXCLUDE, or --exclude)")),
     }
 }
 

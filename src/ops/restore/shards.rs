@@ -3,10 +3,28 @@
 use super::RestoreStep;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
-use crate::repository::sharding::{Creation, ShardKey, ShardKeys};
+use crate::repository::sharding::{self, Creation, ShardKey, ShardKeys};
 use crate::wire::qdrant::{Nodes, Qdrant};
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// How the shards are made of what is restored by its shards: what was saved so; what has shard keys, since Qdrant restores its snapshot
+/// without the points; and whatever goes into a cluster, where a snapshot that is restored through one node is on that one only.
+pub(super) fn creation(collection: &Collection, nodes: &Nodes) -> Result<Option<Creation>, String> {
+    let is_custom = sharding::is_custom(&collection.config, &collection.shards);
+    if !collection.is_by_shards() && !is_custom && !nodes.are_several() {
+        return Ok(None);
+    }
+    let shards = collection.shards.value();
+    if shards.is_null() && !is_custom {
+        let number = collection.config.value()["params"]["shard_number"]
+            .as_u64()
+            .unwrap_or(1);
+        let number = u32::try_from(number).map_err(|_| format!("it has {number} shards"))?;
+        return Ok(Some(Creation::WithCollection(number)));
+    }
+    ShardKeys::of(&shards).creation().map(Some)
+}
 
 /// In what the shards of the collection `name` differ from those in the backup, so that snapshots of these cannot be restored into
 /// them.
