@@ -118,6 +118,8 @@ async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Result<Vec<Unit
     let (mut units, mut spread) = (Vec::new(), Spread::default());
     while let Some((name, looked)) = looks.try_next().await? {
         let by_shards = match looked {
+            // Of nodes that are not known.
+            Ok((map, _)) if nodes.by_peer().is_empty() && !map.remote_shards.is_empty() => Ok(Vec::new()),
             Ok((map, raw)) if streams || nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
                 spread.units(&name, &map)
             }
