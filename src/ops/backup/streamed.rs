@@ -24,7 +24,7 @@ impl HeldStream {
         let shard = of.unit.shard.unwrap_or_default();
         let stream = of
             .run
-            .unless_cancelled(of.qdrant.stream_shard(&of.unit.collection, shard))
+            .unless_cancelled(of.qdrant().stream_shard(&of.unit.collection, shard))
             .await?;
         Ok(Self {
             stream,
@@ -53,7 +53,7 @@ impl HeldStream {
         // Qdrant ends a stream that is not read for minutes, and counting may take that long.
         let (written, after) = tokio::try_join!(
             blobs::write_stream(Box::new(self.stream), expected, target),
-            of.qdrant.count(of.unit.snapshot()),
+            of.qdrant().count(of.unit.snapshot()),
         )?;
         let Written {
             key,
