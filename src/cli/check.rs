@@ -18,6 +18,7 @@ use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
 use crate::ops::backup;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Mode;
 use crate::wire::qdrant::{self, Qdrant};
 use crate::wire::store::Store;
 use futures_util::future::BoxFuture;
@@ -49,6 +50,8 @@ pub(crate) struct CheckTarget<'a> {
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
     pub(crate) selection: Selection,
+    /// How the bytes of a backup leave Qdrant.
+    pub(crate) mode: Mode,
     /// How a backup names its source, if it does.
     pub(crate) source_name: Option<String>,
     /// Which backups are kept; `None` when the configuration does not work.
@@ -226,7 +229,7 @@ async fn check_qdrant(
             return None;
         }
     }
-    match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
+    match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection, subject.mode)).await {
         Ok(plan) => {
             for node in &plan.map {
                 checks.ok("nodes", node.to_string());
@@ -472,6 +475,7 @@ mod tests {
             unknown: Vec::new(),
             qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
             selection: Selection::default(),
+            mode: Mode::File,
             source_name: None,
             retention: None,
             store: Some(("gs://silent", Box::pin(std::future::pending()))),

@@ -14,6 +14,7 @@ mod nodes;
 mod optimizations;
 mod restore;
 mod snapshot;
+mod streamed;
 mod tls;
 mod trials;
 
@@ -25,6 +26,7 @@ pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
 pub(crate) use snapshot::{LONGEST_NAME, SnapshotName};
 pub use snapshot::{Snapshot, SnapshotOf};
+pub use streamed::ShardStream;
 pub use tls::{Tls, TlsNames};
 
 use crate::base::error::{Code, Error, Result};
@@ -64,6 +66,8 @@ pub struct Options {
     pub tls: Tls,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
+    /// Longest time until the first byte of a shard that is streamed: updates that wait, and other snapshots of it, come before.
+    pub first_byte: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
     /// time: the network of a new instance may come up after the program.
     pub start: Duration,
@@ -93,6 +97,7 @@ impl Options {
             api_key_file: None,
             tls: Tls::default(),
             idle: Duration::from_secs(60),
+            first_byte: Duration::from_secs(300),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
@@ -425,6 +430,14 @@ impl Qdrant {
         let doing = format!("downloading snapshot {:?} of {of}", snapshot.name);
         let url = self.http.url(&segments(&of.path(&[&snapshot.name])), &doing)?;
         Download::open(self.http.clone(), url, snapshot.size, doing).await
+    }
+
+    /// Begins to read a shard as it is now, without a file on Qdrant's disk. Only one stream or snapshot of a shard at a time makes
+    /// progress; and see [`ShardStream`] for what its end does not say.
+    pub async fn stream_shard(&self, collection: &str, shard: u32) -> Result<ShardStream> {
+        let doing = format!("streaming shard {shard} of collection {collection:?}");
+        let path = ["collections", collection, "shards", &shard.to_string(), "snapshot"];
+        ShardStream::open(self.http.clone(), self.http.url(&path, &doing)?, doing).await
     }
 
     /// Deletes a snapshot. `false`: it was not there.

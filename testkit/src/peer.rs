@@ -4,6 +4,7 @@
 //! of a script used up by one request; after that it behaves.
 
 mod restore;
+mod shard;
 
 pub use restore::{Recover, Upload};
 
@@ -116,6 +117,12 @@ pub struct Collection {
     pub snapshots: Vec<Snapshot>,
     pub create: VecDeque<Create>,
     pub fetch: VecDeque<Fetch>,
+    /// How many more looks show that it is optimized.
+    pub optimizing: usize,
+    /// What is streamed of each of its shards, if it is not `body`.
+    pub streamed: Option<Bytes>,
+    /// Scripts of the next requests to stream one of its shards.
+    pub stream: VecDeque<Fetch>,
     pub shard_state: Option<&'static str>,
     pub remote_shards: bool,
     /// Size of its vectors, if it is not 4.
@@ -181,6 +188,8 @@ pub struct Inner {
     pub version: Option<&'static str>,
     /// What a GET of a path is answered, whatever is right.
     pub answers: HashMap<String, Bytes>,
+    /// A permit for each stream of a shard that nobody reads any more.
+    pub dropped_streams: Option<Arc<Semaphore>>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -252,6 +261,21 @@ impl Peer {
             .extend(script);
     }
 
+    /// Scripts the next requests to stream a shard of `collection`.
+    pub fn on_stream(&self, collection: &str, script: impl IntoIterator<Item = Fetch>) {
+        self.with(collection, |c| c.stream.extend(script));
+    }
+
+    /// Gets a permit for each stream of a shard that nobody reads any more.
+    pub fn dropped_streams(&self) -> Arc<Semaphore> {
+        let dropped = self
+            .lock()
+            .dropped_streams
+            .get_or_insert_with(|| Arc::new(Semaphore::new(0)))
+            .clone();
+        dropped
+    }
+
     /// Names of the snapshots that are there now.
     pub fn snapshots(&self, collection: &str) -> Vec<String> {
         let inner = self.lock();
@@ -303,6 +327,7 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
         .route("/", get(version))
         .merge(restore::routes())
+        .merge(shard::routes())
         .route("/readyz", get(ready))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))

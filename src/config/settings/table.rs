@@ -161,6 +161,14 @@ pub const GROUPS: &[Group] = &[
                 "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
             ),
             setting(
+                "SNAPSHOT_MODE",
+                "`file`",
+                &["serve", "backup", "check"],
+                "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and nothing is \
+                 written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
+                 are `BACKUP_CONCURRENCY` at once",
+            ),
+            setting(
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",
                 &["serve", "backup"],
