@@ -11,6 +11,7 @@ mod reader;
 mod retention;
 mod settings;
 mod store;
+mod tls;
 mod unknown;
 
 pub use qdrant::QdrantConfig;
@@ -124,6 +125,8 @@ impl Config {
 pub struct BackupConfig {
     /// `BACKUP_CONCURRENCY`: collections at once, 1 to 64.
     pub concurrency: usize,
+    /// `RESTORE_CONCURRENCY`: collections restored at once, 1 to 64.
+    pub restore_concurrency: usize,
     /// `BACKUP_MAX_MBPS`: megabytes (10^6 bytes) per second of all transfers together; unset: no limit.
     pub max_mbps: Option<NonZeroU32>,
     /// `BACKUP_INCLUDE` and `BACKUP_EXCLUDE`: comma-separated globs; the selection of a request that names none itself.
@@ -141,6 +144,7 @@ impl Default for BackupConfig {
     fn default() -> Self {
         Self {
             concurrency: 2,
+            restore_concurrency: 4,
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
@@ -157,6 +161,9 @@ impl BackupConfig {
             concurrency: reader
                 .number("BACKUP_CONCURRENCY", 1..=64)
                 .unwrap_or(default.concurrency),
+            restore_concurrency: reader
+                .number("RESTORE_CONCURRENCY", 1..=64)
+                .unwrap_or(default.restore_concurrency),
             max_mbps: reader
                 .number("BACKUP_MAX_MBPS", 1..=1_000_000)
                 .and_then(NonZeroU32::new),
@@ -346,7 +353,8 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .filter(|(name, _, _)| reader.text(name).is_some_and(|value| !value.contains("://")))
         .filter(|(_, other, _)| reader.variable(other).is_some())
         .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
-    no_more.chain(beside).collect()
+    let plain = [LIVE, DRILL].into_iter().filter_map(|one| tls::unused(env, &one));
+    no_more.chain(beside).chain(plain).collect()
 }
 
 /// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.

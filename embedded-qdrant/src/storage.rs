@@ -7,37 +7,47 @@
 //! that swaps or drops it takes `writer` and then `open` for itself. The engine is used
 //! only with one of the two guards held, so that no directory is moved under its feet.
 
+mod collections;
+mod keys;
+mod points;
+mod restore;
+
+pub(crate) use keys::CreateShardKey;
+pub(crate) use restore::Priority;
+
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tempfile::TempDir;
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
-use crate::aliases::{Action, Aliases};
-use crate::collection::{self, OpenCollection};
-use crate::config::CreateCollection;
+use crate::aliases::Aliases;
+use crate::cluster::{Cluster, Placed, Topology};
+use crate::collection::OpenCollection;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::names::CollectionName;
-use crate::snapshot::unpack::unpack;
 
 /// A collection in the catalogue; `open` is `None` once it has been dropped.
 pub(crate) struct Collection {
     pub(crate) name: CollectionName,
     open: Arc<RwLock<Option<OpenCollection>>>,
     writer: Arc<Mutex<()>>,
+    /// Held for a snapshot of a shard, and as long as a stream of one is being read.
+    snapshots: std::sync::Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
 }
 
 pub(crate) struct Storage {
     data_dir: PathBuf,
+    peer_id: u64,
+    /// Its `changes` are held while collections or aliases come and go; `catalogue` only for
+    /// look-ups and the final touch, so that nobody waits for the engine or the disk to find
+    /// a collection.
+    cluster: Cluster,
     catalogue: Mutex<Catalogue>,
-    /// Held while collections or aliases come and go; `catalogue` only for look-ups and the
-    /// final touch, so that nobody waits for the engine or the disk to find a collection.
-    changes: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -50,11 +60,12 @@ struct Catalogue {
 
 impl Storage {
     /// Opens every collection in `data_dir`, which is made if missing. Blocks.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self> {
-        let storage = Self {
+    pub(crate) fn open(data_dir: &Path, peer_id: u64, cluster: Cluster) -> Result<Self> {
+        let mut storage = Self {
             data_dir: data_dir.to_owned(),
+            peer_id,
+            cluster,
             catalogue: Mutex::default(),
-            changes: Mutex::default(),
         };
         disk::create_dir(data_dir)?;
         let lock = lock(&data_dir.join("lock"))?;
@@ -70,14 +81,26 @@ impl Storage {
         };
         for name in disk::names_in(&storage.collections())? {
             let name = CollectionName::parse(&name)?;
-            let open = OpenCollection::load(&name.below(&storage.collections()))
+            let open = OpenCollection::reopen(&name.below(&storage.collections()))
                 .map_err(|error| error.context(format_args!("open collection `{name}`")))?;
             catalogue.insert(name, open);
         }
-        Ok(Self {
-            catalogue: Mutex::new(catalogue),
-            ..storage
-        })
+        storage.catalogue = Mutex::new(catalogue);
+        Ok(storage)
+    }
+
+    /// Makes the node a peer of its cluster. Shards that nobody knew there are active.
+    pub(crate) async fn join(self: &Arc<Self>) -> Result<()> {
+        let mut local = Vec::new();
+        for name in self.names().await {
+            let peer_id = self.peer_id;
+            let found = self.find(&name).await?;
+            let topology = found.read(move |open| Ok(local_topology(open, peer_id))).await?;
+            local.push((name, topology));
+        }
+        self.cluster.join(self.peer_id, self, local);
+        self.cluster.catch_up().await;
+        Ok(())
     }
 
     /// After a crash in the middle of a replacement: the old collection if the new one is
@@ -108,6 +131,11 @@ impl Storage {
         self.data_dir.join("tmp")
     }
 
+    /// Where the snapshots of a shard are.
+    pub(crate) fn shard_snapshots(&self, name: &CollectionName, shard: u32) -> PathBuf {
+        self.snapshots(name).join("shards").join(shard.to_string())
+    }
+
     /// Where the snapshots of a collection are. They survive the collection, as on a
     /// Qdrant server.
     pub(crate) fn snapshots(&self, name: &CollectionName) -> PathBuf {
@@ -131,97 +159,14 @@ impl Storage {
         found.cloned().ok_or_else(|| missing(&name))
     }
 
-    /// Makes an empty collection.
-    pub(crate) async fn create(&self, name: &str, request: CreateCollection) -> Result<()> {
-        let name = CollectionName::parse(name)?;
-        let _changes = self.changes.lock().await;
-        self.catalogue.lock().await.check_free(&name)?;
-        let (place, scratch) = (name.below(&self.collections()), self.scratch());
-        let open = blocking(move || {
-            let staged = staging(&scratch)?;
-            OpenCollection::create(staged.path(), &request.into_config(Uuid::new_v4()))?;
-            disk::rename(&staged.keep(), &place)?;
-            OpenCollection::load(&place)
-        })
-        .await?;
-        self.catalogue.lock().await.insert(name, open);
-        Ok(())
-    }
-
-    /// Drops a collection and its aliases, not its snapshots. False if there was none.
-    pub(crate) async fn delete(&self, name: &str) -> Result<bool> {
-        let name = CollectionName::parse(name)?;
-        let _changes = self.changes.lock().await;
-        let mut catalogue = self.catalogue.lock().await;
-        catalogue.aliases.drop_collection(name.as_str())?;
-        let Some(collection) = catalogue.collections.remove(&name) else {
-            return Ok(false);
-        };
-        drop(catalogue);
-        let _writer = collection.writer.lock().await;
-        let mut open = collection.open.clone().write_owned().await;
-        let (place, scratch) = (name.below(&self.collections()), self.scratch());
-        blocking(move || {
-            *open = None;
-            let trash = staging(&scratch)?.keep();
-            disk::rename(&place, &trash)?;
-            disk::remove_dir(&trash)
-        })
-        .await?;
-        Ok(true)
-    }
-
-    /// Makes the collection `name` what `snapshot` holds. A missing collection gets the
-    /// snapshot's configuration; an existing one of the same vectors keeps its own and
-    /// its aliases. On an error everything is as before.
-    pub(crate) async fn restore(&self, name: &str, snapshot: PathBuf) -> Result<()> {
-        let name = CollectionName::parse(name)?;
-        let scratch = self.scratch();
-        let staged = blocking(move || {
-            let staged = staging(&scratch)?;
-            unpack(&snapshot, staged.path())?;
-            Ok(staged)
-        })
-        .await?;
-
-        let _changes = self.changes.lock().await;
-        let place = name.below(&self.collections());
-        let existing = self.catalogue.lock().await.collections.get(&name).cloned();
-        let Some(collection) = existing else {
-            self.catalogue.lock().await.check_free(&name)?;
-            let open = blocking(move || {
-                disk::rename(&staged.keep(), &place)?;
-                OpenCollection::load(&place)
-            })
-            .await?;
-            self.catalogue.lock().await.insert(name, open);
-            return Ok(());
-        };
-
-        let _writer = collection.writer.lock().await;
-        let mut open = collection.open.clone().write_owned().await;
-        let replaced = name.below(&self.replaced());
-        blocking(move || replace(&mut open, staged, &place, &replaced)).await
-    }
-
-    /// All aliases, or those of one collection, as (alias, collection).
-    pub(crate) async fn aliases(&self, of: Option<&CollectionName>) -> Vec<(String, String)> {
-        self.catalogue.lock().await.aliases.list(of.map(CollectionName::as_str))
-    }
-
-    /// Changes aliases: all of the actions, or on an error none.
-    pub(crate) async fn change_aliases(&self, actions: Vec<Action>) -> Result<()> {
-        let _changes = self.changes.lock().await;
-        let mut guard = self.catalogue.lock().await;
-        let Catalogue {
-            collections, aliases, ..
-        } = &mut *guard;
-        let exists = |name: &str| collections.keys().any(|known| known.as_str() == name);
-        aliases.change(actions, exists)
+    /// Where the shards of a collection are.
+    pub(crate) fn topology(&self, collection: &Collection) -> Result<Topology> {
+        self.cluster.topology(collection.name.as_str())
     }
 
     /// Closes every collection; waits for what still runs on them.
     pub(crate) async fn close(&self) {
+        self.cluster.leave(self.peer_id);
         let mut catalogue = self.catalogue.lock().await;
         for collection in std::mem::take(&mut catalogue.collections).into_values() {
             let _writer = collection.writer.lock().await;
@@ -242,6 +187,7 @@ impl Catalogue {
             name: name.clone(),
             open: Arc::new(RwLock::new(Some(open))),
             writer: Arc::new(Mutex::default()),
+            snapshots: std::sync::Mutex::default(),
         };
         self.collections.insert(name, Arc::new(collection));
     }
@@ -260,6 +206,12 @@ impl Catalogue {
 }
 
 impl Collection {
+    /// What a snapshot of a shard is made under.
+    pub(crate) fn snapshot_lock(&self, shard: u32) -> Arc<Mutex<()>> {
+        let mut locks = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.entry(shard).or_default().clone()
+    }
+
     /// Runs `work` on the open collection, beside other readers and a writer.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
@@ -301,34 +253,26 @@ impl Collection {
     }
 }
 
-/// Puts the staged collection in the place of the open one, under its configuration.
-fn replace(slot: &mut Option<OpenCollection>, staged: TempDir, place: &Path, replaced: &Path) -> Result<()> {
-    let gone = || Error::not_found("the collection was deleted meanwhile");
-    let old = slot.as_ref().ok_or_else(gone)?;
-    let new: crate::config::CollectionConfig = disk::read_json(&staged.path().join(collection::CONFIG))?;
-    if new.params.vectors != old.config.params.vectors {
-        return Err(Error::bad_input(format_args!(
-            "Snapshot is not compatible with existing collection: Collection vectors: {:?} \
-             Snapshot Vectors: {:?}",
-            old.config.params.vectors, new.params.vectors
-        )));
-    }
-    collection::describe(staged.path(), &old.config, &old.indexes)?;
-
-    *slot = None;
-    disk::rename(place, replaced)?;
-    let swapped = disk::rename(staged.path(), place).and_then(|()| OpenCollection::load(place));
-    match swapped {
-        Ok(open) => {
-            *slot = Some(open);
-            disk::remove_dir(replaced)
-        }
-        Err(error) => {
-            disk::remove_dir(place)?;
-            disk::rename(replaced, place)?;
-            *slot = Some(OpenCollection::load(place)?);
-            Err(error)
-        }
+/// What the data directory says of a collection that no other node knows.
+fn local_topology(open: &OpenCollection, peer_id: u64) -> Topology {
+    let custom = open.config.is_custom();
+    let local: Vec<u32> = open.shards().map(|(id, _)| id).collect();
+    let all: Vec<u32> = match custom {
+        true => open.keys.keys().copied().collect(),
+        false => (0..open.config.params.shard_number.get()).collect(),
+    };
+    let placed = |id: u32| Placed {
+        key: open.keys.get(&id).cloned(),
+        replicas: local
+            .contains(&id)
+            .then(|| (peer_id, "Active".to_owned()))
+            .into_iter()
+            .collect(),
+    };
+    Topology {
+        custom,
+        shards: all.into_iter().map(|id| (id, placed(id))).collect(),
+        ..Topology::default()
     }
 }
 

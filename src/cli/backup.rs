@@ -1,18 +1,21 @@
 //! `backup`: one run in the foreground.
 
 use super::causes::{by_cause, listed};
-use super::text::{Align, count, plain, size, table};
+use super::text::{Align, plain, points, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
-use crate::ops::backup::{self, BackupOutcome, BackupReport};
+use crate::ops::backup::{self, BackupOutcome, BackupReport, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
+use crate::ops::run;
 use crate::repository::manifest::Failure;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Unit;
+use serde::Serialize;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +32,11 @@ pub(crate) async fn backup(
     stop: &CancellationToken,
 ) -> Result<()> {
     let json = args.json;
+    let dry_run = args.dry_run;
     let selection = args.selection().unwrap_or(default);
+    if dry_run {
+        return show_plan(ctx, &selection, json, stop).await;
+    }
     let progress = Progress::new(ctx.clock.now());
     let result = tokio::select! {
         result = backup::run(ctx, &selection, &progress, stop) => result,
@@ -60,6 +67,27 @@ pub(crate) async fn backup(
     done.and(printed)
 }
 
+/// Shows what a backup would save and from which nodes, and changes nothing.
+async fn show_plan(ctx: &Context, selection: &Selection, json: bool, stop: &CancellationToken) -> Result<()> {
+    #[derive(Serialize)]
+    struct Plan<'a> {
+        qdrant: &'a str,
+        nodes: &'a [NodeState],
+        units: &'a [Unit],
+        warnings: &'a [String],
+    }
+    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection)).await?;
+    match json {
+        true => print_json(&Plan {
+            qdrant: &plan.qdrant.version,
+            nodes: &plan.map,
+            units: &plan.units,
+            warnings: &plan.warnings,
+        }),
+        false => print(&plan.to_string()),
+    }
+}
+
 impl BackupArgs {
     /// What the arguments select; `None` when they select nothing in particular.
     pub(super) fn selection(self) -> Option<Selection> {
@@ -77,7 +105,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
-        .map(|c| [c.name.clone(), count(c.points), size(c.bytes)])
+        .map(|c| [c.name.clone(), points(c.points, c.points_estimated), size(c.bytes)])
         .collect();
     let columns = [
         ("COLLECTION", Align::Left),
@@ -164,6 +192,7 @@ mod tests {
             collections: vec![Saved {
                 name: "docs".into(),
                 points: 1200,
+                points_estimated: false,
                 bytes: 3 << 20,
             }],
             failed: vec![Failure {

@@ -105,6 +105,7 @@ mod tests {
             saved: vec![Saved {
                 name: "docs".into(),
                 points: 1200,
+                points_estimated: false,
                 bytes: 3 << 20,
             }],
             failed: Vec::new(),

@@ -1,17 +1,20 @@
 //! `restore`: shows the plan, does it, and tells what is true afterwards.
 
-use super::text::{Align, count, plain, size, table};
+use super::text::{Align, plain, points, size, table};
 use super::{Bars, print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
 use crate::ops::progress::Progress;
-use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Timeouts, Via};
+use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Restored, Timeouts, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
+
+/// No cluster has more nodes.
+const MOST_REPLICAS: i64 = 1000;
 
 /// What to restore, and to where. Existing collections that have points are never overwritten without --overwrite.
 #[derive(Args, Debug)]
@@ -32,7 +35,7 @@ pub(crate) struct RestoreArgs {
     into: Option<String>,
     /// Restore into the Qdrant at this URL; its key is taken from RESTORE_QDRANT_API_KEY, RESTORE_QDRANT_API_KEY_FILE or
     /// --to-api-key-file
-    #[arg(long, value_name = "URL", conflicts_with_all = ["QDRANT_URL", "QDRANT_API_KEY_FILE"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["QDRANT_URL", "QDRANT_API_KEY_FILE", "QDRANT_CA_FILE", "QDRANT_CLIENT_CERT_FILE", "QDRANT_CLIENT_KEY_FILE"])]
     pub(crate) to: Option<String>,
     /// Replace the points of collections that exist
     #[arg(long)]
@@ -46,6 +49,9 @@ pub(crate) struct RestoreArgs {
     /// Move aliases even if they point to other collections now
     #[arg(long)]
     move_aliases: bool,
+    /// Replicas of each shard of a new collection, in place of the backup's number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_REPLICAS))]
+    replication_factor: Option<u32>,
     /// Transfer to Qdrant
     #[arg(long, value_enum, default_value_t = ViaArg::Auto)]
     via: ViaArg,
@@ -141,6 +147,7 @@ impl RestoreArgs {
             yes: self.yes,
             move_aliases: self.move_aliases,
             swap: self.swap,
+            replication_factor: self.replication_factor,
             via: match self.via {
                 ViaArg::Auto => Via::Auto,
                 ViaArg::Url => Via::Url,
@@ -165,7 +172,7 @@ fn rendered(report: &RestoreReport) -> String {
             [
                 c.source.clone(),
                 c.target.clone(),
-                count(c.points),
+                points(c.points, c.points_estimated),
                 size(c.bytes),
                 rate(c.bytes, c.seconds),
             ]
@@ -200,8 +207,8 @@ fn rendered(report: &RestoreReport) -> String {
             word(&url)
         );
     }
-    let (failed, not_started) = report.told();
-    for failure in failed {
+    let told = report.told();
+    for failure in &told.causes {
         let _ = writeln!(
             text,
             "FAILED   {}: {}",
@@ -219,9 +226,16 @@ fn rendered(report: &RestoreReport) -> String {
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));
     }
-    if !not_started.is_empty() {
-        let names: Vec<_> = not_started.iter().map(|failure| plain(&failure.source)).collect();
-        let _ = writeln!(text, "FAILED   not started for the same reason: {}", names.join(", "));
+    for (what, alike) in [
+        ("refused likewise", &told.likewise),
+        ("not started for the same reason", &told.not_started),
+    ] {
+        if !alike.is_empty() {
+            let names: Vec<_> = alike.iter().map(|failure| plain(&failure.source).to_string()).collect();
+            let _ = writeln!(text, "FAILED   {what}: {}", names.join(", "));
+        }
+    }
+    if told.causes.len() < report.failed.len() {
         for next in &report.next {
             let _ = writeln!(text, "         next, for all: {}", plain(next));
         }
@@ -230,11 +244,9 @@ fn rendered(report: &RestoreReport) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        RestoreOutcome::Complete => {
-            "is complete: counts and configuration match the backup, and its points can be read"
-        }
-        RestoreOutcome::Partial => "is PARTIAL",
-        RestoreOutcome::Failed => "FAILED",
+        RestoreOutcome::Complete => format!("is complete: {}", proven(report)),
+        RestoreOutcome::Partial => "is PARTIAL".to_owned(),
+        RestoreOutcome::Failed => "FAILED".to_owned(),
     };
     let took = (report.finished_at - report.started_at).whole_seconds();
     let _ = writeln!(
@@ -243,6 +255,22 @@ fn rendered(report: &RestoreReport) -> String {
         report.id, report.target
     );
     text
+}
+
+/// What of a complete restore is known to be as in the backup, and of how many collections it is not.
+fn proven(report: &RestoreReport) -> String {
+    let all = report.collections.len();
+    let number = |is: fn(&Restored) -> bool| report.collections.iter().filter(|c| is(c)).count();
+    let counts = match number(|c| c.points_estimated) {
+        0 => "counts and configuration match the backup".to_owned(),
+        n => format!(
+            "configuration matches the backup, and so do exact counts (only estimates: {n} of {all} collections)"
+        ),
+    };
+    match number(|c| c.points > 0 && c.sampled == 0) {
+        0 => format!("{counts}, and its points can be read"),
+        n => format!("{counts}; a sample of points can be read (not read: {n} of {all} collections)"),
+    }
 }
 
 fn rate(bytes: u64, seconds: f64) -> String {

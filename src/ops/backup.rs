@@ -10,7 +10,7 @@ mod request;
 mod trial;
 
 pub use collection::describe;
-pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
+pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
 pub(crate) use trial::trial;
@@ -31,7 +31,7 @@ use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::ClusterInfo;
 use crate::wire::store::Store;
-use artifact::UnitRun;
+use artifact::{Settling, UnitRun};
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use report::{Results, RunFacts};
@@ -122,24 +122,36 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     run.progress.planned(id, plan.units.iter().cloned());
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
-    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes));
-    let save = move |unit: Unit| {
+    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes, Settling::default()));
+    let save_from = |first: u32| {
         let shared = shared.clone();
-        async move {
-            let (ctx, run, aliases, nodes) = &*shared;
-            let of = UnitRun {
-                ctx,
-                qdrant: nodes.of(unit.node),
-                run,
-                id,
-                unit: &unit,
-                first: 1,
-            };
-            save_unit(of, aliases.of(&unit.collection)).await
+        move |unit: Unit| {
+            let shared = shared.clone();
+            async move {
+                let (ctx, run, aliases, nodes, settling) = &*shared;
+                let of = UnitRun {
+                    ctx,
+                    nodes,
+                    settling,
+                    run,
+                    id,
+                    unit: &unit,
+                    first,
+                };
+                save_unit(of, aliases.of(&unit.collection)).await
+            }
         }
     };
-    let mut results = save_all(ctx, id, plan.units, &run, save).await?;
+    let mut results = save_all(ctx, id, plan.units, &run, save_from(1)).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
+    let changed = results.forget_changed();
+    if !changed.is_empty() {
+        tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
+        let again = run.unless_cancelled(plan::units(&shared.3, changed)).await?;
+        let more = save_all(ctx, id, again.units, &run, save_from(1 + ctx.settings.attempts)).await?;
+        run.unless_cancelled(async { Ok(()) }).await?;
+        results.extend(more);
+    }
     if let Some(refused) = &results.refused {
         let doing = format!("none of the {} collections can be saved", results.failed.len());
         return Err(ErrorInfo::from(refused).error(&doing));
@@ -243,10 +255,7 @@ where
     if let Some(refused) = more.refused.take() {
         not_tried(id, &mut more, &refused);
     }
-    results.collections.extend(more.collections);
-    results.failed.extend(more.failed);
-    results.gone.extend(more.gone);
-    results.stopped.extend(more.stopped);
+    results.extend(more);
     Ok(results)
 }
 
@@ -372,7 +381,7 @@ where
 /// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
 async fn fails_every_collection(ctx: &Context, error: &Error) -> bool {
     match error.code() {
-        Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
+        Code::QdrantTls | Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
         Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),
         _ => false,
     }

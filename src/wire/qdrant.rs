@@ -14,6 +14,8 @@ mod nodes;
 mod optimizations;
 mod restore;
 mod snapshot;
+mod tls;
+mod trials;
 
 pub use download::Download;
 pub(crate) use key::is_key;
@@ -21,8 +23,9 @@ pub use nodes::NodeAddresses;
 pub(crate) use nodes::Nodes;
 pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
-pub(crate) use snapshot::SnapshotName;
+pub(crate) use snapshot::{LONGEST_NAME, SnapshotName};
 pub use snapshot::{Snapshot, SnapshotOf};
+pub use tls::{Tls, TlsNames};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -32,7 +35,7 @@ use answer::Answer;
 use counted::Counted;
 use http::Http;
 use limits::{Limit, MOST_NAMES};
-use reqwest::{Method, header};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +60,8 @@ pub struct Options {
     pub api_key: Option<SecretString>,
     /// The file that the key is from, which may be replaced while this client lives.
     pub api_key_file: Option<PathBuf>,
+    /// Certificates, for https.
+    pub tls: Tls,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
@@ -86,6 +91,7 @@ impl Options {
             nodes: NodeAddresses::One,
             api_key: None,
             api_key_file: None,
+            tls: Tls::default(),
             idle: Duration::from_secs(60),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
@@ -395,7 +401,9 @@ impl Qdrant {
         let doing = format!("listing the snapshots of {of}");
         let answer = self.read(Method::GET, &segments(&of.path(&[])), None, &doing).await?;
         let date = answer.date;
-        Ok((answer.result(&doing).await?, date))
+        let listed: Vec<Snapshot> = answer.result(&doing).await?;
+        let named = listed.into_iter().map(|snapshot| snapshot.named_as_made(of.collection));
+        Ok((named.collect(), date))
     }
 
     /// Makes a snapshot and waits for it, however long that takes within
@@ -404,11 +412,8 @@ impl Qdrant {
     pub(crate) async fn create_snapshot(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Snapshot> {
         let of = of.into();
         let doing = format!("creating a snapshot of {of}");
-        // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
-        let request = self
-            .http
-            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)
-            .header(header::CONTENT_LENGTH, 0);
+        let url = self.http.url(&segments(&of.path(&[])), &doing)?;
+        let request = http::without_body(self.http.request(Method::POST, url));
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;
         snapshot.checked(&doing)
@@ -453,7 +458,10 @@ impl Qdrant {
         if answer.status == 404 && path.len() < 2 {
             return Err(Error::new(Code::QdrantUnexpected, format!("{doing}: not found (HTTP 404)")).remedy(REST_API));
         }
-        Ok(answer)
+        match answer.status == 404 && answer.is_page() {
+            true => Err(answer.refusal(doing)),
+            false => Ok(answer),
+        }
     }
 }
 

@@ -146,6 +146,8 @@ pub struct Inner {
     pub collections: BTreeMap<String, Collection>,
     pub aliases: Vec<(String, String)>,
     pub api_key: Option<String>,
+    /// Keys for certain collections beside that one, and whether each may write to a collection.
+    pub tokens: HashMap<String, BTreeMap<String, bool>>,
     pub cluster: Option<Value>,
     /// The key is for collections only: it may not ask for the cluster.
     pub cluster_hidden: bool,
@@ -153,6 +155,8 @@ pub struct Inner {
     pub deaf: bool,
     /// Scripts of the next uploads.
     pub upload: VecDeque<Upload>,
+    /// The same of those into one collection, which go before.
+    pub upload_into: HashMap<String, VecDeque<Upload>>,
     /// A file that is stored among a collection's snapshots after the next request to delete one.
     pub late: Option<(String, Snapshot)>,
     /// Scripts of the next requests to fetch a snapshot by HTTP.
@@ -238,6 +242,16 @@ impl Peer {
         self.with(collection, |c| c.fetch.extend(script));
     }
 
+    /// Scripts the next uploads into `collection`.
+    pub fn on_upload(&self, collection: &str, script: impl IntoIterator<Item = Upload>) {
+        let mut inner = self.lock();
+        inner
+            .upload_into
+            .entry(collection.to_owned())
+            .or_default()
+            .extend(script);
+    }
+
     /// Names of the snapshots that are there now.
     pub fn snapshots(&self, collection: &str) -> Vec<String> {
         let inner = self.lock();
@@ -298,6 +312,7 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
         .route("/collections/{c}/points/count", post(count))
         .route("/collections/{c}/snapshots", get(list).post(create))
         .route("/collections/{c}/snapshots/{n}", get(fetch).delete(remove))
+        .route("/collections/{c}/shards/{s}/snapshots", post(create_of_shard))
         .layer(middleware::from_fn_with_state(inner.clone(), watch))
         .with_state(inner)
 }
@@ -314,15 +329,18 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         .get("api-key")
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
-    let (denied, answer) = {
+    let (denied, answer, scoped) = {
         let mut inner = inner.lock().unwrap();
         let line = format!("{} {path} {range}", request.method());
         inner.log.push(line);
+        let inner = &*inner;
+        let token = key.as_ref().and_then(|key| inner.tokens.get(key));
         let open = path == "/" || path == "/readyz";
         let answer = inner.answers.get(&path).filter(|_| request.method() == Method::GET);
         (
-            !open && inner.api_key.is_some() && inner.api_key != key,
+            !open && token.is_none() && inner.api_key.is_some() && inner.api_key != key,
             answer.cloned(),
+            token.and_then(|token| scoped(inner, token, request.method(), &path)),
         )
     };
     if denied {
@@ -333,6 +351,9 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         )
             .into_response();
     }
+    if let Some(answer) = scoped {
+        return answer;
+    }
     if let Some(answer) = answer {
         return ([(header::CONTENT_TYPE, "application/json")], answer).into_response();
     }
@@ -340,6 +361,31 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     next.run(request).await
+}
+
+/// What a key for certain collections is answered in the place of what others are.
+fn scoped(inner: &Inner, token: &BTreeMap<String, bool>, method: &Method, path: &str) -> Option<Response> {
+    let forbidden = |what: &str| Some(error(403, &format!("Forbidden: {what} is required")));
+    let parts: Vec<_> = path.trim_matches('/').split('/').collect();
+    match parts[..] {
+        ["cluster"] => forbidden("Global access"),
+        ["collections"] => {
+            let own = inner.collections.keys().filter(|name| token.contains_key(*name));
+            let own: Vec<_> = own.map(|name| json!({"name": name})).collect();
+            Some(ok(json!({"collections": own})))
+        }
+        ["aliases"] => Some(ok(json!({"aliases": []}))),
+        ["collections", _, "snapshots", "recover" | "upload"] => forbidden("Global access"),
+        ["collections", name, ref rest @ ..] => {
+            let writes = method == Method::DELETE || (method == Method::POST && rest.contains(&"snapshots"));
+            match token.get(name) {
+                None => forbidden(&format!("Access to collection {name}")),
+                Some(false) if writes => forbidden(&format!("Write access to collection {name}")),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 fn ok(result: Value) -> Response {
@@ -471,11 +517,28 @@ fn described(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// As [`described`], but of a bucket its keys are listed, in which not everything stands for itself.
+fn listed(snapshot: &Snapshot) -> Value {
+    let key = |name: &str| {
+        let byte = |b: u8| match b {
+            b'-' | b'.' | b' ' | b'_' => char::from(b).to_string(),
+            _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        };
+        name.bytes().map(byte).collect::<String>()
+    };
+    let mut listed = described(snapshot);
+    if snapshot.s3 {
+        listed["name"] = json!(key(&snapshot.name));
+    }
+    listed
+}
+
 async fn list(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) => {
             let others = found.others.iter().map(|name| json!({"name": name, "size": 1}));
-            ok(found.snapshots.iter().map(described).chain(others).collect())
+            ok(found.snapshots.iter().map(listed).chain(others).collect())
         }
         None => missing(&c),
     }
@@ -592,6 +655,19 @@ async fn create(
             s.checksum = None;
             s.s3 = true;
         })),
+    }
+}
+
+/// Of a shard: there is 0 only, and of that nobody wants any.
+async fn create_of_shard(State(inner): Shared, Path((c, s)): Path<(String, u32)>, headers: HeaderMap) -> Response {
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let inner = inner.lock().unwrap();
+    match inner.collections.contains_key(&c) {
+        _ if inner.read_only => forbidden(),
+        false => missing(&c),
+        true => error(404, &format!("Not found: shard {s} not found")),
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod auth;
 mod bad_store;
+mod checked;
 mod cli;
+mod clusters;
 mod concurrency;
 mod config;
 mod connections;
@@ -50,5 +52,6 @@ mod status;
 mod store;
 mod strict_mode;
 mod terminal;
+mod tls;
 mod told;
 mod verify;

@@ -66,6 +66,8 @@ codes! {
     RunInProgress, exit 5, http 409, "wait until it ends; the lease of a run that died expires by itself";
     /// Qdrant does not answer: no connection, or 5xx after all retries.
     QdrantUnreachable, exit 6, http 503, "check QDRANT_URL, network and firewall, and whether Qdrant runs";
+    /// No TLS with Qdrant: one side refuses the other's certificate, or only one of them speaks TLS.
+    QdrantTls, exit 6, http 502, "correct the certificate that the message names, or QDRANT_CA_FILE, QDRANT_CLIENT_CERT_FILE and QDRANT_CLIENT_KEY_FILE";
     /// Qdrant wants a key, or another one (401).
     QdrantUnauthorized, exit 6, http 502, "set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts";
     /// The key may not do this (403).
@@ -73,7 +75,7 @@ codes! {
     /// Qdrant could not do what it was asked for, and said why (4xx, 5xx).
     QdrantFailed, exit 6, http 502, "read Qdrant's reason in the message, and Qdrant's own log";
     /// Qdrant's disk is full.
-    DiskFull, exit 6, http 507, "make room on Qdrant's disk, or lower BACKUP_CONCURRENCY: fewer snapshots are there at once";
+    DiskFull, exit 6, http 507, "make room on Qdrant's disk, or lower BACKUP_CONCURRENCY or RESTORE_CONCURRENCY: fewer snapshots are there at once";
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected, exit 6, http 502, "check that QDRANT_URL is Qdrant itself and no proxy's page";
     /// This version of the tool cannot back up this Qdrant, or restore into it, correctly.

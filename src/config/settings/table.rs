@@ -21,6 +21,7 @@ const PRUNES: &[&str] = &["serve", "prune"];
 const SERVE: &[&str] = &["serve"];
 const BACKUP: &[&str] = &["backup"];
 const RESTORE: &[&str] = &["restore"];
+const RESTORES: &[&str] = &["serve", "restore"];
 
 /// Every variable.
 pub const GROUPS: &[Group] = &[
@@ -42,6 +43,28 @@ pub const GROUPS: &[Group] = &[
             ),
             setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`. It is read at the start, and again when Qdrant refuses the key, so that a new key needs no restart")
                 .flag("--qdrant-api-key-file", "FILE"),
+            setting(
+                "QDRANT_CA_FILE",
+                "the authorities of the system",
+                QDRANT,
+                "PEM file with one or several certificates of authorities that are trusted beside those of the system, for `https://`",
+            )
+            .flag("--qdrant-ca-file", "FILE"),
+            setting(
+                "QDRANT_CLIENT_CERT_FILE",
+                "none",
+                QDRANT,
+                "PEM file with the client certificate, if Qdrant or a proxy in front of it requires one; its issuers may follow in the \
+                 same file",
+            )
+            .flag("--qdrant-client-cert-file", "FILE"),
+            setting(
+                "QDRANT_CLIENT_KEY_FILE",
+                "",
+                QDRANT,
+                "PEM file with the key of the client certificate, not encrypted",
+            )
+            .flag("--qdrant-client-key-file", "FILE"),
             setting(
                 "QDRANT_NODES",
                 "",
@@ -141,8 +164,8 @@ pub const GROUPS: &[Group] = &[
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",
                 &["serve", "backup"],
-                "how long a shard that Qdrant optimizes is waited for, where shards are saved one by one; then it is saved all the \
-                 same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
+                "how long the shards of a collection that Qdrant optimizes are waited for, where they are saved one by one; then they \
+                 are saved all the same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
             ),
             setting(
                 "BACKUP_LEASE_SECS",
@@ -151,6 +174,16 @@ pub const GROUPS: &[Group] = &[
                 "how long the lease of a run that died keeps others away, 15 to 3600 s",
             ),
         ],
+    },
+    Group {
+        title: "Restore",
+        settings: &[setting(
+            "RESTORE_CONCURRENCY",
+            "`4`",
+            RESTORES,
+            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+        )
+        .flag("--restore-concurrency", "N")],
     },
     Group {
         title: "Retention",
@@ -216,6 +249,15 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--drill-qdrant-api-key-file", "FILE")
             .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CA_FILE", "the authorities of the system", DRILLS, "as `QDRANT_CA_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-ca-file", "FILE")
+                .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CLIENT_CERT_FILE", "none", DRILLS, "as `QDRANT_CLIENT_CERT_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-client-cert-file", "FILE")
+                .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CLIENT_KEY_FILE", "", DRILLS, "as `QDRANT_CLIENT_KEY_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-client-key-file", "FILE")
+                .on(DRILL_FLAGS),
             setting(
                 "RESTORE_QDRANT_NODES",
                 "",
@@ -235,6 +277,30 @@ pub const GROUPS: &[Group] = &[
                 "file that holds the key, in place of `RESTORE_QDRANT_API_KEY`",
             )
             .flag("--to-api-key-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CA_FILE",
+                "the authorities of the system",
+                RESTORE,
+                "as `QDRANT_CA_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-ca-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CLIENT_CERT_FILE",
+                "none",
+                RESTORE,
+                "as `QDRANT_CLIENT_CERT_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-client-cert-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CLIENT_KEY_FILE",
+                "",
+                RESTORE,
+                "as `QDRANT_CLIENT_KEY_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-client-key-file", "FILE")
             .requires("to"),
         ],
     },

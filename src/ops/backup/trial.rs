@@ -1,6 +1,6 @@
 //! A trial: one snapshot that Qdrant makes and that is deleted again, nothing is saved.
 
-use super::artifact::{UnitRun, delete, make};
+use super::artifact::{Settling, UnitRun, delete, make};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::Counts;
@@ -8,6 +8,7 @@ use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
+use crate::wire::qdrant::Nodes;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -57,9 +58,11 @@ impl Conclusion for Trial {
 
 async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &str) -> Result<Trial> {
     let unit = Unit::whole(collection);
+    let (nodes, settling) = (Nodes::one(&ctx.qdrant), Settling::default());
     let of = UnitRun {
         ctx,
-        qdrant: &ctx.qdrant,
+        nodes: &nodes,
+        settling: &settling,
         run,
         id,
         unit: &unit,

@@ -1,6 +1,7 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
 use super::compare::{differences, in_both, index_differences};
+use super::shards::set_parameter;
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -130,10 +131,27 @@ pub(crate) struct ExpectedCollection {
     pub(crate) to_the_letter: bool,
 }
 
+impl ExpectedCollection {
+    /// Wants another number of replicas than the backup has.
+    pub(super) fn set_replication_factor(&mut self, factor: u32) {
+        let with = |config: &Packed| {
+            let mut config = config.value();
+            set_parameter(&mut config, "replication_factor", factor.into());
+            Packed::from(config)
+        };
+        self.config = with(&self.config);
+        if let Some(or) = &mut self.or {
+            or.config = with(&or.config);
+        }
+    }
+}
+
 /// What it is like.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) points: u64,
+    /// Whether that number, and that of the backup, is exact.
+    pub(crate) is_exact: bool,
     pub(crate) sampled: usize,
     pub(crate) notes: Vec<String>,
 }
@@ -149,8 +167,9 @@ pub(crate) async fn converge(
     let count = wait_for_points(nodes, name, wanted, patience).await?;
     let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
+    let is_exact = count.is_exact && !wanted.points.estimated;
     let mut notes = Vec::new();
-    if !count.is_exact || wanted.points.estimated {
+    if !is_exact {
         notes.push(format!(
             "its number of points cannot be compared exactly (strict mode): it has about {points}, the backup has {}",
             wanted.points
@@ -199,6 +218,7 @@ pub(crate) async fn converge(
             notes.push(format!("no points were read as a sample: {}", error.chain()));
             return Ok(Found {
                 points,
+                is_exact,
                 sampled: 0,
                 notes,
             });
@@ -226,6 +246,7 @@ pub(crate) async fn converge(
     }
     Ok(Found {
         points,
+        is_exact,
         sampled: sample.points,
         notes,
     })

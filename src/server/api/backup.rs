@@ -90,8 +90,11 @@ words! {
 #[derive(Clone, Debug, Serialize)]
 struct SavedCollection {
     name: String,
-    /// Exact count after the snapshot was made.
+    /// Count after the snapshot was made.
     points: u64,
+    /// Whether that is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    points_estimated: bool,
     bytes: u64,
 }
 
@@ -124,6 +127,7 @@ impl From<backup::Saved> for SavedCollection {
         Self {
             name: saved.name,
             points: saved.points,
+            points_estimated: saved.points_estimated,
             bytes: saved.bytes,
         }
     }

@@ -15,9 +15,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A scheme that Qdrant refuses for every snapshot, after it has looked at the caller's rights.
-const NOWHERE: &str = "none:///rights-check";
-
 /// One change of [`Qdrant::change_aliases`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AliasAction {
@@ -46,31 +43,14 @@ impl AliasAction {
     }
 }
 
-/// Points asked for at once.
+/// Points asked for first.
 const PAGE: usize = 10;
+/// Where the first page is smaller than that, all others are asked for at once.
+const SMALL_PAGE: usize = 128 << 10;
 /// A collection may limit its reads per minute, and others need them.
 const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
 impl Qdrant {
-    /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
-    /// refuses to restore from a scheme that it does not know.
-    pub(crate) async fn may_restore(&self, collection: &str) -> Result<()> {
-        let doing = "checking whether the key may restore snapshots".to_owned();
-        let body = json!({ "location": NOWHERE });
-        let url_path = ["collections", collection, "snapshots", "recover"];
-        let answer = self.read(Method::PUT, &url_path, Some(&body), &doing).await?;
-        match answer.status {
-            // 404: nothing of that kind on the way to the refusal, but past the rights.
-            400 | 404 | 422 => Ok(()),
-            200..=399 => Err(Error::new(
-                Code::QdrantUnexpected,
-                format!("{doing}: Qdrant accepted {NOWHERE:?} as a snapshot"),
-            )
-            .remedy("use the URL of Qdrant's REST API")),
-            _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
-        }
-    }
-
     /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
     /// file of a whole collection in its snapshots: the caller deletes it. Of a shard it keeps none. Qdrant compares the bytes with
     /// `sha256`, where that is known. An error of `source` comes back
@@ -159,19 +139,24 @@ impl Qdrant {
         let path = ["collections", collection, "points", "scroll"];
         let began = Instant::now();
         let (mut sample, mut offset, mut page) = (Sample::default(), None, PAGE);
+        let mut may_grow = true;
         while sample.points < limit {
             let count = page.min(limit - sample.points);
             let body = json!({ "limit": count, "with_payload": true, "with_vector": true, "offset": offset });
             let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
             match answer.is_too_large() {
                 // 400: strict mode may refuse so many at once.
-                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => page = 1,
+                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => {
+                    page = if page > PAGE { PAGE } else { 1 };
+                    may_grow = false;
+                }
                 true => {
                     sample.is_cut = true;
                     break;
                 }
                 false => {
-                    sample.bytes += answer.len();
+                    let bytes = answer.len();
+                    sample.bytes += bytes;
                     let found = answer.result::<Page>(&doing).await?;
                     sample.points += found.points.len();
                     sample.with_vectors += found.points.iter().filter(|point| point.vector.is_some()).count();
@@ -182,6 +167,9 @@ impl Qdrant {
                     if sample.bytes >= self.http.options().largest_answer || began.elapsed() >= LONGEST_SAMPLE {
                         sample.is_cut = true;
                         break;
+                    }
+                    if may_grow && bytes < SMALL_PAGE {
+                        page = limit;
                     }
                 }
             }
