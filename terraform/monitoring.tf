@@ -37,14 +37,14 @@ locals {
 
   channels = concat(
     [for channel in google_monitoring_notification_channel.email : channel.name],
-    tolist(var.notification_channels),
+    tolist(var.alerts.channels),
   )
 
   runbook = "What to do: docs/how-to/troubleshoot.md of qdrant-backup."
 }
 
 resource "google_monitoring_notification_channel" "email" {
-  for_each = var.notification_emails
+  for_each = var.alerts.emails
 
   project      = var.project_id
   display_name = "Qdrant backup: ${each.value}"
@@ -112,7 +112,7 @@ resource "google_logging_metric" "sizes" {
 
 # --- the dead man's switch: asked from outside, by an agent of Google's with an identity token of its own
 resource "google_monitoring_uptime_check_config" "freshness" {
-  count = var.freshness_check ? 1 : 0
+  count = var.alerts.freshness_check ? 1 : 0
 
   project            = var.project_id
   display_name       = "${var.service_name}: every collection has a fresh backup"
@@ -152,7 +152,7 @@ resource "google_monitoring_uptime_check_config" "freshness" {
 }
 
 resource "google_monitoring_alert_policy" "freshness" {
-  count = var.freshness_check ? 1 : 0
+  count = var.alerts.freshness_check ? 1 : 0
 
   project               = var.project_id
   display_name          = "${var.service_name}: no fresh backup"
@@ -190,7 +190,7 @@ resource "google_monitoring_alert_policy" "freshness" {
   }
 
   documentation {
-    content = "A collection has no good backup younger than ${var.backup_max_age_hours} h, or none at all, or the service does not answer. `GET /health/freshness` lists the collections. ${local.runbook}"
+    content = "A collection has no good backup younger than ${var.alerts.backup_max_age_hours} h, or none at all, or the service does not answer. `GET /health/freshness` lists the collections. ${local.runbook}"
   }
 }
 
@@ -199,16 +199,16 @@ locals {
   counted_alerts = merge(
     {
       no_backup = {
-        title = "no good backup for ${var.backup_max_age_hours} hours"
-        query = "${format(local.counted["backup_finished"], var.backup_max_age_hours, var.backup_max_age_hours)} < 0.5"
-        text  = "No run has ended with every collection saved for ${var.backup_max_age_hours} h."
+        title = "no good backup for ${var.alerts.backup_max_age_hours} hours"
+        query = "${format(local.counted["backup_finished"], var.alerts.backup_max_age_hours, var.alerts.backup_max_age_hours)} < 0.5"
+        text  = "No run has ended with every collection saved for ${var.alerts.backup_max_age_hours} h."
       }
     },
-    var.verify_schedule == null ? {} : {
+    var.schedule.verify == "never" ? {} : {
       not_verified = {
-        title = "newest verified backup is older than ${var.verified_max_age_hours} hours"
-        query = "${format(local.counted["verify_finished"], var.verified_max_age_hours, var.verified_max_age_hours)} < 0.5"
-        text  = "No backup was read back and found intact for ${var.verified_max_age_hours} h: the newest verified one is older than that, or there is none."
+        title = "newest verified backup is older than ${var.alerts.verified_max_age_hours} hours"
+        query = "${format(local.counted["verify_finished"], var.alerts.verified_max_age_hours, var.alerts.verified_max_age_hours)} < 0.5"
+        text  = "No backup was read back and found intact for ${var.alerts.verified_max_age_hours} h: the newest verified one is older than that, or there is none."
       }
     },
   )
@@ -256,7 +256,7 @@ locals {
       title  = "the scheduler could not start a run"
       filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=(${join(" OR ", [for name in ["${var.service_name}-hourly", "${var.service_name}-verify"] : "\"${name}\""])}) AND severity>=ERROR"
       labels = { status = "EXTRACT(jsonPayload.status)" }
-      text   = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule_target = \"job\"."
+      text   = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule = { target = \"job\" }."
     }
   }
 }

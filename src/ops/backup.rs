@@ -4,11 +4,12 @@ mod artifact;
 mod collection;
 pub mod job;
 mod plan;
+mod replicas;
 mod report;
 mod trial;
 
 pub use collection::describe;
-pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
+pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use trial::trial;
 
@@ -32,7 +33,7 @@ use artifact::UnitRun;
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use report::{Results, RunFacts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -102,23 +103,35 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     run.progress.planned(id, plan.units.iter().cloned());
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
-    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases));
-    let save = move |unit: Unit| {
+    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes));
+    let save_from = |first: u32| {
         let shared = shared.clone();
-        async move {
-            let (ctx, run, aliases) = &*shared;
-            let of = UnitRun {
-                ctx,
-                run,
-                id,
-                unit: &unit,
-                first: 1,
-            };
-            save_unit(of, aliases.of(&unit.collection)).await
+        move |unit: Unit| {
+            let shared = shared.clone();
+            async move {
+                let (ctx, run, aliases, nodes) = &*shared;
+                let of = UnitRun {
+                    ctx,
+                    nodes,
+                    run,
+                    id,
+                    unit: &unit,
+                    first,
+                };
+                save_unit(of, aliases.of(&unit.collection)).await
+            }
         }
     };
-    let mut results = save_all(ctx, id, plan.units, &run, save).await?;
+    let mut results = save_all(ctx, id, plan.units, &run, save_from(1)).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
+    let changed = results.forget_changed();
+    if !changed.is_empty() {
+        tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
+        let again = run.unless_cancelled(plan::units(&shared.3, changed)).await?;
+        let more = save_all(ctx, id, again.units, &run, save_from(1 + ctx.settings.attempts)).await?;
+        run.unless_cancelled(async { Ok(()) }).await?;
+        results.extend(more);
+    }
     if let Some(refused) = &results.refused {
         let doing = format!("none of the {} collections can be saved", results.failed.len());
         return Err(ErrorInfo::from(refused).error(&doing));
@@ -222,10 +235,7 @@ where
     if let Some(refused) = more.refused.take() {
         not_tried(id, &mut more, &refused);
     }
-    results.collections.extend(more.collections);
-    results.failed.extend(more.failed);
-    results.gone.extend(more.gone);
-    results.stopped.extend(more.stopped);
+    results.extend(more);
     Ok(results)
 }
 
@@ -238,6 +248,45 @@ fn not_tried(id: BackupId, results: &mut Results, refused: &Error) {
         (unit, failure)
     });
     results.failed.extend(failures);
+}
+
+/// Snapshots that are made at once on a node of which several units are saved.
+const AT_ONCE_ON_A_NODE: usize = 2;
+
+/// Units that have not had their turn.
+struct Waiting {
+    units: VecDeque<Unit>,
+    /// How many of each node are under way.
+    under_way: BTreeMap<u64, usize>,
+}
+
+impl Waiting {
+    fn new(units: Vec<Unit>) -> Self {
+        Self {
+            units: units.into(),
+            under_way: BTreeMap::new(),
+        }
+    }
+
+    /// The first one whose node has room for it.
+    fn next(&mut self) -> Option<Unit> {
+        let has_room = |unit: &Unit| {
+            let under_way = unit.node.and_then(|node| self.under_way.get(&node));
+            under_way.is_none_or(|n| *n < AT_ONCE_ON_A_NODE)
+        };
+        let at = self.units.iter().position(has_room)?;
+        let unit = self.units.remove(at)?;
+        if let Some(node) = unit.node {
+            *self.under_way.entry(node).or_default() += 1;
+        }
+        Some(unit)
+    }
+
+    fn done(&mut self, unit: &Unit) {
+        if let Some(n) = unit.node.and_then(|node| self.under_way.get_mut(&node)) {
+            *n = n.saturating_sub(1);
+        }
+    }
 }
 
 /// As [`save_all`], but what was not tried is among the stopped ones. `is_possible`: no failure is taken for one of all but that of
@@ -255,7 +304,7 @@ where
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
     let give_up = run.cancel.child_token();
-    let mut waiting = units.into_iter();
+    let mut waiting = Waiting::new(units);
     let mut tasks = JoinSet::new();
     let mut results = Results::default();
     loop {
@@ -275,10 +324,11 @@ where
         let Some(joined) = tasks.join_next().await else { break };
         let (unit, result) =
             joined.map_err(|e| Error::new(Code::Internal, "internal error: a task died").because(e))?;
+        waiting.done(&unit);
         match result {
             Ok(Some(saved)) => {
                 run.progress.phase(&unit, Phase::Saved);
-                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection {:?} saved", unit.collection);
+                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "{} saved", unit.snapshot());
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -289,7 +339,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
-                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
+                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "{} not saved", unit.snapshot());
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
                 let may_be_all = match e.code() {
@@ -303,7 +353,7 @@ where
             }
         }
     }
-    results.stopped.extend(waiting);
+    results.stopped.extend(waiting.units);
     Ok(results)
 }
 

@@ -40,7 +40,7 @@ run "no_freshness_check" {
   command = plan
 
   variables {
-    freshness_check = false
+    alerts = { freshness_check = false }
   }
 
   assert {
@@ -61,8 +61,7 @@ run "counts_are_true_when_nothing_ever_ran" {
   command = plan
 
   variables {
-    backup_max_age_hours   = 3
-    verified_max_age_hours = 72
+    alerts = { backup_max_age_hours = 3, verified_max_age_hours = 72 }
   }
 
   assert {
@@ -130,8 +129,7 @@ run "channels" {
   command = plan
 
   variables {
-    notification_channels = ["projects/demo-project/notificationChannels/1"]
-    notification_emails   = ["ops@example.com"]
+    alerts = { channels = ["projects/demo-project/notificationChannels/1"], emails = ["ops@example.com"] }
   }
 
   assert {
@@ -144,7 +142,7 @@ run "existing_channels_get_every_alert" {
   command = plan
 
   variables {
-    notification_channels = ["projects/demo-project/notificationChannels/1"]
+    alerts = { channels = ["projects/demo-project/notificationChannels/1"] }
   }
 
   assert {

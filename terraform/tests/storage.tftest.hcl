@@ -24,7 +24,7 @@ run "own_key" {
   }
 
   variables {
-    kms_key = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
   }
 
   assert {
@@ -50,7 +50,7 @@ run "own_key_for_the_images" {
   }
 
   variables {
-    kms_key = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
   }
 
   assert {
@@ -72,8 +72,8 @@ run "a_key_elsewhere_is_not_for_the_images" {
   }
 
   variables {
-    kms_key         = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup"
-    bucket_location = "ASIA"
+    kms_keys = { bucket = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup" }
+    bucket   = { location = "ASIA" }
   }
 
   assert {
@@ -86,7 +86,7 @@ run "colder" {
   command = plan
 
   variables {
-    nearline_after_days = 7
+    bucket = { nearline_after_days = 7 }
   }
 
   assert {
@@ -117,8 +117,7 @@ run "vault" {
   }
 
   variables {
-    vault_retention_days = 30
-    vault_location       = "asia-northeast1"
+    vault = { retention_days = 30, location = "asia-northeast1" }
   }
 
   assert {
@@ -156,9 +155,7 @@ run "locked_vault" {
   }
 
   variables {
-    vault_retention_days    = 30
-    vault_delete_after_days = 60
-    vault_locked            = true
+    vault = { retention_days = 30, delete_after_days = 60, locked = true }
   }
 
   assert {

@@ -15,7 +15,7 @@ use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, 
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
-use crate::wire::qdrant::ClusterInfo;
+use crate::wire::qdrant::Nodes;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,9 @@ pub struct RestorePlan {
     pub warnings: Vec<String>,
     /// What forbids it; it runs only without any.
     pub refusals: Vec<Refusal>,
+    /// The nodes of the target.
+    #[serde(skip)]
+    pub(super) nodes: Nodes,
     /// Whether an upload may follow when Qdrant cannot fetch the objects itself.
     #[serde(skip)]
     pub(super) may_upload: bool,
@@ -126,6 +129,7 @@ pub(super) struct StepContext<'a> {
     pub(super) request: &'a RestoreRequest,
     pub(super) id: BackupId,
     pub(super) target: &'a Target,
+    pub(super) nodes: &'a Nodes,
     /// Whether configurations must be equal to the letter.
     pub(super) to_the_letter: bool,
 }
@@ -162,12 +166,14 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         ..Notes::default()
     };
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
-    notes.extend(of_target(ctx, &manifest, &target_version).await?);
+    let (nodes, found) = of_target(ctx, &manifest, &target_version).await?;
+    notes.extend(found);
     let of = StepContext {
         ctx,
         request,
         id,
         target: &target,
+        nodes: &nodes,
         to_the_letter: version::same_minor(&manifest.qdrant.version, &target_version),
     };
     let mut steps = Vec::new();
@@ -215,6 +221,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         collections: steps,
         warnings: notes.warnings,
         refusals: notes.refusals,
+        nodes,
         may_upload: request.via == Via::Auto,
     })
 }
@@ -248,8 +255,8 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     notes
 }
 
-/// What forbids this target for any collection.
-async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<Notes> {
+/// What forbids this target for any collection, and the nodes that it has.
+async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<(Nodes, Notes)> {
     let mut notes = Notes::default();
     if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
         notes.refuse(
@@ -258,24 +265,15 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
             "use a Qdrant of the backup's own release, preferably with the newest patch",
         );
     }
-    if let ClusterInfo::Enabled { peers, .. } = ctx.qdrant.cluster().await?
-        && peers.len() > 1
-    {
-        let error = Error::new(
-            Code::Unsupported,
-            format!(
-                "{} is a cluster of {} nodes; this version restores only into a single node",
-                ctx.qdrant.url(),
-                peers.len()
-            ),
-        )
-        .remedy(
-            "restore into a single node; a snapshot restored through one node would have to be copied to the \
-             others",
-        );
-        notes.refusals.push(Refusal::of(None, &error));
-    }
-    Ok(notes)
+    let nodes = match ctx.qdrant.nodes().await {
+        Ok(nodes) => nodes,
+        Err(error) if matches!(error.code(), Code::Unsupported | Code::ConfigInvalid) => {
+            notes.refusals.push(Refusal::of(None, &error));
+            return Ok((Nodes::one(&ctx.qdrant), notes));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok((nodes, notes))
 }
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
@@ -500,7 +498,7 @@ async fn choose_transfer(ctx: &Context, request: &RestoreRequest, steps: &[Resto
     if request.via == Via::Upload {
         return (Via::Upload, notes);
     }
-    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.as_ref())) {
+    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.first())) {
         (Some(signing), Some(from)) => blobs::signed_url(signing, &from.blob, Duration::from_secs(60))
             .await
             .map(|_| ()),
