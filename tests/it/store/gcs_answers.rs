@@ -273,10 +273,10 @@ impl Table {
     }
 
     fn remedy(&mut self, text: &str) -> usize {
-        let text = match text.find("row-") {
-            Some(at) => format!("{}KEY{}", &text[..at], &text[at + "row-".len() + 36..]),
-            None => text.to_owned(),
-        };
+        let mut text = text.to_owned();
+        while let Some(at) = text.find("row-") {
+            text.replace_range(at..at + "row-".len() + 36, "KEY");
+        }
         let known = self.remedies.iter().position(|r| *r == text);
         known.unwrap_or_else(|| {
             self.remedies.push(text);

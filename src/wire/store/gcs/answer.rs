@@ -156,11 +156,10 @@ impl Kind {
 /// What the service gives as the reason.
 fn reason(error: &GcsError) -> Option<&str> {
     let details = &error.status()?.details;
-    let reasons = details.iter().filter_map(|detail| match detail {
-        StatusDetails::ErrorInfo(info) => Some(info.reason.as_str()),
+    details.iter().find_map(|detail| match detail {
+        StatusDetails::ErrorInfo(info) => Some(info.reason.as_str()).filter(|reason| !reason.is_empty()),
         _ => None,
-    });
-    reasons.into_iter().find(|reason| !reason.is_empty())
+    })
 }
 
 /// A bucket that is not there has the status and the reason of an object that is not there; only the text differs.
