@@ -20,7 +20,7 @@ use crate::repository::unit::Mode;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::wire::qdrant::{Options, Qdrant};
-use crate::wire::store::{self, GcsOptions, Store};
+use crate::wire::store::{self, GcsOptions, Retry, Store};
 use crate::wire::transfer::{Limits, RateLimiter};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -307,7 +307,7 @@ async fn status(env: Env<'_>, json: bool) -> Result<u8> {
     let config = Config::from_env(env)?;
     let look = StatusQuery {
         qdrant: probe(&config.qdrant)?,
-        store: (&config.store.url, Box::pin(open_store(&config.store))),
+        store: (&config.store.url, Box::pin(open_store_now(&config.store))),
         selection: config.backup.selection.clone(),
         source_name: config.backup.source_name.clone(),
         max_age: config.server.max_age,
@@ -330,7 +330,7 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
     let subject = CheckTarget {
         qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
         store: match &store {
-            Some(config) => Some((config.url.as_str(), Box::pin(open_store(config)))),
+            Some(config) => Some((config.url.as_str(), Box::pin(open_store_now(config)))),
             None => None,
         },
         selection: config
@@ -391,9 +391,23 @@ fn holder_name(env: Env<'_>) -> String {
 }
 
 async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+    open_store_within(config, Retry::default()).await
+}
+
+/// A store that is opened now or not: for looks that somebody waits for.
+async fn open_store_now(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+    let at_once = Retry {
+        start: Duration::ZERO,
+        ..Retry::default()
+    };
+    open_store_within(config, at_once).await
+}
+
+async fn open_store_within(config: &StoreConfig, retry: Retry) -> Result<Arc<dyn Store>> {
     install_crypto();
     let options = GcsOptions {
         endpoint: config.emulator.clone(),
+        retry,
         ..GcsOptions::default()
     };
     store::open(&config.url, options).await

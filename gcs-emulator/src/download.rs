@@ -27,15 +27,32 @@ pub(crate) async fn signed(
         return Err(Refusal::new(403, "anonymous caller: the URL is not signed"));
     }
     parameters.insert("alt".to_owned(), "media".to_owned());
-    get(State(app), path, Query(parameters), headers).await
+    answer(&app, path, &parameters, &headers)
 }
 
 /// `GET /storage/v1/b/{bucket}/o/{name}`, with `alt=media` the bytes.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    Path((bucket, name)): Path<(String, String)>,
+    path: Path<(String, String)>,
     Query(parameters): Query<HashMap<String, String>>,
     headers: HeaderMap,
+) -> Response {
+    match answer(&app, path, &parameters, &headers) {
+        Ok(response) => response,
+        Err(refusal) if is_media(&parameters) => refusal.into_text(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn is_media(parameters: &HashMap<String, String>) -> bool {
+    parameters.get("alt").is_some_and(|alt| alt == "media")
+}
+
+fn answer(
+    app: &App,
+    Path((bucket, name)): Path<(String, String)>,
+    parameters: &HashMap<String, String>,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     app.admit(On::Read, "storage.objects.get", &bucket, &name)?;
     let number = |key: &str| parameters.get(key).and_then(|v| v.parse::<i64>().ok());
@@ -44,7 +61,7 @@ pub(crate) async fn get(
         .state()
         .get(&bucket, &name, generation, number("ifGenerationMatch"))?
         .clone();
-    if parameters.get("alt").map(String::as_str) != Some("media") {
+    if !is_media(parameters) {
         return Ok(Json(json_object(&bucket, &object)).into_response());
     }
     let data = object.data.clone();

@@ -1,5 +1,6 @@
 //! What can go wrong, for which objects, and how often.
 
+use crate::state::Refusal;
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -60,6 +61,24 @@ pub enum Fault {
         /// The status, e.g. 401, 403, 404, 412, 429, 503, 507.
         code: u16,
     },
+    /// As [`Fault::Status`], with a reason: in `errors` of the body over JSON, as `google.rpc.ErrorInfo` over gRPC.
+    Refusal {
+        /// Requests of which kind.
+        on: On,
+        /// The status.
+        code: u16,
+        /// E.g. `retentionPolicyNotMet`; none when empty.
+        reason: &'static str,
+    },
+    /// Answers a gRPC call with this code instead of doing anything.
+    Rpc {
+        /// Requests of which kind.
+        on: On,
+        /// The code of gRPC, e.g. 10 for `ABORTED`.
+        code: i32,
+        /// E.g. `RATE_LIMIT_EXCEEDED`; none when empty.
+        reason: &'static str,
+    },
 }
 
 /// Kinds of requests.
@@ -113,6 +132,11 @@ impl Armed {
         self.shared.released.close();
     }
 
+    /// Lets the fault happen no more.
+    pub fn disarm(&self) {
+        self.shared.left.store(0, Ordering::Release);
+    }
+
     /// How often the fault will still happen.
     pub fn left(&self) -> usize {
         self.shared.left.load(Ordering::Acquire)
@@ -159,13 +183,25 @@ impl Faults {
         Some(found.clone())
     }
 
-    /// The status that a request of this kind shall be refused with.
-    pub(crate) fn status(&self, kind: On, name: &str) -> Option<u16> {
-        let wanted = |f| matches!(f, Fault::Status { on, .. } if on == kind || on == On::Any);
+    /// What a request of this kind shall be refused with.
+    pub(crate) fn refusal(&self, kind: On, name: &str) -> Option<Refusal> {
+        let wanted = |f| match f {
+            Fault::Status { on, .. } | Fault::Refusal { on, .. } | Fault::Rpc { on, .. } => on == kind || on == On::Any,
+            _ => false,
+        };
         let armed = self.take(name, wanted)?;
         armed.happens();
         match armed.fault {
-            Fault::Status { code, .. } => Some(code),
+            Fault::Status { code, .. } => Some(Refusal::new(code, format!("fault: {code}"))),
+            Fault::Refusal { code, reason, .. } => Some(Refusal {
+                reason,
+                ..Refusal::new(code, format!("fault: {code} {reason}"))
+            }),
+            Fault::Rpc { code, reason, .. } => Some(Refusal {
+                reason,
+                rpc: Some(code),
+                ..Refusal::new(500, format!("fault: code {code} {reason}"))
+            }),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use crate::{
 };
 use axum::{Router, body::Body, extract::Request, extract::State, response::Response, routing::post};
 use googleapis_tonic_google_storage_v2::google::storage::v2 as pb;
+use prost::Message as _;
 use std::{collections::BTreeSet, sync::Arc};
 use tonic::{Code, Status};
 
@@ -25,6 +26,35 @@ struct TestIamPermissionsResponse {
     permissions: Vec<String>,
 }
 
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.ErrorInfo`, without its metadata.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+}
+
 const STORAGE: &str = "google.storage.v2.Storage";
 /// Where the client asks for permissions, by whatever name it calls itself.
 const CONTROL: &str = "google.storage.control.v2.StorageControl";
@@ -40,8 +70,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 fn create_bucket(app: &App, request: pb::CreateBucketRequest) -> Result<pb::Bucket, Refusal> {
-    if let Some(status) = app.faults.status(On::Bucket, "") {
-        return Err(Refusal::new(status, format!("fault: {status}")));
+    if let Some(refusal) = app.faults.refusal(On::Bucket, "") {
+        return Err(refusal);
     }
     match app.state().create_bucket(&request.bucket_id) {
         true => Ok(bucket(&request.bucket_id)),
@@ -69,7 +99,9 @@ fn delete_object(app: &App, request: pb::DeleteObjectRequest) -> Result<(), Refu
     app.admit(On::Delete, "storage.objects.delete", id, &request.object)?;
     let mut state = app.state();
     let (generation, condition) = (request.generation, request.if_generation_match);
-    state.get(id, &request.object, generation, condition)?;
+    state
+        .get(id, &request.object, generation, condition)?
+        .require_free(id)?;
     state.remove(id, &request.object);
     drop(state);
     match app.faults.take(&request.object, |f| f == Fault::LoseDeletion) {
@@ -160,6 +192,8 @@ pub(crate) fn object(bucket: &str, object: &Object) -> pb::Object {
         metadata: object.metadata.clone().into_iter().collect(),
         create_time: Some(object.updated.into()),
         update_time: Some(object.updated.into()),
+        temporary_hold: object.held,
+        retention_expire_time: object.retained_until.map(Into::into),
         ..Default::default()
     }
 }
@@ -189,17 +223,33 @@ where
 }
 
 fn status(refusal: Refusal) -> Status {
-    let code = match refusal.status {
-        400 => Code::InvalidArgument,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::NotFound,
-        409 => Code::AlreadyExists,
-        412 => Code::FailedPrecondition,
-        429 => Code::ResourceExhausted,
-        501 => Code::Unimplemented,
-        503 => Code::Unavailable,
+    let code = match (refusal.rpc, refusal.status) {
+        (Some(code), _) => Code::from_i32(code),
+        (None, 400) => Code::InvalidArgument,
+        (None, 401) => Code::Unauthenticated,
+        (None, 403) => Code::PermissionDenied,
+        (None, 404) => Code::NotFound,
+        (None, 409) => Code::AlreadyExists,
+        (None, 412) => Code::FailedPrecondition,
+        (None, 429) => Code::ResourceExhausted,
+        (None, 501) => Code::Unimplemented,
+        (None, 503) => Code::Unavailable,
         _ => Code::Internal,
     };
-    Status::new(code, refusal.message)
+    if refusal.reason.is_empty() {
+        return Status::new(code, refusal.message);
+    }
+    let info = ErrorInfo {
+        reason: refusal.reason.to_string(),
+        domain: "googleapis.com".to_string(),
+    };
+    let details = RpcStatus {
+        code: code.into(),
+        message: refusal.message.clone(),
+        details: vec![Any {
+            type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_string(),
+            value: info.encode_to_vec(),
+        }],
+    };
+    Status::with_details(code, refusal.message, details.encode_to_vec().into())
 }

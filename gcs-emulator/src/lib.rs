@@ -28,7 +28,11 @@ use axum::{
     routing::{get, post, put},
 };
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use faults::{Armed, Fault, On};
@@ -123,6 +127,23 @@ impl Emulator {
         inserted
             .map(|o| o.generation)
             .unwrap_or_else(|refusal| panic!("cannot plant {name} in {bucket}: {}", refusal.message))
+    }
+
+    /// Takes an object away as somebody else would.
+    pub fn remove(&self, bucket: &str, name: &str) {
+        self.app.state().remove(bucket, name);
+    }
+
+    /// Puts an object under a temporary hold.
+    pub fn hold(&self, bucket: &str, name: &str) {
+        self.app.state().change(bucket, name, |object| object.held = true);
+    }
+
+    /// Keeps an object for so long, as a retention policy does.
+    pub fn retain(&self, bucket: &str, name: &str, period: Duration) {
+        let until = SystemTime::now() + period;
+        let change = |object: &mut Object| object.retained_until = Some(until);
+        self.app.state().change(bucket, name, change);
     }
 
     /// Takes a permission such as `storage.objects.create` away from everybody.

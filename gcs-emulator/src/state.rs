@@ -34,6 +34,34 @@ pub struct Object {
     pub metadata: BTreeMap<String, String>,
     /// When it was written.
     pub updated: SystemTime,
+    /// Under a temporary hold.
+    pub held: bool,
+    /// Kept until then by a retention policy.
+    pub retained_until: Option<SystemTime>,
+}
+
+impl Object {
+    /// Whether it may be deleted or replaced: as measured on the real service, a hold has the reason of a missing permission.
+    pub(crate) fn require_free(&self, bucket: &str) -> Result<(), Refusal> {
+        let name = format!("Object '{bucket}/{}'", self.name);
+        if self.held {
+            let text =
+                "is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed.";
+            return Err(Refusal {
+                reason: "forbidden",
+                ..Refusal::new(403, format!("{name} {text}"))
+            });
+        }
+        if self.retained_until.is_some_and(|until| until > SystemTime::now()) {
+            let text =
+                "is subject to bucket's retention policy or object retention and cannot be deleted or overwritten";
+            return Err(Refusal {
+                reason: "retentionPolicyNotMet",
+                ..Refusal::new(403, format!("{name} {text}"))
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A request as it arrived.
@@ -57,6 +85,10 @@ pub struct RequestLine {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
+    /// The code over gRPC, where it is not that of the status.
+    pub(crate) rpc: Option<i32>,
+    /// A word for programs; empty for none.
+    pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
@@ -64,16 +96,29 @@ impl Refusal {
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
         Self {
             status,
+            rpc: None,
+            reason: "",
             message: message.into(),
         }
+    }
+
+    /// As a download is refused: with a text, whatever the reason.
+    pub(crate) fn into_text(self) -> Response {
+        (self.status(), self.message).into_response()
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
-        let body = json!({"error": {"code": self.status, "message": self.message}});
-        (status, axum::Json(body)).into_response()
+        let mut error = json!({"code": self.status, "message": self.message});
+        if !self.reason.is_empty() {
+            error["errors"] = json!([{"message": self.message, "domain": "global", "reason": self.reason}]);
+        }
+        (self.status(), axum::Json(json!({"error": error}))).into_response()
     }
 }
 
@@ -185,8 +230,8 @@ impl App {
 
     /// Refuses what a fault, a denied permission or a missing bucket forbids, in the order of the real service.
     pub(crate) fn admit(&self, kind: On, permission: &str, bucket: &str, name: &str) -> Result<(), Refusal> {
-        if let Some(status) = self.faults.status(kind, name) {
-            return Err(Refusal::new(status, format!("fault: {status}")));
+        if let Some(refusal) = self.faults.refusal(kind, name) {
+            return Err(refusal);
         }
         let state = self.state();
         state.require_bucket(bucket)?;
@@ -250,6 +295,12 @@ impl Store {
             .collect()
     }
 
+    pub(crate) fn change(&mut self, bucket: &str, name: &str, change: impl FnOnce(&mut Object)) {
+        if let Some(object) = self.buckets.get_mut(bucket).and_then(|b| b.get_mut(name)) {
+            change(object);
+        }
+    }
+
     pub(crate) fn remove(&mut self, bucket: &str, name: &str) {
         self.buckets.get_mut(bucket).map(|b| b.remove(name));
     }
@@ -276,6 +327,10 @@ impl Store {
         if_generation: Option<i64>,
     ) -> Result<Object, Refusal> {
         self.may_write(bucket, name, if_generation)?;
+        // Only now: an upload over an object that is kept starts, and takes every byte.
+        if let Some(current) = self.find(bucket, name) {
+            current.require_free(bucket)?;
+        }
         if let Some(wanted) = meta["crc32c"].as_str()
             && wanted != crc_text(content.crc)
         {
@@ -292,6 +347,8 @@ impl Store {
             content_type: text(&meta["contentType"]),
             metadata: pairs.map(|(k, v)| (k.clone(), text(v))).collect(),
             updated: SystemTime::now(),
+            held: false,
+            retained_until: None,
         };
         let objects = self.buckets.entry(bucket.to_string()).or_default();
         objects.insert(name.to_string(), object.clone());

@@ -96,9 +96,9 @@ pub(crate) async fn put(
         ContentRange::Query { .. } => On::Query,
         _ => On::Put,
     };
-    if let Some(status) = app.faults.status(kind, &session.name) {
+    if let Some(refusal) = app.faults.refusal(kind, &session.name) {
         drain(&mut body).await?;
-        return Err(Refusal::new(status, format!("fault: {status}")));
+        return Err(refusal);
     }
     if let Some(done) = &session.done {
         return Ok(Json(json_object(&session.bucket, done)).into_response());

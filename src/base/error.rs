@@ -44,6 +44,8 @@ impl Error {
                 | Code::LengthMismatch
                 | Code::Stalled
                 | Code::StoreUnreachable
+                // There were credentials once: they may well come back.
+                | Code::StoreUnauthorized
         );
         Self {
             code,

@@ -68,7 +68,7 @@ mod tests {
     use crate::base::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 35] = [
+    const CODES: [(Code, u8); 37] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -86,7 +86,9 @@ mod tests {
         (Code::QdrantUnexpected, 6),
         (Code::Unsupported, 6),
         (Code::StoreUnreachable, 7),
+        (Code::StoreUnauthorized, 7),
         (Code::StoreForbidden, 7),
+        (Code::StoreRetained, 7),
         (Code::StoreMissing, 7),
         (Code::StoreFull, 7),
         (Code::StoreConflict, 7),

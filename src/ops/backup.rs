@@ -384,7 +384,12 @@ where
 /// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
 async fn fails_every_collection(ctx: &Context, error: &Error) -> bool {
     match error.code() {
-        Code::QdrantTls | Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
+        Code::QdrantTls
+        | Code::QdrantUnauthorized
+        | Code::StoreUnauthorized
+        | Code::StoreForbidden
+        | Code::StoreRetained
+        | Code::StoreMissing => true,
         Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),
         _ => false,
     }

@@ -218,7 +218,13 @@ async fn one(
         }
         Err(e) if matches!(e.code(), Code::Cancelled | Code::LeaseLost) => return Err(e),
         // What the key or the account may not do says nothing of the backup.
-        Err(e) if e.code().refuses_key() || matches!(e.code(), Code::StoreForbidden | Code::StoreMissing) => {
+        Err(e)
+            if e.code().refuses_key()
+                || matches!(
+                    e.code(),
+                    Code::StoreUnauthorized | Code::StoreForbidden | Code::StoreMissing
+                ) =>
+        {
             return Err(e);
         }
         Err(e) => {

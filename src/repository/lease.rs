@@ -117,7 +117,11 @@ async fn acquire_if_kept(store: Arc<dyn Store>, clock: &Clock, who: &str, life: 
 
 /// Whether the store refused for good to write the lease, because it is full or takes no writes.
 fn is_refused(error: &Error) -> bool {
-    matches!(error.code(), Code::StoreFull | Code::StoreForbidden) && error.is_permanent()
+    let refuses = matches!(
+        error.code(),
+        Code::StoreFull | Code::StoreForbidden | Code::StoreRetained
+    );
+    refuses && error.is_permanent()
 }
 
 /// Takes the lease for `group`, or joins the other processes of `group` that hold it; fails with [`Code::RunInProgress`]

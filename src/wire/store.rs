@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 pub use dir::DirStore;
 pub use gcs::{GcsOptions, GcsStore, Retry};
 pub use sign::Signing;
+pub use token::TokenSource;
 pub use url::open;
 
 /// Prefix of all backups.

@@ -147,6 +147,7 @@ pub fn impatient() -> Retry {
         attempts: 4,
         first_delay: Duration::from_millis(1),
         longest_delay: Duration::from_millis(5),
+        start: Duration::ZERO,
         ..Default::default()
     }
 }

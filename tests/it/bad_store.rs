@@ -134,3 +134,25 @@ async fn a_backup_into_a_bad_bucket_names_it_with_a_remedy_and_leaves_nothing_be
 fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("no {field}: {value}"))
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_401_that_passes_costs_no_collection_and_no_second_snapshot() {
+    let peer = Peer::start(&[("c", 1 << 20)]).await;
+    let gcs = Emulator::start().await.unwrap();
+    gcs.create_bucket(BUCKET);
+    let once = |pattern: &str, on| gcs.fault(pattern, 1, Fault::Status { on, code: 401 });
+    let armed = [
+        once("*", On::List),
+        once("*/lock.json", On::Start),
+        once("*.snapshot", On::Put),
+        once("*/manifest.json", On::Put),
+        once("*", On::Delete),
+    ];
+    let store = format!("gs://{BUCKET}/p");
+    let env = [("BACKUP_STORE", store.as_str()), ("STORAGE_EMULATOR_HOST", gcs.url())];
+    let mut backup = command(&["backup"], &peer.url, std::path::Path::new("/"));
+    let (exited, out, err) = finish(backup.envs(env).spawn().unwrap()).await;
+    assert_eq!(exited, Some(0), "{out}{err}");
+    assert_eq!(armed.map(|fault| fault.left()), [0; 5], "each happened");
+    assert_eq!(peer.requests("POST /collections/c/snapshots"), 1);
+}

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod dir;
+mod gcs_answers;
 mod gcs_downloads;
 mod gcs_refusals;
 mod gcs_streams;

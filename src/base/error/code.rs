@@ -82,8 +82,12 @@ codes! {
     Unsupported, exit 6, http 502, "read docs/explanation/guarantees.md; a newer version may support it";
     /// The store does not answer.
     StoreUnreachable, exit 7, http 503, "check BACKUP_STORE, network and firewall; for a directory, its disk";
-    /// The store refuses the credentials or the action (401, 403, EACCES).
+    /// There are no credentials for the store, or it does not accept them (401).
+    StoreUnauthorized, exit 7, http 502, "run as an account that exists and is enabled; `gcloud auth application-default login` outside Google Cloud";
+    /// The store refuses the action (403, EACCES): a right is missing, or what the message names is in the way.
     StoreForbidden, exit 7, http 502, "grant the account or user the right that the message names";
+    /// The store keeps an object that is to be deleted or replaced: a retention policy, or a hold.
+    StoreRetained, exit 7, http 502, "wait until the retention ends, or release the hold; a bucket for backups can have no retention policy";
     /// The bucket or directory does not exist.
     StoreMissing, exit 7, http 502, "create it, or correct BACKUP_STORE";
     /// The store is full.

@@ -84,12 +84,23 @@ impl PruneReport {
             self.planned
         );
         let remedy = match cause.code() {
+            Code::StoreRetained => format!(
+                "{}; set RETAIN_MIN_AGE_HOURS, and RETAIN_LEFTOVER_HOURS if it is set, to at least the time for which the \
+                 bucket keeps its objects",
+                cause
+                    .remedy_text()
+                    .unwrap_or("wait until the store releases the object")
+            ),
             Code::StoreForbidden => format!(
                 "{}; if a retention policy or a hold on the bucket refuses deletions, set RETAIN_MIN_AGE_HOURS, and \
                  RETAIN_LEFTOVER_HOURS if it is set, to at least that time",
                 cause
                     .remedy_text()
                     .unwrap_or("let the account that runs this delete objects")
+            ),
+            Code::StoreUnauthorized => format!(
+                "{}; then run it again: it continues where it stopped",
+                cause.remedy_text().unwrap_or("check the credentials")
             ),
             _ => "run it again: it continues where it stopped; every listed backup still has all its \
                  objects"

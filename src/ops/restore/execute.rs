@@ -428,6 +428,7 @@ fn has_ended(error: &Error) -> bool {
             | Code::QdrantForbidden
             | Code::CollectionNotFound
             | Code::StoreUnreachable
+            | Code::StoreUnauthorized
             | Code::StoreForbidden
             | Code::StoreMissing
             | Code::StoreFailed

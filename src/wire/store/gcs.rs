@@ -3,7 +3,11 @@
 //! One upload is one resumable session, fed from a [`Source`] that can go back to what the service has not kept. An object
 //! is there only after its last byte, and counts only if the service's length and CRC32C are those of the bytes sent.
 
+mod again;
+mod answer;
+mod kept;
 mod read;
+mod redacted;
 mod refusal;
 mod rights;
 mod session;
@@ -14,10 +18,12 @@ mod write;
 
 use super::{
     ByteStream, Condition, Folder, ObjectMeta, Signing, Source, Store, Version,
-    token::{self, RequestHeaders, Tokens},
+    token::{RequestHeaders, TokenSource, Tokens},
     valid_key, valid_list_prefix,
 };
 use crate::base::error::{Code, Error, Result};
+use again::{Attempts, Unthrottled, delays};
+use answer::Kind;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
@@ -25,20 +31,17 @@ use google_cloud_auth::signer::Signer;
 use google_cloud_gax::{
     options::RequestOptionsBuilder as _,
     paginator::{ItemPaginator as _, Paginator as _},
-    retry_policy::RetryPolicyExt as _,
 };
 use google_cloud_storage::{
     client::{Storage, StorageControl},
     model::Object,
     read_resume_policy::{ReadResumePolicyExt as _, Recommended},
-    retry_policy::RetryableErrors,
 };
 use http::{HeaderValue, uri::Authority};
-use refusal::{Kind, explain, missing_bucket};
+use refusal::{Action, Call};
 use session::{BLOCK, JsonApi};
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
-use upload::{Unthrottled, delays};
 use write::{WRITE_ID, content_type};
 
 /// What it takes to append; see [`Store::check`].
@@ -50,7 +53,7 @@ pub struct GcsOptions {
     /// `host:port` or URL of an emulator, as `STORAGE_EMULATOR_HOST` has it; `None` for the real service.
     pub endpoint: Option<String>,
     /// Where tokens come from; `None` finds it out, or goes without when an `endpoint` is given.
-    pub tokens: Option<Arc<dyn gcp_auth::TokenProvider>>,
+    pub tokens: Option<TokenSource>,
     /// What signs URLs; `None` finds it out, or goes without when an `endpoint` is given.
     pub signer: Option<Signer>,
     /// When to try again, and when to give up.
@@ -76,6 +79,10 @@ pub struct Retry {
     pub longest_delay: Duration,
     /// How long a connection may stand still.
     pub stall: Duration,
+    /// Longest time for one token.
+    pub token: Duration,
+    /// How long the first token may be in coming, from a metadata server that is not ready yet.
+    pub start: Duration,
 }
 
 impl Default for Retry {
@@ -85,6 +92,8 @@ impl Default for Retry {
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_secs(30),
             stall: Duration::from_secs(120),
+            token: Duration::from_secs(30),
+            start: Duration::from_secs(30),
         }
     }
 }
@@ -96,6 +105,7 @@ pub struct GcsStore {
     json: Arc<JsonApi>,
     /// Bytes of a chunk of a body of unknown length.
     chunk: usize,
+    tokens: Option<Arc<Tokens>>,
     bucket: String,
     /// Without slashes at its ends.
     prefix: String,
@@ -110,7 +120,7 @@ impl GcsStore {
     /// exists shows in [`Store::check`].
     ///
     /// # Errors
-    /// [`Code::StoreForbidden`] without credentials, [`Code::ConfigInvalid`] for a malformed endpoint.
+    /// [`Code::StoreUnauthorized`] without credentials, [`Code::ConfigInvalid`] for a malformed endpoint.
     pub async fn open(bucket: &str, prefix: &str, options: GcsOptions) -> Result<Self> {
         let GcsOptions {
             endpoint,
@@ -119,28 +129,21 @@ impl GcsStore {
             retry,
         } = options;
         let endpoint = endpoint.as_deref().map(Endpoint::parse).transpose()?;
-        let tokens = match tokens {
-            Some(tokens) => Some(tokens),
-            None if endpoint.is_some() => None,
-            None => Some(token::discover().await?),
-        };
-        let tokens = tokens.map(|provider| Arc::new(Tokens::new(provider)));
+        let source = tokens.or_else(|| endpoint.is_none().then(TokenSource::of_this_machine));
+        let tokens = source.map(|source| Arc::new(Tokens::new(source, retry.token)));
         if let Some(tokens) = &tokens {
-            tokens.probe().await?;
+            tokens.probe(retry.first_delay, retry.start).await?;
         }
         let host = endpoint.as_ref().map(|e| e.host.clone());
         let url = endpoint.as_ref().map(|e| e.url.as_str());
-        let json = JsonApi::new(url, tokens.clone(), bucket, retry.clone())?;
-        let limited = || RetryableErrors.with_attempt_limit(retry.attempts);
+        let json = JsonApi::new(url, tokens.clone(), retry.clone())?;
         let mut data = Storage::builder()
             .with_credentials(RequestHeaders::credentials(tokens.clone(), host))
-            .with_retry_policy(limited())
             .with_backoff_policy(delays(&retry)?)
             .with_retry_throttler(Unthrottled)
             .with_read_resume_policy(Recommended.with_attempt_limit(5 * retry.attempts));
         let mut control = StorageControl::builder()
-            .with_credentials(RequestHeaders::credentials(tokens, None))
-            .with_retry_policy(limited())
+            .with_credentials(RequestHeaders::credentials(tokens.clone(), None))
             .with_backoff_policy(delays(&retry)?)
             .with_retry_throttler(Unthrottled);
         if let Some(endpoint) = &endpoint {
@@ -153,6 +156,7 @@ impl GcsStore {
             control: control.build().await.map_err(failed)?,
             json,
             chunk: stream::CHUNK,
+            tokens,
             bucket: bucket.to_string(),
             prefix: prefix.trim_matches('/').to_string(),
             signer: signer.or_else(|| endpoint.is_none().then(sign::discover).flatten()),
@@ -183,6 +187,29 @@ impl GcsStore {
         format!("gs://{}/{}", self.bucket, self.name(key))
     }
 
+    /// The rule by which one call is made again.
+    fn attempts(&self) -> Attempts {
+        Attempts::new(self.retry.attempts, self.tokens.clone())
+    }
+
+    /// A call on an object; `verb` says what it does to it.
+    fn call(&self, action: Action, verb: &str, key: &str) -> Call {
+        Call {
+            doing: format!("{verb} {}", self.gs(key)),
+            action,
+            bucket: self.bucket.clone(),
+            object: Some(self.gs(key)),
+        }
+    }
+
+    /// A list of what is below a prefix.
+    fn listing(&self, prefix: &str) -> Call {
+        Call {
+            object: None,
+            ..self.call(Action::List, "list", prefix)
+        }
+    }
+
     fn meta(&self, key: &str, object: &Object) -> ObjectMeta {
         meta(key.to_string(), object)
     }
@@ -194,15 +221,13 @@ impl GcsStore {
             .set_bucket(self.resource())
             .set_object(self.name(key))
             .with_attempt_timeout(self.retry.stall)
+            .with_retry_policy(self.attempts())
             .send()
             .await;
         match sent {
             Ok(object) => Ok(Some(object)),
             Err(e) if Kind::of(&e) == Kind::NotFound => Ok(None),
-            Err(e) => {
-                let doing = format!("look up {}", self.gs(key));
-                Err(explain(e, &self.bucket, doing, "storage.objects.get"))
-            }
+            Err(e) => Err(self.call(Action::Read, "look up", key).failed(&e)),
         }
     }
 
@@ -214,15 +239,19 @@ impl GcsStore {
             .set_object(self.name(key))
             .set_if_generation_match(generation)
             .with_attempt_timeout(self.retry.stall)
+            .with_retry_policy(self.attempts())
             .send()
             .await;
         match sent {
             Ok(()) => Ok(true),
-            Err(e) if matches!(Kind::of(&e), Kind::NotFound | Kind::Condition) => Ok(false),
-            Err(e) => {
-                let doing = format!("delete {}", self.gs(key));
-                Err(explain(e, &self.bucket, doing, "storage.objects.delete"))
-            }
+            Err(e) if Kind::of(&e) == Kind::NotFound => Ok(false),
+            Err(e) if Kind::of(&e) == Kind::Condition => match self.object(key).await? {
+                Some(object) if object.generation == generation => Err(self.kept(key, &object, &e)),
+                _ => Ok(false),
+            },
+            Err(e) => Err(self
+                .not_changed(key, &self.call(Action::Delete, "delete", key), &e)
+                .await),
         }
     }
 }
@@ -271,12 +300,12 @@ impl Store for GcsStore {
             .set_parent(self.resource())
             .set_prefix(self.name(prefix))
             .with_attempt_timeout(self.retry.stall)
+            .with_retry_policy(self.attempts())
             .by_item();
         let strip = self.name("").len();
-        let bucket = self.bucket.clone();
-        let doing = format!("list {}", self.gs(prefix));
+        let call = self.listing(prefix);
         let stream = unfold(Some(items), move |state| {
-            let (bucket, doing) = (bucket.clone(), doing.clone());
+            let call = call.clone();
             async move {
                 let mut items = state?;
                 match items.next().await? {
@@ -284,11 +313,7 @@ impl Store for GcsStore {
                         let key = object.name.get(strip..).unwrap_or_default().to_string();
                         Some((Ok(meta(key, &object)), Some(items)))
                     }
-                    Err(e) if Kind::of(&e) == Kind::NotFound => Some((Err(missing_bucket(&bucket).because(e)), None)),
-                    Err(e) => {
-                        let error = explain(e, &bucket, doing, "storage.objects.list");
-                        Some((Err(error), None))
-                    }
+                    Err(e) => Some((Err(call.of_bucket(&e)), None)),
                 }
             }
         });
@@ -305,19 +330,12 @@ impl Store for GcsStore {
             .set_prefix(&full)
             .set_delimiter("/")
             .with_attempt_timeout(self.retry.stall)
+            .with_retry_policy(self.attempts())
             .by_page();
         let strip = self.name("").len();
         let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| match Kind::of(&e) {
-                Kind::NotFound => missing_bucket(&self.bucket).because(e),
-                _ => explain(
-                    e,
-                    &self.bucket,
-                    format!("list {}", self.gs(prefix)),
-                    "storage.objects.list",
-                ),
-            })?;
+            let page = page.map_err(|e| self.listing(prefix).of_bucket(&e))?;
             let names = page.prefixes.iter().filter_map(|p| p.strip_prefix(full.as_str()));
             folders.extend(names.map(|name| name.trim_end_matches('/').to_string()));
             let found = page.objects.iter();
@@ -398,15 +416,19 @@ fn generation(version: &Version) -> Option<i64> {
 }
 
 fn meta(key: String, object: &Object) -> ObjectMeta {
-    let nanos = object
-        .update_time
-        .as_ref()
-        .map_or(0, |t| i128::from(t.seconds()) * 1_000_000_000 + i128::from(t.nanos()));
     ObjectMeta {
         key,
         size: u64::try_from(object.size).unwrap_or(0),
         version: Version(object.generation.to_string()),
         crc32c: object.checksums.as_ref().and_then(|c| c.crc32c),
-        updated: OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        updated: object
+            .update_time
+            .as_ref()
+            .map_or(OffsetDateTime::UNIX_EPOCH, |t| time_of(t.seconds(), t.nanos())),
     }
+}
+
+fn time_of(seconds: i64, nanos: i32) -> OffsetDateTime {
+    let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -1,50 +1,95 @@
 //! Credentials of the storage client: tokens come from `gcp_auth` and from nowhere else.
 
-use crate::base::error::{Code, Error, Result};
+mod source;
+
+use crate::base::error::{BoxError, Code, Error, Result};
+use gcp_auth::TokenProvider;
 use google_cloud_auth::{
     credentials::{CacheableResource, Credentials, CredentialsProvider, EntityTag},
     errors::CredentialsError,
 };
 use http::{Extensions, HeaderMap, HeaderValue, header};
-use std::{fmt, sync::Arc};
-use tokio::sync::Mutex;
+use source::{may_come, told};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
+
+pub use source::TokenSource;
 
 const SCOPES: &[&str] = &["https://www.googleapis.com/auth/devstorage.read_write"];
 
-const REMEDY: &str = "run as a service account that may write to the bucket (on Google Cloud); elsewhere run `gcloud \
-     auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a key file";
+/// Between two looks for a token at the start.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Finds out where tokens come from on this machine. Asks the metadata server when nothing else is configured.
-pub(super) async fn discover() -> Result<Arc<dyn gcp_auth::TokenProvider>> {
-    gcp_auth::provider().await.map_err(|e| refused(Box::new(e)))
-}
+/// What to do without credentials.
+pub(super) const NO_CREDENTIALS: &str = "run as a service account that may write to the bucket (on Google Cloud); elsewhere \
+     run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a key file";
 
-/// The error of a missing or refused credential.
-pub(super) fn refused(cause: crate::base::error::BoxError) -> Error {
-    Error::new(Code::StoreForbidden, "no Google Cloud credentials")
+/// The error of credentials that are missing, or that cannot be had now.
+fn missing(cause: impl Into<BoxError>) -> Error {
+    Error::new(Code::StoreUnauthorized, "no Google Cloud credentials")
         .because(cause)
-        .remedy(REMEDY)
+        .remedy(NO_CREDENTIALS)
 }
 
 /// One source of tokens, shared by the two clients of a store.
 pub(super) struct Tokens {
-    provider: Arc<dyn gcp_auth::TokenProvider>,
+    source: TokenSource,
+    /// Longest time for one token: `gcp_auth` waits for ever on a metadata server that does not answer.
+    limit: Duration,
+    /// The last token was not accepted.
+    refused: AtomicBool,
     /// Held while a token is fetched: `gcp_auth` would let every waiter fetch one of its own.
-    last: Mutex<Option<(Arc<gcp_auth::Token>, EntityTag)>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    provider: Option<Arc<dyn TokenProvider>>,
+    token: Option<(Arc<gcp_auth::Token>, EntityTag)>,
 }
 
 impl Tokens {
-    pub(super) fn new(provider: Arc<dyn gcp_auth::TokenProvider>) -> Self {
+    pub(super) fn new(source: TokenSource, limit: Duration) -> Self {
         Self {
-            provider,
+            source,
+            limit,
+            refused: AtomicBool::new(false),
             last: Mutex::default(),
         }
     }
 
-    /// Fetches a token now, so that missing credentials are found before any work is done.
-    pub(super) async fn probe(&self) -> Result<()> {
-        let token = self.current().await;
-        token.map(drop).map_err(|e| refused(Box::new(e)))
+    /// Fetches a token now, so that missing credentials are found before any work is done. A metadata server that is there
+    /// and not ready, as on a node or pod that has just started, has `patience`.
+    pub(super) async fn probe(&self, first_pause: Duration, patience: Duration) -> Result<()> {
+        let begun = Instant::now();
+        let mut pause = first_pause;
+        loop {
+            let error = match self.current().await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.is_permanent() || begun.elapsed() + pause > patience {
+                return Err(error);
+            }
+            tracing::info!(error = %error, "no Google Cloud credentials yet; trying again in {pause:?}");
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The store did not accept the last token: the next request has another one.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
     }
 
     /// The header of a request with a valid token.
@@ -54,18 +99,36 @@ impl Tokens {
     }
 
     /// A valid token, and a tag that changes with it.
-    async fn current(&self) -> Result<(Arc<gcp_auth::Token>, EntityTag), gcp_auth::Error> {
+    async fn current(&self) -> Result<(Arc<gcp_auth::Token>, EntityTag)> {
         let mut last = self.last.lock().await;
+        if self.refused.swap(false, Ordering::AcqRel) {
+            tracing::info!("Cloud Storage refuses the token; fetching another one");
+            last.provider = None;
+        }
+        let provider = match &last.provider {
+            Some(provider) => provider.clone(),
+            None => {
+                let opened = self.within(self.source.open()).await?;
+                let opened = opened.map_err(|e| missing(told(&e)).permanent(!may_come(&e)))?;
+                last.provider.insert(opened).clone()
+            }
+        };
         // Cached there until shortly before it expires.
-        let token = self.provider.token(SCOPES).await?;
-        match &*last {
+        let token = self.within(provider.token(SCOPES)).await?.map_err(missing)?;
+        match &last.token {
             Some((known, tag)) if known.as_str() == token.as_str() => Ok((token, tag.clone())),
             _ => {
                 let tag = EntityTag::new();
-                *last = Some((token.clone(), tag.clone()));
+                last.token = Some((token.clone(), tag.clone()));
                 Ok((token, tag))
             }
         }
+    }
+
+    async fn within<T>(&self, asked: impl Future<Output = T>) -> Result<T> {
+        let limit = self.limit;
+        let late = |_| missing(format!("no answer from where tokens come from within {limit:?}"));
+        timeout(limit, asked).await.map_err(late)
     }
 }
 
@@ -120,6 +183,14 @@ impl CredentialsProvider for RequestHeaders {
     }
 }
 
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for RequestHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHeaders")
@@ -135,7 +206,7 @@ mod tests {
     struct One;
 
     #[async_trait::async_trait]
-    impl gcp_auth::TokenProvider for One {
+    impl TokenProvider for One {
         async fn token(&self, _: &[&str]) -> Result<Arc<gcp_auth::Token>, gcp_auth::Error> {
             let token = serde_json::json!({"access_token": "s3cret", "expires_in": 3600});
             Ok(Arc::new(serde_json::from_value(token).unwrap()))
@@ -148,8 +219,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_token_is_sent_and_not_shown_by_debug() {
+        let source = TokenSource::new(async || Ok(Arc::new(One) as Arc<dyn TokenProvider>));
         let headers = RequestHeaders {
-            tokens: Some(Arc::new(Tokens::new(Arc::new(One)))),
+            tokens: Some(Arc::new(Tokens::new(source, Duration::from_secs(5)))),
             host: None,
             constant: EntityTag::new(),
         };

@@ -4,8 +4,9 @@ use futures_util::StreamExt as _;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore, Store, Version, open};
+use std::time::Duration;
 use testkit::source::noise;
-use testkit::store::{BUCKET, emulator, gcs, impatient, put};
+use testkit::store::{BUCKET, emulator, gcs, impatient, put, swap};
 
 /// What every operation of a store says.
 async fn every_operation(store: &GcsStore) -> Vec<(&'static str, Error)> {
@@ -38,16 +39,68 @@ async fn with_status(code: u16) -> (Emulator, Vec<(&'static str, Error)>) {
 
 #[tokio::test]
 async fn a_refusal_names_the_bucket_and_the_permission() {
-    for code in [401, 403] {
-        let (emulator, errors) = with_status(code).await;
-        for (permission, error) in errors {
-            assert_eq!(error.code(), Code::StoreForbidden, "{error}");
-            assert!(error.is_permanent());
-            let text = error.to_string();
-            assert!(text.contains(BUCKET) && text.contains(permission), "{text}");
-        }
-        assert!(emulator.requests().len() < 10, "a refusal is not asked again");
+    let (emulator, errors) = with_status(403).await;
+    for (permission, error) in errors {
+        assert_eq!(error.code(), Code::StoreForbidden, "{error}");
+        assert!(error.is_permanent());
+        let text = error.to_string();
+        assert!(text.contains(BUCKET) && text.contains(permission), "{text}");
     }
+    assert!(emulator.requests().len() < 10, "a refusal is not asked again");
+}
+
+#[tokio::test]
+async fn what_keeps_an_object_is_told_and_not_as_a_missing_right() {
+    let emulator = emulator().await;
+    let store = gcs(&emulator, "p").await;
+    let bytes = noise(1000, 1);
+    for key in ["held it's", "retained"] {
+        let meta = put(&store, key, &bytes).await.unwrap();
+        let name = format!("p/{key}");
+        match key {
+            "retained" => emulator.retain(BUCKET, &name, Duration::from_secs(3600)),
+            _ => emulator.hold(BUCKET, &name),
+        }
+        let errors = [
+            store.delete(key, &meta.version).await.unwrap_err(),
+            swap(&store, key, &bytes, &meta.version).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.code(), Code::StoreRetained, "{key}: {error}");
+            assert!(error.is_permanent());
+            let remedy = error.remedy_text().unwrap();
+            let expected = match key {
+                "retained" => "retention_policy",
+                _ => r"'gs://test-bucket/p/held it'\''s' --no-temporary-hold",
+            };
+            assert!(remedy.contains(expected) && !remedy.contains("grant"), "{remedy}");
+        }
+        assert!(emulator.object(BUCKET, &name).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_retention_without_a_reason_is_read_from_the_object() {
+    let emulator = emulator().await;
+    let store = gcs(&emulator, "p").await;
+    let meta = put(&store, "a", &noise(1000, 1)).await.unwrap();
+    emulator.retain(BUCKET, "p/a", Duration::from_secs(3600));
+    emulator.fault(
+        "p/a",
+        1,
+        Fault::Status {
+            on: On::Delete,
+            code: 403,
+        },
+    );
+    let error = store.delete("a", &meta.version).await.unwrap_err();
+    assert_eq!(error.code(), Code::StoreRetained, "{error}");
+    let remedy = error.remedy_text().unwrap();
+    // It may have ended: the store has no clock.
+    assert!(
+        remedy.starts_with("wait until 20") && remedy.contains("storage.objects.delete"),
+        "{remedy}"
+    );
 }
 
 #[tokio::test]

@@ -117,7 +117,10 @@ async fn no_error_of_an_upload_names_the_address_of_its_session() {
     let reset = (usize::MAX, Fault::ResetPut { after: 1000 });
     for faults in [
         vec![reset],
-        vec![(1, Fault::ResetPut { after: MIB }), (1, status(On::Query, 404))],
+        vec![
+            (usize::MAX, Fault::ResetPut { after: MIB }),
+            (usize::MAX, status(On::Query, 404)),
+        ],
         vec![(1, Fault::ResetPut { after: MIB }), (1, status(On::Query, 403))],
         vec![(usize::MAX, status(On::Put, 503))],
         vec![(1, Fault::Corrupt)],
@@ -259,7 +262,7 @@ async fn bytes_that_change_between_attempts_are_no_backup() {
 }
 
 #[tokio::test]
-async fn an_upload_that_the_service_forgot_can_be_tried_again() {
+async fn an_upload_that_the_service_forgot_begins_anew() {
     let faults = [
         (1, Fault::ResetPut { after: MIB }),
         (
@@ -271,11 +274,19 @@ async fn an_upload_that_the_service_forgot_can_be_tried_again() {
         ),
     ];
     let (emulator, bytes, result) = upload(&faults).await;
-    let error = assert_failed(&emulator, result, Code::StoreUnreachable);
-    assert!(!error.is_permanent());
-    let store = gcs(&emulator, "p").await;
-    let again = put(&store, KEY, &bytes).await;
-    assert_stored(&emulator, &bytes, again);
+    assert_stored(&emulator, &bytes, result);
+    let whole = "bytes 0-4194303/4194304";
+    assert_eq!(put_ranges(&emulator), [whole, whole]);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_service_forgets_again_and_again_is_given_up() {
+    for code in [404, 410] {
+        let (emulator, _, result) = upload(&[(usize::MAX, Fault::Status { on: On::Put, code })]).await;
+        let error = assert_failed(&emulator, result, Code::StoreUnreachable);
+        assert!(!error.is_permanent());
+        assert_eq!(put_ranges(&emulator).len(), 3, "three sessions");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Reading one object, or a range of it, to the last byte asked for.
 
 use super::{
-    GcsStore, generation,
-    refusal::{Kind, explain},
+    GcsStore,
+    answer::Kind,
+    generation,
+    refusal::{Action, Call},
 };
 use crate::base::error::{Code, Error, Result};
 use crate::wire::store::{Store as _, Version, valid_key};
@@ -19,7 +21,10 @@ impl GcsStore {
         version: Option<&Version>,
     ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         valid_key(key)?;
-        let mut request = self.data.read_object(self.resource(), self.name(key));
+        let mut request = self
+            .data
+            .read_object(self.resource(), self.name(key))
+            .with_retry_policy(self.attempts());
         if let Some(version) = version {
             let Some(generation) = generation(version) else {
                 return Ok(None);
@@ -37,21 +42,19 @@ impl GcsStore {
             request = request.set_read_range(ReadRange::segment(range.start, count));
         }
         let name = self.gs(key);
+        let call = self.call(Action::Read, "read", key);
         let reading = match tokio::time::timeout(self.retry.stall, request.send()).await {
             Ok(Ok(reading)) => reading,
             Ok(Err(e)) if Kind::of(&e) == Kind::NotFound => return Ok(None),
-            Ok(Err(e)) => {
-                let doing = format!("read {name}");
-                return Err(explain(e, &self.bucket, doing, "storage.objects.get"));
-            }
+            Ok(Err(e)) => return Err(call.failed(&e)),
             Err(_) => return Err(read_stalled(&name, self.retry.stall)),
         };
         let size = u64::try_from(reading.object().size).unwrap_or(0);
         let left = range.map_or(size, |r| r.end - r.start);
-        let (bucket, stall) = (self.bucket.clone(), self.retry.stall);
+        let stall = self.retry.stall;
         let state = Some((reading, left));
         let stream = stream::unfold(state, move |state| {
-            let (name, bucket) = (name.clone(), bucket.clone());
+            let (name, call) = (name.clone(), call.clone());
             async move {
                 let (mut reading, left) = state?;
                 match tokio::time::timeout(stall, reading.next()).await {
@@ -60,7 +63,7 @@ impl GcsStore {
                         Some((Ok(bytes), Some((reading, left))))
                     }
                     Ok(Some(Ok(_))) => Some((Err(wrong_length(&name, "more")), None)),
-                    Ok(Some(Err(e))) => Some((Err(read_error(e, &bucket, &name)), None)),
+                    Ok(Some(Err(e))) => Some((Err(read_error(e, &call)), None)),
                     Ok(None) if left > 0 => Some((Err(wrong_length(&name, "fewer")), None)),
                     Ok(None) => None,
                     Err(_) => Some((Err(read_stalled(&name, stall)), None)),
@@ -79,12 +82,12 @@ fn read_stalled(name: &str, limit: Duration) -> Error {
     Error::new(Code::Stalled, format!("reading {name}: no data for {limit:?}"))
 }
 
-fn read_error(error: GcsError, bucket: &str, name: &str) -> Error {
+fn read_error(error: GcsError, call: &Call) -> Error {
     let cause = error.source().and_then(|e| e.downcast_ref::<ReadError>());
     let code = match cause {
         Some(ReadError::ChecksumMismatch(_)) => Code::ChecksumMismatch,
         Some(ReadError::ShortRead(_) | ReadError::LongRead { .. }) => Code::LengthMismatch,
-        _ => return explain(error, bucket, format!("read {name}"), "storage.objects.get"),
+        _ => return call.failed(&error),
     };
-    Error::new(code, format!("read {name}")).because(error)
+    Error::new(code, call.doing.clone()).because(error)
 }

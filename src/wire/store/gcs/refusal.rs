@@ -1,191 +1,200 @@
-//! What the service's refusals mean, in the words of [`Code`].
+//! What the person is told of a call that Cloud Storage did not do: the code, and a remedy for each cause.
 
-use crate::base::error::{Code, Error, with_causes};
-use crate::wire::store::token;
-use google_cloud_gax::error::rpc::Code as Rpc;
+use super::{answer::Kind, redacted::RedactedError};
+use crate::base::clock::stamp;
+use crate::base::error::{BoxError, Code, Error};
+use crate::base::shell::word;
+use crate::wire::store::token::NO_CREDENTIALS;
 use google_cloud_storage::Error as GcsError;
-use std::{error::Error as StdError, fmt};
+use time::OffsetDateTime;
 
-/// Kinds of refusals that callers tell apart.
+/// What a call does, and so which right it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No such object, or the upload session is gone.
-    NotFound,
-    /// No such bucket.
-    NoBucket,
-    /// The precondition does not hold.
-    Condition,
-    /// The range begins behind the end.
-    Range,
-    /// No token could be had.
-    Credentials,
-    /// The token or its rights are not enough.
-    Forbidden,
-    /// A quota is used up.
-    Full,
-    /// The call is not implemented (emulators only).
-    Unimplemented,
-    /// Worth another try later.
-    Unreachable,
-    /// Anything else.
-    Other,
+pub(super) enum Action {
+    /// Writes an object that is not there.
+    Create,
+    /// Writes over an object, as the lease does.
+    Replace,
+    /// Reads an object, or what is known of it.
+    Read,
+    List,
+    Delete,
 }
 
-impl Kind {
-    pub(super) fn of(error: &GcsError) -> Self {
-        if error.is_authentication() {
-            return Self::Credentials;
+impl Action {
+    fn permission(self) -> &'static str {
+        match self {
+            Self::Create => "storage.objects.create",
+            Self::Replace => "storage.objects.create and storage.objects.delete",
+            Self::Read => "storage.objects.get",
+            Self::List => "storage.objects.list",
+            Self::Delete => "storage.objects.delete",
         }
-        // The client wraps what happens before an upload request is sent.
-        let cause = StdError::source(error).and_then(|e| e.downcast_ref::<GcsError>());
-        if let Some(cause) = cause {
-            return Self::of(cause);
+    }
+
+    /// The smallest predefined role that holds it. terraform/iam.tf grants the same, on the objects where it is needed.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Create => "roles/storage.objectCreator",
+            Self::Replace | Self::Delete => "roles/storage.objectUser",
+            Self::Read | Self::List => "roles/storage.objectViewer",
         }
-        let text = message(error);
-        if let Some(kind) = error.http_status_code().map(|status| Self::of_status(status, &text))
-            && kind != Self::Other
-        {
-            return kind;
+    }
+}
+
+/// A call, for whoever has to explain its failure.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// What was done, with its object: `write gs://b/o`.
+    pub(super) doing: String,
+    pub(super) action: Action,
+    pub(super) bucket: String,
+    /// The object, as `gs://b/o`; none for lists.
+    pub(super) object: Option<String>,
+}
+
+impl Call {
+    /// The error of an answer to this call.
+    pub(super) fn failed(&self, error: &GcsError) -> Error {
+        self.refused(Kind::of(error), RedactedError::by(error))
+    }
+
+    /// The error of an answer to a call that concerns the whole bucket: what is not there then is the bucket.
+    pub(super) fn of_bucket(&self, error: &GcsError) -> Error {
+        match Kind::of(error) {
+            Kind::NotFound => self.refused(Kind::NoBucket, RedactedError::by(error)),
+            _ => self.failed(error),
         }
-        let not_found = Self::not_found(&text);
-        match error.status().map(|s| s.code) {
-            Some(Rpc::Unauthenticated | Rpc::PermissionDenied) => Self::Forbidden,
-            Some(Rpc::NotFound) => not_found,
-            Some(Rpc::FailedPrecondition | Rpc::Aborted) => Self::Condition,
-            Some(Rpc::OutOfRange) => Self::Range,
-            Some(Rpc::Unimplemented) => Self::Unimplemented,
-            Some(Rpc::Unavailable | Rpc::Internal | Rpc::DeadlineExceeded | Rpc::ResourceExhausted) => {
-                Self::Unreachable
+    }
+
+    /// The error of an answer of this kind.
+    pub(super) fn refused(&self, kind: Kind, cause: impl Into<BoxError>) -> Error {
+        if kind == Kind::NoBucket {
+            return missing_bucket(&self.bucket).because(cause);
+        }
+        Error::new(code(kind), self.doing.clone())
+            .because(cause)
+            .remedy(self.remedy(kind))
+    }
+
+    /// The error of a change to an object that a retention policy keeps until then.
+    pub(super) fn retained(&self, until: OffsetDateTime, cause: impl Into<BoxError>) -> Error {
+        let (until, grant) = (stamp(until), self.grant());
+        self.refused(Kind::Retained, cause).remedy(format!(
+            "wait until {until}, when the retention of the object ends; if that has passed, {grant}"
+        ))
+    }
+
+    fn remedy(&self, kind: Kind) -> String {
+        let bucket = &self.bucket;
+        match kind {
+            Kind::NoToken => NO_CREDENTIALS.to_owned(),
+            Kind::Token => format!(
+                "check that the account that runs this exists and is not disabled, and the clock of this machine: Cloud \
+                 Storage accepts no token of it, not even a fresh one; `gcloud storage ls gs://{bucket}` tries another account"
+            ),
+            Kind::Scope => {
+                "give the machine the access scope cloud-platform (its tokens may only read, whatever is granted \
+                            to its account), or run with the key file of an account"
+                    .to_owned()
             }
-            Some(_) => Self::Other,
-            None if error.is_serialization() || error.is_deserialization() => Self::Other,
-            None if error.is_binding() => Self::Other,
-            None => Self::Unreachable,
+            Kind::Right => self.grant(),
+            Kind::Retained => format!(
+                "wait until its retention ends: a retention policy keeps objects from being deleted or replaced, and the \
+                 lease has to be replaced, so that a bucket for backups can have none; `gcloud storage buckets describe \
+                 gs://{bucket} --format='yaml(retention_policy)'` shows it"
+            ),
+            Kind::Held => match &self.object {
+                Some(object) => format!(
+                    "find out who put a hold on the object; `gcloud storage objects update {} --no-temporary-hold \
+                     --no-event-based-hold` releases it",
+                    word(object)
+                ),
+                None => "find out who put a hold on the object, and release it".to_owned(),
+            },
+            Kind::Perimeter => {
+                "allow this account and network in the service perimeter (VPC Service Controls) of the bucket's \
+                                project; its administrator finds the request by the identifier in the message"
+                    .to_owned()
+            }
+            Kind::Policy => format!(
+                "ask the organization's administrator about the constraint that the message names, or choose another bucket \
+                 than gs://{bucket}"
+            ),
+            Kind::Api => "turn on the API in the project that the message names: `gcloud services enable \
+                          storage.googleapis.com`"
+                .to_owned(),
+            Kind::Billing => format!(
+                "restore the billing of the project that owns bucket {bucket}; `gcloud billing accounts list` shows which \
+                 accounts are open"
+            ),
+            Kind::RequesterPays => format!(
+                "turn off Requester Pays, which this tool does not support: `gcloud storage buckets update gs://{bucket} \
+                 --no-requester-pays`; or run in a project of the owner of the bucket"
+            ),
+            Kind::Key => format!(
+                "enable the key of the bucket and let Cloud Storage's own account use it; `gcloud storage buckets describe \
+                 gs://{bucket} --format='value(default_kms_key)'` shows the key"
+            ),
+            Kind::Rate => {
+                "lower BACKUP_CONCURRENCY, or raise the quota that the message names; trying again later is safe"
+                    .to_owned()
+            }
+            Kind::Full => format!("raise the quota of the project that owns bucket {bucket}"),
+            Kind::Contended => "try again; somebody else changes the same object or bucket at the same time".to_owned(),
+            Kind::Gone => "try again; the service dropped what it was working on".to_owned(),
+            Kind::Unreachable => "check the network and the status of Cloud Storage; trying again is safe".to_owned(),
+            Kind::Condition => "run it again; if it fails again, find out who else writes into this store".to_owned(),
+            Kind::Range => "verify the backup: the object has fewer bytes than were asked for".to_owned(),
+            Kind::NotFound => "run it again; somebody deleted the object meanwhile".to_owned(),
+            Kind::NoBucket | Kind::Forbidden | Kind::Unimplemented | Kind::Other => format!(
+                "read the reason in the message; `gcloud storage buckets describe gs://{bucket}` shows the settings of the \
+                 bucket"
+            ),
         }
     }
 
-    /// Of an HTTP status; `text` is what the service says with it, in lower case.
-    pub(super) fn of_status(status: u16, text: &str) -> Self {
-        match status {
-            401 => Self::Forbidden,
-            403 if text.contains("quota") && text.contains("exceeded") => Self::Full,
-            403 => Self::Forbidden,
-            404 | 410 => Self::not_found(text),
-            412 => Self::Condition,
-            416 => Self::Range,
-            507 => Self::Full,
-            408 | 429 | 500.. => Self::Unreachable,
-            _ => Self::Other,
-        }
-    }
-
-    fn not_found(text: &str) -> Self {
-        match text.contains("bucket does not exist") {
-            true => Self::NoBucket,
-            false => Self::NotFound,
-        }
-    }
-}
-
-/// What the storage client says of a failure, as a text. The client names the address of an upload session in its errors, and
-/// whoever has that can finish the upload without any credentials. So nothing of the error itself is kept, which would show it
-/// to anybody who prints the causes.
-#[derive(Debug)]
-pub(super) struct RedactedError(String);
-
-impl RedactedError {
-    /// All that an error and its causes say, without addresses.
-    pub(super) fn by(error: &(dyn StdError + 'static)) -> Self {
-        Self::told(&with_causes(error.to_string(), error))
-    }
-
-    /// What the service said, without addresses.
-    pub(super) fn told(text: &str) -> Self {
-        Self(without_addresses(text))
-    }
-}
-
-impl fmt::Display for RedactedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for RedactedError {}
-
-/// Leaves scheme and host of every URL in `text`, and of an `upload_id` nothing, wherever it is.
-fn without_addresses(text: &str) -> String {
-    const ID: &str = "upload_id=";
-    // What no URL has unencoded. Brackets it may well have, as the name of an object.
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
-    let mut kept = String::new();
-    let mut rest = text;
-    // One look at each character, however many of one kind there are and none of another.
-    let begins = |text: &str| ["http://", "https://", ID].iter().any(|start| text.starts_with(start));
-    let next = |text: &str| {
-        text.match_indices(['h', 'u'])
-            .map(|(at, _)| at)
-            .find(|at| begins(&text[*at..]))
-    };
-    while let Some(at) = next(rest) {
-        kept.push_str(&rest[..at]);
-        let found = &rest[at..];
-        let found = &found[..found.find(ends).unwrap_or(found.len())];
-        // The brackets and the punctuation around it are the sentence's.
-        let url = found.trim_end_matches([')', ']', '}', ',', '.', ';', ':', '\'']);
-        let host = url.find("://").filter(|_| !url.starts_with(ID)).map_or(0, |scheme| {
-            let host = scheme + "://".len();
-            url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end)
+    fn grant(&self) -> String {
+        let (bucket, role) = (&self.bucket, self.action.role());
+        // The right to replace one object is none to delete backups: terraform/iam.tf has such conditions, too.
+        let replaced = match self.action {
+            Action::Replace => self.object.as_deref(),
+            _ => None,
+        };
+        let condition = replaced.and_then(|object| object.strip_prefix(&format!("gs://{bucket}/")));
+        let condition = condition.map_or_else(String::new, |name| {
+            let resource = format!("projects/_/buckets/{bucket}/objects/{name}");
+            let condition = format!("expression=resource.name == \"{resource}\",title=rewritten");
+            format!(" --condition={}", word(&condition))
         });
-        kept.push_str(&url[..host]);
-        if host < url.len() {
-            kept.push_str(if host == 0 { "…" } else { "/…" });
-        }
-        rest = &rest[at + url.len()..];
+        format!(
+            "grant {} on {} to the account that runs this, with the role {role}: by Terraform, or with `gcloud storage \
+             buckets add-iam-policy-binding gs://{bucket} --role={role} --member=serviceAccount:ACCOUNT{condition}`",
+            self.action.permission(),
+            replaced.map_or_else(|| format!("bucket {bucket}"), str::to_owned),
+        )
     }
-    kept + rest
 }
 
-fn message(error: &GcsError) -> String {
-    let status = error.status().map(|s| s.message.clone());
-    let payload = error.http_payload().map(|p| String::from_utf8_lossy(p));
-    (status.unwrap_or_default() + &payload.unwrap_or_default()).to_lowercase()
-}
-
-/// The crate's error for a refusal of `bucket`; `doing` says what was tried, `permission` what it takes.
-pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: &str) -> Error {
-    refused(Kind::of(&error), RedactedError::by(&error), bucket, doing, permission)
-}
-
-/// The same of a refusal whose kind is known.
-pub(super) fn refused(kind: Kind, cause: RedactedError, bucket: &str, doing: String, permission: &str) -> Error {
-    let code = match kind {
-        Kind::Credentials => {
-            let cause = token::refused(Box::new(cause));
-            let remedy = cause.remedy_text().unwrap_or_default().to_string();
-            // There were credentials when the store was opened: they may well come back.
-            return Error::new(Code::StoreForbidden, doing)
-                .because(cause)
-                .remedy(remedy)
-                .permanent(false);
-        }
-        Kind::NoBucket => return missing_bucket(bucket).because(cause),
-        Kind::Forbidden => Code::StoreForbidden,
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::NoToken | Kind::Token => Code::StoreUnauthorized,
+        Kind::Scope
+        | Kind::Right
+        | Kind::Forbidden
+        | Kind::Perimeter
+        | Kind::Policy
+        | Kind::Api
+        | Kind::Billing
+        | Kind::RequesterPays
+        | Kind::Key => Code::StoreForbidden,
+        Kind::Retained | Kind::Held => Code::StoreRetained,
+        Kind::NoBucket => Code::StoreMissing,
         Kind::Condition => Code::StoreConflict,
         Kind::Range => Code::LengthMismatch,
         Kind::Full => Code::StoreFull,
-        Kind::Unreachable => Code::StoreUnreachable,
+        Kind::Rate | Kind::Contended | Kind::Gone | Kind::Unreachable => Code::StoreUnreachable,
         Kind::NotFound | Kind::Unimplemented | Kind::Other => Code::StoreFailed,
-    };
-    let refused = Error::new(code, doing).because(cause);
-    match kind {
-        Kind::Forbidden => refused.remedy(format!(
-            "grant {permission} on bucket {bucket} to the account that runs this, e.g. with the role {}",
-            role(permission)
-        )),
-        Kind::Full => refused.remedy(format!("raise the quota of the project that owns bucket {bucket}")),
-        Kind::Unreachable => refused.remedy("check the network and the status of Cloud Storage; trying again is safe"),
-        _ => refused,
     }
 }
 
@@ -194,40 +203,4 @@ pub(super) fn missing_bucket(bucket: &str) -> Error {
     Error::new(Code::StoreMissing, format!("bucket {bucket} does not exist")).remedy(format!(
         "create it with `gcloud storage buckets create gs://{bucket}`, or correct the name"
     ))
-}
-
-/// The smallest predefined role that holds a permission.
-fn role(permission: &str) -> &'static str {
-    match permission {
-        "storage.objects.create" => "roles/storage.objectCreator",
-        "storage.objects.delete" => "roles/storage.objectUser",
-        _ => "roles/storage.objectViewer",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_an_address_only_the_host_is_told() {
-        for (text, told) in [
-            (
-                "error sending request for url (https://h.example:1/upload/b/o?name=a(b)&upload_id=S3-_cret): reset",
-                "error sending request for url (https://h.example:1/…): reset",
-            ),
-            (
-                "http://h/upload/session/S3cret, and http://h",
-                "http://h/…, and http://h",
-            ),
-            ("to \"https://h?upload_id=S3cret\" and on", "to \"https://h/…\" and on"),
-            ("no session with upload_id=S3cret.", "no session with …."),
-            ("nothing of that kind: at all", "nothing of that kind: at all"),
-        ] {
-            assert_eq!(without_addresses(text), told);
-        }
-        // In one pass.
-        let many = "http://h/S3cret ".repeat(400_000);
-        assert_eq!(without_addresses(&many), "http://h/… ".repeat(400_000));
-    }
 }

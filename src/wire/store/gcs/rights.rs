@@ -1,7 +1,10 @@
 //! What the account that this runs as may do in the bucket.
 
-use super::GcsStore;
-use super::refusal::{Kind, explain, missing_bucket};
+use super::{
+    GcsStore,
+    answer::Kind,
+    refusal::{Action, Call},
+};
 use crate::base::error::Result;
 use google_cloud_gax::options::RequestOptionsBuilder as _;
 
@@ -15,6 +18,7 @@ pub(super) async fn missing<'a>(store: &GcsStore, permissions: &[&'a str]) -> Re
         .set_permissions(permissions.iter().copied())
         .with_idempotency(true)
         .with_attempt_timeout(store.retry.stall)
+        .with_retry_policy(store.attempts())
         .send()
         .await;
     match sent {
@@ -23,10 +27,14 @@ pub(super) async fn missing<'a>(store: &GcsStore, permissions: &[&'a str]) -> Re
             Ok(Some(permissions.iter().copied().filter(is_missing).collect()))
         }
         Err(e) if store.emulator.is_some() && Kind::of(&e) == Kind::Unimplemented => Ok(None),
-        Err(e) if Kind::of(&e) == Kind::NotFound => Err(missing_bucket(&store.bucket).because(e)),
         Err(e) => {
-            let doing = format!("check bucket {}", store.bucket);
-            Err(explain(e, &store.bucket, doing, "storage.objects.list"))
+            let call = Call {
+                doing: format!("check bucket {}", store.bucket),
+                action: Action::List,
+                bucket: store.bucket.clone(),
+                object: None,
+            };
+            Err(call.of_bucket(&e))
         }
     }
 }

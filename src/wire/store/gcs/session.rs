@@ -2,12 +2,9 @@
 //! unknown length that cannot be read again. Each chunk is kept until the service has confirmed it; what a failure leaves in doubt
 //! is asked for. <https://cloud.google.com/storage/docs/performing-resumable-uploads>
 
-use super::{
-    Retry,
-    refusal::{Kind, RedactedError, refused},
-};
+use super::{Retry, again::Failures, answer::Kind, redacted::RedactedError, refusal::Call};
 use crate::base::error::{BoxError, Code, Error, Result};
-use crate::wire::store::token::{self, Tokens};
+use crate::wire::store::token::Tokens;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
@@ -40,7 +37,6 @@ pub(super) struct JsonApi {
     client: Client,
     base: Url,
     tokens: Option<Arc<Tokens>>,
-    bucket: String,
     retry: Retry,
 }
 
@@ -56,7 +52,8 @@ pub(super) struct Session {
     api: Arc<JsonApi>,
     /// Whoever has it can finish the upload: never in a log or an error.
     url: Url,
-    doing: String,
+    /// What it does, for errors.
+    call: Call,
     /// Bytes that the service has confirmed.
     kept: u64,
     /// Whether there may be an object of it.
@@ -89,17 +86,12 @@ enum Reply {
 
 enum Failure {
     /// What became of the request is not known, or the service is busy.
-    Passing(Error),
+    Passing(Kind, Error),
     Lasting(Error),
 }
 
 impl JsonApi {
-    pub(super) fn new(
-        endpoint: Option<&str>,
-        tokens: Option<Arc<Tokens>>,
-        bucket: &str,
-        retry: Retry,
-    ) -> Result<Arc<Self>> {
+    pub(super) fn new(endpoint: Option<&str>, tokens: Option<Arc<Tokens>>, retry: Retry) -> Result<Arc<Self>> {
         let internal = |e: BoxError| Error::new(Code::Internal, "set up the storage client").because(e);
         let builder = Client::builder()
             .http1_only()
@@ -117,28 +109,27 @@ impl JsonApi {
             client: builder.build().map_err(|e| internal(e.into()))?,
             base: base.parse().map_err(|e: url::ParseError| internal(e.into()))?,
             tokens,
-            bucket: bucket.to_owned(),
             retry,
         }))
     }
 
-    /// Begins the upload of an object that must not exist; `doing` names it in errors.
-    pub(super) async fn begin(self: &Arc<Self>, object: NewObject<'_>, doing: String) -> Result<Session> {
+    /// Begins the upload of an object that must not exist; `call` names it in errors.
+    pub(super) async fn begin(self: &Arc<Self>, object: NewObject<'_>, call: Call) -> Result<Session> {
         let mut url = self.base.clone();
-        url.set_path(&format!("/upload/storage/v1/b/{}/o", self.bucket));
+        url.set_path(&format!("/upload/storage/v1/b/{}/o", call.bucket));
         url.query_pairs_mut()
             .append_pair("uploadType", "resumable")
             .append_pair("name", object.name)
             .append_pair("ifGenerationMatch", "0");
         let body = json!({ "contentType": object.content_type, "metadata": object.metadata });
-        let mut failures = 0;
+        let mut failures = Failures::default();
         loop {
-            match self.start(&url, &object, &body, &doing).await {
+            match self.start(&url, &object, &body, &call).await {
                 Ok(url) => {
                     return Ok(Session {
                         api: Arc::clone(self),
                         url,
-                        doing,
+                        call,
                         kept: 0,
                         has_ended: false,
                         is_open: true,
@@ -149,8 +140,9 @@ impl JsonApi {
         }
     }
 
-    async fn start(&self, url: &Url, object: &NewObject<'_>, body: &Value, doing: &str) -> Result<Url, Failure> {
-        let request = self.request(Method::POST, url).await?.json(body);
+    async fn start(&self, url: &Url, object: &NewObject<'_>, body: &Value, call: &Call) -> Result<Url, Failure> {
+        let doing = call.doing.as_str();
+        let request = self.request(Method::POST, url, call).await?.json(body);
         let request = request.header("x-upload-content-type", object.content_type);
         let response = self.send(request, &AtomicU64::new(0), doing).await?;
         let location = response.headers().get(header::LOCATION);
@@ -161,17 +153,21 @@ impl JsonApi {
                 Code::StoreFailed,
                 format!("{doing}: the service named no upload session"),
             ))),
-            _ => Err(self.refusal(response, doing).await),
+            _ => Err(self.refusal(response, call).await),
         }
     }
 
     /// A request with a token, unless it goes elsewhere: an upload's address is proof enough by itself.
-    async fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, Failure> {
+    async fn request(&self, method: Method, url: &Url, call: &Call) -> Result<RequestBuilder, Failure> {
         let request = self.client.request(method, url.clone());
         match &self.tokens {
             Some(tokens) if url.origin() == self.base.origin() => {
                 let token = tokens.bearer().await;
-                let token = token.map_err(|e| Failure::Passing(token::refused(e).permanent(false)))?;
+                // There were credentials when the store was opened: they may well come back.
+                let token = token.map_err(|e| {
+                    let error = call.refused(Kind::NoToken, e).permanent(false);
+                    Failure::Passing(Kind::NoToken, error)
+                })?;
                 Ok(request.header(header::AUTHORIZATION, token))
             }
             _ => Ok(request),
@@ -189,7 +185,7 @@ impl JsonApi {
                 Err(_) => {
                     let text = format!("{doing}: no progress for {:?}", self.retry.stall);
                     let remedy = "check the network to Cloud Storage, then try again";
-                    return Err(Failure::Passing(Error::new(Code::Stalled, text).remedy(remedy)));
+                    return Err(passing(Error::new(Code::Stalled, text).remedy(remedy)));
                 }
             }
         }
@@ -207,42 +203,44 @@ impl JsonApi {
         };
         match timeout(self.retry.stall, read).await {
             Ok(read) => read.map_err(|e| unreachable(doing, &e)),
-            Err(_) => Err(Failure::Passing(Error::new(
+            Err(_) => Err(passing(Error::new(
                 Code::Stalled,
                 format!("{doing}: the answer does not end"),
             ))),
         }
     }
 
-    async fn refusal(&self, response: Response, doing: &str) -> Failure {
+    async fn refusal(&self, response: Response, call: &Call) -> Failure {
         let status = response.status().as_u16();
-        let body = match self.body(response, doing).await {
-            Ok(body) => String::from_utf8_lossy(&body).into_owned(),
-            Err(_) => String::new(),
+        let body = self.body(response, &call.doing).await.unwrap_or_default();
+        // There is no object that could be missing: it is the bucket.
+        let kind = match Kind::of_answer(status, &body) {
+            Kind::NotFound => Kind::NoBucket,
+            kind => kind,
         };
-        let kind = Kind::of_status(status, &body.to_lowercase());
-        let cause = RedactedError::told(&format!("HTTP {status}: {}", body.trim()));
-        let error = refused(kind, cause, &self.bucket, doing.to_owned(), "storage.objects.create");
-        match (status, kind) {
-            // A token may have expired on its way.
-            (401, _) => Failure::Passing(error.permanent(false)),
-            (_, Kind::Unreachable) => Failure::Passing(error),
-            _ => Failure::Lasting(error),
+        let said = String::from_utf8_lossy(&body);
+        let error = call.refused(kind, RedactedError::told(&format!("HTTP {status}: {}", said.trim())));
+        if kind == Kind::Token
+            && let Some(tokens) = &self.tokens
+        {
+            tokens.refuse();
+        }
+        match kind.is_passing() {
+            true => Failure::Passing(kind, error),
+            false => Failure::Lasting(error),
         }
     }
 
     /// Waits before another attempt; the error, when another one is useless or there were enough.
-    async fn pause(&self, failure: Failure, failures: &mut u32) -> Result<()> {
-        *failures += 1;
-        match failure {
-            Failure::Passing(error) if *failures < self.retry.attempts => {
-                tracing::debug!(error = %error, "storage request failed; trying again");
-                let delay = self.retry.first_delay.saturating_mul(1 << (*failures - 1).min(16));
-                sleep(delay.min(self.retry.longest_delay)).await;
-                Ok(())
-            }
-            Failure::Passing(error) | Failure::Lasting(error) => Err(error),
-        }
+    async fn pause(&self, failure: Failure, failures: &mut Failures) -> Result<()> {
+        let error = match failure {
+            Failure::Passing(kind, error) if failures.again(kind, self.retry.attempts) => error,
+            Failure::Passing(_, error) | Failure::Lasting(error) => return Err(error),
+        };
+        tracing::debug!(error = %error, "storage request failed; trying again");
+        let delay = self.retry.first_delay.saturating_mul(1 << (failures.all - 1).min(16));
+        sleep(delay.min(self.retry.longest_delay)).await;
+        Ok(())
     }
 }
 
@@ -253,7 +251,7 @@ impl Session {
             None => Ok(()),
             Some(_) => Err(Error::new(
                 Code::StoreFailed,
-                format!("{}: the service ended the upload by itself", self.doing),
+                format!("{}: the service ended the upload by itself", self.call.doing),
             )),
         }
     }
@@ -263,13 +261,13 @@ impl Session {
     pub(super) async fn finish(&mut self, chunk: Bytes, crc32c: u32) -> Result<Uploaded> {
         let total = self.kept + chunk.len() as u64;
         let done = self.deliver(chunk, Some(End { total, crc32c })).await?;
-        done.ok_or_else(|| Error::new(Code::Internal, format!("{}: it did not end", self.doing)))
+        done.ok_or_else(|| Error::new(Code::Internal, format!("{}: it did not end", self.call.doing)))
     }
 
     async fn deliver(&mut self, chunk: Bytes, end: Option<End>) -> Result<Option<Uploaded>> {
         let start = self.kept;
         let whole = start + chunk.len() as u64;
-        let (mut failures, mut is_in_doubt) = (0, false);
+        let (mut failures, mut is_in_doubt) = (Failures::default(), false);
         loop {
             let rest = chunk.slice((self.kept - start) as usize..);
             let reply = match is_in_doubt {
@@ -286,14 +284,14 @@ impl Session {
                         Code::StoreUnreachable,
                         format!(
                             "{}: the service says it has {kept} bytes of those up to {whole}, and had {start} before",
-                            self.doing
+                            self.call.doing
                         ),
                     )
                     .remedy("try again from the first byte; the service lost a part of the upload"));
                 }
                 Ok(Reply::Kept(kept)) => {
                     if kept > self.kept {
-                        failures = 0;
+                        failures = Failures::default();
                     }
                     let was_asked = std::mem::take(&mut is_in_doubt);
                     let has_moved = kept > self.kept;
@@ -304,9 +302,9 @@ impl Session {
                     if has_moved || was_asked && kept < whole {
                         continue;
                     }
-                    Failure::Passing(Error::new(
+                    passing(Error::new(
                         Code::StoreUnreachable,
-                        format!("{}: the store accepts no more than {kept} bytes", self.doing),
+                        format!("{}: the store accepts no more than {kept} bytes", self.call.doing),
                     ))
                 }
                 Err(failure) => {
@@ -328,7 +326,7 @@ impl Session {
         let moved = Arc::new(AtomicU64::new(0));
         let mut request = self
             .api
-            .request(Method::PUT, &self.url)
+            .request(Method::PUT, &self.url, &self.call)
             .await?
             .header(header::CONTENT_RANGE, range)
             .header(header::CONTENT_LENGTH, bytes.len());
@@ -339,26 +337,26 @@ impl Session {
         if !bytes.is_empty() {
             request = request.body(in_pieces(bytes, Arc::clone(&moved)));
         }
-        let response = self.api.send(request, &moved, &self.doing).await?;
+        let response = self.api.send(request, &moved, &self.call.doing).await?;
         match response.status().as_u16() {
             308 => kept(&response).map(Reply::Kept).ok_or_else(|| {
-                let text = format!("{}: the service does not say what it has", self.doing);
+                let text = format!("{}: the service does not say what it has", self.call.doing);
                 Failure::Lasting(Error::new(Code::StoreFailed, text))
             }),
             200 | 201 => {
-                let body = self.api.body(response, &self.doing).await?;
+                let body = self.api.body(response, &self.call.doing).await?;
                 let object = serde_json::from_slice(&body);
                 object.map(Reply::Done).map_err(|e| {
-                    let text = format!("{}: the answer describes no object", self.doing);
-                    Failure::Passing(Error::new(Code::StoreUnreachable, text).because(e))
+                    let text = format!("{}: the answer describes no object", self.call.doing);
+                    passing(Error::new(Code::StoreUnreachable, text).because(e))
                 })
             }
             404 | 410 => Err(Failure::Lasting(
-                Error::new(Code::StoreUnreachable, self.doing.clone())
+                Error::new(Code::StoreUnreachable, self.call.doing.clone())
                     .because(RedactedError::told(&format!("HTTP {}", response.status())))
                     .remedy("try again from the first byte; the service dropped the upload"),
             )),
-            status => match self.api.refusal(response, &self.doing).await {
+            status => match self.api.refusal(response, &self.call).await {
                 // The whole is not what was sent, so that another try may well succeed.
                 Failure::Lasting(error) if status == 400 && end.is_some() => {
                     Err(Failure::Lasting(error.permanent(false).remedy(
@@ -378,7 +376,7 @@ impl Session {
     /// Tells the service that nothing more will come, so that nothing can become of it.
     pub(super) async fn cancel(mut self) {
         if std::mem::take(&mut self.is_open) {
-            cancelled(Arc::clone(&self.api), self.url.clone()).await;
+            cancelled(Arc::clone(&self.api), self.url.clone(), self.call.clone()).await;
         }
     }
 }
@@ -386,15 +384,15 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.is_open, Handle::try_current()) {
-            runtime.spawn(cancelled(Arc::clone(&self.api), self.url.clone()));
+            runtime.spawn(cancelled(Arc::clone(&self.api), self.url.clone(), self.call.clone()));
         }
     }
 }
 
-async fn cancelled(api: Arc<JsonApi>, url: Url) {
+async fn cancelled(api: Arc<JsonApi>, url: Url, call: Call) {
     let work = async {
         let request = api
-            .request(Method::DELETE, &url)
+            .request(Method::DELETE, &url, &call)
             .await?
             .header(header::CONTENT_LENGTH, 0);
         api.send(request, &AtomicU64::new(0), "cancel an upload").await
@@ -427,8 +425,13 @@ fn kept(response: &Response) -> Option<u64> {
     }
 }
 
+/// A failure that no answer tells of.
+fn passing(error: Error) -> Failure {
+    Failure::Passing(Kind::Unreachable, error)
+}
+
 fn unreachable(doing: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::Passing(
+    passing(
         Error::new(Code::StoreUnreachable, doing)
             .because(RedactedError::by(error))
             .remedy("check the network and the status of Cloud Storage; trying again is safe"),

@@ -1,12 +1,19 @@
 //! Signed URLs (V4): the official client builds them, a service account's key signs them, or IAM does for it.
 
-use super::GcsStore;
-use crate::base::error::{Code, Error, Result};
+use super::{GcsStore, again::Failures, answer::Kind, redacted::RedactedError, refusal::Action};
+use crate::base::error::{BoxError, Code, Error, Result};
 use crate::wire::store::{Signing, Version, valid_key};
 use async_trait::async_trait;
 use google_cloud_auth::{credentials::Builder, signer::Signer};
-use google_cloud_storage::builder::storage::SignedUrlBuilder;
-use std::time::Duration;
+use google_cloud_storage::{Error as GcsError, builder::storage::SignedUrlBuilder};
+use std::{error::Error as StdError, time::Duration};
+use tokio::time::sleep;
+
+/// Requests for one signature; the client itself repeats those of a service that is overloaded.
+const SIGNATURES: u32 = 3;
+
+const GRANT: &str =
+    "grant the service account iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)";
 
 /// What signs on this machine: the key file that the default credentials name, or on Google Cloud the service account by
 /// IAM's signBlob. Asks nobody yet. None for credentials that cannot sign, such as those of a person.
@@ -21,13 +28,45 @@ pub(super) fn discover() -> Option<Signer> {
 impl Signing for GcsStore {
     async fn signed_get_url(&self, key: &str, version: Option<&Version>, expires: Duration) -> Result<String> {
         valid_key(key)?;
-        let doing = format!("sign a URL for {}", self.gs(key));
-        let Some(signer) = &self.signer else {
+        let call = self.call(Action::Read, "sign a URL for", key);
+        let forbidden = |cause: BoxError| {
+            let error = Error::new(Code::StoreForbidden, call.doing.clone());
+            error.because(cause).remedy(GRANT)
+        };
+        let Some(mut signer) = self.signer.clone() else {
             return Err(Error::new(
                 Code::StoreForbidden,
-                format!("{doing}: these credentials cannot sign"),
+                format!("{}: these credentials cannot sign", call.doing),
             ));
         };
+        let mut failures = Failures::default();
+        loop {
+            let error = match self.unsigned(key, version, expires).sign_with(&signer).await {
+                Ok(signed) => return Ok(signed),
+                Err(error) => error,
+            };
+            let Some(kind) = answer_of(&error).map(Kind::of) else {
+                // IAM was not asked: a key that does not sign.
+                return Err(forbidden(error.into()));
+            };
+            if !failures.again(kind, SIGNATURES) {
+                let cause = RedactedError::by(&error);
+                return Err(match kind {
+                    Kind::Right | Kind::NotFound => forbidden(cause.into()),
+                    _ => call.refused(kind, cause),
+                });
+            }
+            // It keeps its token, too.
+            if kind == Kind::Token && self.emulator.is_none() {
+                signer = discover().unwrap_or(signer);
+            }
+            sleep(self.retry.first_delay * failures.all).await;
+        }
+    }
+}
+
+impl GcsStore {
+    fn unsigned(&self, key: &str, version: Option<&Version>, expires: Duration) -> SignedUrlBuilder {
         let mut url = SignedUrlBuilder::for_object(self.resource(), self.name(key)).with_expiration(expires);
         if let Some(version) = version {
             url = url.with_query_param("generation", &version.0);
@@ -35,10 +74,18 @@ impl Signing for GcsStore {
         if let Some(emulator) = &self.emulator {
             url = url.with_endpoint(emulator);
         }
-        url.sign_with(signer).await.map_err(|e| {
-            Error::new(Code::StoreForbidden, doing).because(e).remedy(
-                "grant the service account iam.serviceAccounts.signBlob on itself (role Service Account Token Creator)",
-            )
-        })
+        url
     }
+}
+
+/// What IAM answered, if it was asked.
+fn answer_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a GcsError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(answer) = error.downcast_ref::<GcsError>() {
+            return Some(answer);
+        }
+        cause = error.source();
+    }
+    None
 }

@@ -1,7 +1,7 @@
 //! Writing an object of unknown length: while one chunk is sent, the next one is read.
 
 use super::{
-    GcsStore, WRITE_ID, content_type,
+    Action, GcsStore, WRITE_ID, content_type,
     session::{BLOCK, NewObject, Session, Uploaded},
 };
 use crate::base::error::{Code, Error, Result};
@@ -28,7 +28,7 @@ impl GcsStore {
             content_type: content_type(key),
             metadata: json!({ WRITE_ID: write_id }),
         };
-        let begun = self.json.begin(object, format!("write {}", self.gs(key))).await;
+        let begun = self.json.begin(object, self.call(Action::Create, "write", key)).await;
         let mut session = match begun {
             Err(error) if error.code() == Code::StoreForbidden => return Err(self.already_exists(key, error).await),
             begun => begun?,

@@ -4,17 +4,17 @@
 //! hides the error of a source behind one of its own, it counts attempts over a whole upload however much progress there
 //! was in between, and it waits for ever on a connection that stands still. [`UploadState`] is what the parts here share to do so.
 
+use super::again::{Failures, decide};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
-use crate::wire::store::{Source, gcs::Retry};
+use crate::wire::store::{Source, token::Tokens};
 use bytes::Bytes;
 use google_cloud_gax::{
     backoff_policy::BackoffPolicy, exponential_backoff::ExponentialBackoff, retry_policy::RetryPolicy,
-    retry_result::RetryResult, retry_state::RetryState, retry_throttler::RetryThrottler,
+    retry_result::RetryResult, retry_state::RetryState,
 };
 use google_cloud_storage::{
     Error as GcsError,
-    retry_policy::RetryableErrors,
     streaming_source::{Seek, SizeHint, StreamingSource},
 };
 use std::{
@@ -35,7 +35,7 @@ struct UploadProgress {
     /// How much the service said it had kept, at the last start or restart.
     kept: Option<u64>,
     /// Attempts that ended, and attempts that began, since `kept` grew.
-    failures: u32,
+    failures: Failures,
     restarts: u32,
     /// Changes whenever anything happens.
     moves: u64,
@@ -83,9 +83,23 @@ impl UploadState {
     }
 }
 
-/// A [`Source`] as the client reads it.
-pub(super) struct Body {
+/// A [`Source`] that outlives the sessions that read it, and which of them has it now. What is left of an earlier one, in a
+/// connection that is not closed yet, takes nothing from it.
+pub(super) struct SharedSource {
     source: Box<dyn Source>,
+    session: u32,
+}
+
+impl SharedSource {
+    pub(super) fn new(source: Box<dyn Source>) -> Arc<tokio::sync::Mutex<Self>> {
+        Arc::new(tokio::sync::Mutex::new(Self { source, session: 0 }))
+    }
+}
+
+/// A [`Source`] as the client reads it in one session.
+pub(super) struct Body {
+    shared: Arc<tokio::sync::Mutex<SharedSource>>,
+    session: u32,
     len: u64,
     at: u64,
     /// The source sums its bytes itself.
@@ -95,19 +109,32 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(source: Box<dyn Source>, attempts: u32, flight: Arc<UploadState>) -> Self {
+    /// The whole source for a session of this number, the first or one after all before.
+    pub(super) async fn new(
+        shared: &Arc<tokio::sync::Mutex<SharedSource>>,
+        session: u32,
+        attempts: u32,
+        flight: Arc<UploadState>,
+    ) -> Self {
+        let mut source = shared.lock().await;
+        source.session = session;
         Self {
-            len: source.len(),
+            shared: shared.clone(),
+            session,
+            len: source.source.len(),
             at: 0,
-            summed: source.crc32c().is_some(),
-            source,
+            summed: source.source.crc32c().is_some(),
             attempts,
             flight,
         }
     }
 
     async fn chunk(&mut self) -> Option<Result<Bytes>> {
-        let chunk = match self.source.next().await {
+        let mut shared = self.shared.lock().await;
+        if shared.session != self.session {
+            return Some(Err(Error::new(Code::Internal, "the upload has begun anew")));
+        }
+        let chunk = match shared.source.next().await {
             Some(Ok(chunk)) => chunk,
             Some(Err(e)) => return Some(Err(e)),
             None if self.at == self.len => return None,
@@ -120,7 +147,7 @@ impl Body {
         let mut known = self.flight.known();
         // Bytes that are sent again must be the same: summed once, the service's sum shows it.
         if self.summed {
-            known.crc32c = self.source.crc32c().unwrap_or_default();
+            known.crc32c = shared.source.crc32c().unwrap_or_default();
         } else if let Some(new) = known.handed.checked_sub(self.at)
             && end > known.handed
         {
@@ -149,7 +176,7 @@ impl Body {
         known.moves += 1;
         if known.kept.is_none_or(|kept| offset > kept) {
             known.kept = Some(offset);
-            known.failures = 0;
+            known.failures = Failures::default();
             known.restarts = 0;
             return Ok(());
         }
@@ -188,7 +215,7 @@ impl Seek for Body {
     async fn seek(&mut self, offset: u64) -> Result<(), KeptError> {
         self.record_offset(offset).map_err(|e| self.ended(e))?;
         self.flight.known().in_source = true;
-        let sought = self.source.seek(offset).await;
+        let sought = self.shared.lock().await.source.seek(offset).await;
         self.flight.known().in_source = false;
         self.at = offset;
         sought.map_err(|e| self.ended(e))
@@ -212,21 +239,18 @@ impl std::error::Error for KeptError {}
 #[derive(Debug)]
 pub(super) struct RetryLimit {
     pub(super) attempts: u32,
+    pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) flight: Arc<UploadState>,
 }
 
 impl RetryPolicy for RetryLimit {
-    fn on_error(&self, state: &RetryState, error: GcsError) -> RetryResult {
+    fn on_error(&self, _: &RetryState, error: GcsError) -> RetryResult {
         let mut known = self.flight.known();
         known.moves += 1;
-        known.failures += 1;
         if known.error.is_some() {
             return RetryResult::Permanent(error);
         }
-        match RetryableErrors.on_error(state, error) {
-            RetryResult::Continue(e) if known.failures >= self.attempts => RetryResult::Exhausted(e),
-            result => result,
-        }
+        decide(&mut known.failures, self.attempts, self.tokens.as_deref(), error)
     }
 }
 
@@ -240,28 +264,8 @@ pub(super) struct Pauses {
 impl BackoffPolicy for Pauses {
     fn on_failure(&self, state: &RetryState) -> Duration {
         let known = self.flight.known();
-        let failures = known.failures.max(known.restarts).max(1);
+        let failures = known.failures.all.max(known.restarts).max(1);
         let state = state.clone().set_attempt_count(failures);
         self.delays.on_failure(&state)
     }
-}
-
-/// Never throttles: the few uploads of a backup have their own pauses, and one upload's bad luck is not to slow the others.
-#[derive(Debug)]
-pub(super) struct Unthrottled;
-
-impl RetryThrottler for Unthrottled {
-    fn throttle_retry_attempt(&self) -> bool {
-        false
-    }
-    fn on_retry_failure(&mut self, _: &RetryResult) {}
-    fn on_success(&mut self) {}
-}
-
-pub(super) fn delays(retry: &Retry) -> Result<ExponentialBackoff> {
-    google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder::new()
-        .with_initial_delay(retry.first_delay)
-        .with_maximum_delay(retry.longest_delay)
-        .build()
-        .map_err(|e| Error::new(Code::Internal, "bad delays between attempts").because(e))
 }
