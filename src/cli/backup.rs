@@ -20,7 +20,7 @@ use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
-/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
+/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after it.
 /// `drill`: where a complete backup is then drilled.
 pub(crate) async fn backup(
     args: BackupArgs,
@@ -76,7 +76,7 @@ async fn show_plan(ctx: &Context, selection: &Selection, json: bool, stop: &Canc
         units: &'a [Unit],
         warnings: &'a [String],
     }
-    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection)).await?;
+    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection, ctx.settings.mode)).await?;
     match json {
         true => print_json(&Plan {
             qdrant: &plan.qdrant.version,

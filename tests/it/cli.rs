@@ -63,6 +63,7 @@ async fn check_says_ok_to_all_that_a_backup_needs_and_leaves_nothing_behind() {
             "key",
             "plan",
             "rights",
+            "restore",
             "store",
             "lease",
             "source",
@@ -127,6 +128,7 @@ async fn check_goes_on_behind_a_failure_and_skips_only_what_depends_on_it() {
             ("key", key),
             ("plan", plan),
             ("rights", rights),
+            ("restore", rights),
             ("store", store),
             ("lease", lease),
             ("source", if plan == "ok" && store == "ok" { "ok" } else { "skip" }),
@@ -172,6 +174,7 @@ async fn check_tells_all_problems_of_the_configuration_and_tries_the_rest() {
         ("key", "ok"),
         ("plan", "ok"),
         ("rights", "ok"),
+        ("restore", "ok"),
         ("store", "skip"),
         ("lease", "skip"),
         ("source", "skip"),
@@ -212,7 +215,7 @@ async fn check_tells_what_pruning_keeps_and_whether_it_may_delete_the_rest() {
         ("PRUNE_AFTER_BACKUP", "true"),
     ];
     let (state, text) = line(&url, &rules[..2]).await;
-    let policy = "last 3, daily 30, and all younger than 24 h";
+    let policy = "last 3, daily 30, partial 1, and all younger than 24 h";
     assert!(
         state == "ok" && text.contains(policy) && text != without_rules,
         "{text}"

@@ -75,7 +75,7 @@ pub struct Saved {
 
 impl BackupReport {
     /// What the run came to that wrote this manifest into the store at `url`.
-    pub(super) fn of(manifest: &Manifest, url: &str) -> Self {
+    pub(super) fn of<D>(manifest: &Manifest<D>, url: &str) -> Self {
         Self {
             id: manifest.id,
             status: match manifest.status {
@@ -87,7 +87,12 @@ impl BackupReport {
             manifest: Some(format!("{url}/{}", manifest.id.manifest())),
             collections: manifest.collections.iter().map(Saved::of).collect(),
             failed: manifest.failed.clone(),
-            warnings: manifest.warnings.clone(),
+            warnings: manifest
+                .warnings
+                .iter()
+                .cloned()
+                .chain(warnings(&manifest.collections))
+                .collect(),
         }
     }
 
@@ -125,8 +130,18 @@ impl BackupReport {
     }
 }
 
+/// Those of these collections that a report repeats.
+fn warnings<D>(collections: &[manifest::Collection<D>]) -> Vec<String> {
+    let of_each = collections.iter().flat_map(|collection| {
+        let name = in_the_middle(&collection.name, manifest::LONGEST_NAME);
+        let told = collection.warnings.iter().take(MOST_WARNINGS);
+        told.map(move |warning| format!("collection {name:?}: {warning}"))
+    });
+    of_each.take(MOST_WARNINGS).collect()
+}
+
 impl Saved {
-    pub(super) fn of(collection: &manifest::Collection) -> Self {
+    pub(super) fn of<D>(collection: &manifest::Collection<D>) -> Self {
         Self {
             name: collection.name.clone(),
             points: collection.points_after,
@@ -302,12 +317,7 @@ impl RunFacts {
                 .remedy("check what deletes collections; nothing was saved"));
             }
         };
-        let of_collections = results.collections.iter().flat_map(|collection| {
-            let name = in_the_middle(&collection.name, manifest::LONGEST_NAME);
-            let told = collection.warnings.iter().take(MOST_WARNINGS);
-            told.map(move |warning| format!("collection {name:?}: {warning}"))
-        });
-        let of_collections: Vec<_> = of_collections.take(MOST_WARNINGS).collect();
+        let of_collections = warnings(&results.collections);
         for warning in &of_collections {
             tracing::warn!(backup = %id, "{warning}");
         }

@@ -2,11 +2,12 @@
 
 use super::Options;
 use super::answer::Answer;
+use super::key::Key;
 use super::limits::Limit;
+use super::tls::{Attempt, Renewed, failure};
 use crate::base::error::{Code, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Method, RequestBuilder, Response, header, redirect};
-use secrecy::ExposeSecret;
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header, redirect};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,8 +26,9 @@ const LARGE: usize = 1 << 20;
 /// The HTTP side of the client.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    client: Client,
+    client: Renewed,
     options: Arc<Options>,
+    key: Arc<Key>,
     /// The turn of one large answer.
     large: Arc<Semaphore>,
     /// Whether anything was ever answered.
@@ -35,27 +37,9 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(options: Options) -> Result<Self> {
-        // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
-        let builder = match is_local(&options.url) {
-            true => Client::builder().no_proxy(),
-            false => Client::builder(),
-        };
-        let client = builder
-            .http1_only()
-            // A redirect could carry the key to another host.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(options.idle)
-            // Qdrant closes a connection that is idle for 5 s. A request that meets that is lost, and one that makes a
-            // snapshot is not repeated by itself.
-            .pool_idle_timeout(Duration::from_secs(2))
-            // A firewall forgets a connection that is silent for minutes, as it is while a snapshot is made.
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_keepalive_interval(Duration::from_secs(30))
-            .user_agent(concat!("qdrant-backup/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| Error::new(Code::Internal, "building the HTTP client").because(e))?;
         Ok(Self {
-            client,
+            client: Renewed::new(&options, builder)?,
+            key: Arc::new(Key::new(&options)),
             options: Arc::new(options),
             large: Arc::new(Semaphore::new(1)),
             is_reached: Arc::default(),
@@ -105,25 +89,23 @@ impl Http {
         Ok(url)
     }
 
-    /// A request with key and encoding set.
-    pub(super) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder> {
-        let mut request = self
-            .client
+    /// A request without the key, which it gets when it is sent.
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client
+            .client(&self.options)
             .request(method, url)
             // With gzip allowed Qdrant compresses a snapshot and leaves out its length.
-            .header(header::ACCEPT_ENCODING, "identity");
-        if let Some(key) = &self.options.api_key {
-            let mut value = header::HeaderValue::from_str(key.expose_secret()).map_err(|_| {
-                Error::new(
-                    Code::ConfigInvalid,
-                    "Qdrant's API key has characters that an HTTP header cannot contain",
-                )
-                .remedy("check QDRANT_API_KEY or the file that QDRANT_API_KEY_FILE names")
-            })?;
-            value.set_sensitive(true);
-            request = request.header("api-key", value);
-        }
-        Ok(request)
+            .header(header::ACCEPT_ENCODING, "identity")
+    }
+
+    /// The request with the key, and which one that is.
+    pub(super) fn with_key(&self, request: RequestBuilder) -> Result<(RequestBuilder, u64)> {
+        self.key.put_on(request)
+    }
+
+    /// Whether a request that was answered with this status is worth another try, because there is another key than was `sent`.
+    pub(super) async fn has_another_key(&self, status: u16, sent: u64) -> bool {
+        self.key.is_another(status, sent, &self.options).await
     }
 
     /// A short call that may be repeated: on a lost connection, 408, 429 and 5xx.
@@ -153,13 +135,16 @@ impl Http {
         } else {
             self.options.request_timeout
         };
-        let mut attempt = 0;
+        let (mut attempt, mut keys) = (0, 0);
         let began = Instant::now();
         loop {
-            let mut request = self.request(method.clone(), url.clone())?.query(query);
-            if let Some(body) = body {
-                request = request.json(body);
+            let mut request = self.request(method.clone(), url.clone()).query(query);
+            match body {
+                Some(body) => request = request.json(body),
+                None if method == Method::POST => request = without_body(request),
+                None => {}
             }
+            let (request, sent) = self.with_key(request)?;
             self.options.pause.over().await;
             let result = timeout(limit, async { self.read(request.send().await?, most).await }).await;
             let (result, pause) = match result {
@@ -167,11 +152,20 @@ impl Http {
                     let pause = answer.retry_after;
                     (Ok(answer), pause)
                 }
+                // Once, whatever the file holds.
+                Ok(Ok(answer)) if keys == 0 && self.has_another_key(answer.status, sent).await => {
+                    keys += 1;
+                    continue;
+                }
                 Ok(Ok(answer)) => {
                     self.is_reached.store(true, Relaxed);
                     return Ok(answer);
                 }
-                Ok(Err(e)) => (Err(self.unreachable(doing, e)), None),
+                Ok(Err(e)) => match self.unreachable(doing, e) {
+                    // Nobody mends a certificate meanwhile.
+                    e if e.is_permanent() => return Err(e),
+                    e => (Err(e), None),
+                },
                 Err(_) => (
                     Err(self.unreachable(doing, format!("no answer within {limit:?}"))),
                     None,
@@ -199,12 +193,27 @@ impl Http {
         }
     }
 
-    /// A call that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
+    /// A call that may take hours and is never repeated, but with another key where it was refused. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
     pub(super) async fn long(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
         // With `wait=false` Qdrant answers 202 whatever becomes of it.
         let request = request.query(&[("wait", "true")]);
-        let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
+        let again = request.try_clone();
+        let (request, sent) = self.with_key(request)?;
+        let answer = self.watched(request, doing).await?;
+        match again {
+            // Whom Qdrant refuses has begun nothing.
+            Some(again) if self.has_another_key(answer.status, sent).await => {
+                self.watched(self.with_key(again)?.0, doing).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The answer to a request that may take hours.
+    async fn watched(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
+        // It needs no key.
+        let alive = self.request(Method::GET, self.url(&["readyz"], doing)?);
         self.options.pause.over().await;
         let call = async { self.read(request.send().await?, Limit::short()).await };
         let watch = async {
@@ -264,13 +273,46 @@ impl Http {
     }
 
     pub(super) fn unreachable(&self, doing: &str, why: impl Into<crate::base::error::BoxError>) -> Error {
-        Error::new(Code::QdrantUnreachable, doing)
-            .because(without_url(why.into()))
-            .remedy(format!(
-                "check that Qdrant runs and that {} is reachable from here (address, port, VPC connector, firewall)",
-                self.base()
-            ))
+        let (why, base) = (without_url(why.into()), self.base());
+        let attempt = Attempt {
+            tls: &self.options.tls,
+            base: &base,
+            is_reached: self.is_reached.load(Relaxed),
+        };
+        if let Some(error) = failure(doing, &*why, attempt) {
+            return error;
+        }
+        let remedy = format!(
+            "check that Qdrant runs and that {base} is reachable from here (address, port, VPC connector, firewall)"
+        );
+        Error::new(Code::QdrantUnreachable, doing).because(why).remedy(remedy)
     }
+}
+
+/// A POST without a body. Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
+pub(super) fn without_body(request: RequestBuilder) -> RequestBuilder {
+    request.header(header::CONTENT_LENGTH, 0)
+}
+
+/// The client, but for its certificates.
+fn builder(options: &Options) -> ClientBuilder {
+    // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
+    let builder = match is_local(&options.url) {
+        true => Client::builder().no_proxy(),
+        false => Client::builder(),
+    };
+    builder
+        .http1_only()
+        // A redirect could carry the key to another host.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(options.idle)
+        // Qdrant closes a connection that is idle for 5 s. A request that meets that is lost, and one that makes a
+        // snapshot is not repeated by itself.
+        .pool_idle_timeout(Duration::from_secs(2))
+        // A firewall forgets a connection that is silent for minutes, as it is while a snapshot is made.
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive_interval(Duration::from_secs(30))
+        .user_agent(concat!("qdrant-backup/", env!("CARGO_PKG_VERSION")))
 }
 
 fn is_local(url: &Url) -> bool {
@@ -336,7 +378,8 @@ mod tests {
         let mut options = Options::new("http://h:6333".parse().unwrap());
         options.api_key = Some("s3cret".to_owned().into());
         let http = Http::new(options).unwrap();
-        let request = http.request(Method::GET, "http://h:6333".parse().unwrap()).unwrap();
+        let request = http.request(Method::GET, "http://h:6333".parse().unwrap());
+        let (request, _) = http.with_key(request).unwrap();
         assert!(!format!("{http:?} {request:?}").contains("s3cret"));
     }
 }

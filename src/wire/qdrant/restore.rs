@@ -15,9 +15,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A scheme that Qdrant refuses for every snapshot, after it has looked at the caller's rights.
-const NOWHERE: &str = "none:///rights-check";
-
 /// One change of [`Qdrant::change_aliases`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AliasAction {
@@ -54,25 +51,6 @@ const SMALL_PAGE: usize = 128 << 10;
 const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
 impl Qdrant {
-    /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
-    /// refuses to restore from a scheme that it does not know.
-    pub(crate) async fn may_restore(&self, collection: &str) -> Result<()> {
-        let doing = "checking whether the key may restore snapshots".to_owned();
-        let body = json!({ "location": NOWHERE });
-        let url_path = ["collections", collection, "snapshots", "recover"];
-        let answer = self.read(Method::PUT, &url_path, Some(&body), &doing).await?;
-        match answer.status {
-            // 404: nothing of that kind on the way to the refusal, but past the rights.
-            400 | 404 | 422 => Ok(()),
-            200..=399 => Err(Error::new(
-                Code::QdrantUnexpected,
-                format!("{doing}: Qdrant accepted {NOWHERE:?} as a snapshot"),
-            )
-            .remedy("use the URL of Qdrant's REST API")),
-            _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
-        }
-    }
-
     /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
     /// file of a whole collection in its snapshots: the caller deletes it. Of a shard it keeps none. Qdrant compares the bytes with
     /// `sha256`, where that is known. An error of `source` comes back
@@ -92,7 +70,7 @@ impl Qdrant {
         let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
         let request = self
             .http
-            .request(Method::POST, url)?
+            .request(Method::POST, url)
             .query(&[("priority", priority(of.kind))])
             .query(
                 &sha256
@@ -116,7 +94,7 @@ impl Qdrant {
         let doing = format!("recovering {of} from a URL");
         let url = self.http.url(&segments(&of.path(&["recover"])), &doing)?;
         let body = json!({ "location": location, "priority": priority(of.kind), "checksum": sha256 });
-        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let request = self.http.request(Method::PUT, url).json(&body);
         let mut answer = self.http.long(request, &doing).await?;
         // A signed URL is a secret, and Qdrant repeats it when it complains.
         answer.redact(location);
