@@ -191,7 +191,7 @@ impl Cluster {
         state.peers.values().filter_map(|peer| peer.storage.upgrade()).collect()
     }
 
-    fn node(&self, peer_id: u64) -> Option<Arc<Storage>> {
+    pub(crate) fn node(&self, peer_id: u64) -> Option<Arc<Storage>> {
         self.lock().peers.get(&peer_id)?.storage.upgrade()
     }
 

@@ -42,7 +42,6 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// In cluster mode.
     pub(crate) cluster: Option<Cluster>,
-    pub(crate) optimizations: Arc<Scripts>,
 }
 
 impl Shared {
@@ -69,12 +68,7 @@ impl Shared {
 }
 
 /// All routes over `storage`.
-pub(crate) fn router(
-    storage: Arc<Storage>,
-    tasks: TaskTracker,
-    optimizations: Arc<Scripts>,
-    options: &NodeOptions,
-) -> Result<Router> {
+pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOptions) -> Result<Router> {
     let shared = Arc::new(Shared {
         storage,
         tasks,
@@ -83,7 +77,6 @@ pub(crate) fn router(
         peer_id: options.peer_id,
         clock: options.clock.clone(),
         cluster: options.cluster.clone(),
-        optimizations,
     });
     let keys = Arc::new(auth::Keys::new(options));
 

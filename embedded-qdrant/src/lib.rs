@@ -27,6 +27,11 @@
 //! # Where it differs from a Qdrant server
 //! - Which shard a point belongs to is not what Qdrant's hash ring says. As there it is
 //!   decided by the point's id and the ids of the shards, and never changes.
+//! - Several nodes of one process make a [`Cluster`] by sharing its value, without consensus
+//!   and without sending anything. A replica that a restore or an update left behind has the
+//!   data before the request is answered, unless [`Cluster::hold_transfers`] says otherwise.
+//!   Collections that are made or dropped while a node is down are not so on that node.
+//! - A streamed snapshot is on the node's disk while it is read, so that writes go on.
 //! - Nothing works in the background: no HNSW graph is built and no segment merged. A
 //!   search compares with every vector, so it is exact.
 //! - While a snapshot is written, reads of that collection go on and writes wait.

@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
-use crate::http::{self, Optimizations, Scripts};
+use crate::http::{self, Optimizations};
 use crate::options::NodeOptions;
 use crate::storage::{Storage, blocking};
 
@@ -19,7 +19,6 @@ pub struct Node {
     server: JoinHandle<()>,
     tasks: TaskTracker,
     storage: Arc<Storage>,
-    optimizations: Arc<Scripts>,
     shutdown: CancellationToken,
     _end_when_dropped: DropGuard,
 }
@@ -40,9 +39,8 @@ impl Node {
         let address = listener.local_addr().map_err(|error| listening(&error))?;
 
         let tasks = TaskTracker::new();
-        let optimizations = Arc::new(Scripts::default());
         let shutdown = CancellationToken::new();
-        let router = http::router(storage.clone(), tasks.clone(), optimizations.clone(), &options)?;
+        let router = http::router(storage.clone(), tasks.clone(), &options)?;
         storage.join().await?;
         let ended = shutdown.clone().cancelled_owned();
         let server = tokio::spawn(async move {
@@ -55,7 +53,6 @@ impl Node {
             server,
             tasks,
             storage,
-            optimizations,
             _end_when_dropped: shutdown.clone().drop_guard(),
             shutdown,
         })
@@ -71,10 +68,11 @@ impl Node {
         self.address
     }
 
-    /// Says what the next requests for a collection's optimizations on this node are told,
-    /// each entry once; the last one goes on to hold. Without a script there are none.
+    /// Says what the next requests for a collection's optimizations are told of this node,
+    /// each entry once; the last one goes on to hold. Without a script there are none. In a
+    /// cluster each node is told of whichever one is asked.
     pub fn script_optimizations(&self, collection: &str, script: impl IntoIterator<Item = Optimizations>) {
-        self.optimizations.extend(collection, script);
+        self.storage.optimizers.extend(collection, script);
     }
 
     /// Takes no more requests, waits for what runs, and flushes everything to disk. After

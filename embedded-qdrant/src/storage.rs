@@ -29,6 +29,7 @@ use crate::cluster::{Cluster, Placed, Topology};
 use crate::collection::OpenCollection;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::http::Scripts;
 use crate::names::CollectionName;
 
 /// A collection in the catalogue; `open` is `None` once it has been dropped.
@@ -48,6 +49,8 @@ pub(crate) struct Storage {
     /// a collection.
     cluster: Cluster,
     catalogue: Mutex<Catalogue>,
+    /// What is told of optimizers on this node.
+    pub(crate) optimizers: Scripts,
 }
 
 #[derive(Default)]
@@ -66,6 +69,7 @@ impl Storage {
             peer_id,
             cluster,
             catalogue: Mutex::default(),
+            optimizers: Scripts::default(),
         };
         disk::create_dir(data_dir)?;
         let lock = lock(&data_dir.join("lock"))?;

@@ -14,11 +14,10 @@ use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::cluster::{Nodes, automatic, content, keyed, node, qdrant, restore_into, upsert};
 use testkit::process;
+use testkit::proxy::Proxy;
 use testkit::sample::Client;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 
 fn keys() -> Vec<Value> {
     vec![json!("eu"), json!("us"), json!(17)]
@@ -290,7 +289,7 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
     automatic(&nodes.client(), "auto", 2, 1, 10).await;
     let other = Nodes::start(1).await;
     let (standalone, _data) = node(9, None).await;
-    let balanced = balancer(nodes.urls()).await;
+    let balanced = Proxy::balancing(nodes.urls()).await.url;
     let [one, two, three] = nodes.urls().try_into().unwrap();
     let (another, none) = (other.url(1), standalone.url());
     let rows = [
@@ -319,23 +318,6 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
     told.sort();
     told.dedup();
     assert_eq!(told.len(), 6, "each is told as what it is: {told:?}");
-}
-
-/// Gives each connection to the next one of these.
-async fn balancer(urls: Vec<String>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        for url in urls.iter().cycle() {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let address = url.strip_prefix("http://").unwrap().to_owned();
-            tokio::spawn(async move {
-                let mut node = TcpStream::connect(address).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut node).await;
-            });
-        }
-    });
-    url
 }
 
 #[tokio::test]

@@ -139,15 +139,13 @@ impl Topology {
             .ok_or_else(|| Error::not_found(format_args!("shard {id} not found")))
     }
 
-    /// 404 without that shard, 400 where it has no replica.
-    pub(crate) fn expect_local(&self, id: u32, peer_id: u64) -> Result<&Placed> {
-        let placed = self.shard(id)?;
-        if !placed.replicas.contains_key(&peer_id) {
-            return Err(Error::bad_input(format_args!(
-                "Shard {id} is not a local or queue proxy shard"
-            )));
+    /// 404 without that shard, 400 where it has no replica, with Qdrant's word for one that
+    /// is there.
+    pub(crate) fn expect_local(&self, id: u32, peer_id: u64, local: &str) -> Result<()> {
+        match self.shard(id)?.replicas.contains_key(&peer_id) {
+            true => Ok(()),
+            false => Err(Error::bad_input(format_args!("Shard {id} is not a {local} shard"))),
         }
-        Ok(placed)
     }
 
     /// The shards that a question goes to.

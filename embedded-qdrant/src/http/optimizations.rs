@@ -1,6 +1,10 @@
 //! What optimizers do. Here there are none, so it is what a test says.
+//!
+//! As on a Qdrant server whichever node is asked tells of the replicas on all nodes, and
+//! fails if one does not answer that should.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, State};
@@ -38,7 +42,8 @@ impl Scripts {
         scripts.entry(collection.to_owned()).or_default().next.extend(script);
     }
 
-    fn take(&self, collection: &str) -> Optimizations {
+    /// What is told now.
+    pub(crate) fn take(&self, collection: &str) -> Optimizations {
         let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(script) = scripts.get_mut(collection) else {
             return Optimizations::default();
@@ -53,6 +58,12 @@ impl Scripts {
 #[derive(Deserialize)]
 pub(super) struct Options {
     with: Option<String>,
+    #[serde(default = "completed_limit")]
+    completed_limit: usize,
+}
+
+fn completed_limit() -> usize {
+    16
 }
 
 pub(super) async fn get(
@@ -60,36 +71,45 @@ pub(super) async fn get(
     Path(name): Path<String>,
     Query(options): Query<Options>,
 ) -> Response {
-    timed(shown(&node, &name, options.with.as_deref().unwrap_or_default())).await
+    timed(shown(&node, &name, options)).await
 }
 
-async fn shown(node: &Shared, name: &str, with: &str) -> Result<Value> {
-    let fields: Vec<&str> = with.split(',').filter(|field| !field.is_empty()).collect();
+async fn shown(node: &Shared, name: &str, options: Options) -> Result<Value> {
+    let with = options.with.unwrap_or_default();
+    let fields: Vec<&str> = with
+        .split(',')
+        .map(str::trim)
+        .filter(|field| !field.is_empty())
+        .collect();
     let known = ["queued", "completed", "idle_segments"];
     if let Some(unknown) = fields.iter().find(|field| !known.contains(field)) {
         return Err(Error::bad_input(format_args!(
             "Unknown field in 'with' parameter: {unknown}"
         )));
     }
-    let collection = node.storage.find(name).await?;
-    let told = node.optimizations.take(collection.name.as_str());
-    let segments = collection
-        .read(|open| {
-            Ok(open
-                .shards()
-                .map(|(_, shard)| shard.info().segments_count)
-                .sum::<usize>())
-        })
-        .await?;
+    let (mut running, mut completed, mut segments) = (Vec::new(), Vec::new(), 0);
+    for (peer_id, told, here) in node.storage.optimizations(name).await? {
+        segments += here;
+        running.extend(list(
+            peer_id,
+            told.completed..told.completed + told.running,
+            "optimizing",
+        ));
+        completed.extend(list(peer_id, 0..told.completed, "done"));
+    }
+    // Newest first.
+    completed.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    completed.truncate(options.completed_limit);
+    let values = |list: Vec<(usize, Value)>| list.into_iter().map(|(_, value)| value).collect::<Value>();
     let mut shown = json!({
         "summary": {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": segments},
-        "running": list(told.completed, told.running, "optimizing"),
+        "running": values(running),
     });
     if fields.contains(&"queued") {
         shown["queued"] = json!([]);
     }
     if fields.contains(&"completed") {
-        shown["completed"] = list(0, told.completed, "done");
+        shown["completed"] = values(completed);
     }
     if fields.contains(&"idle_segments") {
         shown["idle_segments"] = json!([]);
@@ -97,8 +117,8 @@ async fn shown(node: &Shared, name: &str, with: &str) -> Result<Value> {
     Ok(shown)
 }
 
-/// Newest first.
-fn list(first: usize, count: usize, status: &str) -> Value {
+/// Optimizations of a node, by their numbers.
+fn list(peer_id: u64, numbers: Range<usize>, status: &str) -> Vec<(usize, Value)> {
     let optimization = |number: usize| {
         let begun = "2026-11-22T12:00:00.000000001Z";
         let mut progress = json!({"name": "Segment Optimizing", "started_at": begun});
@@ -106,13 +126,14 @@ fn list(first: usize, count: usize, status: &str) -> Value {
             progress["finished_at"] = json!("2026-11-22T12:00:01.000000001Z");
             progress["duration_sec"] = json!(1.0);
         }
-        json!({
-            "uuid": Uuid::from_u128(1 + number as u128),
+        let shown = json!({
+            "uuid": Uuid::from_u64_pair(peer_id, 1 + number as u64),
             "optimizer": "indexing",
             "status": status,
-            "segments": [{"uuid": Uuid::from_u128(u128::MAX - number as u128), "points_count": 1000}],
+            "segments": [{"uuid": Uuid::from_u64_pair(peer_id, u64::MAX - number as u64), "points_count": 1000}],
             "progress": progress,
-        })
+        });
+        (number, shown)
     };
-    (first..first + count).rev().map(optimization).collect()
+    numbers.rev().map(optimization).collect()
 }

@@ -27,16 +27,27 @@ const CHUNK: usize = 4096;
 
 /// The collection; an error if the shard is not here.
 async fn local(node: &Shared, path: &ShardPath) -> Result<Arc<Collection>> {
+    here(node, path, "local or queue proxy").await
+}
+
+async fn here(node: &Shared, path: &ShardPath, word: &str) -> Result<Arc<Collection>> {
     let collection = node.storage.find(&path.collection).await?;
-    node.storage
-        .topology(&collection)?
-        .expect_local(path.shard, node.peer_id)?;
+    let topology = node.storage.topology(&collection)?;
+    topology.expect_local(path.shard, node.peer_id, word)?;
+    Ok(collection)
+}
+
+/// The collection; an error if it has no such shard anywhere. A restore of one that is not
+/// here makes a replica of it here, as on a Qdrant server.
+async fn anywhere(node: &Shared, path: &ShardPath) -> Result<Arc<Collection>> {
+    let collection = node.storage.find(&path.collection).await?;
+    node.storage.topology(&collection)?.shard(path.shard)?;
     Ok(collection)
 }
 
 pub(super) async fn list(State(node): Node, path: ShardPath) -> Response {
     timed(async {
-        let collection = local(&node, &path).await?;
+        let collection = here(&node, &path, "local").await?;
         let directory = node.storage.shard_snapshots(&collection.name, path.shard);
         blocking(move || stored::list(&directory)).await
     })
@@ -140,9 +151,10 @@ pub(super) async fn recover(
     let work = {
         let node = node.clone();
         async move {
-            let collection = local(&node, &path).await?;
+            let collection = anywhere(&node, &path).await?;
             let priority = request.priority.unwrap_or_default();
             if !request.location.contains("://") {
+                local(&node, &path).await?;
                 let directory = node.storage.shard_snapshots(&collection.name, path.shard);
                 let file = stored::find(&directory, &request.location)?;
                 node.storage
@@ -177,7 +189,7 @@ pub(super) async fn upload(
     let work = {
         let node = node.clone();
         async move {
-            let collection = local(&node, &path).await?;
+            let collection = anywhere(&node, &path).await?;
             check(options.checksum.as_deref(), &fetched.checksum)?;
             let priority = options.priority.unwrap_or_default();
             let file = fetched.file.to_path_buf();

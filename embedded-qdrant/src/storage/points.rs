@@ -1,6 +1,6 @@
 //! Points, wherever the replicas of their shards are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qdrant_edge::{PointOperations, UpdateOperation};
 use serde_json::Value;
@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::Storage;
 use crate::cluster::{Placed, Topology};
 use crate::collection::{OpenCollection, Totals};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::http::Optimizations;
 use crate::points::{Parts, Question};
 
 impl Storage {
@@ -59,7 +60,10 @@ impl Storage {
         let collection = self.find(name).await?;
         question.check()?;
         let topology = self.topology(&collection)?;
-        let Placed { key, .. } = topology.expect_local(id, self.peer_id)?;
+        let Placed { key, replicas } = topology.shard(id)?;
+        if !replicas.contains_key(&self.peer_id) {
+            return Err(Error::internal(format_args!("Local shard {id} not found")));
+        }
         let asked = question.clone();
         let part = collection.read(move |open| asked.ask(open.shard(id)?)).await?;
         Ok(question.answer(vec![(key.clone(), part)]))
@@ -81,5 +85,30 @@ impl Storage {
             }
         }
         collection.read(move |open| open.shown(&totals)).await
+    }
+
+    /// What is told of the optimizers of each node that has a part of a collection, as (peer,
+    /// optimizations, segments). A peer whose replica takes updates has to answer.
+    pub(crate) async fn optimizations(&self, name: &str) -> Result<Vec<(u64, Optimizations, usize)>> {
+        let collection = self.find(name).await?;
+        let name = collection.name.as_str();
+        let topology = self.topology(&collection)?;
+        let replicas = topology.shards.values().flat_map(|placed| &placed.replicas);
+        let updatable = replicas.filter(|(id, state)| *state != "Dead" || **id == self.peer_id);
+        let peers: BTreeSet<u64> = updatable.map(|(id, _)| *id).collect();
+        let mut told = Vec::new();
+        for peer_id in peers {
+            let Some(node) = self.cluster.node(peer_id) else {
+                return Err(Error::internal(format_args!(
+                    "Tonic status error: code: 'The service is currently unavailable', message: \"Failed to connect to \
+                     peer {peer_id}\""
+                )));
+            };
+            let found = node.find(name).await?;
+            let segments =
+                |open: &OpenCollection| Ok(open.shards().map(|(_, shard)| shard.info().segments_count).sum());
+            told.push((peer_id, node.optimizers.take(name), found.read(segments).await?));
+        }
+        Ok(told)
     }
 }

@@ -1,7 +1,7 @@
 //! Several nodes that form one cluster: what each sees and has, and how replicas become equal.
 
 use crate::support::{TestNode, dense_point};
-use embedded_qdrant::Cluster;
+use embedded_qdrant::{Cluster, Optimizations};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -126,6 +126,17 @@ async fn each_node_has_its_share_and_tells_of_the_others() {
         )
     );
     assert!(elsewhere.is_number());
+    let (status, text) = all.nodes[0].refused(Method::GET, &path, json!({})).await;
+    assert_eq!(
+        (status, text),
+        (400, format!("Wrong input: Shard {foreign} is not a local shard"))
+    );
+    let path = format!("/collections/c/shards/{foreign}/points/count");
+    let (status, text) = all.nodes[0].refused(Method::POST, &path, json!({})).await;
+    assert_eq!(
+        (status, text),
+        (500, format!("Service internal error: Local shard {foreign} not found"))
+    );
 
     let alias = json!({"create_alias": {"collection_name": "c", "alias_name": "al"}});
     all.nodes[2]
@@ -221,6 +232,45 @@ async fn priorities_say_which_replica_wins() {
         all.replicas("later", shard).await,
         [state(one, points, "Active"), state(two, points, "Active")]
     );
+}
+
+#[tokio::test]
+async fn a_shard_that_is_restored_on_another_node_has_one_replica_more() {
+    let all = Nodes::filled().await;
+    let have = all.replicas("c", 0).await;
+    let other = PEERS
+        .iter()
+        .position(|id| have.iter().all(|(peer, _, _)| peer != id))
+        .unwrap();
+    let owner = PEERS.iter().position(|id| *id == have[0].0).unwrap();
+    let tar = stream(&all.nodes[owner], 0).await;
+    upload(&all.nodes[other], "c", 0, "no_sync", &tar).await;
+    let replicas = all.replicas("c", 0).await;
+    assert!(replicas.len() == 3 && equal(&replicas), "{replicas:?}");
+}
+
+#[tokio::test]
+async fn whichever_node_is_asked_tells_of_the_optimizers_of_all() {
+    let mut all = Nodes::filled().await;
+    let busy = Optimizations {
+        running: 1,
+        completed: 20,
+    };
+    all.nodes[1].node.script_optimizations("c", [busy]);
+    let path = "/collections/c/optimizations?with=completed";
+    let one = all.nodes[0].get(path).await;
+    assert_eq!(one, all.nodes[2].get(path).await);
+    assert_eq!(one["running"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        one["completed"].as_array().unwrap().len(),
+        16,
+        "no more than the newest"
+    );
+    let newest = all.nodes[0].get(&format!("{path}&completed_limit=1")).await;
+    assert_eq!(newest["completed"], json!([one["completed"][0]]));
+    assert_eq!(one["summary"]["idle_segments"], 12);
+    all.nodes.remove(1).stop().await;
+    assert_eq!(all.nodes[0].refused(Method::GET, path, json!({})).await.0, 500);
 }
 
 #[tokio::test]

@@ -782,6 +782,7 @@ async fn states_transfers_and_optimizations_are_what_a_test_says() {
         500
     );
 
+    cluster.set_state("c", 2, 78, "Dead");
     let path = "/collections/c/optimizations";
     let shown = node.get(path).await;
     let summary = json!({"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": 3});
