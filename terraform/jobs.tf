@@ -134,7 +134,9 @@ resource "google_cloud_run_v2_job" "job" {
     ignore_changes = [
       client,
       client_version,
+      template[0].labels["client.knative.dev/nonce"],
       template[0].template[0].containers[0].image,
+      template[0].template[0].containers[0].name,
     ]
   }
 

@@ -257,11 +257,16 @@ resource "google_cloud_run_v2_service" "backup" {
   }
 
   lifecycle {
-    # New images are deployed by Cloud Build, which also leaves its client's name and version behind.
+    # New images are deployed by Cloud Build. gcloud leaves its name and version behind, and a label that makes a revision new;
+    # the console names containers. The scaling of the service as a whole is the operator's: nothing here sets it, and the
+    # API answers it all the same.
     ignore_changes = [
       client,
       client_version,
+      scaling,
       template[0].containers[0].image,
+      template[0].containers[0].name,
+      template[0].labels["client.knative.dev/nonce"],
       template[0].revision,
     ]
   }

@@ -51,6 +51,11 @@ resource "google_monitoring_notification_channel" "email" {
   type         = "email"
   labels       = { email_address = each.value }
 
+  lifecycle {
+    # An address that is taken out goes after the policies have let go of it: the API does not delete a channel that one names.
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.required]
 }
 

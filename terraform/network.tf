@@ -17,6 +17,10 @@ resource "google_vpc_access_connector" "backup" {
   min_instances = 2
   max_instances = var.connector_max_instances
 
+  lifecycle {
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.required]
 }
 
@@ -30,6 +34,10 @@ resource "google_compute_subnetwork" "direct" {
   network                  = var.network
   ip_cidr_range            = local.egress_cidr
   private_ip_google_access = true
+
+  lifecycle {
+    create_before_destroy = true
+  }
 
   depends_on = [google_project_service.required]
 }
