@@ -134,6 +134,9 @@ if grep -nE 'resource +"[a-z0-9_]+_iam_(binding|policy)"' ./*.tf; then
   fail "iam_binding and iam_policy take away what others have granted: use iam_member"
 fi
 
+# What goes along with a build.
+python3 "$root/terraform/tests/upload.py" "$root" || fail "gcloud builds submit would upload the wrong files: see .gcloudignore"
+
 # Each validation of a variable has a case in tests/validations.tftest.hcl.
 awk '
   FNR == NR { while (match($0, /var\.[a-z_]+/) && /expect_failures/) { cases[substr($0, RSTART + 4, RLENGTH - 4)]++; break } next }

@@ -234,7 +234,7 @@ resource "google_cloud_run_v2_job_iam_member" "invoker" {
 # Whoever may start a job may see how it goes: `gcloud run jobs execute --wait` reads the execution.
 resource "google_cloud_run_v2_job_iam_member" "viewer" {
   for_each = {
-    for pair in concat(
+    for pair in setunion(
       setproduct(["backup", "verify"], var.invoker_members),
       setproduct(["restore"], var.restore_members),
     ) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }

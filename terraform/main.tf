@@ -8,7 +8,8 @@ locals {
   image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
   # By tag where none is given: the digest of an image that is yet to be built is not known. It is the first revision's only:
   # every later one is deployed by digest (../cloudbuild.deploy.yaml), which is then ignored here.
-  image = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
+  image      = coalesce(var.image, "${local.image_repository}/${local.image_name}:latest")
+  image_name = "qdrant-backup-api"
 
   # The address that Cloud Run gives a service, known before there is one. Tokens are asked for it (by the scheduler, and
   # by the uptime check, which always takes the address that it calls) and accepted for it (by the platform, and by the
@@ -39,7 +40,7 @@ locals {
     {
       AUTH_AUDIENCE  = local.audience
       AUTH_MODE      = var.auth_mode
-      BACKUP_MAX_AGE = "${var.backup_max_age_hours}h"
+      BACKUP_MAX_AGE = "${local.backup_max_age_hours}h"
     },
     # Whoever may call the platform's way (run.invoker) and is in no list: members may be groups, whose people have other
     # addresses.
@@ -92,12 +93,30 @@ resource "google_project_service" "required" {
 resource "google_artifact_registry_repository" "images" {
   project       = var.project_id
   location      = var.region
-  repository_id = "qdrant"
+  repository_id = var.repository
   description   = "Images of the Qdrant backup service"
   format        = "DOCKER"
   labels        = var.labels
   # A repository takes a key of its own region only; var.kms_key is in the location of the bucket.
   kms_key_name = local.registry_key
+
+  # The newest ten images stay whatever their age, so that one can go back. Other images in the repository are not touched.
+  cleanup_policies {
+    id     = "keep-the-newest"
+    action = "KEEP"
+    most_recent_versions {
+      package_name_prefixes = [local.image_name]
+      keep_count            = 10
+    }
+  }
+  cleanup_policies {
+    id     = "delete-old-ones"
+    action = "DELETE"
+    condition {
+      package_name_prefixes = [local.image_name]
+      older_than            = "${90 * 24 * 60 * 60}s"
+    }
+  }
 
   lifecycle {
     # It cannot be changed later, and a new repository would be an empty one: no revision could start from it.

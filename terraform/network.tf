@@ -1,7 +1,7 @@
 # The way from the service to Qdrant: an address range of the VPC, and a hole in the firewall for that range only.
 
 locals {
-  egress_cidr = coalesce(var.egress_cidr, var.egress == "direct" ? "10.8.0.0/26" : "10.8.0.0/28")
+  egress_cidr = coalesce(var.egress_cidr, var.egress == "direct" ? "10.8.0.64/26" : "10.8.0.0/28")
   qdrant_port = regex(":([0-9]+)$", var.qdrant_url)[0]
 }
 

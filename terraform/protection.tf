@@ -38,6 +38,7 @@ resource "terraform_data" "deletion_protection" {
     google_monitoring_alert_policy.freshness,
     google_monitoring_alert_policy.job,
     google_monitoring_alert_policy.logged,
+    google_monitoring_alert_policy.vault,
     google_monitoring_dashboard.backup,
     google_monitoring_notification_channel.email,
     google_monitoring_uptime_check_config.freshness,

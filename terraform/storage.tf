@@ -16,8 +16,10 @@ resource "google_storage_bucket" "backup" {
   # A bucket with backups in it is not destroyed along with the rest.
   force_destroy = false
 
+  # What is deleted or overwritten can be had back, once: by soft delete, which nobody who may delete can get around, or, where asked
+  # for, by versions. Both together are paid for one after the other.
   versioning {
-    enabled = true
+    enabled = var.noncurrent_version_days != null
   }
 
   soft_delete_policy {
@@ -37,7 +39,8 @@ resource "google_storage_bucket" "backup" {
       type = "Delete"
     }
     condition {
-      days_since_noncurrent_time = var.noncurrent_version_days
+      # Without versions: those of a time when there were some.
+      days_since_noncurrent_time = coalesce(var.noncurrent_version_days, 1)
       with_state                 = "ARCHIVED"
     }
   }

@@ -81,14 +81,13 @@ variable "auth_readers" {
 }
 
 variable "backup_max_age_hours" {
-  description = "Hours after which a collection without a good backup raises the alarm. More than one turn of the schedule, so that a single failed run is not an emergency yet."
+  description = "Hours after which a collection without a good backup raises the alarm. Null: by the schedule, two turns of it and a bit (3 for hourly backups, 50 for daily ones), so that a single failed run is not an emergency yet."
   type        = number
-  default     = 26
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.backup_max_age_hours >= 1 && var.backup_max_age_hours <= 720 && floor(var.backup_max_age_hours) == var.backup_max_age_hours
-    error_message = "backup_max_age_hours is a whole number from 1 to 720."
+    condition     = var.backup_max_age_hours == null ? true : var.backup_max_age_hours >= 1 && var.backup_max_age_hours <= 2160 && floor(var.backup_max_age_hours) == var.backup_max_age_hours
+    error_message = "backup_max_age_hours is a whole number from 1 to 2160, or null."
   }
 }
 
@@ -203,7 +202,7 @@ variable "egress" {
 }
 
 variable "egress_cidr" {
-  description = "Unused IPv4 range of the VPC for the service: exactly a /28 for a connector, a /26 or larger for Direct VPC egress. Null: 10.8.0.0/28 or 10.8.0.0/26."
+  description = "Unused IPv4 range of the VPC for the service: exactly a /28 for a connector, a /26 or larger for Direct VPC egress. Null: 10.8.0.0/28 or 10.8.0.64/26."
   type        = string
   default     = null
 
@@ -417,14 +416,13 @@ variable "network" {
 }
 
 variable "noncurrent_version_days" {
-  description = "Days for which overwritten or deleted objects stay as noncurrent versions in a bucket that is created here; `soft_delete_days` begin after them. What is pruned is paid for as long as both together."
+  description = "Keeps overwritten or deleted objects of a bucket that is created here as noncurrent versions, for so many days; `soft_delete_days` begin after them. What is pruned is paid for as long as both together. Null: no versions, soft delete alone."
   type        = number
-  default     = 3
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.noncurrent_version_days >= 1 && floor(var.noncurrent_version_days) == var.noncurrent_version_days
-    error_message = "noncurrent_version_days is a whole number from 1."
+    condition     = var.noncurrent_version_days == null ? true : var.noncurrent_version_days >= 1 && floor(var.noncurrent_version_days) == var.noncurrent_version_days
+    error_message = "noncurrent_version_days is a whole number from 1, or null."
   }
 }
 
@@ -514,6 +512,18 @@ variable "region" {
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
     error_message = "region is a Google Cloud region such as asia-east1."
+  }
+}
+
+variable "repository" {
+  description = "Name of the Artifact Registry repository that is made for the images. A second deployment in the same project and region needs another one, and `_REPOSITORY` of the builds with it."
+  type        = string
+  default     = "qdrant"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.repository))
+    error_message = "repository is the bare name of a repository: lower-case letters, digits and hyphens."
   }
 }
 
@@ -632,6 +642,11 @@ variable "service_name" {
     condition     = can(regex("^[a-z][-a-z0-9]{4,18}[a-z0-9]$", var.service_name))
     error_message = "service_name has 6 to 20 lower-case letters, digits and hyphens, so that every name made from it is legal."
   }
+
+  validation {
+    condition     = var.egress != "connector" || length(var.service_name) + length(regexall("-", var.service_name)) <= 20
+    error_message = "service_name is the connector's name, too, and there a hyphen counts twice: 20 at most."
+  }
 }
 
 variable "soft_delete_days" {
@@ -713,14 +728,13 @@ variable "vault_retention_days" {
 }
 
 variable "verified_max_age_hours" {
-  description = "Hours after which an alert says that no backup was read back and found intact. More than one turn of `verify_schedule`."
+  description = "Hours after which an alert says that no backup was read back and found intact. Null: by `verify_schedule`, two turns of it and a bit."
   type        = number
-  default     = 50
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.verified_max_age_hours >= 2 && var.verified_max_age_hours <= 2160 && floor(var.verified_max_age_hours) == var.verified_max_age_hours
-    error_message = "verified_max_age_hours is a whole number from 2 to 2160."
+    condition     = var.verified_max_age_hours == null ? true : var.verified_max_age_hours >= 2 && var.verified_max_age_hours <= 2160 && floor(var.verified_max_age_hours) == var.verified_max_age_hours
+    error_message = "verified_max_age_hours is a whole number from 2 to 2160, or null."
   }
 }
 

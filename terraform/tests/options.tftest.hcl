@@ -24,7 +24,7 @@ run "direct_vpc_egress" {
   }
 
   assert {
-    condition     = length(google_vpc_access_connector.backup) == 0 && google_compute_subnetwork.direct[0].ip_cidr_range == "10.8.0.0/26"
+    condition     = length(google_vpc_access_connector.backup) == 0 && google_compute_subnetwork.direct[0].ip_cidr_range == "10.8.0.64/26"
     error_message = "a subnet in place of the connector"
   }
   assert {
@@ -136,6 +136,10 @@ run "people_may_call" {
   assert {
     condition     = alltrue([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.role == "roles/run.invoker"]) && toset([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.member]) == toset(["group:ops@example.com", "user:someone@example.com"])
     error_message = "the listed members may call, and no more than that"
+  }
+  assert {
+    condition     = toset([for grant in google_cloud_run_v2_service_iam_member.viewer : "${grant.role} ${grant.member}"]) == toset(["roles/run.viewer group:ops@example.com", "roles/run.viewer user:someone@example.com"])
+    error_message = "but look at it, which `gcloud run services proxy` does"
   }
 }
 

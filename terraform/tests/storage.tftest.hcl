@@ -82,6 +82,20 @@ run "a_key_elsewhere_is_not_for_the_images" {
   }
 }
 
+run "versions_too" {
+  command = plan
+
+  variables {
+    noncurrent_version_days = 3
+    soft_delete_days        = 0
+  }
+
+  assert {
+    condition     = google_storage_bucket.backup[0].versioning[0].enabled && google_storage_bucket.backup[0].soft_delete_policy[0].retention_duration_seconds == 0 && one(google_storage_bucket.backup[0].lifecycle_rule[0].condition).days_since_noncurrent_time == 3
+    error_message = "versions in place of soft delete"
+  }
+}
+
 run "colder" {
   command = plan
 

@@ -9,6 +9,8 @@ import json, os, pathlib, shutil, subprocess, sys, tempfile, time
 HERE = pathlib.Path(__file__).parent
 MODULE = pathlib.Path(sys.argv[1]).resolve()
 PROJECT = "demo-project"
+LONGEST = "a-project-with-thirty-letters1"
+TROUBLESHOOT = HERE.parents[2] / "docs/how-to/troubleshoot.md"
 
 
 class Case:
@@ -44,7 +46,7 @@ class Case:
             options.append("-json")
         given = [f"-var={k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in variables.items()]
         done = subprocess.run(["terraform", command, *options, *given, *arguments], cwd=self.root, text=True, capture_output=True,
-                              env=os.environ | {"LIFE_WORLD": str(self.file), "GOOGLE_PROJECT": PROJECT})
+                              env=os.environ | {"LIFE_WORLD": str(self.file), "GOOGLE_PROJECT": PROJECT if self.root == MODULE else LONGEST})
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         changes = {e["change"]["resource"]["addr"]: e["change"]["action"] for e in events if e["type"] == "planned_change"}
         text = done.stderr + "\n".join(
@@ -97,12 +99,20 @@ def gcloud_deploys(case):
     case.write(world)
 
 
+def every_alert_has_its_section(policies):
+    headings = [line.lstrip("# ").lower().replace(" ", "-") for line in TROUBLESHOOT.read_text().splitlines() if line.startswith("### ")]
+    named = [policy["documentation"][0]["content"].rsplit("docs/how-to/troubleshoot.md#", 1)[-1] for policy in policies]
+    assert sorted(named) == sorted(headings), f"alerts name {sorted(named)}, and there are sections {sorted(headings)}"
+
+
 def a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing():
     case = Case("whole")
     case.applies(**ALL)
     case.plans_nothing(**ALL)
     gcloud_deploys(case)
     case.plans_nothing(**ALL)
+
+    every_alert_has_its_section(case.objects("google_monitoring_alert_policy"))
 
     before = case.addresses()
     code, text, _ = case.terraform("destroy", "-auto-approve", **ALL)
@@ -158,8 +168,42 @@ def what_the_older_system_made_is_imported_and_changed_in_place():
     assert not case.calls("delete"), case.calls("delete")
 
 
+TWO = f"""
+module "first" {{
+  source     = "{MODULE}"
+  project_id = "{LONGEST}"
+  qdrant_url = "http://10.140.0.5:6333"
+}}
+
+module "second" {{
+  source       = "{MODULE}"
+  project_id   = "{LONGEST}"
+  qdrant_url   = "http://10.140.0.6:6333"
+  service_name = "qdrantbackupsecondly"
+  repository   = "qdrant-second"
+  egress_cidr  = "10.9.0.0/28"
+
+  vault_retention_days = 7
+}}
+"""
+
+
+def two_of_them_live_in_one_project_under_the_longest_names():
+    root = pathlib.Path(tempfile.mkdtemp(prefix="life-two-"))
+    (root / "main.tf").write_text(TWO)
+    subprocess.run(["terraform", "init", "-input=false", "-backend=false", "-no-color"], cwd=root, check=True, capture_output=True)
+    case = Case("two", root)
+    case.applies()
+    case.plans_nothing()
+    shutil.rmtree(root)
+
+
 def main():
-    cases = [a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing, what_the_older_system_made_is_imported_and_changed_in_place]
+    cases = [
+        a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing,
+        what_the_older_system_made_is_imported_and_changed_in_place,
+        two_of_them_live_in_one_project_under_the_longest_names,
+    ]
     if len(sys.argv) > 2:
         cases = [case for case in cases if sys.argv[2] in case.__name__]
     for case in cases:

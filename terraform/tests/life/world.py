@@ -5,7 +5,7 @@
 Without LIFE_WORLD in the environment it is the stand-in as it is. With it, what was created is in the JSON file of that
 name, and is read back from there as Google's API would tell it; each write is a line of that file's "calls".
 """
-import contextlib, fcntl, json, os, re
+import contextlib, fcntl, ipaddress, json, os, re
 
 import provider
 from wire import dump_value, load_value
@@ -107,11 +107,20 @@ def check_name(kind, new):
             raise Refused(f"Error 400: {kind}: the name {name} is invalid")
 
 
+def overlap(one, other):
+    return ipaddress.ip_network(one).overlaps(ipaddress.ip_network(other))
+
+
 def check_write(objects, kind, new, is_new):
     if is_new:
         check_name(kind, new)
         if new["id"] in objects.get(kind, {}) and kind not in REPEATABLE:
             raise Refused(f"Error 409: {kind} {new['id']} already exists")
+        if range_of := new.get("ip_cidr_range"):
+            for other in ("google_vpc_access_connector", "google_compute_subnetwork"):
+                for there in objects.get(other, {}).values():
+                    if there["network"] == new["network"] and overlap(there["ip_cidr_range"], range_of):
+                        raise Refused(f"Error 400: {kind} {new['id']}: {range_of} overlaps with {there['id']}")
     if kind in ("google_storage_bucket", "google_artifact_registry_repository"):
         keys = [new["kms_key_name"]] if "kms_key_name" in new else provider.find(new, "encryption.default_kms_key_name")
         for key in filter(None, keys):
