@@ -64,6 +64,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             concurrency: config.backup.concurrency,
             attempts: 3,
             backoff: Duration::from_secs(2),
+            settle: config.backup.settle,
             limits: Limits {
                 // The client for Qdrant gives a connection up first and continues with another one.
                 idle: limits.idle.max(config.qdrant.idle * 2),
@@ -397,6 +398,7 @@ async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>> {
 fn options(config: &QdrantConfig) -> Options {
     install_crypto();
     Options {
+        nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
         idle: config.idle,
         start: config.start,

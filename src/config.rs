@@ -131,6 +131,8 @@ pub struct BackupConfig {
     /// `BACKUP_LEASE_SECS`: how long the lease lasts without being renewed, 15 to 3600. After a crash no other run starts
     /// until it has ended.
     pub lease: Duration,
+    /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
+    pub(crate) settle: Duration,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
     pub source_name: Option<String>,
 }
@@ -142,6 +144,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
+            settle: Duration::from_secs(600),
             source_name: None,
         }
     }
@@ -163,6 +166,7 @@ impl BackupConfig {
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
+            settle: seconds(reader, "BACKUP_SETTLE_TIMEOUT_SECS", default.settle, 0, 86_400),
             source_name: read_source_name(reader),
         }
     }

@@ -2,7 +2,7 @@
 # wolf beside weekly ones.
 
 locals {
-  schedules = { backup = var.schedule, verify = var.verify_schedule }
+  schedules = { backup = var.schedule.backup, verify = var.schedule.verify == "never" ? null : var.schedule.verify }
 
   # Minute, hour, day of month, month, day of week.
   cron = { for name, schedule in local.schedules : name => regexall("[^ \t]+", schedule) if schedule != null }
@@ -31,8 +31,8 @@ locals {
   # Two turns, and the time that a run takes: one that fails is no emergency yet, two are. After two weeks one is enough.
   ages = { for name, turn in local.turn_hours : name => turn < 24 ? 2 * turn + 1 : turn <= 336 ? 2 * turn + 2 : turn + 48 }
 
-  backup_max_age_hours   = coalesce(var.backup_max_age_hours, local.ages.backup)
-  verified_max_age_hours = coalesce(var.verified_max_age_hours, try(local.ages.verify, 50))
+  backup_max_age_hours   = coalesce(var.alerts.backup_max_age_hours, local.ages.backup)
+  verified_max_age_hours = coalesce(var.alerts.verified_max_age_hours, try(local.ages.verify, 50))
 
   # Of that, the hours that a first apply has until the first turn, while there can be nothing yet. Less than a day: Cloud Monitoring
   # does not wait longer for an alert to be true.

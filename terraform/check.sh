@@ -110,6 +110,8 @@ fi
 cd "$root/terraform"
 terraform fmt -check -diff -recursive . || fail "not formatted: run terraform fmt -recursive terraform"
 
+"$root/terraform/docs.py" --check || fail "README.md is out of date"
+
 # A role that is not in this list was never thought about: add it here when it has been.
 cat >"$work/roles" <<'ROLES'
 roles/artifactregistry.reader
@@ -144,6 +146,10 @@ awk '
   /^  validation \{/ { validations[name]++ }
   END { for (name in validations) if (cases[name] < validations[name]) { print name ": " validations[name] " validations, " cases[name] + 0 " cases"; bad = 1 } exit bad }
 ' tests/validations.tftest.hcl variables.tf || fail "validations without a case that expects them to fail"
+
+# Each name of before is refused in a test.
+diff <(sed -n 's/^variable "\(.*\)" {/\1/p' renamed.tf) <(sed -n 's/^    var\.\([a-z_]*\),$/\1/p' tests/renamed.tftest.hcl) ||
+  fail "renamed.tf and tests/renamed.tftest.hcl differ"
 
 # --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
 for constraint in "${constraints[@]}"; do

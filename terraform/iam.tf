@@ -28,7 +28,7 @@
 
 locals {
   bucket_resource = "projects/_/buckets/${local.bucket_name}"
-  prefix_resource = "${local.bucket_resource}/objects/${var.prefix}"
+  prefix_resource = "${local.bucket_resource}/objects/${var.bucket.prefix}"
   below_prefix    = "resource.name == \"${local.bucket_resource}\" || resource.name.startsWith(\"${local.prefix_resource}/\")"
 
   rewritten = {
@@ -174,7 +174,7 @@ resource "google_secret_manager_secret_iam_member" "environment" {
 
 # Only where it calls the service. What it may ask for there, the service decides (AUTH_OPERATORS): no restore, no prune.
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
-  count = var.schedule_target == "service" ? 1 : 0
+  count = var.schedule.target == "service" ? 1 : 0
 
   project  = var.project_id
   location = var.region
@@ -184,7 +184,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  for_each = var.invoker_members
+  for_each = var.access.invoker_members
 
   project  = var.project_id
   location = var.region
@@ -195,7 +195,7 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
 
 # gcloud reads the service before it opens a proxy to it, which run.invoker does not allow.
 resource "google_cloud_run_v2_service_iam_member" "viewer" {
-  for_each = var.invoker_members
+  for_each = var.access.invoker_members
 
   project  = var.project_id
   location = var.region
@@ -207,8 +207,8 @@ resource "google_cloud_run_v2_service_iam_member" "viewer" {
 # The scheduler starts the jobs that it has a schedule for, as they are: run.invoker holds no right to change arguments.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = toset(concat(
-    var.schedule_target == "job" ? ["backup"] : [],
-    var.verify_schedule == null ? [] : ["verify"],
+    var.schedule.target == "job" ? ["backup"] : [],
+    var.schedule.verify == "never" ? [] : ["verify"],
   ))
 
   project  = var.project_id
@@ -221,7 +221,7 @@ resource "google_cloud_run_v2_job_iam_member" "scheduler" {
 # Whoever may call the service may start the jobs for backups and verifying, too.
 resource "google_cloud_run_v2_job_iam_member" "invoker" {
   for_each = {
-    for pair in setproduct(["backup", "verify"], var.invoker_members) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }
+    for pair in setproduct(["backup", "verify"], var.access.invoker_members) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }
   }
 
   project  = var.project_id
@@ -235,8 +235,8 @@ resource "google_cloud_run_v2_job_iam_member" "invoker" {
 resource "google_cloud_run_v2_job_iam_member" "viewer" {
   for_each = {
     for pair in setunion(
-      setproduct(["backup", "verify"], var.invoker_members),
-      setproduct(["restore"], var.restore_members),
+      setproduct(["backup", "verify"], var.access.invoker_members),
+      setproduct(["restore"], var.access.restore_members),
     ) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }
   }
 
@@ -268,7 +268,7 @@ resource "google_project_iam_audit_config" "data_access" {
 # With arguments of their own: which backup, which collections, where to. That includes environment variables, and so
 # the address to which Qdrant's key is sent: these are people whom one would give the key.
 resource "google_cloud_run_v2_job_iam_member" "restore" {
-  for_each = var.restore_members
+  for_each = var.access.restore_members
 
   project  = var.project_id
   location = var.region
@@ -280,7 +280,7 @@ resource "google_cloud_run_v2_job_iam_member" "restore" {
 # The check of freshness (monitoring.tf). Google makes the agent's account with the first check that uses it, hence the
 # dependency.
 resource "google_cloud_run_v2_service_iam_member" "uptime" {
-  count = var.freshness_check ? 1 : 0
+  count = var.alerts.freshness_check ? 1 : 0
 
   project  = var.project_id
   location = var.region

@@ -12,12 +12,12 @@ locals {
       args        = ["backup"]
       account     = google_service_account.backup.email
       needs_key   = true
-      tasks       = var.job_tasks
-      max_retries = var.job_max_retries
-      timeout     = var.job_timeout_seconds
+      tasks       = var.job.tasks
+      max_retries = var.job.max_retries
+      timeout     = var.job.timeout_seconds
       environment = merge(local.environment, local.retention_environment, {
         # The tool has to know which attempt is the last one: only then may it say how the backup ended.
-        BACKUP_JOB_MAX_RETRIES = tostring(var.job_max_retries)
+        BACKUP_JOB_MAX_RETRIES = tostring(var.job.max_retries)
       })
     }
     verify = {
@@ -27,7 +27,7 @@ locals {
       needs_key   = false
       tasks       = 1
       max_retries = 1
-      timeout     = var.job_timeout_seconds
+      timeout     = var.job.timeout_seconds
       environment = local.environment
     }
     restore = {
@@ -39,7 +39,7 @@ locals {
       tasks     = 1
       # A person looks at what came of it before it is tried again.
       max_retries = 0
-      timeout     = var.job_timeout_seconds
+      timeout     = var.job.timeout_seconds
       environment = local.environment
     }
   }
@@ -66,16 +66,16 @@ resource "google_cloud_run_v2_job" "job" {
       timeout               = "${each.value.timeout}s"
 
       dynamic "vpc_access" {
-        for_each = var.egress == "none" ? [] : [var.egress]
+        for_each = local.vpc_access
         content {
-          egress    = "PRIVATE_RANGES_ONLY"
-          connector = one(google_vpc_access_connector.backup[*].id)
+          egress    = var.network.egress
+          connector = vpc_access.value.connector
 
           dynamic "network_interfaces" {
-            for_each = google_compute_subnetwork.direct
+            for_each = vpc_access.value.interfaces
             content {
-              network    = var.network
-              subnetwork = network_interfaces.value.name
+              network    = local.network_path
+              subnetwork = network_interfaces.value
             }
           }
         }
@@ -87,8 +87,8 @@ resource "google_cloud_run_v2_job" "job" {
 
         resources {
           limits = {
-            cpu    = tostring(var.cpu)
-            memory = "${var.memory_mib}Mi"
+            cpu    = tostring(var.resources.cpu)
+            memory = "${var.resources.memory_mib}Mi"
           }
         }
 
@@ -141,6 +141,7 @@ resource "google_cloud_run_v2_job" "job" {
   }
 
   depends_on = [
+    google_compute_firewall.qdrant,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,

@@ -22,7 +22,7 @@ locals {
     # The same on a new machine for Qdrant, and another one than that of whatever else may come to use the bucket.
     BACKUP_SOURCE_NAME = "${var.project_id}/${var.service_name}"
     }, var.environment, {
-    BACKUP_STORE         = "gs://${local.bucket_name}/${var.prefix}"
+    BACKUP_STORE         = "gs://${local.bucket_name}/${var.bucket.prefix}"
     GOOGLE_CLOUD_PROJECT = var.project_id
     QDRANT_URL           = var.qdrant_url
   })
@@ -39,22 +39,21 @@ locals {
     local.retention_environment,
     {
       AUTH_AUDIENCE  = local.audience
-      AUTH_MODE      = var.auth_mode
+      AUTH_MODE      = var.access.mode
       BACKUP_MAX_AGE = "${local.backup_max_age_hours}h"
     },
     # Whoever may call the platform's way (run.invoker) and is in no list: members may be groups, whose people have other
     # addresses.
-    var.auth_mode == "iam" ? { AUTH_DEFAULT_ROLE = var.auth_default_role } : {},
+    var.access.mode == "iam" ? { AUTH_DEFAULT_ROLE = var.access.default_role } : {},
     { for variable, emails in local.roles : variable => join(",", sort(tolist(emails))) if length(emails) > 0 },
   )
 
   # What a caller may do, by e-mail address. The two machines get no more than their work: the agent of the uptime check
   # reads, the scheduler makes backups and restores nothing.
   roles = {
-    AUTH_READERS        = setunion(var.auth_readers, var.freshness_check ? [local.uptime_agent_email] : [])
-    AUTH_OPERATORS      = setunion(var.auth_operators, [google_service_account.scheduler.email])
-    AUTH_ADMINS         = var.auth_admins
-    AUTH_ALLOWED_EMAILS = var.auth_allowed_emails
+    AUTH_READERS   = setunion(var.access.readers, var.alerts.freshness_check ? [local.uptime_agent_email] : [])
+    AUTH_OPERATORS = setunion(var.access.operators, [google_service_account.scheduler.email])
+    AUTH_ADMINS    = var.access.admins
   }
 
   # Made by Google with the first uptime check that uses it.
@@ -75,9 +74,9 @@ locals {
       "secretmanager.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.egress == "connector" ? ["vpcaccess.googleapis.com"] : [],
-    var.kms_key == null ? [] : ["cloudkms.googleapis.com"],
-    var.vault_retention_days == null ? [] : ["storagetransfer.googleapis.com"],
+    local.makes_connector ? ["vpcaccess.googleapis.com"] : [],
+    length(var.kms_keys) == 0 ? [] : ["cloudkms.googleapis.com"],
+    var.vault.retention_days == null ? [] : ["storagetransfer.googleapis.com"],
   )
 }
 
@@ -97,8 +96,7 @@ resource "google_artifact_registry_repository" "images" {
   description   = "Images of the Qdrant backup service"
   format        = "DOCKER"
   labels        = var.labels
-  # A repository takes a key of its own region only; var.kms_key is in the location of the bucket.
-  kms_key_name = local.registry_key
+  kms_key_name  = lookup(var.kms_keys, "region", null)
 
   # The newest ten images stay whatever their age, so that one can go back. Other images in the repository are not touched.
   cleanup_policies {
@@ -121,6 +119,11 @@ resource "google_artifact_registry_repository" "images" {
   lifecycle {
     # It cannot be changed later, and a new repository would be an empty one: no revision could start from it.
     ignore_changes = [kms_key_name]
+
+    precondition {
+      condition     = !contains(keys(var.kms_keys), "region") || try(split("/", var.kms_keys["region"])[3], var.region) == var.region
+      error_message = "kms_keys.region is a key in ${var.region}, the region of the repository. For a bucket in another location, name its key in kms_keys.bucket."
+    }
   }
 
   depends_on = [
@@ -129,16 +132,12 @@ resource "google_artifact_registry_repository" "images" {
   ]
 }
 
-locals {
-  registry_key = try(split("/", var.kms_key)[3] == var.region, false) ? var.kms_key : null
-}
-
 # Artifact Registry uses the key as this account of Google's. In a project that has never had one, make it first:
 # gcloud beta services identity create --service=artifactregistry.googleapis.com
 resource "google_kms_crypto_key_iam_member" "registry" {
-  count = local.registry_key == null ? 0 : 1
+  count = contains(keys(var.kms_keys), "region") ? 1 : 0
 
-  crypto_key_id = var.kms_key
+  crypto_key_id = var.kms_keys["region"]
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com"
 
@@ -164,40 +163,39 @@ resource "google_cloud_run_v2_service" "backup" {
   project             = var.project_id
   location            = var.region
   name                = var.service_name
-  description         = "Backs up every collection of a Qdrant into gs://${local.bucket_name}/${var.prefix}"
+  description         = "Backs up every collection of a Qdrant into gs://${local.bucket_name}/${var.bucket.prefix}"
   labels              = var.labels
-  ingress             = var.ingress
+  ingress             = var.access.ingress
   custom_audiences    = [local.audience]
   deletion_protection = var.deletion_protection
   # The platform checks every caller's identity, and the service relies on it. With "oidc" the service does so itself,
   # which it only can when the platform passes tokens on untouched: where the platform checks them, it takes the
   # signature off.
-  invoker_iam_disabled = var.auth_mode == "oidc"
+  invoker_iam_disabled = var.access.mode == "oidc"
 
   template {
     service_account                  = google_service_account.backup.email
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
-    max_instance_request_concurrency = var.concurrency
-    timeout                          = "${var.request_timeout_seconds}s"
+    max_instance_request_concurrency = var.resources.concurrency
+    timeout                          = "${var.resources.request_timeout_seconds}s"
     labels                           = var.labels
 
     scaling {
-      min_instance_count = var.min_instances
-      max_instance_count = var.max_instances
+      min_instance_count = var.resources.min_instances
+      max_instance_count = var.resources.max_instances
     }
 
     dynamic "vpc_access" {
-      for_each = var.egress == "none" ? [] : [var.egress]
+      for_each = local.vpc_access
       content {
-        # Traffic to Cloud Storage and to Google's APIs does not take the detour.
-        egress    = "PRIVATE_RANGES_ONLY"
-        connector = one(google_vpc_access_connector.backup[*].id)
+        egress    = var.network.egress
+        connector = vpc_access.value.connector
 
         dynamic "network_interfaces" {
-          for_each = google_compute_subnetwork.direct
+          for_each = vpc_access.value.interfaces
           content {
-            network    = var.network
-            subnetwork = network_interfaces.value.name
+            network    = local.network_path
+            subnetwork = network_interfaces.value
           }
         }
       }
@@ -212,12 +210,12 @@ resource "google_cloud_run_v2_service" "backup" {
 
       resources {
         limits = {
-          cpu    = tostring(var.cpu)
-          memory = "${var.memory_mib}Mi"
+          cpu    = tostring(var.resources.cpu)
+          memory = "${var.resources.memory_mib}Mi"
         }
         # A backup goes on when its client has hung up, so the CPU must not be taken away with the last open request,
         # and an instance is paid for as long as it is there. Where a job makes the backups, the service only answers.
-        cpu_idle          = var.schedule_target == "job"
+        cpu_idle          = var.schedule.target == "job"
         startup_cpu_boost = true
       }
 
@@ -292,6 +290,7 @@ resource "google_cloud_run_v2_service" "backup" {
 
   # A first revision that may not read its key never gets ready, and a first backup needs the other grants.
   depends_on = [
+    google_compute_firewall.qdrant,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,

@@ -37,7 +37,7 @@ locals {
 
   channels = concat(
     [for channel in google_monitoring_notification_channel.email : channel.name],
-    tolist(var.notification_channels),
+    tolist(var.alerts.channels),
   )
 
   # Each alert has a section there.
@@ -45,7 +45,7 @@ locals {
 }
 
 resource "google_monitoring_notification_channel" "email" {
-  for_each = var.notification_emails
+  for_each = var.alerts.emails
 
   project      = var.project_id
   display_name = "Qdrant backup: ${each.value}"
@@ -118,7 +118,7 @@ resource "google_logging_metric" "sizes" {
 
 # --- the dead man's switch: asked from outside, by an agent of Google's with an identity token of its own
 resource "google_monitoring_uptime_check_config" "freshness" {
-  count = var.freshness_check ? 1 : 0
+  count = var.alerts.freshness_check ? 1 : 0
 
   project            = var.project_id
   display_name       = "${var.service_name}: every collection has a fresh backup"
@@ -158,7 +158,7 @@ resource "google_monitoring_uptime_check_config" "freshness" {
 }
 
 resource "google_monitoring_alert_policy" "freshness" {
-  count = var.freshness_check ? 1 : 0
+  count = var.alerts.freshness_check ? 1 : 0
 
   project               = var.project_id
   display_name          = "${var.service_name}: no fresh backup"
@@ -207,7 +207,7 @@ locals {
     backup = { over = local.backup_max_age_hours - local.backup_grace_hours, stayed = local.backup_grace_hours }
     verify = { over = local.verified_max_age_hours - local.verified_grace_hours, stayed = local.verified_grace_hours }
     # Every good backup is something to copy.
-    vault = { over = local.backup_max_age_hours + 2 * var.vault_copy_hours - local.backup_grace_hours, stayed = local.backup_grace_hours }
+    vault = { over = local.backup_max_age_hours + 2 * var.vault.copy_hours - local.backup_grace_hours, stayed = local.backup_grace_hours }
   }
   counted_alerts = merge(
     {
@@ -219,7 +219,7 @@ locals {
         section = "no-good-backup"
       }
     },
-    var.verify_schedule == null ? {} : {
+    var.schedule.verify == "never" ? {} : {
       not_verified = {
         title   = "newest verified backup is older than ${local.verified_max_age_hours} hours"
         query   = "${format(local.counted["verify_finished"], local.counted_hours.verify.over, local.counted_hours.verify.over)} < 0.5"
@@ -286,7 +286,7 @@ locals {
       title   = "the scheduler could not start a run"
       filter  = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=(${join(" OR ", [for name in ["${var.service_name}-hourly", "${var.service_name}-verify"] : "\"${name}\""])}) AND severity>=ERROR"
       labels  = { status = "EXTRACT(jsonPayload.status)" }
-      text    = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule_target = \"job\"."
+      text    = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule = { target = \"job\" }."
       section = "the-scheduler-could-not-start-a-run"
     }
   }

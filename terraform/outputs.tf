@@ -34,7 +34,7 @@ output "next_steps" {
     # Back up now, and see how it went:
     gcloud scheduler jobs run ${google_cloud_scheduler_job.backup.name} --project=${var.project_id} --location=${var.region}
     gcloud logging read '(${local.log_source}) AND jsonPayload.event:"_finished"' --project=${var.project_id} --limit=10 --format='table(timestamp, jsonPayload.event, jsonPayload.outcome, jsonPayload.backup)'
-    gcloud storage ls gs://${local.bucket_name}/${var.prefix}/backups/
+    gcloud storage ls gs://${local.bucket_name}/${var.bucket.prefix}/backups/
 
     # The same as a job, for backups that take longer than 30 minutes:
     gcloud run jobs execute ${google_cloud_run_v2_job.job["backup"].name} --project=${var.project_id} --region=${var.region} --wait

@@ -32,6 +32,7 @@ resource "terraform_data" "deletion_protection" {
     google_compute_subnetwork.direct,
     google_kms_crypto_key_iam_member.registry,
     google_kms_crypto_key_iam_member.storage,
+    google_kms_crypto_key_iam_member.vault,
     google_logging_metric.events,
     google_logging_metric.sizes,
     google_monitoring_alert_policy.counted,

@@ -14,15 +14,15 @@ resource "google_cloud_scheduler_job" "backup" {
   region      = var.region
   name        = "${var.service_name}-hourly"
   description = "Backs up every collection of Qdrant"
-  schedule    = var.schedule
-  time_zone   = var.time_zone
-  paused      = var.schedule_paused
+  schedule    = var.schedule.backup
+  time_zone   = var.schedule.time_zone
+  paused      = var.schedule.paused
   # The service answers when the backup has ended. 1800 s is Cloud Scheduler's limit; a longer backup goes on (see
   # min_instances), and a retry while it does is refused. A job is only started: that takes seconds.
-  attempt_deadline = var.schedule_target == "job" ? "60s" : "${min(var.request_timeout_seconds, 1800)}s"
+  attempt_deadline = var.schedule.target == "job" ? "60s" : "${min(var.resources.request_timeout_seconds, 1800)}s"
 
   retry_config {
-    retry_count          = var.schedule_retries
+    retry_count          = var.schedule.retries
     min_backoff_duration = "60s"
     max_backoff_duration = "600s"
     max_doublings        = 3
@@ -30,12 +30,12 @@ resource "google_cloud_scheduler_job" "backup" {
 
   http_target {
     http_method = "POST"
-    uri         = var.schedule_target == "job" ? local.job_run_uri["backup"] : "${google_cloud_run_v2_service.backup.uri}/backup"
+    uri         = var.schedule.target == "job" ? local.job_run_uri["backup"] : "${google_cloud_run_v2_service.backup.uri}/backup"
     headers     = { "Content-Type" = "application/json" }
     body        = base64encode("{}")
 
     dynamic "oidc_token" {
-      for_each = var.schedule_target == "service" ? [local.audience] : []
+      for_each = var.schedule.target == "service" ? [local.audience] : []
       content {
         service_account_email = google_service_account.scheduler.email
         # Without it the audience would be the whole address with its path, which Cloud Run does not accept.
@@ -44,7 +44,7 @@ resource "google_cloud_scheduler_job" "backup" {
     }
 
     dynamic "oauth_token" {
-      for_each = var.schedule_target == "job" ? ["https://www.googleapis.com/auth/cloud-platform"] : []
+      for_each = var.schedule.target == "job" ? ["https://www.googleapis.com/auth/cloud-platform"] : []
       content {
         service_account_email = google_service_account.scheduler.email
         scope                 = oauth_token.value
@@ -59,19 +59,19 @@ resource "google_cloud_scheduler_job" "backup" {
 }
 
 resource "google_cloud_scheduler_job" "verify" {
-  count = var.verify_schedule == null ? 0 : 1
+  count = var.schedule.verify == "never" ? 0 : 1
 
   project          = var.project_id
   region           = var.region
   name             = "${var.service_name}-verify"
   description      = "Reads the newest backup of Qdrant back, and records whether it is intact"
-  schedule         = var.verify_schedule
-  time_zone        = var.time_zone
-  paused           = var.schedule_paused
+  schedule         = var.schedule.verify
+  time_zone        = var.schedule.time_zone
+  paused           = var.schedule.paused
   attempt_deadline = "60s"
 
   retry_config {
-    retry_count          = var.schedule_retries
+    retry_count          = var.schedule.retries
     min_backoff_duration = "60s"
     max_backoff_duration = "600s"
     max_doublings        = 3

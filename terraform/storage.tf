@@ -1,15 +1,22 @@
 # The bucket: made here, or an existing one that is only granted on (iam.tf) and otherwise left alone.
 
 locals {
-  bucket_name = var.create_bucket ? google_storage_bucket.backup[0].name : var.bucket_name
+  bucket_name = var.bucket.create ? google_storage_bucket.backup[0].name : var.bucket.name
+
+  # Names in kms_keys, not keys: which of them there are is known before a key is made.
+  bucket_key = try([for use in ["bucket", "region"] : use if contains(keys(var.kms_keys), use)][0], null)
+  vault_key  = contains(keys(var.kms_keys), "vault") ? "vault" : local.bucket_key
+  # Whether a bucket is made that uses the key of the bucket, and whether the vault has one of its own.
+  grants_bucket_key = local.bucket_key != null && (var.bucket.create || (length(local.vault) > 0 && local.vault_key != "vault"))
+  grants_vault_key  = local.vault_key == "vault" && length(local.vault) > 0
 }
 
 resource "google_storage_bucket" "backup" {
-  count = var.create_bucket ? 1 : 0
+  count = var.bucket.create ? 1 : 0
 
   project                     = var.project_id
-  name                        = coalesce(var.bucket_name, "${var.project_id}-${var.service_name}")
-  location                    = coalesce(var.bucket_location, var.region)
+  name                        = coalesce(var.bucket.name, "${var.project_id}-${var.service_name}")
+  location                    = coalesce(var.bucket.location, var.region)
   labels                      = var.labels
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
@@ -19,15 +26,15 @@ resource "google_storage_bucket" "backup" {
   # What is deleted or overwritten can be had back, once: by soft delete, which nobody who may delete can get around, or, where asked
   # for, by versions. Both together are paid for one after the other.
   versioning {
-    enabled = var.noncurrent_version_days != null
+    enabled = var.bucket.noncurrent_version_days != null
   }
 
   soft_delete_policy {
-    retention_duration_seconds = var.soft_delete_days * 24 * 60 * 60
+    retention_duration_seconds = var.bucket.soft_delete_days * 24 * 60 * 60
   }
 
   dynamic "encryption" {
-    for_each = var.kms_key == null ? [] : [var.kms_key]
+    for_each = local.bucket_key == null ? [] : [var.kms_keys[local.bucket_key]]
     content {
       default_kms_key_name = encryption.value
     }
@@ -40,7 +47,7 @@ resource "google_storage_bucket" "backup" {
     }
     condition {
       # Without versions: those of a time when there were some.
-      days_since_noncurrent_time = coalesce(var.noncurrent_version_days, 1)
+      days_since_noncurrent_time = coalesce(var.bucket.noncurrent_version_days, 1)
       with_state                 = "ARCHIVED"
     }
   }
@@ -52,14 +59,14 @@ resource "google_storage_bucket" "backup" {
     }
     condition {
       days_since_noncurrent_time = 1
-      matches_prefix             = ["${var.prefix}/intents/", "${var.prefix}/lock.json"]
+      matches_prefix             = ["${var.bucket.prefix}/intents/", "${var.bucket.prefix}/lock.json"]
       with_state                 = "ARCHIVED"
     }
   }
 
   # Snapshots only: small records are read often, and cheaper storage charges for reading.
   dynamic "lifecycle_rule" {
-    for_each = var.nearline_after_days == null ? [] : [var.nearline_after_days]
+    for_each = var.bucket.nearline_after_days == null ? [] : [var.bucket.nearline_after_days]
     content {
       action {
         type          = "SetStorageClass"
@@ -67,11 +74,18 @@ resource "google_storage_bucket" "backup" {
       }
       condition {
         age                   = lifecycle_rule.value
-        matches_prefix        = ["${var.prefix}/backups/"]
+        matches_prefix        = ["${var.bucket.prefix}/backups/"]
         matches_suffix        = [".snapshot"]
         matches_storage_class = ["STANDARD"]
         with_state            = "LIVE"
       }
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.bucket_key == null ? true : lower(split("/", var.kms_keys[local.bucket_key])[3]) == lower(coalesce(var.bucket.location, var.region))
+      error_message = "The key of the bucket is in another location than the bucket, ${coalesce(var.bucket.location, var.region)}. Name one of that location in kms_keys.bucket."
     }
   }
 
@@ -81,17 +95,27 @@ resource "google_storage_bucket" "backup" {
   ]
 }
 
-# The bucket uses the key as this account of Google's: without the grant no object can be written.
+# Cloud Storage uses a key as this account of Google's: without the grant no object can be written.
 data "google_storage_project_service_account" "this" {
-  count = var.kms_key == null ? 0 : 1
+  count = local.grants_bucket_key || local.grants_vault_key ? 1 : 0
 
   project = var.project_id
 }
 
 resource "google_kms_crypto_key_iam_member" "storage" {
-  count = var.kms_key == null ? 0 : 1
+  count = local.grants_bucket_key ? 1 : 0
 
-  crypto_key_id = var.kms_key
+  crypto_key_id = var.kms_keys[local.bucket_key]
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = data.google_storage_project_service_account.this[0].member
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_kms_crypto_key_iam_member" "vault" {
+  count = local.grants_vault_key ? 1 : 0
+
+  crypto_key_id = var.kms_keys["vault"]
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = data.google_storage_project_service_account.this[0].member
 

@@ -1,178 +1,173 @@
-variable "auth_admins" {
-  description = "E-mail addresses of the people and accounts that may do everything: also restore, drill, prune and unpin. With `auth_mode = \"iam\"` they need run.invoker, too (`invoker_members`, themselves or by a group)."
-  type        = set(string)
-  default     = []
-  nullable    = false
+# Seven objects, one a subject, and what stands alone. Every attribute of an object may be left out. Terraform drops attributes
+# that an object does not have without a word, so read the plan after a change. What was named otherwise before is refused in
+# renamed.tf.
+
+variable "access" {
+  description = <<-EOT
+    Who reaches the service, and what callers may do.
+
+    - `ingress`: from where, before any check of identity: `INGRESS_TRAFFIC_INTERNAL_ONLY` (Cloud Scheduler and the project's own VPC) or `INGRESS_TRAFFIC_ALL` (also `gcloud run services proxy` and curl from a laptop).
+    - `invoker_members`: who else may call the service and start the jobs for backups and verifying, such as `group:ops@example.com`. The scheduler's own account may call it where it makes the backups.
+    - `restore_members`: who may start the job for restores with arguments of their own. They can make it write to Qdrant.
+    - `mode`: who checks callers. `iam`: the platform, by run.invoker grants. `oidc`: the platform lets every request through and the service itself verifies the token and looks for its e-mail address in the lists below; for callers that cannot be granted a role.
+    - `admins`: e-mail addresses that may do everything: also restore, drill, prune and unpin. With `iam` they need run.invoker, too (`invoker_members`, themselves or by a group).
+    - `operators`: e-mail addresses that may read, back up, verify and pin, and nothing else. The scheduler's own account always is one.
+    - `readers`: e-mail addresses that may read (GET) and nothing else. The agent of the check of freshness always is one.
+    - `default_role`: with `iam`, what `invoker_members` may do whose addresses are in no list: `reader`, `operator` or `admin`.
+  EOT
+  type = object({
+    ingress         = optional(string, "INGRESS_TRAFFIC_INTERNAL_ONLY")
+    invoker_members = optional(set(string), [])
+    restore_members = optional(set(string), [])
+    mode            = optional(string, "iam")
+    admins          = optional(set(string), [])
+    operators       = optional(set(string), [])
+    readers         = optional(set(string), [])
+    default_role    = optional(string, "operator")
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = alltrue([for email in var.auth_admins : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
-    error_message = "auth_admins are plain e-mail addresses, without user: or serviceAccount:."
+    condition     = contains(["INGRESS_TRAFFIC_ALL", "INGRESS_TRAFFIC_INTERNAL_ONLY"], var.access.ingress)
+    error_message = "access.ingress is INGRESS_TRAFFIC_INTERNAL_ONLY or INGRESS_TRAFFIC_ALL."
+  }
+
+  validation {
+    condition     = alltrue([for member in var.access.invoker_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
+    error_message = "access.invoker_members are user:, group: or serviceAccount: with an e-mail address. allUsers, allAuthenticatedUsers and whole domains are refused: a backup service is never public."
+  }
+
+  validation {
+    condition     = alltrue([for member in var.access.restore_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
+    error_message = "access.restore_members are user:, group: or serviceAccount: with an e-mail address."
+  }
+
+  validation {
+    condition     = contains(["iam", "oidc"], var.access.mode)
+    error_message = "access.mode is iam or oidc. A deployed service is never without a check."
+  }
+
+  validation {
+    condition     = var.access.mode == "iam" || length(var.access.invoker_members) == 0
+    error_message = "access.invoker_members are grants, which mode = \"oidc\" does not look at: use access.admins, operators and readers."
+  }
+
+  validation {
+    condition     = alltrue([for email in var.access.admins : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "access.admins are plain e-mail addresses, without user: or serviceAccount:."
+  }
+
+  validation {
+    condition     = alltrue([for email in var.access.operators : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "access.operators are plain e-mail addresses, without user: or serviceAccount:."
+  }
+
+  validation {
+    condition     = alltrue([for email in var.access.readers : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
+    error_message = "access.readers are plain e-mail addresses, without user: or serviceAccount:."
+  }
+
+  validation {
+    condition     = contains(["reader", "operator", "admin"], var.access.default_role)
+    error_message = "access.default_role is reader, operator or admin."
   }
 }
 
-variable "auth_allowed_emails" {
-  description = "With `auth_mode = \"oidc\"`: the older name of `auth_admins`."
-  type        = set(string)
-  default     = []
-  nullable    = false
+variable "alerts" {
+  description = <<-EOT
+    When alerts fire, and where they go. **Set `emails` or `channels`**: without, alerts are only to be seen in the console.
+
+    - `emails`: e-mail addresses.
+    - `channels`: existing notification channels, `projects/P/notificationChannels/N`.
+    - `backup_max_age_hours`: hours after which a collection without a good backup raises the alarm. Default: by `schedule.backup`, two turns of it and a bit (3 for hourly backups, 50 for daily ones), so that a single failed run is not an emergency yet.
+    - `verified_max_age_hours`: hours after which an alert says that no backup was read back and found intact. Default: by `schedule.verify`, in the same way.
+    - `freshness_check`: whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see docs/explanation/cost.md.
+  EOT
+  type = object({
+    emails                 = optional(set(string), [])
+    channels               = optional(set(string), [])
+    backup_max_age_hours   = optional(number)
+    verified_max_age_hours = optional(number)
+    freshness_check        = optional(bool, true)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = alltrue([for email in var.auth_allowed_emails : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
-    error_message = "auth_allowed_emails are plain e-mail addresses, without user: or serviceAccount:."
+    condition     = alltrue([for email in var.alerts.emails : can(regex("^[^@\\s]+@[^@\\s]+$", email))])
+    error_message = "alerts.emails are e-mail addresses."
   }
 
   validation {
-    condition     = length(var.auth_allowed_emails) == 0 || var.auth_mode == "oidc"
-    error_message = "auth_allowed_emails has a meaning with auth_mode = \"oidc\" only; with \"iam\", use invoker_members and auth_admins."
-  }
-}
-
-variable "auth_default_role" {
-  description = "With `auth_mode = \"iam\"`: what `invoker_members` may do whose addresses are in no list: `reader` (read), `operator` (also back up, verify and pin) or `admin` (everything)."
-  type        = string
-  default     = "operator"
-  nullable    = false
-
-  validation {
-    condition     = contains(["reader", "operator", "admin"], var.auth_default_role)
-    error_message = "auth_default_role is reader, operator or admin."
-  }
-}
-
-variable "auth_mode" {
-  description = "Who checks callers. `iam`: the platform, by run.invoker grants. `oidc`: the platform lets every request through and the service itself verifies the token and looks for its e-mail address in `auth_admins`, `auth_operators` and `auth_readers`; for callers that cannot be granted a role."
-  type        = string
-  default     = "iam"
-  nullable    = false
-
-  validation {
-    condition     = contains(["iam", "oidc"], var.auth_mode)
-    error_message = "auth_mode is iam or oidc. A deployed service is never without a check."
+    condition     = alltrue([for channel in var.alerts.channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
+    error_message = "alerts.channels are projects/P/notificationChannels/N, as `gcloud beta monitoring channels list` shows them."
   }
 
   validation {
-    condition     = var.auth_mode == "iam" || length(var.invoker_members) == 0
-    error_message = "invoker_members are grants, which auth_mode = \"oidc\" does not look at: use auth_admins, auth_operators and auth_readers."
+    condition     = var.alerts.backup_max_age_hours == null ? true : var.alerts.backup_max_age_hours >= 1 && var.alerts.backup_max_age_hours <= 2160 && floor(var.alerts.backup_max_age_hours) == var.alerts.backup_max_age_hours
+    error_message = "alerts.backup_max_age_hours is a whole number from 1 to 2160."
+  }
+
+  validation {
+    condition     = var.alerts.verified_max_age_hours == null ? true : var.alerts.verified_max_age_hours >= 2 && var.alerts.verified_max_age_hours <= 2160 && floor(var.alerts.verified_max_age_hours) == var.alerts.verified_max_age_hours
+    error_message = "alerts.verified_max_age_hours is a whole number from 2 to 2160."
   }
 }
 
-variable "auth_operators" {
-  description = "E-mail addresses of the people and accounts that may read, back up, verify and pin, and nothing else. The scheduler's own account always is one."
-  type        = set(string)
-  default     = []
-  nullable    = false
+variable "bucket" {
+  description = <<-EOT
+    The bucket for the backups.
+
+    - `create`: whether to create it. `false`: use the existing bucket `name` and leave its settings alone; it must have uniform bucket-level access, because the grants on it are conditional.
+    - `name`: default `PROJECT_ID-SERVICE_NAME`. A name with dots can only be created by a verified owner of that domain: create it by hand and set `create = false`.
+    - `location`: of a bucket that is created; default: the region of the service, so that no backup leaves it.
+    - `prefix`: folder that holds everything of this service. Its rights end there.
+    - `nearline_after_days`: days after which snapshots in a bucket that is created here move to the storage class NEARLINE: cheaper to keep, but reading them costs, and so does deleting them within 30 days of the move. Default: never.
+    - `noncurrent_version_days`: keeps overwritten or deleted objects of a bucket that is created here as noncurrent versions, for so many days; `soft_delete_days` begin after them. What is pruned is paid for as long as both together. Default: no versions, soft delete alone.
+    - `soft_delete_days`: days for which Cloud Storage keeps deleted objects of a bucket that is created here, whoever deleted them: 7 to 90, or 0 for none.
+  EOT
+  type = object({
+    create                  = optional(bool, true)
+    name                    = optional(string)
+    location                = optional(string)
+    prefix                  = optional(string, "qdrant")
+    nearline_after_days     = optional(number)
+    noncurrent_version_days = optional(number)
+    soft_delete_days        = optional(number, 7)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = alltrue([for email in var.auth_operators : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
-    error_message = "auth_operators are plain e-mail addresses, without user: or serviceAccount:."
-  }
-}
-
-variable "auth_readers" {
-  description = "E-mail addresses of the people and accounts that may read (GET) and nothing else. The agent of the check of freshness always is one."
-  type        = set(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for email in var.auth_readers : can(regex("^[^@,:\\s]+@[^@,\\s]+$", email))])
-    error_message = "auth_readers are plain e-mail addresses, without user: or serviceAccount:."
-  }
-}
-
-variable "backup_max_age_hours" {
-  description = "Hours after which a collection without a good backup raises the alarm. Null: by the schedule, two turns of it and a bit (3 for hourly backups, 50 for daily ones), so that a single failed run is not an emergency yet."
-  type        = number
-  default     = null
-
-  validation {
-    condition     = var.backup_max_age_hours == null ? true : var.backup_max_age_hours >= 1 && var.backup_max_age_hours <= 2160 && floor(var.backup_max_age_hours) == var.backup_max_age_hours
-    error_message = "backup_max_age_hours is a whole number from 1 to 2160, or null."
-  }
-}
-
-variable "bucket_location" {
-  description = "Location of the bucket, if one is created. Null: the region of the service, so that no backup leaves it."
-  type        = string
-  default     = null
-}
-
-variable "bucket_name" {
-  description = "Bucket for the backups. Null: `PROJECT_ID-SERVICE_NAME`. A name with dots can only be created by a verified owner of that domain: create it by hand and set `create_bucket = false`."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.bucket_name == null ? true : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", var.bucket_name))
-    error_message = "bucket_name is the bare name of a bucket: lower-case letters, digits, dots, hyphens and underscores, without gs://."
+    condition     = var.bucket.name == null ? true : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", var.bucket.name))
+    error_message = "bucket.name is the bare name of a bucket: lower-case letters, digits, dots, hyphens and underscores, without gs://."
   }
 
   validation {
-    condition     = var.create_bucket || var.bucket_name != null
-    error_message = "create_bucket = false uses an existing bucket: say which with bucket_name."
+    condition     = var.bucket.create || var.bucket.name != null
+    error_message = "bucket.create = false uses an existing bucket: say which with bucket.name."
   }
-}
-
-variable "concurrency" {
-  description = "Requests that one instance serves at a time. More than one, so that reads are answered while a backup runs; a second backup is refused by the service itself, and so is what is beyond 64 requests."
-  type        = number
-  default     = 8
-  nullable    = false
 
   validation {
-    condition     = var.concurrency >= 2 && var.concurrency <= 1000 && floor(var.concurrency) == var.concurrency
-    error_message = "concurrency is a whole number from 2 (a backup, and the health probe beside it) to 1000."
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$", var.bucket.prefix))
+    error_message = "bucket.prefix is a path of letters, digits, dots, hyphens and underscores, without a slash at either end."
   }
-}
-
-variable "connector_machine_type" {
-  description = "Machine type of the Serverless VPC Access connector. The snapshots come from Qdrant through it, so it bounds the speed of a backup; the upload to the bucket does not pass through it."
-  type        = string
-  default     = "e2-micro"
-  nullable    = false
 
   validation {
-    condition     = contains(["f1-micro", "e2-micro", "e2-standard-4"], var.connector_machine_type)
-    error_message = "connector_machine_type is one of f1-micro, e2-micro, e2-standard-4."
+    condition     = var.bucket.nearline_after_days == null ? true : var.bucket.nearline_after_days >= 1 && floor(var.bucket.nearline_after_days) == var.bucket.nearline_after_days
+    error_message = "bucket.nearline_after_days is a whole number from 1, or null."
   }
-}
-
-variable "connector_max_instances" {
-  description = "Largest number of machines of the connector; the smallest is 2."
-  type        = number
-  default     = 3
-  nullable    = false
 
   validation {
-    condition     = var.connector_max_instances >= 3 && var.connector_max_instances <= 10 && floor(var.connector_max_instances) == var.connector_max_instances
-    error_message = "connector_max_instances is a whole number from 3 to 10."
+    condition     = var.bucket.noncurrent_version_days == null ? true : var.bucket.noncurrent_version_days >= 1 && floor(var.bucket.noncurrent_version_days) == var.bucket.noncurrent_version_days
+    error_message = "bucket.noncurrent_version_days is a whole number from 1."
   }
-}
-
-variable "cpu" {
-  description = "CPUs of one instance."
-  type        = number
-  default     = 1
-  nullable    = false
 
   validation {
-    condition     = contains([1, 2, 4, 8], var.cpu)
-    error_message = "cpu is 1, 2, 4 or 8."
+    condition     = var.bucket.soft_delete_days == 0 || (var.bucket.soft_delete_days >= 7 && var.bucket.soft_delete_days <= 90)
+    error_message = "bucket.soft_delete_days is 0 or from 7 to 90."
   }
-}
-
-variable "create_bucket" {
-  description = "Whether to create the bucket. False: use the existing bucket `bucket_name` and leave its settings alone; it must have uniform bucket-level access, because the grants on it are conditional."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
-variable "create_firewall_rule" {
-  description = "Whether to open Qdrant's port for the address range of the service (not with `egress = \"none\"`)."
-  type        = bool
-  default     = true
-  nullable    = false
 }
 
 variable "data_access_logs" {
@@ -187,39 +182,6 @@ variable "deletion_protection" {
   type        = bool
   default     = true
   nullable    = false
-}
-
-variable "egress" {
-  description = "How the service reaches Qdrant: `connector` (Serverless VPC Access connector), `direct` (Direct VPC egress: no fixed cost), or `none` (Qdrant has a public address)."
-  type        = string
-  default     = "connector"
-  nullable    = false
-
-  validation {
-    condition     = contains(["connector", "direct", "none"], var.egress)
-    error_message = "egress is one of connector, direct, none."
-  }
-}
-
-variable "egress_cidr" {
-  description = "Unused IPv4 range of the VPC for the service: exactly a /28 for a connector, a /26 or larger for Direct VPC egress. Null: 10.8.0.0/28 or 10.8.0.64/26."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.egress_cidr == null ? true : can(cidrnetmask(var.egress_cidr)) && try(cidrhost(var.egress_cidr, 0) == split("/", var.egress_cidr)[0], false)
-    error_message = "egress_cidr is an IPv4 range that starts at its network address, such as 10.8.0.0/28."
-  }
-
-  validation {
-    condition     = var.egress_cidr == null || var.egress != "connector" ? true : endswith(var.egress_cidr, "/28")
-    error_message = "A connector takes a /28: egress_cidr must end in /28."
-  }
-
-  validation {
-    condition     = var.egress_cidr == null || var.egress != "direct" ? true : try(tonumber(split("/", var.egress_cidr)[1]) <= 26, false)
-    error_message = "Direct VPC egress needs spare addresses for overlapping revisions: egress_cidr must be a /26 or larger."
-  }
 }
 
 variable "environment" {
@@ -250,13 +212,6 @@ variable "environment" {
   }
 }
 
-variable "freshness_check" {
-  description = "Whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see docs/explanation/cost.md."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
 variable "image" {
   description = "Image of the first revision, by digest (`…/qdrant-backup-api@sha256:…`). Null: `latest` of the repository that is made here. Later images come from Cloud Build; a change of this variable does not touch an existing service."
   type        = string
@@ -268,79 +223,63 @@ variable "image" {
   }
 }
 
-variable "ingress" {
-  description = "From where the service can be reached, before any check of identity: `INGRESS_TRAFFIC_INTERNAL_ONLY` (Cloud Scheduler and the project's own VPC) or `INGRESS_TRAFFIC_ALL` (also `gcloud run services proxy` and curl from a laptop). The check of identity applies to both."
-  type        = string
-  default     = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-  nullable    = false
+variable "job" {
+  description = <<-EOT
+    The jobs.
+
+    - `tasks`: tasks among which the job for backups divides the collections, all at once. Each makes BACKUP_CONCURRENCY snapshots at a time on Qdrant's disk.
+    - `max_retries`: how often a task of the job for backups that failed is started again.
+    - `timeout_seconds`: longest time for one attempt of a task of any of the jobs.
+  EOT
+  type = object({
+    tasks           = optional(number, 1)
+    max_retries     = optional(number, 1)
+    timeout_seconds = optional(number, 43200)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = contains(["INGRESS_TRAFFIC_ALL", "INGRESS_TRAFFIC_INTERNAL_ONLY"], var.ingress)
-    error_message = "ingress is INGRESS_TRAFFIC_INTERNAL_ONLY or INGRESS_TRAFFIC_ALL."
+    condition     = var.job.tasks >= 1 && var.job.tasks <= 100 && floor(var.job.tasks) == var.job.tasks
+    error_message = "job.tasks is a whole number from 1 to 100."
+  }
+
+  validation {
+    condition     = var.job.max_retries >= 0 && var.job.max_retries <= 10 && floor(var.job.max_retries) == var.job.max_retries
+    error_message = "job.max_retries is a whole number from 0 to 10."
+  }
+
+  validation {
+    condition     = var.job.timeout_seconds >= 60 && var.job.timeout_seconds <= 604800 && floor(var.job.timeout_seconds) == var.job.timeout_seconds
+    error_message = "job.timeout_seconds is a whole number from 60 to 604800 (7 days), the limit of Cloud Run."
   }
 }
 
-variable "invoker_members" {
-  description = "Who else may call the service and start the jobs for backups and verifying, such as `user:someone@example.com` or `group:ops@example.com`. The scheduler's own account may call it where it makes the backups. What they may do there: `auth_default_role`, `auth_admins`."
-  type        = set(string)
-  default     = []
+variable "kms_keys" {
+  description = <<-EOT
+    Keys of Cloud KMS, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, by what they are for; each must be in the location of what it encrypts. They may be made in the same configuration. Empty: keys that Google manages.
+
+    - `region`: the repository of the images (a repository that exists already stays as it is; for a new one, Artifact Registry's account must exist: main.tf), and the bucket, unless it has a key of its own.
+    - `bucket`: a bucket that is created here in another location than `region`.
+    - `vault`: the vault; default: the key of the bucket.
+  EOT
+  type        = map(string)
+  default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.invoker_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
-    error_message = "invoker_members are user:, group: or serviceAccount: with an e-mail address. allUsers, allAuthenticatedUsers and whole domains are refused: a backup service is never public."
-  }
-}
-
-variable "job_max_retries" {
-  description = "How often a task of the job for backups that failed is started again."
-  type        = number
-  default     = 1
-  nullable    = false
-
-  validation {
-    condition     = var.job_max_retries >= 0 && var.job_max_retries <= 10 && floor(var.job_max_retries) == var.job_max_retries
-    error_message = "job_max_retries is a whole number from 0 to 10."
-  }
-}
-
-variable "job_tasks" {
-  description = "Tasks among which the job for backups divides the collections, all at once. Each makes BACKUP_CONCURRENCY snapshots at a time on Qdrant's disk."
-  type        = number
-  default     = 1
-  nullable    = false
-
-  validation {
-    condition     = var.job_tasks >= 1 && var.job_tasks <= 100 && floor(var.job_tasks) == var.job_tasks
-    error_message = "job_tasks is a whole number from 1 to 100."
-  }
-}
-
-variable "job_timeout_seconds" {
-  description = "Longest time for one attempt of a task of any of the jobs."
-  type        = number
-  default     = 43200
-  nullable    = false
-
-  validation {
-    condition     = var.job_timeout_seconds >= 60 && var.job_timeout_seconds <= 604800 && floor(var.job_timeout_seconds) == var.job_timeout_seconds
-    error_message = "job_timeout_seconds is a whole number from 60 to 604800 (7 days), the limit of Cloud Run."
-  }
-}
-
-variable "kms_key" {
-  description = "Key of Cloud KMS that encrypts the buckets created here and, if it is in `region`, the repository of the images, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, in the location of the bucket. A repository that exists already stays as it is; for a new one, Artifact Registry's account must exist (main.tf). Null: keys that Google manages."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.kms_key == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
-    error_message = "kms_key is projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version."
+    condition     = alltrue([for use in keys(var.kms_keys) : contains(["region", "bucket", "vault"], use)])
+    error_message = "kms_keys are for region, bucket and vault."
   }
 
   validation {
-    condition     = var.kms_key == null || var.create_bucket || var.vault_retention_days != null
-    error_message = "kms_key is for buckets that are created here; an existing bucket keeps its own settings."
+    condition     = alltrue([for key in values(var.kms_keys) : can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", key))])
+    error_message = "kms_keys are projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version."
+  }
+
+  validation {
+    condition     = !contains(keys(var.kms_keys), "bucket") || var.bucket.create
+    error_message = "kms_keys.bucket is for a bucket that is created here; an existing bucket keeps its own settings."
   }
 }
 
@@ -351,114 +290,100 @@ variable "labels" {
   nullable    = false
 }
 
-variable "max_instances" {
-  description = "Largest number of instances. One is enough: only one backup runs at a time."
-  type        = number
-  default     = 1
-  nullable    = false
-
-  validation {
-    condition     = var.max_instances >= 1 && var.max_instances <= 10 && floor(var.max_instances) == var.max_instances
-    error_message = "max_instances is a whole number from 1 to 10."
-  }
-}
-
-variable "memory_mib" {
-  description = "Memory of one instance in MiB. The service needs the same for a snapshot of any size."
-  type        = number
-  default     = 512
-  nullable    = false
-
-  validation {
-    condition     = var.memory_mib >= 512 && var.memory_mib <= 32768 && floor(var.memory_mib) == var.memory_mib
-    error_message = "memory_mib is a whole number from 512 (the least of the second generation execution environment) to 32768."
-  }
-
-  validation {
-    condition     = var.memory_mib >= (var.cpu >= 4 ? var.cpu * 512 : 512) && var.memory_mib <= var.cpu * 4096
-    error_message = "Cloud Run gives at most 4096 MiB per CPU, and wants at least 512 MiB per CPU from 4 CPUs on: change memory_mib or cpu."
-  }
-}
-
-variable "min_instances" {
-  description = "Instances that are always there. 0: none between backups. 1: for backups longer than the scheduler waits, because Cloud Run may stop an instance that has no open request."
-  type        = number
-  default     = 0
-  nullable    = false
-
-  validation {
-    condition     = contains([0, 1], var.min_instances)
-    error_message = "min_instances is 0 or 1."
-  }
-}
-
-variable "nearline_after_days" {
-  description = "Days after which snapshots in a bucket that is created here move to the storage class NEARLINE: cheaper to keep, but reading them costs, and so does deleting them within 30 days of the move. Null: never."
-  type        = number
-  default     = null
-
-  validation {
-    condition     = var.nearline_after_days == null ? true : var.nearline_after_days >= 1 && floor(var.nearline_after_days) == var.nearline_after_days
-    error_message = "nearline_after_days is a whole number from 1, or null."
-  }
-}
-
 variable "network" {
-  description = "Name of the VPC network in which Qdrant runs, in the same project."
-  type        = string
-  default     = "default"
-  nullable    = false
+  description = <<-EOT
+    How service and jobs reach Qdrant.
+
+    - `mode`: `connector` (Serverless VPC Access connector), `direct` (Direct VPC egress: faster, no fixed cost), or `none` (Qdrant has a public address).
+    - `name`: VPC network in which Qdrant runs.
+    - `host_project`: the project that the network belongs to, if it is a Shared VPC of another one. Its administrator makes `subnet` or `connector`, and grants their use.
+    - `cidr`: unused IPv4 range of the network for what is made here: exactly a /28 for a connector, a /26 or larger for Direct VPC egress; default 10.8.0.0/28 or 10.8.0.64/26. With `subnet` or `connector`: their range, for the firewall rule only.
+    - `connector`: an existing connector, `projects/P/locations/R/connectors/NAME`, in place of one that is made here.
+    - `subnet`: name of an existing subnet of the region: the service's addresses with `direct`, the connector's with `connector` (then a /28 that nothing else uses).
+    - `egress`: what goes that way: `PRIVATE_RANGES_ONLY`, or `ALL_TRAFFIC`, as some organisations demand. Google's APIs then are reached through the network, too: its subnet needs Private Google Access, a Qdrant with a public address Cloud NAT.
+    - `firewall`: whether to open Qdrant's port for the range. Needed with `direct`; a connector's range may reach everything in the network by a rule of Google's anyway.
+    - `qdrant_tags`: network tags of the machines that run Qdrant: the firewall rule applies to these only. Empty: to every machine of the network.
+    - `connector_machine_type`, `connector_max_instances`: of the connector; the smallest number is 2. The snapshots come from Qdrant through it, so it bounds the speed of a backup; the upload to the bucket does not pass through it, unless `egress` is `ALL_TRAFFIC`.
+  EOT
+  type = object({
+    mode                    = optional(string, "connector")
+    name                    = optional(string, "default")
+    host_project            = optional(string)
+    cidr                    = optional(string)
+    connector               = optional(string)
+    subnet                  = optional(string)
+    egress                  = optional(string, "PRIVATE_RANGES_ONLY")
+    firewall                = optional(bool, true)
+    qdrant_tags             = optional(list(string), [])
+    connector_machine_type  = optional(string, "e2-micro")
+    connector_max_instances = optional(number, 3)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.network))
-    error_message = "network is the bare name of a VPC network."
+    condition     = contains(["connector", "direct", "none"], var.network.mode)
+    error_message = "network.mode is one of connector, direct, none."
   }
-}
-
-variable "noncurrent_version_days" {
-  description = "Keeps overwritten or deleted objects of a bucket that is created here as noncurrent versions, for so many days; `soft_delete_days` begin after them. What is pruned is paid for as long as both together. Null: no versions, soft delete alone."
-  type        = number
-  default     = null
 
   validation {
-    condition     = var.noncurrent_version_days == null ? true : var.noncurrent_version_days >= 1 && floor(var.noncurrent_version_days) == var.noncurrent_version_days
-    error_message = "noncurrent_version_days is a whole number from 1, or null."
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.network.name))
+    error_message = "network.name is the bare name of a VPC network."
   }
-}
-
-variable "notification_channels" {
-  description = "Existing notification channels for the alerts, `projects/P/notificationChannels/N`."
-  type        = set(string)
-  default     = []
-  nullable    = false
 
   validation {
-    condition     = alltrue([for channel in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
-    error_message = "notification_channels are projects/P/notificationChannels/N, as `gcloud beta monitoring channels list` shows them."
+    condition     = var.network.host_project == null ? true : can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.network.host_project))
+    error_message = "network.host_project is the id of a project."
   }
-}
-
-variable "notification_emails" {
-  description = "E-mail addresses to which the alerts go. Without any channel, alerts are only to be seen in the console."
-  type        = set(string)
-  default     = []
-  nullable    = false
 
   validation {
-    condition     = alltrue([for email in var.notification_emails : can(regex("^[^@\\s]+@[^@\\s]+$", email))])
-    error_message = "notification_emails are e-mail addresses."
+    condition     = var.network.host_project == null || var.network.mode == "none" || var.network.subnet != null || var.network.connector != null
+    error_message = "Nothing is made in another project: with network.host_project, name a subnet of it, or an existing connector."
   }
-}
-
-variable "prefix" {
-  description = "Folder of the bucket that holds everything of this service. Its rights end there."
-  type        = string
-  default     = "qdrant"
-  nullable    = false
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$", var.prefix))
-    error_message = "prefix is a path of letters, digits, dots, hyphens and underscores, without a slash at either end."
+    condition     = var.network.connector == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/connectors/[^/]+$", var.network.connector))
+    error_message = "network.connector is projects/P/locations/R/connectors/NAME."
+  }
+
+  validation {
+    condition     = var.network.connector == null || (var.network.mode == "connector" && var.network.subnet == null)
+    error_message = "network.connector is for mode = \"connector\", and has its subnet already."
+  }
+
+  validation {
+    condition     = var.network.subnet == null ? true : can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.network.subnet)) && var.network.mode != "none"
+    error_message = "network.subnet is the bare name of a subnet, for mode \"direct\" or \"connector\"."
+  }
+
+  validation {
+    condition     = var.network.cidr == null ? true : can(cidrnetmask(var.network.cidr)) && try(cidrhost(var.network.cidr, 0) == split("/", var.network.cidr)[0], false)
+    error_message = "network.cidr is an IPv4 range that starts at its network address, such as 10.8.0.0/28."
+  }
+
+  validation {
+    condition     = var.network.cidr == null || var.network.mode != "connector" ? true : endswith(var.network.cidr, "/28")
+    error_message = "A connector takes a /28: network.cidr must end in /28."
+  }
+
+  validation {
+    condition     = var.network.cidr == null || var.network.mode != "direct" ? true : try(tonumber(split("/", var.network.cidr)[1]) <= 26, false)
+    error_message = "Direct VPC egress needs spare addresses for overlapping revisions: network.cidr must be a /26 or larger."
+  }
+
+  validation {
+    condition     = contains(["PRIVATE_RANGES_ONLY", "ALL_TRAFFIC"], var.network.egress) && (var.network.egress == "PRIVATE_RANGES_ONLY" || var.network.mode != "none")
+    error_message = "network.egress is PRIVATE_RANGES_ONLY or, where there is a way into the network, ALL_TRAFFIC."
+  }
+
+  validation {
+    condition     = contains(["f1-micro", "e2-micro", "e2-standard-4"], var.network.connector_machine_type)
+    error_message = "network.connector_machine_type is one of f1-micro, e2-micro, e2-standard-4."
+  }
+
+  validation {
+    condition     = var.network.connector_max_instances >= 3 && var.network.connector_max_instances <= 10 && floor(var.network.connector_max_instances) == var.network.connector_max_instances
+    error_message = "network.connector_max_instances is a whole number from 3 to 10."
   }
 }
 
@@ -483,13 +408,6 @@ variable "prune" {
     condition     = !var.prune || anytrue([for rule in ["last", "hourly", "daily", "weekly", "monthly", "yearly"] : try(var.retention[rule] > 0, false)])
     error_message = "prune = true needs a rule to go by: set retention, for instance { hourly = 48, daily = 30, monthly = 12 }."
   }
-}
-
-variable "qdrant_network_tags" {
-  description = "Network tags of the machines that run Qdrant: the firewall rule applies to these only. Empty: to every machine of the network."
-  type        = list(string)
-  default     = []
-  nullable    = false
 }
 
 variable "qdrant_url" {
@@ -527,27 +445,61 @@ variable "repository" {
   }
 }
 
-variable "request_timeout_seconds" {
-  description = "Longest time for one request, and so for the answer to a backup. The scheduler waits as long, but never over its own limit of 1800 seconds."
-  type        = number
-  default     = 1800
-  nullable    = false
+variable "resources" {
+  description = <<-EOT
+    What one instance of the service has, and how many there are; CPUs and memory of the jobs, too.
+
+    - `cpu`: CPUs of one instance.
+    - `memory_mib`: memory of one instance in MiB. The service needs the same for a snapshot of any size.
+    - `concurrency`: requests that one instance serves at a time. More than one, so that reads are answered while a backup runs; a second backup is refused by the service itself, and so is what is beyond 64 requests.
+    - `min_instances`: instances that are always there. 0: none between backups. 1: for backups longer than the scheduler waits, because Cloud Run may stop an instance that has no open request.
+    - `max_instances`: largest number of instances. One is enough: only one backup runs at a time.
+    - `request_timeout_seconds`: longest time for one request, and so for the answer to a backup. The scheduler waits as long, but never over its own limit of 1800 seconds.
+  EOT
+  type = object({
+    cpu                     = optional(number, 1)
+    memory_mib              = optional(number, 512)
+    concurrency             = optional(number, 8)
+    min_instances           = optional(number, 0)
+    max_instances           = optional(number, 1)
+    request_timeout_seconds = optional(number, 1800)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = var.request_timeout_seconds >= 60 && var.request_timeout_seconds <= 3600 && floor(var.request_timeout_seconds) == var.request_timeout_seconds
-    error_message = "request_timeout_seconds is a whole number from 60 to 3600, the limit of Cloud Run."
+    condition     = contains([1, 2, 4, 8], var.resources.cpu)
+    error_message = "resources.cpu is 1, 2, 4 or 8."
   }
-}
-
-variable "restore_members" {
-  description = "Who may start the job for restores with arguments of their own, such as `group:dba@example.com`. They can make it write to Qdrant."
-  type        = set(string)
-  default     = []
-  nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.restore_members : can(regex("^(user|group|serviceAccount):[^:@ ]+@[^:@ ]+$", member))])
-    error_message = "restore_members are user:, group: or serviceAccount: with an e-mail address."
+    condition     = var.resources.memory_mib >= 512 && var.resources.memory_mib <= 32768 && floor(var.resources.memory_mib) == var.resources.memory_mib
+    error_message = "resources.memory_mib is a whole number from 512 (the least of the second generation execution environment) to 32768."
+  }
+
+  validation {
+    condition     = var.resources.memory_mib >= (var.resources.cpu >= 4 ? var.resources.cpu * 512 : 512) && var.resources.memory_mib <= var.resources.cpu * 4096
+    error_message = "Cloud Run gives at most 4096 MiB per CPU, and wants at least 512 MiB per CPU from 4 CPUs on: change resources.memory_mib or cpu."
+  }
+
+  validation {
+    condition     = var.resources.concurrency >= 2 && var.resources.concurrency <= 1000 && floor(var.resources.concurrency) == var.resources.concurrency
+    error_message = "resources.concurrency is a whole number from 2 (a backup, and the health probe beside it) to 1000."
+  }
+
+  validation {
+    condition     = contains([0, 1], var.resources.min_instances)
+    error_message = "resources.min_instances is 0 or 1."
+  }
+
+  validation {
+    condition     = var.resources.max_instances >= 1 && var.resources.max_instances <= 10 && floor(var.resources.max_instances) == var.resources.max_instances
+    error_message = "resources.max_instances is a whole number from 1 to 10."
+  }
+
+  validation {
+    condition     = var.resources.request_timeout_seconds >= 60 && var.resources.request_timeout_seconds <= 3600 && floor(var.resources.request_timeout_seconds) == var.resources.request_timeout_seconds
+    error_message = "resources.request_timeout_seconds is a whole number from 60 to 3600, the limit of Cloud Run."
   }
 }
 
@@ -573,45 +525,45 @@ variable "retention" {
 }
 
 variable "schedule" {
-  description = "When to back up, in cron's five fields."
-  type        = string
-  default     = "0 * * * *"
-  nullable    = false
+  description = <<-EOT
+    When backups and verifications run.
+
+    - `backup`: when to back up, in cron's five fields.
+    - `verify`: when to read the newest backup back, in cron's five fields. `never`: not at all, and no alert about it.
+    - `time_zone`: of both.
+    - `paused`: whether both are paused, during maintenance for instance.
+    - `retries`: how often a scheduled call that failed is tried again before the next one is due.
+    - `target`: what makes the scheduled backups. `service`: one request, which the scheduler waits for, 30 minutes at most. `job`: a Cloud Run job, which may take days.
+  EOT
+  type = object({
+    backup    = optional(string, "0 * * * *")
+    verify    = optional(string, "30 5 * * *")
+    time_zone = optional(string, "Asia/Taipei")
+    paused    = optional(bool, false)
+    retries   = optional(number, 2)
+    target    = optional(string, "service")
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.schedule)))
-    error_message = "schedule has cron's five fields: minute, hour, day of month, month, day of week."
+    condition     = can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.schedule.backup)))
+    error_message = "schedule.backup has cron's five fields: minute, hour, day of month, month, day of week."
   }
-}
-
-variable "schedule_paused" {
-  description = "Whether the scheduled backups and verifications are paused, during maintenance for instance."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
-variable "schedule_retries" {
-  description = "How often a scheduled call that failed is tried again before the next one is due."
-  type        = number
-  default     = 2
-  nullable    = false
 
   validation {
-    condition     = var.schedule_retries >= 0 && var.schedule_retries <= 5 && floor(var.schedule_retries) == var.schedule_retries
-    error_message = "schedule_retries is a whole number from 0 to 5."
+    condition     = var.schedule.verify == "never" ? true : can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.schedule.verify)))
+    error_message = "schedule.verify has cron's five fields: minute, hour, day of month, month, day of week; or is never."
   }
-}
-
-variable "schedule_target" {
-  description = "What makes the scheduled backups. `service`: one request, which the scheduler waits for, 30 minutes at most. `job`: a Cloud Run job, which may take days."
-  type        = string
-  default     = "service"
-  nullable    = false
 
   validation {
-    condition     = contains(["service", "job"], var.schedule_target)
-    error_message = "schedule_target is service or job."
+    condition     = var.schedule.retries >= 0 && var.schedule.retries <= 5 && floor(var.schedule.retries) == var.schedule.retries
+    error_message = "schedule.retries is a whole number from 0 to 5."
+  }
+
+  validation {
+    condition     = contains(["service", "job"], var.schedule.target)
+    error_message = "schedule.target is service or job."
   }
 }
 
@@ -644,28 +596,9 @@ variable "service_name" {
   }
 
   validation {
-    condition     = var.egress != "connector" || length(var.service_name) + length(regexall("-", var.service_name)) <= 20
+    condition     = !(var.network.mode == "connector" && var.network.connector == null) || length(var.service_name) + length(regexall("-", var.service_name)) <= 20
     error_message = "service_name is the connector's name, too, and there a hyphen counts twice: 20 at most."
   }
-}
-
-variable "soft_delete_days" {
-  description = "Days for which Cloud Storage keeps deleted objects of a bucket that is created here, whoever deleted them: 7 to 90, or 0 for none."
-  type        = number
-  default     = 7
-  nullable    = false
-
-  validation {
-    condition     = var.soft_delete_days == 0 || (var.soft_delete_days >= 7 && var.soft_delete_days <= 90)
-    error_message = "soft_delete_days is 0 or from 7 to 90."
-  }
-}
-
-variable "time_zone" {
-  description = "Time zone of the schedule."
-  type        = string
-  default     = "Asia/Taipei"
-  nullable    = false
 }
 
 variable "use_qdrant_api_key" {
@@ -675,76 +608,43 @@ variable "use_qdrant_api_key" {
   nullable    = false
 }
 
-variable "vault_copy_hours" {
-  description = "Hours from one copy into the vault to the next."
-  type        = number
-  default     = 24
-  nullable    = false
+variable "vault" {
+  description = <<-EOT
+    A second bucket into which the backups are copied, and in which nobody can delete or change them for some time.
+
+    - `retention_days`: for how many days. Default: no second bucket.
+    - `locked`: whether that is locked. This cannot be undone: until every object is old enough, nobody can delete one, nor the bucket. Try it unlocked first.
+    - `delete_after_days`: days after which the vault deletes a copy, whatever else there is. Default: never; the vault then grows for ever.
+    - `copy_hours`: hours from one copy to the next.
+    - `location`: of the vault; default: that of the bucket. Another region survives the loss of this one.
+  EOT
+  type = object({
+    retention_days    = optional(number)
+    locked            = optional(bool, false)
+    delete_after_days = optional(number)
+    copy_hours        = optional(number, 24)
+    location          = optional(string)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = var.vault_copy_hours >= 1 && floor(var.vault_copy_hours) == var.vault_copy_hours
-    error_message = "vault_copy_hours is a whole number from 1."
+    condition     = var.vault.retention_days == null ? true : var.vault.retention_days >= 1 && var.vault.retention_days <= 3650 && floor(var.vault.retention_days) == var.vault.retention_days
+    error_message = "vault.retention_days is a whole number from 1 to 3650, or null."
   }
-}
-
-variable "vault_delete_after_days" {
-  description = "Days after which the vault deletes a copy, whatever else there is. Null: never; the vault then grows for ever."
-  type        = number
-  default     = null
 
   validation {
-    condition     = var.vault_delete_after_days == null ? true : floor(var.vault_delete_after_days) == var.vault_delete_after_days && try(var.vault_delete_after_days > var.vault_retention_days, false)
-    error_message = "vault_delete_after_days is a whole number above vault_retention_days."
+    condition     = !var.vault.locked || var.vault.retention_days != null
+    error_message = "vault.locked locks the retention of the vault: set vault.retention_days."
   }
-}
-
-variable "vault_location" {
-  description = "Location of the vault. Null: that of the bucket. Another region survives the loss of this one."
-  type        = string
-  default     = null
-}
-
-variable "vault_locked" {
-  description = "Whether the vault's retention is locked. This cannot be undone: until every object is old enough, nobody can delete one, nor the bucket. Try it unlocked first."
-  type        = bool
-  default     = false
-  nullable    = false
 
   validation {
-    condition     = !var.vault_locked || var.vault_retention_days != null
-    error_message = "vault_locked locks the retention of the vault: set vault_retention_days."
+    condition     = var.vault.delete_after_days == null ? true : floor(var.vault.delete_after_days) == var.vault.delete_after_days && try(var.vault.delete_after_days > var.vault.retention_days, false)
+    error_message = "vault.delete_after_days is a whole number above vault.retention_days."
   }
-}
-
-variable "vault_retention_days" {
-  description = "Makes a second bucket into which the backups are copied, and in which nobody can delete or change them for so many days. Null: no second bucket."
-  type        = number
-  default     = null
 
   validation {
-    condition     = var.vault_retention_days == null ? true : var.vault_retention_days >= 1 && var.vault_retention_days <= 3650 && floor(var.vault_retention_days) == var.vault_retention_days
-    error_message = "vault_retention_days is a whole number from 1 to 3650, or null."
-  }
-}
-
-variable "verified_max_age_hours" {
-  description = "Hours after which an alert says that no backup was read back and found intact. Null: by `verify_schedule`, two turns of it and a bit."
-  type        = number
-  default     = null
-
-  validation {
-    condition     = var.verified_max_age_hours == null ? true : var.verified_max_age_hours >= 2 && var.verified_max_age_hours <= 2160 && floor(var.verified_max_age_hours) == var.verified_max_age_hours
-    error_message = "verified_max_age_hours is a whole number from 2 to 2160, or null."
-  }
-}
-
-variable "verify_schedule" {
-  description = "When to read the newest backup back, in cron's five fields. Null: never, and no alert about it."
-  type        = string
-  default     = "30 5 * * *"
-
-  validation {
-    condition     = var.verify_schedule == null ? true : can(regex("^[^\\s]+(\\s+[^\\s]+){4}$", trimspace(var.verify_schedule)))
-    error_message = "verify_schedule has cron's five fields: minute, hour, day of month, month, day of week; or is null."
+    condition     = var.vault.copy_hours >= 1 && floor(var.vault.copy_hours) == var.vault.copy_hours
+    error_message = "vault.copy_hours is a whole number from 1."
   }
 }

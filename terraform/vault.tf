@@ -1,11 +1,11 @@
-# A second copy that nobody can delete before its time (vault_retention_days), not even an owner of the project once it is
+# A second copy that nobody can delete before its time (vault.retention_days), not even an owner of the project once it is
 # locked. It is a bucket of its own, because a retention policy holds for every object of its bucket: the lease could
 # then be neither renewed nor given back, and no backup would succeed. The Storage Transfer Service copies what is
 # missing; it never overwrites and never deletes. A backup's manifest is written last, so a manifest that was there when
 # a copy began has all its objects beside it in the vault.
 
 locals {
-  vault = var.vault_retention_days == null ? [] : [var.vault_retention_days]
+  vault = var.vault.retention_days == null ? [] : [var.vault.retention_days]
 }
 
 resource "google_storage_bucket" "vault" {
@@ -13,7 +13,7 @@ resource "google_storage_bucket" "vault" {
 
   project                     = var.project_id
   name                        = "${var.project_id}-${var.service_name}-vault"
-  location                    = coalesce(var.vault_location, var.bucket_location, var.region)
+  location                    = coalesce(var.vault.location, var.bucket.location, var.region)
   labels                      = var.labels
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
@@ -21,18 +21,18 @@ resource "google_storage_bucket" "vault" {
 
   retention_policy {
     retention_period = tostring(local.vault[0] * 24 * 60 * 60)
-    is_locked        = var.vault_locked
+    is_locked        = var.vault.locked
   }
 
   dynamic "encryption" {
-    for_each = var.kms_key == null ? [] : [var.kms_key]
+    for_each = local.vault_key == null ? [] : [var.kms_keys[local.vault_key]]
     content {
       default_kms_key_name = encryption.value
     }
   }
 
   dynamic "lifecycle_rule" {
-    for_each = var.vault_delete_after_days == null ? [] : [var.vault_delete_after_days]
+    for_each = var.vault.delete_after_days == null ? [] : [var.vault.delete_after_days]
     content {
       action {
         type = "Delete"
@@ -43,8 +43,16 @@ resource "google_storage_bucket" "vault" {
     }
   }
 
+  lifecycle {
+    precondition {
+      condition     = local.vault_key == null ? true : lower(split("/", var.kms_keys[local.vault_key])[3]) == lower(coalesce(var.vault.location, var.bucket.location, var.region))
+      error_message = "The key of the vault is in another location than the vault, ${coalesce(var.vault.location, var.bucket.location, var.region)}. Name one of that location in kms_keys.vault."
+    }
+  }
+
   depends_on = [
     google_kms_crypto_key_iam_member.storage,
+    google_kms_crypto_key_iam_member.vault,
     google_project_service.required,
   ]
 }
@@ -95,11 +103,11 @@ resource "google_storage_transfer_job" "vault" {
   transfer_spec {
     gcs_data_source {
       bucket_name = local.bucket_name
-      path        = "${var.prefix}/backups/"
+      path        = "${var.bucket.prefix}/backups/"
     }
     gcs_data_sink {
       bucket_name = google_storage_bucket.vault[0].name
-      path        = "${var.prefix}/backups/"
+      path        = "${var.bucket.prefix}/backups/"
     }
     transfer_options {
       overwrite_when = "NEVER"
@@ -113,7 +121,7 @@ resource "google_storage_transfer_job" "vault" {
       month = 1
       day   = 1
     }
-    repeat_interval = "${var.vault_copy_hours * 60 * 60}s"
+    repeat_interval = "${var.vault.copy_hours * 60 * 60}s"
   }
 
   depends_on = [google_storage_bucket_iam_member.vault]

@@ -45,7 +45,7 @@ const MOST_PROBLEMS: usize = 20;
 const MOST_PARTS: usize = 100_000;
 
 /// What an artifact is a snapshot of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArtifactKind {
     /// A whole collection of a standalone node.

@@ -227,7 +227,7 @@ async fn check_qdrant(
     match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
         Ok(plan) => {
             let mut smallest = None;
-            match ask_qdrant(qdrant, limit, refused::check_each(qdrant, &plan)).await {
+            match ask_qdrant(qdrant, limit, refused::check_each(&plan)).await {
                 Ok(looked) => {
                     if !looked.accepted().is_empty() {
                         checks.ok("plan", would_save(&looked.accepted()));

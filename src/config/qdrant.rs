@@ -3,6 +3,7 @@
 use super::reader::Reader;
 use super::seconds;
 use super::settings::flag_of;
+use crate::wire::qdrant::NodeAddresses;
 use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
@@ -16,6 +17,7 @@ pub(crate) struct Variables {
     url: &'static str,
     /// The older pair for host and port, where there is one.
     host_and_port: Option<(&'static str, &'static str)>,
+    nodes: &'static str,
     key: &'static str,
     key_file: &'static str,
 }
@@ -24,6 +26,7 @@ pub(crate) struct Variables {
 pub(crate) const LIVE: Variables = Variables {
     url: "QDRANT_URL",
     host_and_port: Some(("QDRANT_HOST", "QDRANT_PORT")),
+    nodes: "QDRANT_NODES",
     key: "QDRANT_API_KEY",
     key_file: "QDRANT_API_KEY_FILE",
 };
@@ -32,6 +35,7 @@ pub(crate) const LIVE: Variables = Variables {
 pub(crate) const DRILL: Variables = Variables {
     url: "DRILL_QDRANT_URL",
     host_and_port: None,
+    nodes: "DRILL_QDRANT_NODES",
     key: "DRILL_QDRANT_API_KEY",
     key_file: "DRILL_QDRANT_API_KEY_FILE",
 };
@@ -40,6 +44,7 @@ pub(crate) const DRILL: Variables = Variables {
 pub(crate) const RESTORE: Variables = Variables {
     url: "--to",
     host_and_port: None,
+    nodes: "RESTORE_QDRANT_NODES",
     key: "RESTORE_QDRANT_API_KEY",
     key_file: "RESTORE_QDRANT_API_KEY_FILE",
 };
@@ -49,6 +54,8 @@ pub(crate) const RESTORE: Variables = Variables {
 pub struct QdrantConfig {
     /// `QDRANT_URL`, e.g. `http://10.0.0.5:6333`; or the older `QDRANT_HOST` and `QDRANT_PORT` (6333).
     pub url: Url,
+    /// `QDRANT_NODES`: where the nodes are, if it is a cluster of several.
+    pub nodes: NodeAddresses,
     /// `QDRANT_API_KEY`, or the contents of the file that `QDRANT_API_KEY_FILE` names; unset: no key is sent.
     pub api_key: Option<SecretString>,
     /// `BACKUP_IDLE_TIMEOUT_SECS`: longest time without a byte, 5 to 3600; default 60.
@@ -63,6 +70,7 @@ impl QdrantConfig {
     fn new(url: Url) -> Self {
         Self {
             url,
+            nodes: NodeAddresses::One,
             api_key: None,
             idle: Duration::from_secs(60),
             start: Duration::from_secs(60),
@@ -85,6 +93,7 @@ impl QdrantConfig {
     /// Reads the group of the Qdrant that `variables` name. The key of one Qdrant never goes to another.
     pub(super) fn read(reader: &mut Reader<'_>, variables: &Variables) -> Option<Self> {
         let url = url(reader, variables);
+        let nodes = nodes(reader, variables);
         let api_key = api_key(reader, variables);
         // A stand-in, so that the rest is read even when the URL is wrong.
         let default = Self::new(Url::parse("http://localhost").ok()?);
@@ -98,6 +107,7 @@ impl QdrantConfig {
                 10,
                 7 * 86_400,
             ),
+            nodes,
             api_key,
             ..default
         };
@@ -140,6 +150,37 @@ fn url(reader: &mut Reader<'_>, variables: &Variables) -> Option<Url> {
             None
         }
     }
+}
+
+/// The nodes of a cluster: URLs with commas between them, or `dns://HOST:PORT`.
+fn nodes(reader: &mut Reader<'_>, variables: &Variables) -> NodeAddresses {
+    const EXAMPLE: &str =
+        "write the REST URL of each node, with commas, or dns://HOST:6333 for all addresses of a name";
+    let variable = variables.nodes;
+    let Some(list) = reader.text(variable) else {
+        return NodeAddresses::One;
+    };
+    if list.starts_with("dns://") {
+        let name = Url::parse(&list).ok().and_then(|url| {
+            let is_plain = matches!(url.path(), "" | "/") && url.username().is_empty() && url.query().is_none();
+            Some((
+                url.host_str().filter(|_| is_plain)?.to_owned(),
+                url.port().unwrap_or(PORT),
+            ))
+        });
+        return match name {
+            Some((host, port)) => NodeAddresses::Dns { host, port },
+            None => {
+                reader.problem(variable, &list, "is not dns://HOST:PORT", EXAMPLE);
+                NodeAddresses::One
+            }
+        };
+    }
+    let urls = list.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let urls: Option<Vec<Url>> = urls
+        .map(|url| checked_url(reader, variable, &list, url, variables.key))
+        .collect();
+    urls.map_or(NodeAddresses::One, NodeAddresses::Urls)
 }
 
 /// The older pair of variables. QDRANT_PORT alone is not looked at: Kubernetes sets it for a service named `qdrant`.
@@ -280,6 +321,7 @@ mod tests {
             "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_START_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => {
                 None
             }
+            name if name.ends_with("_NODES") => None,
             name if name.starts_with("--") || name.ends_with("_FILE") => None,
             name => Some(format!("key-of-{name}")),
         };

@@ -4,6 +4,7 @@ mod artifact;
 mod collection;
 pub mod job;
 mod plan;
+mod replicas;
 mod report;
 mod trial;
 
@@ -32,7 +33,7 @@ use artifact::UnitRun;
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use report::{Results, RunFacts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -102,13 +103,14 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     run.progress.planned(id, plan.units.iter().cloned());
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
-    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases));
+    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes));
     let save = move |unit: Unit| {
         let shared = shared.clone();
         async move {
-            let (ctx, run, aliases) = &*shared;
+            let (ctx, run, aliases, nodes) = &*shared;
             let of = UnitRun {
                 ctx,
+                qdrant: nodes.of(unit.node),
                 run,
                 id,
                 unit: &unit,
@@ -240,6 +242,45 @@ fn not_tried(id: BackupId, results: &mut Results, refused: &Error) {
     results.failed.extend(failures);
 }
 
+/// Snapshots that are made at once on a node of which several units are saved.
+const AT_ONCE_ON_A_NODE: usize = 2;
+
+/// Units that have not had their turn.
+struct Waiting {
+    units: VecDeque<Unit>,
+    /// How many of each node are under way.
+    under_way: BTreeMap<u64, usize>,
+}
+
+impl Waiting {
+    fn new(units: Vec<Unit>) -> Self {
+        Self {
+            units: units.into(),
+            under_way: BTreeMap::new(),
+        }
+    }
+
+    /// The first one whose node has room for it.
+    fn next(&mut self) -> Option<Unit> {
+        let has_room = |unit: &Unit| {
+            let under_way = unit.node.and_then(|node| self.under_way.get(&node));
+            under_way.is_none_or(|n| *n < AT_ONCE_ON_A_NODE)
+        };
+        let at = self.units.iter().position(has_room)?;
+        let unit = self.units.remove(at)?;
+        if let Some(node) = unit.node {
+            *self.under_way.entry(node).or_default() += 1;
+        }
+        Some(unit)
+    }
+
+    fn done(&mut self, unit: &Unit) {
+        if let Some(n) = unit.node.and_then(|node| self.under_way.get_mut(&node)) {
+            *n = n.saturating_sub(1);
+        }
+    }
+}
+
 /// As [`save_all`], but what was not tried is among the stopped ones. `is_possible`: no failure is taken for one of all but that of
 /// a key that is not accepted any more.
 async fn save_each<S, F>(
@@ -255,7 +296,7 @@ where
     F: Future<Output = Result<Option<manifest::Collection>>> + Send + 'static,
 {
     let give_up = run.cancel.child_token();
-    let mut waiting = units.into_iter();
+    let mut waiting = Waiting::new(units);
     let mut tasks = JoinSet::new();
     let mut results = Results::default();
     loop {
@@ -275,10 +316,11 @@ where
         let Some(joined) = tasks.join_next().await else { break };
         let (unit, result) =
             joined.map_err(|e| Error::new(Code::Internal, "internal error: a task died").because(e))?;
+        waiting.done(&unit);
         match result {
             Ok(Some(saved)) => {
                 run.progress.phase(&unit, Phase::Saved);
-                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "collection {:?} saved", unit.collection);
+                tracing::info!(backup = %id, collection = unit.collection, bytes = saved.bytes(), points = saved.points_after, "{} saved", unit.snapshot());
                 results.collections.push(saved);
             }
             Ok(None) => {
@@ -289,7 +331,7 @@ where
             Err(e) if e.code() == Code::Cancelled => results.stopped.push(unit),
             Err(e) => {
                 run.progress.phase(&unit, Phase::Failed);
-                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "collection {:?} not saved", unit.collection);
+                tracing::error!(backup = %id, collection = unit.collection, code = %e.code(), error = %e, "{} not saved", unit.snapshot());
                 let failure = Failure::of(&unit.collection, &e);
                 results.failed.push((unit, failure));
                 let may_be_all = match e.code() {
@@ -303,7 +345,7 @@ where
             }
         }
     }
-    results.stopped.extend(waiting);
+    results.stopped.extend(waiting.units);
     Ok(results)
 }
 

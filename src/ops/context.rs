@@ -44,6 +44,8 @@ pub struct Settings {
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
+    /// How long a shard is waited for that Qdrant optimizes.
+    pub settle: Duration,
     /// Deadlines of a transfer.
     pub limits: Limits,
     /// Shared by all transfers of this process.

@@ -10,6 +10,7 @@ mod execute;
 mod failed;
 mod plan;
 mod report;
+mod shards;
 mod step;
 mod swap;
 mod target;

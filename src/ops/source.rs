@@ -10,7 +10,7 @@ pub(crate) async fn qdrant(qdrant: &Qdrant, name: Option<&str>, collections: &[S
     /// Collections that are asked about: one of them may be broken, or gone.
     const TRIED: usize = 10;
     let mut peers = match qdrant.cluster().await {
-        Ok(ClusterInfo::Enabled { peers, .. }) => peers,
+        Ok(ClusterInfo::Enabled { peers, .. }) => peers.into_keys().collect(),
         _ => Vec::new(),
     };
     for collection in collections.iter().take(TRIED) {

@@ -22,7 +22,8 @@ use crate::ops::events::{Counts, Operation};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
-use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::names::BackupId;
+use crate::repository::sharding::ShardKeys;
 use crate::repository::verdicts::verified;
 use crate::wire::store::Store;
 use futures_util::{StreamExt, stream};
@@ -204,7 +205,7 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
                         Ok(()) => Job::Read(object::ObjectToVerify {
                             collection: name.to_owned(),
                             artifact: artifact.clone(),
-                            structure: expected(collection, artifact.kind),
+                            structure: expected(collection, artifact),
                         }),
                         Err(error) => Job::Told(Checked::of(name, artifact).not_checked(&error)),
                     },
@@ -228,15 +229,13 @@ fn manifest_finding(id: &BackupId, collection: &str, artifact: &Artifact, again:
 }
 
 /// What the manifest says about the structure of an artifact.
-fn expected(collection: &Collection, kind: ArtifactKind) -> Expected {
-    let shards = collection.shards.value();
-    let shards = shards["local_shards"].as_array().into_iter().flatten();
+fn expected(collection: &Collection, artifact: &Artifact) -> Expected {
+    let before = artifact.points_before.unwrap_or(collection.points_before);
+    let after = artifact.points_after.unwrap_or(collection.points_after);
     Expected {
-        kind,
-        shards: shards
-            .filter_map(|shard| u32::try_from(shard["shard_id"].as_u64()?).ok())
-            .collect(),
-        holds_points: collection.points_before > 0 && collection.points_after > 0,
+        kind: artifact.kind,
+        shards: ShardKeys::of(&collection.shards.value()).ids().into_iter().collect(),
+        holds_points: before > 0 && after > 0,
     }
 }
 

@@ -83,12 +83,15 @@ pub struct Summary {
     /// Why the manifest, or the record of a proof beside it, cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Collections of which a snapshot was made while an optimizer may have worked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unproven: Vec<String>,
     /// Collections that this version cannot bring back from it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub not_restorable: BTreeMap<String, String>,
 }
 
-/// A word for what is known of a backup. The first one of a list is one of the first seven.
+/// A word for what is known of a backup. The first one of a list is one of the first eight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -104,6 +107,9 @@ pub enum Mark {
     Unreadable,
     /// It has a collection that this version cannot restore. The others can be restored; it never counts as good.
     NotRestorable,
+    /// A snapshot in it was made while Qdrant optimized the shard, so it may have points that had been deleted. Good once a drill
+    /// has counted them.
+    Unproven,
     /// Its id, or the time of its end, is in the future. It is never the latest.
     Future,
     /// A verification found it intact.
@@ -125,6 +131,7 @@ impl fmt::Display for Mark {
             Self::DrillFailed => "DRILL-FAILED",
             Self::Unreadable => "UNREADABLE",
             Self::NotRestorable => "NOT-RESTORABLE",
+            Self::Unproven => "UNPROVEN",
             Self::Future => "FUTURE",
             Self::Verified => "verified",
             Self::Drilled => "drilled",
@@ -210,7 +217,7 @@ impl Summary {
             // What it holds is not known.
             _ if self.problem.is_some() => State::Unknown,
             Some(Mark::Good) => State::Good,
-            Some(Mark::Partial | Mark::Damaged) => State::Flawed,
+            Some(Mark::Partial | Mark::Damaged | Mark::Unproven) => State::Flawed,
             Some(Mark::Future) if self.id.has_come(now) => State::Unknown,
             Some(Mark::Future) if self.status == Some(Status::Complete) => State::Good,
             Some(Mark::Future) => State::Flawed,
@@ -257,6 +264,11 @@ impl Summary {
             drilled: records.drilled,
             pinned: records.pinned,
             problem: problem.map(Error::chain).or(records.problem),
+            unproven: collections
+                .iter()
+                .filter(|c| c.is_unsettled())
+                .map(|c| c.name.clone())
+                .collect(),
             not_restorable: collections
                 .iter()
                 .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
@@ -276,6 +288,9 @@ impl Summary {
             _ if either(ProofVerdict::Damaged) => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(ProofVerdict::Failed) => Mark::DrillFailed,
+            _ if !self.unproven.is_empty() && !is_intact(&self.drilled) && self.status == Some(Status::Complete) => {
+                Mark::Unproven
+            }
             _ if !self.id.has_come(now) || self.finished_at.is_some_and(|at| !has_come(at, now)) => Mark::Future,
             Some(Status::Complete) => Mark::Good,
             Some(Status::Partial) => Mark::Partial,

@@ -9,7 +9,7 @@ use crate::base::text::in_the_middle;
 use crate::repository::manifest::LONGEST_NAME;
 use crate::repository::names::{BackupId, INTENTS, Name};
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{Qdrant, Snapshot, SnapshotName};
+use crate::wire::qdrant::{Nodes, Qdrant, Snapshot, SnapshotName};
 use crate::wire::store::record;
 use crate::wire::store::{Condition, ObjectMeta, Store, Version};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -112,6 +112,7 @@ pub async fn recover(
             (meta, read)
         })
         .buffered(READ_AT_ONCE);
+    let mut nodes = None;
     while let Some((meta, read)) = reads.next().await {
         let intent = match read {
             Ok(Some(intent)) => intent,
@@ -129,7 +130,14 @@ pub async fn recover(
             version: meta.version,
             intent,
         };
-        match settle(store, qdrant, &recorded, now).await {
+        let settled = async {
+            match node_of(&recorded.intent, qdrant, &mut nodes).await? {
+                Some(node) => settle(store, &node, &recorded, now).await,
+                // Another Qdrant's.
+                None => Ok(None),
+            }
+        };
+        match settled.await {
             Ok(warning) => warning.into_iter().for_each(|warning| warnings.push(warning)),
             Err(e) => warnings.push(format!(
                 "failed to look for snapshots of collection {1} that run {0} left on Qdrant: {e}",
@@ -139,6 +147,18 @@ pub async fn recover(
         }
     }
     Ok(warnings.told(store))
+}
+
+/// The node on which the snapshot of an intent was to be made; `None`: it is of another Qdrant.
+async fn node_of(intent: &Intent, qdrant: &Qdrant, nodes: &mut Option<Nodes>) -> Result<Option<Qdrant>> {
+    let Some(peer) = intent.unit.node else {
+        return Ok((intent.qdrant == qdrant.url()).then(|| qdrant.clone()));
+    };
+    let nodes = match nodes {
+        Some(nodes) => nodes,
+        None => nodes.insert(qdrant.nodes().await?),
+    };
+    Ok(nodes.by_peer().get(&peer).cloned())
 }
 
 /// The last so many intents in the order of their names, and how many there are before them.
@@ -234,7 +254,7 @@ pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
         .await)
 }
 
-/// Removes the snapshot that this intent led to, if it can be told; the intent stays as long as it may still appear.
+/// Removes the snapshot that this intent led to on the node `qdrant`, if it can be told; the intent stays as long as it may still appear.
 pub(crate) async fn settle(
     store: &dyn Store,
     qdrant: &Qdrant,
@@ -242,10 +262,7 @@ pub(crate) async fn settle(
     now: OffsetDateTime,
 ) -> Result<Option<String>> {
     let intent = &recorded.intent;
-    if intent.qdrant != qdrant.url() {
-        return Ok(None);
-    }
-    let there = match qdrant.snapshots(&intent.unit.collection).await {
+    let there = match qdrant.snapshots(intent.unit.snapshot()).await {
         Ok((there, _)) => there,
         // The collection is gone, and its snapshots can be reached only if there is one of that name again.
         Err(e) if e.code() == Code::CollectionNotFound => Vec::new(),
@@ -253,7 +270,7 @@ pub(crate) async fn settle(
     };
     match intent.candidates(&there).as_slice() {
         [one] => {
-            qdrant.delete_snapshot(&intent.unit.collection, &one.name).await?;
+            qdrant.delete_snapshot(intent.unit.snapshot(), &one.name).await?;
             tracing::info!(
                 backup = %intent.run,
                 collection = intent.unit.collection,
@@ -305,7 +322,7 @@ impl Intent {
             .requested_at
             .checked_add(LATE)
             .and_then(|t| t.checked_add(within.try_into().ok()?));
-        SnapshotName::parse(snapshot).is_some_and(|name| {
+        SnapshotName::parse(snapshot, self.unit.kind()).is_some_and(|name| {
             name.collection == self.unit.collection
                 && name.requested_at >= self.requested_at - EARLY
                 && latest.is_some_and(|latest| name.requested_at <= latest)

@@ -20,7 +20,7 @@ use crate::base::text::in_the_middle;
 use crate::base::total::total;
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
-use crate::repository::sharding::{self, Described, Sharding};
+use crate::repository::sharding::{self, Described, ShardKeys, Sharding};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,10 +166,30 @@ pub(crate) fn without_points(payload_schema: &Value) -> Value {
     schema
 }
 
+impl Collection {
+    /// The id of a shard that it had, and of which there is no artifact, if its shards are saved one by one.
+    pub(crate) fn lacks_shard(&self) -> Option<u32> {
+        let saved: BTreeSet<_> = self.artifacts.iter().map(|artifact| artifact.kind).collect();
+        let mut ids = ShardKeys::of(&self.shards.value()).ids().into_iter();
+        ids.find(|id| !saved.contains(&ArtifactKind::Shard(*id)))
+    }
+}
+
 impl<D> Collection<D> {
     /// Bytes of all its artifacts.
     pub fn bytes(&self) -> u64 {
         total(self.artifacts.iter().map(|a| a.bytes))
+    }
+
+    /// Whether each of its shards has a snapshot of its own.
+    pub(crate) fn is_by_shards(&self) -> bool {
+        let of_shard = |artifact: &Artifact| matches!(artifact.kind, ArtifactKind::Shard(_));
+        !self.artifacts.is_empty() && self.artifacts.iter().all(of_shard)
+    }
+
+    /// Whether an optimizer may have worked while a snapshot of it was made: points that were deleted may be back in it.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.artifacts.iter().any(|artifact| artifact.optimizing)
     }
 
     /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
@@ -177,7 +197,8 @@ impl<D> Collection<D> {
     where
         D: Described,
     {
-        sharding::is_custom(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
+        let is_custom = sharding::is_custom(&self.config, &self.shards);
+        (is_custom && !self.is_by_shards()).then(|| sharding::cannot_be_restored(&self.name))
     }
 }
 
@@ -214,6 +235,16 @@ pub struct Artifact {
     pub crc32c: String,
     /// Version of the object in the store; on GCS its generation.
     pub version: String,
+    /// Of a shard: its points before its snapshot was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points_before: Option<u64>,
+    /// Of a shard: its points after its snapshot was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points_after: Option<u64>,
+    /// Of a shard: whether an optimizer may have worked while its snapshot was made, which then may have points that had been
+    /// deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optimizing: bool,
     /// The snapshot's name on Qdrant.
     pub snapshot: String,
     /// When the snapshot was asked for: no write after `created_at` is in it.

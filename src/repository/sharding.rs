@@ -1,8 +1,12 @@
-//! Custom sharding: collections whose snapshots Qdrant does not restore.
+//! Custom sharding: collections whose snapshots Qdrant does not restore, so that each of their shards has one of its own.
 //!
 //! A restore into a collection that is not there makes one with the shards of its configuration, and of custom sharding the
 //! configuration has none: Qdrant answers 200, and the collection stays empty (seen on 1.18.3; qdrant#10135). A node in
 //! cluster mode is enough for it, which is what the Helm chart sets up by default.
+
+mod keys;
+
+pub(crate) use keys::{Creation, ShardKey, ShardKeys};
 
 use crate::base::error::{Code, Error};
 use crate::base::json::Packed;
@@ -19,6 +23,8 @@ pub struct Sharding {
     by_method: bool,
     /// As the shards tell it: one of them has a key.
     by_key: bool,
+    /// Whether the shards are told, and there are none.
+    is_empty: bool,
 }
 
 /// A description by Qdrant, or what is kept of it.
@@ -46,10 +52,11 @@ impl Described for Packed {
     }
 }
 
-/// Whether points go to shards by keys that clients name. `config` is that of `GET /collections/{name}`, `shards` is `GET
-/// /collections/{name}/cluster`, or null where that may not be asked.
+/// Whether points went to shards by keys that clients name. `config` is that of `GET /collections/{name}`, `shards` is `GET
+/// /collections/{name}/cluster`, or null where that may not be asked. One that has no shard yet has nothing to lose.
 pub(crate) fn is_custom(config: &impl Described, shards: &impl Described) -> bool {
-    config.sharding().by_method || shards.sharding().by_key
+    let shards = shards.sharding();
+    shards.by_key || config.sharding().by_method && !shards.is_empty
 }
 
 /// Why a snapshot of the collection `name` is no backup.
@@ -105,7 +112,7 @@ impl Place {
     fn value(self) -> Sharding {
         Sharding {
             by_key: matches!(self, Self::Key),
-            by_method: false,
+            ..Sharding::default()
         }
     }
 }
@@ -153,9 +160,13 @@ impl<'de> Visitor<'de> for Place {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sharding, A::Error> {
-        let mut told = self.value();
+        let mut told = Sharding {
+            is_empty: matches!(self, Self::Shards),
+            ..self.value()
+        };
         while let Some(more) = list.next_element_seed(self.element())? {
             told.by_key |= more.by_key;
+            told.is_empty = false;
         }
         Ok(told)
     }
@@ -167,7 +178,8 @@ impl<'de> Visitor<'de> for Place {
             // Of a field that is there twice the last one counts, as in any JSON.
             match place {
                 Self::Params | Self::Method => told.by_method = more.by_method,
-                Self::Shards | Self::Key => told.by_key = more.by_key,
+                Self::Shards => (told.by_key, told.is_empty) = (more.by_key, more.is_empty),
+                Self::Key => told.by_key = more.by_key,
                 _ => {}
             }
         }
@@ -212,6 +224,8 @@ mod tests {
         let keyed = json!({"local_shards": [{"shard_id": 0}, {"shard_id": 1, "shard_key": "a"}]});
         let plain = json!({"local_shards": [{"shard_id": 0}, {"shard_id": 1, "shard_key": null}]});
         assert!(is_custom(&custom, &Value::Null) && is_custom(&auto, &keyed));
+        let none = json!({"local_shards": []});
+        assert!(is_custom(&custom, &json!({})) && !is_custom(&custom, &none) && !is_custom(&auto, &none));
         for config in [&auto, &json!({"params": {}}), &Value::Null] {
             assert!(
                 !is_custom(config, &plain) && !is_custom(config, &Value::Null),

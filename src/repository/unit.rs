@@ -1,6 +1,7 @@
 //! The unit of work: one artifact.
 
 use crate::base::snapshot::ArtifactKind;
+use crate::wire::qdrant::SnapshotOf;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -43,8 +44,25 @@ impl Unit {
         }
     }
 
+    /// One shard, as the node `peer` has it.
+    pub(crate) fn shard(collection: &str, shard: u32, peer: u64) -> Self {
+        Self {
+            shard: Some(shard),
+            node: Some(peer),
+            ..Self::whole(collection)
+        }
+    }
+
     pub fn kind(&self) -> ArtifactKind {
         self.shard.map_or(ArtifactKind::Collection, ArtifactKind::Shard)
+    }
+
+    /// What Qdrant is to make a snapshot of.
+    pub(crate) fn snapshot(&self) -> SnapshotOf<'_> {
+        SnapshotOf {
+            collection: &self.collection,
+            kind: self.kind(),
+        }
     }
 }
 

@@ -5,20 +5,27 @@
 
 mod answer;
 mod counted;
+mod create;
 mod download;
 mod http;
 mod limits;
+mod nodes;
+mod optimizations;
 mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub use nodes::NodeAddresses;
+pub(crate) use nodes::Nodes;
+pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
-pub use snapshot::Snapshot;
 pub(crate) use snapshot::SnapshotName;
+pub use snapshot::{Snapshot, SnapshotOf};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
 use crate::base::pause::Pause;
+use crate::base::text::in_the_middle;
 use answer::Answer;
 use counted::Counted;
 use http::Http;
@@ -28,15 +35,21 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 use url::Url;
+
+/// Characters of a peer's address that are told.
+const LONGEST_URI: usize = 200;
 
 /// How to reach a Qdrant.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Base URL of the REST API, e.g. `http://10.0.0.5:6333`. A path is kept (reverse proxies).
     pub url: Url,
+    /// Where the nodes are, if it is a cluster of several.
+    pub nodes: NodeAddresses,
     /// Key sent as `api-key`.
     pub api_key: Option<SecretString>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
@@ -65,6 +78,7 @@ impl Options {
     pub fn new(url: Url) -> Self {
         Self {
             url,
+            nodes: NodeAddresses::One,
             api_key: None,
             idle: Duration::from_secs(60),
             start: Duration::ZERO,
@@ -141,8 +155,8 @@ pub enum ClusterInfo {
     Enabled {
         /// Peer id of the node that answered.
         peer: u64,
-        /// Peer ids of all nodes.
-        peers: Vec<u64>,
+        /// The peer id of each node, and its address for the others.
+        peers: BTreeMap<u64, String>,
     },
     /// The key may not ask (a token for collections only gets 403 here).
     Hidden,
@@ -160,10 +174,10 @@ pub struct ShardMap {
     pub local_shards: Vec<LocalShard>,
     /// Shards on other nodes.
     #[serde(default)]
-    pub remote_shards: Vec<Value>,
+    pub remote_shards: Vec<RemoteShard>,
     /// Transfers under way.
     #[serde(default)]
-    pub shard_transfers: Vec<Value>,
+    pub shard_transfers: Vec<ShardTransfer>,
     /// Changes of the number of shards under way; none is not even an empty list.
     pub resharding_operations: Option<Vec<Value>>,
 }
@@ -174,6 +188,52 @@ pub struct LocalShard {
     pub shard_id: u32,
     /// `Active`, `Dead`, …; an open set.
     pub state: String,
+}
+
+/// A shard's replica on another node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RemoteShard {
+    pub shard_id: u32,
+    pub peer_id: u64,
+    /// `Active`, `Dead`, …; an open set.
+    pub state: String,
+}
+
+/// A replica that is being copied from one node to another.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ShardTransfer {
+    pub shard_id: u32,
+}
+
+/// A replica of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) peer: u64,
+    /// `Active`, `Dead`, …; an open set.
+    pub(crate) state: String,
+}
+
+impl Replica {
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == "Active"
+    }
+}
+
+impl ShardMap {
+    /// The replicas of each shard, wherever they are.
+    pub(crate) fn replicas(&self) -> BTreeMap<u32, Vec<Replica>> {
+        let local = self.local_shards.iter().map(|s| (s.shard_id, self.peer_id, &s.state));
+        let remote = self.remote_shards.iter().map(|s| (s.shard_id, s.peer_id, &s.state));
+        let mut shards: BTreeMap<u32, Vec<Replica>> = BTreeMap::new();
+        for (shard, peer, state) in local.chain(remote) {
+            let replica = Replica {
+                peer,
+                state: state.clone(),
+            };
+            shards.entry(shard).or_default().push(replica);
+        }
+        shards
+    }
 }
 
 impl Qdrant {
@@ -218,9 +278,13 @@ impl Qdrant {
         match info["status"].as_str() {
             Some("disabled") => Ok(ClusterInfo::Disabled),
             Some("enabled") => {
-                let peers = info["peers"]
-                    .as_object()
-                    .map(|peers| peers.keys().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
+                let peers = info["peers"].as_object().map(|peers| {
+                    let uri = |peer: &Value| peer["uri"].as_str().map(|uri| in_the_middle(uri, LONGEST_URI));
+                    let peers = peers.iter();
+                    peers
+                        .filter_map(|(id, peer)| Some((id.parse().ok()?, uri(peer).unwrap_or_default())))
+                        .collect::<BTreeMap<u64, String>>()
+                });
                 match (info["peer_id"].as_u64(), peers) {
                     (Some(peer), Some(peers)) => Ok(ClusterInfo::Enabled { peer, peers }),
                     _ => Err(Error::new(
@@ -275,18 +339,19 @@ impl Qdrant {
         self.get(&["collections", collection], &doing).await
     }
 
-    /// Number of points of a collection: exact, or, where the collection refuses that for good, as strict mode lets it, an estimate.
-    pub async fn count(&self, collection: &str) -> Result<Count> {
+    /// Number of points of a collection or a shard: exact, or, where the collection refuses that for good, as strict mode lets it, an estimate.
+    pub async fn count(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Count> {
         #[derive(Deserialize)]
         struct Found {
             count: u64,
         }
-        let doing = format!("counting the points of collection {collection:?}");
-        let path = ["collections", collection, "points", "count"];
+        let of = of.into();
+        let doing = format!("counting the points of {of}");
+        let path = of.count_path();
         let mut refusal = None;
         for is_exact in [true, false] {
             let body = json!({ "exact": is_exact });
-            let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
+            let answer = self.read(Method::POST, &segments(&path), Some(&body), &doing).await?;
             let status = answer.status;
             match answer.result::<Found>(&doing).await {
                 Ok(Found { count: points }) => return Ok(Count { points, is_exact }),
@@ -318,43 +383,45 @@ impl Qdrant {
         Ok(list.aliases)
     }
 
-    /// The snapshots of a collection that are on the node, and the node's clock (to the second) if it told it.
-    pub async fn snapshots(&self, collection: &str) -> Result<(Vec<Snapshot>, Option<OffsetDateTime>)> {
-        let doing = format!("listing the snapshots of collection {collection:?}");
-        let path = ["collections", collection, "snapshots"];
-        let answer = self.read(Method::GET, &path, None, &doing).await?;
+    /// The snapshots that are on the node, and the node's clock (to the second) if it told it.
+    pub async fn snapshots(&self, of: impl Into<SnapshotOf<'_>>) -> Result<(Vec<Snapshot>, Option<OffsetDateTime>)> {
+        let of = of.into();
+        let doing = format!("listing the snapshots of {of}");
+        let answer = self.read(Method::GET, &segments(&of.path(&[])), None, &doing).await?;
         let date = answer.date;
         Ok((answer.result(&doing).await?, date))
     }
 
-    /// Makes a snapshot of a collection and waits for it, however long that takes within
+    /// Makes a snapshot and waits for it, however long that takes within
     /// [`Options::create_timeout`], as long as Qdrant shows that it is alive. Never repeated by itself: a client that goes
     /// away does not stop Qdrant from making the snapshot.
-    pub(crate) async fn create_snapshot(&self, collection: &str) -> Result<Snapshot> {
-        let doing = format!("creating a snapshot of collection {collection:?}");
-        let path = ["collections", collection, "snapshots"];
+    pub(crate) async fn create_snapshot(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Snapshot> {
+        let of = of.into();
+        let doing = format!("creating a snapshot of {of}");
         // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
         let request = self
             .http
-            .request(Method::POST, self.http.url(&path, &doing)?)?
+            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)?
             .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;
         snapshot.checked(&doing)
     }
 
-    /// Begins to read a snapshot of a collection.
-    pub async fn download(&self, collection: &str, snapshot: &Snapshot) -> Result<Download> {
-        let path = ["collections", collection, "snapshots", &snapshot.name];
-        let doing = format!("downloading snapshot {:?} of collection {collection:?}", snapshot.name);
-        Download::open(self.http.clone(), self.http.url(&path, &doing)?, snapshot.size, doing).await
+    /// Begins to read a snapshot.
+    pub async fn download(&self, of: impl Into<SnapshotOf<'_>>, snapshot: &Snapshot) -> Result<Download> {
+        let of = of.into();
+        let doing = format!("downloading snapshot {:?} of {of}", snapshot.name);
+        let url = self.http.url(&segments(&of.path(&[&snapshot.name])), &doing)?;
+        Download::open(self.http.clone(), url, snapshot.size, doing).await
     }
 
-    /// Deletes a snapshot of a collection. `false`: it was not there.
-    pub(crate) async fn delete_snapshot(&self, collection: &str, name: &str) -> Result<bool> {
-        let doing = format!("deleting snapshot {name:?} of collection {collection:?}");
-        let path = ["collections", collection, "snapshots", name];
-        let answer = self.read(Method::DELETE, &path, None, &doing).await?;
+    /// Deletes a snapshot. `false`: it was not there.
+    pub(crate) async fn delete_snapshot(&self, of: impl Into<SnapshotOf<'_>>, name: &str) -> Result<bool> {
+        let of = of.into();
+        let doing = format!("deleting snapshot {name:?} of {of}");
+        let path = of.path(&[name]);
+        let answer = self.read(Method::DELETE, &segments(&path), None, &doing).await?;
         if answer.status == 404 {
             return Ok(false);
         }
@@ -382,6 +449,10 @@ impl Qdrant {
         }
         Ok(answer)
     }
+}
+
+fn segments(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
 }
 
 const REST_API: &str = "use the URL of Qdrant's REST API, usually port 6333";

@@ -173,11 +173,11 @@ run "connector_and_firewall" {
     error_message = "only private addresses go through it"
   }
   assert {
-    condition     = [for a in google_compute_firewall.qdrant[0].allow : "${a.protocol}:${join(",", a.ports)}"] == ["tcp:6333"]
+    condition     = [for a in one(values(google_compute_firewall.qdrant)).allow : "${a.protocol}:${join(",", a.ports)}"] == ["tcp:6333"]
     error_message = "only Qdrant's port is opened"
   }
   assert {
-    condition     = google_compute_firewall.qdrant[0].source_ranges == toset(["10.8.0.0/28"]) && google_compute_firewall.qdrant[0].direction == "INGRESS" && length(google_compute_firewall.qdrant[0].deny) == 0
+    condition     = one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.8.0.0/28"]) && one(values(google_compute_firewall.qdrant)).direction == "INGRESS" && length(one(values(google_compute_firewall.qdrant)).deny) == 0
     error_message = "only for the connector's range"
   }
   assert {

@@ -60,9 +60,7 @@ run "tasks_and_retries" {
   command = plan
 
   variables {
-    job_tasks           = 8
-    job_max_retries     = 2
-    job_timeout_seconds = 172800
+    job = { tasks = 8, max_retries = 2, timeout_seconds = 172800 }
   }
 
   assert {
@@ -87,7 +85,7 @@ run "scheduled_job" {
   command = plan
 
   variables {
-    schedule_target = "job"
+    schedule = { target = "job" }
   }
 
   assert {
@@ -129,7 +127,7 @@ run "no_scheduled_verification" {
   command = plan
 
   variables {
-    verify_schedule = null
+    schedule = { verify = "never" }
   }
 
   assert {
@@ -142,8 +140,7 @@ run "people_may_start_jobs" {
   command = plan
 
   variables {
-    invoker_members = ["group:ops@example.com"]
-    restore_members = ["group:dba@example.com"]
+    access = { invoker_members = ["group:ops@example.com"], restore_members = ["group:dba@example.com"] }
   }
 
   assert {

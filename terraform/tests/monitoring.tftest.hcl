@@ -40,7 +40,7 @@ run "no_freshness_check" {
   command = plan
 
   variables {
-    freshness_check = false
+    alerts = { freshness_check = false }
   }
 
   assert {
@@ -61,8 +61,7 @@ run "counts_are_true_when_nothing_ever_ran" {
   command = plan
 
   variables {
-    backup_max_age_hours   = 3
-    verified_max_age_hours = 72
+    alerts = { backup_max_age_hours = 3, verified_max_age_hours = 72 }
   }
 
   assert {
@@ -130,7 +129,7 @@ run "alerts_follow_the_schedule" {
   command = plan
 
   variables {
-    schedule = "0 2 * * *"
+    schedule = { backup = "0 2 * * *" }
   }
 
   assert {
@@ -147,8 +146,7 @@ run "each_schedule_has_its_turn" {
   command = plan
 
   variables {
-    schedule        = "0 9-17 * * 1-5"
-    verify_schedule = "0 3 * * 0"
+    schedule = { backup = "0 9-17 * * 1-5", verify = "0 3 * * 0" }
   }
 
   assert {
@@ -161,8 +159,7 @@ run "several_times_a_day" {
   command = plan
 
   variables {
-    schedule        = "0 2,8,20 * * *"
-    verify_schedule = "15 */6 * * *"
+    schedule = { backup = "0 2,8,20 * * *", verify = "15 */6 * * *" }
   }
 
   assert {
@@ -175,8 +172,7 @@ run "once_a_month" {
   command = plan
 
   variables {
-    schedule        = "0 3 1 * *"
-    verify_schedule = null
+    schedule = { backup = "0 3 1 * *", verify = "never" }
   }
 
   assert {
@@ -189,7 +185,7 @@ run "copies_into_the_vault_are_watched" {
   command = plan
 
   variables {
-    vault_retention_days = 30
+    vault = { retention_days = 30 }
   }
 
   assert {
@@ -202,8 +198,7 @@ run "channels" {
   command = plan
 
   variables {
-    notification_channels = ["projects/demo-project/notificationChannels/1"]
-    notification_emails   = ["ops@example.com"]
+    alerts = { channels = ["projects/demo-project/notificationChannels/1"], emails = ["ops@example.com"] }
   }
 
   assert {
@@ -216,7 +211,7 @@ run "existing_channels_get_every_alert" {
   command = plan
 
   variables {
-    notification_channels = ["projects/demo-project/notificationChannels/1"]
+    alerts = { channels = ["projects/demo-project/notificationChannels/1"] }
   }
 
   assert {

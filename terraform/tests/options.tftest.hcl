@@ -19,8 +19,7 @@ run "direct_vpc_egress" {
   command = plan
 
   variables {
-    egress              = "direct"
-    qdrant_network_tags = ["qdrant"]
+    network = { mode = "direct", qdrant_tags = ["qdrant"] }
   }
 
   assert {
@@ -32,7 +31,7 @@ run "direct_vpc_egress" {
     error_message = "the service has its addresses there"
   }
   assert {
-    condition     = google_compute_firewall.qdrant[0].source_ranges == toset(["10.8.0.0/26"]) && google_compute_firewall.qdrant[0].target_tags == toset(["qdrant"])
+    condition     = one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.8.0.64/26"]) && one(values(google_compute_firewall.qdrant)).target_tags == toset(["qdrant"])
     error_message = "the firewall rule is for the subnet, toward the tagged machines"
   }
   assert {
@@ -45,7 +44,7 @@ run "public_qdrant" {
   command = plan
 
   variables {
-    egress     = "none"
+    network    = { mode = "none" }
     qdrant_url = "https://cluster.example.com:6333"
   }
 
@@ -67,7 +66,7 @@ run "other_port" {
   }
 
   assert {
-    condition     = one(google_compute_firewall.qdrant[0].allow).ports == tolist(["7333"])
+    condition     = one(one(values(google_compute_firewall.qdrant)).allow).ports == tolist(["7333"])
     error_message = "the firewall rule follows Qdrant's port"
   }
 }
@@ -76,7 +75,7 @@ run "own_firewall" {
   command = plan
 
   variables {
-    create_firewall_rule = false
+    network = { firewall = false }
   }
 
   assert {
@@ -85,13 +84,68 @@ run "own_firewall" {
   }
 }
 
+run "existing_connector" {
+  command = plan
+
+  variables {
+    network = { connector = "projects/network-host/locations/asia-east1/connectors/shared", host_project = "network-host" }
+  }
+
+  assert {
+    condition     = length(google_vpc_access_connector.backup) + length(google_compute_subnetwork.direct) + length(google_compute_firewall.qdrant) == 0
+    error_message = "nothing is made in the network, least of all in another project's"
+  }
+  assert {
+    condition = alltrue([
+      for access in concat(google_cloud_run_v2_service.backup.template[0].vpc_access, flatten([for job in google_cloud_run_v2_job.job : job.template[0].template[0].vpc_access])) :
+      access.connector == "projects/network-host/locations/asia-east1/connectors/shared" && length(access.network_interfaces) == 0
+    ])
+    error_message = "service and jobs go through it"
+  }
+}
+
+run "existing_subnet_for_the_connector" {
+  command = plan
+
+  variables {
+    network = { subnet = "connectors", host_project = "network-host", cidr = "10.20.0.0/28" }
+  }
+
+  assert {
+    condition     = one(google_vpc_access_connector.backup[0].subnet).name == "connectors" && one(google_vpc_access_connector.backup[0].subnet).project_id == "network-host" && google_vpc_access_connector.backup[0].ip_cidr_range == null
+    error_message = "the connector takes its addresses from the subnet of the Shared VPC"
+  }
+  assert {
+    condition     = one(values(google_compute_firewall.qdrant)).project == "network-host" && one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.20.0.0/28"])
+    error_message = "the rule is where the network is"
+  }
+}
+
+run "shared_vpc_with_direct_egress" {
+  command = plan
+
+  variables {
+    network = { mode = "direct", name = "shared", subnet = "backups", host_project = "network-host", egress = "ALL_TRAFFIC" }
+  }
+
+  assert {
+    condition     = length(google_vpc_access_connector.backup) + length(google_compute_subnetwork.direct) + length(google_compute_firewall.qdrant) == 0
+    error_message = "nothing is made in another project's network"
+  }
+  assert {
+    condition = alltrue([
+      for access in concat(google_cloud_run_v2_service.backup.template[0].vpc_access, flatten([for job in google_cloud_run_v2_job.job : job.template[0].template[0].vpc_access])) :
+      one(access.network_interfaces).network == "projects/network-host/global/networks/shared" && one(access.network_interfaces).subnetwork == "projects/network-host/regions/asia-east1/subnetworks/backups" && access.egress == "ALL_TRAFFIC"
+    ])
+    error_message = "service and jobs have their addresses in the shared subnet, and send everything through it"
+  }
+}
+
 run "existing_bucket" {
   command = plan
 
   variables {
-    create_bucket = false
-    bucket_name   = "csfiledata.ariel.com.tw"
-    prefix        = "backups/qdrant"
+    bucket = { create = false, name = "csfiledata.ariel.com.tw", prefix = "backups/qdrant" }
   }
 
   assert {
@@ -129,8 +183,10 @@ run "people_may_call" {
   command = plan
 
   variables {
-    ingress         = "INGRESS_TRAFFIC_ALL"
-    invoker_members = ["group:ops@example.com", "user:someone@example.com"]
+    access = {
+      ingress         = "INGRESS_TRAFFIC_ALL"
+      invoker_members = ["group:ops@example.com", "user:someone@example.com"]
+    }
   }
 
   assert {
@@ -147,8 +203,7 @@ run "long_requests" {
   command = plan
 
   variables {
-    min_instances           = 1
-    request_timeout_seconds = 3600
+    resources = { min_instances = 1, request_timeout_seconds = 3600 }
   }
 
   assert {
@@ -166,7 +221,7 @@ run "short_requests" {
   command = plan
 
   variables {
-    request_timeout_seconds = 600
+    resources = { request_timeout_seconds = 600 }
   }
 
   assert {
@@ -201,8 +256,7 @@ run "oidc" {
   command = plan
 
   variables {
-    auth_mode           = "oidc"
-    auth_allowed_emails = ["someone@example.com"]
+    access = { mode = "oidc", admins = ["someone@example.com"] }
   }
 
   assert {
@@ -210,8 +264,8 @@ run "oidc" {
     error_message = "the platform lets tokens through untouched, and the service verifies them: never one without the other"
   }
   assert {
-    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ALLOWED_EMAILS"]) == "someone@example.com"
-    error_message = "the listed people may do everything, as before"
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_ADMINS"]) == "someone@example.com"
+    error_message = "the listed people may do everything"
   }
   assert {
     condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "AUTH_OPERATORS"]) == "qdrant-backup-cron@demo-project.iam.gserviceaccount.com" && !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "AUTH_DEFAULT_ROLE")
@@ -227,10 +281,12 @@ run "roles" {
   command = plan
 
   variables {
-    auth_admins       = ["dba@example.com", "boss@example.com"]
-    auth_operators    = ["night@example.com"]
-    auth_readers      = ["wall@example.com"]
-    auth_default_role = "reader"
+    access = {
+      admins       = ["dba@example.com", "boss@example.com"]
+      operators    = ["night@example.com"]
+      readers      = ["wall@example.com"]
+      default_role = "reader"
+    }
   }
 
   assert {
@@ -251,7 +307,7 @@ run "a_scheduled_job_calls_no_service" {
   command = plan
 
   variables {
-    schedule_target = "job"
+    schedule = { target = "job" }
   }
 
   assert {

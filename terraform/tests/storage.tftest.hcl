@@ -24,7 +24,7 @@ run "own_key" {
   }
 
   variables {
-    kms_key = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
   }
 
   assert {
@@ -50,7 +50,7 @@ run "own_key_for_the_images" {
   }
 
   variables {
-    kms_key = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup"
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
   }
 
   assert {
@@ -72,8 +72,8 @@ run "a_key_elsewhere_is_not_for_the_images" {
   }
 
   variables {
-    kms_key         = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup"
-    bucket_location = "ASIA"
+    kms_keys = { bucket = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup" }
+    bucket   = { location = "ASIA" }
   }
 
   assert {
@@ -86,8 +86,7 @@ run "versions_too" {
   command = plan
 
   variables {
-    noncurrent_version_days = 3
-    soft_delete_days        = 0
+    bucket = { noncurrent_version_days = 3, soft_delete_days = 0 }
   }
 
   assert {
@@ -96,11 +95,58 @@ run "versions_too" {
   }
 }
 
+run "a_key_is_in_the_location_of_the_bucket" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+    bucket   = { location = "ASIA" }
+  }
+
+  expect_failures = [google_storage_bucket.backup]
+}
+
+run "and_of_the_vault" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+    vault    = { retention_days = 7, location = "asia-northeast1" }
+  }
+
+  expect_failures = [google_storage_bucket.vault]
+}
+
+run "and_of_the_repository" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup", bucket = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+  }
+
+  expect_failures = [google_artifact_registry_repository.images]
+}
+
 run "colder" {
   command = plan
 
   variables {
-    nearline_after_days = 7
+    bucket = { nearline_after_days = 7 }
   }
 
   assert {
@@ -131,8 +177,7 @@ run "vault" {
   }
 
   variables {
-    vault_retention_days = 30
-    vault_location       = "asia-northeast1"
+    vault = { retention_days = 30, location = "asia-northeast1" }
   }
 
   assert {
@@ -170,9 +215,7 @@ run "locked_vault" {
   }
 
   variables {
-    vault_retention_days    = 30
-    vault_delete_after_days = 60
-    vault_locked            = true
+    vault = { retention_days = 30, delete_after_days = 60, locked = true }
   }
 
   assert {

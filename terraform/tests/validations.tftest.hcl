@@ -19,103 +19,100 @@ run "bucket_name_is_not_a_url" {
   command = plan
 
   variables {
-    bucket_name = "gs://backups"
+    bucket = { name = "gs://backups" }
   }
 
-  expect_failures = [var.bucket_name]
+  expect_failures = [var.bucket]
 }
 
 run "existing_bucket_needs_a_name" {
   command = plan
 
   variables {
-    create_bucket = false
+    bucket = { create = false }
   }
 
-  expect_failures = [var.bucket_name]
+  expect_failures = [var.bucket]
 }
 
 run "concurrency_of_one_starves_the_probe" {
   command = plan
 
   variables {
-    concurrency = 1
+    resources = { concurrency = 1 }
   }
 
-  expect_failures = [var.concurrency]
+  expect_failures = [var.resources]
 }
 
 run "unknown_connector_machine" {
   command = plan
 
   variables {
-    connector_machine_type = "n1-standard-1"
+    network = { connector_machine_type = "n1-standard-1" }
   }
 
-  expect_failures = [var.connector_machine_type]
+  expect_failures = [var.network]
 }
 
 run "connector_needs_three_instances" {
   command = plan
 
   variables {
-    connector_max_instances = 2
+    network = { connector_max_instances = 2 }
   }
 
-  expect_failures = [var.connector_max_instances]
+  expect_failures = [var.network]
 }
 
 run "odd_number_of_cpus" {
   command = plan
 
   variables {
-    cpu        = 3
-    memory_mib = 2048
+    resources = { cpu = 3, memory_mib = 2048 }
   }
 
-  expect_failures = [var.cpu]
+  expect_failures = [var.resources]
 }
 
 run "unknown_egress" {
   command = plan
 
   variables {
-    egress = "vpn"
+    network = { mode = "vpn" }
   }
 
-  expect_failures = [var.egress]
+  expect_failures = [var.network]
 }
 
 run "egress_cidr_is_not_a_range" {
   command = plan
 
   variables {
-    egress      = "none"
-    egress_cidr = "10.8.0.1/28"
+    network = { mode = "none", cidr = "10.8.0.1/28" }
   }
 
-  expect_failures = [var.egress_cidr]
+  expect_failures = [var.network]
 }
 
 run "connector_takes_a_28" {
   command = plan
 
   variables {
-    egress_cidr = "10.8.0.0/26"
+    network = { cidr = "10.8.0.0/26" }
   }
 
-  expect_failures = [var.egress_cidr]
+  expect_failures = [var.network]
 }
 
 run "direct_egress_takes_a_26" {
   command = plan
 
   variables {
-    egress      = "direct"
-    egress_cidr = "10.8.0.0/28"
+    network = { mode = "direct", cidr = "10.8.0.0/28" }
   }
 
-  expect_failures = [var.egress_cidr]
+  expect_failures = [var.network]
 }
 
 run "environment_may_not_replace_the_store" {
@@ -142,88 +139,87 @@ run "load_balancer_ingress_is_not_offered" {
   command = plan
 
   variables {
-    ingress = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+    access = { ingress = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" }
   }
 
-  expect_failures = [var.ingress]
+  expect_failures = [var.access]
 }
 
 run "nobody_makes_the_service_public" {
   command = plan
 
   variables {
-    invoker_members = ["allUsers"]
+    access = { invoker_members = ["allUsers"] }
   }
 
-  expect_failures = [var.invoker_members]
+  expect_failures = [var.access]
 }
 
 run "not_even_for_every_google_account" {
   command = plan
 
   variables {
-    invoker_members = ["allAuthenticatedUsers"]
+    access = { invoker_members = ["allAuthenticatedUsers"] }
   }
 
-  expect_failures = [var.invoker_members]
+  expect_failures = [var.access]
 }
 
 run "nor_for_a_whole_domain" {
   command = plan
 
   variables {
-    invoker_members = ["domain:example.com"]
+    access = { invoker_members = ["domain:example.com"] }
   }
 
-  expect_failures = [var.invoker_members]
+  expect_failures = [var.access]
 }
 
 run "no_instance_at_all" {
   command = plan
 
   variables {
-    max_instances = 0
+    resources = { max_instances = 0 }
   }
 
-  expect_failures = [var.max_instances]
+  expect_failures = [var.resources]
 }
 
 run "too_little_memory" {
   command = plan
 
   variables {
-    memory_mib = 256
+    resources = { memory_mib = 256 }
   }
 
-  expect_failures = [var.memory_mib]
+  expect_failures = [var.resources]
 }
 
 run "too_little_memory_for_four_cpus" {
   command = plan
 
   variables {
-    cpu        = 4
-    memory_mib = 1024
+    resources = { cpu = 4, memory_mib = 1024 }
   }
 
-  expect_failures = [var.memory_mib]
+  expect_failures = [var.resources]
 }
 
 run "two_instances_are_never_needed" {
   command = plan
 
   variables {
-    min_instances = 2
+    resources = { min_instances = 2 }
   }
 
-  expect_failures = [var.min_instances]
+  expect_failures = [var.resources]
 }
 
 run "network_is_not_a_url" {
   command = plan
 
   variables {
-    network = "projects/demo-project/global/networks/default"
+    network = { name = "projects/demo-project/global/networks/default" }
   }
 
   expect_failures = [var.network]
@@ -233,40 +229,40 @@ run "versions_are_kept_for_a_day" {
   command = plan
 
   variables {
-    noncurrent_version_days = 0
+    bucket = { noncurrent_version_days = 0 }
   }
 
-  expect_failures = [var.noncurrent_version_days]
+  expect_failures = [var.bucket]
 }
 
 run "prefix_has_no_slash_at_the_end" {
   command = plan
 
   variables {
-    prefix = "qdrant/"
+    bucket = { prefix = "qdrant/" }
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [var.bucket]
 }
 
 run "prefix_cannot_end_the_condition" {
   command = plan
 
   variables {
-    prefix = "qdrant\") || (\"a"
+    bucket = { prefix = "qdrant\") || (\"a" }
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [var.bucket]
 }
 
 run "prefix_cannot_climb" {
   command = plan
 
   variables {
-    prefix = "qdrant/../other"
+    bucket = { prefix = "qdrant/../other" }
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [var.bucket]
 }
 
 run "project_number_is_no_id" {
@@ -313,17 +309,17 @@ run "longer_than_cloud_run_allows" {
   command = plan
 
   variables {
-    request_timeout_seconds = 3601
+    resources = { request_timeout_seconds = 3601 }
   }
 
-  expect_failures = [var.request_timeout_seconds]
+  expect_failures = [var.resources]
 }
 
 run "schedule_has_five_fields" {
   command = plan
 
   variables {
-    schedule = "@hourly"
+    schedule = { backup = "@hourly" }
   }
 
   expect_failures = [var.schedule]
@@ -333,10 +329,10 @@ run "too_many_retries" {
   command = plan
 
   variables {
-    schedule_retries = 6
+    schedule = { retries = 6 }
   }
 
-  expect_failures = [var.schedule_retries]
+  expect_failures = [var.schedule]
 }
 
 run "name_too_long_for_its_accounts" {
@@ -373,62 +369,50 @@ run "soft_delete_of_three_days" {
   command = plan
 
   variables {
-    soft_delete_days = 3
+    bucket = { soft_delete_days = 3 }
   }
 
-  expect_failures = [var.soft_delete_days]
+  expect_failures = [var.bucket]
 }
 
 run "oidc_emails_are_plain" {
   command = plan
 
   variables {
-    auth_mode           = "oidc"
-    auth_allowed_emails = ["user:someone@example.com", "a@example.com,b@example.com"]
+    access = { mode = "oidc", admins = ["user:someone@example.com", "a@example.com,b@example.com"] }
   }
 
-  expect_failures = [var.auth_allowed_emails]
-}
-
-run "iam_looks_at_no_emails" {
-  command = plan
-
-  variables {
-    auth_allowed_emails = ["someone@example.com"]
-  }
-
-  expect_failures = [var.auth_allowed_emails]
+  expect_failures = [var.access]
 }
 
 run "a_deployed_service_checks_its_callers" {
   command = plan
 
   variables {
-    auth_mode = "none"
+    access = { mode = "none" }
   }
 
-  expect_failures = [var.auth_mode]
+  expect_failures = [var.access]
 }
 
 run "oidc_looks_at_no_grants" {
   command = plan
 
   variables {
-    auth_mode       = "oidc"
-    invoker_members = ["user:someone@example.com"]
+    access = { mode = "oidc", invoker_members = ["user:someone@example.com"] }
   }
 
-  expect_failures = [var.auth_mode]
+  expect_failures = [var.access]
 }
 
 run "no_backup_is_fresh_for_ever" {
   command = plan
 
   variables {
-    backup_max_age_hours = 10000
+    alerts = { backup_max_age_hours = 10000 }
   }
 
-  expect_failures = [var.backup_max_age_hours]
+  expect_failures = [var.alerts]
 }
 
 run "environment_may_not_open_the_door" {
@@ -465,82 +449,81 @@ run "too_many_retries_of_a_task" {
   command = plan
 
   variables {
-    job_max_retries = 11
+    job = { max_retries = 11 }
   }
 
-  expect_failures = [var.job_max_retries]
+  expect_failures = [var.job]
 }
 
 run "a_job_without_tasks" {
   command = plan
 
   variables {
-    job_tasks = 0
+    job = { tasks = 0 }
   }
 
-  expect_failures = [var.job_tasks]
+  expect_failures = [var.job]
 }
 
 run "longer_than_a_week" {
   command = plan
 
   variables {
-    job_timeout_seconds = 604801
+    job = { timeout_seconds = 604801 }
   }
 
-  expect_failures = [var.job_timeout_seconds]
+  expect_failures = [var.job]
 }
 
 run "key_is_no_version" {
   command = plan
 
   variables {
-    kms_key = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+    kms_keys = { region = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1" }
   }
 
-  expect_failures = [var.kms_key]
+  expect_failures = [var.kms_keys]
 }
 
 run "key_for_a_bucket_that_is_not_ours" {
   command = plan
 
   variables {
-    create_bucket = false
-    bucket_name   = "csfiledata.ariel.com.tw"
-    kms_key       = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k"
+    bucket   = { create = false, name = "csfiledata.ariel.com.tw" }
+    kms_keys = { bucket = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k" }
   }
 
-  expect_failures = [var.kms_key]
+  expect_failures = [var.kms_keys]
 }
 
 run "nearline_at_once" {
   command = plan
 
   variables {
-    nearline_after_days = 0
+    bucket = { nearline_after_days = 0 }
   }
 
-  expect_failures = [var.nearline_after_days]
+  expect_failures = [var.bucket]
 }
 
 run "channel_is_no_address" {
   command = plan
 
   variables {
-    notification_channels = ["ops@example.com"]
+    alerts = { channels = ["ops@example.com"] }
   }
 
-  expect_failures = [var.notification_channels]
+  expect_failures = [var.alerts]
 }
 
 run "address_is_no_channel" {
   command = plan
 
   variables {
-    notification_emails = ["projects/p/notificationChannels/1"]
+    alerts = { emails = ["projects/p/notificationChannels/1"] }
   }
 
-  expect_failures = [var.notification_emails]
+  expect_failures = [var.alerts]
 }
 
 run "pruning_by_no_rule" {
@@ -564,14 +547,84 @@ run "pruning_by_a_rule_of_zero" {
   expect_failures = [var.prune]
 }
 
+run "keys_are_for_what_is_there" {
+  command = plan
+
+  variables {
+    kms_keys = { queue = "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k" }
+  }
+
+  expect_failures = [var.kms_keys]
+}
+
+run "host_project_is_an_id" {
+  command = plan
+
+  variables {
+    network = { mode = "direct", host_project = "123456789012", subnet = "backups" }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "nothing_is_made_in_another_project" {
+  command = plan
+
+  variables {
+    network = { mode = "direct", host_project = "network-host" }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "connector_is_named_in_full" {
+  command = plan
+
+  variables {
+    network = { connector = "backups" }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "direct_egress_takes_no_connector" {
+  command = plan
+
+  variables {
+    network = { mode = "direct", connector = "projects/demo-project/locations/asia-east1/connectors/backups" }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "subnet_is_not_a_url" {
+  command = plan
+
+  variables {
+    network = { mode = "direct", subnet = "projects/p/regions/asia-east1/subnetworks/backups" }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "all_traffic_needs_a_way" {
+  command = plan
+
+  variables {
+    network = { mode = "none", egress = "ALL_TRAFFIC" }
+  }
+
+  expect_failures = [var.network]
+}
+
 run "nobody_else_restores" {
   command = plan
 
   variables {
-    restore_members = ["allAuthenticatedUsers"]
+    access = { restore_members = ["allAuthenticatedUsers"] }
   }
 
-  expect_failures = [var.restore_members]
+  expect_failures = [var.access]
 }
 
 run "half_a_backup" {
@@ -598,111 +651,110 @@ run "unknown_target" {
   command = plan
 
   variables {
-    schedule_target = "function"
+    schedule = { target = "function" }
   }
 
-  expect_failures = [var.schedule_target]
+  expect_failures = [var.schedule]
 }
 
 run "vault_is_copied_all_the_time" {
   command = plan
 
   variables {
-    vault_copy_hours = 0
+    vault = { copy_hours = 0 }
   }
 
-  expect_failures = [var.vault_copy_hours]
+  expect_failures = [var.vault]
 }
 
 run "vault_deletes_before_its_time" {
   command = plan
 
   variables {
-    vault_retention_days    = 30
-    vault_delete_after_days = 30
+    vault = { retention_days = 30, delete_after_days = 30 }
   }
 
-  expect_failures = [var.vault_delete_after_days]
+  expect_failures = [var.vault]
 }
 
 run "nothing_to_lock" {
   command = plan
 
   variables {
-    vault_locked = true
+    vault = { locked = true }
   }
 
-  expect_failures = [var.vault_locked]
+  expect_failures = [var.vault]
 }
 
 run "vault_for_a_century" {
   command = plan
 
   variables {
-    vault_retention_days = 36500
+    vault = { retention_days = 36500 }
   }
 
-  expect_failures = [var.vault_retention_days]
+  expect_failures = [var.vault]
 }
 
 run "verified_within_an_hour" {
   command = plan
 
   variables {
-    verified_max_age_hours = 1
+    alerts = { verified_max_age_hours = 1 }
   }
 
-  expect_failures = [var.verified_max_age_hours]
+  expect_failures = [var.alerts]
 }
 
 run "verify_schedule_has_five_fields" {
   command = plan
 
   variables {
-    verify_schedule = "@daily"
+    schedule = { verify = "@daily" }
   }
 
-  expect_failures = [var.verify_schedule]
+  expect_failures = [var.schedule]
 }
 
 run "admins_are_plain" {
   command = plan
 
   variables {
-    auth_admins = ["user:dba@example.com"]
+    access = { admins = ["user:dba@example.com"] }
   }
 
-  expect_failures = [var.auth_admins]
+  expect_failures = [var.access]
 }
 
 run "operators_are_plain" {
   command = plan
 
   variables {
-    auth_operators = ["group:ops@example.com,x@y"]
+    access = { operators = ["group:ops@example.com,x@y"] }
   }
 
-  expect_failures = [var.auth_operators]
+  expect_failures = [var.access]
 }
 
 run "readers_are_plain" {
   command = plan
 
   variables {
-    auth_readers = ["*"]
+    access = { readers = ["*"] }
   }
 
-  expect_failures = [var.auth_readers]
+  expect_failures = [var.access]
 }
 
 run "unknown_role" {
   command = plan
 
   variables {
-    auth_default_role = "owner"
+    access = { default_role = "owner" }
   }
 
-  expect_failures = [var.auth_default_role]
+  expect_failures = [var.access]
 }
 
 run "environment_may_not_hold_the_key_for_drills" {

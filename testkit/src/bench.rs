@@ -105,6 +105,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
             concurrency: 2,
             attempts: 2,
             backoff: Duration::from_millis(5),
+            settle: Duration::from_secs(5),
             limits: Limits::default(),
             rate: None,
             lease: Duration::from_secs(30),

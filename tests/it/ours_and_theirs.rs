@@ -38,7 +38,11 @@ fn name_now() -> String {
 
 #[tokio::test]
 async fn what_appears_while_qdrant_fails_to_make_ours_is_somebody_elses() {
-    let (peer, bench) = with_script([Create::FailsBesideAnothers], []).await;
+    let (peer, bench) = with_script(
+        [Create::FailsBesideAnothers, Create::Fails("No space left on device")],
+        [],
+    )
+    .await;
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
     assert_eq!(peer.snapshots("c").len(), 1, "their snapshot was deleted");

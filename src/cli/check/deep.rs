@@ -37,6 +37,7 @@ pub(super) async fn check(
             concurrency: 1,
             attempts: 1,
             backoff: Duration::ZERO,
+            settle: Duration::ZERO,
             limits: Limits::default(),
             rate: None,
             lease: LEASE,

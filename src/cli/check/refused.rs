@@ -3,7 +3,6 @@
 use crate::base::error::{Code, Error, Result};
 use crate::cli::causes::{by_cause, listed};
 use crate::ops::backup::{self, BackupPlan};
-use crate::wire::qdrant::Qdrant;
 use futures_util::{StreamExt, stream};
 
 /// Collections looked at together.
@@ -20,11 +19,15 @@ pub(super) struct CheckedCollections {
 type Refused = (String, Error);
 
 /// Looks at each collection as a backup does before it makes a snapshot. `Err`: Qdrant could not be asked.
-pub(super) async fn check_each(qdrant: &Qdrant, plan: &BackupPlan) -> Result<CheckedCollections> {
-    let mut looks = stream::iter(plan.collections())
-        .map(|name| async move {
-            let known = backup::describe(qdrant, &name, plan.aliases.of(&name)).await;
-            (name, known)
+pub(super) async fn check_each(plan: &BackupPlan) -> Result<CheckedCollections> {
+    // Its first unit stands for each collection.
+    let mut units = plan.units.clone();
+    units.dedup_by(|a, b| a.collection == b.collection);
+    let mut looks = stream::iter(units)
+        .map(|unit| async move {
+            let node = plan.nodes.of(unit.node);
+            let known = backup::describe(node, &unit, plan.aliases.of(&unit.collection)).await;
+            (unit.collection, known)
         })
         .buffered(AT_ONCE);
     let mut looked = CheckedCollections {

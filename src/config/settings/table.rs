@@ -42,6 +42,14 @@ pub const GROUPS: &[Group] = &[
             ),
             setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
                 .flag("--qdrant-api-key-file", "FILE"),
+            setting(
+                "QDRANT_NODES",
+                "",
+                QDRANT,
+                "the nodes of a cluster: their REST URLs, with commas, or `dns://HOST:6333` for each address of a name (a headless \
+                 service). Required for a cluster of several nodes",
+            )
+            .flag("--qdrant-nodes", "URLS"),
             setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`"),
             setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`"),
         ],
@@ -130,6 +138,13 @@ pub const GROUPS: &[Group] = &[
                 "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
             ),
             setting(
+                "BACKUP_SETTLE_TIMEOUT_SECS",
+                "`600`",
+                &["serve", "backup"],
+                "how long a shard that Qdrant optimizes is waited for, where shards are saved one by one; then it is saved all the \
+                 same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
+            ),
+            setting(
                 "BACKUP_LEASE_SECS",
                 "`120`",
                 LEASES,
@@ -183,6 +198,12 @@ pub const GROUPS: &[Group] = &[
             setting("DRILL_QDRANT_URL", "", DRILLS, "URL of the Qdrant for drills")
                 .flag("--drill-qdrant-url", "URL")
                 .on(DRILL_FLAGS),
+            setting(
+                "DRILL_QDRANT_NODES",
+                "",
+                DRILLS,
+                "the nodes of the cluster for drills, as `QDRANT_NODES`",
+            ),
             setting("DRILL_QDRANT_API_KEY", "no key is sent", DRILLS, "key of the Qdrant for drills"),
             setting(
                 "DRILL_QDRANT_API_KEY_FILE",
@@ -192,6 +213,12 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--drill-qdrant-api-key-file", "FILE")
             .on(DRILL_FLAGS),
+            setting(
+                "RESTORE_QDRANT_NODES",
+                "",
+                RESTORE,
+                "the nodes of the cluster that `restore --to` names, as `QDRANT_NODES`",
+            ),
             setting(
                 "RESTORE_QDRANT_API_KEY",
                 "no key is sent",

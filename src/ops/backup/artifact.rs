@@ -9,7 +9,7 @@ use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{Count, Snapshot, SnapshotName};
+use crate::wire::qdrant::{Count, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 #[derive(Clone, Copy)]
 pub(super) struct UnitRun<'a> {
     pub(super) ctx: &'a Context,
+    /// The node that has the unit.
+    pub(super) qdrant: &'a Qdrant,
     pub(super) run: &'a Run,
     pub(super) id: BackupId,
     pub(super) unit: &'a Unit,
@@ -27,9 +29,14 @@ pub(super) struct UnitRun<'a> {
     pub(super) first: u32,
 }
 
-/// A saved artifact and the count right after its snapshot was made.
+/// Between two looks whether an optimizer is at work.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A saved artifact, and the points of what it is of before its snapshot was asked for and after it was made.
 pub(super) struct SavedArtifact {
     pub(super) artifact: Artifact,
+    pub(super) before: Count,
     pub(super) after: Count,
 }
 
@@ -49,7 +56,7 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
         if useless || attempt >= last || of.run.cancel.is_cancelled() {
             return Err(error);
         }
-        tracing::warn!(backup = %of.id, collection = of.unit.collection, attempt, error = %error, "failed to save collection {:?}; trying again", of.unit.collection);
+        tracing::warn!(backup = %of.id, collection = of.unit.collection, attempt, error = %error, "failed to save {}; trying again", of.unit.snapshot());
         of.run
             .unless_cancelled(async {
                 sleep(pause).await;
@@ -62,13 +69,59 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
 }
 
 async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
-    let made = make(of, attempt).await?;
-    let result = of
-        .run
-        .unless_cancelled(relay(of, attempt, &made.snapshot, made.requested_at))
-        .await;
+    let before = of.run.unless_cancelled(of.qdrant.count(of.unit.snapshot())).await?;
+    let (made, optimizing) = settled(of, attempt).await?;
+    let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
+    let result = of.run.unless_cancelled(relayed).await;
     delete(of, made).await;
-    result
+    let (mut artifact, after) = result?;
+    if of.unit.shard.is_some() {
+        (artifact.points_before, artifact.points_after) = (Some(before.points), Some(after.points));
+        artifact.optimizing = optimizing;
+    }
+    Ok(SavedArtifact {
+        artifact,
+        before,
+        after,
+    })
+}
+
+/// A snapshot, and whether an optimizer may have worked while it was made. That of a shard has no write-ahead log, and what an
+/// optimizer works on has points in it that were deleted meanwhile; so another one is made, until there was none at work, or it is
+/// too late. That of a whole collection has the log, and is right at any time.
+async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(PendingSnapshot, bool)> {
+    if of.unit.shard.is_none() {
+        return Ok((make(of, attempt).await?, false));
+    }
+    let look = || of.run.unless_cancelled(of.qdrant.optimizations(&of.unit.collection));
+    let deadline = Instant::now() + of.ctx.settings.settle;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let is_late = Instant::now() >= deadline;
+        let before = look().await?;
+        if is_late || before.as_ref().is_none_or(Optimizations::is_idle) {
+            let made = make(of, attempt).await?;
+            let after = match look().await {
+                Ok(after) => after,
+                Err(error) => {
+                    delete(of, made).await;
+                    return Err(error);
+                }
+            };
+            match (before, after) {
+                (Some(before), Some(after)) if after.are_none_since(&before) => return Ok((made, false)),
+                (Some(_), Some(_)) if !is_late => delete(of, made).await,
+                _ => return Ok((made, true)),
+            }
+        }
+        tracing::info!(backup = %of.id, collection = of.unit.collection, "Qdrant is optimizing collection {:?}; waiting before {} is saved", of.unit.collection, of.unit);
+        let waited = async {
+            sleep(pause).await;
+            Ok(())
+        };
+        of.run.unless_cancelled(waited).await?;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
 }
 
 /// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.
@@ -88,7 +141,10 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
     } = announce(of, attempt).await?;
 
     of.run.progress.phase(of.unit, Phase::Snapshot);
-    let created = of.run.unless_cancelled(ctx.qdrant.create_snapshot(collection)).await;
+    let created = of
+        .run
+        .unless_cancelled(of.qdrant.create_snapshot(of.unit.snapshot()))
+        .await;
     let snapshot = match created {
         Ok(snapshot) if existing.contains(&snapshot.name) => {
             // Somebody else's, of the same second: Qdrant wrote ours over it, and which one it is now cannot be told.
@@ -106,7 +162,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
         requested_at,
         recorded,
     };
-    match SnapshotName::parse(&made.snapshot.name) {
+    match SnapshotName::parse(&made.snapshot.name, of.unit.kind()) {
         Some(name) if name.collection != collection => {
             let error = unexpected_snapshot(collection, &made.snapshot);
             delete(of, made).await;
@@ -130,14 +186,14 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let mut within = intents::WITHIN;
     loop {
-        let (there, date) = of.run.unless_cancelled(ctx.qdrant.snapshots(collection)).await?;
+        let (there, date) = of.run.unless_cancelled(of.qdrant.snapshots(of.unit.snapshot())).await?;
         let looked = Instant::now();
         let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
         let requested_at = ctx.clock.now();
         let intent = Intent {
             run: of.id,
             unit: of.unit.clone(),
-            qdrant: ctx.qdrant.url(),
+            qdrant: of.qdrant.url(),
             existing: Vec::new(),
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
@@ -148,7 +204,7 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
             .unless_cancelled(intents::record(&*ctx.store, intent, attempt))
             .await?;
         let recording = looked.elapsed();
-        ctx.qdrant.unpaused().await;
+        of.qdrant.unpaused().await;
         if !of.run.cancel.is_cancelled() && looked.elapsed() <= within {
             return Ok(RequestedSnapshot {
                 existing,
@@ -162,13 +218,13 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
         tracing::info!(
             backup = %of.id, collection,
             ?recording,
-            "recording an intent for collection {collection:?} took long; listing the snapshots again"
+            "recording an intent for {} took long; listing the snapshots again", of.unit.snapshot()
         );
         within = within.max(recording * 2);
         if within > intents::LONGEST_WITHIN {
             return Err(Error::new(
                 Code::StoreUnreachable,
-                format!("recording an intent for collection {collection:?} took {recording:?}"),
+                format!("recording an intent for {} took {recording:?}", of.unit.snapshot()),
             )
             .remedy("check the network to the store, then try again"));
         }
@@ -180,11 +236,11 @@ async fn relay(
     attempt: u32,
     snapshot: &Snapshot,
     requested_at: OffsetDateTime,
-) -> Result<SavedArtifact> {
-    let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
+) -> Result<(Artifact, Count)> {
+    let (ctx, unit) = (of.ctx, of.unit);
     let created_at = ctx.clock.now();
-    let after = ctx.qdrant.count(collection).await?;
-    let download = ctx.qdrant.download(collection, snapshot).await?;
+    let after = of.qdrant.count(unit.snapshot()).await?;
+    let download = of.qdrant.download(unit.snapshot(), snapshot).await?;
     let expected = Expected {
         bytes: snapshot.size,
         sha256: snapshot.sha256(),
@@ -210,18 +266,23 @@ async fn relay(
         key,
         storage,
         kind: of.unit.kind(),
-        node: SnapshotName::parse(&snapshot.name).map(|name| name.peer),
+        node: unit
+            .node
+            .or_else(|| SnapshotName::parse(&snapshot.name, unit.kind())?.peer),
         bytes: digest.bytes,
         sha256: digest.sha256_hex(),
         sha256_confirmed_by_qdrant: expected.sha256.is_some(),
         crc32c: format!("{:08x}", digest.crc32c),
         version: version.0,
+        points_before: None,
+        points_after: None,
+        optimizing: false,
         snapshot: snapshot.name.clone(),
         requested_at,
         created_at,
         extra: BTreeMap::new(),
     };
-    Ok(SavedArtifact { artifact, after })
+    Ok((artifact, after))
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.
@@ -230,9 +291,13 @@ pub(super) async fn delete(of: UnitRun<'_>, made: PendingSnapshot) {
     let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
         // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
-        let (there, _) = ctx.qdrant.snapshots(collection).await?;
+        let (there, _) = of.qdrant.snapshots(of.unit.snapshot()).await?;
         match there.iter().find(|s| s.name == snapshot.name) {
-            Some(now) if now == snapshot => ctx.qdrant.delete_snapshot(collection, &snapshot.name).await.map(|_| ()),
+            Some(now) if now == snapshot => of
+                .qdrant
+                .delete_snapshot(of.unit.snapshot(), &snapshot.name)
+                .await
+                .map(|_| ()),
             Some(_) => {
                 tracing::warn!(
                     backup = %of.id, collection,
@@ -290,7 +355,7 @@ async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error
     ) {
         return intents::clear(&*ctx.store, recorded).await;
     }
-    let settled = intents::settle(&*ctx.store, &ctx.qdrant, recorded, ctx.clock.now());
+    let settled = intents::settle(&*ctx.store, of.qdrant, recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, collection = of.unit.collection, "{warning}"),

@@ -1,14 +1,17 @@
 //! One unit: its artifact, and what must be known of its collection beside the data.
 
-use super::artifact::{UnitRun, save};
+use super::artifact::{SavedArtifact, UnitRun, save};
+use super::replicas;
+use super::report::shards_changed;
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use crate::base::json::Packed;
 use crate::ops::context::Context;
 use crate::repository::manifest::{self, Collection, Description, without_points};
-use crate::repository::sharding::{self, Described};
+use crate::repository::names::ArtifactKind;
+use crate::repository::sharding::{self, ShardKeys};
+use crate::repository::unit::Unit;
 use crate::wire::qdrant::{CollectionInfo, Qdrant};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Saves one unit: the entry of its collection in the manifest, with this one artifact. `Ok(None)`: the collection was deleted
@@ -22,27 +25,33 @@ pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Opt
 }
 
 async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
-    let (ctx, run, name) = (of.ctx, of.run, of.unit.collection.as_str());
-    let look = async {
-        Ok((
-            describe(&ctx.qdrant, name, aliases).await?,
-            ctx.qdrant.count(name).await?,
-        ))
-    };
-    let (mut saved, before) = run.unless_cancelled(look).await?;
-    let done = save(of).await?;
-    (saved.points_before, saved.points_after) = (before.points, done.after.points);
-    saved.points_estimated = !(before.is_exact && done.after.is_exact);
+    let (qdrant, run, name) = (of.qdrant, of.run, of.unit.collection.as_str());
+    let mut saved = run.unless_cancelled(describe(qdrant, of.unit, aliases)).await?;
+    let SavedArtifact {
+        artifact,
+        before,
+        after,
+    } = save(of).await?;
+    (saved.points_before, saved.points_after) = (before.points, after.points);
+    saved.points_estimated = !(before.is_exact && after.is_exact);
     if saved.points_estimated {
         saved
             .warnings
             .push("it refuses exact counts (strict mode), so its number of points is an estimate".into());
     }
-    saved.artifacts.push(done.artifact);
-    let after = run.unless_cancelled(ctx.qdrant.collection(name)).await?;
+    if artifact.optimizing {
+        saved.warnings.push(OPTIMIZED.into());
+    }
+    saved.artifacts.push(artifact);
+    if of.unit.shard.is_some() {
+        run.unless_cancelled(require_same_shards(qdrant, of.unit, &saved))
+            .await?;
+    }
+    let after = run.unless_cancelled(qdrant.collection(name)).await?;
+    let kind = of.unit.kind();
     heavy::run(after.size().saturating_mul(2), move || {
         // It may have been deleted, and made again as another one.
-        require_restorable(&saved.name, &after.config, &Value::Null)?;
+        require_restorable(&saved.name, kind, &after.config, &saved.shards)?;
         let indexes = |schema: &Packed| without_points(&schema.value());
         if after.config != saved.config || indexes(&after.payload_schema) != indexes(&saved.payload_schema) {
             saved.warnings.push(
@@ -67,14 +76,28 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     .await?
 }
 
+const OPTIMIZED: &str = "Qdrant optimized it, or did not tell whether it did, while a snapshot of a shard was made, which may have \
+    points that had been deleted; a drill counts them: `qdrant-backup drill`";
+
+/// That the shards and their keys are those that were there at the beginning.
+async fn require_same_shards(qdrant: &Qdrant, unit: &Unit, saved: &Collection) -> Result<()> {
+    let (_, now) = shards(qdrant, unit).await?;
+    let now = ShardKeys::of(&now.value());
+    match now == ShardKeys::of(&saved.shards.value()) {
+        true => Ok(()),
+        false => Err(shards_changed(&saved.name)),
+    }
+}
+
 /// What the manifest will say of a collection, as far as that is known before its points are counted and its snapshot is made.
 /// Refuses one of which a snapshot through this node would not bring everything back, or that no manifest can describe.
-pub async fn describe(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result<Collection> {
+pub async fn describe(qdrant: &Qdrant, unit: &Unit, aliases: &[String]) -> Result<Collection> {
+    let name = unit.collection.as_str();
     let info = qdrant.collection(name).await?;
-    let (shards, mut warnings) = shards(qdrant, name).await?;
-    let (name, aliases) = (name.to_owned(), aliases.to_vec());
+    let (mut warnings, shards) = shards(qdrant, unit).await?;
+    let (name, aliases, kind) = (name.to_owned(), aliases.to_vec(), unit.kind());
     heavy::run(info.size().saturating_add(shards.size()), move || {
-        require_restorable(&name, &info.config, &shards)?;
+        require_restorable(&name, kind, &info.config, &shards)?;
         warnings.extend(state_warning(&info));
         let known = Collection {
             name,
@@ -97,69 +120,42 @@ pub async fn describe(qdrant: &Qdrant, name: &str, aliases: &[String]) -> Result
 }
 
 /// Refuses what Qdrant would make a snapshot of, but would not bring back from it.
-fn require_restorable(name: &str, config: &impl Described, shards: &impl Described) -> Result<()> {
-    match sharding::is_custom(config, shards) {
-        false => Ok(()),
-        true => Err(sharding::cannot_be_restored(name).remedy(
-            "exclude it (BACKUP_EXCLUDE, or --exclude), so that backups of the others are complete; copy its shards by hand: \
-             POST /collections/NAME/shards/ID/snapshots for each shard that GET /collections/NAME/cluster shows",
+fn require_restorable(name: &str, kind: ArtifactKind, config: &Packed, shards: &Packed) -> Result<()> {
+    let is_custom = sharding::is_custom(config, shards);
+    match kind {
+        ArtifactKind::Collection if is_custom => Err(sharding::cannot_be_restored(name).remedy(
+            "use a key that may read the cluster status (GET /cluster), so that each shard is saved by itself; or exclude it \
+             (BACKUP_EXCLUDE, or --exclude), so that backups of the others are complete",
         )),
+        ArtifactKind::Collection => Ok(()),
+        ArtifactKind::Shard(id) => {
+            let shards = ShardKeys::of(&shards.value());
+            let odd = match shards.ids().contains(&id) {
+                false => Some(format!("shard {id} is gone")),
+                true => shards.creation().err(),
+            };
+            match odd {
+                None => Ok(()),
+                Some(how) => Err(Error::new(
+                    Code::Unsupported,
+                    format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}"),
+                )
+                .remedy("copy it into a new collection, or exclude it (BACKUP_EXCLUDE, or --exclude)")),
+            }
+        }
     }
 }
 
-/// The shard map. Refuses what a snapshot of the whole collection through this node would not contain.
-async fn shards(qdrant: &Qdrant, name: &str) -> Result<(Packed, Vec<String>)> {
-    let (map, raw) = match qdrant.shards(name).await {
-        Ok(found) => found,
+/// The shard map, as the node of the unit tells it. Refuses what the snapshot of the unit would not have.
+async fn shards(qdrant: &Qdrant, unit: &Unit) -> Result<(Vec<String>, Packed)> {
+    match qdrant.shards(&unit.collection).await {
+        Ok((map, raw)) => Ok((replicas::check(unit, &map)?, raw.into())),
         Err(e) if e.code() == Code::QdrantForbidden => {
             let warning = "the key may not read its shards, so it is unknown whether other nodes have some of its data";
-            return Ok((Packed::default(), vec![warning.to_owned()]));
+            Ok((vec![warning.to_owned()], Packed::default()))
         }
-        Err(e) => return Err(e),
-    };
-    if !map.remote_shards.is_empty() {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "collection {name:?} has {} shards on other nodes; this version can back up only a single node",
-                map.remote_shards.len()
-            ),
-        )
-        .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data"));
+        Err(e) => Err(e),
     }
-    // Qdrant snapshots a dead or stale replica without a word.
-    if let Some(shard) = map.local_shards.iter().find(|s| s.state != "Active") {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "shard {} of collection {name:?} is {}, so its data may be stale",
-                shard.shard_id, shard.state
-            ),
-        )
-        .remedy("wait until Qdrant shows it as Active, or find out why it is not"));
-    }
-    if map.resharding_operations.is_some_and(|under_way| !under_way.is_empty()) {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!("collection {name:?} is being resharded; a snapshot may have points twice or not at all"),
-        )
-        .remedy("wait until GET /collections/NAME/cluster shows no resharding"));
-    }
-    if let Some(all) = map.shard_count
-        && all != map.local_shards.len()
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "collection {name:?} has {all} shards; only {} of them have a replica",
-                map.local_shards.len()
-            ),
-        )
-        .remedy(
-            "restore the other shards from an older backup, or delete the collection; a backup would miss their data",
-        ));
-    }
-    Ok((raw.into(), Vec::new()))
 }
 
 fn state_warning(info: &CollectionInfo) -> Option<String> {

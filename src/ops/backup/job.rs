@@ -28,6 +28,7 @@ use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
+use crate::wire::qdrant::Nodes;
 use finish::{ExecutionState, finish};
 use plan::{plan, plan_or_create};
 use serde::Serialize;
@@ -294,13 +295,18 @@ async fn parts_of(ctx: &Context, task: &Task, plan: &JobPlan) -> Result<Vec<Part
 async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>, run: &Run) -> Result<Results> {
     // No attempt of an earlier process had these numbers.
     let first = 1 + task.attempt * ctx.settings.attempts;
-    let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone()));
+    let nodes = match todo.iter().any(|unit| unit.node.is_some()) {
+        true => run.unless_cancelled(ctx.qdrant.nodes()).await?,
+        false => Nodes::one(&ctx.qdrant),
+    };
+    let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone(), nodes));
     let save = move |unit: Unit| {
         let shared = shared.clone();
         async move {
-            let (ctx, task, run, plan) = &*shared;
+            let (ctx, task, run, plan, nodes) = &*shared;
             let of = UnitRun {
                 ctx,
+                qdrant: nodes.of(unit.node),
                 run,
                 id: plan.id,
                 unit: &unit,

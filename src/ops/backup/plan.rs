@@ -1,13 +1,20 @@
 //! The plan of a backup: what will be saved and from where. A value that prints; nothing is changed by making one.
 
+use super::replicas::Spread;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
+use crate::repository::sharding;
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{ClusterInfo, Qdrant};
+use crate::wire::qdrant::{Nodes, Qdrant};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Collections whose shards are asked for at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What will be saved.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub struct BackupPlan {
     pub(crate) aliases: Aliases,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// The nodes that have the units.
+    pub(crate) nodes: Nodes,
 }
 
 impl BackupPlan {
@@ -35,14 +44,25 @@ impl BackupPlan {
 pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
-    let version = qdrant.version().await?;
-    let (topology, hidden) = topology(qdrant).await?;
+    let nodes = qdrant.nodes().await?;
+    let (version, mut warnings) = version(&nodes).await?;
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let scoped_key = hidden.is_some();
-    let warnings = version_warning(&version).into_iter().chain(hidden).collect();
+    let units = units(&nodes, names).await?;
+    let scoped_key = nodes.is_hidden;
+    if scoped_key {
+        warnings.push(format!(
+            "{SCOPED_KEY}; Qdrant is treated as a single node, only each collection's own shards were checked"
+        ));
+    }
+    let topology = match nodes.are_several() {
+        true => Topology::Cluster {
+            peers: nodes.by_peer().keys().copied().collect(),
+        },
+        false => Topology::Standalone,
+    };
     Ok(BackupPlan {
         qdrant: QdrantInfo {
             version,
@@ -52,8 +72,9 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
             extra: BTreeMap::new(),
         },
         warnings,
-        units: names.iter().map(|name| Unit::whole(name)).collect(),
+        units,
         aliases,
+        nodes,
     })
 }
 
@@ -71,34 +92,64 @@ impl fmt::Display for BackupPlan {
 pub const SCOPED_KEY: &str =
     "the key may not read the cluster status, so it may see only some of the collections and aliases";
 
-/// A snapshot of a whole collection has only what is on the node that makes it, so a cluster is refused. With a warning when that
-/// could not be looked at.
-async fn topology(qdrant: &Qdrant) -> Result<(Topology, Option<String>)> {
-    match qdrant.cluster().await? {
-        ClusterInfo::Disabled => Ok((Topology::Standalone, None)),
-        ClusterInfo::Hidden => {
-            let warning = format!(
-                "{SCOPED_KEY}; Qdrant is treated as a single node, only each collection's own shards were checked"
-            );
-            Ok((Topology::Standalone, Some(warning)))
-        }
-        ClusterInfo::Enabled { peers, .. } if peers.len() <= 1 => Ok((Topology::Standalone, None)),
-        ClusterInfo::Enabled { peers, .. } => Err(Error::new(
-            Code::Unsupported,
-            format!(
-                "{} is a cluster of {} nodes; this version can back up only a single node",
-                qdrant.url(),
-                peers.len()
-            ),
-        )
-        .remedy("create a snapshot on each node by hand; a backup through one node would miss the others' data")),
+/// What each collection is saved as: whole where there is one node, by its shards where it has shard keys or there are several nodes.
+async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
+    if nodes.by_peer().is_empty() {
+        return Ok(names.iter().map(|name| Unit::whole(name)).collect());
     }
+    let qdrant = nodes.of(None);
+    let mut looks = stream::iter(names)
+        .map(|name| async move {
+            match qdrant.shards(&name).await {
+                Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => Err(e),
+                looked => Ok((name, looked)),
+            }
+        })
+        .buffered(ASKED_AT_ONCE);
+    let (mut units, mut spread) = (Vec::new(), Spread::default());
+    while let Some((name, looked)) = looks.try_next().await? {
+        let by_shards = match looked {
+            Ok((map, raw)) if nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
+                spread.units(&name, &map)
+            }
+            Ok(_) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        };
+        match by_shards {
+            Ok(shards) if !shards.is_empty() => units.extend(shards),
+            // Whoever saves it asks again, and tells what is wrong with this one.
+            _ => units.push(Unit::whole(&name)),
+        }
+    }
+    Ok(units)
+}
+
+/// Warns of nodes of different versions; the highest one is that of the backup.
+async fn version(nodes: &Nodes) -> Result<(String, Vec<String>)> {
+    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in nodes.all() {
+        versions.entry(node.version().await?).or_default().push(node.url());
+    }
+    let of_node: Vec<_> = versions
+        .iter()
+        .map(|(v, urls)| format!("{v} ({})", urls.join(", ")))
+        .collect();
+    let different = (versions.len() > 1).then(|| format!("the nodes have different versions: {}", of_node.join("; ")));
+    let newest = versions.into_keys().max_by_key(|version| numbers(version));
+    let newest = newest.unwrap_or_default();
+    let warnings = different.into_iter().chain(version_warning(&newest)).collect();
+    Ok((newest, warnings))
+}
+
+/// `1.18.3` as numbers; of what is none the lowest ones.
+fn numbers(version: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
+    Some((parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
 }
 
 /// What Qdrant's changelog says of snapshots made by old versions.
 fn version_warning(version: &str) -> Option<String> {
-    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
-    let found = (parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0));
+    let found = numbers(version)?;
     if found < (1, 15, 5) {
         Some(format!(
             "Qdrant {version}: before 1.15.5 a snapshot created during writes can be corrupt; update Qdrant"

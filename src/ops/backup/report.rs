@@ -7,6 +7,7 @@ use crate::repository::blobs;
 use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, QdrantInfo, Status};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::sharding::ShardKeys;
 use crate::repository::unit::Unit;
 use crate::wire::store::record;
 use serde::Serialize;
@@ -145,6 +146,15 @@ pub(super) struct Results {
     pub(super) refused: Option<Error>,
 }
 
+/// The error of a collection whose shards are not those that were to be saved.
+pub(super) fn shards_changed(collection: &str) -> Error {
+    Error::new(
+        Code::SnapshotChanged,
+        format!("the shard keys of collection {collection:?} changed during the backup"),
+    )
+    .remedy("run it again; nobody else may create or delete shard keys meanwhile")
+}
+
 /// The results of the collections.
 struct Merged {
     collections: Vec<manifest::Collection>,
@@ -166,7 +176,13 @@ impl Results {
                 Entry::Vacant(free) => drop(free.insert(unit)),
                 Entry::Occupied(mut there) => {
                     let there = there.get_mut();
-                    there.points_after = unit.points_after;
+                    if ShardKeys::of(&unit.shards.value()) != ShardKeys::of(&there.shards.value()) {
+                        let error = shards_changed(&unit.name);
+                        failed.insert(unit.name.clone(), Failure::of(&unit.name, &error));
+                    }
+                    // Each unit is a shard, and tells the points of that one.
+                    there.points_before = there.points_before.saturating_add(unit.points_before);
+                    there.points_after = there.points_after.saturating_add(unit.points_after);
                     there.points_estimated |= unit.points_estimated;
                     there.changed_to = unit.changed_to.or(there.changed_to.take());
                     there.artifacts.extend(unit.artifacts);
@@ -174,6 +190,13 @@ impl Results {
                     there.warnings.extend(unit.warnings);
                     there.warnings.dedup();
                 }
+            }
+        }
+        for collection in whole.values().filter(|collection| collection.is_by_shards()) {
+            if let Some(id) = collection.lacks_shard() {
+                let error = shards_changed(&collection.name).because(format!("shard {id} was not saved"));
+                let failure = || Failure::of(&collection.name, &error);
+                failed.entry(collection.name.clone()).or_insert_with(failure);
             }
         }
         whole.retain(|name, _| !gone.contains(name) && !failed.contains_key(name));

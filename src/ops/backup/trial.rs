@@ -59,6 +59,7 @@ async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &st
     let unit = Unit::whole(collection);
     let of = UnitRun {
         ctx,
+        qdrant: &ctx.qdrant,
         run,
         id,
         unit: &unit,

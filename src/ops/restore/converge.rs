@@ -4,10 +4,13 @@ use super::compare::{differences, in_both, index_differences};
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
+use crate::base::snapshot::ArtifactKind;
+use crate::base::total::total;
 use crate::repository::manifest::{self, Description};
-use crate::wire::qdrant::{CollectionInfo, Count, Qdrant};
+use crate::wire::qdrant::{CollectionInfo, Count, Nodes, Qdrant, SnapshotOf};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -53,12 +56,42 @@ pub struct Points {
 impl Points {
     /// What the manifest says.
     pub fn of(collection: &manifest::Collection) -> Self {
-        let (a, b) = (collection.points_before, collection.points_after);
+        // Of each shard by itself: one may have grown while another one shrank.
+        let shards = Self::of_shards(collection);
+        let (min, max) = match collection.is_by_shards() && shards.len() == collection.artifacts.len() {
+            true => (
+                total(shards.values().map(|points| points.min)),
+                total(shards.values().map(|points| points.max)),
+            ),
+            false => {
+                let (a, b) = (collection.points_before, collection.points_after);
+                (a.min(b), a.max(b))
+            }
+        };
         Self {
-            min: a.min(b),
-            max: a.max(b),
+            min,
+            max,
             estimated: collection.points_estimated,
         }
+    }
+
+    /// What the manifest says of each shard that was saved by itself.
+    pub(crate) fn of_shards(collection: &manifest::Collection) -> BTreeMap<u32, Self> {
+        let artifacts = collection.artifacts.iter();
+        artifacts
+            .filter_map(|artifact| {
+                let ArtifactKind::Shard(shard) = artifact.kind else {
+                    return None;
+                };
+                let (before, after) = artifact.points_before.zip(artifact.points_after)?;
+                let points = Self {
+                    min: before.min(after),
+                    max: before.max(after),
+                    estimated: collection.points_estimated,
+                };
+                Some((shard, points))
+            })
+            .collect()
     }
 
     /// Of estimates only some and none are told apart.
@@ -85,6 +118,8 @@ impl fmt::Display for Points {
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedCollection {
     pub(crate) points: Points,
+    /// Of each shard, where each was saved by itself.
+    pub(crate) shards: BTreeMap<u32, Points>,
     pub(crate) config: Packed,
     pub(crate) payload_schema: Packed,
     /// The backup's, where the collection existed before and has one of its own.
@@ -105,12 +140,13 @@ pub(crate) struct Found {
 
 /// Waits until the collection serves, and compares it. An error when it is not as wanted.
 pub(crate) async fn converge(
-    qdrant: &Qdrant,
+    nodes: &Nodes,
     name: &str,
     wanted: &ExpectedCollection,
     patience: &Timeouts,
 ) -> Result<Found> {
-    let count = wait_for_points(qdrant, name, wanted.points, patience).await?;
+    let qdrant = nodes.of(None);
+    let count = wait_for_points(nodes, name, wanted, patience).await?;
     let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
     let mut notes = Vec::new();
@@ -200,16 +236,21 @@ fn declares_vectors(config: &Value) -> bool {
     some(&config["params"]["vectors"]) || some(&config["params"]["sparse_vectors"])
 }
 
-/// The count, once all shards are Active and it is right.
-async fn wait_for_points(qdrant: &Qdrant, name: &str, wanted: Points, patience: &Timeouts) -> Result<Count> {
+/// The count, once all shards are Active and it is right; of each replica by itself, where each was restored by itself.
+async fn wait_for_points(nodes: &Nodes, name: &str, wanted: &ExpectedCollection, patience: &Timeouts) -> Result<Count> {
+    let qdrant = nodes.of(None);
     let deadline = Instant::now() + patience.converge;
     let mut pauses = pauses(patience.poll);
     loop {
-        let problem = match inactive(qdrant, name).await? {
+        let mut problem = inactive(qdrant, name).await?;
+        if problem.is_none() {
+            problem = uneven(nodes, name, &wanted.shards).await?;
+        }
+        let problem = match problem {
             Some(problem) => problem,
             None => match qdrant.count(name).await? {
-                found if wanted.admits(found) => return Ok(found),
-                found => format!("it has {} points, the backup has {wanted}", found.points),
+                found if wanted.points.admits(found) => return Ok(found),
+                found => format!("it has {} points, the backup has {}", found.points, wanted.points),
             },
         };
         if Instant::now() >= deadline {
@@ -220,6 +261,34 @@ async fn wait_for_points(qdrant: &Qdrant, name: &str, wanted: Points, patience: 
         }
         sleep(pauses.next().unwrap_or(patience.poll)).await;
     }
+}
+
+/// What replica has other points than its shard in the backup: right after a restore one may be empty that is Active.
+async fn uneven(nodes: &Nodes, name: &str, wanted: &BTreeMap<u32, Points>) -> Result<Option<String>> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    for node in nodes.all() {
+        let (map, _) = node.shards(name).await?;
+        for shard in &map.local_shards {
+            let Some(wanted) = wanted.get(&shard.shard_id) else {
+                continue;
+            };
+            let found = node
+                .count(SnapshotOf {
+                    collection: name,
+                    kind: ArtifactKind::Shard(shard.shard_id),
+                })
+                .await?;
+            if !wanted.admits(found) {
+                return Ok(Some(format!(
+                    "shard {} on peer {} has {} points, the backup has {wanted}",
+                    shard.shard_id, map.peer_id, found.points
+                )));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// From 20 ms on each one is twice as long as the one before: small collections are ready at once.
@@ -236,8 +305,16 @@ async fn inactive(qdrant: &Qdrant, name: &str) -> Result<Option<String>> {
         Err(e) if e.code() == Code::QdrantForbidden => return Ok(None),
         Err(e) => return Err(e),
     };
-    let shard = map.local_shards.iter().find(|s| s.state != "Active");
-    Ok(shard.map(|s| format!("shard {} is {}", s.shard_id, s.state)))
+    for (shard, replicas) in map.replicas() {
+        if let Some(replica) = replicas.iter().find(|replica| !replica.is_active()) {
+            let on = match replica.peer == map.peer_id {
+                true => String::new(),
+                false => format!(" on peer {}", replica.peer),
+            };
+            return Ok(Some(format!("shard {shard} is {}{on}", replica.state)));
+        }
+    }
+    Ok(None)
 }
 
 /// The collection when it is green, or when there was no more patience.

@@ -7,15 +7,19 @@ use super::plan::{RestorePlan, make};
 use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
 use super::target::{TargetState, target_state};
-use super::{RestoreRequest, RestoreStep, Timeouts, Via, swap, uploaded};
+use super::{RestoreRequest, RestoreStep, Timeouts, Via, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
 use crate::ops::run::{CLEAN_UP, Run, stopped};
 use crate::repository::blobs::{self, BlobSource};
+use crate::repository::names::ArtifactKind;
+use crate::wire::qdrant::{Qdrant, SnapshotOf};
 use crate::wire::transfer::{self, Expected};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -104,7 +108,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
 }
 
 async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
-    for from in plan.collections.iter().filter_map(|s| s.from.as_ref()) {
+    for from in plan.collections.iter().flat_map(|s| &s.from) {
         blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
     }
     Ok(())
@@ -193,15 +197,11 @@ pub(crate) async fn restore_one(
     patience: &Timeouts,
     run: &Run,
 ) -> Result<Restored, Unrestored> {
-    let Some(from) = &step.from else {
-        let error = Error::new(Code::Internal, "internal error: a step without an object");
-        return Err(Unrestored::untouched(error));
-    };
     let unchanged = run.unless_cancelled(still_as_planned(ctx, step)).await;
     unchanged.map_err(Unrestored::untouched)?;
     let mut notes = step.warnings.clone();
     let began = Instant::now();
-    let via = transfer(ctx, plan, step, from, run, &mut notes).await?;
+    let via = transfer_all(ctx, plan, step, run, &mut notes).await?;
     let seconds = began.elapsed().as_secs_f64();
     run.progress.phase(&step.unit(), Phase::Check);
     let Found {
@@ -209,7 +209,7 @@ pub(crate) async fn restore_one(
         sampled,
         notes: found,
     } = run
-        .unless_cancelled(converge(&ctx.qdrant, &step.target, &step.wanted, patience))
+        .unless_cancelled(converge(&plan.nodes, &step.target, &step.wanted, patience))
         .await
         .map_err(Unrestored::begun)?;
     notes.extend(found);
@@ -256,26 +256,67 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
     }
 }
 
-/// Gets the bytes to Qdrant, and Qdrant to restore them.
-async fn transfer(
+/// Gets the bytes to Qdrant, and Qdrant to restore them: of the whole collection, or of one shard after the other.
+async fn transfer_all(
     ctx: &Context,
     plan: &RestorePlan,
     step: &RestoreStep,
-    from: &From,
     run: &Run,
     notes: &mut Vec<String>,
 ) -> Result<Via, Unrestored> {
-    if plan.via == Via::Url {
+    let mut way = Way {
+        via: plan.via,
+        uploaded: None,
+    };
+    let Some(creation) = &step.creation else {
+        for from in &step.from {
+            let transfer = Transfer::new((ctx, plan, step, run), &ctx.qdrant, from);
+            transfer_one(transfer, &mut way, notes).await?;
+        }
+        return Ok(way.via);
+    };
+    if step.overwrites.is_none() {
+        let created = run.unless_cancelled(shards::create(&ctx.qdrant, step, creation)).await;
+        created.map_err(Unrestored::begun)?;
+    }
+    let replicas = shards::replicas(&ctx.qdrant, &plan.nodes, &step.target);
+    let replicas = run.unless_cancelled(replicas).await.map_err(Unrestored::begun)?;
+    for from in &step.from {
+        let ArtifactKind::Shard(shard) = from.artifact.kind else {
+            continue;
+        };
+        // One after the other: never two at once on one shard.
+        for node in replicas.get(&shard).into_iter().flatten() {
+            let transfer = Transfer::new((ctx, plan, step, run), node, from);
+            transfer_one(transfer, &mut way, notes).await?;
+        }
+    }
+    Ok(way.via)
+}
+
+/// How the bytes of a collection get to Qdrant.
+struct Way {
+    via: Via,
+    /// Bytes uploaded so far.
+    uploaded: Option<Arc<AtomicU64>>,
+}
+
+/// Gets one object to a node, and that to restore it.
+async fn transfer_one(transfer: Transfer<'_>, way: &mut Way, notes: &mut Vec<String>) -> Result<(), Unrestored> {
+    let Transfer {
+        ctx, plan, step, run, ..
+    } = transfer;
+    if way.via == Via::Url {
         run.progress.phase(&step.unit(), Phase::Restore);
-        let unrestored = match by_url(ctx, step, from, run).await {
-            Ok(()) => return Ok(Via::Url),
+        let unrestored = match by_url(transfer).await {
+            Ok(()) => return Ok(()),
             Err(e) => e,
         };
         let error = &unrestored.error;
         // A second way is tried only where the first one has ended and changed nothing: into a collection that still does not
-        // exist.
+        // exist, or that was made for it.
         let may_try = plan.may_upload && step.overwrites.is_none() && has_ended(error);
-        if !may_try || !is_absent(ctx, &step.target).await.unwrap_or(false) {
+        if !may_try || !(step.creation.is_some() || is_absent(ctx, &step.target).await.unwrap_or(false)) {
             return Err(unrestored);
         }
         tracing::warn!(backup = %plan.id, collection = step.source, error = %error, "Qdrant failed to fetch collection {:?}; uploading it", step.source);
@@ -283,9 +324,46 @@ async fn transfer(
             "Qdrant failed to fetch it, so it was uploaded: {}",
             error.chain()
         ));
+        way.via = Via::Upload;
     }
-    by_upload(ctx, step, from, run, notes).await?;
-    Ok(Via::Upload)
+    let copying = || run.progress.copying(&step.unit(), step.bytes);
+    let done = way.uploaded.get_or_insert_with(copying).clone();
+    by_upload(transfer, done, notes).await
+}
+
+/// One object on its way.
+#[derive(Clone, Copy)]
+struct Transfer<'a> {
+    ctx: &'a Context,
+    plan: &'a RestorePlan,
+    step: &'a RestoreStep,
+    run: &'a Run,
+    /// The node that it goes to.
+    node: &'a Qdrant,
+    from: &'a From,
+    /// What it is restored into.
+    of: SnapshotOf<'a>,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(
+        (ctx, plan, step, run): (&'a Context, &'a RestorePlan, &'a RestoreStep, &'a Run),
+        node: &'a Qdrant,
+        from: &'a From,
+    ) -> Self {
+        Self {
+            ctx,
+            plan,
+            step,
+            run,
+            node,
+            from,
+            of: SnapshotOf {
+                collection: &step.target,
+                kind: from.artifact.kind,
+            },
+        }
+    }
 }
 
 /// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
@@ -306,24 +384,35 @@ fn has_ended(error: &Error) -> bool {
     )
 }
 
-async fn by_url(ctx: &Context, step: &RestoreStep, from: &From, run: &Run) -> Result<(), Unrestored> {
+async fn by_url(transfer: Transfer<'_>) -> Result<(), Unrestored> {
+    let Transfer {
+        ctx,
+        node,
+        from,
+        of,
+        run,
+        ..
+    } = transfer;
     let Some(signing) = ctx.store.signing() else {
         let error = Error::new(Code::Internal, "internal error: a URL for a store that cannot sign");
         return Err(Unrestored::untouched(error));
     };
     let signed = blobs::signed_url(signing, &from.blob, SIGNED_FOR);
     let url = run.unless_cancelled(signed).await.map_err(Unrestored::untouched)?;
-    let recovered = ctx.qdrant.recover(&step.target, &url, &from.artifact.sha256);
+    let recovered = node.recover(of, &url, &from.artifact.sha256);
     run.unless_cancelled(recovered).await.map_err(Unrestored::begun)
 }
 
-async fn by_upload(
-    ctx: &Context,
-    step: &RestoreStep,
-    from: &From,
-    run: &Run,
-    notes: &mut Vec<String>,
-) -> Result<(), Unrestored> {
+async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec<String>) -> Result<(), Unrestored> {
+    let Transfer {
+        ctx,
+        step,
+        run,
+        node,
+        from,
+        of,
+        ..
+    } = transfer;
     if run.cancel.is_cancelled() {
         return Err(Unrestored::untouched(stopped()));
     }
@@ -338,15 +427,15 @@ async fn by_upload(
     let (body, watch) = transfer::outgoing(
         Box::new(source),
         expected,
-        (&ctx.store.url(), &from.artifact.key, &ctx.qdrant.url()),
+        (&ctx.store.url(), &from.artifact.key, &node.url()),
         &settings.limits,
         settings.rate.as_deref(),
-        run.progress.copying(&step.unit(), from.artifact.bytes),
+        done,
     );
     let sent = run
         .unless_cancelled(async {
             tokio::select! {
-                sent = ctx.qdrant.upload(&step.target, &file, body, &from.artifact.sha256) => sent,
+                sent = node.upload(of, &file, body, &from.artifact.sha256) => sent,
                 stalled = watch.stalled() => Err(stalled),
             }
         })
@@ -356,7 +445,11 @@ async fn by_upload(
     } else {
         Duration::from_secs(300)
     };
-    let left = uploaded::remove(ctx, &step.target, &file, &sent, limit).await;
+    let left = match of.kind {
+        ArtifactKind::Collection => uploaded::remove(ctx, &step.target, &file, &sent, limit).await,
+        // Of a shard Qdrant keeps no file.
+        ArtifactKind::Shard(_) => None,
+    };
     match sent {
         Ok(()) => {
             notes.extend(left);

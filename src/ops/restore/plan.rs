@@ -15,7 +15,8 @@ use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, 
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
-use crate::wire::qdrant::ClusterInfo;
+use crate::repository::sharding;
+use crate::wire::qdrant::Nodes;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,9 @@ pub struct RestorePlan {
     pub warnings: Vec<String>,
     /// What forbids it; it runs only without any.
     pub refusals: Vec<Refusal>,
+    /// The nodes of the target.
+    #[serde(skip)]
+    pub(super) nodes: Nodes,
     /// Whether an upload may follow when Qdrant cannot fetch the objects itself.
     #[serde(skip)]
     pub(super) may_upload: bool,
@@ -162,7 +166,8 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         ..Notes::default()
     };
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
-    notes.extend(of_target(ctx, &manifest, &target_version).await?);
+    let (nodes, found) = of_target(ctx, &manifest, &chosen, &target_version).await?;
+    notes.extend(found);
     let of = StepContext {
         ctx,
         request,
@@ -215,6 +220,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         collections: steps,
         warnings: notes.warnings,
         refusals: notes.refusals,
+        nodes,
         may_upload: request.via == Via::Auto,
     })
 }
@@ -248,8 +254,13 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     notes
 }
 
-/// What forbids this target for any collection.
-async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<Notes> {
+/// What forbids this target for any collection, and the nodes that it has.
+async fn of_target(
+    ctx: &Context,
+    manifest: &Manifest,
+    chosen: &[&Collection],
+    target_version: &str,
+) -> Result<(Nodes, Notes)> {
     let mut notes = Notes::default();
     if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
         notes.refuse(
@@ -258,24 +269,41 @@ async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> 
             "use a Qdrant of the backup's own release, preferably with the newest patch",
         );
     }
-    if let ClusterInfo::Enabled { peers, .. } = ctx.qdrant.cluster().await?
-        && peers.len() > 1
-    {
-        let error = Error::new(
-            Code::Unsupported,
-            format!(
-                "{} is a cluster of {} nodes; this version restores only into a single node",
-                ctx.qdrant.url(),
-                peers.len()
-            ),
-        )
-        .remedy(
-            "restore into a single node; a snapshot restored through one node would have to be copied to the \
-             others",
-        );
-        notes.refusals.push(Refusal::of(None, &error));
+    let nodes = match ctx.qdrant.nodes().await {
+        Ok(nodes) => nodes,
+        Err(error) if matches!(error.code(), Code::Unsupported | Code::ConfigInvalid) => {
+            notes.refusals.push(Refusal::of(None, &error));
+            return Ok((Nodes::one(&ctx.qdrant), notes));
+        }
+        Err(error) => return Err(error),
+    };
+    for collection in chosen {
+        let name = &collection.name;
+        if nodes.are_several() && !collection.is_by_shards() {
+            let error = Error::new(
+                Code::Unsupported,
+                format!(
+                    "collection {name:?} was saved whole, from a single node; {} is a cluster of {} nodes",
+                    ctx.qdrant.url(),
+                    nodes.by_peer().len()
+                ),
+            )
+            .remedy(
+                "restore it into a single node; a snapshot restored through one node of a cluster is on that one only",
+            );
+            notes.refusals.push(Refusal::of(Some(name), &error));
+        }
+        let is_keyed = || sharding::is_custom(&collection.config, &collection.shards);
+        if nodes.by_peer().is_empty() && !nodes.is_hidden && collection.is_by_shards() && is_keyed() {
+            notes.refuse(
+                Some(name),
+                format!("{} is not in cluster mode; collection {name:?} has shard keys", ctx.qdrant.url()),
+                "enable cluster mode on it (QDRANT__CLUSTER__ENABLED=true, one node is enough), or restore into another one; or \
+                 exclude the collection (--exclude NAME, or `exclude` in the request)",
+            );
+        }
     }
-    Ok(notes)
+    Ok((nodes, notes))
 }
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
@@ -500,7 +528,7 @@ async fn choose_transfer(ctx: &Context, request: &RestoreRequest, steps: &[Resto
     if request.via == Via::Upload {
         return (Via::Upload, notes);
     }
-    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.as_ref())) {
+    let tried = match (ctx.store.signing(), steps.iter().find_map(|s| s.from.first())) {
         (Some(signing), Some(from)) => blobs::signed_url(signing, &from.blob, Duration::from_secs(60))
             .await
             .map(|_| ()),

@@ -5,6 +5,7 @@ use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
 use super::converge::{ExpectedCollection, Points};
 use super::plan::{Notes, Refusal, StepContext, Target};
+use super::shards;
 use super::swap::AliasPlan;
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
@@ -13,6 +14,7 @@ use crate::ops::context::Context;
 use crate::repository::blobs::{self, Blob};
 use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::sharding::{Creation, ShardKeys};
 use crate::repository::unit::Unit;
 use serde::Serialize;
 
@@ -42,8 +44,12 @@ pub struct RestoreStep {
     pub aliases: Vec<AliasPlan>,
     /// What the backup recorded as odd.
     pub warnings: Vec<String>,
+    /// The objects to restore from: one of the whole collection, or one for each of its shards, in the order of their ids.
     #[serde(skip)]
-    pub(super) from: Option<From>,
+    pub(super) from: Vec<From>,
+    /// How the shards of one that is restored by its shards are made.
+    #[serde(skip)]
+    pub(super) creation: Option<Creation>,
     #[serde(skip)]
     pub(super) wanted: ExpectedCollection,
 }
@@ -107,9 +113,11 @@ pub(super) async fn plan_step(
         differences: Vec::new(),
         aliases: Vec::new(),
         warnings: collection.warnings.clone(),
-        from: None,
+        from: Vec::new(),
+        creation: None,
         wanted: ExpectedCollection {
             points: Points::of(collection),
+            shards: Points::of_shards(collection),
             config: collection.config.clone(),
             payload_schema: collection.payload_schema.clone(),
             or_schema: collection.payload_schema.clone(),
@@ -124,10 +132,23 @@ pub(super) async fn plan_step(
         notes.refusals.push(Refusal::of(Some(name), &error));
     }
     match source(ctx, of.id, collection).await {
-        Ok(from) => step.from = Some(from),
+        Ok(from) => step.from = from,
         // The store itself is in trouble: no plan.
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         Err(e) => notes.refusals.push(Refusal::of(Some(name), &e)),
+    }
+    if collection.is_by_shards() {
+        match ShardKeys::of(&collection.shards.value()).creation() {
+            Ok(creation) => step.creation = Some(creation),
+            Err(how) => {
+                let text = format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}");
+                notes.refuse(
+                    Some(name),
+                    text,
+                    "restore the others of this backup (--exclude NAME, or `exclude` in the request)",
+                );
+            }
+        }
     }
     let to = step.target.as_str();
     if !can_be_named(to) {
@@ -153,6 +174,17 @@ pub(super) async fn plan_step(
         let (over, found) = over_existing(of, step, there);
         step = over;
         notes.refusals.extend(found.refusals);
+        if collection.is_by_shards()
+            && let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await?
+        {
+            let beside = command(&request.under_new_names(of.id), false);
+            let remedy = format!("restore beside it: {beside}; or delete it first, if nothing in it is needed");
+            notes.refuse(
+                Some(name),
+                format!("collection {:?} exists {problem}", step.target),
+                &remedy,
+            );
+        }
     }
     Ok((step, notes))
 }
@@ -162,36 +194,40 @@ pub(super) fn can_be_named(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(FORBIDDEN) && !matches!(name, "." | "..")
 }
 
-/// The object that has the collection, compared with the manifest.
-async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<From> {
-    let unsupported = |what: &str| {
-        Error::new(
-            Code::BackupUnsupported,
-            format!("collection {:?}: {what}", collection.name),
-        )
-        .remedy("use the qdrant-backup version that wrote the backup, or a newer one")
+/// The objects that have the collection, compared with the manifest: one, or one for each of its shards.
+async fn source(ctx: &Context, id: BackupId, collection: &Collection) -> Result<Vec<From>> {
+    let mut artifacts: Vec<_> = collection.artifacts.iter().collect();
+    artifacts.sort_by_key(|artifact| artifact.kind);
+    let odd = match artifacts.as_slice() {
+        [only] if only.kind == ArtifactKind::Collection => None,
+        _ if !collection.is_by_shards() => Some(format!("it has {} objects", artifacts.len())),
+        _ => collection
+            .lacks_shard()
+            .map(|shard| format!("it has no object of shard {shard}")),
     };
-    let [artifact] = collection.artifacts.as_slice() else {
-        return Err(unsupported(&format!(
-            "its backup has {} parts; this version restores only backups of single nodes",
-            collection.artifacts.len()
-        )));
-    };
-    if artifact.kind != ArtifactKind::Collection {
-        return Err(unsupported(
-            "its backup is of one shard; this version restores only whole collections",
-        ));
+    if let Some(how) = odd {
+        return Err(damaged(collection, &how));
     }
+    let mut from = Vec::new();
+    for artifact in artifacts {
+        from.push(look_up(ctx, id, collection, artifact).await?);
+    }
+    Ok(from)
+}
+
+fn damaged(collection: &Collection, how: &str) -> Error {
+    Error::new(Code::BackupDamaged, format!("collection {:?}: {how}", collection.name))
+        .remedy("use another backup; the manifest was changed")
+}
+
+/// One object, compared with the manifest.
+async fn look_up(ctx: &Context, id: BackupId, collection: &Collection, artifact: &Artifact) -> Result<From> {
     blobs::require_known(artifact)?;
-    let odd = |what: &str| {
-        Error::new(Code::BackupDamaged, format!("collection {:?}: {what}", collection.name))
-            .remedy("use another backup; the manifest was changed")
-    };
     if let Some(how) = blobs::misplaced(artifact, &id, &collection.name) {
-        return Err(odd(&how));
+        return Err(damaged(collection, &how));
     }
     if parse_sha256(&artifact.sha256).is_none() {
-        return Err(odd("the manifest has no valid SHA-256 for it"));
+        return Err(damaged(collection, "the manifest has no valid SHA-256 for it"));
     }
     let blob = blobs::look_up(&*ctx.store, artifact).await?;
     Ok(From {

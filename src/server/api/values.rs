@@ -56,7 +56,7 @@ words! {
 words! {
     /// What is known of a backup's worth, see [`catalog::Mark`].
     BackupMark, from catalog::Mark:
-        Good, Partial, Damaged, DrillFailed, Unreadable, NotRestorable, Future, Verified, Drilled, Pinned, Scoped
+        Good, Partial, Damaged, DrillFailed, Unreadable, NotRestorable, Unproven, Future, Verified, Drilled, Pinned, Scoped
 }
 
 words! {

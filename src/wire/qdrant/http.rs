@@ -134,6 +134,18 @@ impl Http {
         body: Option<&Value>,
         doing: &str,
     ) -> Result<Answer> {
+        self.call_with(method, path, &[], body, doing).await
+    }
+
+    /// As [`Http::call`], with a query.
+    pub(super) async fn call_with(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        doing: &str,
+    ) -> Result<Answer> {
         let url = self.url(path, doing)?;
         let most = Limit::of(path, self.options.largest_answer);
         let limit = if path.last() == Some(&"count") {
@@ -144,7 +156,7 @@ impl Http {
         let mut attempt = 0;
         let began = Instant::now();
         loop {
-            let mut request = self.request(method.clone(), url.clone())?;
+            let mut request = self.request(method.clone(), url.clone())?.query(query);
             if let Some(body) = body {
                 request = request.json(body);
             }

@@ -2,11 +2,66 @@
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
+use crate::base::snapshot::ArtifactKind;
 use serde::Deserialize;
+use std::fmt;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
 const STAMP_LEN: usize = "2026-11-22-12-56-37".len();
+
+/// What a snapshot is of: a collection, or the replica of one of its shards on the node that is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOf<'a> {
+    pub collection: &'a str,
+    pub kind: ArtifactKind,
+}
+
+impl<'a> From<&'a str> for SnapshotOf<'a> {
+    fn from(collection: &'a str) -> Self {
+        Self {
+            collection,
+            kind: ArtifactKind::Collection,
+        }
+    }
+}
+
+impl<'a> From<&'a String> for SnapshotOf<'a> {
+    fn from(collection: &'a String) -> Self {
+        collection.as_str().into()
+    }
+}
+
+/// For messages.
+impl fmt::Display for SnapshotOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ArtifactKind::Collection => write!(f, "collection {:?}", self.collection),
+            ArtifactKind::Shard(id) => write!(f, "shard {id} of collection {:?}", self.collection),
+        }
+    }
+}
+
+impl SnapshotOf<'_> {
+    /// The path of its snapshots, or of what is `below` them.
+    pub(super) fn path(&self, below: &[&str]) -> Vec<String> {
+        self.path_to(&[&["snapshots"], below].concat())
+    }
+
+    /// The path of its number of points.
+    pub(super) fn count_path(&self) -> Vec<String> {
+        self.path_to(&["points", "count"])
+    }
+
+    fn path_to(self, what: &[&str]) -> Vec<String> {
+        let mut path = vec!["collections".to_owned(), self.collection.to_owned()];
+        if let ArtifactKind::Shard(id) = self.kind {
+            path.extend(["shards".to_owned(), id.to_string()]);
+        }
+        path.extend(what.iter().map(|&segment| segment.to_owned()));
+        path
+    }
+}
 
 /// A snapshot on a node (Qdrant's `SnapshotDescription`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -38,26 +93,34 @@ impl Snapshot {
     }
 }
 
-/// `{collection}-{peer_id}-{Y-m-d-H-M-S}.snapshot`: the time is that of the request, in UTC.
+/// `{collection}-{peer_id}-{Y-m-d-H-M-S}.snapshot`, of a shard `{collection}-shard-{id}-{Y-m-d-H-M-S}.snapshot`: the time is that
+/// of the request, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SnapshotName {
     /// The collection, as far as the name tells.
     pub collection: String,
-    /// The node.
-    pub peer: u64,
+    /// The node; the name of a shard's snapshot does not tell it.
+    pub peer: Option<u64>,
     /// When it was asked for, to the second, by the node's clock.
     pub requested_at: OffsetDateTime,
 }
 
 impl SnapshotName {
-    /// Reads a name; `None` when it is not one that Qdrant makes for a collection.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    /// Reads a name; `None` when it is not one that Qdrant makes for a snapshot of this kind.
+    pub(crate) fn parse(name: &str, kind: ArtifactKind) -> Option<Self> {
         let stem = name.strip_suffix(".snapshot")?;
         let (head, stamp) = stem.split_at_checked(stem.len().checked_sub(STAMP_LEN)?)?;
-        let (collection, peer) = head.strip_suffix('-')?.rsplit_once('-')?;
+        let head = head.strip_suffix('-')?;
+        let (collection, peer) = match kind {
+            ArtifactKind::Collection => {
+                let (collection, peer) = head.rsplit_once('-')?;
+                (collection, Some(peer.parse().ok()?))
+            }
+            ArtifactKind::Shard(id) => (head.strip_suffix(&format!("-shard-{id}"))?, None),
+        };
         Some(Self {
             collection: collection.to_owned(),
-            peer: peer.parse().ok()?,
+            peer,
             requested_at: PrimitiveDateTime::parse(stamp, STAMP).ok()?.assume_utc(),
         })
     }
@@ -70,13 +133,28 @@ mod tests {
 
     #[test]
     fn a_name_tells_collection_node_and_second() {
+        let parse = |name, kind| {
+            let name = SnapshotName::parse(name, kind)?;
+            assert_eq!(name.requested_at, datetime!(2026-11-22 12:56:37 UTC));
+            Some((name.collection, name.peer))
+        };
         assert_eq!(
-            SnapshotName::parse("my-docs-6125099711558545-2026-11-22-12-56-37.snapshot"),
-            Some(SnapshotName {
-                collection: "my-docs".into(),
-                peer: 6_125_099_711_558_545,
-                requested_at: datetime!(2026-11-22 12:56:37 UTC),
-            })
+            parse(
+                "my-docs-6125099711558545-2026-11-22-12-56-37.snapshot",
+                ArtifactKind::Collection
+            ),
+            Some(("my-docs".to_owned(), Some(6_125_099_711_558_545)))
+        );
+        // The one form may be taken for the other.
+        let shard = "my-docs-shard-12-2026-11-22-12-56-37.snapshot";
+        assert_eq!(
+            parse(shard, ArtifactKind::Shard(12)),
+            Some(("my-docs".to_owned(), None))
+        );
+        assert_eq!(parse(shard, ArtifactKind::Shard(2)), None);
+        assert_eq!(
+            parse(shard, ArtifactKind::Collection),
+            Some(("my-docs-shard".to_owned(), Some(12)))
         );
         for other in [
             "",
@@ -86,7 +164,9 @@ mod tests {
             "é-2026-11-22-12-56-3.snapshot",
             "docs-shard-0-2026-11-22-12-56-37.tar",
         ] {
-            assert_eq!(SnapshotName::parse(other), None, "{other}");
+            for kind in [ArtifactKind::Collection, ArtifactKind::Shard(0)] {
+                assert_eq!(SnapshotName::parse(other, kind), None, "{other}");
+            }
         }
     }
 

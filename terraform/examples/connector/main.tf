@@ -23,13 +23,12 @@ module "qdrant_backup" {
   project_id = var.project_id
   qdrant_url = "http://10.140.0.5:6333"
 
-  egress      = "connector"
-  egress_cidr = "10.8.0.0/28"
+  network = { mode = "connector", cidr = "10.8.0.0/28" }
 
   prune     = true
   retention = { hourly = 48, daily = 30, monthly = 12 }
 
-  notification_emails = ["ops@example.com"]
+  alerts = { emails = ["ops@example.com"] }
 }
 
 output "backup_store" {

@@ -23,23 +23,18 @@ module "qdrant_backup" {
   project_id = var.project_id
   qdrant_url = "http://10.140.0.5:6333"
 
-  egress      = "direct"
-  egress_cidr = "10.8.0.0/26"
+  network = { mode = "direct", cidr = "10.8.0.64/26" }
 
-  schedule_target      = "job"
-  schedule             = "0 2 * * *"
-  job_tasks            = 4
-  backup_max_age_hours = 50
+  schedule = { target = "job", backup = "0 2 * * *" }
+  job      = { tasks = 4 }
+  alerts   = { backup_max_age_hours = 50, emails = ["ops@example.com"] }
 
   prune     = true
   retention = { daily = 14, weekly = 8, monthly = 12 }
 
-  vault_retention_days    = 30
-  vault_delete_after_days = 60
-  vault_location          = "asia-northeast1"
+  vault = { retention_days = 30, delete_after_days = 60, location = "asia-northeast1" }
 
-  restore_members     = ["group:dba@example.com"]
-  notification_emails = ["ops@example.com"]
+  access = { restore_members = ["group:dba@example.com"] }
 }
 
 output "backup_store" {

@@ -24,17 +24,17 @@ module "qdrant_backup" {
   project_id = var.project_id
   qdrant_url = "http://10.140.0.5:6333"
 
-  create_bucket = false
-  bucket_name   = "csfiledata.ariel.com.tw"
-  prefix        = "qdrant"
+  bucket = { create = false, name = "csfiledata.ariel.com.tw", prefix = "qdrant" }
 
-  qdrant_network_tags = ["qdrant"]
+  network = { qdrant_tags = ["qdrant"] }
 
-  ingress         = "INGRESS_TRAFFIC_ALL"
-  invoker_members = ["group:ops@ariel.com.tw"]
-  restore_members = ["group:ops@ariel.com.tw"]
+  access = {
+    ingress         = "INGRESS_TRAFFIC_ALL"
+    invoker_members = ["group:ops@ariel.com.tw"]
+    restore_members = ["group:ops@ariel.com.tw"]
+  }
 
-  notification_emails = ["ops@ariel.com.tw"]
+  alerts = { emails = ["ops@ariel.com.tw"] }
 
   environment = {
     BACKUP_CONCURRENCY = "2"

@@ -4,7 +4,7 @@
 
 Each case has a world and a state of its own. Terraform is the one on the PATH; TF_CLI_CONFIG_FILE names the stand-in.
 """
-import json, os, pathlib, shutil, subprocess, sys, tempfile, time
+import json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).parent
 MODULE = pathlib.Path(sys.argv[1]).resolve()
@@ -73,11 +73,12 @@ class Case:
 BASE = {"project_id": PROJECT, "qdrant_url": "http://10.140.0.5:6333"}
 # Everything that the module can make.
 ALL = BASE | {
-    "egress": "connector", "prune": True, "retention": {"hourly": 48}, "vault_retention_days": 7, "data_access_logs": True,
-    "kms_key": "projects/p/locations/asia-east1/keyRings/r/cryptoKeys/k",
+    "prune": True, "retention": {"hourly": 48}, "data_access_logs": True,
+    "vault": {"retention_days": 7, "location": "asia-northeast1"},
+    "kms_keys": {use: f"projects/p/locations/{place}/keyRings/r/cryptoKeys/k" for use, place in (("region", "asia-east1"), ("vault", "asia-northeast1"))},
     "secret_environment": {"DRILL_QDRANT_API_KEY": "drill-key"},
-    "notification_emails": ["a@example.com", "b@example.com"],
-    "invoker_members": ["group:ops@example.com"], "restore_members": ["group:dba@example.com"],
+    "alerts": {"emails": ["a@example.com", "b@example.com"]},
+    "access": {"invoker_members": ["group:ops@example.com"], "restore_members": ["group:dba@example.com"]},
 }
 UNPROTECTED = {"deletion_protection": False}
 
@@ -120,7 +121,7 @@ def a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing():
     assert case.addresses() == before and not case.calls("delete"), f"destroyed before it refused: {case.calls('delete')}"
 
     # One address less, another way to Qdrant, and back.
-    less = ALL | {"notification_emails": ["b@example.com"], "egress": "direct"}
+    less = ALL | {"alerts": {"emails": ["b@example.com"]}, "network": {"mode": "direct"}}
     case.applies(**less)
     case.plans_nothing(**less)
     assert len(case.read()["objects"]["google_monitoring_notification_channel"]) == 1
@@ -155,7 +156,7 @@ def what_the_older_system_made_is_imported_and_changed_in_place():
     for older in OLDER.values():
         case.does("import", older["address"], older["id"], **BASE)
 
-    paused = BASE | {"schedule_paused": True}
+    paused = BASE | {"schedule": {"paused": True}}
     changes = case.does("plan", **paused)
     assert all(changes[older["address"]] == "update" for older in OLDER.values()), changes
     assert set(changes.values()) == {"create", "update"}, changes
@@ -181,9 +182,8 @@ module "second" {{
   qdrant_url   = "http://10.140.0.6:6333"
   service_name = "qdrantbackupsecondly"
   repository   = "qdrant-second"
-  egress_cidr  = "10.9.0.0/28"
-
-  vault_retention_days = 7
+  network      = {{ cidr = "10.9.0.0/28" }}
+  vault        = {{ retention_days = 7 }}
 }}
 """
 
@@ -198,8 +198,15 @@ def two_of_them_live_in_one_project_under_the_longest_names():
     shutil.rmtree(root)
 
 
+def everything_waits_for_the_protection():
+    made = {".".join(names) for file in MODULE.glob("*.tf") for names in re.findall(r'^resource "(.*)" "(.*)" {', file.read_text(), re.M)}
+    waited_for = set(re.findall(r"^    (google_.*),", (MODULE / "protection.tf").read_text(), re.M))
+    assert made == waited_for | {"terraform_data.deletion_protection"}, f"protection.tf: {made ^ waited_for}"
+
+
 def main():
     cases = [
+        everything_waits_for_the_protection,
         a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing,
         what_the_older_system_made_is_imported_and_changed_in_place,
         two_of_them_live_in_one_project_under_the_longest_names,

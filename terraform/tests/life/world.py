@@ -33,12 +33,10 @@ def world():
     with open(os.environ["LIFE_WORLD"], "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         content = json.load(file)
-        try:
-            yield content
-        finally:
-            file.seek(0)
-            file.truncate()
-            json.dump(content, file)
+        yield content
+        file.seek(0)
+        file.truncate()
+        json.dump(content, file)
 
 
 # --- what the API has of what it was given
@@ -82,6 +80,16 @@ def networks(objects):
             for access in provider.find(user, inner):
                 for one in access or []:
                     yield name, last(one["connector"]), [last(i["subnetwork"]) for i in one["network_interfaces"]]
+
+
+def check_open(objects):
+    """Whoever calls from a subnet gets through the firewall. (A connector always does.)"""
+    subnets = {subnet["name"]: subnet["ip_cidr_range"] for subnet in objects.get("google_compute_subnetwork", {}).values()}
+    opened = {source for rule in objects.get("google_compute_firewall", {}).values() for source in rule["source_ranges"]}
+    for user, _, used in networks(objects):
+        for subnet in used:
+            if subnet in subnets and subnets[subnet] not in opened:
+                raise Refused(f"{user} calls from {subnet}, and the firewall does not let it through")
 
 
 def check_name(kind, new):
@@ -143,8 +151,6 @@ def check_delete(objects, kind, old):
         for policy in objects.get("google_monitoring_alert_policy", {}).values():
             if old["name"] in (policy["notification_channels"] or []):
                 raise Refused(f"Error 400: {old['id']} is used by {policy['display_name']}")
-    if kind == "google_storage_bucket" and old["id"] in objects.get("full_buckets", {}) and not old["force_destroy"]:
-        raise Refused(f"Error trying to delete bucket {old['id']} containing objects without force_destroy set to true")
 
 
 def conform(block, value):
@@ -185,6 +191,7 @@ class World(provider.Provider):
                 else:
                     check_write(objects, kind, new, prior is None)
                     objects.setdefault(kind, {})[new["id"]] = filled_in(kind, new)
+                check_open(objects)
                 verb = "delete" if new is None else "update" if prior else "create"
                 content["calls"].append([verb, kind, (new or prior)["id"]])
         except Refused as problem:

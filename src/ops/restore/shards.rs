@@ -1,0 +1,104 @@
+//! What is restored by its shards: the collection and its shards are made first, as the backup has them.
+
+use super::RestoreStep;
+use crate::base::error::{Code, Error, Result};
+use crate::repository::manifest::Collection;
+use crate::repository::sharding::{Creation, ShardKey, ShardKeys};
+use crate::wire::qdrant::{Nodes, Qdrant};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// In what the shards of the collection `name` differ from those in the backup, so that snapshots of these cannot be restored into
+/// them.
+pub(super) async fn differ(qdrant: &Qdrant, name: &str, backup: &Collection) -> Result<Option<String>> {
+    let wanted = ShardKeys::of(&backup.shards.value());
+    match qdrant.shards(name).await {
+        Ok((_, map)) if ShardKeys::of(&map) == wanted => Ok(None),
+        Ok(_) => Ok(Some("with other shards or shard keys than in the backup".to_owned())),
+        Err(e) if matches!(e.code(), Code::CollectionNotFound) => Ok(None),
+        Err(e)
+            if matches!(
+                e.code(),
+                Code::QdrantFailed | Code::QdrantUnexpected | Code::QdrantForbidden
+            ) =>
+        {
+            Ok(Some(format!("and its shards are unreadable: {}", e.chain())))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes the collection with its shards and payload indexes, all of them empty.
+pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep, creation: &Creation) -> Result<()> {
+    let name = step.target.as_str();
+    let mut config = step.wanted.config.value();
+    if let Creation::WithCollection(shards) = creation {
+        // As many as there are, whatever it was made with.
+        config["params"]["shard_number"] = json!(shards);
+    }
+    qdrant.create_collection(name, &config).await?;
+    if let Creation::ByKeys(keys) = creation {
+        create_keys(qdrant, name, keys).await?;
+    }
+    let (_, made) = qdrant.shards(name).await?;
+    if ShardKeys::of(&made).creation().as_ref() != Ok(creation) {
+        // Each point is looked for by the id of its shard.
+        return Err(Error::new(
+            Code::QdrantUnexpected,
+            format!("collection {name:?} was created with other shards than in the backup"),
+        )
+        .remedy("stop other clients that create shard keys, delete the collection, then restore again"));
+    }
+    for (field, index) in step.wanted.payload_schema.value().as_object().into_iter().flatten() {
+        qdrant.create_index(name, field, index).await?;
+    }
+    Ok(())
+}
+
+async fn create_keys(qdrant: &Qdrant, name: &str, keys: &[ShardKey]) -> Result<()> {
+    let mut fillers = Vec::new();
+    let mut next = 1;
+    for key in keys {
+        // Shards of a key that was deleted before the backup: without them the ids of those behind would be others.
+        if key.first > next {
+            let filler = json!(format!("qdrant-backup-{}", uuid::Uuid::new_v4()));
+            qdrant.create_shard_key(name, &filler, key.first - next).await?;
+            fillers.push(filler);
+        }
+        qdrant.create_shard_key(name, &key.key, key.count).await?;
+        next = key.first + key.count;
+    }
+    for filler in &fillers {
+        qdrant.delete_shard_key(name, filler).await?;
+    }
+    Ok(())
+}
+
+/// The nodes that have a replica of each shard of the collection.
+pub(super) async fn replicas(qdrant: &Qdrant, nodes: &Nodes, name: &str) -> Result<BTreeMap<u32, Vec<Qdrant>>> {
+    if !nodes.are_several() {
+        let (map, _) = qdrant.shards(name).await?;
+        let shards = map.replicas().into_keys();
+        return Ok(shards.map(|shard| (shard, vec![qdrant.clone()])).collect());
+    }
+    let (map, _) = qdrant.shards(name).await?;
+    let mut shards = BTreeMap::new();
+    for (shard, replicas) in map.replicas() {
+        let mut on = Vec::new();
+        for replica in replicas {
+            let Some(node) = nodes.by_peer().get(&replica.peer) else {
+                return Err(Error::new(
+                    Code::QdrantUnexpected,
+                    format!(
+                        "shard {shard} of collection {name:?} has a replica on peer {}, which joined the cluster",
+                        replica.peer
+                    ),
+                )
+                .remedy("add its REST URL to the configured nodes, then restore again"));
+            };
+            on.push(node.clone());
+        }
+        shards.insert(shard, on);
+    }
+    Ok(shards)
+}
