@@ -14,6 +14,7 @@
 //! `applied_seq.json`, `segments_manifest.json`, RocksDB's files) and is not asked for. Qdrant does not finish the nested
 //! archives: they have no end marker, unlike the outer one.
 
+pub(crate) mod split;
 mod tar;
 
 use serde::{Deserialize, Serialize};

@@ -2,6 +2,10 @@
 //!
 //! They are written through a checked transfer, looked up, proven, and read so that a cut costs only what is missing.
 
+mod divided;
+
+pub(crate) use divided::{ShardSource, divide};
+
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest, Storage};

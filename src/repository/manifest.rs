@@ -197,8 +197,7 @@ impl<D> Collection<D> {
     where
         D: Described,
     {
-        let is_custom = sharding::is_custom(&self.config, &self.shards);
-        (is_custom && !self.is_by_shards()).then(|| sharding::cannot_be_restored(&self.name))
+        sharding::has_unknown_keys(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
     }
 }
 

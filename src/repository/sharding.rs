@@ -59,11 +59,18 @@ pub(crate) fn is_custom(config: &impl Described, shards: &impl Described) -> boo
     shards.by_key || config.sharding().by_method && !shards.is_empty
 }
 
+/// Whether points went to shards by keys that are not known, so that these cannot be made again.
+pub(crate) fn has_unknown_keys(config: &impl Described, shards: &impl Described) -> bool {
+    is_custom(config, shards) && !shards.sharding().by_key
+}
+
 /// Why a snapshot of the collection `name` is no backup.
 pub(crate) fn cannot_be_restored(name: &str) -> Error {
     Error::new(
         Code::Unsupported,
-        format!("collection {name:?} has custom sharding; Qdrant restores its snapshot without the points"),
+        format!(
+            "collection {name:?} has custom sharding, and its shard keys are unknown; without them Qdrant restores no points"
+        ),
     )
 }
 

@@ -4,15 +4,15 @@
 //! It reads what Qdrant writes: the GNU format with long names (`L`) and sparse files (`S`). Unlike a reader of files it tells an
 //! archive that ends with its marker from one that merely ends, and names the byte at which one is broken.
 
-mod header;
+pub(super) mod header;
 
 use header::{checksum, number, short_name, until_nul};
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// No name in a snapshot is longer.
 const LONGEST_NAME: u64 = 4096;
 /// No file in a snapshot is longer: 1 PiB, where ext4 ends at 16 TiB. Leaves room for sums of lengths.
-const LARGEST_FILE: u64 = 1 << 50;
+pub(super) const LARGEST_FILE: u64 = 1 << 50;
 /// Extents of a sparse file that are remembered: more than a nested archive can sensibly have.
 const MOST_EXTENTS: usize = 1 << 16;
 

@@ -10,14 +10,18 @@ use super::target::{TargetState, target_state};
 use super::{RestoreRequest, RestoreStep, Timeouts, Via, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
+use crate::base::snapshot::split::{self, Part};
+use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
 use crate::ops::run::{CLEAN_UP, Run, stopped};
-use crate::repository::blobs::{self, BlobSource};
+use crate::repository::blobs::{self, BlobSource, ShardSource};
 use crate::repository::names::ArtifactKind;
+use crate::repository::sharding::Creation;
 use crate::wire::qdrant::{Qdrant, SnapshotOf};
+use crate::wire::store::Source;
 use crate::wire::transfer::{self, Expected};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -267,6 +271,7 @@ async fn transfer_all(
     let mut way = Way {
         via: plan.via,
         uploaded: None,
+        bytes: step.bytes,
     };
     let Some(creation) = &step.creation else {
         for from in &step.from {
@@ -275,23 +280,76 @@ async fn transfer_all(
         }
         return Ok(way.via);
     };
+    let shards = run.unless_cancelled(divided(ctx, step, creation)).await;
+    let shards = shards.map_err(Unrestored::untouched)?;
     if step.overwrites.is_none() {
         let created = run.unless_cancelled(shards::create(&ctx.qdrant, step, creation)).await;
         created.map_err(Unrestored::begun)?;
     }
     let replicas = shards::replicas(&ctx.qdrant, &plan.nodes, &step.target);
     let replicas = run.unless_cancelled(replicas).await.map_err(Unrestored::begun)?;
-    for from in &step.from {
-        let ArtifactKind::Shard(shard) = from.artifact.kind else {
-            continue;
-        };
+    let on = |shard: &u32| replicas.get(shard).map(Vec::as_slice).unwrap_or_default();
+    way.bytes = total(
+        shards
+            .iter()
+            .flat_map(|(shard, of)| on(shard).iter().map(|_| of.bytes())),
+    );
+    for (shard, of_shard) in &shards {
         // One after the other: never two at once on one shard.
-        for node in replicas.get(&shard).into_iter().flatten() {
-            let transfer = Transfer::new((ctx, plan, step, run), node, from);
+        for node in on(shard) {
+            let transfer = Transfer {
+                of: SnapshotOf {
+                    collection: &step.target,
+                    kind: ArtifactKind::Shard(*shard),
+                },
+                parts: of_shard.parts.as_deref(),
+                ..Transfer::new((ctx, plan, step, run), node, of_shard.from)
+            };
             transfer_one(transfer, &mut way, notes).await?;
         }
     }
     Ok(way.via)
+}
+
+/// What a shard is restored from.
+struct ShardFrom<'a> {
+    from: &'a From,
+    /// Of the object of a whole collection: those of the shard.
+    parts: Option<Vec<Part>>,
+}
+
+impl ShardFrom<'_> {
+    fn bytes(&self) -> u64 {
+        self.parts.as_deref().map_or(self.from.artifact.bytes, split::length)
+    }
+}
+
+/// The shards, each from an object of its own, or from that of the whole collection.
+async fn divided<'a>(
+    ctx: &Context,
+    step: &'a RestoreStep,
+    creation: &Creation,
+) -> Result<BTreeMap<u32, ShardFrom<'a>>> {
+    let mut shards = BTreeMap::new();
+    for from in &step.from {
+        match from.artifact.kind {
+            ArtifactKind::Shard(shard) => drop(shards.insert(shard, ShardFrom { from, parts: None })),
+            ArtifactKind::Collection => {
+                for (shard, parts) in blobs::divide(&ctx.store, &from.blob).await? {
+                    let parts = Some(parts);
+                    shards.insert(shard, ShardFrom { from, parts });
+                }
+            }
+        }
+    }
+    match creation.ids().find(|id| !shards.contains_key(id)) {
+        None => Ok(shards),
+        Some(id) => Err(Error::new(
+            Code::BackupDamaged,
+            format!("the backup has nothing of shard {id} of collection {:?}", step.source),
+        )
+        .remedy("restore this collection from another backup: `qdrant-backup list` shows them")),
+    }
 }
 
 /// How the bytes of a collection get to Qdrant.
@@ -299,6 +357,8 @@ struct Way {
     via: Via,
     /// Bytes uploaded so far.
     uploaded: Option<Arc<AtomicU64>>,
+    /// Of how many.
+    bytes: u64,
 }
 
 /// Gets one object to a node, and that to restore it.
@@ -306,7 +366,8 @@ async fn transfer_one(transfer: Transfer<'_>, way: &mut Way, notes: &mut Vec<Str
     let Transfer {
         ctx, plan, step, run, ..
     } = transfer;
-    if way.via == Via::Url {
+    // Qdrant fetches objects, not parts of them.
+    if way.via == Via::Url && transfer.parts.is_none() {
         run.progress.phase(&step.unit(), Phase::Restore);
         let unrestored = match by_url(transfer).await {
             Ok(()) => return Ok(()),
@@ -326,7 +387,7 @@ async fn transfer_one(transfer: Transfer<'_>, way: &mut Way, notes: &mut Vec<Str
         ));
         way.via = Via::Upload;
     }
-    let copying = || run.progress.copying(&step.unit(), step.bytes);
+    let copying = || run.progress.copying(&step.unit(), way.bytes);
     let done = way.uploaded.get_or_insert_with(copying).clone();
     by_upload(transfer, done, notes).await
 }
@@ -341,6 +402,8 @@ struct Transfer<'a> {
     /// The node that it goes to.
     node: &'a Qdrant,
     from: &'a From,
+    /// The parts of it that are restored, if not all of it.
+    parts: Option<&'a [Part]>,
     /// What it is restored into.
     of: SnapshotOf<'a>,
 }
@@ -358,6 +421,7 @@ impl<'a> Transfer<'a> {
             run,
             node,
             from,
+            parts: None,
             of: SnapshotOf {
                 collection: &step.target,
                 kind: from.artifact.kind,
@@ -410,6 +474,7 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
         run,
         node,
         from,
+        parts,
         of,
         ..
     } = transfer;
@@ -417,15 +482,30 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
         return Err(Unrestored::untouched(stopped()));
     }
     let file = uploaded::new_name();
-    let source = BlobSource::new(ctx.store.clone(), &from.blob);
-    let expected = Expected {
-        bytes: from.artifact.bytes,
-        sha256: parse_sha256(&from.artifact.sha256),
-        crc32c: u32::from_str_radix(&from.artifact.crc32c, 16).ok(),
+    let (source, expected, sha256): (Box<dyn Source>, _, _) = match parts {
+        None => (
+            Box::new(BlobSource::new(ctx.store.clone(), &from.blob)),
+            Expected {
+                bytes: from.artifact.bytes,
+                sha256: parse_sha256(&from.artifact.sha256),
+                crc32c: u32::from_str_radix(&from.artifact.crc32c, 16).ok(),
+            },
+            Some(from.artifact.sha256.as_str()),
+        ),
+        // The whole object was proven before; of its parts there is no checksum.
+        Some(parts) => (
+            Box::new(ShardSource::new(ctx.store.clone(), &from.blob, parts.to_vec())),
+            Expected {
+                bytes: split::length(parts),
+                sha256: None,
+                crc32c: None,
+            },
+            None,
+        ),
     };
     let settings = &ctx.settings;
     let (body, watch) = transfer::outgoing(
-        Box::new(source),
+        source,
         expected,
         (&ctx.store.url(), &from.artifact.key, &node.url()),
         &settings.limits,
@@ -435,7 +515,7 @@ async fn by_upload(transfer: Transfer<'_>, done: Arc<AtomicU64>, notes: &mut Vec
     let sent = run
         .unless_cancelled(async {
             tokio::select! {
-                sent = node.upload(of, &file, body, &from.artifact.sha256) => sent,
+                sent = node.upload(of, &file, body, sha256) => sent,
                 stalled = watch.stalled() => Err(stalled),
             }
         })

@@ -15,7 +15,6 @@ use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, 
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
-use crate::repository::sharding;
 use crate::wire::qdrant::Nodes;
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -130,6 +129,7 @@ pub(super) struct StepContext<'a> {
     pub(super) request: &'a RestoreRequest,
     pub(super) id: BackupId,
     pub(super) target: &'a Target,
+    pub(super) nodes: &'a Nodes,
     /// Whether configurations must be equal to the letter.
     pub(super) to_the_letter: bool,
 }
@@ -166,13 +166,14 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         ..Notes::default()
     };
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
-    let (nodes, found) = of_target(ctx, &manifest, &chosen, &target_version).await?;
+    let (nodes, found) = of_target(ctx, &manifest, &target_version).await?;
     notes.extend(found);
     let of = StepContext {
         ctx,
         request,
         id,
         target: &target,
+        nodes: &nodes,
         to_the_letter: version::same_minor(&manifest.qdrant.version, &target_version),
     };
     let mut steps = Vec::new();
@@ -255,12 +256,7 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
 }
 
 /// What forbids this target for any collection, and the nodes that it has.
-async fn of_target(
-    ctx: &Context,
-    manifest: &Manifest,
-    chosen: &[&Collection],
-    target_version: &str,
-) -> Result<(Nodes, Notes)> {
+async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<(Nodes, Notes)> {
     let mut notes = Notes::default();
     if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
         notes.refuse(
@@ -277,32 +273,6 @@ async fn of_target(
         }
         Err(error) => return Err(error),
     };
-    for collection in chosen {
-        let name = &collection.name;
-        if nodes.are_several() && !collection.is_by_shards() {
-            let error = Error::new(
-                Code::Unsupported,
-                format!(
-                    "collection {name:?} was saved whole, from a single node; {} is a cluster of {} nodes",
-                    ctx.qdrant.url(),
-                    nodes.by_peer().len()
-                ),
-            )
-            .remedy(
-                "restore it into a single node; a snapshot restored through one node of a cluster is on that one only",
-            );
-            notes.refusals.push(Refusal::of(Some(name), &error));
-        }
-        let is_keyed = || sharding::is_custom(&collection.config, &collection.shards);
-        if nodes.by_peer().is_empty() && !nodes.is_hidden && collection.is_by_shards() && is_keyed() {
-            notes.refuse(
-                Some(name),
-                format!("{} is not in cluster mode; collection {name:?} has shard keys", ctx.qdrant.url()),
-                "enable cluster mode on it (QDRANT__CLUSTER__ENABLED=true, one node is enough), or restore into another one; or \
-                 exclude the collection (--exclude NAME, or `exclude` in the request)",
-            );
-        }
-    }
     Ok((nodes, notes))
 }
 

@@ -14,7 +14,7 @@ use crate::ops::context::Context;
 use crate::repository::blobs::{self, Blob};
 use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
-use crate::repository::sharding::{Creation, ShardKeys};
+use crate::repository::sharding::Creation;
 use crate::repository::unit::Unit;
 use serde::Serialize;
 
@@ -137,17 +137,33 @@ pub(super) async fn plan_step(
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         Err(e) => notes.refusals.push(Refusal::of(Some(name), &e)),
     }
-    if collection.is_by_shards() {
-        match ShardKeys::of(&collection.shards.value()).creation() {
-            Ok(creation) => step.creation = Some(creation),
-            Err(how) => {
-                let text = format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}");
+    if let Some(factor) = request.replication_factor {
+        step.wanted.set_replication_factor(factor);
+    }
+    let creation = match collection.cannot_be_restored() {
+        Some(_) => Ok(None),
+        None => shards::creation(collection, of.nodes, request.replication_factor.is_some()),
+    };
+    match creation {
+        Ok(creation) => {
+            let has_keys = matches!(creation, Some(Creation::ByKeys(_)));
+            if has_keys && of.nodes.by_peer().is_empty() && !of.nodes.is_hidden {
                 notes.refuse(
                     Some(name),
-                    text,
-                    "restore the others of this backup (--exclude NAME, or `exclude` in the request)",
+                    format!("collection {name:?} has shard keys, and {} is not in cluster mode", ctx.qdrant.url()),
+                    "enable cluster mode on it (QDRANT__CLUSTER__ENABLED=true, one node is enough), or restore into another one; or \
+                     exclude the collection (--exclude NAME, or `exclude` in the request)",
                 );
             }
+            step.creation = creation;
+        }
+        Err(how) => {
+            let text = format!("collection {name:?} has shards that Qdrant cannot be asked to create again: {how}");
+            notes.refuse(
+                Some(name),
+                text,
+                "exclude it (--exclude NAME, or `exclude` in the request) to restore the others of this backup",
+            );
         }
     }
     let to = step.target.as_str();
@@ -174,7 +190,7 @@ pub(super) async fn plan_step(
         let (over, found) = over_existing(of, step, there);
         step = over;
         notes.refusals.extend(found.refusals);
-        if collection.is_by_shards()
+        if step.creation.is_some()
             && let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await?
         {
             let beside = command(&request.under_new_names(of.id), false);

@@ -32,6 +32,16 @@ pub(crate) enum Creation {
     ByKeys(Vec<ShardKey>),
 }
 
+impl Creation {
+    /// The ids of the shards.
+    pub(crate) fn ids(&self) -> Box<dyn Iterator<Item = ShardId> + '_> {
+        match self {
+            Self::WithCollection(count) => Box::new(0..*count),
+            Self::ByKeys(keys) => Box::new(keys.iter().flat_map(|key| key.first..key.first + key.count)),
+        }
+    }
+}
+
 /// The shards of a collection, with the key of each that has one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ShardKeys {
@@ -77,8 +87,11 @@ impl ShardKeys {
             if !(key.is_string() || key.is_u64()) {
                 return Err(format!("shard {id} has no shard key"));
             }
-            if !(1..=HIGHEST).contains(&id) {
-                return Err(format!("shard {id} is not between 1 and {HIGHEST}"));
+            if id == 0 {
+                return Err("shard 0 has a shard key, and their ids begin with 1".to_owned());
+            }
+            if id > HIGHEST {
+                return Err(format!("it has shard {id}; the highest is {HIGHEST}"));
             }
             match keys.iter_mut().find(|known| known.key == *key) {
                 Some(known) if known.first + known.count != id => {

@@ -72,14 +72,15 @@ impl Qdrant {
     }
 
     /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
-    /// file of a whole collection in its snapshots: the caller deletes it. Of a shard it keeps none. An error of `source` comes back
+    /// file of a whole collection in its snapshots: the caller deletes it. Of a shard it keeps none. Qdrant compares the bytes with
+    /// `sha256`, where that is known. An error of `source` comes back
     /// with its own code.
     pub async fn upload(
         &self,
         of: impl Into<SnapshotOf<'_>>,
         file: &str,
         source: Box<dyn Source>,
-        sha256: &str,
+        sha256: Option<&str>,
     ) -> Result<()> {
         let of = of.into();
         let doing = format!("uploading a snapshot into {of}");
@@ -90,7 +91,13 @@ impl Qdrant {
         let request = self
             .http
             .request(Method::POST, url)?
-            .query(&[("priority", priority(of.kind)), ("checksum", sha256)])
+            .query(&[("priority", priority(of.kind))])
+            .query(
+                &sha256
+                    .map(|sha256| ("checksum", sha256))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            )
             .multipart(Form::new().part("snapshot", part));
         let sent = self.http.long(request, &doing).await;
         // What went wrong on our side of the upload explains whatever Qdrant, or the connection, says of it.
