@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod bucket;
 pub mod clock;
+pub mod cluster;
 pub mod faulty;
 pub mod history;
 pub mod job;
@@ -14,6 +15,7 @@ pub mod many;
 pub mod peer;
 pub mod place;
 pub mod process;
+pub mod proxy;
 pub mod sample;
 pub mod screen;
 pub mod service;
