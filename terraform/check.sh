@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Terraform configuration: format, the roles it names, init, validate and the tests, once for each major
-# version of the provider that it admits. It needs no project and no credentials, and changes nothing.
+# version of the provider that it admits. With the offline provider also its life: apply, plan again, change, import, destroy
+# (tests/life). It needs no project and no credentials, and changes nothing.
 #
 #   terraform/check.sh
 #
@@ -89,6 +90,9 @@ google_storage_transfer_job
 data.google_storage_transfer_project_service_account
 TYPES
   quietly "$cache/offline/install.sh" "$cache/provider" || fail "could not prepare the offline copy of the provider's schema"
+  # With an API behind it where a test asks for one.
+  cp "$root/terraform/tests/life/world.py" "$cache/provider/"
+  sed -i "s#/provider.py#/world.py#" "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/*/terraform-provider-*
   export TF_CLI_CONFIG_FILE=$cache/provider/terraform.rc
   constraints=()
   for version in "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/; do
@@ -98,7 +102,7 @@ TYPES
 else
   export TF_PLUGIN_CACHE_DIR=$cache/plugins
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
-  constraints=("~> 7.0" "~> 8.0")
+  constraints=("~> 7.44" "~> 8.0")
   origin="from the registry"
 fi
 
@@ -119,6 +123,7 @@ roles/logging.logWriter
 roles/run.developer
 roles/run.invoker
 roles/run.jobsExecutorWithOverrides
+roles/run.viewer
 roles/secretmanager.secretAccessor
 roles/storage.legacyBucketReader
 roles/storage.objectCreator
@@ -130,6 +135,9 @@ sed 's/#.*//' ./*.tf | grep -oE 'roles/[A-Za-z.]+' | sort -u | diff "$work/roles
 if grep -nE 'resource +"[a-z0-9_]+_iam_(binding|policy)"' ./*.tf; then
   fail "iam_binding and iam_policy take away what others have granted: use iam_member"
 fi
+
+# What goes along with a build.
+python3 "$root/terraform/tests/upload.py" "$root" || fail "gcloud builds submit would upload the wrong files: see .gcloudignore"
 
 # Each validation of a variable has a case in tests/validations.tftest.hcl.
 awk '
@@ -144,10 +152,9 @@ diff <(sed -n 's/^variable "\(.*\)" {/\1/p' renamed.tf) <(sed -n 's/^    var\.\(
   fail "renamed.tf and tests/renamed.tftest.hcl differ"
 
 # --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
-for constraint in "${constraints[@]}"; do
-  copy=$work/${constraint//[^0-9.]/}
+prepare() {
   mkdir "$copy"
-  cp -r ./*.tf tests examples "$copy/"
+  cp -r "$root"/terraform/*.tf "$root/terraform/tests" "$root/terraform/examples" "$copy/"
   cat >"$copy/versions_override.tf" <<OVERRIDE
 terraform {
   required_providers {
@@ -161,7 +168,28 @@ OVERRIDE
   cd "$copy"
   quietly terraform init -no-color -input=false -backend=false ||
     fail "terraform init failed for hashicorp/google $constraint ($origin). The checks need the Terraform registry, or OFFLINE_GOOGLE_PROVIDER."
-  quietly terraform validate -no-color || fail "terraform validate failed with hashicorp/google $constraint"
-  quietly terraform test -no-color || fail "terraform test failed with hashicorp/google $constraint"
-  echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$work/log")"
+}
+
+check() {
+  cd "$copy"
+  terraform validate -no-color >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "terraform validate failed with hashicorp/google $constraint"; }
+  terraform test -no-color >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "terraform test failed with hashicorp/google $constraint"; }
+  echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$copy.log")"
+  if [ -n "$offline" ]; then
+    python3 "$root/terraform/tests/life/run.py" "$copy" >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "the life of the configuration failed with hashicorp/google $constraint"; }
+    sed "s#^#hashicorp/google $constraint: #" "$copy.log"
+  fi
+}
+
+# The versions side by side; not so their installation, since Terraform's cache of plugins is for one at a time.
+running=()
+for constraint in "${constraints[@]}"; do
+  copy=$work/${constraint//[^0-9.]/}
+  prepare
+  check &
+  running+=($!)
 done
+for one in "${running[@]}"; do
+  wait "$one" || { kill "${running[@]}" 2>/dev/null; exit 1; }
+done
+[ -n "$offline" ] || echo "not tested: apply, plan again, change, import and destroy, which need OFFLINE_GOOGLE_PROVIDER"

@@ -12,10 +12,13 @@ locals {
   # The range that calls come from; null where it is that of something that exists, and nobody has said it.
   network_cidr = try(coalesce(
     var.network.cidr,
-    local.makes_subnet ? "10.8.0.0/26" : null,
+    local.makes_subnet ? "10.8.0.64/26" : null,
     local.makes_connector && var.network.subnet == null ? "10.8.0.0/28" : null,
   ), null)
   qdrant_port = regex(":([0-9]+)$", var.qdrant_url)[0]
+
+  # Less than 21 characters, and there a hyphen counts twice.
+  connector_name = length(var.service_name) + length(regexall("-", var.service_name)) <= 20 ? var.service_name : replace(var.service_name, "-", "")
 
   # A Shared VPC is named with its project.
   network_path = var.network.host_project == null ? var.network.name : "projects/${var.network.host_project}/global/networks/${var.network.name}"
@@ -33,7 +36,7 @@ resource "google_vpc_access_connector" "backup" {
 
   project       = var.project_id
   region        = var.region
-  name          = var.service_name
+  name          = local.connector_name
   network       = var.network.subnet == null ? var.network.name : null
   ip_cidr_range = var.network.subnet == null ? local.network_cidr : null
   machine_type  = var.network.connector_machine_type
@@ -77,11 +80,12 @@ resource "google_compute_subnetwork" "direct" {
   depends_on = [google_project_service.required]
 }
 
+# One for each way, so that the one that is left stays open until service and jobs have left it.
 resource "google_compute_firewall" "qdrant" {
-  count = var.network.firewall && var.network.mode != "none" && local.network_cidr != null ? 1 : 0
+  for_each = toset(var.network.firewall && var.network.mode != "none" && local.network_cidr != null ? [var.network.mode] : [])
 
   project       = coalesce(var.network.host_project, var.project_id)
-  name          = "${var.service_name}-to-qdrant"
+  name          = each.key == "direct" ? "${var.service_name}-direct-to-qdrant" : "${var.service_name}-to-qdrant"
   description   = "The Qdrant backup service may reach Qdrant's HTTP API"
   network       = var.network.name
   direction     = "INGRESS"
@@ -93,5 +97,14 @@ resource "google_compute_firewall" "qdrant" {
     ports    = [local.qdrant_port]
   }
 
+  lifecycle {
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.required]
+}
+
+moved {
+  from = google_compute_firewall.qdrant[0]
+  to   = google_compute_firewall.qdrant["connector"]
 }
