@@ -27,7 +27,7 @@ pub enum Mode {
     /// Qdrant writes a snapshot to its disk, which is fetched and then deleted.
     #[default]
     File,
-    /// Qdrant writes a shard into the connection, and nothing to its disk.
+    /// Qdrant writes a shard into the connection, and no snapshot to its disk.
     Stream,
 }
 

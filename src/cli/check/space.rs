@@ -67,7 +67,7 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
 /// Qdrant's API has the size of its disk, but not what is free.
 fn on_qdrant(last: Option<&Summary>, subject: &CheckTarget<'_>) -> String {
     if subject.mode == Mode::Stream {
-        return "A backup writes nothing to Qdrant's disk (SNAPSHOT_MODE=stream)".to_owned();
+        return "A backup writes no snapshot to Qdrant's disk (SNAPSHOT_MODE=stream)".to_owned();
     }
     let unknown = "Qdrant's API does not report the free space of its disk";
     match last {

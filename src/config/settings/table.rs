@@ -164,8 +164,8 @@ pub const GROUPS: &[Group] = &[
                 "SNAPSHOT_MODE",
                 "`file`",
                 &["serve", "backup", "check"],
-                "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and nothing is \
-                 written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
+                "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and no \
+                 snapshot is written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
                  are `BACKUP_CONCURRENCY` at once",
             ),
             setting(

@@ -1,4 +1,4 @@
-//! One shard as Qdrant streams it: nothing is written to its disk, so that nothing is left there, whatever happens.
+//! One shard as Qdrant streams it: no snapshot is written to its disk, so that none is left there, whatever happens.
 
 use super::artifact::UnitRun;
 use crate::base::error::Result;

@@ -1,4 +1,4 @@
-//! Reading a shard as Qdrant streams it: nothing is written to Qdrant's disk, and nothing can be asked for again.
+//! Reading a shard as Qdrant streams it: no snapshot is written to Qdrant's disk, and nothing can be asked for again.
 //!
 //! There is no length, checksum or range, and a failure inside Qdrant ends the stream as if it were whole: whether it is shows in
 //! what arrived (`base::snapshot`). From 1.18.2 on Qdrant ends a stream that is not read for 300 s, and before that such a reader

@@ -257,9 +257,10 @@ async fn a_busy_service_is_asked_again() {
 #[tokio::test]
 async fn a_refusal_is_told_with_its_remedy() {
     for (code, expected) in [
-        (401, Code::StoreForbidden),
+        (401, Code::StoreUnauthorized),
         (403, Code::StoreForbidden),
-        (404, Code::StoreFailed),
+        // It is the bucket that is missing.
+        (404, Code::StoreMissing),
         (412, Code::StoreConflict),
         (507, Code::StoreFull),
     ] {
