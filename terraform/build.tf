@@ -80,11 +80,12 @@ resource "google_cloud_run_v2_service_iam_member" "deploy" {
 }
 
 resource "google_cloud_run_v2_job_iam_member" "deploy" {
-  for_each = google_cloud_run_v2_job.job
+  # By the names that are known before there is a job: `terraform import` knows nothing else.
+  for_each = local.jobs
 
   project  = var.project_id
   location = var.region
-  name     = each.value.name
+  name     = google_cloud_run_v2_job.job[each.key].name
   role     = "roles/run.developer"
   member   = google_service_account.deploy.member
 }

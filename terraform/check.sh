@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Terraform configuration: format, the roles it names, init, validate and the tests, once for each major
-# version of the provider that it admits. It needs no project and no credentials, and changes nothing.
+# version of the provider that it admits. With the offline provider also its life: apply, plan again, change, import, destroy
+# (tests/life). It needs no project and no credentials, and changes nothing.
 #
 #   terraform/check.sh
 #
@@ -89,6 +90,9 @@ google_storage_transfer_job
 data.google_storage_transfer_project_service_account
 TYPES
   quietly "$cache/offline/install.sh" "$cache/provider" || fail "could not prepare the offline copy of the provider's schema"
+  # With an API behind it where a test asks for one.
+  cp "$root/terraform/tests/life/world.py" "$cache/provider/"
+  sed -i "s#/provider.py#/world.py#" "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/*/terraform-provider-*
   export TF_CLI_CONFIG_FILE=$cache/provider/terraform.rc
   constraints=()
   for version in "$cache"/provider/mirror/registry.terraform.io/hashicorp/google/*/; do
@@ -98,7 +102,7 @@ TYPES
 else
   export TF_PLUGIN_CACHE_DIR=$cache/plugins
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
-  constraints=("~> 7.0" "~> 8.0")
+  constraints=("~> 7.44" "~> 8.0")
   origin="from the registry"
 fi
 
@@ -119,6 +123,7 @@ roles/logging.logWriter
 roles/run.developer
 roles/run.invoker
 roles/run.jobsExecutorWithOverrides
+roles/run.viewer
 roles/secretmanager.secretAccessor
 roles/storage.legacyBucketReader
 roles/storage.objectCreator
@@ -130,6 +135,9 @@ sed 's/#.*//' ./*.tf | grep -oE 'roles/[A-Za-z.]+' | sort -u | diff "$work/roles
 if grep -nE 'resource +"[a-z0-9_]+_iam_(binding|policy)"' ./*.tf; then
   fail "iam_binding and iam_policy take away what others have granted: use iam_member"
 fi
+
+# What goes along with a build.
+python3 "$root/terraform/tests/upload.py" "$root" || fail "gcloud builds submit would upload the wrong files: see .gcloudignore"
 
 # Each validation of a variable has a case in tests/validations.tftest.hcl.
 awk '
@@ -164,4 +172,8 @@ OVERRIDE
   quietly terraform validate -no-color || fail "terraform validate failed with hashicorp/google $constraint"
   quietly terraform test -no-color || fail "terraform test failed with hashicorp/google $constraint"
   echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$work/log")"
+  if [ -n "$offline" ]; then
+    python3 "$root/terraform/tests/life/run.py" "$copy" || fail "the life of the configuration failed with hashicorp/google $constraint"
+  fi
 done
+[ -n "$offline" ] || echo "not tested: apply, plan again, change, import and destroy, which need OFFLINE_GOOGLE_PROVIDER"

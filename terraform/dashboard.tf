@@ -17,15 +17,14 @@ locals {
 resource "google_monitoring_dashboard" "backup" {
   project = var.project_id
 
+  # Without zeros and empty lists: the API drops them, and every plan would put them back.
   dashboard_json = jsonencode({
     displayName = "Qdrant backup (${var.service_name})"
     labels      = { for key, value in var.labels : key => "" }
     mosaicLayout = {
       columns = 48
       tiles = concat(
-        [for i, chart in local.charts : {
-          xPos   = 24 * (i % 2)
-          yPos   = 16 * floor(i / 2)
+        [for i, chart in local.charts : merge({ for key, value in { xPos = 24 * (i % 2), yPos = 16 * floor(i / 2) } : key => value if value != 0 }, {
           width  = 24
           height = 16
           widget = {
@@ -36,20 +35,18 @@ resource "google_monitoring_dashboard" "backup" {
                 timeSeriesQuery = {
                   timeSeriesFilter = {
                     filter = chart.filter
-                    aggregation = {
+                    aggregation = merge({
                       alignmentPeriod    = "3600s"
                       perSeriesAligner   = chart.aligner
                       crossSeriesReducer = chart.reducer
-                      groupByFields      = chart.group
-                    }
+                    }, { for group in chart.group : "groupByFields" => group... })
                   }
                 }
               }]
             }
           }
-        }],
+        })],
         [{
-          xPos   = 0
           yPos   = 16 * ceil(length(local.charts) / 2)
           width  = 48
           height = 20

@@ -193,6 +193,17 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
   member   = each.value
 }
 
+# gcloud reads the service before it opens a proxy to it, which run.invoker does not allow.
+resource "google_cloud_run_v2_service_iam_member" "viewer" {
+  for_each = var.access.invoker_members
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_service.backup.name
+  role     = "roles/run.viewer"
+  member   = each.value
+}
+
 # The scheduler starts the jobs that it has a schedule for, as they are: run.invoker holds no right to change arguments.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = toset(concat(
@@ -217,6 +228,22 @@ resource "google_cloud_run_v2_job_iam_member" "invoker" {
   location = var.region
   name     = google_cloud_run_v2_job.job[each.value.job].name
   role     = "roles/run.invoker"
+  member   = each.value.member
+}
+
+# Whoever may start a job may see how it goes: `gcloud run jobs execute --wait` reads the execution.
+resource "google_cloud_run_v2_job_iam_member" "viewer" {
+  for_each = {
+    for pair in setunion(
+      setproduct(["backup", "verify"], var.access.invoker_members),
+      setproduct(["restore"], var.access.restore_members),
+    ) : "${pair[0]} ${pair[1]}" => { job = pair[0], member = pair[1] }
+  }
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.job[each.value.job].name
+  role     = "roles/run.viewer"
   member   = each.value.member
 }
 

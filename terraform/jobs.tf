@@ -134,11 +134,14 @@ resource "google_cloud_run_v2_job" "job" {
     ignore_changes = [
       client,
       client_version,
+      template[0].labels["client.knative.dev/nonce"],
       template[0].template[0].containers[0].image,
+      template[0].template[0].containers[0].name,
     ]
   }
 
   depends_on = [
+    google_compute_firewall.qdrant,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,

@@ -8,7 +8,8 @@ locals {
   image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
   # By tag where none is given: the digest of an image that is yet to be built is not known. It is the first revision's only:
   # every later one is deployed by digest (../cloudbuild.deploy.yaml), which is then ignored here.
-  image = coalesce(var.image, "${local.image_repository}/qdrant-backup-api:latest")
+  image      = coalesce(var.image, "${local.image_repository}/${local.image_name}:latest")
+  image_name = "qdrant-backup-api"
 
   # The address that Cloud Run gives a service, known before there is one. Tokens are asked for it (by the scheduler, and
   # by the uptime check, which always takes the address that it calls) and accepted for it (by the platform, and by the
@@ -39,7 +40,7 @@ locals {
     {
       AUTH_AUDIENCE  = local.audience
       AUTH_MODE      = var.access.mode
-      BACKUP_MAX_AGE = "${var.alerts.backup_max_age_hours}h"
+      BACKUP_MAX_AGE = "${local.backup_max_age_hours}h"
     },
     # Whoever may call the platform's way (run.invoker) and is in no list: members may be groups, whose people have other
     # addresses.
@@ -91,15 +92,38 @@ resource "google_project_service" "required" {
 resource "google_artifact_registry_repository" "images" {
   project       = var.project_id
   location      = var.region
-  repository_id = "qdrant"
+  repository_id = var.repository
   description   = "Images of the Qdrant backup service"
   format        = "DOCKER"
   labels        = var.labels
   kms_key_name  = lookup(var.kms_keys, "region", null)
 
+  # The newest ten images stay whatever their age, so that one can go back. Other images in the repository are not touched.
+  cleanup_policies {
+    id     = "keep-the-newest"
+    action = "KEEP"
+    most_recent_versions {
+      package_name_prefixes = [local.image_name]
+      keep_count            = 10
+    }
+  }
+  cleanup_policies {
+    id     = "delete-old-ones"
+    action = "DELETE"
+    condition {
+      package_name_prefixes = [local.image_name]
+      older_than            = "${90 * 24 * 60 * 60}s"
+    }
+  }
+
   lifecycle {
     # It cannot be changed later, and a new repository would be an empty one: no revision could start from it.
     ignore_changes = [kms_key_name]
+
+    precondition {
+      condition     = !contains(keys(var.kms_keys), "region") || try(split("/", var.kms_keys["region"])[3], var.region) == var.region
+      error_message = "kms_keys.region is a key in ${var.region}, the region of the repository. For a bucket in another location, name its key in kms_keys.bucket."
+    }
   }
 
   depends_on = [
@@ -250,17 +274,23 @@ resource "google_cloud_run_v2_service" "backup" {
   }
 
   lifecycle {
-    # New images are deployed by Cloud Build, which also leaves its client's name and version behind.
+    # New images are deployed by Cloud Build. gcloud leaves its name and version behind, and a label that makes a revision new;
+    # the console names containers. The scaling of the service as a whole is the operator's: nothing here sets it, and the
+    # API answers it all the same.
     ignore_changes = [
       client,
       client_version,
+      scaling,
       template[0].containers[0].image,
+      template[0].containers[0].name,
+      template[0].labels["client.knative.dev/nonce"],
       template[0].revision,
     ]
   }
 
   # A first revision that may not read its key never gets ready, and a first backup needs the other grants.
   depends_on = [
+    google_compute_firewall.qdrant,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,

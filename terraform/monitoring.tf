@@ -4,7 +4,7 @@
 #                          backup that is young enough, or none at all. Also alarmed when nothing answers.
 #   what the tool logs     one line at the end of each run (jsonPayload.event, jsonPayload.outcome): counted for the
 #                          dashboard and the alerts below, which do not ask the service anything
-#   the platform           jobs that were killed, the scheduler's own errors
+#   the platform           jobs that were killed, the scheduler's own errors, copies into the vault
 #
 # The counts are taken with "or vector(0)", so that a policy is true, too, when there was never anything to count, and with
 # increase() instead of absent_over_time(), so that points of zero do not look like runs.
@@ -40,7 +40,8 @@ locals {
     tolist(var.alerts.channels),
   )
 
-  runbook = "What to do: docs/how-to/troubleshoot.md of qdrant-backup."
+  # Each alert has a section there.
+  runbook = "What to do: docs/how-to/troubleshoot.md"
 }
 
 resource "google_monitoring_notification_channel" "email" {
@@ -50,6 +51,11 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = "Qdrant backup: ${each.value}"
   type         = "email"
   labels       = { email_address = each.value }
+
+  lifecycle {
+    # An address that is taken out goes after the policies have let go of it: the API does not delete a channel that one names.
+    create_before_destroy = true
+  }
 
   depends_on = [google_project_service.required]
 }
@@ -190,28 +196,51 @@ resource "google_monitoring_alert_policy" "freshness" {
   }
 
   documentation {
-    content = "A collection has no good backup younger than ${var.alerts.backup_max_age_hours} h, or none at all, or the service does not answer. `GET /health/freshness` lists the collections. ${local.runbook}"
+    content = "A collection has no good backup younger than ${local.backup_max_age_hours} h, or none at all, or the service does not answer. `GET /health/freshness` lists the collections. ${local.runbook}#no-fresh-backup"
   }
 }
 
 # --- alerts by what was counted
 locals {
+  # Hours to count over, and hours for which the count must have stayed like that, which are the grace after a first apply.
+  counted_hours = {
+    backup = { over = local.backup_max_age_hours - local.backup_grace_hours, stayed = local.backup_grace_hours }
+    verify = { over = local.verified_max_age_hours - local.verified_grace_hours, stayed = local.verified_grace_hours }
+    # Every good backup is something to copy.
+    vault = { over = local.backup_max_age_hours + 2 * var.vault.copy_hours - local.backup_grace_hours, stayed = local.backup_grace_hours }
+  }
   counted_alerts = merge(
     {
       no_backup = {
-        title = "no good backup for ${var.alerts.backup_max_age_hours} hours"
-        query = "${format(local.counted["backup_finished"], var.alerts.backup_max_age_hours, var.alerts.backup_max_age_hours)} < 0.5"
-        text  = "No run has ended with every collection saved for ${var.alerts.backup_max_age_hours} h."
+        title   = "no good backup for ${local.backup_max_age_hours} hours"
+        query   = "${format(local.counted["backup_finished"], local.counted_hours.backup.over, local.counted_hours.backup.over)} < 0.5"
+        stayed  = local.counted_hours.backup.stayed
+        text    = "No run has ended with every collection saved for ${local.backup_max_age_hours} h."
+        section = "no-good-backup"
       }
     },
     var.schedule.verify == "never" ? {} : {
       not_verified = {
-        title = "newest verified backup is older than ${var.alerts.verified_max_age_hours} hours"
-        query = "${format(local.counted["verify_finished"], var.alerts.verified_max_age_hours, var.alerts.verified_max_age_hours)} < 0.5"
-        text  = "No backup was read back and found intact for ${var.alerts.verified_max_age_hours} h: the newest verified one is older than that, or there is none."
+        title   = "newest verified backup is older than ${local.verified_max_age_hours} hours"
+        query   = "${format(local.counted["verify_finished"], local.counted_hours.verify.over, local.counted_hours.verify.over)} < 0.5"
+        stayed  = local.counted_hours.verify.stayed
+        text    = "No backup was read back and found intact for ${local.verified_max_age_hours} h: the newest verified one is older than that, or there is none."
+        section = "newest-verified-backup-is-older"
+      }
+    },
+    length(local.vault) == 0 ? {} : {
+      vault_stands_still = {
+        title   = "nothing is copied into the vault"
+        query   = "(sum(increase(storagetransfer_googleapis_com:transferjob_copied_objects_count{monitored_resource=\"storage_transfer_job\",status=\"succeeded\",job_id=~\".*${local.vault_job}\"}[${local.counted_hours.vault.over}h])) or vector(0)) < 0.5"
+        stayed  = local.counted_hours.vault.stayed
+        text    = "For ${local.counted_hours.vault.over + local.counted_hours.vault.stayed} h no object was copied into the vault: there was no good backup, or the copies do not run."
+        section = "nothing-is-copied-into-the-vault"
       }
     },
   )
+
+  # The number at the end of the transfer job's name, which is transferJobs/NUMBER.
+  vault_job = reverse(split("/", join("", google_storage_transfer_job.vault[*].name)))[0]
 }
 
 resource "google_monitoring_alert_policy" "counted" {
@@ -229,7 +258,7 @@ resource "google_monitoring_alert_policy" "counted" {
 
     condition_prometheus_query_language {
       query               = each.value.query
-      duration            = "0s"
+      duration            = "${each.value.stayed * 60 * 60}s"
       evaluation_interval = "300s"
       # The metric exists only when it was written once.
       disable_metric_validation = true
@@ -237,7 +266,7 @@ resource "google_monitoring_alert_policy" "counted" {
   }
 
   documentation {
-    content = "${each.value.text} ${local.runbook}"
+    content = "${each.value.text} ${local.runbook}#${each.value.section}"
   }
 
   depends_on = [google_logging_metric.events]
@@ -247,16 +276,18 @@ resource "google_monitoring_alert_policy" "counted" {
 locals {
   logged_alerts = {
     failed_run = {
-      title  = "a run failed"
-      filter = "(${local.log_source}) AND jsonPayload.event=(${join(" OR ", [for event in keys(local.events) : "\"${event}\""])}) AND NOT jsonPayload.outcome=(\"good\" OR \"proven\")"
-      labels = { event = "EXTRACT(jsonPayload.event)", outcome = "EXTRACT(jsonPayload.outcome)" }
-      text   = "A backup, verification, drill, restore or prune did not end well; the log line says which and how."
+      title   = "a run failed"
+      filter  = "(${local.log_source}) AND jsonPayload.event=(${join(" OR ", [for event in keys(local.events) : "\"${event}\""])}) AND NOT jsonPayload.outcome=(\"good\" OR \"proven\")"
+      labels  = { event = "EXTRACT(jsonPayload.event)", outcome = "EXTRACT(jsonPayload.outcome)" }
+      text    = "A backup, verification, drill, restore or prune did not end well; the log line says which and how."
+      section = "a-run-failed"
     }
     scheduler = {
-      title  = "the scheduler could not start a run"
-      filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=(${join(" OR ", [for name in ["${var.service_name}-hourly", "${var.service_name}-verify"] : "\"${name}\""])}) AND severity>=ERROR"
-      labels = { status = "EXTRACT(jsonPayload.status)" }
-      text   = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule = { target = \"job\" }."
+      title   = "the scheduler could not start a run"
+      filter  = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=(${join(" OR ", [for name in ["${var.service_name}-hourly", "${var.service_name}-verify"] : "\"${name}\""])}) AND severity>=ERROR"
+      labels  = { status = "EXTRACT(jsonPayload.status)" }
+      text    = "Cloud Scheduler got an error instead of an answer, or none in time. PERMISSION_DENIED: a grant is missing; DEADLINE_EXCEEDED: the backup takes longer than 30 minutes, use schedule = { target = \"job\" }."
+      section = "the-scheduler-could-not-start-a-run"
     }
   }
 }
@@ -289,7 +320,7 @@ resource "google_monitoring_alert_policy" "logged" {
   }
 
   documentation {
-    content = "${each.value.text} ${local.runbook}"
+    content = "${each.value.text} ${local.runbook}#${each.value.section}"
   }
 
   depends_on = [google_project_service.required]
@@ -326,7 +357,46 @@ resource "google_monitoring_alert_policy" "job" {
   }
 
   documentation {
-    content = "An execution of a Cloud Run job ended without success. ${local.runbook}"
+    content = "An execution of a Cloud Run job ended without success. ${local.runbook}#a-job-failed"
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+# Whether there was anything to copy is asked above; here, whether it could be.
+resource "google_monitoring_alert_policy" "vault" {
+  count = length(local.vault)
+
+  project               = var.project_id
+  display_name          = "${var.service_name}: copying into the vault fails"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = local.channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "the transfer job reports errors"
+
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"storage_transfer_job\"",
+        "resource.labels.job_id = ends_with(\"${local.vault_job}\")",
+        "metric.type = \"storagetransfer.googleapis.com/transferjob/error_count\"",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "0s"
+
+      aggregations {
+        alignment_period     = "300s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    content = "The Storage Transfer Service could not copy an object into the vault; the operations of the transfer job say which and why. ${local.runbook}#copying-into-the-vault-fails"
   }
 
   depends_on = [google_project_service.required]

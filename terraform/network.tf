@@ -12,7 +12,7 @@ locals {
   # The range that calls come from; null where it is that of something that exists, and nobody has said it.
   network_cidr = try(coalesce(
     var.network.cidr,
-    local.makes_subnet ? "10.8.0.0/26" : null,
+    local.makes_subnet ? "10.8.0.64/26" : null,
     local.makes_connector && var.network.subnet == null ? "10.8.0.0/28" : null,
   ), null)
   qdrant_port = regex(":([0-9]+)$", var.qdrant_url)[0]
@@ -77,11 +77,12 @@ resource "google_compute_subnetwork" "direct" {
   depends_on = [google_project_service.required]
 }
 
+# One for each way, so that the one that is left stays open until service and jobs have left it.
 resource "google_compute_firewall" "qdrant" {
-  count = var.network.firewall && var.network.mode != "none" && local.network_cidr != null ? 1 : 0
+  for_each = toset(var.network.firewall && var.network.mode != "none" && local.network_cidr != null ? [var.network.mode] : [])
 
   project       = coalesce(var.network.host_project, var.project_id)
-  name          = "${var.service_name}-to-qdrant"
+  name          = each.key == "direct" ? "${var.service_name}-direct-to-qdrant" : "${var.service_name}-to-qdrant"
   description   = "The Qdrant backup service may reach Qdrant's HTTP API"
   network       = var.network.name
   direction     = "INGRESS"
@@ -93,5 +94,14 @@ resource "google_compute_firewall" "qdrant" {
     ports    = [local.qdrant_port]
   }
 
+  lifecycle {
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.required]
+}
+
+moved {
+  from = google_compute_firewall.qdrant[0]
+  to   = google_compute_firewall.qdrant["connector"]
 }

@@ -51,7 +51,7 @@ output "next_steps" {
     gcloud builds submit --config=cloudbuild.yaml --project=${var.project_id} \
       --service-account=${google_service_account.build.id} \
       --gcs-source-staging-dir=${google_storage_bucket.build_source.url}/source \
-      --substitutions=_REGION=${var.region}
+      --substitutions=_REGION=${var.region},_REPOSITORY=${var.repository}
     gcloud builds submit --no-source --config=cloudbuild.deploy.yaml --project=${var.project_id} \
       --service-account=${google_service_account.deploy.id} \
       --substitutions=_REGION=${var.region},_SERVICE=${var.service_name},_IMAGE=IMAGE

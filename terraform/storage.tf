@@ -23,8 +23,10 @@ resource "google_storage_bucket" "backup" {
   # A bucket with backups in it is not destroyed along with the rest.
   force_destroy = false
 
+  # What is deleted or overwritten can be had back, once: by soft delete, which nobody who may delete can get around, or, where asked
+  # for, by versions. Both together are paid for one after the other.
   versioning {
-    enabled = true
+    enabled = var.bucket.noncurrent_version_days != null
   }
 
   soft_delete_policy {
@@ -44,7 +46,8 @@ resource "google_storage_bucket" "backup" {
       type = "Delete"
     }
     condition {
-      days_since_noncurrent_time = var.bucket.noncurrent_version_days
+      # Without versions: those of a time when there were some.
+      days_since_noncurrent_time = coalesce(var.bucket.noncurrent_version_days, 1)
       with_state                 = "ARCHIVED"
     }
   }
@@ -76,6 +79,13 @@ resource "google_storage_bucket" "backup" {
         matches_storage_class = ["STANDARD"]
         with_state            = "LIVE"
       }
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.bucket_key == null ? true : lower(split("/", var.kms_keys[local.bucket_key])[3]) == lower(coalesce(var.bucket.location, var.region))
+      error_message = "The key of the bucket is in another location than the bucket, ${coalesce(var.bucket.location, var.region)}. Name one of that location in kms_keys.bucket."
     }
   }
 

@@ -80,15 +80,15 @@ variable "alerts" {
 
     - `emails`: e-mail addresses.
     - `channels`: existing notification channels, `projects/P/notificationChannels/N`.
-    - `backup_max_age_hours`: hours after which a collection without a good backup raises the alarm. More than one turn of the schedule, so that a single failed run is not an emergency yet.
-    - `verified_max_age_hours`: hours after which an alert says that no backup was read back and found intact. More than one turn of `schedule.verify`.
+    - `backup_max_age_hours`: hours after which a collection without a good backup raises the alarm. Default: by `schedule.backup`, two turns of it and a bit (3 for hourly backups, 50 for daily ones), so that a single failed run is not an emergency yet.
+    - `verified_max_age_hours`: hours after which an alert says that no backup was read back and found intact. Default: by `schedule.verify`, in the same way.
     - `freshness_check`: whether an uptime check asks the service every 15 minutes if every collection has a good backup that is young enough, and an alert is raised if not or if the service does not answer. It keeps an instance there: see docs/explanation/cost.md.
   EOT
   type = object({
     emails                 = optional(set(string), [])
     channels               = optional(set(string), [])
-    backup_max_age_hours   = optional(number, 26)
-    verified_max_age_hours = optional(number, 50)
+    backup_max_age_hours   = optional(number)
+    verified_max_age_hours = optional(number)
     freshness_check        = optional(bool, true)
   })
   default  = {}
@@ -105,12 +105,12 @@ variable "alerts" {
   }
 
   validation {
-    condition     = var.alerts.backup_max_age_hours >= 1 && var.alerts.backup_max_age_hours <= 720 && floor(var.alerts.backup_max_age_hours) == var.alerts.backup_max_age_hours
-    error_message = "alerts.backup_max_age_hours is a whole number from 1 to 720."
+    condition     = var.alerts.backup_max_age_hours == null ? true : var.alerts.backup_max_age_hours >= 1 && var.alerts.backup_max_age_hours <= 2160 && floor(var.alerts.backup_max_age_hours) == var.alerts.backup_max_age_hours
+    error_message = "alerts.backup_max_age_hours is a whole number from 1 to 2160."
   }
 
   validation {
-    condition     = var.alerts.verified_max_age_hours >= 2 && var.alerts.verified_max_age_hours <= 2160 && floor(var.alerts.verified_max_age_hours) == var.alerts.verified_max_age_hours
+    condition     = var.alerts.verified_max_age_hours == null ? true : var.alerts.verified_max_age_hours >= 2 && var.alerts.verified_max_age_hours <= 2160 && floor(var.alerts.verified_max_age_hours) == var.alerts.verified_max_age_hours
     error_message = "alerts.verified_max_age_hours is a whole number from 2 to 2160."
   }
 }
@@ -124,7 +124,7 @@ variable "bucket" {
     - `location`: of a bucket that is created; default: the region of the service, so that no backup leaves it.
     - `prefix`: folder that holds everything of this service. Its rights end there.
     - `nearline_after_days`: days after which snapshots in a bucket that is created here move to the storage class NEARLINE: cheaper to keep, but reading them costs, and so does deleting them within 30 days of the move. Default: never.
-    - `noncurrent_version_days`: days for which overwritten or deleted objects stay as noncurrent versions in a bucket that is created here; `soft_delete_days` begin after them. What is pruned is paid for as long as both together.
+    - `noncurrent_version_days`: keeps overwritten or deleted objects of a bucket that is created here as noncurrent versions, for so many days; `soft_delete_days` begin after them. What is pruned is paid for as long as both together. Default: no versions, soft delete alone.
     - `soft_delete_days`: days for which Cloud Storage keeps deleted objects of a bucket that is created here, whoever deleted them: 7 to 90, or 0 for none.
   EOT
   type = object({
@@ -133,7 +133,7 @@ variable "bucket" {
     location                = optional(string)
     prefix                  = optional(string, "qdrant")
     nearline_after_days     = optional(number)
-    noncurrent_version_days = optional(number, 3)
+    noncurrent_version_days = optional(number)
     soft_delete_days        = optional(number, 7)
   })
   default  = {}
@@ -160,7 +160,7 @@ variable "bucket" {
   }
 
   validation {
-    condition     = var.bucket.noncurrent_version_days >= 1 && floor(var.bucket.noncurrent_version_days) == var.bucket.noncurrent_version_days
+    condition     = var.bucket.noncurrent_version_days == null ? true : var.bucket.noncurrent_version_days >= 1 && floor(var.bucket.noncurrent_version_days) == var.bucket.noncurrent_version_days
     error_message = "bucket.noncurrent_version_days is a whole number from 1."
   }
 
@@ -297,7 +297,7 @@ variable "network" {
     - `mode`: `connector` (Serverless VPC Access connector), `direct` (Direct VPC egress: faster, no fixed cost), or `none` (Qdrant has a public address).
     - `name`: VPC network in which Qdrant runs.
     - `host_project`: the project that the network belongs to, if it is a Shared VPC of another one. Its administrator makes `subnet` or `connector`, and grants their use.
-    - `cidr`: unused IPv4 range of the network for what is made here: exactly a /28 for a connector, a /26 or larger for Direct VPC egress; default 10.8.0.0/28 or 10.8.0.0/26. With `subnet` or `connector`: their range, for the firewall rule only.
+    - `cidr`: unused IPv4 range of the network for what is made here: exactly a /28 for a connector, a /26 or larger for Direct VPC egress; default 10.8.0.0/28 or 10.8.0.64/26. With `subnet` or `connector`: their range, for the firewall rule only.
     - `connector`: an existing connector, `projects/P/locations/R/connectors/NAME`, in place of one that is made here.
     - `subnet`: name of an existing subnet of the region: the service's addresses with `direct`, the connector's with `connector` (then a /28 that nothing else uses).
     - `egress`: what goes that way: `PRIVATE_RANGES_ONLY`, or `ALL_TRAFFIC`, as some organisations demand. Google's APIs then are reached through the network, too: its subnet needs Private Google Access, a Qdrant with a public address Cloud NAT.
@@ -430,6 +430,18 @@ variable "region" {
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
     error_message = "region is a Google Cloud region such as asia-east1."
+  }
+}
+
+variable "repository" {
+  description = "Name of the Artifact Registry repository that is made for the images. A second deployment in the same project and region needs another one, and `_REPOSITORY` of the builds with it."
+  type        = string
+  default     = "qdrant"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.repository))
+    error_message = "repository is the bare name of a repository: lower-case letters, digits and hyphens."
   }
 }
 
@@ -581,6 +593,11 @@ variable "service_name" {
   validation {
     condition     = can(regex("^[a-z][-a-z0-9]{4,18}[a-z0-9]$", var.service_name))
     error_message = "service_name has 6 to 20 lower-case letters, digits and hyphens, so that every name made from it is legal."
+  }
+
+  validation {
+    condition     = !(var.network.mode == "connector" && var.network.connector == null) || length(var.service_name) + length(regexall("-", var.service_name)) <= 20
+    error_message = "service_name is the connector's name, too, and there a hyphen counts twice: 20 at most."
   }
 }
 

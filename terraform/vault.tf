@@ -43,6 +43,13 @@ resource "google_storage_bucket" "vault" {
     }
   }
 
+  lifecycle {
+    precondition {
+      condition     = local.vault_key == null ? true : lower(split("/", var.kms_keys[local.vault_key])[3]) == lower(coalesce(var.vault.location, var.bucket.location, var.region))
+      error_message = "The key of the vault is in another location than the vault, ${coalesce(var.vault.location, var.bucket.location, var.region)}. Name one of that location in kms_keys.vault."
+    }
+  }
+
   depends_on = [
     google_kms_crypto_key_iam_member.storage,
     google_kms_crypto_key_iam_member.vault,

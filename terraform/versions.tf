@@ -4,8 +4,9 @@ terraform {
 
   required_providers {
     google = {
-      source  = "hashicorp/google"
-      version = ">= 7.0, < 9.0"
+      source = "hashicorp/google"
+      # 7.44: before it, services and dashboards had differences in every plan that came from the provider itself.
+      version = ">= 7.44, < 9.0"
     }
   }
 }

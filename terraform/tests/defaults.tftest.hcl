@@ -72,7 +72,7 @@ run "environment_and_key" {
       AUTH_MODE            = "iam"
       AUTH_OPERATORS       = "qdrant-backup-cron@demo-project.iam.gserviceaccount.com"
       AUTH_READERS         = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
-      BACKUP_MAX_AGE       = "26h"
+      BACKUP_MAX_AGE       = "3h"
       BACKUP_SOURCE_NAME   = "demo-project/qdrant-backup"
       BACKUP_STORE         = "gs://demo-project-qdrant-backup/qdrant"
       GOOGLE_CLOUD_PROJECT = "demo-project"
@@ -173,11 +173,11 @@ run "connector_and_firewall" {
     error_message = "only private addresses go through it"
   }
   assert {
-    condition     = [for a in google_compute_firewall.qdrant[0].allow : "${a.protocol}:${join(",", a.ports)}"] == ["tcp:6333"]
+    condition     = [for a in one(values(google_compute_firewall.qdrant)).allow : "${a.protocol}:${join(",", a.ports)}"] == ["tcp:6333"]
     error_message = "only Qdrant's port is opened"
   }
   assert {
-    condition     = google_compute_firewall.qdrant[0].source_ranges == toset(["10.8.0.0/28"]) && google_compute_firewall.qdrant[0].direction == "INGRESS" && length(google_compute_firewall.qdrant[0].deny) == 0
+    condition     = one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.8.0.0/28"]) && one(values(google_compute_firewall.qdrant)).direction == "INGRESS" && length(one(values(google_compute_firewall.qdrant)).deny) == 0
     error_message = "only for the connector's range"
   }
   assert {
@@ -198,8 +198,8 @@ run "bucket" {
     error_message = "buckets can never become public"
   }
   assert {
-    condition     = google_storage_bucket.backup[0].versioning[0].enabled && google_storage_bucket.backup[0].soft_delete_policy[0].retention_duration_seconds == 604800 && !google_storage_bucket.backup[0].force_destroy
-    error_message = "what is deleted can be had back, and a full bucket is not destroyed"
+    condition     = google_storage_bucket.backup[0].soft_delete_policy[0].retention_duration_seconds == 604800 && !google_storage_bucket.backup[0].versioning[0].enabled && !google_storage_bucket.backup[0].force_destroy
+    error_message = "what is deleted can be had back, which is paid for once, and a full bucket is not destroyed"
   }
   assert {
     condition     = alltrue([for rule in google_storage_bucket.backup[0].lifecycle_rule : alltrue([for c in rule.condition : c.with_state == "ARCHIVED"])])
@@ -265,6 +265,13 @@ run "the_build_builds_and_cannot_deploy" {
   assert {
     condition     = google_artifact_registry_repository.images.repository_id == "qdrant" && google_artifact_registry_repository.images.format == "DOCKER"
     error_message = "the repository's name is part of the image's documented address"
+  }
+  assert {
+    condition = { for policy in google_artifact_registry_repository.images.cleanup_policies : policy.action => flatten(concat(policy.condition[*].package_name_prefixes, policy.most_recent_versions[*].package_name_prefixes)) } == {
+      DELETE = ["qdrant-backup-api"]
+      KEEP   = ["qdrant-backup-api"]
+    }
+    error_message = "old images go, and only of this name"
   }
 }
 

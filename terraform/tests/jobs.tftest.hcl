@@ -151,6 +151,10 @@ run "people_may_start_jobs" {
     condition     = [for grant in google_cloud_run_v2_job_iam_member.restore : "${grant.name} ${grant.role} ${grant.member}"] == ["qdrant-backup-restore roles/run.jobsExecutorWithOverrides group:dba@example.com"]
     error_message = "who may restore may say what"
   }
+  assert {
+    condition     = toset([for grant in google_cloud_run_v2_job_iam_member.viewer : "${grant.name} ${grant.role} ${grant.member}"]) == toset(["qdrant-backup roles/run.viewer group:ops@example.com", "qdrant-backup-verify roles/run.viewer group:ops@example.com", "qdrant-backup-restore roles/run.viewer group:dba@example.com"])
+    error_message = "and whoever starts one sees how it goes (--wait)"
+  }
 }
 
 run "restores_may_read_and_sign" {

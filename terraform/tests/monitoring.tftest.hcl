@@ -68,7 +68,7 @@ run "counts_are_true_when_nothing_ever_ran" {
     condition = alltrue([
       for name, hours in { no_backup = 3, not_verified = 72 } :
       length(regexall("or vector\\(0\\)", google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query)) == 2 &&
-      length(regexall("\\[${hours}h\\]", google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query)) == 2 &&
+      one(distinct([for range in regexall("\\[([0-9]+)h\\]", google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query) : tonumber(range[0]) * 3600 + tonumber(trimsuffix(google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].duration, "s"))])) == hours * 3600 &&
       endswith(google_monitoring_alert_policy.counted[name].conditions[0].condition_prometheus_query_language[0].query, " < 0.5")
     ])
     error_message = "nothing counts as zero, for the service and for the jobs"
@@ -125,6 +125,75 @@ run "failures_are_told" {
   }
 }
 
+run "alerts_follow_the_schedule" {
+  command = plan
+
+  variables {
+    schedule = { backup = "0 2 * * *" }
+  }
+
+  assert {
+    condition     = one([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.value if e.name == "BACKUP_MAX_AGE"]) == "50h"
+    error_message = "one daily backup may fail"
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.counted["no_backup"].conditions[0].condition_prometheus_query_language[0].duration == "82800s" && strcontains(google_monitoring_alert_policy.counted["no_backup"].conditions[0].condition_prometheus_query_language[0].query, "[27h]")
+    error_message = "nothing is told in the first 23 hours, and 50 hours in all"
+  }
+}
+
+run "each_schedule_has_its_turn" {
+  command = plan
+
+  variables {
+    schedule = { backup = "0 9-17 * * 1-5", verify = "0 3 * * 0" }
+  }
+
+  assert {
+    condition     = local.turn_hours == { backup = 64, verify = 168 } && local.backup_max_age_hours == 130 && local.verified_max_age_hours == 338
+    error_message = "over a weekend; a week"
+  }
+}
+
+run "several_times_a_day" {
+  command = plan
+
+  variables {
+    schedule = { backup = "0 2,8,20 * * *", verify = "15 */6 * * *" }
+  }
+
+  assert {
+    condition     = local.turn_hours == { backup = 12, verify = 6 } && local.backup_max_age_hours == 25 && local.verified_max_age_hours == 13
+    error_message = "the longest pause counts"
+  }
+}
+
+run "once_a_month" {
+  command = plan
+
+  variables {
+    schedule = { backup = "0 3 1 * *", verify = "never" }
+  }
+
+  assert {
+    condition     = local.backup_max_age_hours == 744 + 48 && !contains(keys(google_monitoring_alert_policy.counted), "not_verified")
+    error_message = "two days after the next one was due"
+  }
+}
+
+run "copies_into_the_vault_are_watched" {
+  command = plan
+
+  variables {
+    vault = { retention_days = 30 }
+  }
+
+  assert {
+    condition     = length(google_monitoring_alert_policy.vault) == 1 && contains(keys(google_monitoring_alert_policy.counted), "vault_stands_still")
+    error_message = "copies that fail, and copies that do not happen"
+  }
+}
+
 run "channels" {
   command = plan
 
@@ -163,7 +232,7 @@ run "dashboard" {
   }
   assert {
     condition = alltrue([
-      for tile in jsondecode(google_monitoring_dashboard.backup.dashboard_json).mosaicLayout.tiles : tile.xPos + tile.width <= 48
+      for tile in jsondecode(google_monitoring_dashboard.backup.dashboard_json).mosaicLayout.tiles : try(tile.xPos, 0) + tile.width <= 48
     ])
     error_message = "no tile beside the page"
   }

@@ -23,7 +23,7 @@ run "direct_vpc_egress" {
   }
 
   assert {
-    condition     = length(google_vpc_access_connector.backup) == 0 && google_compute_subnetwork.direct[0].ip_cidr_range == "10.8.0.0/26"
+    condition     = length(google_vpc_access_connector.backup) == 0 && google_compute_subnetwork.direct[0].ip_cidr_range == "10.8.0.64/26"
     error_message = "a subnet in place of the connector"
   }
   assert {
@@ -31,7 +31,7 @@ run "direct_vpc_egress" {
     error_message = "the service has its addresses there"
   }
   assert {
-    condition     = google_compute_firewall.qdrant[0].source_ranges == toset(["10.8.0.0/26"]) && google_compute_firewall.qdrant[0].target_tags == toset(["qdrant"])
+    condition     = one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.8.0.64/26"]) && one(values(google_compute_firewall.qdrant)).target_tags == toset(["qdrant"])
     error_message = "the firewall rule is for the subnet, toward the tagged machines"
   }
   assert {
@@ -66,7 +66,7 @@ run "other_port" {
   }
 
   assert {
-    condition     = one(google_compute_firewall.qdrant[0].allow).ports == tolist(["7333"])
+    condition     = one(one(values(google_compute_firewall.qdrant)).allow).ports == tolist(["7333"])
     error_message = "the firewall rule follows Qdrant's port"
   }
 }
@@ -116,7 +116,7 @@ run "existing_subnet_for_the_connector" {
     error_message = "the connector takes its addresses from the subnet of the Shared VPC"
   }
   assert {
-    condition     = google_compute_firewall.qdrant[0].project == "network-host" && google_compute_firewall.qdrant[0].source_ranges == toset(["10.20.0.0/28"])
+    condition     = one(values(google_compute_firewall.qdrant)).project == "network-host" && one(values(google_compute_firewall.qdrant)).source_ranges == toset(["10.20.0.0/28"])
     error_message = "the rule is where the network is"
   }
 }
@@ -192,6 +192,10 @@ run "people_may_call" {
   assert {
     condition     = alltrue([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.role == "roles/run.invoker"]) && toset([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.member]) == toset(["group:ops@example.com", "user:someone@example.com"])
     error_message = "the listed members may call, and no more than that"
+  }
+  assert {
+    condition     = toset([for grant in google_cloud_run_v2_service_iam_member.viewer : "${grant.role} ${grant.member}"]) == toset(["roles/run.viewer group:ops@example.com", "roles/run.viewer user:someone@example.com"])
+    error_message = "but look at it, which `gcloud run services proxy` does"
   }
 }
 

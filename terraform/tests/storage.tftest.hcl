@@ -82,6 +82,66 @@ run "a_key_elsewhere_is_not_for_the_images" {
   }
 }
 
+run "versions_too" {
+  command = plan
+
+  variables {
+    bucket = { noncurrent_version_days = 3, soft_delete_days = 0 }
+  }
+
+  assert {
+    condition     = google_storage_bucket.backup[0].versioning[0].enabled && google_storage_bucket.backup[0].soft_delete_policy[0].retention_duration_seconds == 0 && one(google_storage_bucket.backup[0].lifecycle_rule[0].condition).days_since_noncurrent_time == 3
+    error_message = "versions in place of soft delete"
+  }
+}
+
+run "a_key_is_in_the_location_of_the_bucket" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+    bucket   = { location = "ASIA" }
+  }
+
+  expect_failures = [google_storage_bucket.backup]
+}
+
+run "and_of_the_vault" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+    vault    = { retention_days = 7, location = "asia-northeast1" }
+  }
+
+  expect_failures = [google_storage_bucket.vault]
+}
+
+run "and_of_the_repository" {
+  command = plan
+
+  override_data {
+    target = data.google_storage_project_service_account.this
+    values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+
+  variables {
+    kms_keys = { region = "projects/demo-project/locations/asia/keyRings/backup/cryptoKeys/backup", bucket = "projects/demo-project/locations/asia-east1/keyRings/backup/cryptoKeys/backup" }
+  }
+
+  expect_failures = [google_artifact_registry_repository.images]
+}
+
 run "colder" {
   command = plan
 

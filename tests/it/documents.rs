@@ -4,6 +4,7 @@
 //! test has not: `gcloud`, `docker`, `toolchain`, `terraform`.
 
 pub(crate) mod commands;
+mod cost;
 mod markdown;
 mod run;
 

@@ -7,7 +7,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.0, < 9.0"
+      version = ">= 7.44, < 9.0"
     }
   }
 }
@@ -23,7 +23,7 @@ module "qdrant_backup" {
   project_id = var.project_id
   qdrant_url = "http://10.140.0.5:6333"
 
-  network = { mode = "direct", cidr = "10.8.0.0/26" }
+  network = { mode = "direct", cidr = "10.8.0.64/26" }
 
   schedule = { target = "job", backup = "0 2 * * *" }
   job      = { tasks = 4 }

@@ -1,0 +1,223 @@
+"""Applies the module, plans again, changes, imports and destroys, on an API that remembers (world.py).
+
+    run.py MODULE      a folder with the module in it, initialised, for one version of the provider
+
+Each case has a world and a state of its own. Terraform is the one on the PATH; TF_CLI_CONFIG_FILE names the stand-in.
+"""
+import json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
+
+HERE = pathlib.Path(__file__).parent
+MODULE = pathlib.Path(sys.argv[1]).resolve()
+PROJECT = "demo-project"
+LONGEST = "a-project-with-thirty-letters1"
+TROUBLESHOOT = HERE.parents[2] / "docs/how-to/troubleshoot.md"
+
+
+class Case:
+    """One root module with its state and its world."""
+
+    def __init__(self, name, root=MODULE):
+        self.root, self.folder = root, pathlib.Path(tempfile.mkdtemp(prefix="life-" + name + "-"))
+        self.file, self.state = self.folder / "world.json", self.folder / "state"
+        self.write({"objects": {}, "calls": []})
+
+    def read(self):
+        return json.loads(self.file.read_text())
+
+    def write(self, world):
+        self.file.write_text(json.dumps(world))
+
+    def exists(self, kind, **attributes):
+        """There is one already, which Terraform does not know."""
+        world = self.read()
+        world["objects"].setdefault(kind, {})[attributes["id"]] = attributes
+        self.write(world)
+
+    def objects(self, kind):
+        return list(self.read()["objects"].get(kind, {}).values())
+
+    def calls(self, *verbs):
+        return [call for call in self.read()["calls"] if call[0] in verbs]
+
+    def terraform(self, command, *arguments, **variables):
+        """The exit code, what it said, and the changes that it planned: address -> action."""
+        options = [f"-state={self.state}", "-no-color", "-input=false"]
+        if command != "import":
+            options.append("-json")
+        given = [f"-var={k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in variables.items()]
+        done = subprocess.run(["terraform", command, *options, *given, *arguments], cwd=self.root, text=True, capture_output=True,
+                              env=os.environ | {"LIFE_WORLD": str(self.file), "GOOGLE_PROJECT": PROJECT if self.root == MODULE else LONGEST})
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        changes = {e["change"]["resource"]["addr"]: e["change"]["action"] for e in events if e["type"] == "planned_change"}
+        text = done.stderr + "\n".join(
+            e["@message"] + "\n" + e.get("diagnostic", {}).get("detail", "") for e in events if e["@level"] == "error")
+        return done.returncode, text if events else done.stdout + done.stderr, changes
+
+    def does(self, command, *arguments, **variables):
+        code, text, changes = self.terraform(command, *arguments, **variables)
+        assert code in (0, 2), f"{command} {' '.join(arguments)} ended with {code}:\n{text}"
+        return changes
+
+    def applies(self, **variables):
+        return self.does("apply", "-auto-approve", **variables)
+
+    def plans_nothing(self, **variables):
+        changes = self.does("plan", **variables)
+        assert not changes, f"a plan after an apply changes {changes}"
+
+    def addresses(self):
+        resources = json.loads(self.state.read_text())["resources"]
+        return sorted(f"{r.get('module', '')} {r['type']}.{r['name']} {i.get('index_key', '')}" for r in resources if r["mode"] == "managed" for i in r["instances"])
+
+
+BASE = {"project_id": PROJECT, "qdrant_url": "http://10.140.0.5:6333"}
+# Everything that the module can make.
+ALL = BASE | {
+    "prune": True, "retention": {"hourly": 48}, "data_access_logs": True,
+    "vault": {"retention_days": 7, "location": "asia-northeast1"},
+    "kms_keys": {use: f"projects/p/locations/{place}/keyRings/r/cryptoKeys/k" for use, place in (("region", "asia-east1"), ("vault", "asia-northeast1"))},
+    "secret_environment": {"DRILL_QDRANT_API_KEY": "drill-key"},
+    "alerts": {"emails": ["a@example.com", "b@example.com"]},
+    "access": {"invoker_members": ["group:ops@example.com"], "restore_members": ["group:dba@example.com"]},
+}
+UNPROTECTED = {"deletion_protection": False}
+
+
+def gcloud_deploys(case):
+    """What `gcloud run services update` and `jobs update` leave behind (and the console, which names containers)."""
+    world = case.read()
+    for service in world["objects"]["google_cloud_run_v2_service"].values():
+        service |= {"client": "gcloud", "client_version": "500.0.0"}
+        template = service["template"][0]
+        template["labels"] = (template["labels"] or {}) | {"client.knative.dev/nonce": "abcdefghij"}
+        template["revision"] = service["name"] + "-00002-xyz"
+        template["containers"][0] |= {"image": "x@sha256:0", "name": "qdrant-backup-api-1"}
+    for job in world["objects"]["google_cloud_run_v2_job"].values():
+        job |= {"client": "gcloud", "client_version": "500.0.0"}
+        template = job["template"][0]
+        template["labels"] = (template["labels"] or {}) | {"client.knative.dev/nonce": "abcdefghij"}
+        template["template"][0]["containers"][0] |= {"image": "x@sha256:0", "name": "qdrant-backup-api-1"}
+    case.write(world)
+
+
+def every_alert_has_its_section(policies):
+    headings = [line.lstrip("# ").lower().replace(" ", "-") for line in TROUBLESHOOT.read_text().splitlines() if line.startswith("### ")]
+    named = [policy["documentation"][0]["content"].rsplit("docs/how-to/troubleshoot.md#", 1)[-1] for policy in policies]
+    assert sorted(named) == sorted(headings), f"alerts name {sorted(named)}, and there are sections {sorted(headings)}"
+
+
+def a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing():
+    case = Case("whole")
+    case.applies(**ALL)
+    case.plans_nothing(**ALL)
+    gcloud_deploys(case)
+    case.plans_nothing(**ALL)
+
+    every_alert_has_its_section(case.objects("google_monitoring_alert_policy"))
+
+    before = case.addresses()
+    code, text, _ = case.terraform("destroy", "-auto-approve", **ALL)
+    assert code == 1 and "deletion_protection" in text, text
+    assert case.addresses() == before and not case.calls("delete"), f"destroyed before it refused: {case.calls('delete')}"
+
+    # One address less, another way to Qdrant, and back.
+    less = ALL | {"alerts": {"emails": ["b@example.com"]}, "network": {"mode": "direct"}}
+    case.applies(**less)
+    case.plans_nothing(**less)
+    assert len(case.read()["objects"]["google_monitoring_notification_channel"]) == 1
+    assert not case.read()["objects"]["google_vpc_access_connector"]
+    case.applies(**ALL)
+    case.plans_nothing(**ALL)
+
+    case.applies(**ALL | UNPROTECTED)
+    case.does("destroy", "-auto-approve", **ALL | UNPROTECTED)
+    left = {kind: there for kind, there in case.read()["objects"].items() if there}
+    assert not left and not case.addresses(), left
+
+
+# As the older system has made them (docs/how-to/migrate-from-the-vm-api.md).
+OLDER = {
+    "google_artifact_registry_repository": {
+        "address": "google_artifact_registry_repository.images", "id": f"projects/{PROJECT}/locations/asia-east1/repositories/qdrant",
+        "repository_id": "qdrant", "location": "asia-east1", "format": "DOCKER", "mode": "STANDARD_REPOSITORY", "name": "qdrant",
+    },
+    "google_cloud_scheduler_job": {
+        "address": "google_cloud_scheduler_job.backup", "id": f"projects/{PROJECT}/locations/asia-east1/jobs/qdrant-backup-hourly",
+        "name": "qdrant-backup-hourly", "region": "asia-east1", "schedule": "0 * * * *", "time_zone": "Asia/Taipei", "attempt_deadline": "180s",
+        "state": "ENABLED", "http_target": [{"uri": "https://asia-east1-demo-project.cloudfunctions.net/qdrant-backup-trigger", "http_method": "POST"}],
+    },
+}
+
+
+def what_the_older_system_made_is_imported_and_changed_in_place():
+    case = Case("older")
+    for kind, older in OLDER.items():
+        case.exists(kind, project=PROJECT, **{k: v for k, v in older.items() if k != "address"})
+    for older in OLDER.values():
+        case.does("import", older["address"], older["id"], **BASE)
+
+    paused = BASE | {"schedule": {"paused": True}}
+    changes = case.does("plan", **paused)
+    assert all(changes[older["address"]] == "update" for older in OLDER.values()), changes
+    assert set(changes.values()) == {"create", "update"}, changes
+    case.applies(**paused)
+    case.plans_nothing(**paused)
+    [job] = [job for job in case.objects("google_cloud_scheduler_job") if job["name"] == "qdrant-backup-hourly"]
+    assert job["paused"] and job["http_target"][0]["uri"].endswith("run.app/backup"), job
+
+    case.applies(**BASE)
+    assert not case.calls("delete"), case.calls("delete")
+
+
+TWO = f"""
+module "first" {{
+  source     = "{MODULE}"
+  project_id = "{LONGEST}"
+  qdrant_url = "http://10.140.0.5:6333"
+}}
+
+module "second" {{
+  source       = "{MODULE}"
+  project_id   = "{LONGEST}"
+  qdrant_url   = "http://10.140.0.6:6333"
+  service_name = "qdrantbackupsecondly"
+  repository   = "qdrant-second"
+  network      = {{ cidr = "10.9.0.0/28" }}
+  vault        = {{ retention_days = 7 }}
+}}
+"""
+
+
+def two_of_them_live_in_one_project_under_the_longest_names():
+    root = pathlib.Path(tempfile.mkdtemp(prefix="life-two-"))
+    (root / "main.tf").write_text(TWO)
+    subprocess.run(["terraform", "init", "-input=false", "-backend=false", "-no-color"], cwd=root, check=True, capture_output=True)
+    case = Case("two", root)
+    case.applies()
+    case.plans_nothing()
+    shutil.rmtree(root)
+
+
+def everything_waits_for_the_protection():
+    made = {".".join(names) for file in MODULE.glob("*.tf") for names in re.findall(r'^resource "(.*)" "(.*)" {', file.read_text(), re.M)}
+    waited_for = set(re.findall(r"^    (google_.*),", (MODULE / "protection.tf").read_text(), re.M))
+    assert made == waited_for | {"terraform_data.deletion_protection"}, f"protection.tf: {made ^ waited_for}"
+
+
+def main():
+    cases = [
+        everything_waits_for_the_protection,
+        a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing,
+        what_the_older_system_made_is_imported_and_changed_in_place,
+        two_of_them_live_in_one_project_under_the_longest_names,
+    ]
+    if len(sys.argv) > 2:
+        cases = [case for case in cases if sys.argv[2] in case.__name__]
+    for case in cases:
+        begun = time.monotonic()
+        case()
+        print(f"{case.__name__}: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
