@@ -28,9 +28,8 @@ output "jobs" {
   value       = { for role, job in google_cloud_run_v2_job.job : role => job.name }
 }
 
-output "next_steps" {
-  description = "The commands that one needs next, with this deployment's names."
-  value       = <<-EOT
+locals {
+  next_steps = <<-EOT
     # Back up now, and see how it went:
     gcloud scheduler jobs run ${google_cloud_scheduler_job.backup.name} --project=${var.project_id} --location=${var.region}
     gcloud logging read '(${local.log_source}) AND jsonPayload.event:"_finished"' --project=${var.project_id} --limit=10 --format='table(timestamp, jsonPayload.event, jsonPayload.outcome, jsonPayload.backup)'
@@ -46,20 +45,28 @@ output "next_steps" {
     gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait
     gcloud run jobs execute ${google_cloud_run_v2_job.job["restore"].name} --project=${var.project_id} --region=${var.region} --wait \
       --args=restore,latest,COLLECTION,--into,COLLECTION-restored
-
-%{~if var.build.enabled}
-    # Release a new version (from the repository's top level): build it, and deploy the image that the build names at its end.
+  EOT
+  next_build = join("", [for account in google_service_account.build : <<-EOT
+    # Build a new version (from the repository's top level), and see its digest:
     gcloud builds submit --config=cloudbuild.yaml --project=${var.project_id} \
-      --service-account=${google_service_account.build[0].id} \
+      --service-account=${account.id} \
       --gcs-source-staging-dir=${google_storage_bucket.build_source[0].url}/source \
       --substitutions=_REGION=${var.region},_REPOSITORY=${var.repository} ${local.build_where}
-%{~else}
-    # Release a new version: deploy the image (from the repository's top level).
-%{~endif}
+    gcloud artifacts docker images describe ${local.image_repository}/${local.image_name}:latest --format='value(image_summary.fully_qualified_digest)'
+
+  EOT
+  ])
+  next_deployment = <<-EOT
+    # Deploy an image by its digest:
     gcloud builds submit --no-source --config=cloudbuild.deploy.yaml --project=${var.project_id} \
       --service-account=${google_service_account.deploy.id} \
       --substitutions=_REGION=${var.region},_SERVICE=${var.service_name},_IMAGE=IMAGE ${local.build_where}
   EOT
+}
+
+output "next_steps" {
+  description = "The commands that one needs next, with this deployment's names."
+  value       = "${local.next_steps}\n${local.next_build}${local.next_deployment}"
 }
 
 output "restore_service_account" {
