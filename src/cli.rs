@@ -152,6 +152,9 @@ pub(crate) struct BackupArgs {
     /// With --drill and without DRILL_QDRANT_URL: drill on the Qdrant that is backed up
     #[arg(long, requires = "drill")]
     pub(crate) same_qdrant: bool,
+    /// Show what would be saved, and from which nodes, and change nothing
+    #[arg(long, conflicts_with = "drill")]
+    dry_run: bool,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,

@@ -18,7 +18,7 @@ pub(crate) struct Aliases {
 }
 
 /// One entry of `actions` in `POST /collections/aliases`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) enum Action {
     #[serde(rename = "create_alias")]
     Create {

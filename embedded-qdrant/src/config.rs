@@ -2,6 +2,7 @@
 //! /collections/{c}`) on one side, the engine's on the other.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 
 use qdrant_edge::{
     Distance, EdgeConfig, EdgeOptimizersConfig, EdgeSparseVectorParams, EdgeVectorParams, HnswIndexConfig, Modifier,
@@ -35,15 +36,25 @@ pub(crate) struct Params {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sparse_vectors: Option<BTreeMap<String, SparseVector>>,
     #[serde(default = "one")]
-    pub(crate) shard_number: u32,
+    pub(crate) shard_number: NonZeroU32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharding_method: Option<ShardingMethod>,
     #[serde(default = "one")]
-    replication_factor: u32,
+    pub(crate) replication_factor: NonZeroU32,
     #[serde(default = "one")]
-    write_consistency_factor: u32,
+    write_consistency_factor: NonZeroU32,
     #[serde(default = "yes")]
     on_disk_payload: bool,
     #[serde(flatten)]
-    pub(crate) other: Map<String, Value>,
+    other: Map<String, Value>,
+}
+
+/// Who says to which shard a point belongs: the server, or the client.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ShardingMethod {
+    Auto,
+    Custom,
 }
 
 /// One unnamed dense vector, or any number of named ones.
@@ -102,10 +113,10 @@ pub(crate) struct CreateCollection {
     #[serde(default)]
     vectors: Vectors,
     sparse_vectors: Option<BTreeMap<String, SparseVector>>,
-    shard_number: Option<u32>,
-    sharding_method: Option<String>,
-    replication_factor: Option<u32>,
-    write_consistency_factor: Option<u32>,
+    shard_number: Option<NonZeroU32>,
+    sharding_method: Option<ShardingMethod>,
+    replication_factor: Option<NonZeroU32>,
+    write_consistency_factor: Option<NonZeroU32>,
     on_disk_payload: Option<bool>,
     hnsw_config: Option<Value>,
     optimizers_config: Option<Value>,
@@ -126,19 +137,16 @@ impl CreateCollection {
         if let Some(metadata) = self.metadata {
             other.insert("metadata".to_owned(), metadata);
         }
-        let mut params = Map::new();
-        if let Some(method) = self.sharding_method {
-            params.insert("sharding_method".to_owned(), json!(method));
-        }
         CollectionConfig {
             params: Params {
                 vectors: self.vectors,
                 sparse_vectors: self.sparse_vectors,
-                shard_number: self.shard_number.unwrap_or(1),
-                replication_factor: self.replication_factor.unwrap_or(1),
-                write_consistency_factor: self.write_consistency_factor.unwrap_or(1),
+                shard_number: self.shard_number.unwrap_or(NonZeroU32::MIN),
+                sharding_method: self.sharding_method,
+                replication_factor: self.replication_factor.unwrap_or(NonZeroU32::MIN),
+                write_consistency_factor: self.write_consistency_factor.unwrap_or(NonZeroU32::MIN),
                 on_disk_payload: self.on_disk_payload.unwrap_or(true),
-                other: params,
+                other: Map::new(),
             },
             hnsw_config: overlaid(
                 json!({
@@ -153,6 +161,7 @@ impl CreateCollection {
                     "default_segment_number": 0, "max_segment_size": null,
                     "memmap_threshold": null, "indexing_threshold": 10_000,
                     "flush_interval_sec": 5, "max_optimization_threads": null,
+                    "prevent_unoptimized": null,
                 }),
                 self.optimizers_config.as_ref(),
             ),
@@ -176,28 +185,24 @@ impl CollectionConfig {
         Ok(shown)
     }
 
-    /// Refuses what one engine shard cannot be, and vector names that are no safe file names.
+    /// Refuses vector names that are no safe file names, and unknown sharding methods.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.params.shard_number != 1 {
-            return Err(Error::bad_input(format_args!(
-                "this embedded node keeps one shard per collection, and shard_number is {}; \
-                 use a Qdrant server for more",
-                self.params.shard_number
-            )));
-        }
         if let Vectors::Named(named) = &self.params.vectors {
             named.keys().try_for_each(|name| check_vector_name(name))?;
         }
         let mut sparse = self.params.sparse_vectors.iter().flatten();
-        sparse.try_for_each(|(name, _)| check_vector_name(name))?;
-        if let Some(method) = self.params.other.get("sharding_method")
-            && method != "auto"
-        {
-            return Err(Error::bad_input(format_args!(
-                "this embedded node has no sharding method {method}; use a Qdrant server"
-            )));
-        }
-        Ok(())
+        sparse.try_for_each(|(name, _)| check_vector_name(name))
+    }
+
+    /// The same for another collection.
+    pub(crate) fn with_uuid(mut self, uuid: uuid::Uuid) -> Self {
+        self.other.insert("uuid".to_owned(), json!(uuid));
+        self
+    }
+
+    /// Whether clients name the shard of each point.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.params.sharding_method == Some(ShardingMethod::Custom)
     }
 
     /// The configuration with which the engine opens the shard.
@@ -274,8 +279,8 @@ fn overlaid(mut base: Value, over: Option<&Value>) -> Value {
     base
 }
 
-fn one() -> u32 {
-    1
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 fn yes() -> bool {

@@ -28,6 +28,11 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, format!("Wrong input: {what}"))
     }
 
+    /// The request makes no sense in this state of things: 400 `Bad request: ...`.
+    pub(crate) fn bad_request(what: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, format!("Bad request: {what}"))
+    }
+
     /// The body is not what the endpoint expects: 400 with the text as it is.
     pub(crate) fn malformed(what: impl fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, what.to_string())

@@ -5,9 +5,15 @@ mod collections;
 mod download;
 mod envelope;
 mod fetch;
+mod optimizations;
 mod points;
 mod service;
+mod shard_snapshots;
+mod shards;
 mod snapshots;
+
+pub use optimizations::Optimizations;
+pub(crate) use optimizations::Scripts;
 
 use std::sync::Arc;
 
@@ -17,6 +23,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post, put};
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::options::{Clock, NodeOptions};
 use crate::storage::Storage;
@@ -33,9 +40,19 @@ pub(crate) struct Shared {
     pub(crate) version: String,
     pub(crate) peer_id: u64,
     pub(crate) clock: Clock,
+    /// In cluster mode.
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) optimizations: Arc<Scripts>,
 }
 
 impl Shared {
+    fn expect_cluster(&self) -> Result<()> {
+        match self.cluster {
+            Some(_) => Ok(()),
+            None => Err(Error::bad_request("Distributed mode disabled")),
+        }
+    }
+
     /// Runs `work` to its end, also when the client that asked for it goes away and its
     /// handler is dropped; what is returned only waits.
     fn spawn<T, W>(&self, work: W) -> impl Future<Output = Result<T>> + use<T, W>
@@ -52,7 +69,12 @@ impl Shared {
 }
 
 /// All routes over `storage`.
-pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOptions) -> Result<Router> {
+pub(crate) fn router(
+    storage: Arc<Storage>,
+    tasks: TaskTracker,
+    optimizations: Arc<Scripts>,
+    options: &NodeOptions,
+) -> Result<Router> {
     let shared = Arc::new(Shared {
         storage,
         tasks,
@@ -60,6 +82,8 @@ pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOp
         version: options.version.clone(),
         peer_id: options.peer_id,
         clock: options.clock.clone(),
+        cluster: options.cluster.clone(),
+        optimizations,
     });
     let keys = Arc::new(auth::Keys::new(options));
 
@@ -74,14 +98,20 @@ pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOp
         .route("/collections", get(collections::list))
         .route("/collections/{name}", get(collections::info))
         .route("/collections/{name}/exists", get(collections::exists))
-        .route("/collections/{name}/cluster", get(collections::cluster))
+        .route("/collections/{name}/cluster", get(shards::cluster))
+        .route("/collections/{name}/optimizations", get(optimizations::get))
+        .route("/collections/{name}/shards", get(shards::list))
         .route("/collections/{name}/aliases", get(collections::aliases_of))
         .route("/collections/{name}/points/count", post(points::count))
         .route("/collections/{name}/points/scroll", post(points::scroll))
         .route("/collections/{name}/points/search", post(points::search))
         .route("/collections/{name}/points/query", post(points::query))
+        .route(&shard("points/count"), post(points::count_in_shard))
+        .route(&shard("points/scroll"), post(points::scroll_in_shard))
         .route("/collections/{name}/snapshots", get(snapshots::list))
-        .route("/collections/{name}/snapshots/{snapshot}", get(download::snapshot));
+        .route("/collections/{name}/snapshots/{snapshot}", get(download::snapshot))
+        .route(&shard("snapshots"), get(shard_snapshots::list))
+        .route(&shard("snapshots/{snapshot}"), get(shard_snapshots::download));
     let writing = Router::new()
         .route("/collections/aliases", post(collections::change_aliases))
         .route(
@@ -91,6 +121,16 @@ pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOp
         .route("/collections/{name}/index", put(collections::create_index))
         .route("/collections/{name}/points", put(points::upsert))
         .route("/collections/{name}/points/delete", post(points::delete))
+        .route("/collections/{name}/shards", put(shards::create))
+        .route("/collections/{name}/shards/delete", post(shards::delete))
+        .route(&shard("snapshot"), get(shard_snapshots::stream))
+        .route(&shard("snapshots"), post(shard_snapshots::create))
+        .route(&shard("snapshots/{snapshot}"), delete(shard_snapshots::delete))
+        .route(&shard("snapshots/recover"), put(shard_snapshots::recover))
+        .route(
+            &shard("snapshots/upload"),
+            post(shard_snapshots::upload).layer(DefaultBodyLimit::disable()),
+        )
         .route("/collections/{name}/snapshots", post(snapshots::create))
         .route("/collections/{name}/snapshots/{snapshot}", delete(snapshots::delete))
         .route("/collections/{name}/snapshots/recover", put(snapshots::recover))
@@ -107,4 +147,9 @@ pub(crate) fn router(storage: Arc<Storage>, tasks: TaskTracker, options: &NodeOp
         .layer(DefaultBodyLimit::max(JSON_LIMIT))
         .layer(from_fn_with_state(keys, auth::authenticate));
     Ok(open.merge(guarded).layer(from_fn(service::no_head)).with_state(shared))
+}
+
+/// A path below that of a shard.
+fn shard(rest: &str) -> String {
+    format!("/collections/{{name}}/shards/{{shard}}/{rest}")
 }

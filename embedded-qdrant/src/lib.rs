@@ -14,15 +14,19 @@
 //! ```
 //!
 //! # What it serves
-//! - `/`, `/healthz`, `/readyz`, `/livez`, `/cluster` (always `disabled`)
-//! - collections: list, create, info, delete, `exists`, `cluster`, payload `index`
+//! - `/`, `/healthz`, `/readyz`, `/livez`, `/cluster`
+//! - collections: list, create, info, delete, `exists`, `cluster`, payload `index`,
+//!   `optimizations` (as told by [`Node::script_optimizations`])
+//! - shards: several of them, shard keys (in cluster mode), `points/count`,
+//!   `points/scroll`, snapshots stored and streamed, `upload`, `recover`
 //! - points: upsert, delete by ids, `count`, `scroll`, `search`, `query` (nearest only)
 //! - aliases: list, per collection, change
 //! - snapshots: create, list, download with ranges, delete, `upload`, `recover` from a URL
 //! - API keys: one for everything, one for reading
 //!
 //! # Where it differs from a Qdrant server
-//! - One shard per collection; more, and custom sharding, are refused.
+//! - Which shard a point belongs to is not what Qdrant's hash ring says. As there it is
+//!   decided by the point's id and the ids of the shards, and never changes.
 //! - Nothing works in the background: no HNSW graph is built and no segment merged. A
 //!   search compares with every vector, so it is exact.
 //! - While a snapshot is written, reads of that collection go on and writes wait.
@@ -33,6 +37,7 @@
 //!   snapshots, and have no effect.
 
 mod aliases;
+mod cluster;
 mod collection;
 mod config;
 mod disk;
@@ -45,7 +50,9 @@ mod points;
 mod snapshot;
 mod storage;
 
+pub use cluster::{Cluster, ShardKey, Transfer};
 pub use error::{Error, Result};
+pub use http::Optimizations;
 pub use node::Node;
 pub use options::{Clock, NodeOptions};
 pub use snapshot::opened::{OpenedSnapshot, open_snapshot};

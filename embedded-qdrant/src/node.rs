@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
-use crate::http;
+use crate::http::{self, Optimizations, Scripts};
 use crate::options::NodeOptions;
 use crate::storage::{Storage, blocking};
 
@@ -19,6 +19,7 @@ pub struct Node {
     server: JoinHandle<()>,
     tasks: TaskTracker,
     storage: Arc<Storage>,
+    optimizations: Arc<Scripts>,
     shutdown: CancellationToken,
     _end_when_dropped: DropGuard,
 }
@@ -30,7 +31,8 @@ impl Node {
     /// taken.
     pub async fn start(options: NodeOptions) -> Result<Self> {
         let data_dir = options.data_dir.clone();
-        let storage = Arc::new(blocking(move || Storage::open(&data_dir)).await?);
+        let (peer_id, cluster) = (options.peer_id, options.cluster.clone().unwrap_or_default());
+        let storage = Arc::new(blocking(move || Storage::open(&data_dir, peer_id, cluster)).await?);
         let listening = |error: &std::io::Error| Error::io(format_args!("listen on {}", options.listen), error);
         let listener = TcpListener::bind(options.listen)
             .await
@@ -38,8 +40,10 @@ impl Node {
         let address = listener.local_addr().map_err(|error| listening(&error))?;
 
         let tasks = TaskTracker::new();
+        let optimizations = Arc::new(Scripts::default());
         let shutdown = CancellationToken::new();
-        let router = http::router(storage.clone(), tasks.clone(), &options)?;
+        let router = http::router(storage.clone(), tasks.clone(), optimizations.clone(), &options)?;
+        storage.join().await?;
         let ended = shutdown.clone().cancelled_owned();
         let server = tokio::spawn(async move {
             // Accept errors are handled within; serving ends only when told to.
@@ -51,6 +55,7 @@ impl Node {
             server,
             tasks,
             storage,
+            optimizations,
             _end_when_dropped: shutdown.clone().drop_guard(),
             shutdown,
         })
@@ -64,6 +69,12 @@ impl Node {
     /// Where the node listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Says what the next requests for a collection's optimizations on this node are told,
+    /// each entry once; the last one goes on to hold. Without a script there are none.
+    pub fn script_optimizations(&self, collection: &str, script: impl IntoIterator<Item = Optimizations>) {
+        self.optimizations.extend(collection, script);
     }
 
     /// Takes no more requests, waits for what runs, and flushes everything to disk. After

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::cluster::Cluster;
+
 /// What tells the time that goes into the names of snapshots.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
@@ -25,6 +27,12 @@ pub struct NodeOptions {
     pub version: String,
     /// The peer id, which is a part of the names of snapshots.
     pub peer_id: u64,
+    /// The cluster that this node is a peer of. Default: none, so that `GET /cluster`
+    /// answers `disabled` and there are no shard keys.
+    ///
+    /// The nodes of a cluster differ in `peer_id`, and are started before there are
+    /// collections; one that ended may start again with the data that it had.
+    pub cluster: Option<Cluster>,
     /// Default: the system's time.
     pub clock: Clock,
 }
@@ -39,6 +47,7 @@ impl NodeOptions {
             read_only_key: None,
             version: "1.18.3".to_owned(),
             peer_id: 5_218_746_318_950_237,
+            cluster: None,
             clock: Arc::new(OffsetDateTime::now_utc),
         }
     }

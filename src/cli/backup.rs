@@ -5,14 +5,17 @@ use super::text::{Align, count, plain, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
-use crate::ops::backup::{self, BackupOutcome, BackupReport};
+use crate::ops::backup::{self, BackupOutcome, BackupReport, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
+use crate::ops::run;
 use crate::repository::manifest::Failure;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Unit;
+use serde::Serialize;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +32,11 @@ pub(crate) async fn backup(
     stop: &CancellationToken,
 ) -> Result<()> {
     let json = args.json;
+    let dry_run = args.dry_run;
     let selection = args.selection().unwrap_or(default);
+    if dry_run {
+        return show_plan(ctx, &selection, json, stop).await;
+    }
     let progress = Progress::new(ctx.clock.now());
     let result = tokio::select! {
         result = backup::run(ctx, &selection, &progress, stop) => result,
@@ -58,6 +65,27 @@ pub(crate) async fn backup(
         (None, None) => Ok(()),
     };
     done.and(printed)
+}
+
+/// Shows what a backup would save and from which nodes, and changes nothing.
+async fn show_plan(ctx: &Context, selection: &Selection, json: bool, stop: &CancellationToken) -> Result<()> {
+    #[derive(Serialize)]
+    struct Plan<'a> {
+        qdrant: &'a str,
+        nodes: &'a [NodeState],
+        units: &'a [Unit],
+        warnings: &'a [String],
+    }
+    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection)).await?;
+    match json {
+        true => print_json(&Plan {
+            qdrant: &plan.qdrant.version,
+            nodes: &plan.map,
+            units: &plan.units,
+            warnings: &plan.warnings,
+        }),
+        false => print(&plan.to_string()),
+    }
 }
 
 impl BackupArgs {

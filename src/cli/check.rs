@@ -226,6 +226,9 @@ async fn check_qdrant(
     }
     match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
         Ok(plan) => {
+            for node in &plan.map {
+                checks.ok("nodes", node.to_string());
+            }
             let mut smallest = None;
             match ask_qdrant(qdrant, limit, refused::check_each(&plan)).await {
                 Ok(looked) => {

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
+/// No cluster has more nodes.
+const MOST_REPLICAS: i64 = 1000;
+
 /// What to restore, and to where. Existing collections that have points are never overwritten without --overwrite.
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
@@ -46,6 +49,9 @@ pub(crate) struct RestoreArgs {
     /// Move aliases even if they point to other collections now
     #[arg(long)]
     move_aliases: bool,
+    /// Replicas of each shard of a new collection, in place of the backup's number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_REPLICAS))]
+    replication_factor: Option<u32>,
     /// Transfer to Qdrant
     #[arg(long, value_enum, default_value_t = ViaArg::Auto)]
     via: ViaArg,
@@ -141,6 +147,7 @@ impl RestoreArgs {
             yes: self.yes,
             move_aliases: self.move_aliases,
             swap: self.swap,
+            replication_factor: self.replication_factor,
             via: match self.via {
                 ViaArg::Auto => Via::Auto,
                 ViaArg::Url => Via::Url,

@@ -9,7 +9,7 @@ mod report;
 mod trial;
 
 pub use collection::describe;
-pub use plan::{BackupPlan, SCOPED_KEY, make as plan};
+pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use trial::trial;
 
@@ -104,23 +104,34 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
     let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes));
-    let save = move |unit: Unit| {
+    let save_from = |first: u32| {
         let shared = shared.clone();
-        async move {
-            let (ctx, run, aliases, nodes) = &*shared;
-            let of = UnitRun {
-                ctx,
-                qdrant: nodes.of(unit.node),
-                run,
-                id,
-                unit: &unit,
-                first: 1,
-            };
-            save_unit(of, aliases.of(&unit.collection)).await
+        move |unit: Unit| {
+            let shared = shared.clone();
+            async move {
+                let (ctx, run, aliases, nodes) = &*shared;
+                let of = UnitRun {
+                    ctx,
+                    nodes,
+                    run,
+                    id,
+                    unit: &unit,
+                    first,
+                };
+                save_unit(of, aliases.of(&unit.collection)).await
+            }
         }
     };
-    let mut results = save_all(ctx, id, plan.units, &run, save).await?;
+    let mut results = save_all(ctx, id, plan.units, &run, save_from(1)).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
+    let changed = results.forget_changed();
+    if !changed.is_empty() {
+        tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
+        let again = run.unless_cancelled(plan::units(&shared.3, changed)).await?;
+        let more = save_all(ctx, id, again.units, &run, save_from(1 + ctx.settings.attempts)).await?;
+        run.unless_cancelled(async { Ok(()) }).await?;
+        results.extend(more);
+    }
     if let Some(refused) = &results.refused {
         let doing = format!("none of the {} collections can be saved", results.failed.len());
         return Err(ErrorInfo::from(refused).error(&doing));
@@ -224,10 +235,7 @@ where
     if let Some(refused) = more.refused.take() {
         not_tried(id, &mut more, &refused);
     }
-    results.collections.extend(more.collections);
-    results.failed.extend(more.failed);
-    results.gone.extend(more.gone);
-    results.stopped.extend(more.stopped);
+    results.extend(more);
     Ok(results)
 }
 

@@ -59,6 +59,8 @@ pub struct RestoreRequest {
     pub move_aliases: bool,
     /// Restore beside the live collection, and then move its aliases in one operation.
     pub swap: bool,
+    /// Number of replicas of each shard, in place of the backup's, of collections that do not exist.
+    pub replication_factor: Option<u32>,
     /// Transfer to Qdrant.
     pub via: Via,
     /// Whether to go on without the lease, whoever has it.

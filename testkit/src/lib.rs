@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod bucket;
 pub mod clock;
+pub mod cluster;
 pub mod faulty;
 pub mod history;
 pub mod job;

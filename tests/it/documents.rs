@@ -1,7 +1,7 @@
 //! The documents keep their word: links lead somewhere, commands are accepted and run, both languages have the same pages.
 //!
 //! A block of commands (`sh`, `bash`, `console`) is run by [`run`], or the word behind its language says what it needs that a
-//! test has not: `gcloud`, `docker`, `toolchain`, `terraform`.
+//! test has not: `cluster`, `gcloud`, `docker`, `toolchain`, `terraform`.
 
 pub(crate) mod commands;
 mod cost;

@@ -4,6 +4,7 @@
 mod auth;
 mod bad_store;
 mod cli;
+mod clusters;
 mod concurrency;
 mod config;
 mod connections;

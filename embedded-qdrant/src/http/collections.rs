@@ -58,30 +58,13 @@ pub(super) async fn delete(State(node): Node, Path(name): Path<String>) -> Respo
     timed(node.spawn(async move { storage.delete(&name).await })).await
 }
 
-/// The only shard is local and always active.
-pub(super) async fn cluster(State(node): Node, Path(name): Path<String>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        let points = collection.read(|open| Ok(open.shard.info().points_count)).await?;
-        Ok(json!({
-            "peer_id": node.peer_id,
-            "shard_count": 1,
-            "local_shards": [{"shard_id": 0, "points_count": points, "state": "Active"}],
-            "remote_shards": [],
-            "shard_transfers": [],
-        }))
-    })
-    .await
-}
-
 pub(super) async fn create_index(
     State(node): Node,
     Path(name): Path<String>,
     Body(request): Body<CreatePayloadIndex>,
 ) -> Response {
     timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection.alter(|open| open.create_index(request)).await?;
+        node.storage.create_index(&name, request).await?;
         Ok(json!({"operation_id": null, "status": "completed"}))
     })
     .await

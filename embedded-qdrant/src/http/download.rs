@@ -36,7 +36,12 @@ pub(super) async fn snapshot(
 
 async fn open(node: &Shared, name: &str, snapshot: &str, headers: &HeaderMap) -> Result<Response> {
     let collection = node.storage.find(name).await?;
-    let path = stored::find(&node.storage.snapshots(&collection.name), snapshot)?;
+    file(&node.storage.snapshots(&collection.name), snapshot, headers).await
+}
+
+/// The file `snapshot` of a directory.
+pub(super) async fn file(directory: &std::path::Path, snapshot: &str, headers: &HeaderMap) -> Result<Response> {
+    let path = stored::find(directory, snapshot)?;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => stored::missing(snapshot),
         _ => Error::io(format_args!("read {path:?}"), &error),

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::Shared;
 use super::envelope::{Body, timed};
-use crate::points::{Count, Delete, Query, Scroll, Search, Upsert};
+use super::shards::ShardPath;
+use crate::points::{Count, Delete, Query, Question, Scroll, Search, Upsert};
 
 type Node = State<Arc<Shared>>;
 
@@ -16,14 +17,7 @@ type Node = State<Arc<Shared>>;
 /// replay its log after a crash.
 pub(super) async fn upsert(State(node): Node, Path(name): Path<String>, Body(upsert): Body<Upsert>) -> Response {
     timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection
-            .write(|open| {
-                upsert.run(&open.shard)?;
-                open.shard.flush();
-                Ok(())
-            })
-            .await?;
+        node.storage.update(&name, |topology| upsert.divide(topology)).await?;
         Ok(json!({"operation_id": null, "status": "completed"}))
     })
     .await
@@ -31,54 +25,40 @@ pub(super) async fn upsert(State(node): Node, Path(name): Path<String>, Body(ups
 
 pub(super) async fn delete(State(node): Node, Path(name): Path<String>, Body(delete): Body<Delete>) -> Response {
     timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection
-            .write(|open| {
-                delete.run(&open.shard)?;
-                open.shard.flush();
-                Ok(())
-            })
-            .await?;
+        node.storage.update(&name, |topology| delete.divide(topology)).await?;
         Ok(json!({"operation_id": null, "status": "completed"}))
     })
     .await
 }
 
-pub(super) async fn count(State(node): Node, Path(name): Path<String>, Body(count): Body<Count>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection.read(|open| count.run(&open.shard)).await
-    })
-    .await
+pub(super) async fn count(node: Node, path: Path<String>, body: Body<Count>) -> Response {
+    ask(node, path, body).await
 }
 
-pub(super) async fn scroll(State(node): Node, Path(name): Path<String>, Body(scroll): Body<Scroll>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection.read(|open| scroll.run(&open.shard)).await
-    })
-    .await
+pub(super) async fn scroll(node: Node, path: Path<String>, body: Body<Scroll>) -> Response {
+    ask(node, path, body).await
 }
 
-pub(super) async fn search(State(node): Node, Path(name): Path<String>, Body(search): Body<Search>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection.read(|open| search.run(&open.shard)).await
-    })
-    .await
+pub(super) async fn search(node: Node, path: Path<String>, body: Body<Search>) -> Response {
+    ask(node, path, body).await
 }
 
-pub(super) async fn query(State(node): Node, Path(name): Path<String>, Body(query): Body<Query>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        let points = collection.read(|open| query.run(&open.shard)).await?;
-        Ok(Hits { points })
-    })
-    .await
+pub(super) async fn query(node: Node, path: Path<String>, body: Body<Query>) -> Response {
+    ask(node, path, body).await
 }
 
-/// `result` of a query.
-#[derive(serde::Serialize)]
-struct Hits {
-    points: Vec<crate::points::Hit>,
+async fn ask<Q: Question>(State(node): Node, Path(name): Path<String>, Body(question): Body<Q>) -> Response {
+    timed(node.storage.ask(&name, question)).await
+}
+
+pub(super) async fn count_in_shard(node: Node, path: ShardPath, body: Body<Count>) -> Response {
+    ask_shard(node, path, body).await
+}
+
+pub(super) async fn scroll_in_shard(node: Node, path: ShardPath, body: Body<Scroll>) -> Response {
+    ask_shard(node, path, body).await
+}
+
+async fn ask_shard<Q: Question>(State(node): Node, path: ShardPath, Body(question): Body<Q>) -> Response {
+    timed(node.storage.ask_local(&path.collection, path.shard, question)).await
 }

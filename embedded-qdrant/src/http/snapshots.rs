@@ -14,38 +14,26 @@ use super::{Shared, fetch};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::names::{self, CollectionName};
-use crate::snapshot::create;
+use crate::snapshot::create::Writer;
 use crate::snapshot::stored::{self, Description};
-use crate::storage::blocking;
+use crate::storage::{Priority, blocking};
 
 type Node = State<Arc<Shared>>;
 
-/// Which data wins where a restored shard has replicas. Read for its errors only: the
-/// only shard here has no other replica.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Priority {
-    NoSync,
-    Snapshot,
-    Replica,
-}
-
 #[derive(Debug, Deserialize)]
 pub(super) struct Options {
-    wait: Option<bool>,
-    #[serde(rename = "priority")]
-    _priority: Option<Priority>,
-    checksum: Option<String>,
+    pub(super) wait: Option<bool>,
+    pub(super) priority: Option<Priority>,
+    pub(super) checksum: Option<String>,
 }
 
 /// Body of `PUT .../snapshots/recover`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Recover {
-    location: String,
-    #[serde(rename = "priority")]
-    _priority: Option<Priority>,
-    checksum: Option<String>,
-    api_key: Option<String>,
+    pub(super) location: String,
+    pub(super) priority: Option<Priority>,
+    pub(super) checksum: Option<String>,
+    pub(super) api_key: Option<String>,
 }
 
 pub(super) async fn list(State(node): Node, Path(name): Path<String>) -> Response {
@@ -72,10 +60,20 @@ async fn write(node: &Shared, name: &str, now: time::OffsetDateTime) -> Result<D
     let directory = node.storage.snapshots(&collection.name);
     let file = stored::name(&collection.name, node.peer_id, now)?;
     let (peer_id, scratch) = (node.peer_id, node.storage.scratch());
+    let topology = node.storage.topology(&collection)?;
+    let mut held = Vec::new();
+    for id in topology.on(peer_id) {
+        held.push(collection.snapshot_lock(id).lock_owned().await);
+    }
     collection
         .write(move |open| {
-            let written = create::write(open, peer_id, &scratch)?;
-            stored::publish(written, &directory, &file)
+            let writer = Writer {
+                collection: open,
+                topology: &topology,
+                peer_id,
+                scratch: &scratch,
+            };
+            stored::publish(writer.collection()?, &directory, &file)
         })
         .await
 }
@@ -110,7 +108,8 @@ pub(super) async fn recover(
             let fetched = fetch::fetch(&node.client, &request.location, request.api_key.as_deref(), &scratch).await?;
             check(request.checksum.as_deref(), &fetched.checksum)?;
             let path = fetched.file.to_path_buf();
-            node.storage.restore(&name, path).await?;
+            let priority = request.priority.unwrap_or_default();
+            node.storage.restore(&name, path, priority).await?;
             Ok(true)
         }
     };
@@ -134,7 +133,8 @@ pub(super) async fn upload(
             let name = CollectionName::parse(&name)?;
             let directory = node.storage.snapshots(&name);
             let path = blocking(move || keep(received, directory)).await?;
-            node.storage.restore(name.as_str(), path).await?;
+            let priority = options.priority.unwrap_or_default();
+            node.storage.restore(name.as_str(), path, priority).await?;
             Ok(true)
         }
     };
@@ -142,12 +142,12 @@ pub(super) async fn upload(
 }
 
 /// An uploaded file, and the name that the client gave it.
-struct Received {
+pub(super) struct Received {
     name: Option<String>,
-    fetched: fetch::Fetched<TempPath>,
+    pub(super) fetched: fetch::Fetched<TempPath>,
 }
 
-async fn receive(node: &Shared, mut form: Multipart) -> Result<Received> {
+pub(super) async fn receive(node: &Shared, mut form: Multipart) -> Result<Received> {
     let broken = |error| Error::malformed(format_args!("Multipart error: {error}"));
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() != Some("snapshot") {
@@ -181,7 +181,7 @@ fn keep(received: Received, directory: PathBuf) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn check(expected: Option<&str>, actual: &str) -> Result<()> {
+pub(super) fn check(expected: Option<&str>, actual: &str) -> Result<()> {
     match expected {
         Some(expected) if !expected.eq_ignore_ascii_case(actual) => Err(Error::malformed(format_args!(
             "Checksum mismatch: expected {expected}, actual {actual}"
@@ -192,7 +192,7 @@ fn check(expected: Option<&str>, actual: &str) -> Result<()> {
 
 /// Runs `work` to its end, also when the client goes away; answers at once if it does not
 /// want to wait.
-async fn run<T: Serialize + Send + 'static>(
+pub(super) async fn run<T: Serialize + Send + 'static>(
     node: &Shared,
     wait: Option<bool>,
     work: impl Future<Output = Result<T>> + Send + 'static,

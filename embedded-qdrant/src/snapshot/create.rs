@@ -1,25 +1,30 @@
-//! Writing a collection snapshot: the tar that a Qdrant server restores.
+//! Writing snapshots: the tars that a Qdrant server restores.
 //!
-//! The layout, in this order (it was restored by a Qdrant 1.18.3 server, which answered
-//! with every point):
+//! A shard, in this order:
 //! ```text
-//! 0/segments/{uuid}.tar      nested, each file as snapshot/files/...
-//! 0/wal                      an empty directory
-//! 0/shard_config.json
-//! 0/replica_state.json
-//! version.info, config.json, shard_key_mapping.json, payload_index.json
+//! segments/{uuid}.tar        nested, each file as snapshot/files/...; in a stream instead
+//! segments/{uuid}/files/...  each file
+//! newest_clocks.json         if it was ever written to
+//! wal, wal/closed-{n}        a log without operations
+//! replica_state.json, shard_config.json
 //! ```
+//! A collection is its shards, each below `{id}/` and without segments if it is on other
+//! nodes only, and `version.info`, `config.json`, `shard_key_mapping.json`,
+//! `payload_index.json`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
-use serde_json::json;
+use qdrant_edge::EdgeShard;
+use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::collection::{CONFIG, OpenCollection, PAYLOAD_INDEX, SHARD, SHARD_KEYS, VERSION};
+use super::log;
+use crate::cluster::{Placed, Topology};
+use crate::collection::{CONFIG, OpenCollection, PAYLOAD_INDEX, SHARD_KEYS, VERSION};
 use crate::disk;
 use crate::error::{Error, Result};
 
@@ -30,58 +35,123 @@ pub(crate) struct Written {
     pub(crate) checksum: String,
 }
 
-/// Writes the snapshot of `collection` into a temporary file below `scratch`.
+/// How the segments of a shard are in its tar.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Form {
+    /// A tar for each: what is stored.
+    Nested,
+    /// As they are: what is streamed.
+    Plain,
+}
+
+/// Writes snapshots of `collection`, as the node `peer_id` has it, into temporary files
+/// below `scratch`.
 ///
-/// The caller keeps writers away meanwhile, which makes the snapshot a point in time.
+/// The caller keeps writers away meanwhile, which makes a snapshot a point in time.
 /// Memory does not depend on the size; the largest segment is on disk twice for a while.
-pub(crate) fn write(collection: &OpenCollection, peer_id: u64, scratch: &Path) -> Result<Written> {
-    collection.shard.flush();
-    let written = || -> io::Result<Written> {
-        let (file, path) = NamedTempFile::new_in(scratch)?.into_parts();
-        let mut archive = Builder::new(Hashing::new(BufWriter::new(file)));
-        append_collection(&mut archive, collection, peer_id, scratch)?;
-        let (file, checksum) = archive.into_inner()?.finish();
-        file.into_inner()?.sync_all()?;
-        Ok(Written { file: path, checksum })
-    };
-    written().map_err(|error| Error::io("write the snapshot", &error))
+pub(crate) struct Writer<'a> {
+    pub(crate) collection: &'a OpenCollection,
+    pub(crate) topology: &'a Topology,
+    pub(crate) peer_id: u64,
+    pub(crate) scratch: &'a Path,
 }
 
-fn append_collection(
-    archive: &mut Builder<impl Write>,
-    collection: &OpenCollection,
-    peer_id: u64,
-    scratch: &Path,
-) -> io::Result<()> {
-    let dir = collection.dir();
-    let segments = dir.join(SHARD).join("segments");
-    for segment in disk::names_in(&segments).map_err(io::Error::other)? {
-        let mut nested = tempfile::tempfile_in(scratch)?;
-        append_segment(&mut nested, &segments.join(&segment))?;
-        io::Seek::rewind(&mut nested)?;
-        archive.append_file(format!("{SHARD}/segments/{segment}.tar"), &mut nested)?;
+impl Writer<'_> {
+    /// All shards, and what is common to them.
+    pub(crate) fn collection(&self) -> Result<Written> {
+        self.write(|archive| {
+            for (id, placed) in &self.topology.shards {
+                self.append_shard(archive, &format!("{id}/"), (*id, placed), Form::Nested)?;
+            }
+            for name in [VERSION, CONFIG, SHARD_KEYS, PAYLOAD_INDEX] {
+                archive.append_file(name, &mut File::open(self.collection.dir().join(name))?)?;
+            }
+            Ok(())
+        })
     }
 
-    let mut wal = header(EntryType::Directory, 0o755, 0);
-    archive.append_data(&mut wal, format!("{SHARD}/wal"), io::empty())?;
-    let replica = json!({
-        "is_local": true,
-        "this_peer_id": peer_id,
-        "peers": {peer_id.to_string(): "Active"},
-    });
-    append_json(archive, "shard_config.json", &json!({"type": "ReplicaSet"}))?;
-    append_json(archive, "replica_state.json", &replica)?;
-
-    for name in [VERSION, CONFIG, SHARD_KEYS, PAYLOAD_INDEX] {
-        archive.append_file(name, &mut File::open(dir.join(name))?)?;
+    /// One shard.
+    pub(crate) fn shard(&self, id: u32, form: Form) -> Result<Written> {
+        let placed = self.topology.shard(id)?;
+        self.collection.shard(id)?;
+        self.write(|archive| self.append_shard(archive, "", (id, placed), form))
     }
-    Ok(())
+
+    fn write(&self, append: impl FnOnce(&mut Archive) -> io::Result<()>) -> Result<Written> {
+        let written = || -> io::Result<Written> {
+            let (file, path) = NamedTempFile::new_in(self.scratch)?.into_parts();
+            let mut archive = Builder::new(Hashing::new(BufWriter::new(file)));
+            append(&mut archive)?;
+            let (file, checksum) = archive.into_inner()?.finish();
+            file.into_inner()?.sync_all()?;
+            Ok(Written { file: path, checksum })
+        };
+        written().map_err(|error| Error::io("write the snapshot", &error))
+    }
+
+    fn append_shard(
+        &self,
+        archive: &mut Archive,
+        prefix: &str,
+        (id, placed): (u32, &Placed),
+        form: Form,
+    ) -> io::Result<()> {
+        let local = self.collection.shard(id).ok();
+        if let Some(shard) = local {
+            self.append_data(archive, prefix, shard, form)?;
+        }
+        let replicas = placed.replicas.iter();
+        let peers: Value = replicas.map(|(id, state)| (id.to_string(), json!(state))).collect();
+        let replica = json!({"is_local": local.is_some(), "this_peer_id": self.peer_id, "peers": peers});
+        append_json(archive, &format!("{prefix}replica_state.json"), &replica)?;
+        append_json(
+            archive,
+            &format!("{prefix}shard_config.json"),
+            &json!({"type": "ReplicaSet"}),
+        )
+    }
+
+    fn append_data(&self, archive: &mut Archive, prefix: &str, shard: &EdgeShard, form: Form) -> io::Result<()> {
+        shard.flush();
+        let segments = shard.path().join("segments");
+        for segment in disk::names_in(&segments).map_err(io::Error::other)? {
+            let dir = segments.join(&segment);
+            if form == Form::Plain {
+                append_files(archive, &dir, &format!("{prefix}segments/{segment}/files"))?;
+                continue;
+            }
+            let mut nested = tempfile::tempfile_in(self.scratch)?;
+            let mut inner = Builder::new(BufWriter::new(&mut nested));
+            append_files(&mut inner, &dir, "snapshot/files")?;
+            inner.into_inner()?.flush()?;
+            io::Seek::rewind(&mut nested)?;
+            archive.append_file(format!("{prefix}segments/{segment}.tar"), &mut nested)?;
+        }
+
+        let newest = log::newest_version(shard).map_err(io::Error::other)?;
+        if newest > 0 || shard.info().points_count > 0 {
+            let clock = json!({"peer_id": self.peer_id, "clock_id": 0, "current_tick": newest + 1, "token": 1});
+            append_json(
+                archive,
+                &format!("{prefix}newest_clocks.json"),
+                &json!({"clocks": [clock]}),
+            )?;
+        }
+        let mut wal = header(EntryType::Directory, 0o755, 0);
+        archive.append_data(&mut wal, format!("{prefix}wal"), io::empty())?;
+        let mut file = tempfile::tempfile_in(self.scratch)?;
+        let name = log::write_empty(&mut file, newest)?;
+        io::Seek::rewind(&mut file)?;
+        archive.append_file(format!("{prefix}wal/{name}"), &mut file)
+    }
 }
 
-fn append_json(archive: &mut Builder<impl Write>, name: &str, value: &serde_json::Value) -> io::Result<()> {
+type Archive = Builder<Hashing<BufWriter<File>>>;
+
+fn append_json(archive: &mut Builder<impl Write>, name: &str, value: &Value) -> io::Result<()> {
     let content = value.to_string();
     let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
-    archive.append_data(&mut header, format!("{SHARD}/{name}"), content.as_bytes())
+    archive.append_data(&mut header, name, content.as_bytes())
 }
 
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
@@ -92,15 +162,20 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     header
 }
 
-/// All files of a segment in sorted order; holes stay holes (GNU sparse entries).
-fn append_segment(nested: &mut File, segment: &Path) -> io::Result<()> {
-    let mut archive = Builder::new(BufWriter::new(nested));
-    for file in files_below(segment)? {
+/// All files of a segment; holes stay holes (GNU sparse entries). The two that say what it
+/// is come last, as on a Qdrant server: a segment that is cut short lacks them.
+fn append_files(archive: &mut Builder<impl Write>, segment: &Path, below: &str) -> io::Result<()> {
+    let mut files = files_below(segment)?;
+    let last = ["segment.json", "version.info"];
+    files.sort_by_key(|file| {
+        let inside = file.strip_prefix(segment).unwrap_or(file);
+        last.iter().position(|name| inside == Path::new(name))
+    });
+    for file in files {
         let inside = file.strip_prefix(segment).map_err(io::Error::other)?;
-        let name = Path::new("snapshot/files").join(inside);
-        archive.append_file(name, &mut File::open(&file)?)?;
+        archive.append_file(Path::new(below).join(inside), &mut File::open(&file)?)?;
     }
-    archive.into_inner()?.flush()
+    Ok(())
 }
 
 fn files_below(root: &Path) -> io::Result<Vec<PathBuf>> {

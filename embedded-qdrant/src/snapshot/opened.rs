@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::unpack::unpack;
 use crate::collection::OpenCollection;
 use crate::error::{Error, Result};
-use crate::points;
+use crate::points::{Count, Query, Question, Scroll, Search};
 
 /// A collection snapshot that the engine has opened.
 ///
@@ -43,8 +43,7 @@ pub fn open_snapshot(snapshot: &Path, workdir: &Path) -> Result<OpenedSnapshot> 
 impl OpenedSnapshot {
     /// The exact number of points.
     pub fn count(&self) -> Result<usize> {
-        let all = points::Count::default();
-        Ok(all.run(&self.collection.shard)?.count)
+        Ok(self.ask(Count::default())?.count)
     }
 
     /// `result` of `GET /collections/{c}`: configuration, payload schema, status.
@@ -54,21 +53,27 @@ impl OpenedSnapshot {
 
     /// `result` of `POST /collections/{c}/points/scroll` for that body.
     pub fn scroll(&self, body: Value) -> Result<Value> {
-        let scroll: points::Scroll = request(body)?;
-        answer(&scroll.run(&self.collection.shard)?)
+        answer(&self.ask::<Scroll>(request(body)?)?)
     }
 
     /// `result` of `POST /collections/{c}/points/search` for that body.
     pub fn search(&self, body: Value) -> Result<Value> {
-        let search: points::Search = request(body)?;
-        answer(&search.run(&self.collection.shard)?)
+        answer(&self.ask::<Search>(request(body)?)?)
     }
 
     /// `result` of `POST /collections/{c}/points/query` for that body.
     pub fn query(&self, body: Value) -> Result<Value> {
-        let query: points::Query = request(body)?;
-        let hits = answer(&query.run(&self.collection.shard)?)?;
-        Ok(json!({"points": hits}))
+        answer(&self.ask::<Query>(request(body)?)?)
+    }
+
+    /// Asks every shard; the body's `shard_key` does not matter.
+    fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer> {
+        question.check()?;
+        let key = |id| self.collection.keys.get(&id).cloned();
+        let parts = self.collection.shards();
+        let parts = parts.map(|(id, shard)| Ok((key(id), question.ask(shard)?)));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        Ok(question.answer(parts))
     }
 }
 

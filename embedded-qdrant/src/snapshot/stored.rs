@@ -30,12 +30,19 @@ pub(crate) struct Description {
 /// `{collection}-{peer_id}-{Y-m-d-H-M-S}.snapshot`. Two requests in one second mean the
 /// same file; the second one replaces it, as on a Qdrant server.
 pub(crate) fn name(collection: &CollectionName, peer_id: u64, now: OffsetDateTime) -> Result<String> {
+    Ok(format!("{collection}-{peer_id}-{}.snapshot", second(now)?))
+}
+
+/// `{collection}-shard-{id}-{Y-m-d-H-M-S}.snapshot`.
+pub(crate) fn shard_name(collection: &CollectionName, shard: u32, now: OffsetDateTime) -> Result<String> {
+    Ok(format!("{collection}-shard-{shard}-{}.snapshot", second(now)?))
+}
+
+fn second(now: OffsetDateTime) -> Result<String> {
     let format = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
-    let time = now
-        .to_offset(time::UtcOffset::UTC)
+    now.to_offset(time::UtcOffset::UTC)
         .format(&format)
-        .map_err(Error::internal)?;
-    Ok(format!("{collection}-{peer_id}-{time}.snapshot"))
+        .map_err(Error::internal)
 }
 
 /// Puts a finished snapshot where clients see it, its checksum first.

@@ -1,6 +1,6 @@
-//! Making a collection directory out of a snapshot file, without trusting the file.
+//! Making a collection or shard directory out of a snapshot file, without trusting the file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path};
 
@@ -8,17 +8,20 @@ use qdrant_edge::EdgeShard;
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::collection::{self, CONFIG, OpenCollection, PAYLOAD_INDEX, PayloadIndexes, SHARD, VERSION};
+use super::log;
+use crate::cluster::Mapping;
+use crate::collection::{self, CONFIG, OpenCollection, PAYLOAD_INDEX, PayloadIndexes, SHARD_KEYS, VERSION, shards_in};
 use crate::config::CollectionConfig;
 use crate::disk;
 use crate::error::{Error, Result};
 
 /// Rebuilds the collection in `snapshot` as the content of the empty directory `into`, and
-/// opens it once to see that the engine accepts it.
+/// opens it once to see that the engine accepts it. Shards that the snapshot only names,
+/// since they are on other nodes, are left out.
 ///
 /// A cut, garbled or unsafe file is an error; what is then left in `into` is of no use.
 pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
-    unpack_tar(snapshot, into)
+    unpack_tar(snapshot, into, End::Marked)
         .map_err(|error| Error::bad_input(format_args!("the snapshot cannot be unpacked: {error}")))?;
     // A tar that was cut between two entries looks whole but for what is last in it.
     for name in [VERSION, CONFIG] {
@@ -35,23 +38,79 @@ pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
         path if path.is_file() => read_foreign(&path)?,
         _ => PayloadIndexes::default(),
     };
-    unpack_shard(&into.join(SHARD))?;
-    collection::describe(into, &config, &indexes)?;
+    let keys = match into.join(SHARD_KEYS) {
+        path if path.is_file() => read_foreign::<Mapping>(&path)?.keys(),
+        _ => Default::default(),
+    };
+    let expected: Vec<u32> = match config.is_custom() {
+        true => keys.keys().copied().collect(),
+        false => (0..config.params.shard_number.get()).collect(),
+    };
+    for &id in &expected {
+        let shard = into.join(id.to_string());
+        if !shard.is_dir() {
+            return Err(Error::internal(format_args!(
+                "No shard found: {id} at {}",
+                into.display()
+            )));
+        }
+        match is_local(&shard)? {
+            Some(false) => disk::remove_dir(&shard)?,
+            _ => unpack_segments(&shard, id)?,
+        }
+    }
+    for unknown in shards_in(into)?.into_iter().filter(|id| !expected.contains(id)) {
+        disk::remove_dir(&into.join(unknown.to_string()))?;
+    }
+    collection::describe(into, &config, &indexes, &keys)?;
 
     let open = OpenCollection::load(into).map_err(|error| error.context("the engine does not open the snapshot"))?;
-    let newest = newest_version(&open.shard)?;
+    let newest: Vec<_> = open
+        .shards()
+        .map(|(id, shard)| Ok((open.shard_dir(id), log::newest_version(shard)?)))
+        .collect::<Result<_>>()?;
     drop(open);
-    start_log_above(&into.join(SHARD).join("wal"), newest)
+    newest
+        .into_iter()
+        .try_for_each(|(shard, newest)| log::start_above(&shard.join("wal"), newest))
+}
+
+/// Rebuilds the shard in `snapshot` as the content of the empty directory `into`. `false`
+/// if it then has no points, whatever else is in the file, since the file does not say that
+/// the shard was on the node that made it: so a Qdrant server takes a file that was cut
+/// between its log and its end.
+pub(crate) fn unpack_shard(snapshot: &Path, into: &Path) -> Result<bool> {
+    let failed = |error: io::Error| Error::internal(format_args!("File IO error: {error}"));
+    unpack_tar(snapshot, into, End::Anywhere).map_err(failed)?;
+    let local = is_local(into)? == Some(true);
+    if local {
+        restore_segments(into).map_err(failed)?;
+    }
+    if !has_data(into) {
+        return Err(Error::bad_request("Invalid snapshot"));
+    }
+    Ok(local)
 }
 
 fn read_foreign<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     disk::read_json(path).map_err(|error| Error::bad_input(format_args!("the snapshot's configuration: {error}")))
 }
 
+/// Where a tar may end.
+#[derive(PartialEq)]
+enum End {
+    /// At its end marker.
+    Marked,
+    /// Between any two entries: a Qdrant server reads no further than it gets.
+    Anywhere,
+}
+
 /// Unpacks directories, regular and sparse files with plain relative names, nothing else.
-fn unpack_tar(snapshot: &Path, into: &Path) -> io::Result<()> {
+fn unpack_tar(snapshot: &Path, into: &Path, end: End) -> io::Result<()> {
     let mut file = File::open(snapshot)?;
-    expect_end_marker(&mut file)?;
+    if end == End::Marked {
+        expect_end_marker(&mut file)?;
+    }
     let mut archive = Archive::new(BufReader::new(file));
     archive.set_overwrite(false);
     for entry in archive.entries()? {
@@ -85,48 +144,35 @@ fn expect_end_marker(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the engine unpack the segments, nested tars included, in place.
-fn unpack_shard(shard: &Path) -> Result<()> {
-    if !shard.join("wal").is_dir() || !shard.join("segments").is_dir() {
+fn has_data(shard: &Path) -> bool {
+    shard.join("wal").is_dir() && shard.join("segments").is_dir()
+}
+
+/// What `replica_state.json` says, if it is there.
+fn is_local(shard: &Path) -> Result<Option<bool>> {
+    let path = shard.join("replica_state.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let state: Value = read_foreign(&path)?;
+    Ok(Some(state["is_local"] == true))
+}
+
+fn unpack_segments(shard: &Path, id: u32) -> Result<()> {
+    if !has_data(shard) {
         return Err(Error::bad_input(format_args!(
-            "the snapshot is incomplete: it has no segments or no write-ahead log of shard {SHARD}"
+            "the snapshot is incomplete: it has no segments or no write-ahead log of shard {id}"
         )));
     }
+    restore_segments(shard)
+        .map_err(|error| Error::bad_input(format_args!("the snapshot's segments cannot be unpacked: {error}")))
+}
+
+/// Lets the engine unpack the segments, nested tars included, in place.
+fn restore_segments(shard: &Path) -> io::Result<()> {
     // The engine's only public way to do this starts with unpacking a tar into the shard
     // directory. The shard is there already, so the tar is one without entries.
-    let unpack = || -> io::Result<()> {
-        let mut nothing = tempfile::NamedTempFile::new_in(shard)?;
-        nothing.write_all(&[0; 1024])?;
-        EdgeShard::unpack_snapshot(nothing.path(), shard).map_err(io::Error::other)
-    };
-    unpack().map_err(|error| Error::bad_input(format_args!("the snapshot's segments cannot be unpacked: {error}")))
-}
-
-/// The newest operation that is in the segments of a shard.
-fn newest_version(shard: &EdgeShard) -> Result<u64> {
-    let manifest = serde_json::to_value(shard.snapshot_manifest()?).map_err(Error::internal)?;
-    let segments = manifest.as_object().into_iter().flatten();
-    let versions = segments.filter_map(|(_, segment)| segment.get("segment_version"));
-    Ok(versions.filter_map(Value::as_u64).max().unwrap_or(0))
-}
-
-/// Replaces the write-ahead log by an empty one that begins above `newest`.
-///
-/// The engine numbers operations by their place in the log and drops an operation that is
-/// older than the point it changes. With a log that begins at 0 the first updates of
-/// restored points would vanish without an error. Nothing is lost with the old log: the
-/// engine never replays it. The file is what Qdrant's own
-/// `Wal::generate_empty_wal_starting_at_index` writes: a segment header (`wal`, format
-/// version 0, a CRC seed) and zeros up to the capacity.
-fn start_log_above(wal: &Path, newest: u64) -> Result<()> {
-    const CAPACITY: u64 = 32 * 1024 * 1024;
-    let replace = || -> io::Result<()> {
-        fs::remove_dir_all(wal)?;
-        fs::create_dir(wal)?;
-        let mut file = File::create(wal.join(format!("closed-{}", newest + 1)))?;
-        file.write_all(b"wal\0seed")?;
-        file.set_len(CAPACITY)?;
-        file.sync_all()
-    };
-    replace().map_err(|error| Error::io(format_args!("prepare the log {wal:?}"), &error))
+    let mut nothing = tempfile::NamedTempFile::new_in(shard)?;
+    nothing.write_all(&[0; 1024])?;
+    EdgeShard::unpack_snapshot(nothing.path(), shard).map_err(io::Error::other)
 }

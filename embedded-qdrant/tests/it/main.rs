@@ -4,6 +4,7 @@
 mod collections;
 mod refusals;
 mod restores;
+mod shards;
 mod snapshots;
 #[allow(dead_code)]
 mod support;

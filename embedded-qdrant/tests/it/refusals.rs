@@ -50,7 +50,7 @@ async fn wrong_input_is_answered_as_qdrant_does() {
         (
             &put,
             "/collections/d",
-            json!({"vectors": {"size": 8, "distance": "Dot"}, "shard_number": 2}),
+            json!({"vectors": {"size": 8, "distance": "Dot"}, "shard_number": 0}),
             400,
         ),
         (&put, "/collections/d", json!({"nonsense": 1}), 400),

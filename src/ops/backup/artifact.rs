@@ -9,7 +9,7 @@ use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{Count, Optimizations, Qdrant, Snapshot, SnapshotName};
+use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,13 +20,19 @@ use tokio::time::{Instant, sleep, timeout};
 #[derive(Clone, Copy)]
 pub(super) struct UnitRun<'a> {
     pub(super) ctx: &'a Context,
-    /// The node that has the unit.
-    pub(super) qdrant: &'a Qdrant,
+    pub(super) nodes: &'a Nodes,
     pub(super) run: &'a Run,
     pub(super) id: BackupId,
     pub(super) unit: &'a Unit,
     /// Number of the first attempt; each one's objects have it in their names.
     pub(super) first: u32,
+}
+
+impl<'a> UnitRun<'a> {
+    /// The node that has the unit.
+    pub(super) fn qdrant(&self) -> &'a Qdrant {
+        self.nodes.of(self.unit.node)
+    }
 }
 
 /// Between two looks whether an optimizer is at work.
@@ -69,7 +75,7 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
 }
 
 async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
-    let before = of.run.unless_cancelled(of.qdrant.count(of.unit.snapshot())).await?;
+    let before = of.run.unless_cancelled(of.qdrant().count(of.unit.snapshot())).await?;
     let (made, optimizing) = settled(of, attempt).await?;
     let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
     let result = of.run.unless_cancelled(relayed).await;
@@ -93,7 +99,7 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(PendingSnapshot, bool
     if of.unit.shard.is_none() {
         return Ok((make(of, attempt).await?, false));
     }
-    let look = || of.run.unless_cancelled(of.qdrant.optimizations(&of.unit.collection));
+    let look = || of.run.unless_cancelled(of.qdrant().optimizations(&of.unit.collection));
     let deadline = Instant::now() + of.ctx.settings.settle;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -143,7 +149,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
     of.run.progress.phase(of.unit, Phase::Snapshot);
     let created = of
         .run
-        .unless_cancelled(of.qdrant.create_snapshot(of.unit.snapshot()))
+        .unless_cancelled(of.qdrant().create_snapshot(of.unit.snapshot()))
         .await;
     let snapshot = match created {
         Ok(snapshot) if existing.contains(&snapshot.name) => {
@@ -186,14 +192,17 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
     let (ctx, collection) = (of.ctx, of.unit.collection.as_str());
     let mut within = intents::WITHIN;
     loop {
-        let (there, date) = of.run.unless_cancelled(of.qdrant.snapshots(of.unit.snapshot())).await?;
+        let (there, date) = of
+            .run
+            .unless_cancelled(of.qdrant().snapshots(of.unit.snapshot()))
+            .await?;
         let looked = Instant::now();
         let existing: Vec<String> = there.into_iter().map(|s| s.name).collect();
         let requested_at = ctx.clock.now();
         let intent = Intent {
             run: of.id,
             unit: of.unit.clone(),
-            qdrant: of.qdrant.url(),
+            qdrant: of.qdrant().url(),
             existing: Vec::new(),
             requested_at: date.unwrap_or(requested_at),
             within_seconds: within.as_secs(),
@@ -204,7 +213,7 @@ async fn announce(of: UnitRun<'_>, attempt: u32) -> Result<RequestedSnapshot> {
             .unless_cancelled(intents::record(&*ctx.store, intent, attempt))
             .await?;
         let recording = looked.elapsed();
-        of.qdrant.unpaused().await;
+        of.qdrant().unpaused().await;
         if !of.run.cancel.is_cancelled() && looked.elapsed() <= within {
             return Ok(RequestedSnapshot {
                 existing,
@@ -239,8 +248,8 @@ async fn relay(
 ) -> Result<(Artifact, Count)> {
     let (ctx, unit) = (of.ctx, of.unit);
     let created_at = ctx.clock.now();
-    let after = of.qdrant.count(unit.snapshot()).await?;
-    let download = of.qdrant.download(unit.snapshot(), snapshot).await?;
+    let after = of.qdrant().count(unit.snapshot()).await?;
+    let download = of.qdrant().download(unit.snapshot(), snapshot).await?;
     let expected = Expected {
         bytes: snapshot.size,
         sha256: snapshot.sha256(),
@@ -291,10 +300,10 @@ pub(super) async fn delete(of: UnitRun<'_>, made: PendingSnapshot) {
     let (snapshot, recorded) = (&made.snapshot, &made.recorded);
     let work = async {
         // Qdrant overwrites a snapshot by another of the same second: delete only what is still the one that we made.
-        let (there, _) = of.qdrant.snapshots(of.unit.snapshot()).await?;
+        let (there, _) = of.qdrant().snapshots(of.unit.snapshot()).await?;
         match there.iter().find(|s| s.name == snapshot.name) {
             Some(now) if now == snapshot => of
-                .qdrant
+                .qdrant()
                 .delete_snapshot(of.unit.snapshot(), &snapshot.name)
                 .await
                 .map(|_| ()),
@@ -355,7 +364,7 @@ async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error
     ) {
         return intents::clear(&*ctx.store, recorded).await;
     }
-    let settled = intents::settle(&*ctx.store, of.qdrant, recorded, ctx.clock.now());
+    let settled = intents::settle(&*ctx.store, of.qdrant(), recorded, ctx.clock.now());
     match timeout(CLEAN_UP, settled).await {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, collection = of.unit.collection, "{warning}"),

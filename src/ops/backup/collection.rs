@@ -11,7 +11,7 @@ use crate::repository::manifest::{self, Collection, Description, without_points}
 use crate::repository::names::ArtifactKind;
 use crate::repository::sharding::{self, ShardKeys};
 use crate::repository::unit::Unit;
-use crate::wire::qdrant::{CollectionInfo, Qdrant};
+use crate::wire::qdrant::{CollectionInfo, Count, Qdrant, ShardMap};
 use std::collections::BTreeMap;
 
 /// Saves one unit: the entry of its collection in the manifest, with this one artifact. `Ok(None)`: the collection was deleted
@@ -25,7 +25,7 @@ pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Opt
 }
 
 async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
-    let (qdrant, run, name) = (of.qdrant, of.run, of.unit.collection.as_str());
+    let (qdrant, run, name) = (of.qdrant(), of.run, of.unit.collection.as_str());
     let mut saved = run.unless_cancelled(describe(qdrant, of.unit, aliases)).await?;
     let SavedArtifact {
         artifact,
@@ -44,6 +44,8 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     }
     saved.artifacts.push(artifact);
     if of.unit.shard.is_some() {
+        let uneven = run.unless_cancelled(uneven_replicas(of, &saved, after)).await?;
+        saved.warnings.extend(uneven);
         run.unless_cancelled(require_same_shards(qdrant, of.unit, &saved))
             .await?;
     }
@@ -74,6 +76,50 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
         manifest::entry(&saved).map(|_| saved)
     })
     .await?
+}
+
+/// The replicas of the shard that have another number of points than the one that was saved (qdrant#9578); none while it is written to.
+async fn uneven_replicas(of: UnitRun<'_>, saved: &Collection, after: Count) -> Result<Option<String>> {
+    let Some(map) = serde_json::from_value::<ShardMap>(saved.shards.value()).ok() else {
+        return Ok(None);
+    };
+    let replicas = map.replicas();
+    let shard = of.unit.shard.unwrap_or_default();
+    let mut counts = Vec::new();
+    for replica in replicas
+        .get(&shard)
+        .into_iter()
+        .flatten()
+        .filter(|replica| replica.is_active())
+    {
+        let Some(node) = of
+            .nodes
+            .by_peer()
+            .get(&replica.peer)
+            .filter(|_| Some(replica.peer) != of.unit.node)
+        else {
+            continue;
+        };
+        match node.count(of.unit.snapshot()).await {
+            Ok(count) if count != after => counts.push(format!("{} on peer {}", count.points, replica.peer)),
+            Ok(_) => {}
+            Err(error) => {
+                return Ok(Some(format!(
+                    "the replicas of shard {shard} cannot be counted: {}",
+                    error.chain()
+                )));
+            }
+        }
+    }
+    if counts.is_empty() || !after.is_exact || of.qdrant().count(of.unit.snapshot()).await? != after {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the replicas of shard {shard} differ: {} points on peer {}, which was saved, {}",
+        after.points,
+        of.unit.node.unwrap_or_default(),
+        counts.join(", ")
+    )))
 }
 
 const OPTIMIZED: &str = "Qdrant optimized it, or did not tell whether it did, while a snapshot of a shard was made, which may have \

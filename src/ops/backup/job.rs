@@ -306,7 +306,7 @@ async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>,
             let (ctx, task, run, plan, nodes) = &*shared;
             let of = UnitRun {
                 ctx,
-                qdrant: nodes.of(unit.node),
+                nodes,
                 run,
                 id: plan.id,
                 unit: &unit,

@@ -2,6 +2,7 @@
 
 use super::replicas::Spread;
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::plain;
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
@@ -9,8 +10,9 @@ use crate::repository::sharding;
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Nodes, Qdrant};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Collections whose shards are asked for at once.
@@ -29,6 +31,42 @@ pub struct BackupPlan {
     pub warnings: Vec<String>,
     /// The nodes that have the units.
     pub(crate) nodes: Nodes,
+    /// What they are like, if Qdrant is clustered.
+    pub map: Vec<NodeState>,
+}
+
+/// One node of a cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeState {
+    pub peer: u64,
+    pub url: String,
+    /// Release of the Qdrant that it runs.
+    pub version: String,
+    /// How many replicas of the selected collections it has in each state.
+    pub replicas: BTreeMap<String, usize>,
+    /// How many of them are saved from it.
+    pub units: usize,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let states: Vec<_> = self.replicas.iter().map(|(state, n)| format!("{n} {state}")).collect();
+        let states = match states.is_empty() {
+            true => "none".to_owned(),
+            false => states.join(", "),
+        };
+        let Self {
+            peer,
+            url,
+            version,
+            units,
+            ..
+        } = self;
+        write!(
+            f,
+            "{url} is peer {peer}, Qdrant {version}; replicas: {states}; {units} would be saved from it"
+        )
+    }
 }
 
 impl BackupPlan {
@@ -45,12 +83,24 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
-    let (version, mut warnings) = version(&nodes).await?;
+    let versions = versions(&nodes).await?;
+    let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let units = units(&nodes, names).await?;
+    let Units { units, replicas } = units(&nodes, names).await?;
+    let map = nodes
+        .by_peer()
+        .iter()
+        .map(|(peer, node)| NodeState {
+            peer: *peer,
+            url: node.url(),
+            version: versions.get(peer).cloned().unwrap_or_default(),
+            replicas: replicas.get(peer).cloned().unwrap_or_default(),
+            units: units.iter().filter(|unit| unit.node == Some(*peer)).count(),
+        })
+        .collect();
     let scoped_key = nodes.is_hidden;
     if scoped_key {
         warnings.push(format!(
@@ -75,16 +125,30 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> 
         units,
         aliases,
         nodes,
+        map,
     })
 }
 
 impl fmt::Display for BackupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Qdrant {}, {:?}", self.qdrant.version, self.qdrant.topology)?;
-        for unit in &self.units {
-            writeln!(f, "  {unit}")?;
+        let (collections, units) = (self.collections().len(), self.units.len());
+        writeln!(
+            f,
+            "Qdrant {}: a backup would save {collections} collections by {units} snapshots",
+            self.qdrant.version
+        )?;
+        for node in &self.map {
+            writeln!(f, "  {node}")?;
         }
-        self.warnings.iter().try_for_each(|w| writeln!(f, "warning: {w}"))
+        for unit in &self.units {
+            match unit.node {
+                Some(node) => writeln!(f, "  {} from peer {node}", plain(&unit.to_string()))?,
+                None => writeln!(f, "  {}", plain(&unit.to_string()))?,
+            }
+        }
+        self.warnings
+            .iter()
+            .try_for_each(|w| writeln!(f, "warning  {}", plain(w)))
     }
 }
 
@@ -92,10 +156,19 @@ impl fmt::Display for BackupPlan {
 pub const SCOPED_KEY: &str =
     "the key may not read the cluster status, so it may see only some of the collections and aliases";
 
+pub(super) struct Units {
+    pub(super) units: Vec<Unit>,
+    /// Of each peer, how many replicas it has in each state.
+    replicas: BTreeMap<u64, BTreeMap<String, usize>>,
+}
+
 /// What each collection is saved as: whole where there is one node, by its shards where it has shard keys or there are several nodes.
-async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
+pub(super) async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Units> {
     if nodes.by_peer().is_empty() {
-        return Ok(names.iter().map(|name| Unit::whole(name)).collect());
+        return Ok(Units {
+            units: names.iter().map(|name| Unit::whole(name)).collect(),
+            replicas: BTreeMap::new(),
+        });
     }
     let qdrant = nodes.of(None);
     let mut looks = stream::iter(names)
@@ -107,7 +180,17 @@ async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
         })
         .buffered(ASKED_AT_ONCE);
     let (mut units, mut spread) = (Vec::new(), Spread::default());
+    let mut replicas: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
     while let Some((name, looked)) = looks.try_next().await? {
+        if let Ok((map, _)) = &looked {
+            for replica in map.replicas().into_values().flatten() {
+                *replicas
+                    .entry(replica.peer)
+                    .or_default()
+                    .entry(replica.state)
+                    .or_default() += 1;
+            }
+        }
         let by_shards = match looked {
             Ok((map, raw)) if nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
                 spread.units(&name, &map)
@@ -121,24 +204,39 @@ async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Vec<Unit>> {
             _ => units.push(Unit::whole(&name)),
         }
     }
-    Ok(units)
+    Ok(Units { units, replicas })
+}
+
+/// The version of each node, by peer id; of one that is not clustered, 0.
+async fn versions(nodes: &Nodes) -> Result<BTreeMap<u64, String>> {
+    let mut versions = BTreeMap::new();
+    if nodes.by_peer().is_empty() {
+        versions.insert(0, nodes.of(None).version().await?);
+    }
+    for (peer, node) in nodes.by_peer() {
+        versions.insert(*peer, node.version().await?);
+    }
+    Ok(versions)
 }
 
 /// Warns of nodes of different versions; the highest one is that of the backup.
-async fn version(nodes: &Nodes) -> Result<(String, Vec<String>)> {
-    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for node in nodes.all() {
-        versions.entry(node.version().await?).or_default().push(node.url());
-    }
-    let of_node: Vec<_> = versions
-        .iter()
-        .map(|(v, urls)| format!("{v} ({})", urls.join(", ")))
-        .collect();
-    let different = (versions.len() > 1).then(|| format!("the nodes have different versions: {}", of_node.join("; ")));
-    let newest = versions.into_keys().max_by_key(|version| numbers(version));
-    let newest = newest.unwrap_or_default();
+fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<String>) {
+    let distinct: BTreeSet<&String> = versions.values().collect();
+    let different = (distinct.len() > 1).then(|| {
+        let of_nodes = versions.iter().map(|(peer, version)| {
+            let url = nodes.of(Some(*peer)).url();
+            format!("{url} has {version}")
+        });
+        let list = of_nodes.collect::<Vec<_>>().join(", ");
+        format!("the nodes have different versions, so that a restore may not take all shards: {list}")
+    });
+    let newest = versions
+        .values()
+        .max_by_key(|version| numbers(version))
+        .cloned()
+        .unwrap_or_default();
     let warnings = different.into_iter().chain(version_warning(&newest)).collect();
-    Ok((newest, warnings))
+    (newest, warnings)
 }
 
 /// `1.18.3` as numbers; of what is none the lowest ones.

@@ -163,6 +163,42 @@ struct Merged {
 }
 
 impl Results {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.collections.extend(more.collections);
+        self.failed.extend(more.failed);
+        self.gone.extend(more.gone);
+        self.stopped.extend(more.stopped);
+        self.refused = more.refused.or(self.refused.take());
+    }
+
+    /// The collections of which a shard moved or changed while they were saved, with nothing of them left here.
+    pub(super) fn forget_changed(&mut self) -> Vec<String> {
+        let is_changed = |(unit, failure): &(Unit, Failure)| {
+            let changed = failure.error.code == Code::SnapshotChanged.to_string();
+            (changed && unit.shard.is_some()).then(|| unit.collection.clone())
+        };
+        let mut changed: BTreeSet<String> = self.failed.iter().filter_map(is_changed).collect();
+        changed.extend(self.uneven());
+        self.collections
+            .retain(|collection| !changed.contains(&collection.name));
+        self.failed.retain(|(unit, _)| !changed.contains(&unit.collection));
+        changed.into_iter().collect()
+    }
+
+    /// Collections whose units saw different shards.
+    fn uneven(&self) -> Vec<String> {
+        let mut seen: BTreeMap<&str, ShardKeys> = BTreeMap::new();
+        let mut uneven = Vec::new();
+        for unit in self.collections.iter().filter(|collection| collection.is_by_shards()) {
+            let keys = ShardKeys::of(&unit.shards.value());
+            if seen.get(unit.name.as_str()).is_some_and(|known| *known != keys) {
+                uneven.push(unit.name.clone());
+            }
+            seen.insert(&unit.name, keys);
+        }
+        uneven
+    }
+
     /// One entry for each collection. One that lacks a unit is not saved, and told once.
     fn merge(self) -> Merged {
         let gone: BTreeSet<String> = self.gone.into_iter().collect();

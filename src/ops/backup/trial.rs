@@ -8,6 +8,7 @@ use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
+use crate::wire::qdrant::Nodes;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -57,9 +58,10 @@ impl Conclusion for Trial {
 
 async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &str) -> Result<Trial> {
     let unit = Unit::whole(collection);
+    let nodes = Nodes::one(&ctx.qdrant);
     let of = UnitRun {
         ctx,
-        qdrant: &ctx.qdrant,
+        nodes: &nodes,
         run,
         id,
         unit: &unit,

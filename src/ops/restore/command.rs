@@ -121,6 +121,7 @@ fn command_line(
         yes,
         move_aliases,
         swap,
+        replication_factor,
         via,
         no_lock,
         patience: _,
@@ -138,6 +139,10 @@ fn command_line(
         flag("--yes", *yes).into_iter().collect(),
         flag("--swap", *swap).into_iter().collect(),
         flag("--move-aliases", *move_aliases).into_iter().collect(),
+        replication_factor
+            .iter()
+            .map(|n| option("--replication-factor", &n.to_string()))
+            .collect(),
         match via {
             Via::Auto => Vec::new(),
             Via::Url => vec!["--via url".to_owned()],
@@ -175,6 +180,8 @@ fn body(request: &RestoreRequest, dry_run: bool) -> String {
         swap: bool,
         #[serde(skip_serializing_if = "is_unset")]
         move_aliases: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replication_factor: Option<u32>,
         #[serde(skip_serializing_if = "is_auto")]
         via: Via,
         #[serde(skip_serializing_if = "is_unset")]
@@ -190,6 +197,7 @@ fn body(request: &RestoreRequest, dry_run: bool) -> String {
         yes,
         move_aliases,
         swap,
+        replication_factor,
         via,
         no_lock,
         patience: _,
@@ -203,11 +211,12 @@ fn body(request: &RestoreRequest, dry_run: bool) -> String {
         yes: *yes,
         swap: *swap,
         move_aliases: *move_aliases,
+        replication_factor: *replication_factor,
         via: *via,
         no_lock: *no_lock,
         dry_run,
     };
-    // Texts, lists of them and truth values: it cannot fail.
+    // Texts, lists of them, numbers and truth values: it cannot fail.
     serde_json::to_string(&body).unwrap_or_default()
 }
 

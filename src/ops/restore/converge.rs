@@ -1,6 +1,7 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
 use super::compare::{differences, in_both, index_differences};
+use super::shards::set_parameter;
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -128,6 +129,21 @@ pub(crate) struct ExpectedCollection {
     pub(crate) or: Option<Description>,
     /// Whether fields that only Qdrant has are differences; a newer release has fields of its own.
     pub(crate) to_the_letter: bool,
+}
+
+impl ExpectedCollection {
+    /// Wants another number of replicas than the backup has.
+    pub(super) fn set_replication_factor(&mut self, factor: u32) {
+        let with = |config: &Packed| {
+            let mut config = config.value();
+            set_parameter(&mut config, "replication_factor", factor.into());
+            Packed::from(config)
+        };
+        self.config = with(&self.config);
+        if let Some(or) = &mut self.or {
+            or.config = with(&or.config);
+        }
+    }
 }
 
 /// What it is like.

@@ -5,14 +5,15 @@ use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
 use crate::repository::sharding::{self, Creation, ShardKey, ShardKeys};
 use crate::wire::qdrant::{Nodes, Qdrant};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// How the shards are made of what is restored by its shards: what was saved so; what has shard keys, since Qdrant restores its snapshot
-/// without the points; and whatever goes into a cluster, where a snapshot that is restored through one node is on that one only.
-pub(super) fn creation(collection: &Collection, nodes: &Nodes) -> Result<Option<Creation>, String> {
+/// without the points; whatever goes into a cluster, where a snapshot that is restored through one node is on that one only; and what is
+/// to have another number of replicas (`is_other`), since Qdrant makes a collection as its snapshot says.
+pub(super) fn creation(collection: &Collection, nodes: &Nodes, is_other: bool) -> Result<Option<Creation>, String> {
     let is_custom = sharding::is_custom(&collection.config, &collection.shards);
-    if !collection.is_by_shards() && !is_custom && !nodes.are_several() {
+    if !collection.is_by_shards() && !is_custom && !nodes.are_several() && !is_other {
         return Ok(None);
     }
     let shards = collection.shards.value();
@@ -52,7 +53,7 @@ pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep, creation: &Creat
     let mut config = step.wanted.config.value();
     if let Creation::WithCollection(shards) = creation {
         // As many as there are, whatever it was made with.
-        config["params"]["shard_number"] = json!(shards);
+        set_parameter(&mut config, "shard_number", json!(shards));
     }
     qdrant.create_collection(name, &config).await?;
     if let Creation::ByKeys(keys) = creation {
@@ -71,6 +72,13 @@ pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep, creation: &Creat
         qdrant.create_index(name, field, index).await?;
     }
     Ok(())
+}
+
+/// Sets one of `params`, where the configuration has any.
+pub(super) fn set_parameter(config: &mut Value, name: &str, value: Value) {
+    if let Some(params) = config.get_mut("params").and_then(Value::as_object_mut) {
+        params.insert(name.to_owned(), value);
+    }
 }
 
 async fn create_keys(qdrant: &Qdrant, name: &str, keys: &[ShardKey]) -> Result<()> {

@@ -137,9 +137,12 @@ pub(super) async fn plan_step(
         Err(e) if !matches!(e.code(), Code::BackupDamaged | Code::BackupUnsupported) => return Err(e),
         Err(e) => notes.refusals.push(Refusal::of(Some(name), &e)),
     }
+    if let Some(factor) = request.replication_factor {
+        step.wanted.set_replication_factor(factor);
+    }
     let creation = match collection.cannot_be_restored() {
         Some(_) => Ok(None),
-        None => shards::creation(collection, of.nodes),
+        None => shards::creation(collection, of.nodes, request.replication_factor.is_some()),
     };
     match creation {
         Ok(creation) => {

@@ -11,8 +11,9 @@ use super::values::Transport;
 use crate::base::error::Result;
 use crate::ops::restore::{self, Interface, Points, Timeouts};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU16;
 
-const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, via, no_lock, dry_run";
+const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, replication_factor, via, no_lock, dry_run";
 
 /// What is to be restored. A target is not a part of it: whoever may call this service must not choose where Qdrant's data goes.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ struct Fields {
     swap: bool,
     #[serde(default)]
     move_aliases: bool,
+    replication_factor: Option<NonZeroU16>,
     #[serde(default)]
     via: Transport,
     #[serde(default)]
@@ -69,6 +71,7 @@ impl RequestBody for RestoreRequest {
             yes: fields.yes,
             move_aliases: fields.move_aliases,
             swap: fields.swap,
+            replication_factor: fields.replication_factor.map(|n| n.get().into()),
             via: fields.via.into(),
             no_lock: fields.no_lock,
             patience: Timeouts::default(),

@@ -59,6 +59,7 @@ pub fn needs(mark: &str, words: &[String]) -> Option<bool> {
     match mark {
         // `run` is the function of docs/how-to/disaster.md.
         "gcloud" => Some(first == "terraform" || first == "run" || has("gcloud") || has("gs://")),
+        "cluster" => Some(has("QDRANT_NODES=") || has("/shards/")),
         "docker" => Some(first == "docker"),
         "toolchain" => Some(matches!(first, "cargo" | ".ci/run")),
         "terraform" => Some(first == "terraform/check.sh"),

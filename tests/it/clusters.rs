@@ -1,0 +1,472 @@
+//! Clusters and shard keys: what is saved by its shards comes back with all of its points, into whatever arrangement of nodes.
+
+use embedded_qdrant::{Optimizations, Transfer};
+use qdrant_backup::base::error::Code;
+use qdrant_backup::ops::backup::BackupOutcome;
+use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget};
+use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
+use qdrant_backup::repository::catalog::{self, Mark};
+use qdrant_backup::repository::manifest::Topology;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use testkit::bench::Bench;
+use testkit::cluster::{Nodes, automatic, content, keyed, node, qdrant, restore_into, upsert};
+use testkit::process;
+use testkit::sample::Client;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+fn keys() -> Vec<Value> {
+    vec![json!("eu"), json!("us"), json!(17)]
+}
+
+fn all_as(into: &str) -> RestoreRequest {
+    RestoreRequest {
+        id: "latest".into(),
+        into: Some(into.into()),
+        ..RestoreRequest::default()
+    }
+}
+
+async fn marks(bench: &Bench) -> Vec<Mark> {
+    let now = bench.ctx.clock.now();
+    catalog::list(&*bench.ctx.store, 1, now).await.unwrap().remove(0).marks
+}
+
+#[tokio::test]
+async fn a_collection_with_shard_keys_comes_back_with_its_keys_and_points() {
+    let nodes = Nodes::start(1).await;
+    keyed(&nodes.client(), "keyed", 1, &keys()).await;
+    let bench = nodes.bench().await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.as_slice()),
+        (BackupOutcome::Complete, &[][..])
+    );
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+    let manifest = bench.manifest(&report).await;
+    let saved = &manifest.collections[0];
+    assert_eq!((saved.artifacts.len(), saved.points_after), (6, 90));
+    for artifact in &saved.artifacts {
+        assert_eq!(
+            (artifact.node, artifact.points_before),
+            (Some(1), artifact.points_after)
+        );
+        bench.artifact(artifact).await;
+    }
+    assert_eq!(nodes.left("keyed").await, [""; 0]);
+
+    let restored = restore_into(&bench, bench.ctx.qdrant.clone(), all_as("back"))
+        .await
+        .unwrap();
+    assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+    let url = nodes.url(1);
+    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
+    assert_eq!(nodes.left("back").await, [""; 0]);
+
+    // Over itself, after something was lost; and not over one with other keys.
+    let client = nodes.client();
+    let lost = json!({"points": [0, 1, 2], "shard_key": "eu"});
+    client
+        .call("POST", "/collections/back/points/delete?wait=true", Some(lost))
+        .await
+        .unwrap();
+    let over = RestoreRequest {
+        overwrite: true,
+        ..all_as("back")
+    };
+    restore_into(&bench, bench.ctx.qdrant.clone(), over.clone())
+        .await
+        .unwrap();
+    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
+    let more = json!({"shard_key": "more"});
+    client
+        .call("PUT", "/collections/back/shards", Some(more))
+        .await
+        .unwrap();
+    let refused = restore_into(&bench, bench.ctx.qdrant.clone(), over).await.unwrap_err();
+    assert_eq!(refused.code(), Code::RestoreRefused, "{refused:?}");
+}
+
+/// What an older version made of a collection with shard keys: one snapshot of all of it.
+async fn saved_whole(bench: &Bench, nodes: &Nodes, collection: &str) {
+    let report = bench.run().await.unwrap();
+    let client = nodes.client();
+    let path = format!("/collections/{collection}/snapshots");
+    let made = client.call("POST", &path, None).await.unwrap();
+    let name = made["name"].as_str().unwrap();
+    let url = format!("{}{path}/{name}", nodes.url(1));
+    let bytes = client.http.get(url).send().await.unwrap().bytes().await.unwrap();
+    let key = format!("backups/{}/{collection}/collection.snapshot", report.id);
+    std::fs::write(bench.dir.path().join(&key), &bytes).unwrap();
+    let path = bench.dir.path().join(format!("backups/{}/manifest.json", report.id));
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let of = manifest["collections"].as_array_mut().unwrap();
+    let artifacts = &mut of.iter_mut().find(|c| c["name"] == collection).unwrap()["artifacts"];
+    let mut whole = artifacts[0].clone();
+    for counts in ["points_before", "points_after"] {
+        whole.as_object_mut().unwrap().remove(counts);
+    }
+    whole["key"] = key.into();
+    whole["kind"] = "collection".into();
+    whole["bytes"] = bytes.len().into();
+    whole["sha256"] = qdrant_backup::base::hash::sha256_hex(&bytes).into();
+    whole["crc32c"] = format!("{:08x}", crc32c::crc32c(&bytes)).into();
+    *artifacts = json!([whole]);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn what_an_older_version_saved_whole_is_divided_into_its_shards() {
+    let nodes = Nodes::start(1).await;
+    keyed(&nodes.client(), "keyed", 1, &keys()).await;
+    let bench = nodes.bench().await;
+    saved_whole(&bench, &nodes, "keyed").await;
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+    let target = Nodes::start(3).await;
+    for into in [&nodes, &target] {
+        let restored = restore_into(&bench, qdrant(&into.urls()), all_as("back"))
+            .await
+            .unwrap();
+        assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+        for url in into.urls() {
+            assert_eq!(content(&url, "back").await, content(&nodes.url(1), "keyed").await);
+        }
+    }
+    // Qdrant's own way answers 200, and the points are gone.
+    let key = format!("backups/{}/keyed/collection.snapshot", bench.run().await.unwrap().id);
+    assert!(!bench.dir.path().join(key).exists(), "a new one is saved by its shards");
+}
+
+#[tokio::test]
+async fn a_cluster_comes_back_into_any_arrangement_of_nodes() {
+    let nodes = Nodes::start(3).await;
+    let client = nodes.client();
+    automatic(&client, "auto", 6, 2, 500).await;
+    keyed(&client, "keyed", 2, &keys()).await;
+    let bench = nodes.bench().await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.as_slice()),
+        (BackupOutcome::Complete, &[][..])
+    );
+    let manifest = bench.manifest(&report).await;
+    assert_eq!(manifest.qdrant.topology, Topology::Cluster { peers: vec![1, 2, 3] });
+    let mut by_node: BTreeMap<u64, usize> = BTreeMap::new();
+    for artifact in manifest.collections.iter().flat_map(|c| &c.artifacts) {
+        *by_node.entry(artifact.node.unwrap()).or_default() += 1;
+    }
+    assert!(
+        by_node.len() == 3 && by_node.values().all(|n| (3..=5).contains(n)),
+        "each shard once, spread over the nodes: {by_node:?}"
+    );
+    for collection in ["auto", "keyed"] {
+        assert_eq!(nodes.left(collection).await, [""; 0]);
+    }
+
+    let (two, one) = (Nodes::start(2).await, Nodes::start(1).await);
+    for target in [&nodes, &two, &one] {
+        let restored = restore_into(&bench, qdrant(&target.urls()), all_as("{}-back"))
+            .await
+            .unwrap();
+        assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+        for url in target.urls() {
+            for collection in ["auto", "keyed"] {
+                let back = format!("{collection}-back");
+                assert_eq!(content(&url, &back).await, content(&nodes.url(1), collection).await);
+            }
+        }
+        assert_eq!(target.left("auto-back").await, [""; 0]);
+    }
+
+    // Without cluster mode there are no shard keys, but shards.
+    let (standalone, _data) = node(9, None).await;
+    let into = || qdrant(&[standalone.url()]);
+    let refused = restore_into(&bench, into(), all_as("{}-back")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::RestoreRefused, "{refused:?}");
+    let mut only = all_as("{}-back");
+    only.selection.collections = vec!["auto".into()];
+    let restored = restore_into(&bench, into(), only).await.unwrap();
+    assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+    assert_eq!(
+        content(&standalone.url(), "auto-back").await,
+        content(&nodes.url(1), "auto").await
+    );
+}
+
+#[tokio::test]
+async fn what_a_single_node_saved_goes_into_a_cluster_with_another_number_of_replicas() {
+    let (single, _data) = node(1, None).await;
+    let client = Client::new(single.url(), None);
+    automatic(&client, "auto", 3, 1, 300).await;
+    let bench = Bench::new(&single.url()).await;
+    assert_eq!(bench.run().await.unwrap().status, BackupOutcome::Complete);
+    let nodes = Nodes::start(3).await;
+    let request = RestoreRequest {
+        replication_factor: Some(3),
+        ..all_as("back")
+    };
+    let restored = restore_into(&bench, qdrant(&nodes.urls()), request).await.unwrap();
+    assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+    for url in nodes.urls() {
+        assert_eq!(content(&url, "back").await, content(&single.url(), "auto").await);
+        let map = Client::new(&url, None)
+            .call("GET", "/collections/back/cluster", None)
+            .await
+            .unwrap();
+        assert_eq!(
+            map["local_shards"].as_array().unwrap().len(),
+            3,
+            "each shard on each node: {map}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_shard_is_not_saved_while_it_is_optimized() {
+    let nodes = Nodes::start(1).await;
+    keyed(&nodes.client(), "keyed", 1, &[json!("a")]).await;
+    let optimizer = &nodes.nodes[0].0;
+    let (idle, busy) = (
+        Optimizations::default(),
+        Optimizations {
+            running: 1,
+            completed: 0,
+        },
+    );
+    let done = Optimizations {
+        running: 0,
+        completed: 1,
+    };
+    let mut bench = nodes.bench().await;
+    bench.ctx.settings.concurrency = 1;
+    // One is at work; it ends; one begins under the first snapshot and has ended after it.
+    optimizer.script_optimizations("keyed", [busy, idle, done]);
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.as_slice()),
+        (BackupOutcome::Complete, &[][..])
+    );
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+    assert_eq!(nodes.left("keyed").await, [""; 0]);
+
+    // It never rests: saved all the same, and good once a drill has counted it.
+    optimizer.script_optimizations("keyed", [busy]);
+    bench.ctx.settings.settle = Duration::ZERO;
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.len()),
+        (BackupOutcome::Complete, 1),
+        "{report:?}"
+    );
+    let manifest = bench.manifest(&report).await;
+    assert!(
+        manifest.collections[0]
+            .artifacts
+            .iter()
+            .all(|artifact| artifact.optimizing)
+    );
+    assert_eq!(marks(&bench).await, [Mark::Unproven]);
+    let place = DrillTarget {
+        ctx: bench.ctx.clone(),
+        elsewhere: false,
+    };
+    let request = DrillRequest {
+        id: report.id.to_string(),
+        ..DrillRequest::default()
+    };
+    let progress = Progress::new(bench.ctx.clock.now());
+    drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
+    assert_eq!(marks(&bench).await, [Mark::Good, Mark::Drilled]);
+}
+
+#[tokio::test]
+async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
+    let nodes = Nodes::start(3).await;
+    automatic(&nodes.client(), "auto", 2, 1, 10).await;
+    let other = Nodes::start(1).await;
+    let (standalone, _data) = node(9, None).await;
+    let balanced = balancer(nodes.urls()).await;
+    let [one, two, three] = nodes.urls().try_into().unwrap();
+    let (another, none) = (other.url(1), standalone.url());
+    let rows = [
+        ("only one known", vec![&one], Code::Unsupported),
+        ("one missing", vec![&one, &two], Code::ConfigInvalid),
+        ("one twice", vec![&one, &two, &two], Code::ConfigInvalid),
+        ("a load balancer", vec![&one, &two, &balanced], Code::ConfigInvalid),
+        (
+            "another cluster's",
+            vec![&one, &two, &three, &another],
+            Code::ConfigInvalid,
+        ),
+        ("no cluster's", vec![&one, &two, &three, &none], Code::ConfigInvalid),
+    ];
+    let mut told = Vec::new();
+    for (what, urls, code) in rows {
+        let urls: Vec<String> = urls.into_iter().cloned().collect();
+        let mut bench = nodes.bench().await;
+        bench.ctx.qdrant = qdrant(&urls);
+        let refused = bench.run().await.unwrap_err();
+        assert_eq!(refused.code(), code, "{what}: {refused:?}");
+        assert!(refused.remedy_text().is_some(), "{what}");
+        assert!(bench.has_no_backup().await, "{what}");
+        told.push(refused.to_string());
+    }
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 6, "each is told as what it is: {told:?}");
+}
+
+/// Gives each connection to the next one of these.
+async fn balancer(urls: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for url in urls.iter().cycle() {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let address = url.strip_prefix("http://").unwrap().to_owned();
+            tokio::spawn(async move {
+                let mut node = TcpStream::connect(address).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut node).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_may_be_stale_fails_alone_and_a_stale_replica_beside_it_is_told() {
+    let nodes = Nodes::start(2).await;
+    let client = nodes.client();
+    for name in ["dead", "fine", "moving", "resharded"] {
+        automatic(&client, name, 1, 2, 20).await;
+    }
+    nodes.cluster.set_state("dead", 0, 1, "Dead");
+    nodes.cluster.set_state("dead", 0, 2, "Partial");
+    nodes.cluster.set_state("fine", 0, 1, "Dead");
+    nodes.cluster.set_transfers(
+        "moving",
+        vec![Transfer {
+            shard_id: 0,
+            from: 1,
+            to: 2,
+            sync: true,
+            method: "stream_records".into(),
+        }],
+    );
+    nodes
+        .cluster
+        .set_resharding("resharded", Some(json!([{"direction": "up", "shard_id": 0}])));
+    let bench = nodes.bench().await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Partial);
+    let failed: Vec<_> = report
+        .failed
+        .iter()
+        .map(|f| (f.collection.as_str(), f.error.code.as_str()))
+        .collect();
+    let unsupported = ["dead", "moving", "resharded"].map(|name| (name, "unsupported"));
+    assert_eq!(failed, unsupported, "{report:?}");
+    let manifest = bench.manifest(&report).await;
+    assert_eq!(manifest.collections[0].name, "fine");
+    assert_eq!(
+        manifest.collections[0].artifacts[0].node,
+        Some(2),
+        "from the replica that is Active"
+    );
+    assert_eq!(
+        manifest.collections[0].warnings.len(),
+        1,
+        "{:?}",
+        manifest.collections[0].warnings
+    );
+}
+
+#[tokio::test]
+async fn replicas_that_differ_are_told_with_their_numbers() {
+    let nodes = Nodes::start(2).await;
+    automatic(&nodes.client(), "auto", 1, 2, 20).await;
+    // One missed a write, as after qdrant#9578.
+    nodes.cluster.set_state("auto", 0, 2, "Dead");
+    upsert(&nodes.client(), "auto", None, 100, 5).await;
+    nodes.cluster.set_state("auto", 0, 2, "Active");
+    let bench = nodes.bench().await;
+    let report = bench.run().await.unwrap();
+    let warning = report
+        .warnings
+        .iter()
+        .find(|w| w.contains("peer 1") && w.contains("peer 2"));
+    assert!(
+        warning.is_some_and(|w| w.contains("25") && w.contains("20")),
+        "{:?}",
+        report.warnings
+    );
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_on_a_node_is_removed_there_and_nothing_else() {
+    let nodes = Nodes::start(2).await;
+    automatic(&nodes.client(), "auto", 2, 2, 20).await;
+    let bench = nodes.bench().await;
+    let at = OffsetDateTime::now_utc();
+    // On both nodes there is one of that shard and that second; the run asked the second node.
+    let path = "/collections/auto/shards/1/snapshots";
+    for peer in [1, 2] {
+        Client::new(nodes.url(peer), None)
+            .call("POST", path, None)
+            .await
+            .unwrap();
+    }
+    let intent = json!({
+        "run": "2026-11-01T00-00-00Z", "collection": "auto", "shard": 1, "node": 2, "qdrant": "http://10.9.9.9:6333",
+        "existing": [], "requested_at": at.format(&Rfc3339).unwrap(), "within_seconds": 5,
+    });
+    let key = bench
+        .dir
+        .path()
+        .join("intents/2026-11-01T00-00-00Z/auto.shard-1-1.json");
+    std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+    std::fs::write(&key, intent.to_string()).unwrap();
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+    assert!(!key.exists(), "{report:?}");
+    let left = async |peer| {
+        Client::new(nodes.url(peer), None)
+            .call("GET", path, None)
+            .await
+            .unwrap()
+    };
+    assert_eq!(left(2).await, json!([]));
+    assert_eq!(left(1).await.as_array().unwrap().len(), 1, "somebody else's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tasks_of_a_job_share_the_shards_of_one_collection() {
+    let nodes = Nodes::start(2).await;
+    automatic(&nodes.client(), "auto", 4, 1, 200).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut reports = Vec::new();
+    for task in ["0", "1"] {
+        let mut command = process::command(&["backup", "--json"], &nodes.url(1), dir.path());
+        command
+            .env("QDRANT_NODES", nodes.urls().join(","))
+            .env("CLOUD_RUN_EXECUTION", "execution-1")
+            .env("CLOUD_RUN_TASK_INDEX", task)
+            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let (code, out, err) = process::finish(command.spawn().unwrap()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        reports.push(serde_json::from_str::<Value>(&out).unwrap());
+    }
+    let saved = |report: &Value| report["saved"].as_array().unwrap().len();
+    assert_eq!([saved(&reports[0]), saved(&reports[1])], [2, 2], "{reports:?}");
+    let backup = &reports[1]["backup"];
+    assert_eq!(
+        (&backup["status"], &backup["collections"][0]["points"]),
+        (&json!("complete"), &json!(200)),
+        "{backup}"
+    );
+}
