@@ -152,10 +152,9 @@ diff <(sed -n 's/^variable "\(.*\)" {/\1/p' renamed.tf) <(sed -n 's/^    var\.\(
   fail "renamed.tf and tests/renamed.tftest.hcl differ"
 
 # --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
-for constraint in "${constraints[@]}"; do
-  copy=$work/${constraint//[^0-9.]/}
+prepare() {
   mkdir "$copy"
-  cp -r ./*.tf build.sh tests examples "$copy/"
+  cp -r "$root"/terraform/*.tf "$root/terraform/build.sh" "$root/terraform/tests" "$root/terraform/examples" "$copy/"
   cat >"$copy/versions_override.tf" <<OVERRIDE
 terraform {
   required_providers {
@@ -169,11 +168,28 @@ OVERRIDE
   cd "$copy"
   quietly terraform init -no-color -input=false -backend=false ||
     fail "terraform init failed for hashicorp/google $constraint ($origin). The checks need the Terraform registry, or OFFLINE_GOOGLE_PROVIDER."
-  quietly terraform validate -no-color || fail "terraform validate failed with hashicorp/google $constraint"
-  quietly terraform test -no-color || fail "terraform test failed with hashicorp/google $constraint"
-  echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$work/log")"
+}
+
+check() {
+  cd "$copy"
+  terraform validate -no-color >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "terraform validate failed with hashicorp/google $constraint"; }
+  terraform test -no-color >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "terraform test failed with hashicorp/google $constraint"; }
+  echo "hashicorp/google $constraint ($origin): $(sed -n 's/^Success! \([0-9].*\)\.$/\1/p' "$copy.log")"
   if [ -n "$offline" ]; then
-    python3 "$root/terraform/tests/life/run.py" "$copy" || fail "the life of the configuration failed with hashicorp/google $constraint"
+    python3 "$root/terraform/tests/life/run.py" "$copy" >"$copy.log" 2>&1 || { cat "$copy.log" >&2; fail "the life of the configuration failed with hashicorp/google $constraint"; }
+    sed "s#^#hashicorp/google $constraint: #" "$copy.log"
   fi
+}
+
+# The versions side by side; not so their installation, since Terraform's cache of plugins is for one at a time.
+running=()
+for constraint in "${constraints[@]}"; do
+  copy=$work/${constraint//[^0-9.]/}
+  prepare
+  check &
+  running+=($!)
+done
+for one in "${running[@]}"; do
+  wait "$one" || { kill "${running[@]}" 2>/dev/null; exit 1; }
 done
 [ -n "$offline" ] || echo "not tested: apply, plan again, change, import and destroy, which need OFFLINE_GOOGLE_PROVIDER"

@@ -27,7 +27,7 @@ module "qdrant_backup" {
 
   schedule = { target = "job", backup = "0 2 * * *" }
   job      = { tasks = 4 }
-  alerts   = { backup_max_age_hours = 50, emails = ["ops@example.com"] }
+  alerts   = { emails = ["ops@example.com"] }
 
   prune     = true
   retention = { daily = 14, weekly = 8, monthly = 12 }

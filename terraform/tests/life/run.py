@@ -2,9 +2,9 @@
 
     run.py MODULE      a folder with the module in it, initialised, for one version of the provider
 
-Each case has a world and a state of its own. Terraform is the one on the PATH; TF_CLI_CONFIG_FILE names the stand-in.
+Each case has a world and a state of its own, beside the module. Terraform is the one on the PATH; TF_CLI_CONFIG_FILE names the stand-in.
 """
-import json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
+import json, os, pathlib, re, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).parent
 MODULE = pathlib.Path(sys.argv[1]).resolve()
@@ -17,7 +17,7 @@ class Case:
     """One root module with its state and its world."""
 
     def __init__(self, name, root=MODULE):
-        self.root, self.folder = root, pathlib.Path(tempfile.mkdtemp(prefix="life-" + name + "-"))
+        self.root, self.folder = root, pathlib.Path(tempfile.mkdtemp(prefix="life-" + name + "-", dir=MODULE.parent))
         self.file, self.state = self.folder / "world.json", self.folder / "state"
         self.environment = {}
         self.write({"objects": {}, "calls": []})
@@ -154,10 +154,11 @@ def what_the_older_system_made_is_imported_and_changed_in_place():
     case = Case("older")
     for kind, older in OLDER.items():
         case.exists(kind, project=PROJECT, **{k: v for k, v in older.items() if k != "address"})
+    direct = BASE | {"network": {"mode": "direct"}}
     for older in OLDER.values():
-        case.does("import", older["address"], older["id"], **BASE)
+        case.does("import", older["address"], older["id"], **direct)
 
-    paused = BASE | {"schedule": {"paused": True}}
+    paused = direct | {"schedule": {"paused": True}}
     changes = case.does("plan", **paused)
     assert all(changes[older["address"]] == "update" for older in OLDER.values()), changes
     assert set(changes.values()) == {"create", "update"}, changes
@@ -166,8 +167,10 @@ def what_the_older_system_made_is_imported_and_changed_in_place():
     [job] = [job for job in case.objects("google_cloud_scheduler_job") if job["name"] == "qdrant-backup-hourly"]
     assert job["paused"] and job["http_target"][0]["uri"].endswith("run.app/backup"), job
 
-    case.applies(**BASE)
+    case.applies(**direct | UNPROTECTED)
     assert not case.calls("delete"), case.calls("delete")
+    case.does("destroy", "-auto-approve", **direct | UNPROTECTED)
+    assert not case.addresses()
 
 
 # Fails as often as there are lines in the file `refuse`, and writes down what it was called with.
@@ -245,13 +248,12 @@ module "second" {{
 
 
 def two_of_them_live_in_one_project_under_the_longest_names():
-    root = pathlib.Path(tempfile.mkdtemp(prefix="life-two-"))
+    root = pathlib.Path(tempfile.mkdtemp(prefix="life-two-", dir=MODULE.parent))
     (root / "main.tf").write_text(TWO)
     subprocess.run(["terraform", "init", "-input=false", "-backend=false", "-no-color"], cwd=root, check=True, capture_output=True)
     case = Case("two", root)
     case.applies()
     case.plans_nothing()
-    shutil.rmtree(root)
 
 
 def everything_waits_for_the_protection():
