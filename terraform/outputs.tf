@@ -85,7 +85,7 @@ output "service_agents" {
     local.uses_region_key ? { "key of the repository" = local.agents.registry, "key of service and jobs" = local.agents.run } : {},
     length(google_kms_crypto_key_iam_member.secret) > 0 ? { "key of the secret" = local.agents.secrets } : {},
     length(data.google_storage_project_service_account.this) > 0 ? { "keys of buckets" = data.google_storage_project_service_account.this[0].email_address } : {},
-    length(local.vault) > 0 ? { "copies into the vault" = data.google_storage_transfer_project_service_account.this[0].email } : {},
+    length(local.vault) > 0 ? { "copies into the vault" = "project-${data.google_project.this.number}@storage-transfer-service.iam.gserviceaccount.com" } : {},
     var.alerts.freshness_check ? { "check of freshness" = local.uptime_agent_email } : {},
   )
 }

@@ -107,11 +107,7 @@ run "locked_down" {
 
   override_data {
     target = module.qdrant_backup.data.google_storage_project_service_account.this
-    values = { email_address = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
-  }
-  override_data {
-    target = module.qdrant_backup.data.google_storage_transfer_project_service_account.this
-    values = { email = "project-123456789012@storage-transfer-service.iam.gserviceaccount.com" }
+    values = { email_address = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com", member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
   }
 
   variables {
@@ -129,14 +125,14 @@ run "locked_down" {
     error_message = "a bucket of its own"
   }
   assert {
-    condition = output.service_agents == {
+    condition = output.service_agents == tomap({
       "check of freshness"      = "service-123456789012@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
       "copies into the vault"   = "project-123456789012@storage-transfer-service.iam.gserviceaccount.com"
       "key of service and jobs" = "service-123456789012@serverless-robot-prod.iam.gserviceaccount.com"
       "key of the repository"   = "service-123456789012@gcp-sa-artifactregistry.iam.gserviceaccount.com"
       "key of the secret"       = "service-123456789012@gcp-sa-secretmanager.iam.gserviceaccount.com"
       "keys of buckets"         = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
-    }
+    })
     error_message = "Google's accounts that somebody has to admit are listed"
   }
 }

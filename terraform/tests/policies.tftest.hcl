@@ -173,7 +173,7 @@ run "only_members_of_the_organisation" {
   }
 
   assert {
-    condition     = output.service_agents == {}
+    condition     = length(output.service_agents) == 0
     error_message = "without keys, vault and check of freshness no account of Google's is granted anything"
   }
 }

@@ -186,6 +186,11 @@ exit 1
 
 def one_apply_builds_stores_the_key_and_makes_a_first_backup():
     case = Case("one")
+    # As the file says that everybody begins with.
+    changes = case.does("plan", f"-var-file={HERE.parents[1] / 'terraform.tfvars.example'}", qdrant_api_key="not-a-key")
+    asked_for = {"terraform_data.image[0]", "terraform_data.first_backup[0]", "google_secret_manager_secret_version.qdrant_api_key[0]"}
+    assert asked_for <= set(changes), asked_for - set(changes)
+
     gcloud, refuse, calls = (case.folder / name for name in ("gcloud", "refuse", "calls"))
     gcloud.write_text(GCLOUD)
     gcloud.chmod(0o755)
