@@ -11,12 +11,13 @@ pub use topology::{ShardKey, Transfer};
 
 pub(crate) use topology::{Mapping, Placed, Placement, ShardKeySelector, Topology, mapping};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::snapshot::create::Form;
 use crate::storage::{Priority, Storage};
 
 /// A cluster of one or more nodes. Give a clone of it to each in
@@ -32,6 +33,18 @@ pub struct Cluster {
 struct State {
     peers: BTreeMap<u64, Peer>,
     collections: BTreeMap<String, Topology>,
+    /// Replicas that lack data which another one has.
+    behind: BTreeSet<Replica>,
+    /// Whether they have to wait for it.
+    held: bool,
+}
+
+/// A replica of a shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Replica {
+    collection: String,
+    shard: u32,
+    peer_id: u64,
 }
 
 struct Peer {
@@ -82,6 +95,56 @@ impl Cluster {
     /// is left out while it is `None`. Nothing is resharded.
     pub fn set_resharding(&self, collection: &str, operations: Option<Value>) {
         self.change(collection, |topology| topology.resharding = operations);
+    }
+
+    /// Whether replicas that a restore or an update left behind stay so, and dead, until
+    /// [`Cluster::finish_transfers`]. Otherwise they have the data, and are active, before
+    /// the request that left them behind is answered, or as soon as their node runs again.
+    pub fn hold_transfers(&self, hold: bool) {
+        self.lock().held = hold;
+    }
+
+    /// Sends every replica that is behind the data of an active one, if both nodes run.
+    pub async fn finish_transfers(&self) -> Result<()> {
+        let behind = self.lock().behind.clone();
+        for replica in behind {
+            let Replica {
+                collection,
+                shard,
+                peer_id,
+            } = &replica;
+            let Some(to) = self.node(*peer_id) else { continue };
+            let topology = self.topology(collection)?;
+            let placed = topology.shard(*shard)?;
+            let Ok(from) = self.reader(*shard, placed, *peer_id) else {
+                continue;
+            };
+            let written = from.pack(collection, *shard, Form::Plain).await?;
+            let found = to.find(collection).await?;
+            to.put_shard(&found, *shard, written.file.to_path_buf()).await?;
+            self.set_state(collection, *shard, *peer_id, "Active");
+            self.lock().behind.remove(&replica);
+        }
+        Ok(())
+    }
+
+    /// The same unless transfers are held. One that fails leaves the replica dead.
+    pub(crate) async fn catch_up(&self) {
+        if self.lock().held {
+            return;
+        }
+        if let Err(error) = self.finish_transfers().await {
+            tracing::error!(%error, "a transfer failed: {error}");
+        }
+    }
+
+    fn left_behind(&self, collection: &str, shard: u32, peer_id: u64) {
+        self.set_state(collection, shard, peer_id, "Dead");
+        self.lock().behind.insert(Replica {
+            collection: collection.to_owned(),
+            shard,
+            peer_id,
+        });
     }
 
     fn change(&self, collection: &str, change: impl FnOnce(&mut Topology)) {
@@ -141,11 +204,12 @@ impl Cluster {
             .collect()
     }
 
-    /// The peers among which shards are placed: `wanted`, or all.
+    /// The peers among which shards are placed: `wanted`, or all that run.
     pub(crate) fn places(&self, wanted: Option<&[u64]>) -> Result<Vec<u64>> {
         let state = self.lock();
         let Some(wanted) = wanted else {
-            return Ok(state.peers.keys().copied().collect());
+            let running = state.peers.iter().filter(|(_, peer)| peer.storage.strong_count() > 0);
+            return Ok(running.map(|(id, _)| *id).collect());
         };
         match wanted.iter().find(|id| !state.peers.contains_key(id)) {
             Some(unknown) => Err(Error::bad_request(format_args!("Peer {unknown} does not exist"))),
@@ -169,26 +233,28 @@ impl Cluster {
     }
 
     /// A replica was restored: it is active, unless another active one is to win. With
-    /// `Snapshot` the others are dead, and wait for the data.
+    /// `Snapshot` the others are behind.
     pub(crate) fn recovered(&self, collection: &str, shard: u32, own: u64, priority: Priority) {
-        self.change(collection, |topology| {
-            let Some(placed) = topology.shards.get_mut(&shard) else {
-                return;
-            };
-            let others = placed
-                .replicas
-                .iter()
-                .filter(|(id, state)| **id != own && is_active(state));
-            let others: Vec<u64> = others.map(|(id, _)| *id).collect();
-            let wins = others.is_empty() || priority != Priority::Replica;
-            let state = if wins { "Active" } else { "Dead" };
-            placed.replicas.insert(own, state.to_owned());
-            if priority == Priority::Snapshot {
-                for other in others {
-                    placed.replicas.insert(other, "Dead".to_owned());
-                }
-            }
-        });
+        let Ok(topology) = self.topology(collection) else {
+            return;
+        };
+        let Some(placed) = topology.shards.get(&shard) else {
+            return;
+        };
+        let others = placed
+            .replicas
+            .iter()
+            .filter(|(id, state)| **id != own && is_active(state));
+        let others: Vec<u64> = others.map(|(id, _)| *id).collect();
+        if priority == Priority::Replica && !others.is_empty() {
+            return self.left_behind(collection, shard, own);
+        }
+        self.set_state(collection, shard, own, "Active");
+        if priority == Priority::Snapshot {
+            others
+                .into_iter()
+                .for_each(|other| self.left_behind(collection, shard, other));
+        }
     }
 
     /// A running node with an active replica of the shard, `own` if it has one.
@@ -206,10 +272,17 @@ impl Cluster {
         })
     }
 
-    /// The running nodes whose replica of a shard takes updates.
-    pub(crate) fn writers(&self, placed: &Placed) -> Vec<Arc<Storage>> {
-        let replicas = placed.replicas.iter().filter(|(_, state)| *state != "Dead");
-        replicas.filter_map(|(id, _)| self.node(*id)).collect()
+    /// The running nodes whose replica of a shard takes updates. What is on another node,
+    /// and would take them, is left behind.
+    pub(crate) fn writers(&self, collection: &str, shard: u32, placed: &Placed) -> Vec<Arc<Storage>> {
+        let mut writers = Vec::new();
+        for (id, _) in placed.replicas.iter().filter(|(_, state)| *state != "Dead") {
+            match self.node(*id) {
+                Some(node) => writers.push(node),
+                None => self.left_behind(collection, shard, *id),
+            }
+        }
+        writers
     }
 }
 

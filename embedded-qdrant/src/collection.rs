@@ -10,7 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use qdrant_edge::{CreateIndex, EdgeShard, FieldIndexOperations, JsonPath, PayloadFieldSchema, UpdateOperation};
+use qdrant_edge::{
+    CreateIndex, EdgeShard, FieldIndexOperations, JsonPath, PayloadFieldSchema, ShardInfo, UpdateOperation,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -242,29 +244,21 @@ impl OpenCollection {
 
     /// `result` of `GET /collections/{c}`, of the shards that are on this node.
     pub(crate) fn info(&self) -> Result<Value> {
-        let mut schema: BTreeMap<String, Value> = BTreeMap::new();
-        let (mut indexed, mut points, mut segments) = (0, 0, 0);
-        for shard in self.shards.values() {
-            let info = shard.info();
-            indexed += info.indexed_vectors_count;
-            points += info.points_count;
-            segments += info.segments_count;
-            for (field, index) in info.payload_schema {
-                let index = serde_json::to_value(index).map_err(Error::internal)?;
-                match schema.get_mut(&field.to_string()) {
-                    Some(known) => known["points"] = json!(count(known) + count(&index)),
-                    None => drop(schema.insert(field.to_string(), index)),
-                }
-            }
-        }
+        let mut totals = Totals::default();
+        self.shards.values().try_for_each(|shard| totals.add(shard.info()))?;
+        self.shown(&totals)
+    }
+
+    /// The same of the shards that `totals` are of.
+    pub(crate) fn shown(&self, totals: &Totals) -> Result<Value> {
         Ok(json!({
             "status": "green",
             "optimizer_status": "ok",
-            "indexed_vectors_count": indexed,
-            "points_count": points,
-            "segments_count": segments,
+            "indexed_vectors_count": totals.indexed_vectors,
+            "points_count": totals.points,
+            "segments_count": totals.segments,
             "config": self.config.public()?,
-            "payload_schema": schema,
+            "payload_schema": totals.schema,
             "update_queue": {"length": 0},
         }))
     }
@@ -277,6 +271,31 @@ impl OpenCollection {
     /// Where a shard's files are.
     pub(crate) fn shard_dir(&self, id: u32) -> PathBuf {
         self.dir.join(id.to_string())
+    }
+}
+
+/// What is counted over shards.
+#[derive(Default)]
+pub(crate) struct Totals {
+    indexed_vectors: usize,
+    points: usize,
+    segments: usize,
+    schema: BTreeMap<String, Value>,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, info: ShardInfo) -> Result<()> {
+        self.indexed_vectors += info.indexed_vectors_count;
+        self.points += info.points_count;
+        self.segments += info.segments_count;
+        for (field, index) in info.payload_schema {
+            let index = serde_json::to_value(index).map_err(Error::internal)?;
+            match self.schema.get_mut(&field.to_string()) {
+                Some(known) => known["points"] = json!(count(known) + count(&index)),
+                None => drop(self.schema.insert(field.to_string(), index)),
+            }
+        }
+        Ok(())
     }
 }
 

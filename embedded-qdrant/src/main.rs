@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use embedded_qdrant::{Node, NodeOptions};
+use embedded_qdrant::{Cluster, Node, NodeOptions};
 
 /// A small Qdrant-like node over Qdrant's own engine, for demos and tests.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ struct Arguments {
     /// Name of the environment variable with the key that may only read.
     #[arg(long, value_name = "NAME")]
     read_only_key_env: Option<String>,
+    /// Be a cluster of one node, as Qdrant's Helm chart makes it.
+    #[arg(long)]
+    cluster: bool,
     /// The Qdrant release that `GET /` shows.
     #[arg(long, default_value = "1.18.3")]
     qdrant_version: String,
@@ -34,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut options = NodeOptions::new(arguments.data);
     options.listen = arguments.listen;
     options.version = arguments.qdrant_version;
+    options.cluster = arguments.cluster.then(Cluster::new);
     options.api_key = key(arguments.api_key_env)?;
     options.read_only_key = key(arguments.read_only_key_env)?;
 

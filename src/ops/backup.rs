@@ -29,7 +29,7 @@ use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::ClusterInfo;
 use crate::wire::store::Store;
-use artifact::UnitRun;
+use artifact::{Settling, UnitRun};
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use report::{Results, RunFacts};
@@ -103,16 +103,17 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
     run.progress.planned(id, plan.units.iter().cloned());
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
-    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes));
+    let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes, Settling::default()));
     let save_from = |first: u32| {
         let shared = shared.clone();
         move |unit: Unit| {
             let shared = shared.clone();
             async move {
-                let (ctx, run, aliases, nodes) = &*shared;
+                let (ctx, run, aliases, nodes, settling) = &*shared;
                 let of = UnitRun {
                     ctx,
                     nodes,
+                    settling,
                     run,
                     id,
                     unit: &unit,

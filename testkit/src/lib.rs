@@ -15,6 +15,7 @@ pub mod many;
 pub mod peer;
 pub mod place;
 pub mod process;
+pub mod proxy;
 pub mod sample;
 pub mod screen;
 pub mod service;

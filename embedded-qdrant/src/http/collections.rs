@@ -25,11 +25,7 @@ pub(super) async fn list(State(node): Node) -> Response {
 }
 
 pub(super) async fn info(State(node): Node, Path(name): Path<String>) -> Response {
-    timed(async {
-        let collection = node.storage.find(&name).await?;
-        collection.read(|open| open.info()).await
-    })
-    .await
+    timed(node.storage.info(&name)).await
 }
 
 pub(super) async fn exists(State(node): Node, Path(name): Path<String>) -> Response {

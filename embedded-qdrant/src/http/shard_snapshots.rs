@@ -15,9 +15,8 @@ use super::envelope::{Body, error, timed};
 use super::shards::ShardPath;
 use super::snapshots::{Options, Received, Recover, check, receive, run};
 use super::{Shared, download, fetch};
-use crate::cluster::Topology;
 use crate::error::{Error, Result};
-use crate::snapshot::create::{Form, Writer, Written};
+use crate::snapshot::create::Form;
 use crate::snapshot::stored::{self, Description};
 use crate::storage::{Collection, blocking};
 
@@ -26,17 +25,18 @@ type Node = State<Arc<Shared>>;
 /// What a streamed snapshot is sent in.
 const CHUNK: usize = 4096;
 
-/// The collection, and where its shards are; an error if the shard is not here.
-async fn local(node: &Shared, path: &ShardPath) -> Result<(Arc<Collection>, Topology)> {
+/// The collection; an error if the shard is not here.
+async fn local(node: &Shared, path: &ShardPath) -> Result<Arc<Collection>> {
     let collection = node.storage.find(&path.collection).await?;
-    let topology = node.storage.topology(&collection)?;
-    topology.expect_local(path.shard, node.peer_id)?;
-    Ok((collection, topology))
+    node.storage
+        .topology(&collection)?
+        .expect_local(path.shard, node.peer_id)?;
+    Ok(collection)
 }
 
 pub(super) async fn list(State(node): Node, path: ShardPath) -> Response {
     timed(async {
-        let (collection, _) = local(&node, &path).await?;
+        let collection = local(&node, &path).await?;
         let directory = node.storage.shard_snapshots(&collection.name, path.shard);
         blocking(move || stored::list(&directory)).await
     })
@@ -54,35 +54,19 @@ pub(super) async fn create(State(node): Node, path: ShardPath, Query(options): Q
 }
 
 async fn write(node: &Shared, path: &ShardPath, now: time::OffsetDateTime) -> Result<Description> {
-    let (collection, topology) = local(node, path).await?;
+    let collection = local(node, path).await?;
     let directory = node.storage.shard_snapshots(&collection.name, path.shard);
     let file = stored::shard_name(&collection.name, path.shard, now)?;
     let _held = collection.snapshot_lock(path.shard).lock_owned().await;
-    let written = packed(node, &collection, topology, path.shard, Form::Nested).await?;
+    let written = node.storage.pack(&path.collection, path.shard, Form::Nested).await?;
     blocking(move || stored::publish(written, &directory, &file)).await
-}
-
-/// Writes the tar of a shard to the disk while nobody else writes to the collection.
-async fn packed(node: &Shared, collection: &Collection, topology: Topology, id: u32, form: Form) -> Result<Written> {
-    let (peer_id, scratch) = (node.peer_id, node.storage.scratch());
-    collection
-        .write(move |open| {
-            let writer = Writer {
-                collection: open,
-                topology: &topology,
-                peer_id,
-                scratch: &scratch,
-            };
-            writer.shard(id, form)
-        })
-        .await
 }
 
 pub(super) async fn delete(State(node): Node, path: ShardPath, Query(options): Query<Options>) -> Response {
     let work = {
         let node = node.clone();
         async move {
-            let (collection, _) = local(&node, &path).await?;
+            let collection = local(&node, &path).await?;
             let directory = node.storage.shard_snapshots(&collection.name, path.shard);
             blocking(move || stored::delete(&directory, &path.snapshot)).await?;
             Ok(true)
@@ -93,7 +77,7 @@ pub(super) async fn delete(State(node): Node, path: ShardPath, Query(options): Q
 
 pub(super) async fn download(State(node): Node, path: ShardPath, headers: HeaderMap) -> Response {
     let answered = async {
-        let (collection, _) = local(&node, &path).await?;
+        let collection = local(&node, &path).await?;
         let directory = node.storage.shard_snapshots(&collection.name, path.shard);
         download::file(&directory, &path.snapshot, &headers).await
     };
@@ -107,7 +91,7 @@ pub(super) async fn download(State(node): Node, path: ShardPath, headers: Header
 /// tar that ends early. Unlike there the tar is on the node's disk for a while, so that a
 /// client that reads slowly keeps no writer waiting.
 pub(super) async fn stream(State(node): Node, path: ShardPath) -> Response {
-    let (collection, topology) = match local(&node, &path).await {
+    let collection = match local(&node, &path).await {
         Ok(found) => found,
         Err(error) => return plain(&error),
     };
@@ -115,7 +99,7 @@ pub(super) async fn stream(State(node): Node, path: ShardPath) -> Response {
         Ok(name) => name,
         Err(error) => return plain(&error),
     };
-    let tar = async move { tar(&node, &collection, topology, path.shard).await };
+    let tar = async move { tar(&node, &collection, path.shard).await };
     let body = stream::once(tar).flat_map(|opened| match opened {
         Ok(bytes) => bytes.left_stream(),
         Err(error) => {
@@ -133,11 +117,10 @@ pub(super) async fn stream(State(node): Node, path: ShardPath) -> Response {
 async fn tar(
     node: &Shared,
     collection: &Collection,
-    topology: Topology,
     id: u32,
 ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
     let held = collection.snapshot_lock(id).lock_owned().await;
-    let written = packed(node, collection, topology, id, Form::Plain).await?;
+    let written = node.storage.pack(collection.name.as_str(), id, Form::Plain).await?;
     let file = tokio::fs::File::open(&written.file)
         .await
         .map_err(|error| Error::io("read the snapshot", &error))?;
@@ -157,7 +140,7 @@ pub(super) async fn recover(
     let work = {
         let node = node.clone();
         async move {
-            let (collection, _) = local(&node, &path).await?;
+            let collection = local(&node, &path).await?;
             let priority = request.priority.unwrap_or_default();
             if !request.location.contains("://") {
                 let directory = node.storage.shard_snapshots(&collection.name, path.shard);
@@ -194,7 +177,7 @@ pub(super) async fn upload(
     let work = {
         let node = node.clone();
         async move {
-            let (collection, _) = local(&node, &path).await?;
+            let collection = local(&node, &path).await?;
             check(options.checksum.as_deref(), &fetched.checksum)?;
             let priority = options.priority.unwrap_or_default();
             let file = fetched.file.to_path_buf();

@@ -1,6 +1,7 @@
 //! The node, through its HTTP API and its library.
 #![allow(clippy::unwrap_used)]
 
+mod clusters;
 mod collections;
 mod refusals;
 mod restores;

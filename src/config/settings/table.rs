@@ -141,8 +141,8 @@ pub const GROUPS: &[Group] = &[
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",
                 &["serve", "backup"],
-                "how long a shard that Qdrant optimizes is waited for, where shards are saved one by one; then it is saved all the \
-                 same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
+                "how long the shards of a collection that Qdrant optimizes are waited for, where they are saved one by one; then they \
+                 are saved all the same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
             ),
             setting(
                 "BACKUP_LEASE_SECS",

@@ -12,6 +12,7 @@ use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub(super) struct UnitRun<'a> {
     pub(super) ctx: &'a Context,
     pub(super) nodes: &'a Nodes,
+    pub(super) settling: &'a Settling,
     pub(super) run: &'a Run,
     pub(super) id: BackupId,
     pub(super) unit: &'a Unit,
@@ -32,6 +34,20 @@ impl<'a> UnitRun<'a> {
     /// The node that has the unit.
     pub(super) fn qdrant(&self) -> &'a Qdrant {
         self.nodes.of(self.unit.node)
+    }
+}
+
+/// Until when the shards of each collection are waited for that Qdrant optimizes: all of them together, since each may be optimized
+/// without end.
+#[derive(Default)]
+pub(super) struct Settling(Mutex<BTreeMap<String, Instant>>);
+
+impl Settling {
+    fn until(&self, collection: &str, patience: Duration) -> Instant {
+        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *until
+            .entry(collection.to_owned())
+            .or_insert_with(|| Instant::now() + patience)
     }
 }
 
@@ -100,7 +116,7 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(PendingSnapshot, bool
         return Ok((make(of, attempt).await?, false));
     }
     let look = || of.run.unless_cancelled(of.qdrant().optimizations(&of.unit.collection));
-    let deadline = Instant::now() + of.ctx.settings.settle;
+    let deadline = of.settling.until(&of.unit.collection, of.ctx.settings.settle);
     let mut pause = FIRST_PAUSE;
     loop {
         let is_late = Instant::now() >= deadline;

@@ -13,7 +13,7 @@
 mod finish;
 mod plan;
 
-use super::artifact::UnitRun;
+use super::artifact::{Settling, UnitRun};
 use super::collection::save_unit;
 use super::{BackupReport, Results, Saved, save_all, with_run_again};
 use crate::base::error::{Code, Error, Result};
@@ -299,14 +299,16 @@ async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>,
         true => run.unless_cancelled(ctx.qdrant.nodes()).await?,
         false => Nodes::one(&ctx.qdrant),
     };
-    let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone(), nodes));
+    let of_all = (nodes, Settling::default());
+    let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone(), of_all));
     let save = move |unit: Unit| {
         let shared = shared.clone();
         async move {
-            let (ctx, task, run, plan, nodes) = &*shared;
+            let (ctx, task, run, plan, (nodes, settling)) = &*shared;
             let of = UnitRun {
                 ctx,
                 nodes,
+                settling,
                 run,
                 id: plan.id,
                 unit: &unit,

@@ -1,6 +1,6 @@
 //! A trial: one snapshot that Qdrant makes and that is deleted again, nothing is saved.
 
-use super::artifact::{UnitRun, delete, make};
+use super::artifact::{Settling, UnitRun, delete, make};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::events::Counts;
@@ -58,10 +58,11 @@ impl Conclusion for Trial {
 
 async fn make_and_delete(ctx: &Context, run: &Run, id: BackupId, collection: &str) -> Result<Trial> {
     let unit = Unit::whole(collection);
-    let nodes = Nodes::one(&ctx.qdrant);
+    let (nodes, settling) = (Nodes::one(&ctx.qdrant), Settling::default());
     let of = UnitRun {
         ctx,
         nodes: &nodes,
+        settling: &settling,
         run,
         id,
         unit: &unit,

@@ -145,19 +145,14 @@ impl Verifier {
 
 /// The one object of a collection, if the engine can open it.
 fn single(collection: &Collection) -> Result<&Artifact> {
-    let shards = collection.config.value()["params"]["shard_number"]
-        .as_u64()
-        .unwrap_or(1);
     match collection.artifacts.as_slice() {
-        [artifact]
-            if artifact.kind == ArtifactKind::Collection && blobs::require_known(artifact).is_ok() && shards == 1 =>
-        {
+        [artifact] if artifact.kind == ArtifactKind::Collection && blobs::require_known(artifact).is_ok() => {
             Ok(artifact)
         }
         _ => Err(Error::new(
             Code::BackupUnsupported,
             format!(
-                "collection {:?} cannot be drilled by the engine, which opens only snapshots of one shard",
+                "collection {:?} cannot be drilled by the engine, which opens only snapshots of whole collections",
                 collection.name
             ),
         )

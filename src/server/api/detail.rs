@@ -74,6 +74,14 @@ struct Artifact {
     kind: ArtifactKind,
     /// Peer id of the node that it was taken from.
     node: Option<u64>,
+    /// Of a shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points_after: Option<u64>,
+    /// Whether an optimizer may have worked while its snapshot was made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    optimizing: bool,
     bytes: u64,
     /// Lower-case hex.
     sha256: String,
@@ -160,6 +168,9 @@ impl From<manifest::Artifact> for Artifact {
                 snapshot::ArtifactKind::Shard(shard) => ArtifactKind::Shard(shard),
             },
             node: artifact.node,
+            points_before: artifact.points_before,
+            points_after: artifact.points_after,
+            optimizing: artifact.optimizing,
             bytes: artifact.bytes,
             sha256: artifact.sha256,
             sha256_confirmed_by_qdrant: artifact.sha256_confirmed_by_qdrant,

@@ -171,7 +171,12 @@ async fn befall(lab: &Lab, what: &str) {
             )
             .await
         }
-        "write-ahead log missing" => lab.record("articles", &renamed(&bytes, find("0/wal"), 2, b"W")).await,
+        "write-ahead log missing" => {
+            let without_directory = renamed(&bytes, find("0/wal"), 2, b"W");
+            let file = find("0/wal/closed-");
+            lab.record("articles", &renamed(&without_directory, file, 2, b"W"))
+                .await
+        }
         "entry that leaves its directory" => {
             lab.record("articles", &renamed(&bytes, find("0/shard_config.json"), 0, b"../"))
                 .await
