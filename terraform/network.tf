@@ -17,6 +17,9 @@ locals {
   ), null)
   qdrant_ports = sort(distinct([for url in concat([var.qdrant_url], var.qdrant_nodes) : regex(":([0-9]+)$", url)[0]]))
 
+  # Less than 21 characters, and there a hyphen counts twice.
+  connector_name = length(var.service_name) + length(regexall("-", var.service_name)) <= 20 ? var.service_name : replace(var.service_name, "-", "")
+
   # A Shared VPC is named with its project.
   network_path = var.network.host_project == null ? var.network.name : "projects/${var.network.host_project}/global/networks/${var.network.name}"
   subnet_path  = var.network.host_project == null || var.network.subnet == null ? var.network.subnet : "projects/${var.network.host_project}/regions/${var.region}/subnetworks/${var.network.subnet}"
@@ -33,7 +36,7 @@ resource "google_vpc_access_connector" "backup" {
 
   project       = var.project_id
   region        = var.region
-  name          = var.service_name
+  name          = local.connector_name
   network       = var.network.subnet == null ? var.network.name : null
   ip_cidr_range = var.network.subnet == null ? local.network_cidr : null
   machine_type  = var.network.connector_machine_type

@@ -718,11 +718,6 @@ variable "service_name" {
     condition     = can(regex("^[a-z][-a-z0-9]{4,18}[a-z0-9]$", var.service_name))
     error_message = "service_name has 6 to 20 lower-case letters, digits and hyphens, so that every name made from it is legal."
   }
-
-  validation {
-    condition     = !(var.network.mode == "connector" && var.network.connector == null) || length(var.service_name) + length(regexall("-", var.service_name)) <= 20
-    error_message = "service_name is the connector's name, too, and there a hyphen counts twice: 20 at most."
-  }
 }
 
 variable "use_qdrant_api_key" {

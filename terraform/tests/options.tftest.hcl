@@ -243,6 +243,10 @@ run "other_name" {
     error_message = "the longest name gives legal names throughout"
   }
   assert {
+    condition     = google_vpc_access_connector.backup[0].name == "productsqdrantback"
+    error_message = "a connector's is shorter, and there a hyphen counts twice"
+  }
+  assert {
     condition     = google_cloud_run_v2_service.backup.custom_audiences == tolist([google_cloud_scheduler_job.backup.http_target[0].oidc_token[0].audience])
     error_message = "the audience is the same in both places, whatever the name"
   }

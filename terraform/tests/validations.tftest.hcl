@@ -345,16 +345,6 @@ run "name_too_long_for_its_accounts" {
   expect_failures = [var.service_name]
 }
 
-run "hyphens_count_twice_in_the_name_of_a_connector" {
-  command = plan
-
-  variables {
-    service_name = "qdrant-backup-eu-1"
-  }
-
-  expect_failures = [var.service_name]
-}
-
 run "repository_is_no_path" {
   command = plan
 

@@ -244,7 +244,7 @@ module "second" {{
   source       = "{MODULE}"
   project_id   = "{LONGEST}"
   qdrant_url   = "http://10.140.0.6:6333"
-  service_name = "qdrantbackupsecondly"
+  service_name = "second-qdrant-backup"
   repository   = "qdrant-second"
   network      = {{ cidr = "10.9.0.0/28" }}
   vault        = {{ retention_days = 7 }}
