@@ -190,7 +190,7 @@ variable "build" {
     - `source`: folder with the whole source. Default: the one around this module, which is there in a checkout and where the module comes by `git::`.
     - `region`: where builds run. Default: `global`, or where the pool is. A policy of resource locations asks for a region.
     - `canary`: whether a deployment may ask a new revision how it is before the revision gets any traffic (`_CANARY` of cloudbuild.deploy.yaml): its account then may call the service, to read.
-    - `worker_pool`: a private pool, `projects/P/locations/R/workerPools/NAME`, for builds and deployments. Whoever submits a build needs `roles/cloudbuild.workerPoolUser` in its project.
+    - `worker_pool`: a private pool, `projects/P/locations/R/workerPools/NAME`, for builds and deployments. Whoever submits a build needs the role Cloud Build WorkerPool User in its project.
   EOT
   type = object({
     enabled     = optional(bool, true)
