@@ -227,7 +227,7 @@ def a_first_backup_that_fails_is_made_by_the_next_apply():
     case.environment = {"PATH": f"{case.folder}:{os.environ['PATH']}"}
     first = BASE | {"schedule": {"first_backup": True}}
     code, text, _ = case.terraform("apply", "-auto-approve", **first)
-    assert code == 1 and "first_backup" in text, text
+    assert code == 1 and "gcloud run jobs execute" in text, text
     case.applies(**first)
     assert len((case.folder / "calls").read_text().splitlines()) == 2
     case.plans_nothing(**first)
@@ -261,6 +261,32 @@ def two_of_them_live_in_one_project_under_the_longest_names():
     case.plans_nothing()
 
 
+def what_organisation_policies_ask_for_is_applied_with_keys_of_its_own():
+    root = MODULE / "examples/locked-down"
+    subprocess.run(["terraform", "init", "-input=false", "-backend=false", "-no-color"], cwd=root, check=True, capture_output=True)
+    case = Case("locked", root)
+    # Made by whom the shared network belongs to.
+    case.exists("google_compute_firewall", id="projects/corp-network/global/firewalls/qdrant", source_ranges=["10.30.0.0/26"])
+    case.exists("google_compute_subnetwork", id="projects/corp-network/regions/europe-west3/subnetworks/backups",
+                name="backups", network="corp", ip_cidr_range="10.30.0.0/26")
+    given = {
+        "project_id": PROJECT, "qdrant_api_key": "a-key-that-is-nowhere",
+        "image": f"europe-west3-docker.pkg.dev/{PROJECT}/qdrant/qdrant-backup-api@sha256:{64 * '0'}",
+        "build_worker_pool": "projects/corp-build/locations/europe-west3/workerPools/private",
+    }
+    case.applies(**given)
+    case.plans_nothing(**given)
+    state = case.state.read_text()
+    assert given["qdrant_api_key"] not in state
+    # What has a place is in the region of one of the two keys, and what takes a key has one.
+    places = set(re.findall(r'"(?:location|region)": "([^"]*)"', state))
+    assert {place.lower() for place in places} <= {"europe-west3", "europe-west4"}, places
+    services = case.objects("google_cloud_run_v2_service") + [job["template"][0] for job in case.objects("google_cloud_run_v2_job")]
+    keys = [one["template"][0]["encryption_key"] for one in services]
+    keys += [bucket["encryption"][0]["default_kms_key_name"] for bucket in case.objects("google_storage_bucket")]
+    assert len(keys) == 7 and all(keys), keys
+
+
 def everything_waits_for_the_protection():
     made = {".".join(names) for file in MODULE.glob("*.tf") for names in re.findall(r'^resource "(.*)" "(.*)" {', file.read_text(), re.M)}
     waited_for = set(re.findall(r"^    ((?:google_|terraform_data\.).*),", (MODULE / "protection.tf").read_text(), re.M))
@@ -274,6 +300,7 @@ def main():
         what_the_older_system_made_is_imported_and_changed_in_place,
         one_apply_builds_stores_the_key_and_makes_a_first_backup,
         a_first_backup_that_fails_is_made_by_the_next_apply,
+        what_organisation_policies_ask_for_is_applied_with_keys_of_its_own,
         two_of_them_live_in_one_project_under_the_longest_names,
     ]
     if len(sys.argv) > 2:
