@@ -478,7 +478,7 @@ variable "prune" {
 }
 
 variable "qdrant_api_key" {
-  description = "Qdrant's API key, to be stored in Secret Manager: with `qdrant_api_key_version`, and given to every plan and apply as TF_VAR_qdrant_api_key. It is in no state and no plan."
+  description = "Qdrant's API key, to be stored in Secret Manager: with `qdrant_api_key_version`, and given to every plan, apply, import and destroy as TF_VAR_qdrant_api_key. It is in no state and no plan."
   type        = string
   default     = null
   ephemeral   = true
