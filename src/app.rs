@@ -62,6 +62,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
         who,
         settings: Settings {
             concurrency: config.backup.concurrency,
+            restore_concurrency: config.backup.restore_concurrency,
             attempts: 3,
             backoff: Duration::from_secs(2),
             settle: config.backup.settle,
@@ -400,6 +401,7 @@ fn options(config: &QdrantConfig) -> Options {
     Options {
         nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
+        api_key_file: config.api_key_file.clone(),
         idle: config.idle,
         start: config.start,
         create_timeout: config.create_timeout,

@@ -124,6 +124,8 @@ impl Config {
 pub struct BackupConfig {
     /// `BACKUP_CONCURRENCY`: collections at once, 1 to 64.
     pub concurrency: usize,
+    /// `RESTORE_CONCURRENCY`: collections restored at once, 1 to 64.
+    pub restore_concurrency: usize,
     /// `BACKUP_MAX_MBPS`: megabytes (10^6 bytes) per second of all transfers together; unset: no limit.
     pub max_mbps: Option<NonZeroU32>,
     /// `BACKUP_INCLUDE` and `BACKUP_EXCLUDE`: comma-separated globs; the selection of a request that names none itself.
@@ -141,6 +143,7 @@ impl Default for BackupConfig {
     fn default() -> Self {
         Self {
             concurrency: 2,
+            restore_concurrency: 4,
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
@@ -157,6 +160,9 @@ impl BackupConfig {
             concurrency: reader
                 .number("BACKUP_CONCURRENCY", 1..=64)
                 .unwrap_or(default.concurrency),
+            restore_concurrency: reader
+                .number("RESTORE_CONCURRENCY", 1..=64)
+                .unwrap_or(default.restore_concurrency),
             max_mbps: reader
                 .number("BACKUP_MAX_MBPS", 1..=1_000_000)
                 .and_then(NonZeroU32::new),

@@ -7,6 +7,7 @@ mod connections;
 mod error;
 mod extract;
 mod handlers;
+mod idempotency;
 mod lookup;
 mod request;
 mod runs;

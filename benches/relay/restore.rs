@@ -174,6 +174,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
             who: "bench".to_owned(),
             settings: Settings {
                 concurrency: 1,
+                restore_concurrency: 1,
                 attempts: 1,
                 backoff: Duration::ZERO,
                 limits: Limits::default(),

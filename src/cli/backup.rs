@@ -1,7 +1,7 @@
 //! `backup`: one run in the foreground.
 
 use super::causes::{by_cause, listed};
-use super::text::{Align, count, plain, size, table};
+use super::text::{Align, plain, points, size, table};
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
@@ -20,7 +20,7 @@ use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a backup, shows how far it is, and prints what it came to. An error when not everything was saved. Without a
-/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after a complete backup.
+/// selection among the arguments, `default` holds. `prune_after`: the policy by which old ones go after it.
 /// `drill`: where a complete backup is then drilled.
 pub(crate) async fn backup(
     args: BackupArgs,
@@ -105,7 +105,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     let rows: Vec<_> = report
         .collections
         .iter()
-        .map(|c| [c.name.clone(), count(c.points), size(c.bytes)])
+        .map(|c| [c.name.clone(), points(c.points, c.points_estimated), size(c.bytes)])
         .collect();
     let columns = [
         ("COLLECTION", Align::Left),
@@ -192,6 +192,7 @@ mod tests {
             collections: vec![Saved {
                 name: "docs".into(),
                 points: 1200,
+                points_estimated: false,
                 bytes: 3 << 20,
             }],
             failed: vec![Failure {

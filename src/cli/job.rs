@@ -14,11 +14,11 @@ use crate::ops::retention::Policy;
 use crate::repository::selection::Selection;
 use tokio_util::sync::CancellationToken;
 
-/// What is done after a complete backup, by the task that committed it.
+/// What is done after a backup, by the task that committed it.
 pub(crate) struct FollowUp<'a> {
     /// The policy by which old ones go.
     pub(crate) prune: Option<Policy>,
-    /// Where it is drilled.
+    /// Where a complete one is drilled.
     pub(crate) drill: Option<&'a DrillTarget>,
 }
 
@@ -105,6 +105,7 @@ mod tests {
             saved: vec![Saved {
                 name: "docs".into(),
                 points: 1200,
+                points_estimated: false,
                 bytes: 3 << 20,
             }],
             failed: Vec::new(),

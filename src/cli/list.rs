@@ -1,6 +1,6 @@
 //! `list` and `show`: what backups there are. They need no Qdrant.
 
-use super::text::{Align, ago, count, plain, rounded, shortened, size, table};
+use super::text::{Align, ago, count, plain, points, rounded, shortened, size, table};
 use super::{print, print_json};
 use crate::base::clock::stamp;
 use crate::base::error::Result;
@@ -72,6 +72,7 @@ pub(crate) async fn list(
 /// What has no manifest, and what has not even become an object.
 fn left(leftovers: &[Leftover], (files, bytes): (usize, u64), policy: &Policy, now: OffsetDateTime) -> String {
     let when = |leftover: &Leftover| match leftover.prunable_at {
+        _ if leftover.under_way => "no: a run is writing it".to_owned(),
         None => "stays: it is pinned".to_owned(),
         _ if leftover.reasons.is_empty() => "now".to_owned(),
         Some(at) if at > now => format!("from {} on", stamp(at)),
@@ -100,8 +101,8 @@ fn left(leftovers: &[Leftover], (files, bytes): (usize, u64), policy: &Policy, n
     }
     if files > 0 {
         text += &format!(
-            "Unfinished files in .staging: {}, {}. A run that is under way writes them; those of a killed one are removed a day \
-             after their last change.\n",
+            "Unfinished files in .staging: {}, {}. A run that is under way writes them; those of a killed one are removed by the \
+             next command a minute later, on a network file system a day later.\n",
             count(files as u64),
             size(bytes)
         );
@@ -235,7 +236,12 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
         .iter()
         .map(|c| {
             let keys: Vec<_> = c.artifacts.iter().map(|a| a.key.as_str()).collect();
-            [c.name.clone(), count(c.points_after), size(c.bytes()), keys.join(" ")]
+            [
+                c.name.clone(),
+                points(c.points_after, c.points_estimated),
+                size(c.bytes()),
+                keys.join(" "),
+            ]
         })
         .collect();
     let columns = [

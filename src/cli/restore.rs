@@ -1,12 +1,12 @@
 //! `restore`: shows the plan, does it, and tells what is true afterwards.
 
-use super::text::{Align, count, plain, size, table};
+use super::text::{Align, plain, points, size, table};
 use super::{Bars, print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
 use crate::ops::progress::Progress;
-use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Timeouts, Via};
+use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Restored, Timeouts, Via};
 use crate::repository::selection::Selection;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -172,7 +172,7 @@ fn rendered(report: &RestoreReport) -> String {
             [
                 c.source.clone(),
                 c.target.clone(),
-                count(c.points),
+                points(c.points, c.points_estimated),
                 size(c.bytes),
                 rate(c.bytes, c.seconds),
             ]
@@ -207,8 +207,8 @@ fn rendered(report: &RestoreReport) -> String {
             word(&url)
         );
     }
-    let (failed, not_started) = report.told();
-    for failure in failed {
+    let told = report.told();
+    for failure in &told.causes {
         let _ = writeln!(
             text,
             "FAILED   {}: {}",
@@ -226,9 +226,16 @@ fn rendered(report: &RestoreReport) -> String {
         }
         let _ = writeln!(text, "         next: {}", plain(&failure.next));
     }
-    if !not_started.is_empty() {
-        let names: Vec<_> = not_started.iter().map(|failure| plain(&failure.source)).collect();
-        let _ = writeln!(text, "FAILED   not started for the same reason: {}", names.join(", "));
+    for (what, alike) in [
+        ("refused likewise", &told.likewise),
+        ("not started for the same reason", &told.not_started),
+    ] {
+        if !alike.is_empty() {
+            let names: Vec<_> = alike.iter().map(|failure| plain(&failure.source).to_string()).collect();
+            let _ = writeln!(text, "FAILED   {what}: {}", names.join(", "));
+        }
+    }
+    if told.causes.len() < report.failed.len() {
         for next in &report.next {
             let _ = writeln!(text, "         next, for all: {}", plain(next));
         }
@@ -237,11 +244,9 @@ fn rendered(report: &RestoreReport) -> String {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
     let outcome = match report.status {
-        RestoreOutcome::Complete => {
-            "is complete: counts and configuration match the backup, and its points can be read"
-        }
-        RestoreOutcome::Partial => "is PARTIAL",
-        RestoreOutcome::Failed => "FAILED",
+        RestoreOutcome::Complete => format!("is complete: {}", proven(report)),
+        RestoreOutcome::Partial => "is PARTIAL".to_owned(),
+        RestoreOutcome::Failed => "FAILED".to_owned(),
     };
     let took = (report.finished_at - report.started_at).whole_seconds();
     let _ = writeln!(
@@ -250,6 +255,22 @@ fn rendered(report: &RestoreReport) -> String {
         report.id, report.target
     );
     text
+}
+
+/// What of a complete restore is known to be as in the backup, and of how many collections it is not.
+fn proven(report: &RestoreReport) -> String {
+    let all = report.collections.len();
+    let number = |is: fn(&Restored) -> bool| report.collections.iter().filter(|c| is(c)).count();
+    let counts = match number(|c| c.points_estimated) {
+        0 => "counts and configuration match the backup".to_owned(),
+        n => format!(
+            "configuration matches the backup, and so do exact counts (only estimates: {n} of {all} collections)"
+        ),
+    };
+    match number(|c| c.points > 0 && c.sampled == 0) {
+        0 => format!("{counts}, and its points can be read"),
+        n => format!("{counts}; a sample of points can be read (not read: {n} of {all} collections)"),
+    }
 }
 
 fn rate(bytes: u64, seconds: f64) -> String {

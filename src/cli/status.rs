@@ -41,7 +41,7 @@ pub(crate) struct StatusQuery<'a> {
 /// What was seen.
 #[derive(Serialize)]
 struct Status {
-    /// Whether there is a collection to back up, and each has a good backup that is young enough.
+    /// Whether there is a collection to back up, and each has a good backup that is young enough, or is new.
     protected: bool,
     max_age_seconds: u64,
     qdrant: String,
@@ -113,10 +113,10 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
     });
     let stored = ask_store(url, PATIENCE, async {
         let store = opening.await?;
-        Ok((store.url(), freshness::good_backups(&*store, wanted, now).await?))
+        Ok((store.url(), freshness::stored(&*store, wanted, now).await?))
     });
     let (live, stored) = tokio::join!(live, stored);
-    let ((names, source, is_scoped), (store, backups)) = (live?, stored?);
+    let ((names, source, is_scoped), (store, stored)) = (live?, stored?);
     let question = FreshnessInput {
         selection: &look.selection,
         live: Some(&names),
@@ -124,7 +124,7 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
         wanted,
         now,
     };
-    let answer = freshness::assess(&question, backups)?;
+    let answer = freshness::assess(&question, stored)?;
     Ok(Status {
         protected: answer.is_fresh(),
         max_age_seconds: look.max_age.as_secs(),
@@ -135,7 +135,7 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
     })
 }
 
-/// A row for each collection, the worst first: those without a backup, then the stale ones by age, then the others by proof.
+/// A row for each collection, the worst first: those without a backup, then the stale ones by age, the new ones, the others by proof.
 fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
     let Answer {
         collections, backups, ..
@@ -168,7 +168,8 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
         let rank = match row.standing.state {
             State::Missing => (0, Reverse(0), None),
             State::Stale => (1, Reverse(row.standing.age_seconds.unwrap_or_default()), row.proof),
-            State::Fresh => (2, Reverse(0), row.proof),
+            State::New => (2, Reverse(0), row.proof),
+            State::Fresh => (3, Reverse(0), row.proof),
         };
         (rank, row.standing.name.clone())
     });
@@ -191,6 +192,7 @@ fn rendered(status: &Status) -> String {
             match row.standing.state {
                 State::Missing => "MISSING",
                 State::Stale => "STALE",
+                State::New => "new",
                 State::Fresh => "ok",
             }
             .to_owned(),
@@ -241,6 +243,15 @@ fn headline(status: &Status) -> String {
             .to_owned();
     }
     let s = if all == 1 { "" } else { "s" };
+    let new = of(State::New);
+    if status.protected && new > 0 {
+        let (have, are) = if new == 1 { ("has", "is") } else { ("have", "are") };
+        return format!(
+            "Protected so far: {} of {all} collection{s} with a good backup younger than {within};\n\
+             {new} {are} new and {have} none yet. Without one it is missing {within} after it appeared.\n",
+            all - new
+        );
+    }
     if status.protected {
         return format!("Protected: {all} collection{s}, each with a good backup younger than {within}.\n");
     }
@@ -262,6 +273,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::ops::freshness::Stored;
     use crate::repository::manifest::Source;
     use time::macros::datetime;
 
@@ -276,6 +288,7 @@ mod tests {
             verified,
             drilled,
             collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+            tells_all: true,
         }
     }
 
@@ -296,7 +309,8 @@ mod tests {
             wanted: FreshnessPolicy::default(),
             now: NOW,
         };
-        let answer = freshness::assess(&question, backups).unwrap();
+        let stored = Stored { backups, since: None };
+        let answer = freshness::assess(&question, stored).unwrap();
         let status = Status {
             protected: answer.is_fresh(),
             max_age_seconds: question.wanted.max_age.as_secs(),

@@ -15,6 +15,12 @@ pub(super) fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
+/// A number of points; an estimate as such.
+pub(super) fn points(n: u64, is_estimated: bool) -> String {
+    let about = if is_estimated { "about " } else { "" };
+    format!("{about}{}", count(n))
+}
+
 /// `2 h ago`.
 pub(super) fn ago(age: Duration) -> String {
     format!("{} ago", rounded(age))

@@ -3,8 +3,9 @@
 use super::reader::Reader;
 use super::seconds;
 use super::settings::flag_of;
-use crate::wire::qdrant::NodeAddresses;
+use crate::wire::qdrant::{NodeAddresses, is_key};
 use secrecy::SecretString;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -58,6 +59,8 @@ pub struct QdrantConfig {
     pub nodes: NodeAddresses,
     /// `QDRANT_API_KEY`, or the contents of the file that `QDRANT_API_KEY_FILE` names; unset: no key is sent.
     pub api_key: Option<SecretString>,
+    /// That file: it is read again when Qdrant refuses the key.
+    pub(crate) api_key_file: Option<PathBuf>,
     /// `BACKUP_IDLE_TIMEOUT_SECS`: longest time without a byte, 5 to 3600; default 60.
     pub idle: Duration,
     /// `BACKUP_START_TIMEOUT_SECS`: how long to wait for the first answer, up to 600; default 60.
@@ -72,6 +75,7 @@ impl QdrantConfig {
             url,
             nodes: NodeAddresses::One,
             api_key: None,
+            api_key_file: None,
             idle: Duration::from_secs(60),
             start: Duration::from_secs(60),
             create_timeout: Duration::from_secs(6 * 3600),
@@ -98,6 +102,7 @@ impl QdrantConfig {
         // A stand-in, so that the rest is read even when the URL is wrong.
         let default = Self::new(Url::parse("http://localhost").ok()?);
         let group = Self {
+            api_key_file: reader.text(variables.key_file).map(PathBuf::from),
             idle: seconds(reader, "BACKUP_IDLE_TIMEOUT_SECS", default.idle, 5, 3600),
             start: seconds(reader, "BACKUP_START_TIMEOUT_SECS", default.start, 0, 600),
             create_timeout: seconds(
@@ -284,7 +289,7 @@ fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretStrin
         }
     };
     // Anything else cannot be sent in a header.
-    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+    if !is_key(&key) {
         let wrong = "holds no key, or one with spaces, line breaks or non-ASCII characters";
         reader.secret_problem(variable, wrong, "set it to the key alone");
         return None;

@@ -9,10 +9,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// `RETAIN_LAST`, `RETAIN_HOURLY`, `RETAIN_DAILY`, `RETAIN_WEEKLY`, `RETAIN_MONTHLY`, `RETAIN_YEARLY`: how many to keep by
-    /// each rule, 0 to 100000; unset or 0: the rule is off. `RETAIN_MIN_AGE_HOURS`: no younger backup is deleted, default 24.
+    /// each rule, 0 to 100000; unset or 0: the rule is off. `RETAIN_PARTIAL`: how many partial ones, default 1. `RETAIN_MIN_AGE_HOURS`: no younger backup is deleted, default 24.
     /// `RETAIN_LEFTOVER_HOURS`: when what has no manifest is deleted, default 6; or `RETAIN_MIN_AGE_HOURS` above 24.
     pub policy: Policy,
-    /// `PRUNE_AFTER_BACKUP`: `true` deletes by the policy after each complete backup; default `false`.
+    /// `PRUNE_AFTER_BACKUP`: `true` deletes by the policy after each backup that saved something; default `false`.
     pub(crate) after_backup: bool,
 }
 
@@ -44,6 +44,9 @@ impl RetentionConfig {
             yearly: rule("RETAIN_YEARLY"),
             ..Policy::default()
         };
+        if let Some(partial) = reader.number("RETAIN_PARTIAL", 1..=100_000) {
+            policy.partial = partial;
+        }
         if let Some(hours) = reader.number("RETAIN_MIN_AGE_HOURS", 0..=876_000_u64) {
             policy.min_age = Duration::from_secs(hours * 3600);
         }
@@ -138,6 +141,7 @@ mod tests {
             &[
                 &all[..],
                 &[
+                    ("RETAIN_PARTIAL", "7"),
                     ("RETAIN_MIN_AGE_HOURS", "1"),
                     ("RETAIN_LEFTOVER_HOURS", "2"),
                     ("PRUNE_AFTER_BACKUP", "True"),
@@ -154,6 +158,7 @@ mod tests {
             weekly: 4,
             monthly: 5,
             yearly: 6,
+            partial: 7,
             min_age,
             leftover_age: min_age * 2,
         };
@@ -171,6 +176,7 @@ mod tests {
         for (name, value) in [
             ("RETAIN_LAST", "all"),
             ("RETAIN_DAILY", "-1"),
+            ("RETAIN_PARTIAL", "0"), // the newest one may be all that there is of a collection
             ("RETAIN_MIN_AGE_HOURS", "1d"),
             ("RETAIN_LEFTOVER_HOURS", "0"), // what a run has just written
             ("PRUNE_AFTER_BACKUP", "yes"),

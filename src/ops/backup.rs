@@ -6,11 +6,13 @@ pub mod job;
 mod plan;
 mod replicas;
 mod report;
+mod request;
 mod trial;
 
 pub use collection::describe;
 pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
+pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
 pub(crate) use trial::trial;
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -33,6 +35,7 @@ use artifact::{Settling, UnitRun};
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use report::{Results, RunFacts};
+use request::Claim;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +53,17 @@ pub async fn run(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<BackupReport> {
+    run_for(ctx, selection, None, progress, cancel).await
+}
+
+/// The same for a request, of which [`earlier`] then finds the run.
+pub(crate) async fn run_for(
+    ctx: &Context,
+    selection: &Selection,
+    request: Option<&KeyedRequest>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<BackupReport> {
     let store = ctx.on_store();
     let work = run::under_lease(
         &store,
@@ -57,7 +71,7 @@ pub async fn run(
         progress,
         cancel,
         Some(&ctx.qdrant),
-        |run| save(ctx, selection, run),
+        |run| save(ctx, selection, request, run),
     );
     let result = run::ending(&store, Operation::Backup, progress, work).await;
     result.map_err(with_run_again)
@@ -91,13 +105,18 @@ impl Conclusion for BackupReport {
     }
 }
 
-async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupReport> {
+async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedRequest>, run: Run) -> Result<BackupReport> {
     let started_at = ctx.clock.now();
+    let claim = match request {
+        Some(request) => run.holder().await.map(|holder| request.claim(holder)),
+        None => None,
+    };
     let (id, plan, orphans) = run
         .unless_cancelled(async {
+            // First, so that the same request, sent again, finds this run however long the rest takes.
+            let id = free_id(&*ctx.store, started_at, claim.as_ref()).await?;
             let orphans = intents::recover(&*ctx.store, &ctx.qdrant, started_at, None, |_| true).await?;
-            let plan = planned(ctx, selection).await?;
-            Ok((free_id(&*ctx.store, started_at).await?, plan, orphans))
+            Ok((id, planned(ctx, selection).await?, orphans))
         })
         .await?;
     run.progress.planned(id, plan.units.iter().cloned());
@@ -147,7 +166,7 @@ async fn save(ctx: &Context, selection: &Selection, run: Run) -> Result<BackupRe
         qdrant: plan.qdrant,
         selection: selection.clone(),
         warnings: plan.warnings.into_iter().chain(orphans).chain(aliases).collect(),
-        extra: BTreeMap::new(),
+        extra: request.map(KeyedRequest::origin).into_iter().collect(),
     };
     let (mut report, manifest) = heavy::run(usize::MAX, move || known.conclude(results)).await??;
     if let Some(manifest) = manifest {
@@ -368,10 +387,19 @@ async fn fails_every_collection(ctx: &Context, error: &Error) -> bool {
     }
 }
 
-/// The id of a run that starts now. The lease keeps others away, so a second that is taken is that of an earlier run.
-async fn free_id(store: &dyn Store, now: OffsetDateTime) -> Result<BackupId> {
+/// The id of a run that starts now. The lease keeps others away, so a second that is taken is that of an earlier run. `claim`:
+/// what asks for it, recorded as soon as the id is known.
+async fn free_id(store: &dyn Store, now: OffsetDateTime, claim: Option<&Claim>) -> Result<BackupId> {
     let mut id = BackupId::at(now);
-    while store.list(&id.prefix()).await?.try_next().await?.is_some() {
+    loop {
+        let is_free = store.list(&id.prefix()).await?.try_next().await?.is_none();
+        let is_ours = match claim {
+            Some(claim) if is_free => claim.record(store, id).await?,
+            _ => is_free,
+        };
+        if is_ours {
+            break;
+        }
         id = id.next();
     }
     // Until its second has come: whoever prunes right after this run would else meet a backup of the future.

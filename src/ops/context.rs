@@ -38,8 +38,10 @@ pub struct StoreContext {
 /// What can be tuned in a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Collections at once.
+    /// Collections saved at once.
     pub concurrency: usize,
+    /// Collections restored at once.
+    pub restore_concurrency: usize,
     /// Attempts at one artifact, when the failure may pass.
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.

@@ -3,6 +3,10 @@
 //! Asked from outside, by a watch that also notices when nothing runs any more. So in doubt the answer is no: a backup that is
 //! partial, damaged, not understood or that failed a drill does not count, and neither does one that is said to be of a time
 //! that has not come yet.
+//!
+//! A collection that cannot have a backup yet is **new** until it could have been promised one: from the newest good backup that
+//! would have it and does not, it appeared later; where there is no backup at all, the first start of a service tells, until a backup
+//! is made that is not good. Neither is put off by anything but a good backup.
 
 use crate::base::error::Result;
 use crate::repository::catalog::{self, Found, Mark};
@@ -10,6 +14,7 @@ use crate::repository::manifest::{Collection, Outline, Relation, Source};
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
+use crate::repository::since;
 use crate::wire::store::Store;
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -56,6 +61,17 @@ pub struct Good {
     pub drilled: bool,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
     pub collections: BTreeMap<String, OffsetDateTime>,
+    /// Whether a collection that is not in it was not there: a key for certain collections does not see the others.
+    pub tells_all: bool,
+}
+
+/// What the store tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    /// The good backups that matter, newest first.
+    pub(crate) backups: Vec<Good>,
+    /// The first start of a service over the store, while that had no backup.
+    pub(crate) since: Option<OffsetDateTime>,
 }
 
 /// How a collection stands.
@@ -64,6 +80,8 @@ pub struct Good {
 pub enum State {
     /// Its last good backup is young enough.
     Fresh,
+    /// It has none, and appeared a shorter time ago than a backup may be old.
+    New,
     /// It is too old.
     Stale,
     /// None was found.
@@ -80,6 +98,9 @@ pub struct CollectionState {
     pub backup: Option<BackupId>,
     /// Seconds since the state that is in it.
     pub age_seconds: Option<u64>,
+    /// Of a new one: from when on it is missing, or stale.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub due_at: Option<OffsetDateTime>,
 }
 
 /// Which collections are expected.
@@ -120,18 +141,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether there is a collection to back up, and every one of them is fresh. Nothing to back up is no good news: a Qdrant that
-    /// lost its data has nothing, either.
+    /// Whether there is a collection to back up, and every one of them is fresh, or new. Nothing to back up is no good news: a
+    /// Qdrant that lost its data has nothing, either.
     pub(crate) fn is_fresh(&self) -> bool {
-        !self.collections.is_empty() && self.collections.iter().all(|c| c.state == State::Fresh)
+        let in_time = |c: &CollectionState| matches!(c.state, State::Fresh | State::New);
+        !self.collections.is_empty() && self.collections.iter().all(in_time)
     }
 }
 
-/// How every expected collection stands by these backups, newest first.
+/// How every expected collection stands by what is stored.
 ///
 /// # Errors
 /// [`crate::base::error::Code::BadRequest`] for a malformed pattern.
-pub(crate) fn assess(question: &FreshnessInput<'_>, mut backups: Vec<Good>) -> Result<Answer> {
+pub(crate) fn assess(question: &FreshnessInput<'_>, stored: Stored) -> Result<Answer> {
+    let Stored { mut backups, since } = stored;
     // Those of another Qdrant in the same store say nothing of this one.
     backups.retain(|backup| question.source.relation_to(backup.source.as_ref()) != Relation::Different);
     let expected = expected(question.selection, question.live, &backups)?;
@@ -139,8 +162,18 @@ pub(crate) fn assess(question: &FreshnessInput<'_>, mut backups: Vec<Good>) -> R
         Expected::Live(names) | Expected::LastBackup(names) => names.as_slice(),
         Expected::Unknown => &[],
     };
+    let mut collections = collection_states(names, &backups, question.wanted, question.now);
+    for collection in collections.iter_mut().filter(|c| c.state != State::Fresh) {
+        // The start tells nothing of what had a backup.
+        let since = since.filter(|_| collection.state == State::Missing);
+        let at = absent_at(&collection.name, &backups, question.source).max(since);
+        let due = at.and_then(|at| at.checked_add(question.wanted.max_age.try_into().ok()?));
+        if let Some(due) = due.filter(|due| question.now < *due) {
+            (collection.state, collection.due_at) = (State::New, Some(due));
+        }
+    }
     Ok(Answer {
-        collections: collection_states(names, &backups, question.wanted, question.now),
+        collections,
         expected,
         backups,
     })
@@ -186,9 +219,29 @@ pub fn collection_states(
             },
             backup: taken.map(|(id, _)| id),
             age_seconds: age.map(|age| age.as_secs()),
+            due_at: None,
         }
     };
     names.iter().map(standing).collect()
+}
+
+/// When the collection was not there, as far as the newest of these backups tells that would have it.
+fn absent_at(collection: &str, backups: &[Good], source: &Source) -> Option<OffsetDateTime> {
+    let names = [collection.to_owned()];
+    let takes = |selection: &Selection| {
+        // Who asks for names has not asked for others, and is refused where one is not there.
+        let filter = Filter::new(selection).ok().filter(|_| selection.collections.is_empty());
+        filter.is_some_and(|filter| filter.pick(selection, &names).is_ok_and(|picked| !picked.is_empty()))
+    };
+    // One that does not tell its Qdrant may be another's, which never had the collection.
+    let own = |backup: &&Good| {
+        backup.tells_all && source.relation_to(backup.source.as_ref()) == Relation::Same && takes(&backup.selection)
+    };
+    let without = backups
+        .iter()
+        .filter(own)
+        .find(|b| !b.collections.contains_key(collection))?;
+    Some(without.id.time())
 }
 
 /// The newest of these backups, newest first, that has the collection, and the age of the state in it.
@@ -204,21 +257,34 @@ pub fn newest<'a>(
     Some((id, Duration::try_from(now - at).unwrap_or_default()))
 }
 
-/// The good backups that matter, newest first: all that began within the wanted age, and some before.
+/// What the store tells of how old backups are.
 ///
 /// # Errors
 /// Those of the store.
-pub(crate) async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Vec<Good>> {
-    let (mut good, mut older) = (Vec::new(), 0);
+pub(crate) async fn stored(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
+    let (backups, is_all) = good_backups(store, wanted, now).await?;
+    // A first backup that is not good has shown that there is none in time.
+    let since = match is_all {
+        true => since::read(store, now).await?,
+        false => None,
+    };
+    Ok(Stored { backups, since })
+}
+
+/// The good backups that matter, newest first: all that began within the wanted age, and some before. And whether all that were
+/// looked at are good.
+async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<(Vec<Good>, bool)> {
+    let (mut good, mut older, mut is_all) = (Vec::new(), 0, true);
     let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now, Good::of).await?);
     while let Some((id, read)) = backups.try_next().await? {
+        is_all &= read.is_some();
         good.extend(read);
         older += usize::from(now - id.time() >= wanted.max_age);
         if older > OLDER {
             break;
         }
     }
-    Ok(good)
+    Ok((good, is_all))
 }
 
 impl Good {
@@ -241,6 +307,7 @@ impl Good {
                 // What has no object is not saved.
                 .filter_map(|c| Some((c.name.clone(), taken(c)?)))
                 .collect(),
+            tells_all: !manifest.qdrant.scoped_key && manifest.collections.iter().all(|c| !c.artifacts.is_empty()),
             selection: manifest.selection,
             source: manifest.qdrant.source,
         }

@@ -20,7 +20,7 @@ use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
 use crate::ops::retention::{self, Entry, Policy, Reason};
 use crate::ops::run;
-use crate::repository::catalog::{self, Folders, Found, Mark};
+use crate::repository::catalog::{self, Folders, Found, Mark, State};
 use crate::repository::jobs;
 use crate::repository::manifest::{Outline, Source};
 use crate::repository::names::{BackupId, Execution, JOBS, Name};
@@ -33,7 +33,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-/// Records of executions may be read by a task that is tried again: not after this time.
+/// Records of executions may be read by a task or a request that is tried again: not after this time.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// What pruning works with.
@@ -192,7 +192,11 @@ async fn executions(
     let (over, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
         executions.into_iter().partition(|(_, objects)| is_over(objects));
     let mut planned = BTreeSet::new();
-    for execution in open.keys() {
+    let has_plan = |(execution, objects): &(&Execution, &Vec<ObjectMeta>)| {
+        let key = execution.plan();
+        objects.iter().any(|object| object.key == key)
+    };
+    for (execution, _) in open.iter().filter(has_plan) {
         match jobs::plan(store, execution).await {
             // What cannot be read, no task reads, either.
             Err(e) if e.code() == Code::BackupDamaged => {}
@@ -210,10 +214,11 @@ async fn executions(
     Ok((records.collect(), planned))
 }
 
-/// Plans and executes in one go after a backup, if that is complete. Whatever goes wrong is a warning in the report of the
-/// backup, which is good all the same.
+/// Plans and executes in one go after a backup, also after a partial one: what fails for good makes one at every turn. Whatever
+/// goes wrong is a warning in the report of the backup, which is as good as it was.
 pub(crate) async fn after_backup(job: &PruneContext, backup: &mut backup::BackupReport, cancel: &CancellationToken) {
-    if backup.status != BackupOutcome::Complete {
+    // It left nothing that could take the place of another.
+    if backup.status == BackupOutcome::Failed {
         return;
     }
     // Told to stop before anything was begun: nothing is wrong.
@@ -232,7 +237,7 @@ pub(crate) async fn after_backup(job: &PruneContext, backup: &mut backup::Backup
     };
     let result: Result<()> = work.await;
     if let Err(error) = result {
-        let warning = format!("the backup is good, but pruning old ones failed: {error}");
+        let warning = format!("the backup is saved, but pruning old ones failed: {error}");
         tracing::warn!(code = %error.code(), "{warning}");
         backup.warnings.push(warning);
     }
@@ -255,13 +260,18 @@ impl Candidate {
             .iter()
             .flat_map(|m| m.collections.iter().flat_map(|c| &c.artifacts));
         let keys = artifacts.map(|artifact| &artifact.key);
+        let state = found.summary.state(now);
+        let partial = found.manifest.iter().filter(|_| state == State::Partial);
         Self {
             elsewhere: keys.filter(|key| !key.starts_with(&id.prefix())).cloned().collect(),
             entry: Entry {
                 id,
                 series: series(found.manifest.as_ref()),
-                state: found.summary.state(now),
+                state,
                 pinned: found.summary.pinned.is_some(),
+                collections: partial
+                    .flat_map(|m| m.collections.iter().map(|c| c.name.clone()))
+                    .collect(),
             },
             marks: found.summary.marks,
             source: found.manifest.and_then(|manifest| manifest.qdrant.source),

@@ -6,6 +6,7 @@
 mod command;
 mod compare;
 mod converge;
+mod each;
 mod execute;
 mod failed;
 mod plan;

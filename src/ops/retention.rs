@@ -1,13 +1,14 @@
 //! Which backups to keep: a pure function of the backups, the policy and the time; nothing is read and nothing deleted here.
 //!
 //! Backups of one selection are a **series**: a backup of some collections never displaces one of everything, nor the other
-//! way round. Within a series two lanes are looked at, and every rule of the policy is applied to each of them by itself:
+//! way round. Within a series three lanes are looked at, each by itself:
 //!
-//! - the **good** backups: complete, and not known to be damaged;
-//! - the **flawed** ones (partial or damaged) that are newer than the newest good one. They may hold the newest data that
-//!   there is, so they are thinned out by the same rules; a good backup that follows makes them superfluous.
+//! - the **good** backups, complete and not known to be damaged: by every rule of the policy;
+//! - the **damaged** (and unproven) ones that are newer than the newest good one: by the same rules;
+//! - the **partial** ones that are newer than the newest good one: by a rule of their own ([`Policy::partial`]). Each is nearly a
+//!   full copy, and what fails for good makes one at every turn. But the newest one that has a collection stays.
 //!
-//! So a flawed backup never takes the place of a good one. A backup of which that cannot be told (its manifest or a record
+//! Damaged and partial ones may hold the newest data that there is; a good backup that follows makes them superfluous. They never take the place of a good one. A backup of which that cannot be told (its manifest or a record
 //! beside it is not understood, e.g. one of a newer version, or this version cannot bring a collection of it back) is kept and counts for nothing, and so does one whose id lies in
 //! the future. A rule counts the buckets (hours, days, …, UTC; weeks by ISO 8601) that have backups, not those of the calendar,
 //! and keeps the newest of each: as long as no backup is added, the passing of time makes no rule keep less. Pins keep a
@@ -37,6 +38,8 @@ pub struct Policy {
     pub monthly: u32,
     /// The newest of each of so many years.
     pub yearly: u32,
+    /// The newest so many partial ones that are newer than the newest good one.
+    pub partial: u32,
     /// Nothing younger is deleted, whatever the rules say.
     #[serde(rename = "min_age_seconds", serialize_with = "as_seconds")]
     pub min_age: Duration,
@@ -47,7 +50,7 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// No rule at all, and a minimum age of a day; of six hours for leftovers.
+    /// No rule for good ones, the newest partial one, and a minimum age of a day; of six hours for leftovers.
     fn default() -> Self {
         Self {
             last: 0,
@@ -56,6 +59,7 @@ impl Default for Policy {
             weekly: 0,
             monthly: 0,
             yearly: 0,
+            partial: 1,
             min_age: Duration::from_secs(24 * 3600),
             leftover_age: Duration::from_secs(6 * 3600),
         }
@@ -63,7 +67,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether no rule is on, so that nearly everything would go.
+    /// Whether no rule for good ones is on, so that nearly everything would go.
     pub fn is_empty(&self) -> bool {
         [
             self.last,
@@ -85,6 +89,7 @@ impl fmt::Display for Policy {
             ("weekly", self.weekly),
             ("monthly", self.monthly),
             ("yearly", self.yearly),
+            ("partial", self.partial),
         ];
         for (name, count) in rules.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, "{name} {count}, ")?;
@@ -104,6 +109,8 @@ pub struct Entry {
     pub state: State,
     /// Whether it is pinned.
     pub pinned: bool,
+    /// Of a partial one: the collections that it has.
+    pub collections: Vec<String>,
 }
 
 /// Why a backup is kept.
@@ -134,6 +141,10 @@ pub enum Reason {
     Monthly,
     /// By [`Policy::yearly`].
     Yearly,
+    /// By [`Policy::partial`].
+    Partial,
+    /// A partial one that has a collection which no newer one of its series has.
+    NewestCopy,
 }
 
 impl fmt::Display for Reason {
@@ -151,6 +162,8 @@ impl fmt::Display for Reason {
             Self::Weekly => "weekly",
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
+            Self::Partial => "partial",
+            Self::NewestCopy => "newest copy of a collection",
         })
     }
 }
@@ -222,10 +235,32 @@ fn by_series(members: &[&Entry], policy: &Policy) -> Vec<(BackupId, Reason)> {
         None => members.first().map(|entry| (entry.id, Reason::NothingBetter)),
     };
     let newer = &members[..newest_good.unwrap_or(members.len())];
-    let good = members.iter().filter(|entry| entry.state == State::Good);
+    let lane = |entries: &[&Entry], state| -> Vec<BackupId> {
+        let of_lane = entries.iter().filter(|entry| entry.state == state);
+        of_lane.map(|entry| entry.id).collect()
+    };
     let mut kept: Vec<_> = guarded.into_iter().collect();
-    kept.extend(by_rules(newer.iter().map(|entry| entry.id), policy));
-    kept.extend(by_rules(good.map(|entry| entry.id), policy));
+    kept.extend(by_rules(lane(newer, State::Damaged).into_iter(), policy));
+    kept.extend(by_rules(lane(members, State::Good).into_iter(), policy));
+    kept.extend(partial(newer, policy));
+    kept
+}
+
+/// What is kept of the partial ones that are newer than every good one.
+fn partial(newer: &[&Entry], policy: &Policy) -> Vec<(BackupId, Reason)> {
+    let mut kept = Vec::new();
+    let mut had: BTreeSet<&String> = BTreeSet::new();
+    let lane = newer.iter().filter(|entry| entry.state == State::Partial);
+    for (at, entry) in lane.enumerate() {
+        if at < policy.partial as usize {
+            kept.push((entry.id, Reason::Partial));
+        }
+        let before = had.len();
+        had.extend(&entry.collections);
+        if had.len() > before {
+            kept.push((entry.id, Reason::NewestCopy));
+        }
+    }
     kept
 }
 

@@ -65,6 +65,11 @@ impl Run {
         self.lease.confirm().await
     }
 
+    /// Under which lease it works; `None` without one.
+    pub(crate) async fn holder(&self) -> Option<String> {
+        self.lease.holder().await
+    }
+
     /// Fails if the lease was lost; no request to the store.
     pub(crate) fn confirm_not_lost(&self) -> Result<()> {
         self.lease.confirm_not_lost()

@@ -31,8 +31,10 @@ use time::OffsetDateTime;
 pub enum State {
     /// Complete, and not known to be damaged.
     Good,
-    /// Partial, or known to be damaged.
-    Flawed,
+    /// Misses collections.
+    Partial,
+    /// Complete, and known to be damaged or not proven yet.
+    Damaged,
     /// Unknown, or with a collection that only another version of this tool may restore.
     Unknown,
 }
@@ -217,10 +219,11 @@ impl Summary {
             // What it holds is not known.
             _ if self.problem.is_some() => State::Unknown,
             Some(Mark::Good) => State::Good,
-            Some(Mark::Partial | Mark::Damaged | Mark::Unproven) => State::Flawed,
+            Some(Mark::Partial) => State::Partial,
+            Some(Mark::Damaged | Mark::Unproven) => State::Damaged,
             Some(Mark::Future) if self.id.has_come(now) => State::Unknown,
             Some(Mark::Future) if self.status == Some(Status::Complete) => State::Good,
-            Some(Mark::Future) => State::Flawed,
+            Some(Mark::Future) => State::Partial,
             _ => State::Unknown,
         }
     }

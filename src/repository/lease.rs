@@ -163,6 +163,11 @@ impl Lease {
         }
     }
 
+    /// The holder that its record names.
+    pub(crate) async fn holder(&self) -> String {
+        self.inner.held.lock().await.record.holder.clone()
+    }
+
     /// Cancelled when the lease was lost.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost

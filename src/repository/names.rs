@@ -11,6 +11,8 @@
 //! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
 //! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
 //! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
+//! jobs/key-{hash}/runs/{id}.json                      which run a request with that idempotency key has begun
+//! since.json                                          since when a service is to back up into this store
 //! ```
 //! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
 //! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
@@ -31,6 +33,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 /// The key of the lease.
 pub const LOCK: &str = "lock.json";
+/// The key of the record of the first start.
+pub(crate) const SINCE: &str = "since.json";
 
 /// All but ASCII letters, digits, `-` and `_`: a dot would allow `..` and `manifest.json` as a collection's folder.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
@@ -44,6 +48,8 @@ const HASHED: usize = 32;
 pub enum Name {
     /// The lease.
     Lock,
+    /// The record of the first start.
+    Since,
     Manifest(BackupId),
     /// The pin of a backup.
     Pinned(BackupId),
@@ -82,6 +88,11 @@ pub enum Name {
         /// What of the collection.
         kind: ArtifactKind,
     },
+    /// A run that a request began which may be sent again.
+    RequestedRun {
+        execution: Execution,
+        id: BackupId,
+    },
 }
 
 impl Name {
@@ -90,6 +101,7 @@ impl Name {
         let segments: Vec<&str> = key.split('/').collect();
         let name = match segments.as_slice() {
             [LOCK] => Self::Lock,
+            [SINCE] => Self::Since,
             ["backups", id, "manifest.json"] => Self::Manifest(id.parse().ok()?),
             ["backups", id, "pinned.json"] => Self::Pinned(id.parse().ok()?),
             ["backups", id, "verified.json"] => Self::Verified(id.parse().ok()?),
@@ -129,6 +141,10 @@ impl Name {
                     kind,
                 }
             }
+            ["jobs", execution, "runs", file] => Self::RequestedRun {
+                execution: execution.parse().ok()?,
+                id: file.strip_suffix(".json")?.parse().ok()?,
+            },
             _ => return None,
         };
         // Only the form that we write ourselves: no leading zeros, no other spelling.
@@ -139,6 +155,7 @@ impl Name {
     pub fn key(&self) -> String {
         match self {
             Self::Lock => LOCK.to_owned(),
+            Self::Since => SINCE.to_owned(),
             Self::Manifest(id) => id.manifest(),
             Self::Pinned(id) => id.pinned(),
             Self::Verified(id) => id.verified(),
@@ -161,6 +178,7 @@ impl Name {
                 folder,
                 kind,
             } => execution.part_of(&unit(folder, *kind)),
+            Self::RequestedRun { execution, id } => execution.run(id),
         }
     }
 
@@ -172,14 +190,21 @@ impl Name {
             | Self::Verified(id)
             | Self::Drilled(id)
             | Self::Artifact { id, .. } => Some(*id),
-            Self::Lock | Self::Intent { .. } | Self::JobPlan(_) | Self::JobPart { .. } => None,
+            Self::Lock
+            | Self::Since
+            | Self::Intent { .. }
+            | Self::JobPlan(_)
+            | Self::JobPart { .. }
+            | Self::RequestedRun { .. } => None,
         }
     }
 
     /// The execution whose record it is; `None` for everything else.
     pub fn execution(&self) -> Option<&Execution> {
         match self {
-            Self::JobPlan(execution) | Self::JobPart { execution, .. } => Some(execution),
+            Self::JobPlan(execution) | Self::JobPart { execution, .. } | Self::RequestedRun { execution, .. } => {
+                Some(execution)
+            }
             _ => None,
         }
     }
@@ -368,6 +393,11 @@ mod tests {
             Name::Verified(id),
             Name::Drilled(id),
             Name::JobPlan("nightly-x7k2p".parse().unwrap()),
+            Name::Since,
+            Name::RequestedRun {
+                execution: Execution::of_key("abc"),
+                id,
+            },
         ] {
             assert_eq!(Name::parse(&name.key()), Some(name));
         }
@@ -461,6 +491,9 @@ mod tests {
             "jobs/x/parts/.json",
             "jobs/x/parts/a b.json",
             "jobs/x/parts/docs/plan.json",
+            "jobs/x/runs/.json",
+            "jobs/x/runs/docs.json",
+            "since.json/",
             "lock.json2",
             "backups\\x",
         ] {

@@ -31,6 +31,10 @@ const STRIPPED: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
 /// No token is longer; bounds what is decoded of a caller who is not known yet.
 const LONGEST_TOKEN: usize = 16 << 10;
 
+/// Who sends a request that was let through: the e-mail address of the token, if it names one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller(pub(super) Option<String>);
+
 /// Decides about callers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Auth(Check);
@@ -81,7 +85,7 @@ impl Auth {
         headers: &HeaderMap,
         needed: Role,
         audit: &Audit,
-    ) -> Result<(), HttpError> {
+    ) -> Result<Caller, HttpError> {
         match self.0 {
             Check::None => audit.caller("local".to_owned(), false),
             // Not verified here: for the log.
@@ -89,24 +93,31 @@ impl Auth {
         }
         browser::check(method, headers)?;
         match &self.0 {
-            Check::None => browser::check_host(uri, headers),
-            Check::Iam(roles) => roles.permit(iam::checked(headers)?.as_deref(), needed),
+            Check::None => browser::check_host(uri, headers).map(|()| Caller(None)),
+            Check::Iam(roles) => {
+                let email = iam::checked(headers)?;
+                roles.permit(email.as_deref(), needed)?;
+                Ok(Caller(email))
+            }
             Check::Oidc(verifier) => {
                 let email = verifier.verify(headers).await?;
                 audit.caller(email.clone(), true);
-                verifier.roles().permit(Some(&email), needed)
+                verifier.roles().permit(Some(&email), needed)?;
+                Ok(Caller(Some(email)))
             }
         }
     }
 }
 
 /// Lets a request through, or answers 401 or 403.
-pub(super) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Result<Response, HttpError> {
+pub(super) async fn guard(State(auth): State<Auth>, mut request: Request, next: Next) -> Result<Response, HttpError> {
     if !is_open(&request) {
         let audit = request.extensions().get::<Audit>().cloned().unwrap_or_default();
         let (method, needed) = (request.method(), Role::needed(&request));
-        auth.decide(method, request.uri(), request.headers(), needed, &audit)
+        let caller = auth
+            .decide(method, request.uri(), request.headers(), needed, &audit)
             .await?;
+        request.extensions_mut().insert(caller);
     }
     Ok(next.run(request).await)
 }

@@ -15,6 +15,7 @@ use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
+use time::OffsetDateTime;
 
 /// The remedy of a request for anything else.
 pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
@@ -75,6 +76,12 @@ impl HttpError {
     pub(super) fn with_holder(mut self, holder: Option<LeaseHolder>) -> Self {
         self.details.held_by = holder;
         self
+    }
+
+    /// Whether another run was in the way that began after `time`, or has ended meanwhile.
+    pub(super) fn is_held_since(&self, time: OffsetDateTime) -> bool {
+        let holder = self.details.held_by.as_ref();
+        self.info.code == Code::RunInProgress.to_string() && holder.is_none_or(|holder| holder.since > time)
     }
 
     /// Says that the log has it already.

@@ -10,6 +10,7 @@ use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,6 +102,12 @@ impl Runs {
     /// Whether there is work that the service has to wait for.
     pub(super) fn under_way(&self) -> bool {
         !self.tasks.is_empty()
+    }
+
+    /// Waits for so long, unless the service stops.
+    pub(super) async fn pause(&self, time: Duration) -> Result<()> {
+        let waited = self.stop.run_until_cancelled(tokio::time::sleep(time)).await;
+        waited.ok_or_else(stopping)
     }
 
     /// Waits until nothing runs. To be called after the stop.

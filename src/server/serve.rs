@@ -3,6 +3,7 @@
 use super::connections::{self, Limits};
 use super::{App, router};
 use crate::base::error::{Code, Error, Result};
+use crate::repository::since;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,7 +54,14 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     }
     let callers = app.auth.callers();
     tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");
-    let runs = app.runs.clone();
+    let (ctx, runs) = (app.ctx.clone(), app.runs.clone());
+    // Nobody waits for it: without it a collection is missing at once.
+    let noted = stop.clone().run_until_cancelled_owned(async move {
+        if let Err(error) = since::note(&*ctx.store, ctx.clock.now()).await {
+            tracing::info!(error = %error, "the first start is not recorded; collections without a backup are missing at once");
+        }
+    });
+    tokio::spawn(noted);
     let limits = Limits::of_this_process();
     let routes = router(app, &limits);
     let served = async {

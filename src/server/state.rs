@@ -86,7 +86,7 @@ impl App {
         self
     }
 
-    /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each complete backup.
+    /// Sets which backups are kept by `POST /prune` and, if `after_backup`, after each backup that saved something.
     #[must_use]
     pub(crate) fn with_retention(mut self, policy: Policy, after_backup: bool) -> Self {
         self.retention = policy;

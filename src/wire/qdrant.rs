@@ -8,6 +8,7 @@ mod counted;
 mod create;
 mod download;
 mod http;
+mod key;
 mod limits;
 mod nodes;
 mod optimizations;
@@ -15,6 +16,7 @@ mod restore;
 mod snapshot;
 
 pub use download::Download;
+pub(crate) use key::is_key;
 pub use nodes::NodeAddresses;
 pub(crate) use nodes::Nodes;
 pub(crate) use optimizations::Optimizations;
@@ -36,6 +38,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
 use url::Url;
@@ -52,6 +55,8 @@ pub struct Options {
     pub nodes: NodeAddresses,
     /// Key sent as `api-key`.
     pub api_key: Option<SecretString>,
+    /// The file that the key is from, which may be replaced while this client lives.
+    pub api_key_file: Option<PathBuf>,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
@@ -80,6 +85,7 @@ impl Options {
             url,
             nodes: NodeAddresses::One,
             api_key: None,
+            api_key_file: None,
             idle: Duration::from_secs(60),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
@@ -389,7 +395,9 @@ impl Qdrant {
         let doing = format!("listing the snapshots of {of}");
         let answer = self.read(Method::GET, &segments(&of.path(&[])), None, &doing).await?;
         let date = answer.date;
-        Ok((answer.result(&doing).await?, date))
+        let listed: Vec<Snapshot> = answer.result(&doing).await?;
+        let named = listed.into_iter().map(|snapshot| snapshot.named_as_made(of.collection));
+        Ok((named.collect(), date))
     }
 
     /// Makes a snapshot and waits for it, however long that takes within
@@ -401,7 +409,7 @@ impl Qdrant {
         // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
         let request = self
             .http
-            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)?
+            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)
             .header(header::CONTENT_LENGTH, 0);
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;

@@ -103,6 +103,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
         who: "test".into(),
         settings: Settings {
             concurrency: 2,
+            restore_concurrency: 1,
             attempts: 2,
             backoff: Duration::from_millis(5),
             settle: Duration::from_secs(5),

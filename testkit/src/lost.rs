@@ -30,6 +30,18 @@ impl Lost {
         let peer = Peer::start(&[("a", LONG), ("b", LONG)]).await;
         peer.lock().aliases.push(("live".into(), "a".into()));
         prepare(&peer);
+        Self::of(peer).await
+    }
+
+    /// As [`Lost::new`], with all that this peer has; restored so many at once.
+    pub async fn several(names: &[&str], at_once: usize) -> Self {
+        let collections: Vec<_> = names.iter().map(|name| (*name, 1000)).collect();
+        let mut lost = Self::of(Peer::start(&collections).await).await;
+        lost.bench.ctx.settings.restore_concurrency = at_once;
+        lost
+    }
+
+    async fn of(peer: Peer) -> Self {
         let bench = Bench::new(&peer.url).await;
         let id = bench.run().await.unwrap().id.to_string();
         let mut inner = peer.lock();

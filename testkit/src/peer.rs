@@ -153,6 +153,8 @@ pub struct Inner {
     pub deaf: bool,
     /// Scripts of the next uploads.
     pub upload: VecDeque<Upload>,
+    /// The same of those into one collection, which go before.
+    pub upload_into: HashMap<String, VecDeque<Upload>>,
     /// A file that is stored among a collection's snapshots after the next request to delete one.
     pub late: Option<(String, Snapshot)>,
     /// Scripts of the next requests to fetch a snapshot by HTTP.
@@ -236,6 +238,16 @@ impl Peer {
     /// Scripts the next requests for the bytes of a snapshot of `collection`.
     pub fn on_fetch(&self, collection: &str, script: impl IntoIterator<Item = Fetch>) {
         self.with(collection, |c| c.fetch.extend(script));
+    }
+
+    /// Scripts the next uploads into `collection`.
+    pub fn on_upload(&self, collection: &str, script: impl IntoIterator<Item = Upload>) {
+        let mut inner = self.lock();
+        inner
+            .upload_into
+            .entry(collection.to_owned())
+            .or_default()
+            .extend(script);
     }
 
     /// Names of the snapshots that are there now.
@@ -471,11 +483,28 @@ fn described(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// As [`described`], but of a bucket its keys are listed, in which not everything stands for itself.
+fn listed(snapshot: &Snapshot) -> Value {
+    let key = |name: &str| {
+        let byte = |b: u8| match b {
+            b'-' | b'.' | b' ' | b'_' => char::from(b).to_string(),
+            _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        };
+        name.bytes().map(byte).collect::<String>()
+    };
+    let mut listed = described(snapshot);
+    if snapshot.s3 {
+        listed["name"] = json!(key(&snapshot.name));
+    }
+    listed
+}
+
 async fn list(State(inner): Shared, Path(c): Path<String>) -> Response {
     match inner.lock().unwrap().collections.get(&c) {
         Some(found) => {
             let others = found.others.iter().map(|name| json!({"name": name, "size": 1}));
-            ok(found.snapshots.iter().map(described).chain(others).collect())
+            ok(found.snapshots.iter().map(listed).chain(others).collect())
         }
         None => missing(&c),
     }

@@ -2,7 +2,7 @@
 
 mod audit;
 mod browsers;
-mod iam;
+pub(crate) mod iam;
 mod issuer;
 mod keys;
 mod roles;

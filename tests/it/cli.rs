@@ -212,7 +212,7 @@ async fn check_tells_what_pruning_keeps_and_whether_it_may_delete_the_rest() {
         ("PRUNE_AFTER_BACKUP", "true"),
     ];
     let (state, text) = line(&url, &rules[..2]).await;
-    let policy = "last 3, daily 30, and all younger than 24 h";
+    let policy = "last 3, daily 30, partial 1, and all younger than 24 h";
     assert!(
         state == "ok" && text.contains(policy) && text != without_rules,
         "{text}"

@@ -399,6 +399,7 @@ fn keys_come_from_a_variable_or_a_file_and_are_never_printed() {
 fn what_is_set_is_used() {
     let config = config(&with(&[
         ("BACKUP_CONCURRENCY", " 8 "),
+        ("RESTORE_CONCURRENCY", "64"),
         ("BACKUP_MAX_MBPS", "50"),
         ("BACKUP_INCLUDE", "docs, logs-*,"),
         ("BACKUP_EXCLUDE", "*-tmp"),
@@ -414,6 +415,7 @@ fn what_is_set_is_used() {
         (config.backup.concurrency, config.backup.max_mbps.unwrap().get()),
         (8, 50)
     );
+    assert_eq!(config.backup.restore_concurrency, 64);
     assert_eq!(config.backup.selection.include, ["docs", "logs-*"]);
     assert_eq!(config.backup.selection.exclude, ["*-tmp"]);
     assert_eq!(

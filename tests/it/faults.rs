@@ -412,6 +412,21 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
 }
 
 #[tokio::test]
+async fn with_s3_snapshot_storage_a_snapshot_is_deleted_whatever_its_collection_is_called() {
+    let names = ["q#x", "向量", "a%20b", "with space", "é+&=~!"];
+    let peer = Peer::start(&names.map(|name| (name, 1000))).await;
+    for name in names {
+        peer.on_create(name, [Create::OnS3]);
+    }
+    let bench = Bench::new(&peer.url).await;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+    for name in names {
+        assert_eq!(peer.snapshots(name), [""; 0], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn with_s3_snapshot_storage_an_interrupted_read_starts_again() {
     let (peer, bench) = with_script([Create::OnS3], [Fetch::Cut(1 << 20)]).await;
     let report = saved(&peer, &bench).await;

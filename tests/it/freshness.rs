@@ -9,6 +9,7 @@ use std::time::Duration;
 use testkit::peer::{Create, Peer};
 use testkit::service::{Service, Setup};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -22,6 +23,7 @@ fn good(minutes: i64, collections: &[&str]) -> Good {
         selection: Selection::default(),
         verified: false,
         drilled: false,
+        tells_all: true,
         collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
     }
 }
@@ -248,11 +250,26 @@ impl Watched {
     async fn start(qdrant: &str, change: impl FnOnce(&mut Selection)) -> Self {
         let mut setup = Setup::over(qdrant);
         change(&mut setup.config.backup.selection);
-        Self(setup.start().await)
+        Self::of(setup).await
+    }
+
+    /// Of a service for whose first backup the time has run out.
+    async fn of(setup: Setup) -> Self {
+        let service = Self(setup.start().await);
+        service.has_begun().await;
+        service.pass(26);
+        service
     }
 
     fn pass(&self, hours: u64) {
         self.0.hands.pass(Duration::from_secs(hours * 3600));
+    }
+
+    /// Waits until the start is recorded.
+    async fn has_begun(&self) {
+        while !self.0.dir().join("since.json").exists() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn backup(&self, body: &'static str) -> u16 {
@@ -331,6 +348,141 @@ async fn a_watch_learns_of_every_collection_without_a_young_good_backup() {
         docs["age_seconds"].as_u64().unwrap() >= 27 * 3600 && docs["backup"].is_string(),
         "{body}"
     );
+}
+
+#[tokio::test]
+async fn a_new_deployment_has_time_for_its_first_backup_and_no_more() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let setup = Setup::over(&peer.url);
+    let config = setup.config.clone();
+    let service = Watched(setup.start().await);
+    service.has_begun().await;
+    let new = json!({"docs": "new", "logs": "new"});
+    assert_eq!(service.states("").await, (200, new.clone()));
+    assert_eq!(service.states("?verified=true").await, (200, new.clone()));
+    service.pass(25);
+    let (status, body) = service.fresh("").await;
+    assert_eq!((status, &body["fresh"]), (200, &json!(true)), "{body}");
+    let due = &body["collections"][0]["due_at"];
+    let due = OffsetDateTime::parse(due.as_str().unwrap(), &Rfc3339).unwrap();
+    let left = due - service.0.hands.now();
+    assert!(
+        left > time::Duration::minutes(59) && left < time::Duration::hours(1),
+        "{left}"
+    );
+    // Another instance, and another start, put nothing off.
+    let mut other = Setup::over(&peer.url);
+    other.config = config;
+    let other = Watched(other.start().await);
+    other.pass(25);
+    assert_eq!(other.states("").await, (200, new));
+    // A partial backup ends it.
+    peer.on_create("logs", [Create::Forbidden]);
+    let partial = Watched(Service::over(&peer.url).await);
+    partial.has_begun().await;
+    assert_eq!(partial.states("").await.0, 200);
+    assert_eq!(partial.backup("").await, 500);
+    let missing = json!({"docs": "missing", "logs": "missing"});
+    assert_eq!(partial.states("").await, (503, missing.clone()), "it is known at once");
+    for service in [&service, &other] {
+        service.pass(1);
+        assert_eq!(service.states("").await, (503, missing.clone()));
+    }
+    let (_, body) = service.fresh("").await;
+    assert_eq!(body["collections"][0]["due_at"], Value::Null, "{body}");
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_backups_is_no_new_one() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Watched(Service::over(&peer.url).await);
+    assert_eq!(service.backup("").await, 200);
+    service.pass(27);
+    std::fs::remove_dir_all(service.0.dir().join("backups")).unwrap();
+    assert_eq!(service.states("").await, (503, json!({"docs": "missing"})));
+    // Where there is no such record, and where it tells nothing, nothing has time.
+    for since in ["{}", r#"{"at": "2099-01-01T00:00:00Z"}"#] {
+        std::fs::write(service.0.dir().join("since.json"), since).unwrap();
+        assert_eq!(service.states("").await.0, 503, "{since}");
+    }
+    // A store that was in use before the record was invented gets none.
+    let used = Setup::over(&peer.url);
+    let store = used.config.store.url.clone();
+    let before = Watched(used.start().await);
+    before.has_begun().await;
+    assert_eq!(before.backup("").await, 200);
+    std::fs::remove_file(before.0.dir().join("since.json")).unwrap();
+    let mut later = Setup::over(&peer.url);
+    later.config.store.url = store;
+    let later = Watched(later.start().await);
+    later.pass(27);
+    assert_eq!(later.states("").await, (503, json!({"docs": "stale"})));
+    assert!(!before.0.dir().join("since.json").exists());
+}
+
+#[tokio::test]
+async fn a_new_collection_has_time_from_the_last_backup_that_would_have_it() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Watched::start(&peer.url, |_| ()).await;
+    assert_eq!(service.backup("").await, 200);
+    service.pass(2);
+    peer.lock().collections.entry("logs".into()).or_default();
+    let new = json!({"docs": "fresh", "logs": "new"});
+    assert_eq!(service.states("").await, (200, new.clone()));
+    // What would not have it proves nothing.
+    service.pass(20);
+    assert_eq!(service.backup(r#"{"collection": "docs"}"#).await, 200);
+    assert_eq!(service.backup(r#"{"exclude": ["l*"]}"#).await, 200);
+    peer.on_create("logs", [Create::Forbidden]);
+    assert_eq!(service.backup("").await, 500);
+    peer.lock().cluster_hidden = true;
+    assert_eq!(service.backup(r#"{"include": ["d*"]}"#).await, 200);
+    peer.lock().cluster_hidden = false;
+    assert_eq!(service.states("").await, (200, new));
+    service.pass(4);
+    let missing = json!({"docs": "fresh", "logs": "missing"});
+    assert_eq!(
+        service.states("").await,
+        (503, missing),
+        "26 h after the backup without it"
+    );
+    assert_eq!(service.backup("").await, 200);
+    let all = json!({"docs": "fresh", "logs": "fresh"});
+    assert_eq!(service.states("").await, (200, all.clone()));
+    // It is deleted, and comes back after a backup without it.
+    let logs = peer.lock().collections.remove("logs").unwrap();
+    service.pass(27);
+    assert_eq!(service.backup("").await, 200);
+    service.pass(1);
+    peer.lock().collections.insert("logs".into(), logs);
+    let again = json!({"docs": "fresh", "logs": "new"});
+    assert_eq!(service.states("").await, (200, again));
+    assert_eq!(
+        service.states("?verified=true").await.0,
+        503,
+        "of docs there is no verified one"
+    );
+}
+
+#[tokio::test]
+async fn backups_of_another_qdrant_and_of_a_narrower_key_make_nothing_new() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    for (what, narrower) in [("a key for certain collections", true), ("an unknown Qdrant", false)] {
+        let service = Watched::start(&peer.url, |_| ()).await;
+        peer.lock().cluster_hidden = narrower;
+        assert_eq!(service.backup("").await, 200);
+        peer.lock().cluster_hidden = false;
+        if !narrower {
+            let path = service.newest().join("manifest.json");
+            let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            manifest["qdrant"].as_object_mut().unwrap().remove("source");
+            std::fs::write(path, manifest.to_string()).unwrap();
+        }
+        peer.lock().collections.entry("logs".into()).or_default();
+        let missing = json!({"docs": "fresh", "logs": "missing"});
+        assert_eq!(service.states("").await, (503, missing), "{what}");
+        peer.lock().collections.remove("logs");
+    }
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod matrix;
 mod proofs;
 mod reads;
 mod runs;
+mod several;
 mod uploaded;
 mod without_lease;

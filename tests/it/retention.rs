@@ -20,7 +20,8 @@ fn none() -> Policy {
     }
 }
 
-/// `2026-11-20 23:59`, a space, and what is special about it: `flawed`, `unknown`, `pinned`, `of:series`.
+/// `2026-11-20 23:59`, a space, and what is special about it: `damaged`, `unknown`, `pinned`, `of:series`, `partial:a,b` with the
+/// collections that it has.
 fn entry(text: &str) -> Entry {
     let mut words = text.split(' ');
     let (date, time) = (words.next().unwrap(), words.next().unwrap());
@@ -30,13 +31,20 @@ fn entry(text: &str) -> Entry {
         series: String::new(),
         state: State::Good,
         pinned: false,
+        collections: Vec::new(),
     };
     for word in words {
         match word {
-            "flawed" => entry.state = State::Flawed,
+            "damaged" => entry.state = State::Damaged,
             "unknown" => entry.state = State::Unknown,
             "pinned" => entry.pinned = true,
-            _ => entry.series = word.strip_prefix("of:").unwrap().to_owned(),
+            _ => match word.strip_prefix("partial:") {
+                Some(names) => {
+                    entry.state = State::Partial;
+                    entry.collections = names.split(',').map(str::to_owned).collect();
+                }
+                None => entry.series = word.strip_prefix("of:").unwrap().to_owned(),
+            },
         }
     }
     entry
@@ -174,7 +182,7 @@ fn what_is_too_young_stays() {
         &[
             ("2026-11-22 11:59", "too young,newest good,last"),
             ("2026-11-21 12:01", "too young"),
-            ("2026-11-21 12:00 flawed", ""),
+            ("2026-11-21 12:00 damaged", ""),
             ("2026-11-21 11:59", ""),
         ],
     );
@@ -201,7 +209,7 @@ fn a_pin_keeps_and_changes_nothing_for_the_others() {
 }
 
 #[test]
-fn a_flawed_backup_never_takes_the_place_of_a_good_one() {
+fn a_damaged_backup_never_takes_the_place_of_a_good_one() {
     table(
         &Policy {
             last: 1,
@@ -209,10 +217,10 @@ fn a_flawed_backup_never_takes_the_place_of_a_good_one() {
             ..none()
         },
         &[
-            ("2026-11-22 11:00 flawed", "last,daily"), // the newest data that there is
-            ("2026-11-22 10:00 flawed", ""),
+            ("2026-11-22 11:00 damaged", "last,daily"), // the newest data that there is
+            ("2026-11-22 10:00 damaged", ""),
             ("2026-11-21 10:00", "newest good,last,daily"),
-            ("2026-11-21 09:00 flawed", ""), // the good one is newer
+            ("2026-11-21 09:00 damaged", ""), // the good one is newer
             ("2026-11-20 10:00", ""),
         ],
     );
@@ -223,8 +231,69 @@ fn where_nothing_is_good_the_newest_stays() {
     table(
         &Policy { last: 1, ..none() },
         &[
-            ("2026-11-22 11:00 flawed", "nothing better,last"),
-            ("2026-11-21 11:00 flawed", ""),
+            ("2026-11-22 11:00 damaged", "nothing better,last"),
+            ("2026-11-21 11:00 damaged", ""),
+        ],
+    );
+    table(
+        &Policy { last: 1, ..none() },
+        &[
+            (
+                "2026-11-22 11:00 partial:a",
+                "nothing better,partial,newest copy of a collection",
+            ),
+            ("2026-11-21 11:00 partial:a", ""),
+            ("2026-11-20 11:00 damaged", "last"),
+        ],
+    );
+}
+
+#[test]
+fn of_partial_backups_the_newest_stays_whatever_the_rules_for_good_ones() {
+    // What fails for good makes one at every turn.
+    let many = Policy {
+        last: 9,
+        hourly: 9,
+        daily: 9,
+        ..none()
+    };
+    table(
+        &many,
+        &[
+            ("2026-11-22 11:00 partial:a,b", "partial,newest copy of a collection"),
+            ("2026-11-22 10:00 partial:a,b", ""),
+            ("2026-11-22 09:00 partial:a,b", ""),
+            ("2026-11-21 09:00", "newest good,last,hourly,daily"),
+            ("2026-11-21 08:00 partial:a,b", ""), // the good one is newer
+            ("2026-11-21 07:00 partial:z", ""),   // z was gone when the good one was made
+        ],
+    );
+    table(
+        &Policy { partial: 2, ..many },
+        &[
+            ("2026-11-22 11:00 partial:a", "partial,newest copy of a collection"),
+            ("2026-11-22 10:00 partial:a", "partial"),
+            ("2026-11-22 09:00 partial:a", ""),
+            ("2026-11-21 09:00", "newest good,last,hourly,daily"),
+        ],
+    );
+}
+
+#[test]
+fn the_newest_partial_backup_with_a_collection_stays() {
+    table(
+        &Policy { last: 1, ..none() },
+        &[
+            ("2026-11-22 11:00 partial:a,b", "partial,newest copy of a collection"),
+            ("2026-11-22 10:00 partial:b,c", "newest copy of a collection"),
+            ("2026-11-22 09:00 partial:a,c", ""),
+            ("2026-11-22 08:00 damaged", "last"), // nobody knows what it has
+            ("2026-11-22 07:00 partial:new", "newest copy of a collection"),
+            (
+                "2026-11-22 06:00 partial:new of:docs",
+                "nothing better,partial,newest copy of a collection",
+            ),
+            ("2026-11-21 09:00", "newest good,last"),
         ],
     );
 }
@@ -238,7 +307,7 @@ fn each_selection_is_a_series_of_its_own() {
             ("2026-11-22 10:00 of:docs", ""),
             ("2026-11-21 11:00", "newest good,last"),
             ("2026-11-20 11:00", ""),
-            ("2026-11-19 11:00 of:logs flawed", "nothing better,last"),
+            ("2026-11-19 11:00 of:logs damaged", "nothing better,last"),
         ],
     );
 }
@@ -329,10 +398,16 @@ fn case(seed: u64) -> Case {
             series: series[random.below(kinds) as usize].to_owned(),
             state: match random.below(12) {
                 0 => State::Unknown,
-                n if n <= flaws => State::Flawed,
+                n if n <= flaws && n % 2 == 0 => State::Damaged,
+                n if n <= flaws => State::Partial,
                 _ => State::Good,
             },
             pinned: random.one_in(10),
+            collections: ["a", "b", "c", "d"]
+                .into_iter()
+                .filter(|_| random.one_in(2))
+                .map(str::to_owned)
+                .collect(),
         })
         .collect();
     let mut count = || match random.below(3) {
@@ -346,6 +421,7 @@ fn case(seed: u64) -> Case {
         weekly: count(),
         monthly: count(),
         yearly: count(),
+        partial: 1 + count(),
         min_age: Duration::ZERO,
         ..Policy::default()
     };
@@ -465,6 +541,32 @@ fn pruning_twice_deletes_nothing_more() {
     }
 }
 
+/// Whatever collection only partial backups have that are newer than the newest good one, the newest of those stays.
+#[test]
+fn the_newest_partial_copy_of_every_collection_survives_every_history() {
+    for seed in 0..CASES {
+        let Case { entries, policy, now } = case(seed);
+        let kept = reasons(&plan(&entries, &policy, now).unwrap());
+        for series in entries.iter().map(|e| &e.series).collect::<BTreeSet<_>>() {
+            let past = || entries.iter().filter(|e| &e.series == series && e.id.time() <= now);
+            let good = past().filter(|e| e.state == State::Good).map(|e| e.id).max();
+            let newer = || past().filter(|e| e.state == State::Partial && Some(e.id) > good);
+            for name in ["a", "b", "c", "d"] {
+                let copies = newer().filter(|e| e.collections.iter().any(|c| c == name));
+                if let Some(newest) = copies.map(|e| e.id).max() {
+                    assert!(
+                        kept[&newest].contains(&Reason::NewestCopy),
+                        "seed {seed}: {name} of {series:?}"
+                    );
+                }
+            }
+            if let Some(newest) = newer().map(|e| e.id).max() {
+                assert!(kept[&newest].contains(&Reason::Partial), "seed {seed}: {series:?}");
+            }
+        }
+    }
+}
+
 /// Whatever flawed backups are added, each good one stays for the reasons it had.
 #[test]
 fn flawed_and_unknown_ones_displace_no_good_one() {
@@ -488,14 +590,20 @@ fn no_rule_keeps_more_than_its_count() {
     for seed in 0..CASES {
         let Case { entries, policy, now } = case(seed);
         let by_id: BTreeMap<_, _> = entries.iter().map(|e| (e.id, e)).collect();
-        let mut counts: BTreeMap<(Reason, bool, &str), u32> = BTreeMap::new();
+        let mut counts: BTreeMap<(Reason, u8, &str), u32> = BTreeMap::new();
+        let lane = |state| match state {
+            State::Good => 0,
+            State::Damaged => 1,
+            State::Partial => 2,
+            State::Unknown => 3,
+        };
         for (id, reasons) in reasons(&plan(&entries, &policy, now).unwrap()) {
             let e = by_id[&id];
             for reason in reasons {
-                *counts.entry((reason, e.state == State::Good, &e.series)).or_default() += 1;
+                *counts.entry((reason, lane(e.state), &e.series)).or_default() += 1;
             }
         }
-        for ((reason, good, series), count) in counts {
+        for ((reason, lane, series), count) in counts {
             let most = match reason {
                 Reason::Last => policy.last,
                 Reason::Hourly => policy.hourly,
@@ -503,12 +611,14 @@ fn no_rule_keeps_more_than_its_count() {
                 Reason::Weekly => policy.weekly,
                 Reason::Monthly => policy.monthly,
                 Reason::Yearly => policy.yearly,
+                Reason::Partial => policy.partial,
+                Reason::NewestCopy => 4,
                 Reason::NewestGood | Reason::NothingBetter => 1,
                 _ => u32::MAX,
             };
             assert!(
                 count <= most,
-                "seed {seed}: {count} {reason} in {series:?}, good: {good}"
+                "seed {seed}: {count} {reason} in {series:?}, lane {lane}"
             );
         }
     }

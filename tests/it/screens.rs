@@ -132,6 +132,20 @@ async fn finished_backup() {
 #[tokio::test]
 async fn status_of_what_is_not_protected() {
     let (peer, dir) = saved().await;
+    // Of an older version: it does not tell of which Qdrant it is, so not whether that had the collection.
+    for folder in std::fs::read_dir(dir.path().join("backups")).unwrap() {
+        let path = folder.unwrap().path().join("manifest.json");
+        let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        manifest["qdrant"].as_object_mut().unwrap().remove("source");
+        std::fs::write(path, manifest.to_string()).unwrap();
+    }
+    peer.lock().collections.entry("late".into()).or_default();
+    holds!(screen(&["status"], &peer.url, dir.path()).await);
+}
+
+#[tokio::test]
+async fn status_of_a_new_collection() {
+    let (peer, dir) = saved().await;
     peer.lock().collections.entry("late".into()).or_default();
     holds!(screen(&["status"], &peer.url, dir.path()).await);
 }

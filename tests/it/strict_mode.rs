@@ -12,6 +12,7 @@ use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::lost::Lost;
 use testkit::peer::{Collection, Peer};
+use testkit::process::{command, finish};
 
 #[tokio::test]
 async fn a_collection_that_refuses_exact_counts_is_backed_up_by_estimates_and_restored() {
@@ -150,4 +151,38 @@ async fn aliases_that_changed_during_the_backup_are_recorded_as_they_are_then() 
     let aliases: Vec<_> = manifest.collections.iter().map(|c| c.aliases.as_slice()).collect();
     assert_eq!(aliases, [&[][..], &["live".to_owned()][..]]);
     assert!(manifest.collections.iter().all(|c| c.warnings.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_is_printed_as_one_and_what_was_not_read_is_not_called_readable() {
+    let strict = || Collection {
+        points: 1234,
+        refuses_exact: true,
+        most_points: Some(0),
+        body: testkit::source::noise(1000, 5),
+        ..Collection::default()
+    };
+    let lost = Lost::with(|peer| drop(peer.lock().collections.insert("strict".into(), strict()))).await;
+    let run = async |args: &[&str]| {
+        let (code, out, err) = finish(command(args, &lost.peer.url, lost.bench.dir.path()).spawn().unwrap()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        out
+    };
+    let out = run(&["show", "latest"]).await;
+    assert_eq!(out.matches("about 1,234").count(), 1, "{out}");
+    lost.peer
+        .lock()
+        .collections
+        .insert("strict".into(), Collection { points: 0, ..strict() });
+    let out = run(&["restore", "latest"]).await;
+    assert!(out.contains("about 1,234"), "{out}");
+    for told in ["only estimates: 1 of 3 collections", "not read: 1 of 3 collections"] {
+        assert!(out.contains(told), "{told}: {out}");
+    }
+    let out = run(&["backup"]).await;
+    assert!(out.contains("about 1,234"), "{out}");
+    lost.peer.lock().collections.clear();
+    let out = run(&["restore", &lost.id, "a", "b"]).await;
+    let whole = "counts and configuration match the backup, and its points can be read";
+    assert!(out.contains(whole) && !out.contains("about 1"), "{out}");
 }

@@ -73,7 +73,7 @@ codes! {
     /// Qdrant could not do what it was asked for, and said why (4xx, 5xx).
     QdrantFailed, exit 6, http 502, "read Qdrant's reason in the message, and Qdrant's own log";
     /// Qdrant's disk is full.
-    DiskFull, exit 6, http 507, "make room on Qdrant's disk, or lower BACKUP_CONCURRENCY: fewer snapshots are there at once";
+    DiskFull, exit 6, http 507, "make room on Qdrant's disk, or lower BACKUP_CONCURRENCY or RESTORE_CONCURRENCY: fewer snapshots are there at once";
     /// Qdrant answered something that is not in its API.
     QdrantUnexpected, exit 6, http 502, "check that QDRANT_URL is Qdrant itself and no proxy's page";
     /// This version of the tool cannot back up this Qdrant, or restore into it, correctly.

@@ -35,6 +35,7 @@ pub(super) async fn check(
         who: subject.who.clone(),
         settings: Settings {
             concurrency: 1,
+            restore_concurrency: 1,
             attempts: 1,
             backoff: Duration::ZERO,
             settle: Duration::ZERO,

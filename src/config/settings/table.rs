@@ -21,6 +21,7 @@ const PRUNES: &[&str] = &["serve", "prune"];
 const SERVE: &[&str] = &["serve"];
 const BACKUP: &[&str] = &["backup"];
 const RESTORE: &[&str] = &["restore"];
+const RESTORES: &[&str] = &["serve", "restore"];
 
 /// Every variable.
 pub const GROUPS: &[Group] = &[
@@ -40,7 +41,7 @@ pub const GROUPS: &[Group] = &[
                 QDRANT,
                 "key that may create and delete snapshots: the full key, or a JWT with `rw` on the collections",
             ),
-            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`")
+            setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`. It is read at the start, and again when Qdrant refuses the key, so that a new key needs no restart")
                 .flag("--qdrant-api-key-file", "FILE"),
             setting(
                 "QDRANT_NODES",
@@ -153,6 +154,16 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Restore",
+        settings: &[setting(
+            "RESTORE_CONCURRENCY",
+            "`4`",
+            RESTORES,
+            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+        )
+        .flag("--restore-concurrency", "N")],
+    },
+    Group {
         title: "Retention",
         settings: &[
             setting("RETAIN_LAST", "off", RETENTION, "number of newest good backups to keep, of each selection")
@@ -173,6 +184,9 @@ pub const GROUPS: &[Group] = &[
             setting("RETAIN_YEARLY", "off", RETENTION, "number of years (UTC) to keep the newest good backup of; years without one do not count")
                 .flag("--retain-yearly", "N")
                 .on(PRUNES),
+            setting("RETAIN_PARTIAL", "`1`", RETENTION, "number of newest partial backups to keep that are newer than the newest good one, 1 or more; the newest one that has a collection stays")
+                .flag("--retain-partial", "N")
+                .on(PRUNES),
             setting("RETAIN_MIN_AGE_HOURS", "`24`", RETENTION, "no backup younger than this is deleted")
                 .flag("--retain-min-age-hours", "N")
                 .on(PRUNES),
@@ -188,7 +202,7 @@ pub const GROUPS: &[Group] = &[
                 "PRUNE_AFTER_BACKUP",
                 "`false`",
                 &["serve", "backup", "check"],
-                "`true`: prune by these rules after each complete backup. At least one rule must be set",
+                "`true`: prune by these rules after each backup that saved something, also a partial one. At least one rule must be set",
             ),
         ],
     },

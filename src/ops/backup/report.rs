@@ -64,15 +64,18 @@ impl std::fmt::Display for BackupOutcome {
 #[derive(Clone, Debug, Serialize)]
 pub struct Saved {
     pub name: String,
-    /// Exact count after the snapshot was made.
+    /// Count after the snapshot was made.
     pub points: u64,
+    /// Whether that is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
     /// Bytes stored.
     pub bytes: u64,
 }
 
 impl BackupReport {
     /// What the run came to that wrote this manifest into the store at `url`.
-    pub(super) fn of(manifest: &Manifest, url: &str) -> Self {
+    pub(super) fn of<D>(manifest: &Manifest<D>, url: &str) -> Self {
         Self {
             id: manifest.id,
             status: match manifest.status {
@@ -84,7 +87,12 @@ impl BackupReport {
             manifest: Some(format!("{url}/{}", manifest.id.manifest())),
             collections: manifest.collections.iter().map(Saved::of).collect(),
             failed: manifest.failed.clone(),
-            warnings: manifest.warnings.clone(),
+            warnings: manifest
+                .warnings
+                .iter()
+                .cloned()
+                .chain(warnings(&manifest.collections))
+                .collect(),
         }
     }
 
@@ -122,11 +130,22 @@ impl BackupReport {
     }
 }
 
+/// Those of these collections that a report repeats.
+fn warnings<D>(collections: &[manifest::Collection<D>]) -> Vec<String> {
+    let of_each = collections.iter().flat_map(|collection| {
+        let name = in_the_middle(&collection.name, manifest::LONGEST_NAME);
+        let told = collection.warnings.iter().take(MOST_WARNINGS);
+        told.map(move |warning| format!("collection {name:?}: {warning}"))
+    });
+    of_each.take(MOST_WARNINGS).collect()
+}
+
 impl Saved {
-    pub(super) fn of(collection: &manifest::Collection) -> Self {
+    pub(super) fn of<D>(collection: &manifest::Collection<D>) -> Self {
         Self {
             name: collection.name.clone(),
             points: collection.points_after,
+            points_estimated: collection.points_estimated,
             bytes: collection.bytes(),
         }
     }
@@ -298,12 +317,7 @@ impl RunFacts {
                 .remedy("check what deletes collections; nothing was saved"));
             }
         };
-        let of_collections = results.collections.iter().flat_map(|collection| {
-            let name = in_the_middle(&collection.name, manifest::LONGEST_NAME);
-            let told = collection.warnings.iter().take(MOST_WARNINGS);
-            told.map(move |warning| format!("collection {name:?}: {warning}"))
-        });
-        let of_collections: Vec<_> = of_collections.take(MOST_WARNINGS).collect();
+        let of_collections = warnings(&results.collections);
         for warning in &of_collections {
             tracing::warn!(backup = %id, "{warning}");
         }

@@ -1,8 +1,10 @@
 //! What has no manifest: left by a run that was killed, or by a deletion that was cut short.
 
 use super::executions;
+use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::ops::retention::{Policy, Reason};
+use crate::repository::lease;
 use crate::repository::names::{BACKUPS, BackupId, Name};
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::TryStreamExt;
@@ -27,6 +29,9 @@ pub struct Leftover {
     /// From when on `prune` deletes it, unless it is pinned.
     #[serde(with = "time::serde::rfc3339::option")]
     pub prunable_at: Option<OffsetDateTime>,
+    /// Whether the run that holds the lease is writing it: no leftover, unless that run fails.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub under_way: bool,
     #[serde(skip)]
     has_manifest: bool,
     #[serde(skip)]
@@ -42,6 +47,7 @@ impl Leftover {
             changed_at: id.time(),
             reasons: Vec::new(),
             prunable_at: None,
+            under_way: false,
             has_manifest: false,
             is_pinned: false,
         }
@@ -70,6 +76,9 @@ impl Leftover {
 /// # Errors
 /// Those of the store.
 pub(crate) async fn leftovers(store: &dyn Store, policy: &Policy, now: OffsetDateTime) -> Result<Vec<Leftover>> {
+    let holder = lease::holder(store, &Clock::new(move || now)).await?;
+    // An id has whole seconds.
+    let since = holder.map(|holder| holder.since.unix_timestamp());
     let mut folders: BTreeMap<BackupId, Leftover> = BTreeMap::new();
     let mut objects = store.list(BACKUPS).await?;
     while let Some(object) = objects.try_next().await? {
@@ -81,6 +90,7 @@ pub(crate) async fn leftovers(store: &dyn Store, policy: &Policy, now: OffsetDat
     let age = policy.leftover_age.try_into().unwrap_or(time::Duration::MAX);
     let told = |leftover: Leftover| Leftover {
         reasons: leftover.reasons(policy, now, &planned),
+        under_way: since.is_some_and(|since| leftover.id.time().unix_timestamp() >= since),
         prunable_at: leftover.changed_at.checked_add(age).filter(|_| !leftover.is_pinned),
         ..leftover
     };

@@ -150,6 +150,8 @@ impl ExpectedCollection {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) points: u64,
+    /// Whether that number, and that of the backup, is exact.
+    pub(crate) is_exact: bool,
     pub(crate) sampled: usize,
     pub(crate) notes: Vec<String>,
 }
@@ -165,8 +167,9 @@ pub(crate) async fn converge(
     let count = wait_for_points(nodes, name, wanted, patience).await?;
     let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
+    let is_exact = count.is_exact && !wanted.points.estimated;
     let mut notes = Vec::new();
-    if !count.is_exact || wanted.points.estimated {
+    if !is_exact {
         notes.push(format!(
             "its number of points cannot be compared exactly (strict mode): it has about {points}, the backup has {}",
             wanted.points
@@ -215,6 +218,7 @@ pub(crate) async fn converge(
             notes.push(format!("no points were read as a sample: {}", error.chain()));
             return Ok(Found {
                 points,
+                is_exact,
                 sampled: 0,
                 notes,
             });
@@ -242,6 +246,7 @@ pub(crate) async fn converge(
     }
     Ok(Found {
         points,
+        is_exact,
         sampled: sample.points,
         notes,
     })

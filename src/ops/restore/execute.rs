@@ -2,7 +2,8 @@
 
 use super::command::command;
 use super::converge::{Found, converge, state};
-use super::failed::{failed, failure, next_for_all, not_begun};
+use super::each::restore_each;
+use super::failed::{failure, next_for_all};
 use super::plan::{RestorePlan, make};
 use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
 use super::step::{Existing, From};
@@ -21,6 +22,7 @@ use crate::repository::sharding::Creation;
 use crate::wire::qdrant::{Qdrant, SnapshotOf};
 use crate::wire::store::Source;
 use crate::wire::transfer::{self, Expected};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -31,7 +33,7 @@ use tokio::time::Instant;
 const SIGNED_FOR: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Result<RestoreReport> {
-    let Run { progress, cancel, .. } = &run;
+    let progress = &run.progress;
     let started_at = ctx.clock.now();
     let unchanged = |error: Error, request: &RestoreRequest| match error.code() {
         Code::Cancelled => {
@@ -69,37 +71,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         replaced: Vec::new(),
         warnings: plan.warnings.clone(),
     };
-    // The error of one that is that of each.
-    let mut refused: Option<Error> = None;
-    for step in &plan.collections {
-        if cancel.is_cancelled() {
-            refused = Some(stopped());
-        }
-        if let Some(error) = &refused {
-            report.failed.push(not_begun(request, &plan, step, error));
-            continue;
-        }
-        match restore_one(ctx, &plan, step, &request.patience, &run).await {
-            Ok(restored) => {
-                progress.phase(&step.unit(), Phase::Restored);
-                tracing::info!(
-                    backup = %plan.id,
-                    collection = step.source,
-                    target = step.target,
-                    points = restored.points,
-                    "collection {:?} restored", step.source
-                );
-                report.collections.push(restored);
-            }
-            Err(unrestored) => {
-                progress.phase(&step.unit(), Phase::Failed);
-                let error = &unrestored.error;
-                tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection {:?} not restored", step.source);
-                report.failed.push(failed(ctx, request, &plan, step, &unrestored).await);
-                refused = Some(unrestored.error).filter(|error| error.code().refuses_key());
-            }
-        }
-    }
+    (report.collections, report.failed) = restore_each(ctx, request, &plan, &run).await;
     aliases(ctx, request, &plan, &mut report, &run).await;
     report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
         (_, true) => RestoreOutcome::Complete,
@@ -112,10 +84,12 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
 }
 
 async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
-    for from in plan.collections.iter().flat_map(|s| &s.from) {
-        blobs::prove(&*ctx.store, &from.artifact, &from.blob).await?;
+    let mut proofs = Vec::new();
+    for from in plan.collections.iter().flat_map(|step| &step.from) {
+        proofs.push(blobs::prove(&*ctx.store, &from.artifact, &from.blob));
     }
-    Ok(())
+    let at_once = ctx.settings.restore_concurrency.max(1);
+    stream::iter(proofs).buffered(at_once).try_collect().await
 }
 
 /// Aliases come last: of what was restored and compared, and for a swap only when that is everything.
@@ -169,27 +143,37 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
 #[derive(Debug)]
 pub(crate) struct Unrestored {
     pub(crate) error: Error,
-    /// Whether Qdrant was asked for anything that changes the target. It was as planned until then.
-    pub(super) begun: bool,
+    pub(super) reached: Reached,
     /// What may be left of an upload, and how it is removed.
     pub(crate) left: Option<String>,
 }
 
+/// How far a restore came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Qdrant was asked for nothing that changes the target: it was as planned until then.
+    Nothing,
+    /// It was asked, and may not have ended.
+    Asked,
+    /// It has said that all is restored.
+    Restored,
+}
+
 impl Unrestored {
-    fn untouched(error: Error) -> Self {
+    fn at(reached: Reached, error: Error) -> Self {
         Self {
             error,
-            begun: false,
+            reached,
             left: None,
         }
     }
 
+    fn untouched(error: Error) -> Self {
+        Self::at(Reached::Nothing, error)
+    }
+
     fn begun(error: Error) -> Self {
-        Self {
-            error,
-            begun: true,
-            left: None,
-        }
+        Self::at(Reached::Asked, error)
     }
 }
 
@@ -210,12 +194,13 @@ pub(crate) async fn restore_one(
     run.progress.phase(&step.unit(), Phase::Check);
     let Found {
         points,
+        is_exact,
         sampled,
         notes: found,
     } = run
         .unless_cancelled(converge(&plan.nodes, &step.target, &step.wanted, patience))
         .await
-        .map_err(Unrestored::begun)?;
+        .map_err(|error| Unrestored::at(Reached::Restored, error))?;
     notes.extend(found);
     notes.extend(uploaded::others(ctx, &step.target).await);
     notes.extend(
@@ -227,6 +212,7 @@ pub(crate) async fn restore_one(
         source: step.source.clone(),
         target: step.target.clone(),
         points,
+        points_estimated: !is_exact,
         expected: step.points,
         sampled,
         bytes: step.bytes,

@@ -2,7 +2,7 @@
 
 use super::command::command;
 use super::converge::{State, state};
-use super::execute::Unrestored;
+use super::execute::{Reached, Unrestored};
 use super::plan::RestorePlan;
 use super::report::{Failed, NextAttempt};
 use super::step::Existing;
@@ -27,11 +27,11 @@ pub(super) async fn failed(
     step: &RestoreStep,
     unrestored: &Unrestored,
 ) -> Failed {
-    let Unrestored { error, begun, left } = unrestored;
+    let Unrestored { error, reached, left } = unrestored;
     let now = state(&ctx.qdrant, &step.target).await;
     let exists = matches!(now, State::Exists(_));
     // Ours is only what was not there when the plan was made, nor right before it was begun.
-    let again = match (&step.overwrites, begun, exists) {
+    let again = match (&step.overwrites, *reached != Reached::Nothing, exists) {
         (None, true, true) => NextAttempt::OverOurs,
         (None | Some(Existing::Readable { points: 0 }), false, true) => NextAttempt::LookFirst,
         _ => NextAttempt::AsAsked,
@@ -43,8 +43,11 @@ pub(super) async fn failed(
         error.code(),
         Code::Cancelled | Code::LeaseLost | Code::QdrantUnreachable | Code::Stalled
     ) {
-        // A client that goes away does not stop Qdrant.
-        state += ", and Qdrant may still be restoring it";
+        state += match reached {
+            Reached::Restored => "; Qdrant reported it restored, and the comparison with the backup did not end",
+            // A client that goes away does not stop Qdrant.
+            Reached::Nothing | Reached::Asked => ", and Qdrant may still be restoring it",
+        };
     }
     if let Some(left) = left {
         state += &format!("; {left}");

@@ -16,7 +16,7 @@ use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::wire::qdrant::Nodes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct RestorePlan {
     pub(crate) target_source: Source,
     /// How the bytes get there.
     pub via: Via,
-    /// The collections in the order of their names.
+    /// The collections in the order in which they begin: that in which they were asked for, else that of their names.
     pub collections: Vec<RestoreStep>,
     /// What the reader should know.
     pub warnings: Vec<String>,
@@ -176,13 +176,20 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
         nodes: &nodes,
         to_the_letter: version::same_minor(&manifest.qdrant.version, &target_version),
     };
-    let mut steps = Vec::new();
+    let mut planned = Vec::new();
     for (at, collection) in chosen.iter().enumerate() {
         let to = match drill {
             Some(stem) => format!("{stem}-{at}"),
             None => target_name(request, collection, id, &target),
         };
-        let (step, found) = plan_step(&of, collection, to).await?;
+        planned.push(plan_step(&of, collection, to));
+    }
+    let planned: Vec<_> = stream::iter(planned)
+        .buffered(ctx.settings.restore_concurrency.max(1))
+        .try_collect()
+        .await?;
+    let mut steps = Vec::new();
+    for (step, found) in planned {
         steps.push(step);
         notes.extend(found);
     }
@@ -485,11 +492,14 @@ fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest)
             ),
         );
     }
-    Ok(manifest
+    let mut chosen: Vec<_> = manifest
         .collections
         .iter()
         .filter(|c| picked.contains(&c.name))
-        .collect())
+        .collect();
+    let asked = &request.selection.collections;
+    chosen.sort_by_key(|c| asked.iter().position(|name| *name == c.name));
+    Ok(chosen)
 }
 
 /// Decides how the bytes get to Qdrant. A URL is tried out here: credentials may be fit for reading and not for signing.

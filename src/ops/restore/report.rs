@@ -53,8 +53,11 @@ pub struct Restored {
     pub source: String,
     /// Its name on Qdrant.
     pub target: String,
-    /// Exact count now.
+    /// Count now.
     pub points: u64,
+    /// Whether that, or the backup's, is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
     /// What the backup says; a range only when it was written to while it was backed up.
     pub expected: Points,
     /// Points that were read with their vectors.
@@ -103,18 +106,50 @@ pub(super) enum NextAttempt {
     AliasesOnly,
 }
 
+/// Results in the order of their numbers, without these.
+pub(super) fn in_order<T>(mut results: Vec<(usize, T)>) -> Vec<T> {
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What failed, each cause once.
+pub(crate) struct Told<'a> {
+    /// Told with its cause.
+    pub(crate) causes: Vec<&'a Failed>,
+    /// Tried at the same time, and refused likewise.
+    pub(crate) likewise: Vec<&'a Failed>,
+    /// Not started for a cause that is told.
+    pub(crate) not_started: Vec<&'a Failed>,
+}
+
+impl Failed {
+    /// Whether `other` tells all that there is to tell of this one but its name.
+    fn is_told_by(&self, other: &Self) -> bool {
+        let is_same = self.error.code == other.error.code && self.state == other.state && self.again == other.again;
+        match self.is_started {
+            // Its error names it.
+            true => is_same && other.is_started && self.error.code.refuses_key(),
+            false => self.error == other.error,
+        }
+    }
+}
+
 impl RestoreReport {
-    /// What failed, and what was not started for a reason that is told there: one cause is told once.
-    pub(crate) fn told(&self) -> (Vec<&Failed>, Vec<&Failed>) {
-        let (mut told, mut likewise): (Vec<&Failed>, Vec<&Failed>) = (Vec::new(), Vec::new());
+    /// What failed: one cause is told once.
+    pub(crate) fn told(&self) -> Told<'_> {
+        let mut told = Told {
+            causes: Vec::new(),
+            likewise: Vec::new(),
+            not_started: Vec::new(),
+        };
         for failed in &self.failed {
-            let is_told = |other: &&Failed| other.error == failed.error;
-            match !failed.is_started && told.iter().any(is_told) {
-                true => likewise.push(failed),
-                false => told.push(failed),
+            match told.causes.iter().any(|other| failed.is_told_by(other)) {
+                false => told.causes.push(failed),
+                true if failed.is_started => told.likewise.push(failed),
+                true => told.not_started.push(failed),
             }
         }
-        (told, likewise)
+        told
     }
 
     /// The error of the run, if not everything was restored.
@@ -130,8 +165,9 @@ impl RestoreReport {
             Some(stopped) => stopped.error.code,
             None => Code::RestoreFailed,
         };
-        let (told, likewise) = self.told();
+        let told = self.told();
         let mut list: Vec<_> = told
+            .causes
             .iter()
             .map(|f| {
                 format!(
@@ -140,9 +176,14 @@ impl RestoreReport {
                 )
             })
             .collect();
-        if !likewise.is_empty() {
-            let names: Vec<_> = likewise.iter().map(|f| format!("{:?}", f.source)).collect();
-            list.push(format!("not started for the same reason: {}", names.join(", ")));
+        for (what, alike) in [
+            ("refused likewise", &told.likewise),
+            ("not started for the same reason", &told.not_started),
+        ] {
+            if !alike.is_empty() {
+                let names: Vec<_> = alike.iter().map(|f| format!("{:?}", f.source)).collect();
+                list.push(format!("{what}: {}", names.join(", ")));
+            }
         }
         let all = self.collections.len() + self.failed.len();
         let text = format!(

@@ -81,6 +81,14 @@ impl Guard {
         }
     }
 
+    /// As [`Lease::holder`]; nobody without a lease.
+    pub(crate) async fn holder(&self) -> Option<String> {
+        match &self.lease {
+            Some(lease) => Some(lease.holder().await),
+            None => None,
+        }
+    }
+
     /// As [`Lease::confirm`]; there is nothing to confirm without a lease.
     pub async fn confirm(&self) -> Result<()> {
         match &self.lease {

@@ -1,7 +1,8 @@
 //! Names of executions of jobs, and of what their tasks record.
 
-use super::{JOBS, folder, unit};
+use super::{BackupId, HASHED, JOBS, folder, unit};
 use crate::base::error::{Code, Error, Result};
+use crate::base::hash::sha256_hex;
 use crate::repository::unit::Unit;
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +15,11 @@ const LONGEST: usize = 63;
 pub struct Execution(String);
 
 impl Execution {
+    /// What all requests with the same idempotency key ask for; `key`: everything by which two are told apart.
+    pub(crate) fn of_key(key: &str) -> Self {
+        Self(format!("key-{}", &sha256_hex(key.as_bytes())[..HASHED]))
+    }
+
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,6 +43,16 @@ impl Execution {
     /// Key of what became of a unit.
     pub fn part(&self, of: &Unit) -> String {
         self.part_of(&unit(&folder(&of.collection), of.kind()))
+    }
+
+    /// Prefix of [`Execution::run`].
+    pub(crate) fn runs(&self) -> String {
+        format!("{}runs/", self.prefix())
+    }
+
+    /// Key of the record of a run that such a request began.
+    pub(crate) fn run(&self, id: &BackupId) -> String {
+        format!("{}{id}.json", self.runs())
     }
 
     pub(super) fn part_of(&self, unit: &str) -> String {

@@ -3,6 +3,7 @@
 use super::request::{self, RequestBody, Selected};
 use super::{all, words};
 use crate::base::error::{ErrorInfo, Result};
+use crate::base::hash::sha256_hex;
 use crate::ops::backup;
 use crate::repository::manifest::Failure;
 use crate::repository::names::BackupId;
@@ -29,6 +30,15 @@ struct Fields {
     include: Option<Vec<String>>,
     exclude: Option<Vec<String>>,
     new_source: bool,
+}
+
+impl BackupRequest {
+    /// SHA-256 of what is asked for, however the body writes it.
+    pub(crate) fn fingerprint(&self) -> String {
+        // Lists of strings can always be written.
+        let selection = serde_json::to_string(&self.selection).unwrap_or_default();
+        sha256_hex(format!("{selection} {}", self.new_source).as_bytes())
+    }
 }
 
 impl RequestBody for BackupRequest {
@@ -67,6 +77,9 @@ pub(crate) struct BackupReport {
     collections: Vec<SavedCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// Whether an earlier request with the same key made it, and this one did nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) repeated: bool,
 }
 
 words! {
@@ -77,8 +90,11 @@ words! {
 #[derive(Clone, Debug, Serialize)]
 struct SavedCollection {
     name: String,
-    /// Exact count after the snapshot was made.
+    /// Count after the snapshot was made.
     points: u64,
+    /// Whether that is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    points_estimated: bool,
     bytes: u64,
 }
 
@@ -101,6 +117,7 @@ impl From<backup::BackupReport> for BackupReport {
             collections: all(report.collections),
             failed: all(report.failed),
             warnings: report.warnings,
+            repeated: false,
         }
     }
 }
@@ -110,6 +127,7 @@ impl From<backup::Saved> for SavedCollection {
         Self {
             name: saved.name,
             points: saved.points,
+            points_estimated: saved.points_estimated,
             bytes: saved.bytes,
         }
     }

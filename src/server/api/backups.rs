@@ -42,6 +42,9 @@ pub(crate) struct LeftoverFolder {
     /// From when on a prune deletes it; null: it is pinned.
     #[serde(with = "time::serde::rfc3339::option")]
     prunable_at: Option<OffsetDateTime>,
+    /// Whether the run that holds the lease is writing it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    under_way: bool,
 }
 
 impl From<prune::Leftover> for LeftoverFolder {
@@ -53,6 +56,7 @@ impl From<prune::Leftover> for LeftoverFolder {
             changed_at: leftover.changed_at,
             reasons: all(leftover.reasons),
             prunable_at: leftover.prunable_at,
+            under_way: leftover.under_way,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::base::error::ErrorInfo;
 use crate::ops::freshness;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,7 +18,7 @@ pub(crate) struct FreshnessQuery {
 /// The same shape whatever the answer.
 #[derive(Debug, Serialize)]
 pub(crate) struct FreshnessResponse {
-    /// Whether there is a collection to back up, and every one of them is fresh.
+    /// Whether there is a collection to back up, and every one of them is fresh or new.
     pub(crate) fresh: bool,
     /// `BACKUP_MAX_AGE`.
     pub(crate) max_age_seconds: u64,
@@ -38,11 +39,14 @@ pub(crate) struct CollectionFreshness {
     backup: Option<BackupId>,
     /// Seconds since the state that is in it.
     age_seconds: Option<u64>,
+    /// Of a new one: from when on it is missing, or stale.
+    #[serde(with = "time::serde::rfc3339::option")]
+    due_at: Option<OffsetDateTime>,
 }
 
 words! {
-    /// `stale`: its last good backup is too old; `missing`: it has none.
-    FreshnessState, from freshness::State: Fresh, Stale, Missing
+    /// `new`: it has none and appeared recently; `stale`: its last good backup is too old; `missing`: it has none.
+    FreshnessState, from freshness::State: Fresh, New, Stale, Missing
 }
 
 impl From<freshness::CollectionState> for CollectionFreshness {
@@ -52,6 +56,7 @@ impl From<freshness::CollectionState> for CollectionFreshness {
             state: standing.state.into(),
             backup: standing.backup,
             age_seconds: standing.age_seconds,
+            due_at: standing.due_at,
         }
     }
 }

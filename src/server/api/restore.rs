@@ -89,6 +89,9 @@ impl RequestBody for RestoreRequest {
 struct PointRange {
     min: u64,
     max: u64,
+    /// Whether these are estimates.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
 }
 
 impl From<Points> for PointRange {
@@ -96,6 +99,7 @@ impl From<Points> for PointRange {
         Self {
             min: points.min,
             max: points.max,
+            estimated: points.estimated,
         }
     }
 }

@@ -76,6 +76,8 @@ request_codes! {
     BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
     /// The body is larger than 64 KiB.
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
+    /// The idempotency key was used for a request with another body.
+    KeyReused, http 422, "idempotency_key_reused", "send another `Idempotency-Key` with another body";
     /// The service is handling as many requests as it can.
     Overloaded, http 503, "overloaded", "try again in a minute; send fewer requests at a time";
     /// Google's public keys could not be fetched, so no token can be checked.
@@ -120,6 +122,7 @@ mod tests {
             (TokenExpired, "token_expired", 401),
             (TokenNotYetValid, "token_not_yet_valid", 401),
             (KeysUnavailable, "keys_unavailable", 503),
+            (KeyReused, "idempotency_key_reused", 422),
             (Overloaded, "overloaded", 503),
             (EmailNotVerified, "email_not_verified", 403),
             (CallerNotAllowed, "caller_not_allowed", 403),

@@ -24,7 +24,7 @@ async fn health() -> Json<HealthResponse> {
     })
 }
 
-/// 200 when every expected collection has a good backup that is young enough; 503 when one has not, or none is expected. An
+/// 200 when every expected collection has a good backup that is young enough, or is new; 503 when one is not, or none is expected. An
 /// error when the store cannot be read.
 async fn freshness(
     State(app): State<App>,
@@ -38,12 +38,9 @@ async fn freshness(
     })?;
     let wanted = FreshnessPolicy { verified, ..app.wanted };
     let now = app.ctx.clock.now();
-    let (live, backups) = tokio::join!(
+    let (live, stored) = tokio::join!(
         app.live(),
-        app.ask_store(
-            "the last backups",
-            freshness::good_backups(&*app.ctx.store, wanted, now)
-        ),
+        app.ask_store("the last backups", freshness::stored(&*app.ctx.store, wanted, now)),
     );
     let source = live
         .as_ref()
@@ -55,7 +52,7 @@ async fn freshness(
         wanted,
         now,
     };
-    let answer = freshness::assess(&question, backups?)?;
+    let answer = freshness::assess(&question, stored?)?;
     let fresh = answer.is_fresh();
     let status = match fresh {
         true => StatusCode::OK,

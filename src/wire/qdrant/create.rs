@@ -50,7 +50,7 @@ impl Qdrant {
         };
         let body = json!({ "field_name": field, "field_schema": schema });
         let url = self.http.url(&["collections", collection, "index"], &doing)?;
-        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let request = self.http.request(Method::PUT, url).json(&body);
         // It is written by every shard, and may take long where there are points.
         let answer = self.http.long(request, &doing).await?;
         answer.ok(&doing).map(drop).map_err(needs_manage)
@@ -59,7 +59,7 @@ impl Qdrant {
     /// A change that Qdrant answers once it is made; never repeated by itself, since the first attempt may have made it.
     async fn change(&self, method: Method, path: &[&str], body: &Value, doing: &str) -> Result<()> {
         let url = self.http.url(path, doing)?;
-        let request = self.http.request(method, url)?.json(body);
+        let request = self.http.request(method, url).json(body);
         done(self.http.long(request, doing).await?, doing).await
     }
 }

@@ -59,19 +59,11 @@ impl Download {
     /// Asks for the bytes from `at` on.
     async fn connect(&mut self) -> Result<()> {
         self.response = None;
-        let mut request = self.http.request(Method::GET, self.url.clone())?;
-        if self.at > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", self.at));
+        let (mut response, sent) = self.ask().await?;
+        if self.http.has_another_key(response.status().as_u16(), sent).await {
+            (response, _) = self.ask().await?;
         }
-        if let Some(etag) = &self.etag {
-            request = request.header(header::IF_MATCH, etag);
-        }
-        self.http.options().pause.over().await;
         let idle = self.http.options().idle;
-        let response = timeout(idle, request.send())
-            .await
-            .map_err(|_| self.stalled())?
-            .map_err(|e| self.http.unreachable(&self.doing, e))?;
         match response.status().as_u16() {
             200 => self.whole(&response)?,
             206 if self.at > 0 => self.part(&response)?,
@@ -84,6 +76,24 @@ impl Download {
         }
         self.response = Some(response);
         Ok(())
+    }
+
+    /// The head of the answer, and with which key it was asked for.
+    async fn ask(&self) -> Result<(Response, u64)> {
+        let mut request = self.http.request(Method::GET, self.url.clone());
+        if self.at > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", self.at));
+        }
+        if let Some(etag) = &self.etag {
+            request = request.header(header::IF_MATCH, etag);
+        }
+        let (request, sent) = self.http.with_key(request)?;
+        self.http.options().pause.over().await;
+        let response = timeout(self.http.options().idle, request.send())
+            .await
+            .map_err(|_| self.stalled())?
+            .map_err(|e| self.http.unreachable(&self.doing, e))?;
+        Ok((response, sent))
     }
 
     /// Checks an answer with the whole file.

@@ -2,11 +2,11 @@
 
 use super::Options;
 use super::answer::Answer;
+use super::key::Key;
 use super::limits::Limit;
 use crate::base::error::{Code, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, Response, header, redirect};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,6 +27,7 @@ const LARGE: usize = 1 << 20;
 pub(super) struct Http {
     client: Client,
     options: Arc<Options>,
+    key: Arc<Key>,
     /// The turn of one large answer.
     large: Arc<Semaphore>,
     /// Whether anything was ever answered.
@@ -56,6 +57,7 @@ impl Http {
             .map_err(|e| Error::new(Code::Internal, "building the HTTP client").because(e))?;
         Ok(Self {
             client,
+            key: Arc::new(Key::new(&options)),
             options: Arc::new(options),
             large: Arc::new(Semaphore::new(1)),
             is_reached: Arc::default(),
@@ -105,25 +107,22 @@ impl Http {
         Ok(url)
     }
 
-    /// A request with key and encoding set.
-    pub(super) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder> {
-        let mut request = self
-            .client
+    /// A request without the key, which it gets when it is sent.
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client
             .request(method, url)
             // With gzip allowed Qdrant compresses a snapshot and leaves out its length.
-            .header(header::ACCEPT_ENCODING, "identity");
-        if let Some(key) = &self.options.api_key {
-            let mut value = header::HeaderValue::from_str(key.expose_secret()).map_err(|_| {
-                Error::new(
-                    Code::ConfigInvalid,
-                    "Qdrant's API key has characters that an HTTP header cannot contain",
-                )
-                .remedy("check QDRANT_API_KEY or the file that QDRANT_API_KEY_FILE names")
-            })?;
-            value.set_sensitive(true);
-            request = request.header("api-key", value);
-        }
-        Ok(request)
+            .header(header::ACCEPT_ENCODING, "identity")
+    }
+
+    /// The request with the key, and which one that is.
+    pub(super) fn with_key(&self, request: RequestBuilder) -> Result<(RequestBuilder, u64)> {
+        self.key.put_on(request)
+    }
+
+    /// Whether a request that was answered with this status is worth another try, because there is another key than was `sent`.
+    pub(super) async fn has_another_key(&self, status: u16, sent: u64) -> bool {
+        self.key.is_another(status, sent, &self.options).await
     }
 
     /// A short call that may be repeated: on a lost connection, 408, 429 and 5xx.
@@ -153,19 +152,25 @@ impl Http {
         } else {
             self.options.request_timeout
         };
-        let mut attempt = 0;
+        let (mut attempt, mut keys) = (0, 0);
         let began = Instant::now();
         loop {
-            let mut request = self.request(method.clone(), url.clone())?.query(query);
+            let mut request = self.request(method.clone(), url.clone()).query(query);
             if let Some(body) = body {
                 request = request.json(body);
             }
+            let (request, sent) = self.with_key(request)?;
             self.options.pause.over().await;
             let result = timeout(limit, async { self.read(request.send().await?, most).await }).await;
             let (result, pause) = match result {
                 Ok(Ok(answer)) if answer.is_transient() => {
                     let pause = answer.retry_after;
                     (Ok(answer), pause)
+                }
+                // Once, whatever the file holds.
+                Ok(Ok(answer)) if keys == 0 && self.has_another_key(answer.status, sent).await => {
+                    keys += 1;
+                    continue;
                 }
                 Ok(Ok(answer)) => {
                     self.is_reached.store(true, Relaxed);
@@ -199,12 +204,27 @@ impl Http {
         }
     }
 
-    /// A call that may take hours and is never repeated. While it runs, Qdrant is asked now and then whether it is alive: a
+    /// A call that may take hours and is never repeated, but with another key where it was refused. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
     pub(super) async fn long(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
         // With `wait=false` Qdrant answers 202 whatever becomes of it.
         let request = request.query(&[("wait", "true")]);
-        let alive = self.request(Method::GET, self.url(&["readyz"], doing)?)?;
+        let again = request.try_clone();
+        let (request, sent) = self.with_key(request)?;
+        let answer = self.watched(request, doing).await?;
+        match again {
+            // Whom Qdrant refuses has begun nothing.
+            Some(again) if self.has_another_key(answer.status, sent).await => {
+                self.watched(self.with_key(again)?.0, doing).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The answer to a request that may take hours.
+    async fn watched(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {
+        // It needs no key.
+        let alive = self.request(Method::GET, self.url(&["readyz"], doing)?);
         self.options.pause.over().await;
         let call = async { self.read(request.send().await?, Limit::short()).await };
         let watch = async {
@@ -336,7 +356,8 @@ mod tests {
         let mut options = Options::new("http://h:6333".parse().unwrap());
         options.api_key = Some("s3cret".to_owned().into());
         let http = Http::new(options).unwrap();
-        let request = http.request(Method::GET, "http://h:6333".parse().unwrap()).unwrap();
+        let request = http.request(Method::GET, "http://h:6333".parse().unwrap());
+        let (request, _) = http.with_key(request).unwrap();
         assert!(!format!("{http:?} {request:?}").contains("s3cret"));
     }
 }

@@ -46,8 +46,10 @@ impl AliasAction {
     }
 }
 
-/// Points asked for at once.
+/// Points asked for first.
 const PAGE: usize = 10;
+/// Where the first page is smaller than that, all others are asked for at once.
+const SMALL_PAGE: usize = 128 << 10;
 /// A collection may limit its reads per minute, and others need them.
 const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
@@ -90,7 +92,7 @@ impl Qdrant {
         let part = Part::stream_with_length(body(source, failure.clone()), length).file_name(file.to_owned());
         let request = self
             .http
-            .request(Method::POST, url)?
+            .request(Method::POST, url)
             .query(&[("priority", priority(of.kind))])
             .query(
                 &sha256
@@ -114,7 +116,7 @@ impl Qdrant {
         let doing = format!("recovering {of} from a URL");
         let url = self.http.url(&segments(&of.path(&["recover"])), &doing)?;
         let body = json!({ "location": location, "priority": priority(of.kind), "checksum": sha256 });
-        let request = self.http.request(Method::PUT, url)?.json(&body);
+        let request = self.http.request(Method::PUT, url).json(&body);
         let mut answer = self.http.long(request, &doing).await?;
         // A signed URL is a secret, and Qdrant repeats it when it complains.
         answer.redact(location);
@@ -159,19 +161,24 @@ impl Qdrant {
         let path = ["collections", collection, "points", "scroll"];
         let began = Instant::now();
         let (mut sample, mut offset, mut page) = (Sample::default(), None, PAGE);
+        let mut may_grow = true;
         while sample.points < limit {
             let count = page.min(limit - sample.points);
             let body = json!({ "limit": count, "with_payload": true, "with_vector": true, "offset": offset });
             let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
             match answer.is_too_large() {
                 // 400: strict mode may refuse so many at once.
-                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => page = 1,
+                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => {
+                    page = if page > PAGE { PAGE } else { 1 };
+                    may_grow = false;
+                }
                 true => {
                     sample.is_cut = true;
                     break;
                 }
                 false => {
-                    sample.bytes += answer.len();
+                    let bytes = answer.len();
+                    sample.bytes += bytes;
                     let found = answer.result::<Page>(&doing).await?;
                     sample.points += found.points.len();
                     sample.with_vectors += found.points.iter().filter(|point| point.vector.is_some()).count();
@@ -182,6 +189,9 @@ impl Qdrant {
                     if sample.bytes >= self.http.options().largest_answer || began.elapsed() >= LONGEST_SAMPLE {
                         sample.is_cut = true;
                         break;
+                    }
+                    if may_grow && bytes < SMALL_PAGE {
+                        page = limit;
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::parse_sha256;
 use crate::base::snapshot::ArtifactKind;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use std::fmt;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -87,6 +88,19 @@ impl Snapshot {
         }
     }
 
+    /// With the name by which Qdrant made it, and knows it in every other request: of S3 snapshot storage it lists the keys of the
+    /// bucket, in which some characters are percent-encoded (seen on 1.18.3).
+    pub(super) fn named_as_made(mut self, collection: &str) -> Self {
+        let is_of = |name: &str| name.strip_prefix(collection).is_some_and(|rest| rest.starts_with('-'));
+        if !is_of(&self.name)
+            && let Ok(name) = percent_decode_str(&self.name).decode_utf8()
+            && is_of(&name)
+        {
+            self.name = name.into_owned();
+        }
+        self
+    }
+
     /// The SHA-256 that Qdrant computed, if it did.
     pub fn sha256(&self) -> Option<[u8; 32]> {
         self.checksum.as_deref().and_then(parse_sha256)
@@ -130,6 +144,29 @@ impl SnapshotName {
 mod tests {
     use super::*;
     use time::macros::datetime;
+
+    #[test]
+    fn a_key_of_a_bucket_is_the_name_that_was_made() {
+        for (collection, listed, name) in [
+            ("docs", "docs-1-x.snapshot", "docs-1-x.snapshot"),
+            ("q#x", "q%23x-1-x.snapshot", "q#x-1-x.snapshot"),
+            ("向", "%E5%90%91-1-x.snapshot", "向-1-x.snapshot"),
+            ("a%20b", "a%2520b-1-x.snapshot", "a%20b-1-x.snapshot"),
+            // In a directory it has its own name.
+            ("a%20b", "a%20b-1-x.snapshot", "a%20b-1-x.snapshot"),
+            // Somebody else's.
+            ("docs", "doc%73.snapshot", "doc%73.snapshot"),
+            ("docs", "my%20docs-1-x.snapshot", "my%20docs-1-x.snapshot"),
+            ("q#x", "q%23x%FF-1", "q%23x%FF-1"),
+        ] {
+            let snapshot = Snapshot {
+                name: listed.into(),
+                size: 1,
+                checksum: None,
+            };
+            assert_eq!(snapshot.named_as_made(collection).name, name);
+        }
+    }
 
     #[test]
     fn a_name_tells_collection_node_and_second() {

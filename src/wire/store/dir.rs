@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 const STAGING: &str = ".staging";
 /// In [`STAGING`].
 const LOCK: &str = "cas.lock";
-/// After a day without a write nobody is writing any more.
+/// After a day without a write nobody is writing any more, whatever the lock of a file says.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two looks at whether the lock is free.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -51,7 +51,8 @@ pub struct DirStore {
 }
 
 impl DirStore {
-    /// Opens a directory that exists, and removes what a crash left there more than a day ago.
+    /// Opens a directory that exists, and removes what a crash left there: at once where a lock tells that nobody writes it any more,
+    /// else a day later.
     ///
     /// # Errors
     /// [`Code::StoreMissing`] if there is no such directory, [`Code::StoreFailed`] if a folder of the store is a symbolic link.

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{post, put};
 use qdrant_backup::base::hash::sha256_hex;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
@@ -40,6 +40,11 @@ pub enum Upload {
     StoredLate,
     /// Says so on `reached` once the body is there, then waits for ever.
     Held { reached: Arc<Semaphore> },
+    /// Says so on `reached` once the body is there, then waits for a permit of `go`, and restores it.
+    HeldUntil {
+        reached: Arc<Semaphore>,
+        go: Arc<Semaphore>,
+    },
 }
 
 /// What to do with one request to fetch a snapshot.
@@ -109,7 +114,11 @@ async fn upload(
         Some("snapshot"),
         "`replica` discards the data"
     );
-    let script = inner.lock().unwrap().upload.pop_front();
+    let script = {
+        let mut inner = inner.lock().unwrap();
+        let own = inner.upload_into.get_mut(&c).and_then(VecDeque::pop_front);
+        own.or_else(|| inner.upload.pop_front())
+    };
     let Ok(Some(mut field)) = form.next_field().await else {
         return error(400, "Multipart error: no field");
     };
@@ -143,6 +152,10 @@ async fn upload(
         Some(Upload::Held { reached }) => {
             reached.add_permits(1);
             std::future::pending::<()>().await;
+        }
+        Some(Upload::HeldUntil { reached, go }) => {
+            reached.add_permits(1);
+            go.acquire().await.unwrap().forget();
         }
         _ => {}
     }

@@ -295,7 +295,7 @@ async fn a_prune_that_stops_half_way_tells_what_it_has_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
+async fn after_a_backup_old_ones_go_if_that_is_set() {
     let peer = Peer::start(&[("c", 1000), ("d", 1000)]).await;
     let (bench, url) = filled().await;
     let env = [
@@ -308,13 +308,16 @@ async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
     assert_eq!(bench.whole().await.len(), 4, "it is not set");
 
     let service = Service::start(&[&env[..], &[("PRUNE_AFTER_BACKUP", "true")]].concat()).await;
+    // Also after a partial one, which takes the place of no good one.
     peer.on_create("d", [Create::Forbidden]);
-    assert_eq!(service.post("/backup", "").await.0, 500);
-    assert_eq!(
-        bench.whole().await.len(),
-        5,
-        "nothing is deleted after a partial backup"
-    );
+    let (status, answer) = service.post("/backup", "").await;
+    let partial = answer["report"]["id"].as_str().unwrap().to_owned();
+    assert_eq!((status, &answer["report"]["warnings"]), (500, &json!([])), "{answer}");
+    let left = bench.whole().await;
+    assert_eq!(left.len(), 3, "the pin, the newest good one, and this: {left:?}");
+    assert!(left.contains(&partial) && left.contains(&OLD.to_owned()), "{left:?}");
+    backup(&*bench.store, MIDDLE).await;
+    backup(&*bench.store, NEW).await;
 
     let (status, report) = service.post("/backup", "").await;
     assert_eq!((status, &report["warnings"]), (200, &json!([])), "{report}");
@@ -338,6 +341,44 @@ async fn after_a_complete_backup_old_ones_go_if_that_is_set() {
     let (code, _, err) = finish(child).await;
     assert_eq!(code, Some(0), "{err}");
     assert!(!bench.whole().await.contains(&MIDDLE.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_always_fails_leaves_one_copy_of_the_others() {
+    let peer = Peer::start(&[("c", 1000), ("d", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap();
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", store.as_str()),
+        ("RETAIN_HOURLY", "48"),
+        ("RETAIN_MIN_AGE_HOURS", "0"),
+        ("PRUNE_AFTER_BACKUP", "true"),
+    ];
+    let service = Service::start(&env).await;
+    let ids = || {
+        let folders = std::fs::read_dir(dir.path().join("backups")).unwrap();
+        let names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (_, good) = service.post("/backup", "").await;
+    let partial = async |failing: &str| {
+        service.hands.pass(Duration::from_secs(3600));
+        peer.on_create(failing, [Create::Forbidden]);
+        let (status, answer) = service.post("/backup", "").await;
+        assert_eq!(status, 500, "{answer}");
+        answer["report"]["id"].as_str().unwrap().to_owned()
+    };
+    let id = |report: &Value| report["id"].as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        let newest = partial("d").await;
+        assert_eq!(ids(), [id(&good), newest].into());
+    }
+    // What only an older one has of the newest data stays, too.
+    let (of_c, of_d) = (partial("d").await, partial("c").await);
+    assert_eq!(ids(), [id(&good), of_c, of_d].into());
+    let (_, next) = service.post("/backup", "").await;
+    assert_eq!(ids(), [id(&good), id(&next)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

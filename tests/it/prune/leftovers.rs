@@ -161,3 +161,49 @@ async fn list_all_tells_their_size_and_when_they_go() {
     let out = run(&["list", "--all"], &policy).await;
     assert!(out.contains("3.00 MiB") && !out.contains("No killed run"), "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_is_writing_is_no_leftover_of_a_killed_one() {
+    let bench = filled().await;
+    let dir = bench.dir();
+    let earlier = "2020-01-01T11-59-59Z";
+    put(
+        &*bench.store,
+        &format!("{}docs/collection.snapshot", id(earlier).prefix()),
+        "left behind",
+    )
+    .await;
+    let until = |seconds: i64| {
+        let at = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+        let at = at.format(&Rfc3339).unwrap();
+        json!({"holder": "x", "who": "host/1", "since": "2020-01-01T12:00:00.7Z", "expires_at": at})
+    };
+    for (seconds, told) in [(60, "no: a run is writing it"), (-60, "now")] {
+        std::fs::write(dir.join("lock.json"), until(seconds).to_string()).unwrap();
+        let list = async |args: &[&str]| {
+            let mut command = command(&[&["list", "--all"], args].concat(), "http://127.0.0.1:1", dir);
+            let (code, out, err) = finish(command.env("RETAIN_LAST", "1").spawn().unwrap()).await;
+            assert_eq!(code, Some(0), "{err}");
+            out
+        };
+        for name in [id(LEFT), id(earlier)] {
+            for entry in std::fs::read_dir(dir.join(name.prefix())).unwrap() {
+                let path = entry.unwrap().path().join("collection.snapshot");
+                let file = std::fs::File::options().write(true).open(path).unwrap();
+                file.set_modified(SystemTime::now() - HOUR * 7).unwrap();
+            }
+        }
+        let out = list(&[]).await;
+        let line = |id: &str| out.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+        assert!(line(LEFT).ends_with(told), "{out}");
+        assert!(line(earlier).ends_with("now"), "{out}");
+        let out: Value = serde_json::from_str(&list(&["--json"]).await).unwrap();
+        let under_way: Vec<_> = out["leftovers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|l| l["under_way"] == true)
+            .collect();
+        assert_eq!(under_way, [seconds > 0, false], "{out}");
+    }
+}

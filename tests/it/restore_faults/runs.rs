@@ -308,7 +308,7 @@ async fn over_http_a_failure_carries_its_report_and_a_refusal_its_plan() {
         .unwrap()
         .to_string();
     let service = Service::start(&[("QDRANT_URL", &lost.peer.url), ("BACKUP_STORE", &store)]).await;
-    lost.upload(Upload::Full);
+    lost.peer.on_upload("a", [Upload::Full]);
     let (status, answer) = service.post("/restore", r#"{"id": "latest"}"#).await;
     assert_eq!(
         (status, answer["error"]["code"].as_str()),

@@ -283,5 +283,5 @@ async fn what_verify_and_drill_record_is_what_the_catalog_reads() {
     let unproven = vec![Mark::DrillFailed, Mark::Verified];
     assert_eq!(listed().await, (unproven, State::Unknown));
     assert_eq!(verifier.run(&lab.id).await.unwrap().verdict, VerifyVerdict::Damaged);
-    assert_eq!(listed().await, (vec![Mark::Damaged], State::Flawed));
+    assert_eq!(listed().await, (vec![Mark::Damaged], State::Damaged));
 }

@@ -51,7 +51,7 @@ pub(super) async fn plan_or_create(ctx: &Context, selection: &Selection, task: &
     let made = planned(ctx, selection).await?;
     let ours = JobPlan {
         format: FORMAT,
-        id: free_id(&*ctx.store, started_at).await?,
+        id: free_id(&*ctx.store, started_at, None).await?,
         started_at,
         tasks: task.count,
         selection: selection.clone(),

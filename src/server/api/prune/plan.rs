@@ -29,6 +29,8 @@ struct RetentionPolicy {
     weekly: u32,
     monthly: u32,
     yearly: u32,
+    /// Of those that are newer than the newest good one.
+    partial: u32,
     /// No younger backup is deleted.
     min_age_seconds: u64,
     /// What has no manifest goes so long after its last change.
@@ -53,7 +55,8 @@ struct PrunePlanItem {
 words! {
     /// Why a backup stays, see [`retention::Reason`].
     KeepReason, from retention::Reason:
-        Pinned, TooYoung, InFuture, NotUnderstood, NewestGood, NothingBetter, Last, Hourly, Daily, Weekly, Monthly, Yearly
+        Pinned, TooYoung, InFuture, NotUnderstood, NewestGood, NothingBetter, Last, Hourly, Daily, Weekly, Monthly, Yearly,
+        Partial, NewestCopy
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -83,6 +86,7 @@ impl From<retention::Policy> for RetentionPolicy {
             weekly: policy.weekly,
             monthly: policy.monthly,
             yearly: policy.yearly,
+            partial: policy.partial,
             min_age_seconds: policy.min_age.as_secs(),
             leftover_age_seconds: policy.leftover_age.as_secs(),
         }

@@ -41,8 +41,11 @@ struct RestoredCollection {
     source: String,
     /// Its name on Qdrant.
     target: String,
-    /// Exact count now.
+    /// Count now.
     points: u64,
+    /// Whether that, or the backup's, is Qdrant's estimate, because the collection refuses exact counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    points_estimated: bool,
     expected: PointRange,
     /// Points that were read with their vectors.
     sampled: usize,
@@ -92,6 +95,7 @@ impl From<restore::Restored> for RestoredCollection {
             source: restored.source,
             target: restored.target,
             points: restored.points,
+            points_estimated: restored.points_estimated,
             expected: restored.expected.into(),
             sampled: restored.sampled,
             bytes: restored.bytes,

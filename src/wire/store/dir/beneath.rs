@@ -202,6 +202,13 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR)?)
     }
 
+    /// The number of its kind of file system, as statfs(2) has it.
+    pub(super) fn file_system(&self) -> Option<u32> {
+        // Its type differs between machines.
+        #[allow(clippy::unnecessary_cast)]
+        rustix::fs::fstatfs(&self.file).ok().map(|stat| stat.f_type as u32)
+    }
+
     /// Makes the names in it durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(|e| failed("sync", &self.path, e))

@@ -22,7 +22,21 @@ const SUFFIX: &str = ".staged";
 const QUEUE: usize = 4;
 const READ_BACK: usize = 1 << 20;
 
-/// A file under [`STAGING`], removed when dropped.
+/// Before a writer has locked its file, and for a clock that is set.
+const JUST_MADE: Duration = Duration::from_secs(60);
+/// File systems on which a lock is seen by everybody who sees the file: those of one machine.
+const LOCAL: [u32; 8] = [
+    0xef53,      // ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0x2fc1_2fc1, // zfs
+    0xf2f5_2010, // f2fs
+    0xca45_1a4e, // bcachefs
+    0x0102_1994, // tmpfs
+    0x794c_7630, // overlay
+];
+
+/// A file under [`STAGING`], removed when dropped, and locked as long as somebody writes it.
 pub(super) struct Staged {
     staging: Directory,
     name: String,
@@ -41,6 +55,8 @@ impl Staged {
         let staging = directory(root)?;
         let name = new_name();
         let file = Arc::new(staging.create(&name)?);
+        // Where there are no locks, its age tells.
+        let _ = file.try_lock();
         Ok(Self { staging, name, file })
     }
 
@@ -174,7 +190,8 @@ fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> i
     Ok(crc32c)
 }
 
-/// Removes staged files that nobody has written to for `age`, by the clock of the file system.
+/// Removes staged files that nobody writes: whose writer has died, where its lock tells that, and those that nobody has written to
+/// for `age`, by the clock of the file system.
 pub(super) fn remove_leftovers(root: &Directory, age: Duration, gone: &CancellationToken) -> Result<()> {
     let Some(staging) = root.folder(STAGING)? else {
         return Ok(());
@@ -185,12 +202,16 @@ pub(super) fn remove_leftovers(root: &Directory, age: Duration, gone: &Cancellat
         return Ok(());
     }
     let now = clock(root)?;
+    let locks_tell = is_local(&staging);
     for name in ours {
         unless_gone(gone, || "removing leftovers".to_owned())?;
         // Of another kind than a file is none of ours.
-        let written = staging.open(&name)?.map(|(file, _)| modified(&file)).transpose()?;
-        let old = |written: SystemTime| now.duration_since(written).is_ok_and(|since| since > age);
-        if written.is_some_and(old) {
+        let Some((file, _)) = staging.open(&name)? else {
+            continue;
+        };
+        let unchanged = now.duration_since(modified(&file)?).unwrap_or_default();
+        let is_dead = || locks_tell && unchanged > JUST_MADE && file.try_lock().is_ok();
+        if unchanged > age || is_dead() {
             let gone = staging.remove(&name);
             gone.map_err(|e| failed("delete", &staging.path(&name), e))?;
         }
@@ -212,6 +233,10 @@ pub(super) fn unfinished(root: &Directory, gone: &CancellationToken) -> Result<(
         }
     }
     Ok((files, bytes))
+}
+
+fn is_local(staging: &Directory) -> bool {
+    staging.file_system().is_some_and(|kind| LOCAL.contains(&kind))
 }
 
 fn new_name() -> String {
