@@ -619,7 +619,7 @@ variable "resources" {
 }
 
 variable "retention" {
-  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), below which age in hours no backup is deleted, and after how many hours what a killed run left is (1 or more). Only `prune` deletes by it."
+  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), how many partial ones that are newer than the newest good one (1 or more), below which age in hours no backup is deleted, and after how many hours what a killed run left is (1 or more). Only `prune` deletes by it."
   type = object({
     last           = optional(number)
     hourly         = optional(number)
@@ -627,6 +627,7 @@ variable "retention" {
     weekly         = optional(number)
     monthly        = optional(number)
     yearly         = optional(number)
+    partial        = optional(number)
     min_age_hours  = optional(number)
     leftover_hours = optional(number)
   })
@@ -634,8 +635,8 @@ variable "retention" {
   nullable = false
 
   validation {
-    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number]) && try(var.retention.leftover_hours >= 1, true)
-    error_message = "retention has whole numbers from 0 to 100000; leftover_hours from 1 on."
+    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number]) && try(var.retention.leftover_hours >= 1, true) && try(var.retention.partial >= 1, true)
+    error_message = "retention has whole numbers from 0 to 100000; partial and leftover_hours from 1 on."
   }
 }
 

@@ -356,3 +356,19 @@ run "data_access_logs" {
     error_message = "who reads objects, and who takes the key"
   }
 }
+
+run "partial_backups" {
+  command = plan
+
+  variables {
+    prune     = true
+    retention = { hourly = 48, partial = 2 }
+  }
+
+  assert {
+    condition = {
+      for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value if startswith(e.name, "RETAIN_")
+    } == { RETAIN_HOURLY = "48", RETAIN_PARTIAL = "2" }
+    error_message = "a rule of their own"
+  }
+}

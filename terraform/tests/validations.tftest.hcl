@@ -938,3 +938,13 @@ run "a_node_is_named_once" {
 
   expect_failures = [var.qdrant_nodes]
 }
+
+run "a_partial_backup_is_kept" {
+  command = plan
+
+  variables {
+    retention = { partial = 0 }
+  }
+
+  expect_failures = [var.retention]
+}
