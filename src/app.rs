@@ -16,6 +16,7 @@ use crate::repository::catalog;
 use crate::repository::manifest::Source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::unit::Mode;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::wire::qdrant::{Options, Qdrant};
@@ -65,6 +66,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             restore_concurrency: config.backup.restore_concurrency,
             attempts: 3,
             backoff: Duration::from_secs(2),
+            mode: config.backup.mode,
             settle: config.backup.settle,
             limits: Limits {
                 // The client for Qdrant gives a connection up first and continues with another one.
@@ -334,6 +336,7 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
+        mode: config.as_ref().map_or(Mode::File, |c| c.backup.mode),
         source_name: config.as_ref().ok().and_then(|c| c.backup.source_name.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
         invalid: all_problems(config.as_ref().err().cloned(), drill.err()),
@@ -402,6 +405,7 @@ fn options(config: &QdrantConfig) -> Options {
         nodes: config.nodes.clone(),
         api_key: config.api_key.clone(),
         api_key_file: config.api_key_file.clone(),
+        tls: config.tls.clone(),
         idle: config.idle,
         start: config.start,
         create_timeout: config.create_timeout,

@@ -11,6 +11,7 @@ mod reader;
 mod retention;
 mod settings;
 mod store;
+mod tls;
 mod unknown;
 
 pub use qdrant::QdrantConfig;
@@ -26,6 +27,7 @@ use crate::ops::backup::job::Task;
 use crate::ops::freshness;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
+use crate::repository::unit;
 use crate::server::auth::Mode;
 use qdrant::{LIVE, Variables};
 use reader::Reader;
@@ -133,6 +135,8 @@ pub struct BackupConfig {
     /// `BACKUP_LEASE_SECS`: how long the lease lasts without being renewed, 15 to 3600. After a crash no other run starts
     /// until it has ended.
     pub lease: Duration,
+    /// `SNAPSHOT_MODE`: how the bytes leave Qdrant.
+    pub mode: unit::Mode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
@@ -147,6 +151,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
+            mode: unit::Mode::File,
             settle: Duration::from_secs(600),
             source_name: None,
         }
@@ -172,6 +177,7 @@ impl BackupConfig {
                 exclude: globs(reader, "BACKUP_EXCLUDE"),
             },
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
+            mode: mode(reader),
             settle: seconds(reader, "BACKUP_SETTLE_TIMEOUT_SECS", default.settle, 0, 86_400),
             source_name: read_source_name(reader),
         }
@@ -352,12 +358,28 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .filter(|(name, _, _)| reader.text(name).is_some_and(|value| !value.contains("://")))
         .filter(|(_, other, _)| reader.variable(other).is_some())
         .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
-    no_more.chain(beside).collect()
+    let plain = [LIVE, DRILL].into_iter().filter_map(|one| tls::unused(env, &one));
+    no_more.chain(beside).chain(plain).collect()
 }
 
 /// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.
 pub fn source_name(env: Env<'_>) -> Option<String> {
     read_source_name(&mut Reader::new(env))
+}
+
+fn mode(reader: &mut Reader<'_>) -> unit::Mode {
+    const NAME: &str = "SNAPSHOT_MODE";
+    let Some(text) = reader.text(NAME) else {
+        return unit::Mode::File;
+    };
+    match text.to_ascii_lowercase().as_str() {
+        "file" => unit::Mode::File,
+        "stream" => unit::Mode::Stream,
+        _ => {
+            reader.problem(NAME, &text, "is not a mode", "write file or stream");
+            unit::Mode::File
+        }
+    }
 }
 
 fn read_source_name(reader: &mut Reader<'_>) -> Option<String> {

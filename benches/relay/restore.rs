@@ -23,8 +23,9 @@ use qdrant_backup::base::error::Result as StoreResult;
 use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
+use qdrant_backup::repository::unit::Mode;
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
-use qdrant_backup::wire::store::{Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::store::{ByteStream, Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
 use serde_json::json;
 use std::{
@@ -173,6 +174,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
             clock: Clock::system(),
             who: "bench".to_owned(),
             settings: Settings {
+                mode: Mode::File,
                 concurrency: 1,
                 restore_concurrency: 1,
                 attempts: 1,
@@ -217,6 +219,10 @@ impl Store for Keeping {
 
     async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> StoreResult<ObjectMeta> {
         self.dir.put(key, source, condition).await
+    }
+
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> StoreResult<ObjectMeta> {
+        self.dir.put_stream(key, stream).await
     }
 
     async fn get(

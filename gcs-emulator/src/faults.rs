@@ -24,6 +24,11 @@ pub enum Fault {
         /// Bytes persisted.
         keep: u64,
     },
+    /// Loses all that it has, once that is so much, and answers the next PUT by 308.
+    Forget {
+        /// Bytes that are persisted then.
+        from: u64,
+    },
     /// Stops reading a PUT after so many bytes until [`Armed::release`].
     Stall {
         /// Bytes read before the stop.
@@ -33,6 +38,8 @@ pub enum Fault {
     SlowCommit,
     /// Commits an upload with one bit flipped: the CRC32C in the answer is not that of the bytes sent.
     Corrupt,
+    /// Flips a bit of what a PUT brought: the CRC32C of the whole is not that of the bytes sent.
+    CorruptPut,
     /// Commits an upload, then cuts the connection instead of answering.
     LoseAnswer,
     /// Commits an upload, then waits for [`Armed::release`] before it answers.

@@ -135,6 +135,13 @@ impl Emulator {
         self.app.faults.arm(pattern, times, fault)
     }
 
+    /// Waits until one more upload has been cancelled than this was called before.
+    pub async fn cancellation(&self) {
+        if let Ok(permit) = self.app.cancelled.acquire().await {
+            permit.forget();
+        }
+    }
+
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<RequestLine> {
         self.app.state().log.clone()

@@ -97,6 +97,10 @@ impl Content {
         }
     }
 
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc
+    }
+
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         if let Some(data) = &mut self.data {
             data.extend_from_slice(bytes);
@@ -159,6 +163,8 @@ pub(crate) struct App {
     pub(crate) url: String,
     pub(crate) discard: bool,
     pub(crate) faults: Faults,
+    /// Sessions that were cancelled.
+    pub(crate) cancelled: tokio::sync::Semaphore,
     state: Mutex<Store>,
 }
 
@@ -168,6 +174,7 @@ impl App {
             url,
             discard,
             faults: Faults::default(),
+            cancelled: tokio::sync::Semaphore::new(0),
             state: Mutex::default(),
         }
     }

@@ -93,7 +93,7 @@ pub(crate) async fn put(
     let mut session = session.lock().await;
     let session = &mut *session;
     let kind = match range {
-        ContentRange::Query => On::Query,
+        ContentRange::Query { .. } => On::Query,
         _ => On::Put,
     };
     if let Some(status) = app.faults.status(kind, &session.name) {
@@ -103,9 +103,23 @@ pub(crate) async fn put(
     if let Some(done) = &session.done {
         return Ok(Json(json_object(&session.bucket, done)).into_response());
     }
-    let ContentRange::Bytes { start, last, total } = range else {
-        return Ok(incomplete(session));
+    let sum = headers.get("x-goog-hash").and_then(|v| v.to_str().ok());
+    let (start, last, total) = match range {
+        ContentRange::Bytes { start, last, total } => (start, last, total),
+        // That was all.
+        ContentRange::Query { total: Some(total) } if total == session.content.len => {
+            return commit(&app, session, sum, &connection).await;
+        }
+        ContentRange::Query { .. } => return Ok(incomplete(session)),
     };
+    let have = session.content.len;
+    let forgets = |f| matches!(f, Fault::Forget { from } if have >= from);
+    if let Some(forgets) = app.faults.take(&session.name, forgets) {
+        drain(&mut body).await?;
+        session.content = Content::new(app.discard);
+        forgets.happens();
+        return Ok(incomplete(session));
+    }
     let broken = |f| {
         matches!(
             f,
@@ -117,18 +131,23 @@ pub(crate) async fn put(
     if let Some(answer) = receive(session, start, &mut body, fault, stall, &connection).await? {
         return Ok(answer);
     }
+    if let Some(corrupt) = app.faults.take(&session.name, |f| f == Fault::CorruptPut) {
+        session.content.corrupt();
+        corrupt.happens();
+    }
     if !last {
         return Ok(incomplete(session));
     }
     if total.is_some_and(|total| total != session.content.len) {
         return Err(Refusal::new(400, "the upload does not have the promised length"));
     }
-    commit(&app, session, &connection).await
+    commit(&app, session, sum, &connection).await
 }
 
 /// `DELETE` on a session.
 pub(crate) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<u64>) -> StatusCode {
     app.state().sessions.remove(&id);
+    app.cancelled.add_permits(1);
     StatusCode::from_u16(499).unwrap_or(StatusCode::NO_CONTENT)
 }
 
@@ -198,8 +217,17 @@ async fn receive(
     Ok(Some(answer))
 }
 
-async fn commit(app: &App, session: &mut Session, connection: &Connection) -> Result<Response, Refusal> {
+/// Makes the object; `sum` is the `x-goog-hash` that it must have.
+async fn commit(
+    app: &App,
+    session: &mut Session,
+    sum: Option<&str>,
+    connection: &Connection,
+) -> Result<Response, Refusal> {
     let name = session.name.clone();
+    if sum.is_some_and(|sum| sum != format!("crc32c={}", crc_text(session.content.crc()))) {
+        return Err(Refusal::new(400, "the CRC32C does not match"));
+    }
     if let Some(slow) = app.faults.take(&name, |f| f == Fault::SlowCommit) {
         slow.happens();
         slow.released().await;
@@ -244,8 +272,8 @@ fn incomplete(session: &Session) -> Response {
 }
 
 enum ContentRange {
-    /// `bytes */*`, or `bytes */N` with N > 0.
-    Query,
+    /// `bytes */*`, or `bytes */N` with N > 0, which ends an upload that has all of its bytes.
+    Query { total: Option<u64> },
     /// `bytes a-b/N`, `a-*/*`, `a-b/*`, and `*/0`, the one PUT of an empty object.
     Bytes {
         start: u64,
@@ -274,7 +302,7 @@ impl ContentRange {
                 last: true,
                 total,
             }),
-            None => Ok(Self::Query),
+            None => Ok(Self::Query { total }),
             Some((start, end)) => {
                 let start: u64 = start.parse().map_err(|_| bad())?;
                 let end: Option<u64> = match end {

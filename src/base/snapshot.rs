@@ -10,7 +10,8 @@
 //! collection      version.info, config.json, shard_key_mapping.json, payload_index.json
 //! ```
 //! A segment's `segment.json` and `version.info` are written last, as are the shard's state and the collection's files, so what
-//! was cut between two entries lacks some of them. Everything else comes and goes with versions (`newest_clocks.json`,
+//! was cut between two entries lacks some of them. Of one shard it is asked that its state ends the archive: a stream that fails
+//! inside Qdrant ends as if it were whole, without a length or a checksum that would tell. Everything else comes and goes with versions (`newest_clocks.json`,
 //! `applied_seq.json`, `segments_manifest.json`, RocksDB's files) and is not asked for. Qdrant does not finish the nested
 //! archives: they have no end marker, unlike the outer one.
 
@@ -78,6 +79,8 @@ struct Contents {
     shards: BTreeMap<String, Shard>,
     parts: usize,
     nested: Option<Nested>,
+    /// What the last two entries are, by [`SHARD`].
+    last: [Option<usize>; 2],
     problems: Vec<String>,
     more_problems: usize,
 }
@@ -108,6 +111,7 @@ impl Structure {
             shards: BTreeMap::new(),
             parts: 0,
             nested: None,
+            last: [None; 2],
             problems: Vec::new(),
             more_problems: 0,
             expected,
@@ -177,6 +181,7 @@ impl Contents {
     }
 
     fn entry(&mut self, name: &str, kind: Kind) {
+        self.last = [self.last[1], None];
         let Some(path) = self.checked_path(name, kind, "") else {
             return;
         };
@@ -214,12 +219,18 @@ impl Contents {
         if inside == "wal" || inside.starts_with("wal/") {
             found.log = true;
         } else if let Some(i) = SHARD.iter().position(|file| *file == inside && kind == Kind::File) {
+            self.last[1] = Some(i);
             if std::mem::replace(&mut found.files[i], true) {
                 self.duplicate(path);
             }
         } else if let Some(rest) = inside.strip_prefix("segments/") {
             match rest.split_once('/') {
-                None if kind == Kind::Directory => {}
+                // What is streamed into it comes next, or the stream ended here.
+                None if kind == Kind::Directory => {
+                    if self.expected.kind != ArtifactKind::Collection {
+                        self.segment(shard, rest);
+                    }
+                }
                 None => match rest.strip_suffix(".tar") {
                     Some(segment) if found.segments.contains_key(segment) => self.duplicate(path),
                     Some(segment) => {
@@ -351,6 +362,10 @@ impl Contents {
                 id => format!("shard {id}"),
             };
             self.lacking(&what, &SHARD, shard.files);
+            let is_one = self.expected.kind != ArtifactKind::Collection;
+            if is_one && shard.files == [true; 2] && self.last != [Some(0), Some(1)] {
+                self.problem(format!("the last entries of {what} are not {}", SHARD.join(" and ")));
+            }
             if !shard.log {
                 self.problem(format!(
                     "{what} has no write-ahead log (wal): Qdrant treats it as not in the snapshot"

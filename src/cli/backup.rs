@@ -76,7 +76,7 @@ async fn show_plan(ctx: &Context, selection: &Selection, json: bool, stop: &Canc
         units: &'a [Unit],
         warnings: &'a [String],
     }
-    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection)).await?;
+    let plan = run::unless_cancelled(stop, backup::plan(&ctx.qdrant, selection, ctx.settings.mode)).await?;
     match json {
         true => print_json(&Plan {
             qdrant: &plan.qdrant.version,

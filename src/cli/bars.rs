@@ -138,11 +138,16 @@ fn word(collection: &UnitProgress) -> String {
     match collection.phase {
         Phase::Waiting => "waiting".to_owned(),
         Phase::Snapshot => "Qdrant makes the snapshot".to_owned(),
+        // The length of a stream shows at its end.
+        Phase::Copy if collection.bytes_total.is_none() => "copying".to_owned(),
         Phase::Copy => format!("copying {}", size(collection.bytes_total.unwrap_or_default())),
         Phase::Restore => "Qdrant restores it".to_owned(),
         Phase::Check => "comparing it with the backup".to_owned(),
         Phase::Restored => "restored".to_owned(),
-        Phase::Saved => format!("saved, {}", size(collection.bytes_total.unwrap_or_default())),
+        Phase::Saved => format!(
+            "saved, {}",
+            size(collection.bytes_total.unwrap_or(collection.bytes_done))
+        ),
         Phase::Failed => "FAILED".to_owned(),
         Phase::Gone => "was deleted meanwhile".to_owned(),
     }

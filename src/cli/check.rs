@@ -4,10 +4,12 @@
 mod deep;
 mod records;
 mod refused;
+mod rights;
 mod source;
 mod space;
 
-use super::text::{Align, plain, table};
+use super::causes;
+use super::text::{Align, in_the_middle, plain, table};
 use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
@@ -16,7 +18,8 @@ use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
 use crate::ops::backup;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
-use crate::wire::qdrant::Qdrant;
+use crate::repository::unit::Mode;
+use crate::wire::qdrant::{self, Qdrant};
 use crate::wire::store::Store;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -47,6 +50,8 @@ pub(crate) struct CheckTarget<'a> {
     pub(crate) qdrant: Option<Result<Qdrant>>,
     /// What a backup selects by default.
     pub(crate) selection: Selection,
+    /// How the bytes of a backup leave Qdrant.
+    pub(crate) mode: Mode,
     /// How a backup names its source, if it does.
     pub(crate) source_name: Option<String>,
     /// Which backups are kept; `None` when the configuration does not work.
@@ -125,11 +130,11 @@ async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks
         Some(Ok(qdrant)) => check_qdrant(&mut checks, qdrant, &subject, limit).await,
         Some(Err(error)) => {
             checks.fail("qdrant", error);
-            checks.skip(&["key", "plan", "rights"], "qdrant");
+            checks.skip(&["key", "plan", "rights", "restore"], "qdrant");
             None
         }
         None => {
-            checks.skip(&["qdrant", "key", "plan", "rights"], "configuration");
+            checks.skip(&["qdrant", "key", "plan", "rights", "restore"], "configuration");
             None
         }
     };
@@ -212,7 +217,7 @@ async fn check_qdrant(
         Ok(version) => checks.ok("qdrant", format!("Qdrant {version} answers at {}", qdrant.url())),
         Err(error) => {
             checks.fail("qdrant", &error);
-            checks.skip(&["key", "plan", "rights"], "qdrant");
+            checks.skip(&["key", "plan", "rights", "restore"], "qdrant");
             return None;
         }
     }
@@ -220,11 +225,11 @@ async fn check_qdrant(
         Ok(_) => checks.ok("key", "collections can be listed"),
         Err(error) => {
             checks.fail("key", &error);
-            checks.skip(&["plan", "rights"], "key");
+            checks.skip(&["plan", "rights", "restore"], "key");
             return None;
         }
     }
-    match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection)).await {
+    match ask_qdrant(qdrant, limit, backup::plan(qdrant, &subject.selection, subject.mode)).await {
         Ok(plan) => {
             for node in &plan.map {
                 checks.ok("nodes", node.to_string());
@@ -241,24 +246,49 @@ async fn check_qdrant(
                 Err(error) => checks.fail("plan", &error),
             }
             let names = plan.collections();
+            let places = rights::places(&plan);
             for warning in plan.warnings {
                 checks.add("plan", State::Warn, warning, None);
             }
-            check_rights(checks, qdrant, &names, subject).await;
+            long_names(checks, &names);
+            rights::check(checks, qdrant, &places, subject).await;
             Some(Found { names, smallest })
         }
         // As it should be on a Qdrant that is new.
         Err(error) if error.code() == Code::NothingToBackUp => {
             checks.warn("plan", &error);
-            checks.skip(&["rights"], "a collection to test with");
+            checks.skip(&["rights", "restore"], "a collection to test with");
             None
         }
         Err(error) => {
             checks.fail("plan", &error);
-            checks.skip(&["rights"], "plan");
+            checks.skip(&["rights", "restore"], "plan");
             None
         }
     }
+}
+
+/// Of a long name Qdrant may make no snapshot; of which length, its file system decides.
+fn long_names(checks: &mut Checks, names: &[String]) {
+    const SHOWN: usize = 60;
+    let long: Vec<_> = names.iter().filter(|name| name.len() > qdrant::LONGEST_NAME).collect();
+    if long.is_empty() {
+        return;
+    }
+    let count = match long.len() {
+        1 => "1 name is".to_owned(),
+        n => format!("{n} names are"),
+    };
+    let shown = causes::listed(long.iter().map(|name| format!("{:?}", in_the_middle(name, SHOWN))));
+    checks.add(
+        "plan",
+        State::Warn,
+        format!(
+            "{count} longer than {} bytes, so that Qdrant may be unable to make a snapshot: {shown}",
+            qdrant::LONGEST_NAME
+        ),
+        Some("run `qdrant-backup check --deep`, or a backup of these; what fails needs a shorter name".to_owned()),
+    );
 }
 
 /// The collections by name; of many, the first ones.
@@ -272,49 +302,6 @@ fn would_save(names: &[&str]) -> String {
         more => format!(" and {more} more"),
     };
     format!("a backup would save {n} collection{s}: {}{more}", shown.join(", "))
-}
-
-/// Whether the key may do what a backup does: on the first of the collections that can be counted, since one may be broken.
-async fn check_rights(checks: &mut Checks, qdrant: &Qdrant, names: &[String], subject: &CheckTarget<'_>) {
-    // Qdrant checks the rights before it looks for the snapshot, and there is none of this name: a key that may delete, and
-    // so create, gets "not found"; a read-only one gets "forbidden". Nothing is changed.
-    let absent = format!("qdrant-backup-check-{}.snapshot", uuid::Uuid::new_v4());
-    let tried = ask_qdrant(qdrant, subject.patience, async {
-        let Some(collection) = countable(qdrant, names).await? else {
-            return Ok(None);
-        };
-        qdrant.snapshots(collection).await?;
-        qdrant.delete_snapshot(collection, &absent).await?;
-        Ok(Some(collection))
-    });
-    match tried.await {
-        Ok(Some(collection)) => checks.ok(
-            "rights",
-            format!(
-                "points of {collection:?} can be counted; the key can create and delete snapshots, according to a request that changes nothing{}",
-                match subject.deep {
-                    Some(_) => "",
-                    None => ". Run `qdrant-backup check --deep` to create one",
-                }
-            ),
-        ),
-        Ok(None) => checks.skip(&["rights"], "a collection to test with"),
-        Err(error) => checks.fail("rights", &error),
-    }
-}
-
-/// The first collection that can be counted. When none can, the error is that of the first one.
-async fn countable<'a>(qdrant: &Qdrant, names: &'a [String]) -> Result<Option<&'a str>> {
-    let mut first = Ok(None);
-    for name in names {
-        match qdrant.count(name).await {
-            Ok(_) => return Ok(Some(name)),
-            // This one alone is broken, or gone.
-            Err(e) if matches!(e.code(), Code::QdrantFailed | Code::CollectionNotFound) => first = first.and(Err(e)),
-            Err(e) => return Err(e),
-        }
-    }
-    first
 }
 
 /// The store, if it can be used.
@@ -488,6 +475,7 @@ mod tests {
             unknown: Vec::new(),
             qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
             selection: Selection::default(),
+            mode: Mode::File,
             source_name: None,
             retention: None,
             store: Some(("gs://silent", Box::pin(std::future::pending()))),

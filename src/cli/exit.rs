@@ -68,7 +68,7 @@ mod tests {
     use crate::base::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 34] = [
+    const CODES: [(Code, u8); 35] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -78,6 +78,7 @@ mod tests {
         (Code::NothingToBackUp, 4),
         (Code::RunInProgress, 5),
         (Code::QdrantUnreachable, 6),
+        (Code::QdrantTls, 6),
         (Code::QdrantUnauthorized, 6),
         (Code::QdrantForbidden, 6),
         (Code::QdrantFailed, 6),

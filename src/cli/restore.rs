@@ -35,7 +35,7 @@ pub(crate) struct RestoreArgs {
     into: Option<String>,
     /// Restore into the Qdrant at this URL; its key is taken from RESTORE_QDRANT_API_KEY, RESTORE_QDRANT_API_KEY_FILE or
     /// --to-api-key-file
-    #[arg(long, value_name = "URL", conflicts_with_all = ["QDRANT_URL", "QDRANT_API_KEY_FILE"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["QDRANT_URL", "QDRANT_API_KEY_FILE", "QDRANT_CA_FILE", "QDRANT_CLIENT_CERT_FILE", "QDRANT_CLIENT_KEY_FILE"])]
     pub(crate) to: Option<String>,
     /// Replace the points of collections that exist
     #[arg(long)]

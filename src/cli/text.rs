@@ -2,8 +2,8 @@
 
 pub(super) use crate::base::text::{in_the_middle, plain, shortened};
 
-use std::fmt::Write;
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
 
 /// `1.21 GiB`.
 pub(super) fn size(bytes: u64) -> String {
@@ -71,7 +71,7 @@ pub(super) fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String
         if ends_line(i) {
             return 0;
         }
-        let cells = rows.iter().chain([&header]).map(|row| row[i].chars().count());
+        let cells = rows.iter().chain([&header]).map(|row| row[i].width());
         cells.max().unwrap_or_default()
     };
     let widths: [usize; N] = std::array::from_fn(width);
@@ -79,11 +79,13 @@ pub(super) fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String
     for row in [&header].into_iter().chain(&rows) {
         let mut line = String::new();
         for ((cell, width), (_, align)) in row.iter().zip(widths).zip(columns) {
-            // Writing to a String does not fail.
-            let _ = match align {
-                Align::Left => write!(line, "{cell:<width$}  "),
-                Align::Right => write!(line, "{cell:>width$}  "),
+            // `{cell:<width$}` counts characters, and a wide one takes two columns.
+            let space = " ".repeat(usize::saturating_sub(width, cell.width()));
+            let parts = match align {
+                Align::Left => [cell.as_str(), &space, "  "],
+                Align::Right => [&space, cell.as_str(), "  "],
             };
+            line.extend(parts);
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -99,12 +101,17 @@ mod tests {
     #[test]
     fn tables_are_aligned_and_names_cannot_write_to_the_terminal() {
         let columns = [("NAME", Align::Left), ("SIZE", Align::Right)];
-        let rows = [["向量".into(), size(1 << 30)], ["a\u{1b}[2Jb".into(), size(5)]];
+        let rows = [
+            ["向量".into(), size(1 << 30)],
+            ["a\u{1b}[2Jb".into(), size(5)],
+            ["👩‍🔬".into(), size(5)],
+        ];
         assert_eq!(
             table(columns, &rows),
             "NAME             SIZE\n\
-             向量           1.00 GiB\n\
-             a\\u{1b}[2Jb       5 B\n"
+             向量         1.00 GiB\n\
+             a\\u{1b}[2Jb       5 B\n\
+             👩‍🔬                5 B\n"
         );
     }
 
@@ -154,7 +161,8 @@ mod tests {
                 assert!(!text.contains(|c| c != '\n' && is_control(c)), "{first:?}");
                 if aligns[2] == Align::Right {
                     assert!(
-                        text.lines().all(|line| line.chars().count() <= 3 * WIDEST + 4),
+                        // Each character takes up to two columns.
+                        text.lines().all(|line| line.width() <= 6 * WIDEST + 4),
                         "{first:?}"
                     );
                 }

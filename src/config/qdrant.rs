@@ -2,8 +2,9 @@
 
 use super::reader::Reader;
 use super::seconds;
-use super::settings::flag_of;
-use crate::wire::qdrant::{NodeAddresses, is_key};
+use super::settings::{flag_of, value};
+use super::tls;
+use crate::wire::qdrant::{NodeAddresses, Tls, TlsNames, is_key};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,27 @@ pub(crate) struct Variables {
     nodes: &'static str,
     key: &'static str,
     key_file: &'static str,
+    ca_file: &'static str,
+    client_cert_file: &'static str,
+    client_key_file: &'static str,
+}
+
+impl Variables {
+    pub(super) fn tls(&self) -> TlsNames {
+        TlsNames {
+            url: self.url,
+            ca: self.ca_file,
+            cert: self.client_cert_file,
+            key: self.client_key_file,
+        }
+    }
+
+    /// Whether they name a Qdrant that is asked without TLS.
+    pub(super) fn is_plain(&self, env: super::Env<'_>) -> bool {
+        let older = || value(env, self.host_and_port?.0);
+        let is_tls = |url: &str| url.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("https:"));
+        value(env, self.url).or_else(older).is_some_and(|url| !is_tls(&url))
+    }
 }
 
 /// The Qdrant that is backed up.
@@ -30,6 +52,9 @@ pub(crate) const LIVE: Variables = Variables {
     nodes: "QDRANT_NODES",
     key: "QDRANT_API_KEY",
     key_file: "QDRANT_API_KEY_FILE",
+    ca_file: "QDRANT_CA_FILE",
+    client_cert_file: "QDRANT_CLIENT_CERT_FILE",
+    client_key_file: "QDRANT_CLIENT_KEY_FILE",
 };
 
 /// The Qdrant for drills.
@@ -39,6 +64,9 @@ pub(crate) const DRILL: Variables = Variables {
     nodes: "DRILL_QDRANT_NODES",
     key: "DRILL_QDRANT_API_KEY",
     key_file: "DRILL_QDRANT_API_KEY_FILE",
+    ca_file: "DRILL_QDRANT_CA_FILE",
+    client_cert_file: "DRILL_QDRANT_CLIENT_CERT_FILE",
+    client_key_file: "DRILL_QDRANT_CLIENT_KEY_FILE",
 };
 
 /// The Qdrant of `restore --to`, whose URL is an argument.
@@ -48,6 +76,9 @@ pub(crate) const RESTORE: Variables = Variables {
     nodes: "RESTORE_QDRANT_NODES",
     key: "RESTORE_QDRANT_API_KEY",
     key_file: "RESTORE_QDRANT_API_KEY_FILE",
+    ca_file: "RESTORE_QDRANT_CA_FILE",
+    client_cert_file: "RESTORE_QDRANT_CLIENT_CERT_FILE",
+    client_key_file: "RESTORE_QDRANT_CLIENT_KEY_FILE",
 };
 
 /// The Qdrant to back up.
@@ -61,6 +92,8 @@ pub struct QdrantConfig {
     pub api_key: Option<SecretString>,
     /// That file: it is read again when Qdrant refuses the key.
     pub(crate) api_key_file: Option<PathBuf>,
+    /// `QDRANT_CA_FILE`, and `QDRANT_CLIENT_CERT_FILE` with `QDRANT_CLIENT_KEY_FILE`: PEM files for https.
+    pub tls: Tls,
     /// `BACKUP_IDLE_TIMEOUT_SECS`: longest time without a byte, 5 to 3600; default 60.
     pub idle: Duration,
     /// `BACKUP_START_TIMEOUT_SECS`: how long to wait for the first answer, up to 600; default 60.
@@ -76,6 +109,7 @@ impl QdrantConfig {
             nodes: NodeAddresses::One,
             api_key: None,
             api_key_file: None,
+            tls: Tls::default(),
             idle: Duration::from_secs(60),
             start: Duration::from_secs(60),
             create_timeout: Duration::from_secs(6 * 3600),
@@ -99,6 +133,7 @@ impl QdrantConfig {
         let url = url(reader, variables);
         let nodes = nodes(reader, variables);
         let api_key = api_key(reader, variables);
+        let tls = tls::read(reader, variables.tls());
         // A stand-in, so that the rest is read even when the URL is wrong.
         let default = Self::new(Url::parse("http://localhost").ok()?);
         let group = Self {
@@ -114,6 +149,7 @@ impl QdrantConfig {
             ),
             nodes,
             api_key,
+            tls,
             ..default
         };
         url.map(|url| Self { url, ..group })

@@ -7,6 +7,7 @@ mod plan;
 mod replicas;
 mod report;
 mod request;
+mod streamed;
 mod trial;
 
 pub use collection::describe;
@@ -147,7 +148,9 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     let changed = results.forget_changed();
     if !changed.is_empty() {
         tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
-        let again = run.unless_cancelled(plan::units(&shared.3, changed)).await?;
+        let again = run
+            .unless_cancelled(plan::units(&shared.3, changed, ctx.settings.mode))
+            .await?;
         let more = save_all(ctx, id, again.units, &run, save_from(1 + ctx.settings.attempts)).await?;
         run.unless_cancelled(async { Ok(()) }).await?;
         results.extend(more);
@@ -201,7 +204,7 @@ async fn refresh_aliases(ctx: &Context, results: &mut Results) -> Option<String>
 
 /// The plan of a run, unless the store is another Qdrant's.
 async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
-    let mut plan = plan(&ctx.qdrant, selection).await?;
+    let mut plan = plan(&ctx.qdrant, selection, ctx.settings.mode).await?;
     let settings = &ctx.settings.source;
     let source = source::qdrant(&ctx.qdrant, settings.name.as_deref(), &plan.collections()).await;
     if !settings.accept_new {
@@ -381,7 +384,7 @@ where
 /// no writes. A key that may not ask for the cluster is one for certain collections, and may be good for others.
 async fn fails_every_collection(ctx: &Context, error: &Error) -> bool {
     match error.code() {
-        Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
+        Code::QdrantTls | Code::QdrantUnauthorized | Code::StoreForbidden | Code::StoreMissing => true,
         Code::QdrantForbidden => !matches!(ctx.qdrant.cluster().await, Ok(ClusterInfo::Hidden) | Err(_)),
         _ => false,
     }

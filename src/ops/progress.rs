@@ -123,11 +123,11 @@ impl Progress {
     }
 
     /// The bytes of a unit begin to flow; the answer counts them.
-    pub(crate) fn copying(&self, unit: &Unit, total: u64) -> Arc<AtomicU64> {
+    pub(crate) fn copying(&self, unit: &Unit, total: Option<u64>) -> Arc<AtomicU64> {
         let done = Arc::new(AtomicU64::new(0));
         self.with(unit, |e| {
             e.phase = Phase::Copy;
-            e.total = Some(total);
+            e.total = total;
             e.done = done.clone();
         });
         done

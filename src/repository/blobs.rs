@@ -8,11 +8,12 @@ pub(crate) use divided::{ShardSource, divide};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
+use crate::base::snapshot;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest, Storage};
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
-use crate::wire::store::{ObjectMeta, Signing, Source, Store, Version};
-use crate::wire::transfer::{self, Digest, Expected, Limits, RateLimiter};
+use crate::wire::store::{ByteStream, ObjectMeta, Signing, Source, Store, Version};
+use crate::wire::transfer::{self, Digest, Expected, Limits, RateLimiter, Sink};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -55,8 +56,7 @@ pub(crate) struct Written {
 
 /// Stores what `source` has, if it is what is `expected`; nothing is published otherwise.
 pub(crate) async fn write(source: Box<dyn Source>, expected: &Expected, target: Target<'_>) -> Result<Written> {
-    let unit = target.unit;
-    let key = target.id.artifact(&unit.collection, &unit.kind(), target.attempt);
+    let key = target.key();
     let Target {
         store,
         limits,
@@ -64,13 +64,44 @@ pub(crate) async fn write(source: Box<dyn Source>, expected: &Expected, target: 
         done,
         ..
     } = target;
-    let (digest, meta) = transfer::copy(source, expected, store, &key, limits, rate, done).await?;
-    Ok(Written {
-        key,
-        storage: Storage::Object,
-        digest,
-        version: meta.version,
-    })
+    let copied = transfer::copy(source, expected, store, &key, limits, rate, done).await?;
+    Ok(Written::of(key, copied))
+}
+
+/// Stores what `stream` has, if it is a complete snapshot of what is `expected`; nothing is published otherwise.
+pub(crate) async fn write_stream(
+    stream: Box<dyn ByteStream>,
+    expected: snapshot::Expected,
+    target: Target<'_>,
+) -> Result<Written> {
+    let key = target.key();
+    let sink = Sink {
+        store: target.store,
+        key: &key,
+        limits: target.limits,
+        rate: target.rate,
+        on_bytes: target.done,
+    };
+    let copied = transfer::copy_stream(stream, expected, sink).await?;
+    Ok(Written::of(key, copied))
+}
+
+impl Target<'_> {
+    fn key(&self) -> String {
+        let unit = self.unit;
+        self.id.artifact(&unit.collection, &unit.kind(), self.attempt)
+    }
+}
+
+impl Written {
+    fn of(key: String, (digest, meta): (Digest, ObjectMeta)) -> Self {
+        Self {
+            key,
+            storage: Storage::Object,
+            digest,
+            version: meta.version,
+        }
+    }
 }
 
 /// Refuses an artifact that is kept in a way which this version does not know.

@@ -244,7 +244,7 @@ pub struct Artifact {
     /// deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optimizing: bool,
-    /// The snapshot's name on Qdrant.
+    /// The snapshot's name on Qdrant; empty: it was streamed.
     pub snapshot: String,
     /// When the snapshot was asked for: no write after `created_at` is in it.
     #[serde(with = "time::serde::rfc3339")]

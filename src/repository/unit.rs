@@ -27,6 +27,8 @@ pub enum Mode {
     /// Qdrant writes a snapshot to its disk, which is fetched and then deleted.
     #[default]
     File,
+    /// Qdrant writes a shard into the connection, and nothing to its disk.
+    Stream,
 }
 
 fn is_default(mode: &Mode) -> bool {
@@ -51,6 +53,10 @@ impl Unit {
             node: Some(peer),
             ..Self::whole(collection)
         }
+    }
+
+    pub(crate) fn by(self, mode: Mode) -> Self {
+        Self { mode, ..self }
     }
 
     pub fn kind(&self) -> ArtifactKind {

@@ -63,7 +63,8 @@ impl Limits {
             connections,
             requests: (connections / 4).min(64),
             header: Duration::from_secs(30),
-            body: Duration::from_secs(30),
+            // Of up to 64 KiB. One that does not come holds the turn of another request.
+            body: Duration::from_secs(5),
             answer: Duration::from_secs(120),
         }
     }

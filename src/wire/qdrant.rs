@@ -14,6 +14,9 @@ mod nodes;
 mod optimizations;
 mod restore;
 mod snapshot;
+mod streamed;
+mod tls;
+mod trials;
 
 pub use download::Download;
 pub(crate) use key::is_key;
@@ -21,8 +24,10 @@ pub use nodes::NodeAddresses;
 pub(crate) use nodes::Nodes;
 pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
-pub(crate) use snapshot::SnapshotName;
+pub(crate) use snapshot::{LONGEST_NAME, SnapshotName};
 pub use snapshot::{Snapshot, SnapshotOf};
+pub use streamed::ShardStream;
+pub use tls::{Tls, TlsNames};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
@@ -32,7 +37,7 @@ use answer::Answer;
 use counted::Counted;
 use http::Http;
 use limits::{Limit, MOST_NAMES};
-use reqwest::{Method, header};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -57,8 +62,12 @@ pub struct Options {
     pub api_key: Option<SecretString>,
     /// The file that the key is from, which may be replaced while this client lives.
     pub api_key_file: Option<PathBuf>,
+    /// Certificates, for https.
+    pub tls: Tls,
     /// Longest time without a byte: while connecting, waiting for a short answer's head, or downloading.
     pub idle: Duration,
+    /// Longest time until the first byte of a shard that is streamed: updates that wait, and other snapshots of it, come before.
+    pub first_byte: Duration,
     /// How long a lost connection is tried again, beyond the other attempts, before Qdrant has answered this client for the first
     /// time: the network of a new instance may come up after the program.
     pub start: Duration,
@@ -86,7 +95,9 @@ impl Options {
             nodes: NodeAddresses::One,
             api_key: None,
             api_key_file: None,
+            tls: Tls::default(),
             idle: Duration::from_secs(60),
+            first_byte: Duration::from_secs(300),
             start: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             count_timeout: Duration::from_secs(600),
@@ -406,11 +417,8 @@ impl Qdrant {
     pub(crate) async fn create_snapshot(&self, of: impl Into<SnapshotOf<'_>>) -> Result<Snapshot> {
         let of = of.into();
         let doing = format!("creating a snapshot of {of}");
-        // Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
-        let request = self
-            .http
-            .request(Method::POST, self.http.url(&segments(&of.path(&[])), &doing)?)
-            .header(header::CONTENT_LENGTH, 0);
+        let url = self.http.url(&segments(&of.path(&[])), &doing)?;
+        let request = http::without_body(self.http.request(Method::POST, url));
         let answer = self.http.long(request, &doing).await?;
         let snapshot: Snapshot = answer.result(&doing).await?;
         snapshot.checked(&doing)
@@ -422,6 +430,14 @@ impl Qdrant {
         let doing = format!("downloading snapshot {:?} of {of}", snapshot.name);
         let url = self.http.url(&segments(&of.path(&[&snapshot.name])), &doing)?;
         Download::open(self.http.clone(), url, snapshot.size, doing).await
+    }
+
+    /// Begins to read a shard as it is now, without a file on Qdrant's disk. Only one stream or snapshot of a shard at a time makes
+    /// progress; and see [`ShardStream`] for what its end does not say.
+    pub async fn stream_shard(&self, collection: &str, shard: u32) -> Result<ShardStream> {
+        let doing = format!("streaming shard {shard} of collection {collection:?}");
+        let path = ["collections", collection, "shards", &shard.to_string(), "snapshot"];
+        ShardStream::open(self.http.clone(), self.http.url(&path, &doing)?, doing).await
     }
 
     /// Deletes a snapshot. `false`: it was not there.
@@ -455,7 +471,10 @@ impl Qdrant {
         if answer.status == 404 && path.len() < 2 {
             return Err(Error::new(Code::QdrantUnexpected, format!("{doing}: not found (HTTP 404)")).remedy(REST_API));
         }
-        Ok(answer)
+        match answer.status == 404 && answer.is_page() {
+            true => Err(answer.refusal(doing)),
+            false => Ok(answer),
+        }
     }
 }
 

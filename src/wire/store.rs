@@ -88,6 +88,18 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// A body to be written that passes once: nobody knows its length before its end, and no byte can be had again.
+#[async_trait]
+pub trait ByteStream: Send + Sync {
+    /// The next chunk, never empty. `None` says that those before were all and are right: nothing is published before that.
+    async fn next(&mut self) -> Option<Result<Bytes>>;
+
+    /// CRC32C of all bytes, once `None` was handed out. As [`Source::crc32c`].
+    fn crc32c(&self) -> Option<u32> {
+        None
+    }
+}
+
 /// A store of objects. Implementations are cheap to share behind an `Arc`.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
@@ -98,6 +110,10 @@ pub trait Store: Send + Sync + Debug {
     /// from that of the bytes sent, the object is removed again and the call fails with
     /// [`crate::base::error::Code::ChecksumMismatch`]. Errors of the source come back with their own code.
     async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta>;
+
+    /// Writes an object that does not exist, of a length that shows at its end; else as [`Store::put`]. What the store has not
+    /// confirmed is kept in memory, up to a fixed size. An error means that the stream has to begin anew.
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> Result<ObjectMeta>;
 
     /// Reads an object, or a range of it, as it is at `version` (or now). Ends with an error when fewer bytes arrive than
     /// asked for. `Ok(None)`: no such object.

@@ -7,6 +7,7 @@
 mod checked;
 mod hasher;
 mod pace;
+mod streamed;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use pace::RateLimiter;
+pub use streamed::{Sink, copy_stream};
 
 /// What is known of the bytes before they are read.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::wire::store::{Condition, Folder, ObjectMeta, Source, Store, Version};
+use qdrant_backup::wire::store::{ByteStream, Condition, Folder, ObjectMeta, Source, Store, Version};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -136,6 +136,10 @@ impl Store for Faulty {
 
     async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
         change((self.put)(key), key, self.inner.put(key, source, condition)).await
+    }
+
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> Result<ObjectMeta> {
+        change((self.put)(key), key, self.inner.put_stream(key, stream)).await
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>, version: Option<&Version>) -> Result<Option<Bytestream>> {

@@ -21,3 +21,4 @@ pub mod screen;
 pub mod service;
 pub mod source;
 pub mod store;
+pub mod tls;

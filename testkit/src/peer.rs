@@ -4,6 +4,7 @@
 //! of a script used up by one request; after that it behaves.
 
 mod restore;
+mod shard;
 
 pub use restore::{Recover, Upload};
 
@@ -116,6 +117,12 @@ pub struct Collection {
     pub snapshots: Vec<Snapshot>,
     pub create: VecDeque<Create>,
     pub fetch: VecDeque<Fetch>,
+    /// How many more looks show that it is optimized.
+    pub optimizing: usize,
+    /// What is streamed of each of its shards, if it is not `body`.
+    pub streamed: Option<Bytes>,
+    /// Scripts of the next requests to stream one of its shards.
+    pub stream: VecDeque<Fetch>,
     pub shard_state: Option<&'static str>,
     pub remote_shards: bool,
     /// Size of its vectors, if it is not 4.
@@ -146,6 +153,8 @@ pub struct Inner {
     pub collections: BTreeMap<String, Collection>,
     pub aliases: Vec<(String, String)>,
     pub api_key: Option<String>,
+    /// Keys for certain collections beside that one, and whether each may write to a collection.
+    pub tokens: HashMap<String, BTreeMap<String, bool>>,
     pub cluster: Option<Value>,
     /// The key is for collections only: it may not ask for the cluster.
     pub cluster_hidden: bool,
@@ -179,6 +188,8 @@ pub struct Inner {
     pub version: Option<&'static str>,
     /// What a GET of a path is answered, whatever is right.
     pub answers: HashMap<String, Bytes>,
+    /// A permit for each stream of a shard that nobody reads any more.
+    pub dropped_streams: Option<Arc<Semaphore>>,
     /// `METHOD path range` of every request.
     pub log: Vec<String>,
 }
@@ -250,6 +261,21 @@ impl Peer {
             .extend(script);
     }
 
+    /// Scripts the next requests to stream a shard of `collection`.
+    pub fn on_stream(&self, collection: &str, script: impl IntoIterator<Item = Fetch>) {
+        self.with(collection, |c| c.stream.extend(script));
+    }
+
+    /// Gets a permit for each stream of a shard that nobody reads any more.
+    pub fn dropped_streams(&self) -> Arc<Semaphore> {
+        let dropped = self
+            .lock()
+            .dropped_streams
+            .get_or_insert_with(|| Arc::new(Semaphore::new(0)))
+            .clone();
+        dropped
+    }
+
     /// Names of the snapshots that are there now.
     pub fn snapshots(&self, collection: &str) -> Vec<String> {
         let inner = self.lock();
@@ -301,6 +327,7 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
     Router::new()
         .route("/", get(version))
         .merge(restore::routes())
+        .merge(shard::routes())
         .route("/readyz", get(ready))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections))
@@ -310,6 +337,7 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
         .route("/collections/{c}/points/count", post(count))
         .route("/collections/{c}/snapshots", get(list).post(create))
         .route("/collections/{c}/snapshots/{n}", get(fetch).delete(remove))
+        .route("/collections/{c}/shards/{s}/snapshots", post(create_of_shard))
         .layer(middleware::from_fn_with_state(inner.clone(), watch))
         .with_state(inner)
 }
@@ -326,15 +354,18 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         .get("api-key")
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
-    let (denied, answer) = {
+    let (denied, answer, scoped) = {
         let mut inner = inner.lock().unwrap();
         let line = format!("{} {path} {range}", request.method());
         inner.log.push(line);
+        let inner = &*inner;
+        let token = key.as_ref().and_then(|key| inner.tokens.get(key));
         let open = path == "/" || path == "/readyz";
         let answer = inner.answers.get(&path).filter(|_| request.method() == Method::GET);
         (
-            !open && inner.api_key.is_some() && inner.api_key != key,
+            !open && token.is_none() && inner.api_key.is_some() && inner.api_key != key,
             answer.cloned(),
+            token.and_then(|token| scoped(inner, token, request.method(), &path)),
         )
     };
     if denied {
@@ -345,6 +376,9 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         )
             .into_response();
     }
+    if let Some(answer) = scoped {
+        return answer;
+    }
     if let Some(answer) = answer {
         return ([(header::CONTENT_TYPE, "application/json")], answer).into_response();
     }
@@ -352,6 +386,31 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     next.run(request).await
+}
+
+/// What a key for certain collections is answered in the place of what others are.
+fn scoped(inner: &Inner, token: &BTreeMap<String, bool>, method: &Method, path: &str) -> Option<Response> {
+    let forbidden = |what: &str| Some(error(403, &format!("Forbidden: {what} is required")));
+    let parts: Vec<_> = path.trim_matches('/').split('/').collect();
+    match parts[..] {
+        ["cluster"] => forbidden("Global access"),
+        ["collections"] => {
+            let own = inner.collections.keys().filter(|name| token.contains_key(*name));
+            let own: Vec<_> = own.map(|name| json!({"name": name})).collect();
+            Some(ok(json!({"collections": own})))
+        }
+        ["aliases"] => Some(ok(json!({"aliases": []}))),
+        ["collections", _, "snapshots", "recover" | "upload"] => forbidden("Global access"),
+        ["collections", name, ref rest @ ..] => {
+            let writes = method == Method::DELETE || (method == Method::POST && rest.contains(&"snapshots"));
+            match token.get(name) {
+                None => forbidden(&format!("Access to collection {name}")),
+                Some(false) if writes => forbidden(&format!("Write access to collection {name}")),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 fn ok(result: Value) -> Response {
@@ -621,6 +680,19 @@ async fn create(
             s.checksum = None;
             s.s3 = true;
         })),
+    }
+}
+
+/// Of a shard: there is 0 only, and of that nobody wants any.
+async fn create_of_shard(State(inner): Shared, Path((c, s)): Path<(String, u32)>, headers: HeaderMap) -> Response {
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let inner = inner.lock().unwrap();
+    match inner.collections.contains_key(&c) {
+        _ if inner.read_only => forbidden(),
+        false => missing(&c),
+        true => error(404, &format!("Not found: shard {s} not found")),
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use qdrant_backup::base::error::{Code, Error, Result};
-use qdrant_backup::wire::store::Source;
+use qdrant_backup::wire::store::{ByteStream, Source};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -100,6 +100,18 @@ impl Source for Scripted {
         self.seeks.fetch_add(1, Ordering::Relaxed);
         self.at = usize::try_from(offset).unwrap();
         Ok(())
+    }
+
+    fn crc32c(&self) -> Option<u32> {
+        self.claims
+    }
+}
+
+/// Read once, as a stream.
+#[async_trait]
+impl ByteStream for Scripted {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        Source::next(self).await
     }
 
     fn crc32c(&self) -> Option<u32> {

@@ -170,6 +170,11 @@ pub async fn put(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<ObjectMe
     store.put(key, source, Condition::Absent).await
 }
 
+/// As [`put`], of a length that nobody knows.
+pub async fn put_stream(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<ObjectMeta> {
+    store.put_stream(key, Box::new(Scripted::new(bytes))).await
+}
+
 pub async fn swap(store: &dyn Store, key: &str, bytes: &Bytes, version: &Version) -> Result<ObjectMeta> {
     let source = Box::new(Scripted::new(bytes));
     let condition = Condition::Unchanged(version.clone());

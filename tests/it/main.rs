@@ -3,6 +3,7 @@
 
 mod auth;
 mod bad_store;
+mod checked;
 mod cli;
 mod clusters;
 mod concurrency;
@@ -44,12 +45,15 @@ mod restore_faults;
 mod retention;
 mod rewind;
 mod screens;
+mod shard_streams;
 mod snapshot_structure;
 mod sources;
 mod start;
 mod status;
 mod store;
+mod stream_mode;
 mod strict_mode;
 mod terminal;
+mod tls;
 mod told;
 mod verify;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use testkit::many;
 use testkit::peer::{Create, Peer};
 use testkit::process::{Served, command, peak_memory};
+use testkit::store::{BUCKET, TestStore};
 use tokio::sync::Semaphore;
 
 /// In MB.
@@ -155,6 +156,44 @@ async fn a_million_collections_are_refused_by_their_number() {
     let told = answer["error"]["message"].as_str().unwrap();
     assert!(told.contains("limit"), "{told}");
     watched.stayed_small("1,000,000 names");
+}
+
+/// A shard whose log has a file of so many zeros.
+fn shard(zeros: usize) -> bytes::Bytes {
+    const SHARD: &[u8] = include_bytes!("../fixtures/shards/streamed.tar");
+    // Before its last two entries and the end marker.
+    let (head, tail) = SHARD.split_at(SHARD.len() - 1024 - 4 * 512);
+    let mut header = tar::Header::new_gnu();
+    header.set_path("wal/closed-5").unwrap();
+    header.set_size(zeros as u64);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    let mut shard = [head, header.as_bytes()].concat();
+    shard.resize(shard.len() + zeros, 0);
+    shard.extend_from_slice(tail);
+    shard.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_into_cloud_storage_takes_two_chunks_however_long_it_is() {
+    let peer = Peer::start(&[("a", 10), ("b", 10)]).await;
+    let shard = shard(96 << 20);
+    for name in ["a", "b"] {
+        peer.with(name, |c| c.streamed = Some(shard.clone()));
+    }
+    let (bucket, unused) = (TestStore::in_emulator().await, tempfile::tempdir().unwrap());
+    let mut command = command(&["serve"], &peer.url, unused.path());
+    let served = Served::start(command.envs(bucket.env()).env("SNAPSHOT_MODE", "stream")).await;
+    let backup = reqwest::Client::new().post(format!("{}/backup", served.url)).body("{}");
+    let answer = backup.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, 200, "{text}");
+    let objects = bucket.gcs().objects(BUCKET);
+    let shards = objects.iter().filter(|object| object.size == shard.len() as u64);
+    assert_eq!(shards.count(), 2);
+    let peak = peak_memory(&served.child);
+    println!("2 streams at once: {peak} MB");
+    assert!(peak < BOUND, "{peak} MB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

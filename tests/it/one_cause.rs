@@ -124,6 +124,8 @@ async fn a_deep_check_tells_of_a_key_that_may_only_read_once() {
         .log
         .iter()
         .filter(|line| line.starts_with("POST") && line.contains("/snapshots"))
+        // Of a shard that is not there: a trial of the rights.
+        .filter(|line| !line.contains("/shards/4294967295/"))
         .count();
     assert_eq!(asked, 0);
 }

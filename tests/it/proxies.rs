@@ -1,14 +1,17 @@
 //! Qdrant behind a real nginx: with its defaults, below a path, and with a limit of request bodies.
 
+use crate::screens;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::ops::restore::RestoreOutcome;
+use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use tempfile::TempDir;
 use testkit::bench::Bench;
 use testkit::lost::{LONG, Lost};
 use testkit::peer::Peer;
+use testkit::screen::screen;
 use tokio::process::{Child, Command};
 
 struct Nginx {
@@ -99,4 +102,51 @@ async fn a_limit_of_bodies_lets_backups_pass_and_is_named_by_a_restore() {
     let server = "proxy_buffering on; client_max_body_size 1m; location / { proxy_pass QDRANT; }";
     let refused = Err(Code::QdrantFailed.to_string());
     assert!(there_and_back(server, "").await.is_none_or(|end| end == refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_what_each_kind_of_proxy_keeps_from_passing() {
+    const DEFAULT: &str = "location / { proxy_pass QDRANT; }";
+    const BELOW: &str = "location /qdrant/ { proxy_pass QDRANT/; }";
+    let mut screens = String::new();
+    for (kind, server, path) in [
+        ("with its defaults", DEFAULT, ""),
+        ("below a path", BELOW, "/qdrant/"),
+        ("below a path that the URL leaves out", BELOW, ""),
+        (
+            "which lets only GET and POST pass",
+            "location / { limit_except GET POST { deny all; } proxy_pass QDRANT; }",
+            "",
+        ),
+        (
+            "which lets no snapshots pass",
+            "location / { proxy_pass QDRANT; } location ~ /snapshots { return 404; }",
+            "",
+        ),
+        (
+            "which lets no PUT pass",
+            "location / { limit_except GET POST DELETE { deny all; } proxy_pass QDRANT; }",
+            "",
+        ),
+        (
+            "with credentials of its own",
+            "location / { auth_basic own; auth_basic_user_file nobody; proxy_pass QDRANT; }",
+            "",
+        ),
+        (
+            "with nobody behind it",
+            "location / { proxy_pass http://127.0.0.1:1; }",
+            "",
+        ),
+    ] {
+        let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+        let Some(nginx) = nginx(server, &peer.url).await else {
+            return;
+        };
+        let url = format!("http://{}", nginx.at);
+        let dir = tempfile::tempdir().unwrap();
+        let screen = screen(&["check"], &format!("{url}{path}"), dir.path()).await;
+        writeln!(screens, "## A proxy {kind}\n{}", screen.replace(&url, "[proxy]")).unwrap();
+    }
+    screens::holds("check_behind_each_kind_of_proxy", &screens);
 }

@@ -7,5 +7,6 @@ mod conformance;
 mod dir;
 mod gcs_downloads;
 mod gcs_refusals;
+mod gcs_streams;
 mod gcs_uploads;
 mod tokens;

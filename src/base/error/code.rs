@@ -66,6 +66,8 @@ codes! {
     RunInProgress, exit 5, http 409, "wait until it ends; the lease of a run that died expires by itself";
     /// Qdrant does not answer: no connection, or 5xx after all retries.
     QdrantUnreachable, exit 6, http 503, "check QDRANT_URL, network and firewall, and whether Qdrant runs";
+    /// No TLS with Qdrant: one side refuses the other's certificate, or only one of them speaks TLS.
+    QdrantTls, exit 6, http 502, "correct the certificate that the message names, or QDRANT_CA_FILE, QDRANT_CLIENT_CERT_FILE and QDRANT_CLIENT_KEY_FILE";
     /// Qdrant wants a key, or another one (401).
     QdrantUnauthorized, exit 6, http 502, "set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts";
     /// The key may not do this (403).

@@ -9,6 +9,8 @@ pub(super) mod header;
 use header::{checksum, number, short_name, until_nul};
 
 pub(super) const BLOCK: usize = 512;
+/// What the headers of the GNU format have for a magic number and a version.
+const GNU: &[u8; 8] = b"ustar  \0";
 /// No name in a snapshot is longer.
 const LONGEST_NAME: u64 = 4096;
 /// No file in a snapshot is longer: 1 PiB, where ext4 ends at 16 TiB. Leaves room for sums of lengths.
@@ -253,16 +255,19 @@ impl Tar {
         }
         let size = length(&self.block[124..136], "the size of an entry").map_err(too_large)?;
         let flag = self.block[156];
+        if matches!(flag, b'L' | b'S') && self.block[257..265] != GNU[..] {
+            return Err(broken("a long name or a sparse file outside the GNU format"));
+        }
         if flag == b'L' {
+            if size == 0 {
+                return Err(broken("the name of an entry is empty"));
+            }
             if size > LONGEST_NAME || !self.long_name.is_empty() {
                 return Err(broken("the name of an entry is too long"));
             }
-            self.state = match size {
-                0 => State::Header,
-                left => State::LongName {
-                    left,
-                    padding: padding(size),
-                },
+            self.state = State::LongName {
+                left: size,
+                padding: padding(size),
             };
             return Ok(());
         }
@@ -376,6 +381,10 @@ impl Sparse {
             let (offset, len) = (number(&entry[..12])?, number(&entry[12..])?);
             if offset < self.end {
                 return Err("the map of a sparse file is out of order".into());
+            }
+            // But for the last one they fill whole blocks.
+            if len > 0 && !self.stored.is_multiple_of(BLOCK as u64) {
+                return Err("the map of a sparse file is not aligned to blocks".into());
             }
             self.end = offset + len;
             self.stored = self.stored.saturating_add(len);

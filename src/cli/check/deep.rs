@@ -5,6 +5,7 @@ use super::{CheckTarget, Checks, LEASE, State};
 use crate::base::error::Code;
 use crate::ops::backup;
 use crate::ops::context::{Context, Settings, SourceSettings};
+use crate::repository::unit::Mode;
 use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
 use crate::wire::transfer::Limits;
@@ -34,6 +35,7 @@ pub(super) async fn check(
         clock: subject.clock.clone(),
         who: subject.who.clone(),
         settings: Settings {
+            mode: Mode::File,
             concurrency: 1,
             restore_concurrency: 1,
             attempts: 1,

@@ -39,7 +39,14 @@ pub(super) async fn check_each(plan: &BackupPlan) -> Result<CheckedCollections> 
             Ok(known) => looked.accepted.push((name, known.points_before)),
             // Deleted since it was listed.
             Err(e) if e.code() == Code::CollectionNotFound => {}
-            Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => return Err(e),
+            Err(e)
+                if matches!(
+                    e.code(),
+                    Code::QdrantUnreachable | Code::QdrantTls | Code::QdrantUnauthorized
+                ) =>
+            {
+                return Err(e);
+            }
             Err(e) => looked.refused.push((name, e)),
         }
     }

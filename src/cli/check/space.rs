@@ -5,6 +5,7 @@ use super::{CheckTarget, Checks, ask_store};
 use crate::base::error::{Code, Error};
 use crate::base::total::total;
 use crate::repository::catalog::{self, Summary};
+use crate::repository::unit::Mode;
 use crate::wire::store::Store;
 
 /// The newest good backup of the same selection is looked for among so many.
@@ -25,7 +26,7 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
     let last = backups
         .iter()
         .find(|b| b.is_good() && b.selection.as_ref() == Some(&subject.selection));
-    let on_qdrant = on_qdrant(last, subject.concurrency);
+    let on_qdrant = on_qdrant(last, subject);
     let text = match (free, last) {
         (Some(free), Some(last)) if free < last.bytes => {
             let error = Error::new(
@@ -64,11 +65,14 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
 }
 
 /// Qdrant's API has the size of its disk, but not what is free.
-fn on_qdrant(last: Option<&Summary>, concurrency: usize) -> String {
+fn on_qdrant(last: Option<&Summary>, subject: &CheckTarget<'_>) -> String {
+    if subject.mode == Mode::Stream {
+        return "A backup writes nothing to Qdrant's disk (SNAPSHOT_MODE=stream)".to_owned();
+    }
     let unknown = "Qdrant's API does not report the free space of its disk";
     match last {
         Some(last) => {
-            let most = total(last.largest.iter().take(concurrency).copied());
+            let most = total(last.largest.iter().take(subject.concurrency).copied());
             format!("{unknown}; a backup needs up to {} there for a while", size(most))
         }
         None => unknown.to_owned(),

@@ -44,6 +44,28 @@ pub const GROUPS: &[Group] = &[
             setting("QDRANT_API_KEY_FILE", "", QDRANT, "file that holds the key, in place of `QDRANT_API_KEY`. It is read at the start, and again when Qdrant refuses the key, so that a new key needs no restart")
                 .flag("--qdrant-api-key-file", "FILE"),
             setting(
+                "QDRANT_CA_FILE",
+                "the authorities of the system",
+                QDRANT,
+                "PEM file with one or several certificates of authorities that are trusted beside those of the system, for `https://`",
+            )
+            .flag("--qdrant-ca-file", "FILE"),
+            setting(
+                "QDRANT_CLIENT_CERT_FILE",
+                "none",
+                QDRANT,
+                "PEM file with the client certificate, if Qdrant or a proxy in front of it requires one; its issuers may follow in the \
+                 same file",
+            )
+            .flag("--qdrant-client-cert-file", "FILE"),
+            setting(
+                "QDRANT_CLIENT_KEY_FILE",
+                "",
+                QDRANT,
+                "PEM file with the key of the client certificate, not encrypted",
+            )
+            .flag("--qdrant-client-key-file", "FILE"),
+            setting(
                 "QDRANT_NODES",
                 "",
                 QDRANT,
@@ -139,6 +161,14 @@ pub const GROUPS: &[Group] = &[
                 "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
             ),
             setting(
+                "SNAPSHOT_MODE",
+                "`file`",
+                &["serve", "backup", "check"],
+                "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and nothing is \
+                 written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
+                 are `BACKUP_CONCURRENCY` at once",
+            ),
+            setting(
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",
                 &["serve", "backup"],
@@ -227,6 +257,15 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--drill-qdrant-api-key-file", "FILE")
             .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CA_FILE", "the authorities of the system", DRILLS, "as `QDRANT_CA_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-ca-file", "FILE")
+                .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CLIENT_CERT_FILE", "none", DRILLS, "as `QDRANT_CLIENT_CERT_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-client-cert-file", "FILE")
+                .on(DRILL_FLAGS),
+            setting("DRILL_QDRANT_CLIENT_KEY_FILE", "", DRILLS, "as `QDRANT_CLIENT_KEY_FILE`, for the Qdrant for drills")
+                .flag("--drill-qdrant-client-key-file", "FILE")
+                .on(DRILL_FLAGS),
             setting(
                 "RESTORE_QDRANT_NODES",
                 "",
@@ -246,6 +285,30 @@ pub const GROUPS: &[Group] = &[
                 "file that holds the key, in place of `RESTORE_QDRANT_API_KEY`",
             )
             .flag("--to-api-key-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CA_FILE",
+                "the authorities of the system",
+                RESTORE,
+                "as `QDRANT_CA_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-ca-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CLIENT_CERT_FILE",
+                "none",
+                RESTORE,
+                "as `QDRANT_CLIENT_CERT_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-client-cert-file", "FILE")
+            .requires("to"),
+            setting(
+                "RESTORE_QDRANT_CLIENT_KEY_FILE",
+                "",
+                RESTORE,
+                "as `QDRANT_CLIENT_KEY_FILE`, for the Qdrant of `restore --to URL`",
+            )
+            .flag("--to-client-key-file", "FILE")
             .requires("to"),
         ],
     },

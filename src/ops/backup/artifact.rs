@@ -1,5 +1,6 @@
 //! One artifact: asked for, relayed into the store, deleted on Qdrant.
 
+use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
@@ -8,7 +9,7 @@ use crate::repository::blobs::{self, Written};
 use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
 use crate::repository::names::BackupId;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
@@ -92,11 +93,19 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
 
 async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
     let before = of.run.unless_cancelled(of.qdrant().count(of.unit.snapshot())).await?;
-    let (made, optimizing) = settled(of, attempt).await?;
-    let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
-    let result = of.run.unless_cancelled(relayed).await;
-    delete(of, made).await;
-    let (mut artifact, after) = result?;
+    let (begun, optimizing) = settled(of, attempt).await?;
+    let (mut artifact, after) = match begun {
+        Begun::File(made) => {
+            let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
+            let result = of.run.unless_cancelled(relayed).await;
+            delete(of, made).await;
+            result?
+        }
+        Begun::Stream(stream) => {
+            let relayed = stream.relay(of, attempt, before);
+            of.run.unless_cancelled(relayed).await?
+        }
+    };
     if of.unit.shard.is_some() {
         (artifact.points_before, artifact.points_after) = (Some(before.points), Some(after.points));
         artifact.optimizing = optimizing;
@@ -108,12 +117,35 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
     })
 }
 
+/// What the bytes come from.
+enum Begun {
+    File(PendingSnapshot),
+    Stream(HeldStream),
+}
+
+impl Begun {
+    async fn begin(of: UnitRun<'_>, attempt: u32) -> Result<Self> {
+        match of.unit.mode {
+            Mode::File => make(of, attempt).await.map(Self::File),
+            Mode::Stream => HeldStream::begin(of).await.map(Self::Stream),
+        }
+    }
+
+    async fn discard(self, of: UnitRun<'_>) {
+        if let Self::File(made) = self {
+            delete(of, made).await;
+        }
+    }
+}
+
 /// A snapshot, and whether an optimizer may have worked while it was made. That of a shard has no write-ahead log, and what an
 /// optimizer works on has points in it that were deleted meanwhile; so another one is made, until there was none at work, or it is
 /// too late. That of a whole collection has the log, and is right at any time.
-async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(PendingSnapshot, bool)> {
+///
+/// While a stream is held after its first bytes, no optimization of the shard starts or ends: what is seen then was so before.
+async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
     if of.unit.shard.is_none() {
-        return Ok((make(of, attempt).await?, false));
+        return Ok((Begun::begin(of, attempt).await?, false));
     }
     let look = || of.run.unless_cancelled(of.qdrant().optimizations(&of.unit.collection));
     let deadline = of.settling.until(&of.unit.collection, of.ctx.settings.settle);
@@ -122,17 +154,17 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(PendingSnapshot, bool
         let is_late = Instant::now() >= deadline;
         let before = look().await?;
         if is_late || before.as_ref().is_none_or(Optimizations::is_idle) {
-            let made = make(of, attempt).await?;
+            let made = Begun::begin(of, attempt).await?;
             let after = match look().await {
                 Ok(after) => after,
                 Err(error) => {
-                    delete(of, made).await;
+                    made.discard(of).await;
                     return Err(error);
                 }
             };
             match (before, after) {
                 (Some(before), Some(after)) if after.are_none_since(&before) => return Ok((made, false)),
-                (Some(_), Some(_)) if !is_late => delete(of, made).await,
+                (Some(_), Some(_)) if !is_late => made.discard(of).await,
                 _ => return Ok((made, true)),
             }
         }
@@ -279,7 +311,7 @@ async fn relay(
         attempt,
         limits: &settings.limits,
         rate: settings.rate.as_deref(),
-        done: of.run.progress.copying(of.unit, snapshot.size),
+        done: of.run.progress.copying(of.unit, Some(snapshot.size)),
     };
     let Written {
         key,

@@ -10,7 +10,7 @@ use crate::ops::context::Context;
 use crate::repository::manifest::{self, Collection, Description, without_points};
 use crate::repository::names::ArtifactKind;
 use crate::repository::sharding::{self, ShardKeys};
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{CollectionInfo, Count, Qdrant, ShardMap};
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
             .await?;
     }
     let after = run.unless_cancelled(qdrant.collection(name)).await?;
-    let kind = of.unit.kind();
+    let (kind, is_file) = (of.unit.kind(), of.unit.mode == Mode::File);
     heavy::run(after.size().saturating_mul(2), move || {
         // It may have been deleted, and made again as another one.
         require_restorable(&saved.name, kind, &after.config, &saved.shards)?;
@@ -66,7 +66,8 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
                 payload_schema: after.payload_schema,
             });
         }
-        if saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
+        // A stream has none; its structure was proven.
+        if is_file && saved.artifacts.iter().any(|a| !a.sha256_confirmed_by_qdrant) {
             saved.warnings.push(
                 "Qdrant gave no checksum for its snapshot (S3 snapshot storage?), so only the length was \
                  compared with Qdrant"
@@ -141,6 +142,13 @@ pub async fn describe(qdrant: &Qdrant, unit: &Unit, aliases: &[String]) -> Resul
     let name = unit.collection.as_str();
     let info = qdrant.collection(name).await?;
     let (mut warnings, shards) = shards(qdrant, unit).await?;
+    if unit.mode == Mode::Stream && unit.shard.is_none() {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!("collection {name:?} cannot be streamed: Qdrant does not tell its shards"),
+        )
+        .remedy("use a key that may read GET /collections/NAME/cluster, or set SNAPSHOT_MODE=file"));
+    }
     let (name, aliases, kind) = (name.to_owned(), aliases.to_vec(), unit.kind());
     heavy::run(info.size().saturating_add(shards.size()), move || {
         require_restorable(&name, kind, &info.config, &shards)?;

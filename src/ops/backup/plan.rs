@@ -7,7 +7,7 @@ use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{Filter, Selection};
 use crate::repository::sharding;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -79,17 +79,20 @@ impl BackupPlan {
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
-pub async fn make(qdrant: &Qdrant, selection: &Selection) -> Result<BackupPlan> {
+pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
     let versions = versions(&nodes).await?;
+    if mode == Mode::Stream {
+        versions.values().try_for_each(|version| require_streams(version))?;
+    }
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let Units { units, replicas } = units(&nodes, names).await?;
+    let Units { units, replicas } = units(&nodes, names, mode).await?;
     let map = nodes
         .by_peer()
         .iter()
@@ -162,9 +165,11 @@ pub(super) struct Units {
     replicas: BTreeMap<u64, BTreeMap<String, usize>>,
 }
 
-/// What each collection is saved as: whole where there is one node, by its shards where it has shard keys or there are several nodes.
-pub(super) async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Units> {
-    if nodes.by_peer().is_empty() {
+/// What each collection is saved as: whole where there is one node, by its shards where it has shard keys, there are several nodes,
+/// or they are streamed.
+pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Result<Units> {
+    let streams = mode == Mode::Stream;
+    if nodes.by_peer().is_empty() && !streams {
         return Ok(Units {
             units: names.iter().map(|name| Unit::whole(name)).collect(),
             replicas: BTreeMap::new(),
@@ -174,7 +179,14 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Units> {
     let mut looks = stream::iter(names)
         .map(|name| async move {
             match qdrant.shards(&name).await {
-                Err(e) if matches!(e.code(), Code::QdrantUnreachable | Code::QdrantUnauthorized) => Err(e),
+                Err(e)
+                    if matches!(
+                        e.code(),
+                        Code::QdrantUnreachable | Code::QdrantTls | Code::QdrantUnauthorized
+                    ) =>
+                {
+                    Err(e)
+                }
                 looked => Ok((name, looked)),
             }
         })
@@ -192,16 +204,18 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>) -> Result<Units> {
             }
         }
         let by_shards = match looked {
-            Ok((map, raw)) if nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
+            // Of nodes that are not known.
+            Ok((map, _)) if nodes.by_peer().is_empty() && !map.remote_shards.is_empty() => Ok(Vec::new()),
+            Ok((map, raw)) if streams || nodes.are_several() || sharding::is_custom(&Value::Null, &raw) => {
                 spread.units(&name, &map)
             }
             Ok(_) => Ok(Vec::new()),
             Err(e) => Err(e),
         };
         match by_shards {
-            Ok(shards) if !shards.is_empty() => units.extend(shards),
+            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(mode))),
             // Whoever saves it asks again, and tells what is wrong with this one.
-            _ => units.push(Unit::whole(&name)),
+            _ => units.push(Unit::whole(&name).by(mode)),
         }
     }
     Ok(Units { units, replicas })
@@ -237,6 +251,18 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
         .unwrap_or_default();
     let warnings = different.into_iter().chain(version_warning(&newest)).collect();
     (newest, warnings)
+}
+
+/// Refuses to stream where a stream can harm the collection.
+fn require_streams(version: &str) -> Result<()> {
+    match numbers(version) >= Some((1, 17, 0)) {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::Unsupported,
+            format!("Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends"),
+        )
+        .remedy("update Qdrant, or set SNAPSHOT_MODE=file")),
+    }
 }
 
 /// `1.18.3` as numbers; of what is none the lowest ones.

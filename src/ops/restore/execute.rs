@@ -373,7 +373,7 @@ async fn transfer_one(transfer: Transfer<'_>, way: &mut Way, notes: &mut Vec<Str
         ));
         way.via = Via::Upload;
     }
-    let copying = || run.progress.copying(&step.unit(), way.bytes);
+    let copying = || run.progress.copying(&step.unit(), Some(way.bytes));
     let done = way.uploaded.get_or_insert_with(copying).clone();
     by_upload(transfer, done, notes).await
 }

@@ -16,14 +16,14 @@ use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::sharding::Creation;
 use crate::repository::unit::Unit;
+use crate::wire::qdrant;
 use serde::Serialize;
 
 /// Characters that Qdrant refuses in the name of a collection.
 const FORBIDDEN: [char; 11] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*', '\0', '\u{1F}'];
 const LONGEST_NAME: usize = 255;
-/// Qdrant puts up to 70 bytes behind it, in the name of the folder in which it makes a snapshot: of 195 bytes there is none (seen on
-/// 1.18.3). With room for a number.
-const LONGEST_NEW_NAME: usize = 175;
+/// With room for a number.
+const LONGEST_NEW_NAME: usize = qdrant::LONGEST_NAME - 5;
 
 /// What would be done for one collection.
 #[derive(Clone, Debug, Serialize)]
@@ -171,6 +171,14 @@ pub(super) async fn plan_step(
         let remedy = format!("use a name of 1 to {LONGEST_NAME} bytes without any of < > : \" / \\ | ? *");
         notes.refuse(Some(name), format!("invalid collection name {to:?}"), &remedy);
         return Ok((step, notes));
+    }
+    if to.len() > qdrant::LONGEST_NAME {
+        notes.warnings.push(format!(
+            "collection {to:?} would have a name of {} bytes: of more than {} Qdrant may be unable to make a snapshot, so it could not be backed up; choose a shorter one with {}",
+            to.len(),
+            qdrant::LONGEST_NAME,
+            request.form.option("into")
+        ));
     }
     if let Some(behind) = target.aliases.get(to) {
         let (into, swap) = (request.form.option("into"), request.form.option("swap"));

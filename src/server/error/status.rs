@@ -72,7 +72,7 @@ request_codes! {
     NotFound, http 404, "not_found", "see the HTTP API for the paths";
     /// The path does not take this method.
     MethodNotAllowed, http 405, "method_not_allowed", "use one of the methods in the `Allow` header of the answer";
-    /// The body did not come within 30 s.
+    /// The body did not come within 5 s.
     BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
     /// The body is larger than 64 KiB.
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";

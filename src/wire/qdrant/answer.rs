@@ -1,6 +1,7 @@
 //! What Qdrant answered, in both forms in which it reports errors: a JSON envelope, and plain text (401s, downloads).
 
 use super::limits::{HEAVIEST, Limit};
+use super::snapshot::LONGEST_NAME;
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use crate::base::json;
@@ -80,6 +81,11 @@ impl Answer {
         self.status == 200 && self.body.len() >= self.limit.bytes
     }
 
+    /// Whether it is a page for people, which Qdrant never answers and proxies do.
+    pub(super) fn is_page(&self) -> bool {
+        is_page(&self.body)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.body.len()
     }
@@ -90,6 +96,11 @@ impl Answer {
             200 => Ok(&self.body),
             status => Err(refused(status, &self.body, doing)),
         }
+    }
+
+    /// The error of one that is no 200.
+    pub(super) fn refusal(&self, doing: &str) -> Error {
+        refused(self.status, &self.body, doing)
     }
 
     /// `result` of a 200's envelope.
@@ -157,13 +168,19 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
     } else {
         format!("{text}: {said}")
     };
+    // Of a page Qdrant knows nothing: not the key is refused, and not the collection is missing.
+    const PASS: &str =
+        "let the proxy in front of Qdrant pass every path, with GET, POST, PUT and DELETE; or use Qdrant's own address";
     match status {
+        401 if is_page(body) => Error::new(Code::QdrantUnexpected, text)
+            .remedy("use Qdrant's own address: the proxy in front of it wants credentials of its own"),
+        403 | 404 | 405 if is_page(body) => Error::new(Code::QdrantUnexpected, text).remedy(PASS),
         400 | 405..=499 | 500..=519 if tells_of_a_full_disk(body) => disk_full(text),
         500..=519 if holds(body, &[b"File name too long", b"(os error 36)"]) => Error::new(Code::QdrantFailed, text)
             .remedy(
-                "give the collection a shorter name, of up to 180 bytes: Qdrant puts up to 70 behind it to make a snapshot, \
+                format!("give the collection a shorter name, of up to {LONGEST_NAME} bytes: Qdrant puts up to 70 behind it to make a snapshot, \
                  and a file system takes 255; a collection can be restored under another name with `restore --into`",
-            )
+            ))
             .permanent(true),
         401 => Error::new(Code::QdrantUnauthorized, text)
             .remedy("set QDRANT_API_KEY or QDRANT_API_KEY_FILE to a key that Qdrant accepts"),
@@ -213,6 +230,18 @@ fn holds(body: &[u8], texts: &[&[u8]]) -> bool {
     texts.iter().any(holds)
 }
 
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+/// The title of a page.
+fn title(page: &[u8]) -> Option<String> {
+    let page = String::from_utf8_lossy(page);
+    let (_, rest) = page.split_once("<title>")?;
+    let (title, _) = rest.split_once("</title>")?;
+    Some(in_the_middle(title.trim(), KEPT_TEXT))
+}
+
 /// What Qdrant said, from either form, on one line. The cause of an error stands at its end, after paths of any length.
 fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
@@ -225,8 +254,11 @@ fn reason(body: &[u8]) -> String {
     }
     let text = match serde_json::from_slice::<Envelope>(body) {
         Ok(envelope) => envelope.status.error,
-        // A page of a proxy says no more than the status.
-        Err(_) if body.trim_ascii_start().starts_with(b"<") => return "an HTML page of a proxy".to_owned(),
+        // Of a page of a proxy its title says all.
+        Err(_) if is_page(body) => match title(body) {
+            Some(title) => format!("an HTML page of a proxy, {title:?}"),
+            None => return "an HTML page of a proxy".to_owned(),
+        },
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let mut line = String::new();
@@ -321,5 +353,16 @@ mod tests {
         let page = refused(413, b"<html>\r\n<title>413</title>", "x");
         assert!(page.is_permanent() && page.code() == Code::QdrantFailed);
         assert!(!page.chain().contains("<html>"), "{page}");
+        let page = refused(403, b"<html><title>403 Forbidden</title>", "x");
+        assert!(page.chain().ends_with("\"403 Forbidden\""), "{page}");
+        for status in 401..=405 {
+            let is_told = refused(status, b"<html>", "x").code() == Code::QdrantUnexpected;
+            assert_eq!(is_told, status != 402, "{status}");
+            assert_ne!(
+                refused(status, b"no page", "x").code(),
+                Code::QdrantUnexpected,
+                "{status}"
+            );
+        }
     }
 }

@@ -98,14 +98,8 @@ impl Download {
 
     /// Checks an answer with the whole file.
     fn whole(&mut self, response: &Response) -> Result<()> {
+        unencoded(response, &self.doing)?;
         let headers = response.headers();
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-            return Err(Error::new(
-                Code::QdrantUnexpected,
-                format!("{}: the response is compressed, which was not requested", self.doing),
-            )
-            .remedy("disable compression in the proxy in front of Qdrant"));
-        }
         if let Some(length) = response.content_length()
             && length != self.len
         {
@@ -208,7 +202,20 @@ impl Download {
     }
 }
 
-async fn text(response: &mut Response) -> Vec<u8> {
+/// That the body is what Qdrant sent, and not compressed on the way.
+pub(super) fn unencoded(response: &Response, doing: &str) -> Result<()> {
+    let encoding = response.headers().get(header::CONTENT_ENCODING);
+    match encoding.is_some_and(|v| v != "identity") {
+        false => Ok(()),
+        true => Err(Error::new(
+            Code::QdrantUnexpected,
+            format!("{doing}: the response is compressed, which was not requested"),
+        )
+        .remedy("disable compression in the proxy in front of Qdrant")),
+    }
+}
+
+pub(super) async fn text(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
     while body.len() < LONGEST_ERROR {
         match response.chunk().await {

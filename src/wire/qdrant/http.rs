@@ -4,9 +4,10 @@ use super::Options;
 use super::answer::Answer;
 use super::key::Key;
 use super::limits::Limit;
+use super::tls::{Attempt, Renewed, failure};
 use crate::base::error::{Code, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Method, RequestBuilder, Response, header, redirect};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header, redirect};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,7 +26,7 @@ const LARGE: usize = 1 << 20;
 /// The HTTP side of the client.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    client: Client,
+    client: Renewed,
     options: Arc<Options>,
     key: Arc<Key>,
     /// The turn of one large answer.
@@ -36,27 +37,8 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(options: Options) -> Result<Self> {
-        // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
-        let builder = match is_local(&options.url) {
-            true => Client::builder().no_proxy(),
-            false => Client::builder(),
-        };
-        let client = builder
-            .http1_only()
-            // A redirect could carry the key to another host.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(options.idle)
-            // Qdrant closes a connection that is idle for 5 s. A request that meets that is lost, and one that makes a
-            // snapshot is not repeated by itself.
-            .pool_idle_timeout(Duration::from_secs(2))
-            // A firewall forgets a connection that is silent for minutes, as it is while a snapshot is made.
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_keepalive_interval(Duration::from_secs(30))
-            .user_agent(concat!("qdrant-backup/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| Error::new(Code::Internal, "building the HTTP client").because(e))?;
         Ok(Self {
-            client,
+            client: Renewed::new(&options, builder)?,
             key: Arc::new(Key::new(&options)),
             options: Arc::new(options),
             large: Arc::new(Semaphore::new(1)),
@@ -110,6 +92,7 @@ impl Http {
     /// A request without the key, which it gets when it is sent.
     pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client
+            .client(&self.options)
             .request(method, url)
             // With gzip allowed Qdrant compresses a snapshot and leaves out its length.
             .header(header::ACCEPT_ENCODING, "identity")
@@ -156,8 +139,10 @@ impl Http {
         let began = Instant::now();
         loop {
             let mut request = self.request(method.clone(), url.clone()).query(query);
-            if let Some(body) = body {
-                request = request.json(body);
+            match body {
+                Some(body) => request = request.json(body),
+                None if method == Method::POST => request = without_body(request),
+                None => {}
             }
             let (request, sent) = self.with_key(request)?;
             self.options.pause.over().await;
@@ -176,7 +161,11 @@ impl Http {
                     self.is_reached.store(true, Relaxed);
                     return Ok(answer);
                 }
-                Ok(Err(e)) => (Err(self.unreachable(doing, e)), None),
+                Ok(Err(e)) => match self.unreachable(doing, e) {
+                    // Nobody mends a certificate meanwhile.
+                    e if e.is_permanent() => return Err(e),
+                    e => (Err(e), None),
+                },
                 Err(_) => (
                     Err(self.unreachable(doing, format!("no answer within {limit:?}"))),
                     None,
@@ -284,13 +273,46 @@ impl Http {
     }
 
     pub(super) fn unreachable(&self, doing: &str, why: impl Into<crate::base::error::BoxError>) -> Error {
-        Error::new(Code::QdrantUnreachable, doing)
-            .because(without_url(why.into()))
-            .remedy(format!(
-                "check that Qdrant runs and that {} is reachable from here (address, port, VPC connector, firewall)",
-                self.base()
-            ))
+        let (why, base) = (without_url(why.into()), self.base());
+        let attempt = Attempt {
+            tls: &self.options.tls,
+            base: &base,
+            is_reached: self.is_reached.load(Relaxed),
+        };
+        if let Some(error) = failure(doing, &*why, attempt) {
+            return error;
+        }
+        let remedy = format!(
+            "check that Qdrant runs and that {base} is reachable from here (address, port, VPC connector, firewall)"
+        );
+        Error::new(Code::QdrantUnreachable, doing).because(why).remedy(remedy)
     }
+}
+
+/// A POST without a body. Without a length some proxies ask Qdrant in HTTP/1.0, and that is 400.
+pub(super) fn without_body(request: RequestBuilder) -> RequestBuilder {
+    request.header(header::CONTENT_LENGTH, 0)
+}
+
+/// The client, but for its certificates.
+fn builder(options: &Options) -> ClientBuilder {
+    // A proxy that is set for the rest of the world cannot reach what listens on this machine only.
+    let builder = match is_local(&options.url) {
+        true => Client::builder().no_proxy(),
+        false => Client::builder(),
+    };
+    builder
+        .http1_only()
+        // A redirect could carry the key to another host.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(options.idle)
+        // Qdrant closes a connection that is idle for 5 s. A request that meets that is lost, and one that makes a
+        // snapshot is not repeated by itself.
+        .pool_idle_timeout(Duration::from_secs(2))
+        // A firewall forgets a connection that is silent for minutes, as it is while a snapshot is made.
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive_interval(Duration::from_secs(30))
+        .user_agent(concat!("qdrant-backup/", env!("CARGO_PKG_VERSION")))
 }
 
 fn is_local(url: &Url) -> bool {

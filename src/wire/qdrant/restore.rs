@@ -15,9 +15,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A scheme that Qdrant refuses for every snapshot, after it has looked at the caller's rights.
-const NOWHERE: &str = "none:///rights-check";
-
 /// One change of [`Qdrant::change_aliases`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AliasAction {
@@ -54,25 +51,6 @@ const SMALL_PAGE: usize = 128 << 10;
 const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
 impl Qdrant {
-    /// Whether the key may restore snapshots, asked without changing anything: Qdrant looks at the rights first, and then
-    /// refuses to restore from a scheme that it does not know.
-    pub(crate) async fn may_restore(&self, collection: &str) -> Result<()> {
-        let doing = "checking whether the key may restore snapshots".to_owned();
-        let body = json!({ "location": NOWHERE });
-        let url_path = ["collections", collection, "snapshots", "recover"];
-        let answer = self.read(Method::PUT, &url_path, Some(&body), &doing).await?;
-        match answer.status {
-            // 404: nothing of that kind on the way to the refusal, but past the rights.
-            400 | 404 | 422 => Ok(()),
-            200..=399 => Err(Error::new(
-                Code::QdrantUnexpected,
-                format!("{doing}: Qdrant accepted {NOWHERE:?} as a snapshot"),
-            )
-            .remedy("use the URL of Qdrant's REST API")),
-            _ => answer.ok(&doing).map(|_| ()).map_err(needs_manage),
-        }
-    }
-
     /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
     /// file of a whole collection in its snapshots: the caller deletes it. Of a shard it keeps none. Qdrant compares the bytes with
     /// `sha256`, where that is known. An error of `source` comes back

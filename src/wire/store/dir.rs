@@ -13,7 +13,7 @@ mod read;
 mod staged;
 
 use super::{BACKUPS, INTENTS, JOBS};
-use super::{Condition, Folder, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
+use super::{ByteStream, Condition, Folder, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
 use crate::base::error::{Code, Error, Result};
 use async_trait::async_trait;
 use beneath::Directory;
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use object_path::ObjectPath;
 use rustix::fs::{FileType, Stat};
-use staged::Staged;
+use staged::{Exactly, Staged};
 use std::{
     fs::{File, TryLockError},
     io,
@@ -83,6 +83,27 @@ impl DirStore {
         done.map_err(|e| Error::new(Code::Internal, "internal error: a file operation did not finish").because(e))?
     }
 
+    /// Writes an object, read back before it gets its name.
+    async fn write(&self, key: &str, stream: &mut dyn ByteStream, condition: Condition) -> Result<ObjectMeta> {
+        own_key(key)?;
+        let staged = self.run(|root, _| Staged::create(&Directory::root(root)?)).await?;
+        let sum = staged::fill(&staged, stream).await?;
+        let staged = self
+            .run_on(key, move |_, key, gone| staged.verify(key, sum, gone).map(|()| staged))
+            .await?;
+        // A step of its own: whoever gives up during the long one before publishes nothing.
+        self.run_on(key, move |root, key, gone| {
+            let stat = match condition {
+                Condition::Absent => publish_new(root, staged, key)?,
+                Condition::Unchanged(version) => swap(root, staged, key, &version, gone)?,
+            };
+            let mut meta = meta(key, &stat);
+            meta.crc32c = Some(sum.crc32c);
+            Ok(meta)
+        })
+        .await
+    }
+
     /// As [`DirStore::run`] on the object of a key.
     async fn run_on<T: Send + 'static>(
         &self,
@@ -113,24 +134,12 @@ impl Store for DirStore {
         format!("file://{}", percent_encode(path, ESCAPED))
     }
 
-    async fn put(&self, key: &str, mut source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
-        own_key(key)?;
-        let staged = self.run(|root, _| Staged::create(&Directory::root(root)?)).await?;
-        let sum = staged::fill(&staged, &mut *source).await?;
-        let staged = self
-            .run_on(key, move |_, key, gone| staged.verify(key, sum, gone).map(|()| staged))
-            .await?;
-        // A step of its own: whoever gives up during the long one before publishes nothing.
-        self.run_on(key, move |root, key, gone| {
-            let stat = match condition {
-                Condition::Absent => publish_new(root, staged, key)?,
-                Condition::Unchanged(version) => swap(root, staged, key, &version, gone)?,
-            };
-            let mut meta = meta(key, &stat);
-            meta.crc32c = Some(sum.crc32c);
-            Ok(meta)
-        })
-        .await
+    async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
+        self.write(key, &mut Exactly::of(source), condition).await
+    }
+
+    async fn put_stream(&self, key: &str, mut stream: Box<dyn ByteStream>) -> Result<ObjectMeta> {
+        self.write(key, &mut *stream, Condition::Absent).await
     }
 
     async fn get(

@@ -6,19 +6,21 @@
 mod read;
 mod refusal;
 mod rights;
+mod session;
 mod sign;
+mod stream;
 mod upload;
 mod write;
 
 use super::{
-    Condition, Folder, ObjectMeta, Signing, Source, Store, Version,
+    ByteStream, Condition, Folder, ObjectMeta, Signing, Source, Store, Version,
     token::{self, RequestHeaders, Tokens},
     valid_key, valid_list_prefix,
 };
 use crate::base::error::{Code, Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{BoxStream, StreamExt, unfold};
 use google_cloud_auth::signer::Signer;
 use google_cloud_gax::{
     options::RequestOptionsBuilder as _,
@@ -33,9 +35,11 @@ use google_cloud_storage::{
 };
 use http::{HeaderValue, uri::Authority};
 use refusal::{Kind, explain, missing_bucket};
+use session::{BLOCK, JsonApi};
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use upload::{Unthrottled, delays};
+use write::{WRITE_ID, content_type};
 
 /// What it takes to append; see [`Store::check`].
 const PERMISSIONS: [&str; 3] = ["storage.objects.create", "storage.objects.get", "storage.objects.list"];
@@ -89,6 +93,9 @@ impl Default for Retry {
 pub struct GcsStore {
     data: Storage,
     control: StorageControl,
+    json: Arc<JsonApi>,
+    /// Bytes of a chunk of a body of unknown length.
+    chunk: usize,
     bucket: String,
     /// Without slashes at its ends.
     prefix: String,
@@ -122,6 +129,8 @@ impl GcsStore {
             tokens.probe().await?;
         }
         let host = endpoint.as_ref().map(|e| e.host.clone());
+        let url = endpoint.as_ref().map(|e| e.url.as_str());
+        let json = JsonApi::new(url, tokens.clone(), bucket, retry.clone())?;
         let limited = || RetryableErrors.with_attempt_limit(retry.attempts);
         let mut data = Storage::builder()
             .with_credentials(RequestHeaders::credentials(tokens.clone(), host))
@@ -142,12 +151,21 @@ impl GcsStore {
         Ok(Self {
             data: data.build().await.map_err(failed)?,
             control: control.build().await.map_err(failed)?,
+            json,
+            chunk: stream::CHUNK,
             bucket: bucket.to_string(),
             prefix: prefix.trim_matches('/').to_string(),
             signer: signer.or_else(|| endpoint.is_none().then(sign::discover).flatten()),
             emulator: endpoint.map(|e| e.url),
             retry,
         })
+    }
+
+    /// With chunks of so many bytes, made a multiple of 256 KiB, of bodies of unknown length. Two are in memory for each.
+    #[must_use]
+    pub fn with_chunk(mut self, bytes: usize) -> Self {
+        self.chunk = bytes.max(1).next_multiple_of(BLOCK);
+        self
     }
 
     fn resource(&self) -> String {
@@ -222,6 +240,10 @@ impl Store for GcsStore {
         self.upload(key, source, condition).await
     }
 
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> Result<ObjectMeta> {
+        self.upload_stream(key, stream).await
+    }
+
     async fn get(
         &self,
         key: &str,
@@ -253,7 +275,7 @@ impl Store for GcsStore {
         let strip = self.name("").len();
         let bucket = self.bucket.clone();
         let doing = format!("list {}", self.gs(prefix));
-        let stream = stream::unfold(Some(items), move |state| {
+        let stream = unfold(Some(items), move |state| {
             let (bucket, doing) = (bucket.clone(), doing.clone());
             async move {
                 let mut items = state?;

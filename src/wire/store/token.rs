@@ -47,6 +47,12 @@ impl Tokens {
         token.map(drop).map_err(|e| refused(Box::new(e)))
     }
 
+    /// The header of a request with a valid token.
+    pub(super) async fn bearer(&self) -> Result<HeaderValue, crate::base::error::BoxError> {
+        let (token, _) = self.current().await?;
+        Ok(bearer(&token)?)
+    }
+
     /// A valid token, and a tag that changes with it.
     async fn current(&self) -> Result<(Arc<gcp_auth::Token>, EntityTag), gcp_auth::Error> {
         let mut last = self.last.lock().await;
@@ -61,6 +67,12 @@ impl Tokens {
             }
         }
     }
+}
+
+fn bearer(token: &gcp_auth::Token) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The headers that the storage client adds to its requests.
@@ -87,9 +99,7 @@ impl CredentialsProvider for RequestHeaders {
         if let Some(tokens) = &self.tokens {
             let current = tokens.current().await;
             let (token, new) = current.map_err(|e| CredentialsError::from_source(true, e))?;
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
-                .map_err(|e| CredentialsError::from_source(false, e))?;
-            value.set_sensitive(true);
+            let value = bearer(&token).map_err(|e| CredentialsError::from_source(false, e))?;
             headers.insert(header::AUTHORIZATION, value);
             tag = new;
         }

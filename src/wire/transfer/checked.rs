@@ -189,10 +189,10 @@ impl Source for Checked {
 }
 
 /// The time between the store's question and the answer to it, even when the store stops waiting for it.
-struct AnswerTimer<'a>(&'a Pace);
+pub(super) struct AnswerTimer<'a>(&'a Pace);
 
 impl<'a> AnswerTimer<'a> {
-    fn begin(pace: &'a Pace) -> Self {
+    pub(super) fn begin(pace: &'a Pace) -> Self {
         pace.wait_for(Side::Source);
         Self(pace)
     }

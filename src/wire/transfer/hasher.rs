@@ -1,7 +1,8 @@
-//! SHA-256 and CRC32C beside the transfer: hashing takes as much processor time as moving the bytes, so it runs on
+//! SHA-256, CRC32C and the structure beside the transfer: hashing takes as much processor time as moving the bytes, so it runs on
 //! blocking threads while the next chunks are already on their way.
 
 use crate::base::hash::crc32c_append;
+use crate::base::snapshot::Structure;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{
@@ -42,6 +43,8 @@ struct Hashes {
     crc32c: u32,
     /// `None`: somebody else computes it.
     sha256: Option<Context>,
+    /// `None`: somebody else says what is wrong with the snapshot, or it was said.
+    structure: Option<Structure>,
 }
 
 /// What the chunks came to.
@@ -56,6 +59,15 @@ pub(super) struct Checksums {
 impl Hasher {
     /// The CRC32C, and the SHA-256 if wanted, which takes nine tenths of the time.
     pub(super) fn new(sha256: bool) -> Self {
+        Self::of(sha256, None)
+    }
+
+    /// All sums, and what is wrong with the structure.
+    pub(super) fn proving(structure: Structure) -> Self {
+        Self::of(true, Some(structure))
+    }
+
+    fn of(sha256: bool, structure: Option<Structure>) -> Self {
         let work = HashQueue {
             queue: VecDeque::new(),
             pending: 0,
@@ -64,6 +76,7 @@ impl Hasher {
             hashes: Some(Hashes {
                 crc32c: 0,
                 sha256: sha256.then(|| Context::new(&SHA256)),
+                structure,
             }),
         };
         Self {
@@ -110,6 +123,13 @@ impl Hasher {
             crc32c,
             sha256,
         }
+    }
+
+    /// What is wrong with the structure of everything pushed so far. `None`: nobody looked at it, or this was told already.
+    pub(super) async fn problems(&self) -> Option<Vec<String>> {
+        self.pending_at_most(0).await;
+        let structure = self.shared.lock().hashes.as_mut()?.structure.take()?;
+        Some(structure.finish())
     }
 
     async fn pending_at_most(&self, most: usize) {
@@ -162,6 +182,9 @@ impl Shared {
                     sha256.update(piece);
                 }
                 hashes.crc32c = crc32c_append(hashes.crc32c, piece);
+                if let Some(structure) = &mut hashes.structure {
+                    structure.feed(piece);
+                }
             }
             let len = chunk.len();
             drop(chunk);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fakes;
+mod streamed;
 
 use super::*;
 use fakes::{Fault, Memory, Script, body, expected};

@@ -75,7 +75,7 @@ async fn recover(State(inner): Shared, Json(body): Json<Value>) -> Response {
     let by_http = body["location"].as_str().is_some_and(|l| l.starts_with("http"));
     let script = {
         let mut inner = inner.lock().unwrap();
-        if inner.may_not_manage {
+        if inner.may_not_manage || inner.read_only {
             return error(403, "Forbidden: Global manage access is required");
         }
         by_http.then(|| inner.recover.pop_front()).flatten()

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::wire::store::{BytesSource, Condition, Store, Version};
 use testkit::source::{Scripted, noise};
-use testkit::store::{TestStore, collect, keys, put, read, swap};
+use testkit::store::{TestStore, collect, keys, put, put_stream, read, swap};
 
 macro_rules! conformance {
     ($($name:ident)*) => {
@@ -28,6 +28,10 @@ macro_rules! conformance {
 
 conformance! {
     bytes_come_back_as_they_were_put
+    a_stream_of_any_length_comes_back_as_it_was
+    a_stream_takes_the_place_of_nothing
+    a_stream_that_fails_publishes_nothing
+    a_dropped_stream_publishes_nothing
     names_of_every_kind_are_kept_apart
     a_put_on_an_existing_key_conflicts_and_changes_nothing
     a_swap_takes_the_current_version_only
@@ -65,6 +69,53 @@ async fn bytes_come_back_as_they_were_put(store: &dyn Store) {
         assert_eq!(head.updated, meta.updated);
         assert!(head.updated.year() > 2000, "{}", head.updated);
     }
+}
+
+async fn a_stream_of_any_length_comes_back_as_it_was(store: &dyn Store) {
+    for len in [0, 1, 256 * 1024, 3_000_000, 16 << 20, (16 << 20) + 1] {
+        let bytes = noise(len, len as u64);
+        let key = format!("streams/{len}.snapshot");
+        let meta = put_stream(store, &key, &bytes).await.unwrap();
+        assert_eq!((&meta.key, meta.size), (&key, len as u64));
+        assert_eq!(meta.crc32c, Some(crc32c::crc32c(&bytes)));
+        assert_eq!(read(store, &key).await.unwrap(), bytes, "{len}");
+        let head = store.head(&key).await.unwrap().unwrap();
+        assert_eq!((head.size, head.version), (meta.size, meta.version));
+        assert_eq!(head.updated, meta.updated);
+    }
+}
+
+async fn a_stream_takes_the_place_of_nothing(store: &dyn Store) {
+    let first = put(store, "a/shard-0.snapshot", &noise(1000, 1)).await.unwrap();
+    let error = put_stream(store, "a/shard-0.snapshot", &noise(1000, 2))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::StoreConflict, "{error}");
+    let head = store.head("a/shard-0.snapshot").await.unwrap().unwrap();
+    assert_eq!(head.version, first.version);
+}
+
+async fn a_stream_that_fails_publishes_nothing(store: &dyn Store) {
+    // In its first chunk on Cloud Storage, and behind it.
+    for at in [500_000, 17 << 20] {
+        let stream = Scripted::new(&noise(18 << 20, 1)).failing_at(at);
+        let error = store
+            .put_stream("a/shard-0.snapshot", Box::new(stream))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), Code::SnapshotChanged, "{error}");
+        assert_eq!(keys(store, "").await, [""; 0]);
+    }
+}
+
+async fn a_dropped_stream_publishes_nothing(store: &dyn Store) {
+    let stream = Scripted::new(&noise(18 << 20, 1)).hanging_at(17 << 20);
+    let hung = stream.hung.clone();
+    tokio::select! {
+        _ = store.put_stream("a/shard-0.snapshot", Box::new(stream)) => panic!("it has no end"),
+        _ = hung.acquire() => {}
+    }
+    assert_eq!(keys(store, "").await, [""; 0]);
 }
 
 async fn names_of_every_kind_are_kept_apart(store: &dyn Store) {

@@ -1,6 +1,6 @@
 //! Archives that no program writes: every part of them is made up, and they lie in each other.
 
-use super::{BLOCK, Random, SEED, STEPS, claim, expected, seal};
+use super::{ArtifactKind, BLOCK, Expected, Random, SEED, STEPS, claim, expected, seal};
 use crate::base::snapshot::{LONGEST_PART, Structure};
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ const ROUNDS: u32 = 4000;
 /// For the one who has changed the reader: `cargo test --lib -- --ignored made_up`.
 const MANY: u32 = 200_000;
 /// Names that mean something, and some that must not.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 26] = [
     "",
     ".",
     "../x",
@@ -27,6 +27,14 @@ const NAMES: [&str; 18] = [
     "snapshot/files/segment.json",
     "snapshot/files/version.info",
     "0/segments/",
+    "wal",
+    "wal/open-1",
+    "replica_state.json",
+    "shard_config.json",
+    "segments/a.tar",
+    "segments/b/files/segment.json",
+    "segments/b/files/version.info",
+    "segments/b/",
 ];
 
 fn archive(random: &mut Random, depth: usize) -> Vec<u8> {
@@ -60,7 +68,7 @@ fn entry(bytes: &mut Vec<u8>, random: &mut Random, depth: usize) {
     let mut header = [0; BLOCK];
     let name = NAMES[random.below(NAMES.len())];
     header[..name.len()].copy_from_slice(name.as_bytes());
-    header[257..263].copy_from_slice(b"ustar ");
+    header[257..265].copy_from_slice(b"ustar  \0");
     header[156] = kind;
     octal(&mut header[124..136], content.len() as u64);
     let mut more = Vec::new();
@@ -124,8 +132,8 @@ fn map(header: &mut [u8; BLOCK], random: &mut Random, mut stored: u64) -> Vec<u8
 }
 
 /// What is said of an archive that comes in pieces as long as `piece` says.
-fn read(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Vec<String> {
-    let mut structure = Structure::new(expected());
+fn read(expected: &Expected, bytes: &[u8], mut piece: impl FnMut() -> usize) -> Vec<String> {
+    let mut structure = Structure::new(expected.clone());
     let mut rest = bytes;
     while !rest.is_empty() {
         let (now, later) = rest.split_at(piece().min(rest.len()));
@@ -146,10 +154,12 @@ fn read(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Vec<String> {
 fn fuzz(rounds: u32) {
     let random = &mut Random(SEED);
     let (mut bytes_read, mut whole, mut holes) = (0, 0, 0);
+    let kinds = [ArtifactKind::Collection, ArtifactKind::Shard(0)].map(|kind| Expected { kind, ..expected() });
     for round in 0..rounds {
+        let expected = &kinds[round as usize % 2];
         let bytes = archive(random, 0);
         let before = STEPS.get();
-        let problems = read(&bytes, || 16 << 10);
+        let problems = read(expected, &bytes, || 16 << 10);
         let steps = STEPS.get() - before;
         // Maps of sparse files are the densest: eight steps at most for each hole, of which the map has a line of 24 bytes.
         let allowed = 64 + bytes.len() as u64;
@@ -159,7 +169,7 @@ fn fuzz(rounds: u32) {
             bytes.len()
         );
         assert_eq!(
-            read(&bytes, || 1 + random.below(900)),
+            read(expected, &bytes, || 1 + random.below(900)),
             problems,
             "round {round}: in pieces"
         );

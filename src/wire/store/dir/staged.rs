@@ -4,7 +4,8 @@ use super::beneath::Directory;
 use super::{STAGING, failed, not_linked, unless_gone};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
-use crate::wire::store::Source;
+use crate::wire::store::{ByteStream, Source};
+use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     fs::{File, FileTimes},
@@ -141,42 +142,66 @@ pub(super) fn directory(root: &Directory) -> Result<Directory> {
     }
 }
 
-/// Writes a source into a staged file, on a thread of its own, through a short queue.
-pub(super) async fn fill(staged: &Staged, source: &mut dyn Source) -> Result<Checksum> {
+/// Writes a stream into a staged file, on a thread of its own, through a short queue.
+pub(super) async fn fill(staged: &Staged, stream: &mut dyn ByteStream) -> Result<Checksum> {
     let (queue, chunks) = mpsc::channel::<Bytes>(QUEUE);
     let file = staged.file.clone();
-    let summed = source.crc32c().is_some();
+    let summed = stream.crc32c().is_some();
     let writer = tokio::task::spawn_blocking(move || write_all(&file, chunks, !summed));
-    let sent = send(source, queue).await;
+    let sent = send(stream, queue).await;
     let broke_off = |e| Error::new(Code::Internal, "internal error: the writer did not finish").because(e);
     let written = writer.await.map_err(broke_off)?;
     // A writer that failed is the reason why nothing more could be sent.
     let computed = written.map_err(|e| failed("write", &staged.path(), e))?;
     Ok(Checksum {
         len: sent?,
-        crc32c: source.crc32c().unwrap_or(computed),
+        crc32c: stream.crc32c().unwrap_or(computed),
     })
 }
 
-async fn send(source: &mut dyn Source, queue: mpsc::Sender<Bytes>) -> Result<u64> {
-    let len = source.len();
+async fn send(stream: &mut dyn ByteStream, queue: mpsc::Sender<Bytes>) -> Result<u64> {
     let mut sent = 0;
-    while let Some(chunk) = source.next().await {
+    while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         sent += chunk.len() as u64;
-        if sent > len {
-            let text = format!("the source has more than {len} bytes");
-            return Err(Error::new(Code::LengthMismatch, text));
-        }
         if queue.send(chunk).await.is_err() {
-            return Ok(sent);
+            break;
         }
-    }
-    if sent < len {
-        let text = format!("the source ended after {sent} of {len} bytes");
-        return Err(Error::new(Code::LengthMismatch, text));
     }
     Ok(sent)
+}
+
+/// A source as a stream that fails unless its bytes are as many as it said.
+pub(super) struct Exactly {
+    source: Box<dyn Source>,
+    sent: u64,
+}
+
+impl Exactly {
+    pub(super) fn of(source: Box<dyn Source>) -> Self {
+        Self { source, sent: 0 }
+    }
+}
+
+#[async_trait]
+impl ByteStream for Exactly {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        let (len, chunk) = (self.source.len(), self.source.next().await);
+        self.sent += chunk
+            .as_ref()
+            .and_then(|c| c.as_ref().ok())
+            .map_or(0, |c| c.len() as u64);
+        let text = match chunk {
+            None if self.sent < len => format!("the source ended after {} of {len} bytes", self.sent),
+            Some(Ok(_)) if self.sent > len => format!("the source has more than {len} bytes"),
+            chunk => return chunk,
+        };
+        Some(Err(Error::new(Code::LengthMismatch, text)))
+    }
+
+    fn crc32c(&self) -> Option<u32> {
+        self.source.crc32c()
+    }
 }
 
 fn write_all(mut file: &File, mut chunks: mpsc::Receiver<Bytes>, sum: bool) -> io::Result<u32> {

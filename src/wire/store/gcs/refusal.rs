@@ -42,23 +42,12 @@ impl Kind {
             return Self::of(cause);
         }
         let text = message(error);
-        let not_found = match text.contains("bucket does not exist") {
-            true => Self::NoBucket,
-            false => Self::NotFound,
-        };
-        if let Some(status) = error.http_status_code() {
-            match status {
-                401 => return Self::Forbidden,
-                403 if text.contains("quota") && text.contains("exceeded") => return Self::Full,
-                403 => return Self::Forbidden,
-                404 | 410 => return not_found,
-                412 => return Self::Condition,
-                416 => return Self::Range,
-                507 => return Self::Full,
-                408 | 429 | 500.. => return Self::Unreachable,
-                _ => {}
-            }
+        if let Some(kind) = error.http_status_code().map(|status| Self::of_status(status, &text))
+            && kind != Self::Other
+        {
+            return kind;
         }
+        let not_found = Self::not_found(&text);
         match error.status().map(|s| s.code) {
             Some(Rpc::Unauthenticated | Rpc::PermissionDenied) => Self::Forbidden,
             Some(Rpc::NotFound) => not_found,
@@ -74,6 +63,28 @@ impl Kind {
             None => Self::Unreachable,
         }
     }
+
+    /// Of an HTTP status; `text` is what the service says with it, in lower case.
+    pub(super) fn of_status(status: u16, text: &str) -> Self {
+        match status {
+            401 => Self::Forbidden,
+            403 if text.contains("quota") && text.contains("exceeded") => Self::Full,
+            403 => Self::Forbidden,
+            404 | 410 => Self::not_found(text),
+            412 => Self::Condition,
+            416 => Self::Range,
+            507 => Self::Full,
+            408 | 429 | 500.. => Self::Unreachable,
+            _ => Self::Other,
+        }
+    }
+
+    fn not_found(text: &str) -> Self {
+        match text.contains("bucket does not exist") {
+            true => Self::NoBucket,
+            false => Self::NotFound,
+        }
+    }
 }
 
 /// What the storage client says of a failure, as a text. The client names the address of an upload session in its errors, and
@@ -85,7 +96,12 @@ pub(super) struct RedactedError(String);
 impl RedactedError {
     /// All that an error and its causes say, without addresses.
     pub(super) fn by(error: &(dyn StdError + 'static)) -> Self {
-        Self(without_addresses(&with_causes(error.to_string(), error)))
+        Self::told(&with_causes(error.to_string(), error))
+    }
+
+    /// What the service said, without addresses.
+    pub(super) fn told(text: &str) -> Self {
+        Self(without_addresses(text))
     }
 }
 
@@ -138,10 +154,14 @@ fn message(error: &GcsError) -> String {
 
 /// The crate's error for a refusal of `bucket`; `doing` says what was tried, `permission` what it takes.
 pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: &str) -> Error {
-    let kind = Kind::of(&error);
+    refused(Kind::of(&error), RedactedError::by(&error), bucket, doing, permission)
+}
+
+/// The same of a refusal whose kind is known.
+pub(super) fn refused(kind: Kind, cause: RedactedError, bucket: &str, doing: String, permission: &str) -> Error {
     let code = match kind {
         Kind::Credentials => {
-            let cause = token::refused(Box::new(RedactedError::by(&error)));
+            let cause = token::refused(Box::new(cause));
             let remedy = cause.remedy_text().unwrap_or_default().to_string();
             // There were credentials when the store was opened: they may well come back.
             return Error::new(Code::StoreForbidden, doing)
@@ -149,7 +169,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
                 .remedy(remedy)
                 .permanent(false);
         }
-        Kind::NoBucket => return missing_bucket(bucket).because(RedactedError::by(&error)),
+        Kind::NoBucket => return missing_bucket(bucket).because(cause),
         Kind::Forbidden => Code::StoreForbidden,
         Kind::Condition => Code::StoreConflict,
         Kind::Range => Code::LengthMismatch,
@@ -157,7 +177,7 @@ pub(super) fn explain(error: GcsError, bucket: &str, doing: String, permission: 
         Kind::Unreachable => Code::StoreUnreachable,
         Kind::NotFound | Kind::Unimplemented | Kind::Other => Code::StoreFailed,
     };
-    let refused = Error::new(code, doing).because(RedactedError::by(&error));
+    let refused = Error::new(code, doing).because(cause);
     match kind {
         Kind::Forbidden => refused.remedy(format!(
             "grant {permission} on bucket {bucket} to the account that runs this, e.g. with the role {}",

@@ -6,13 +6,13 @@ use super::{
     upload::{Body, Pauses, RetryLimit, UploadState, delays},
 };
 use crate::base::error::{Code, Error, Result};
-use crate::wire::store::{Condition, ObjectMeta, Source, valid_key};
+use crate::wire::store::{Condition, ObjectMeta, Source, Store as _, valid_key};
 use google_cloud_storage::{Error as GcsError, error::WriteError, model::Object};
 use std::{error::Error as _, sync::Arc};
 
 /// Metadata key that names the one `put` that wrote an object. It tells our own write, whose answer was lost, from
 /// somebody else's.
-const WRITE_ID: &str = "qdrant-backup-write";
+pub(super) const WRITE_ID: &str = "qdrant-backup-write";
 
 impl GcsStore {
     pub(super) async fn upload(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
@@ -47,11 +47,11 @@ impl GcsStore {
         let error = tokio::select! {
             biased;
             sent = request => match sent {
-                Ok(object) => return self.accept(key, &object, &flight).await,
+                Ok(object) => return self.accept(key, &self.meta(key, &object), flight.digest()).await,
                 Err(failure) => match mismatched(&failure) {
                     Some(object) => {
                         let difference = format!("{} differs from what was sent: {}", self.gs(key), RedactedError::by(&failure));
-                        return Err(self.withdraw(key, object, difference).await);
+                        return Err(self.withdraw(&self.meta(key, object), difference).await);
                     }
                     None => flight
                         .take_error()
@@ -70,17 +70,15 @@ impl GcsStore {
         };
         // Only once every byte was sent can the service have made an object of them, and its answer have been lost.
         if flight.began() && flight.digest().0 == len {
-            return self.settle(key, error, &flight, &write_id).await;
+            return self.settle(key, error, flight.digest(), &write_id).await;
         }
         Err(error)
     }
 
-    /// Compares what the service holds with what was sent; removes it when it differs.
-    async fn accept(&self, key: &str, object: &Object, flight: &UploadState) -> Result<ObjectMeta> {
-        let (len, crc32c) = flight.digest();
-        let meta = self.meta(key, object);
+    /// Compares what the service holds with the length and CRC32C of what was sent; removes it when it differs.
+    pub(super) async fn accept(&self, key: &str, meta: &ObjectMeta, (len, crc32c): (u64, u32)) -> Result<ObjectMeta> {
         if meta.size == len && meta.crc32c == Some(crc32c) {
-            return Ok(meta);
+            return Ok(meta.clone());
         }
         let difference = format!(
             "{} has {} bytes with CRC32C {:08x?}, {len} with {crc32c:08x} were sent",
@@ -88,27 +86,27 @@ impl GcsStore {
             meta.size,
             meta.crc32c,
         );
-        Err(self.withdraw(key, object, difference).await)
+        Err(self.withdraw(meta, difference).await)
     }
 
     /// Removes a damaged object again; the error says whether that worked.
-    async fn withdraw(&self, key: &str, object: &Object, difference: String) -> Error {
+    async fn withdraw(&self, meta: &ObjectMeta, difference: String) -> Error {
         let error = Error::new(Code::ChecksumMismatch, difference);
-        match self.delete_generation(key, object.generation).await {
+        match self.delete(&meta.key, &meta.version).await {
             Ok(_) => error.remedy("try again; the damaged object was deleted"),
             Err(e) => error.because(e).permanent(true).remedy(format!(
                 "delete the damaged object {}#{}",
-                self.gs(key),
-                object.generation
+                self.gs(&meta.key),
+                meta.version.0
             )),
         }
     }
 
     /// Finds out whether an upload that failed at its end has become an object after all, and says what is true.
-    async fn settle(&self, key: &str, error: Error, flight: &UploadState, write_id: &str) -> Result<ObjectMeta> {
+    pub(super) async fn settle(&self, key: &str, error: Error, sent: (u64, u32), write_id: &str) -> Result<ObjectMeta> {
         let is_ours = |o: &Object| o.metadata.get(WRITE_ID).is_some_and(|id| id == write_id);
         match self.object(key).await {
-            Ok(Some(object)) if is_ours(&object) => self.accept(key, &object, flight).await,
+            Ok(Some(object)) if is_ours(&object) => self.accept(key, &self.meta(key, &object), sent).await,
             Ok(_) => Err(error),
             Err(_) => Err(error.remedy(format!(
                 "check whether {} was written before trying again",
@@ -119,7 +117,7 @@ impl GcsStore {
 
     /// Whoever may create objects but not replace them may be refused with a 403 where an object is, before the condition on
     /// it is looked at.
-    async fn already_exists(&self, key: &str, refusal: Error) -> Error {
+    pub(super) async fn already_exists(&self, key: &str, refusal: Error) -> Error {
         match self.object(key).await {
             Ok(Some(_)) => Error::new(Code::StoreConflict, format!("{} already exists", self.gs(key))).because(refusal),
             _ => refusal,
@@ -146,7 +144,7 @@ fn mismatched(failure: &GcsError) -> Option<&Object> {
     }
 }
 
-fn content_type(key: &str) -> &'static str {
+pub(super) fn content_type(key: &str) -> &'static str {
     match key.rsplit_once('.') {
         Some((_, "snapshot")) => "application/x-tar",
         Some((_, "json")) => "application/json",

@@ -1,7 +1,7 @@
 //! A source that follows a script, and a store in memory with faults.
 
 use crate::base::error::{BoxError, Code, Error, Result};
-use crate::wire::store::{Condition, Folder, ObjectMeta, Source, Store, Version};
+use crate::wire::store::{ByteStream, Condition, Folder, ObjectMeta, Source, Store, Version};
 use crate::wire::transfer::Expected;
 use async_trait::async_trait;
 use aws_lc_rs::digest;
@@ -157,6 +157,14 @@ impl Source for Script {
     }
 }
 
+/// Read once, as a stream.
+#[async_trait]
+impl ByteStream for Script {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        Source::next(self).await
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
     /// At so many bytes received, goes on from the other offset.
@@ -243,13 +251,8 @@ async fn read(faults: Vec<Fault>, received: watch::Sender<usize>, mut source: Bo
     }
 }
 
-#[async_trait]
-impl Store for Memory {
-    fn url(&self) -> String {
-        "memory:".into()
-    }
-
-    async fn put(&self, key: &str, source: Box<dyn Source>, _: Condition) -> Result<ObjectMeta> {
+impl Memory {
+    async fn write(&self, key: &str, source: Box<dyn Source>) -> Result<ObjectMeta> {
         let reading = read(self.faults.clone(), self.received.clone(), source);
         let held = if self.faults.contains(&Fault::ReadsInATask) {
             *self.task.lock().unwrap() = Some(tokio::spawn(reading));
@@ -275,6 +278,40 @@ impl Store for Memory {
         }
         self.objects.lock().unwrap().insert(key.into(), held);
         Ok(meta)
+    }
+}
+
+/// A stream as what [`read`] reads.
+struct Once(Box<dyn ByteStream>);
+
+#[async_trait]
+impl Source for Once {
+    fn len(&self) -> u64 {
+        unreachable!("nobody knows it")
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        self.0.next().await
+    }
+
+    async fn seek(&mut self, offset: u64) -> Result<()> {
+        assert_eq!(offset, 0, "no byte can be had again");
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    fn url(&self) -> String {
+        "memory:".into()
+    }
+
+    async fn put(&self, key: &str, source: Box<dyn Source>, _: Condition) -> Result<ObjectMeta> {
+        self.write(key, source).await
+    }
+
+    async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> Result<ObjectMeta> {
+        self.write(key, Box::new(Once(stream))).await
     }
 
     async fn delete(&self, key: &str, version: &Version) -> Result<bool> {

@@ -1,0 +1,84 @@
+//! One shard as Qdrant streams it: nothing is written to its disk, so that nothing is left there, whatever happens.
+
+use super::artifact::UnitRun;
+use crate::base::error::Result;
+use crate::base::snapshot::Expected;
+use crate::ops::progress::Phase;
+use crate::repository::blobs::{self, Written};
+use crate::repository::manifest::Artifact;
+use crate::wire::qdrant::{Count, ShardStream};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// A stream of which the first bytes have come: what it has is what the shard had then.
+pub(super) struct HeldStream {
+    stream: ShardStream,
+    requested_at: OffsetDateTime,
+    created_at: OffsetDateTime,
+}
+
+impl HeldStream {
+    pub(super) async fn begin(of: UnitRun<'_>) -> Result<Self> {
+        of.run.progress.phase(of.unit, Phase::Snapshot);
+        let requested_at = of.ctx.clock.now();
+        let shard = of.unit.shard.unwrap_or_default();
+        let stream = of
+            .run
+            .unless_cancelled(of.qdrant().stream_shard(&of.unit.collection, shard))
+            .await?;
+        Ok(Self {
+            stream,
+            requested_at,
+            created_at: of.ctx.clock.now(),
+        })
+    }
+
+    /// Moves it into the store; the answer has the points right after it began.
+    pub(super) async fn relay(self, of: UnitRun<'_>, attempt: u32, before: Count) -> Result<(Artifact, Count)> {
+        let settings = &of.ctx.settings;
+        let target = blobs::Target {
+            store: &*of.ctx.store,
+            id: of.id,
+            unit: of.unit,
+            attempt,
+            limits: &settings.limits,
+            rate: settings.rate.as_deref(),
+            done: of.run.progress.copying(of.unit, None),
+        };
+        let expected = Expected {
+            kind: of.unit.kind(),
+            shards: Vec::new(),
+            holds_points: before.points > 0,
+        };
+        // Qdrant ends a stream that is not read for minutes, and counting may take that long.
+        let (written, after) = tokio::try_join!(
+            blobs::write_stream(Box::new(self.stream), expected, target),
+            of.qdrant().count(of.unit.snapshot()),
+        )?;
+        let Written {
+            key,
+            storage,
+            digest,
+            version,
+        } = written;
+        let artifact = Artifact {
+            key,
+            storage,
+            kind: of.unit.kind(),
+            node: of.unit.node,
+            bytes: digest.bytes,
+            sha256: digest.sha256_hex(),
+            sha256_confirmed_by_qdrant: false,
+            crc32c: format!("{:08x}", digest.crc32c),
+            version: version.0,
+            points_before: None,
+            points_after: None,
+            optimizing: false,
+            snapshot: String::new(),
+            requested_at: self.requested_at,
+            created_at: self.created_at,
+            extra: BTreeMap::new(),
+        };
+        Ok((artifact, after))
+    }
+}
