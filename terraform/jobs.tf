@@ -54,12 +54,21 @@ resource "google_cloud_run_v2_job" "job" {
   labels              = var.labels
   deletion_protection = var.deletion_protection
 
+  dynamic "binary_authorization" {
+    for_each = local.binary_authorization
+    content {
+      use_default = binary_authorization.value.use_default
+      policy      = binary_authorization.value.policy
+    }
+  }
+
   template {
     labels      = var.labels
     task_count  = each.value.tasks
     parallelism = each.value.tasks
 
     template {
+      encryption_key        = lookup(var.kms_keys, "region", null)
       service_account       = each.value.account
       execution_environment = "EXECUTION_ENVIRONMENT_GEN2"
       max_retries           = each.value.max_retries
@@ -142,11 +151,14 @@ resource "google_cloud_run_v2_job" "job" {
 
   depends_on = [
     google_compute_firewall.qdrant,
+    google_kms_crypto_key_iam_member.run,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,
     google_secret_manager_secret_iam_member.restore,
+    google_secret_manager_secret_version.qdrant_api_key,
     google_storage_bucket_iam_member.backup,
     google_storage_bucket_iam_member.restore,
+    terraform_data.image,
   ]
 }

@@ -1,4 +1,4 @@
-# The service: enabled APIs, the image's repository, Qdrant's key, and Cloud Run itself. The jobs are in jobs.tf.
+# The service: enabled APIs, the image's repository, and Cloud Run itself. The jobs are in jobs.tf, Qdrant's key in secret.tf.
 
 data "google_project" "this" {
   project_id = var.project_id
@@ -10,6 +10,12 @@ locals {
   # every later one is deployed by digest (../cloudbuild.deploy.yaml), which is then ignored here.
   image      = coalesce(var.image, "${local.image_repository}/${local.image_name}:latest")
   image_name = "qdrant-backup-api"
+
+  # Which images may run, for service and jobs alike.
+  binary_authorization = var.binary_authorization == null ? [] : [{
+    use_default = var.binary_authorization == "default" ? true : null
+    policy      = var.binary_authorization == "default" ? null : var.binary_authorization
+  }]
 
   # The address that Cloud Run gives a service, known before there is one. Tokens are asked for it (by the scheduler, and
   # by the uptime check, which always takes the address that it calls) and accepted for it (by the platform, and by the
@@ -25,7 +31,7 @@ locals {
     BACKUP_STORE         = "gs://${local.bucket_name}/${var.bucket.prefix}"
     GOOGLE_CLOUD_PROJECT = var.project_id
     QDRANT_URL           = var.qdrant_url
-  })
+  }, length(var.qdrant_nodes) == 0 ? {} : { QDRANT_NODES = join(",", var.qdrant_nodes) })
 
   # What comes on top where backups are made: which of them are kept.
   retention_environment = merge(
@@ -51,7 +57,7 @@ locals {
   # What a caller may do, by e-mail address. The two machines get no more than their work: the agent of the uptime check
   # reads, the scheduler makes backups and restores nothing.
   roles = {
-    AUTH_READERS   = setunion(var.access.readers, var.alerts.freshness_check ? [local.uptime_agent_email] : [])
+    AUTH_READERS   = setunion(var.access.readers, var.alerts.freshness_check ? [local.uptime_agent_email] : [], var.build.canary ? [google_service_account.deploy.email] : [])
     AUTH_OPERATORS = setunion(var.access.operators, [google_service_account.scheduler.email])
     AUTH_ADMINS    = var.access.admins
   }
@@ -75,6 +81,9 @@ locals {
       "storage.googleapis.com",
     ],
     local.makes_connector ? ["vpcaccess.googleapis.com"] : [],
+    var.binary_authorization == null ? [] : ["binaryauthorization.googleapis.com"],
+    # The provenance of what is built.
+    var.build.enabled ? ["containeranalysis.googleapis.com"] : [],
     length(var.kms_keys) == 0 ? [] : ["cloudkms.googleapis.com"],
     var.vault.retention_days == null ? [] : ["storagetransfer.googleapis.com"],
   )
@@ -132,33 +141,6 @@ resource "google_artifact_registry_repository" "images" {
   ]
 }
 
-# Artifact Registry uses the key as this account of Google's. In a project that has never had one, make it first:
-# gcloud beta services identity create --service=artifactregistry.googleapis.com
-resource "google_kms_crypto_key_iam_member" "registry" {
-  count = contains(keys(var.kms_keys), "region") ? 1 : 0
-
-  crypto_key_id = var.kms_keys["region"]
-  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com"
-
-  depends_on = [google_project_service.required]
-}
-
-# Only the secret is made here. Its value is added with gcloud (see docs/how-to/deploy-on-cloud-run.md), so that it is in no state file.
-resource "google_secret_manager_secret" "qdrant_api_key" {
-  count = var.use_qdrant_api_key ? 1 : 0
-
-  project   = var.project_id
-  secret_id = "${var.service_name}-qdrant-api-key"
-  labels    = var.labels
-
-  replication {
-    auto {}
-  }
-
-  depends_on = [google_project_service.required]
-}
-
 resource "google_cloud_run_v2_service" "backup" {
   project             = var.project_id
   location            = var.region
@@ -173,7 +155,16 @@ resource "google_cloud_run_v2_service" "backup" {
   # signature off.
   invoker_iam_disabled = var.access.mode == "oidc"
 
+  dynamic "binary_authorization" {
+    for_each = local.binary_authorization
+    content {
+      use_default = binary_authorization.value.use_default
+      policy      = binary_authorization.value.policy
+    }
+  }
+
   template {
+    encryption_key                   = lookup(var.kms_keys, "region", null)
     service_account                  = google_service_account.backup.email
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
     max_instance_request_concurrency = var.resources.concurrency
@@ -291,9 +282,12 @@ resource "google_cloud_run_v2_service" "backup" {
   # A first revision that may not read its key never gets ready, and a first backup needs the other grants.
   depends_on = [
     google_compute_firewall.qdrant,
+    google_kms_crypto_key_iam_member.run,
     google_project_service.required,
     google_secret_manager_secret_iam_member.backup,
     google_secret_manager_secret_iam_member.environment,
+    google_secret_manager_secret_version.qdrant_api_key,
     google_storage_bucket_iam_member.backup,
+    terraform_data.image,
   ]
 }

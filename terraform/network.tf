@@ -15,7 +15,7 @@ locals {
     local.makes_subnet ? "10.8.0.64/26" : null,
     local.makes_connector && var.network.subnet == null ? "10.8.0.0/28" : null,
   ), null)
-  qdrant_port = regex(":([0-9]+)$", var.qdrant_url)[0]
+  qdrant_ports = sort(distinct([for url in concat([var.qdrant_url], var.qdrant_nodes) : regex(":([0-9]+)$", url)[0]]))
 
   # Less than 21 characters, and there a hyphen counts twice.
   connector_name = length(var.service_name) + length(regexall("-", var.service_name)) <= 20 ? var.service_name : replace(var.service_name, "-", "")
@@ -94,7 +94,7 @@ resource "google_compute_firewall" "qdrant" {
 
   allow {
     protocol = "tcp"
-    ports    = [local.qdrant_port]
+    ports    = local.qdrant_ports
   }
 
   lifecycle {

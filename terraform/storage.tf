@@ -2,13 +2,6 @@
 
 locals {
   bucket_name = var.bucket.create ? google_storage_bucket.backup[0].name : var.bucket.name
-
-  # Names in kms_keys, not keys: which of them there are is known before a key is made.
-  bucket_key = try([for use in ["bucket", "region"] : use if contains(keys(var.kms_keys), use)][0], null)
-  vault_key  = contains(keys(var.kms_keys), "vault") ? "vault" : local.bucket_key
-  # Whether a bucket is made that uses the key of the bucket, and whether the vault has one of its own.
-  grants_bucket_key = local.bucket_key != null && (var.bucket.create || (length(local.vault) > 0 && local.vault_key != "vault"))
-  grants_vault_key  = local.vault_key == "vault" && length(local.vault) > 0
 }
 
 resource "google_storage_bucket" "backup" {
@@ -93,31 +86,4 @@ resource "google_storage_bucket" "backup" {
     google_kms_crypto_key_iam_member.storage,
     google_project_service.required,
   ]
-}
-
-# Cloud Storage uses a key as this account of Google's: without the grant no object can be written.
-data "google_storage_project_service_account" "this" {
-  count = local.grants_bucket_key || local.grants_vault_key ? 1 : 0
-
-  project = var.project_id
-}
-
-resource "google_kms_crypto_key_iam_member" "storage" {
-  count = local.grants_bucket_key ? 1 : 0
-
-  crypto_key_id = var.kms_keys[local.bucket_key]
-  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = data.google_storage_project_service_account.this[0].member
-
-  depends_on = [google_project_service.required]
-}
-
-resource "google_kms_crypto_key_iam_member" "vault" {
-  count = local.grants_vault_key ? 1 : 0
-
-  crypto_key_id = var.kms_keys["vault"]
-  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = data.google_storage_project_service_account.this[0].member
-
-  depends_on = [google_project_service.required]
 }

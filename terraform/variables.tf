@@ -115,6 +115,17 @@ variable "alerts" {
   }
 }
 
+variable "binary_authorization" {
+  description = "Binary Authorization policy that decides which images may run: `default` (that of the project), or `projects/P/platforms/cloudRun/policies/NAME`. It must admit the image of the first revision. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.binary_authorization == null ? true : can(regex("^(default|projects/[^/]+/platforms/cloudRun/policies/[^/]+)$", var.binary_authorization))
+    error_message = "binary_authorization is default or projects/P/platforms/cloudRun/policies/NAME."
+  }
+}
+
 variable "bucket" {
   description = <<-EOT
     The bucket for the backups.
@@ -170,6 +181,54 @@ variable "bucket" {
   }
 }
 
+variable "build" {
+  description = <<-EOT
+    Builds of the image by Cloud Build. The repository, and the account that deploys, are there in any case.
+
+    - `enabled`: whether there are an account and a bucket for builds. `false` needs `image`.
+    - `on_apply`: whether the apply that makes service and jobs first builds their image, unless `image` names one: by `gcloud builds submit` on the machine where Terraform runs. Once; later versions are releases.
+    - `source`: folder with the whole source. Default: the one around this module, which is there in a checkout and where the module comes by `git::`.
+    - `region`: where builds run. Default: `global`, or where the pool is. A policy of resource locations asks for a region.
+    - `canary`: whether a deployment may ask a new revision how it is before the revision gets any traffic (`_CANARY` of cloudbuild.deploy.yaml): its account then may call the service, to read.
+    - `worker_pool`: a private pool, `projects/P/locations/R/workerPools/NAME`, for builds and deployments. Whoever submits a build needs the role Cloud Build WorkerPool User in its project.
+  EOT
+  type = object({
+    enabled     = optional(bool, true)
+    on_apply    = optional(bool, false)
+    canary      = optional(bool, false)
+    source      = optional(string)
+    region      = optional(string)
+    worker_pool = optional(string)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.build.enabled || var.image != null
+    error_message = "Without builds there is no image but the one that you name: set image, or build.enabled."
+  }
+
+  validation {
+    condition     = var.build.enabled || !var.build.on_apply
+    error_message = "build.on_apply builds: set build.enabled, or leave it out."
+  }
+
+  validation {
+    condition     = var.build.region == null ? true : can(regex("^[a-z]+-[a-z]+[0-9]+$", var.build.region))
+    error_message = "build.region is a Google Cloud region such as asia-east1."
+  }
+
+  validation {
+    condition     = var.build.worker_pool == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/workerPools/[^/]+$", var.build.worker_pool))
+    error_message = "build.worker_pool is projects/P/locations/R/workerPools/NAME."
+  }
+
+  validation {
+    condition     = var.build.region == null || var.build.worker_pool == null || try(split("/", var.build.worker_pool)[3] == var.build.region, false)
+    error_message = "build.region is where build.worker_pool is: leave it out."
+  }
+}
+
 variable "data_access_logs" {
   description = "Whether Cloud Audit Logs record who reads and writes objects and who takes a secret's value. They do so for the whole project, in place of what is configured there for Cloud Storage and Secret Manager, and are paid for by volume: a backup and its verification are some lines an object."
   type        = bool
@@ -195,10 +254,10 @@ variable "environment" {
       for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("^(AUTH|RETAIN)_", name)) && !contains([
         "BACKUP_JOB_MAX_RETRIES", "BACKUP_MAX_AGE", "BACKUP_STORE", "GCS_BUCKET_NAME", "GCS_FOLDER_PREFIX",
         "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "LISTEN", "PORT", "PRUNE_AFTER_BACKUP", "QDRANT_API_KEY",
-        "QDRANT_API_KEY_FILE", "QDRANT_HOST", "QDRANT_PORT", "QDRANT_URL", "STORAGE_EMULATOR_HOST",
+        "QDRANT_API_KEY_FILE", "QDRANT_HOST", "QDRANT_NODES", "QDRANT_PORT", "QDRANT_URL", "STORAGE_EMULATOR_HOST",
       ], name)
     ])
-    error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: callers, store, retention, Qdrant's address and key, project, port and credentials have variables of their own or are given by the platform."
+    error_message = "environment takes upper-case names, and none that Terraform or Cloud Run sets: callers, store, retention, Qdrant's addresses and key, project, port and credentials have variables of their own or are given by the platform."
   }
 
   validation {
@@ -213,13 +272,18 @@ variable "environment" {
 }
 
 variable "image" {
-  description = "Image of the first revision, by digest (`…/qdrant-backup-api@sha256:…`). Null: `latest` of the repository that is made here. Later images come from Cloud Build; a change of this variable does not touch an existing service."
+  description = "Image of the first revision, by digest (`…/qdrant-backup-api@sha256:…`), of Artifact Registry or Docker Hub: with it nothing needs to be built. Null: `latest` of the repository that is made here. Later images are deployed by Cloud Build; a change of this variable does not touch an existing service."
   type        = string
   default     = null
 
   validation {
     condition     = var.image == null ? true : can(regex("@sha256:[0-9a-f]{64}$", var.image))
     error_message = "image is named by its digest, such as asia-east1-docker.pkg.dev/P/qdrant/qdrant-backup-api@sha256:...: what a tag means, whoever pushes can change."
+  }
+
+  validation {
+    condition     = var.image == null ? true : can(regex("^([a-z0-9-]+-docker\\.pkg\\.dev|([a-z]+\\.)?gcr\\.io|docker\\.io)/", var.image))
+    error_message = "Cloud Run takes images of Artifact Registry (REGION-docker.pkg.dev), gcr.io and Docker Hub (docker.io). For another registry make a remote repository in Artifact Registry, and name the image there."
   }
 }
 
@@ -259,17 +323,20 @@ variable "kms_keys" {
   description = <<-EOT
     Keys of Cloud KMS, `projects/P/locations/L/keyRings/R/cryptoKeys/K`, by what they are for; each must be in the location of what it encrypts. They may be made in the same configuration. Empty: keys that Google manages.
 
-    - `region`: the repository of the images (a repository that exists already stays as it is; for a new one, Artifact Registry's account must exist: main.tf), and the bucket, unless it has a key of its own.
+    - `region`: everything in the region: service, jobs, source of builds, the repository of the images (one that exists already stays as it is), the bucket unless it has a key of its own, the secret with `secret_regional`.
     - `bucket`: a bucket that is created here in another location than `region`.
+    - `secret`: the secret with Qdrant's key: a key in `global`, or in the region with `secret_regional`.
     - `vault`: the vault; default: the key of the bucket.
+
+    Google's accounts that use them are granted that here, and must exist before (README.md).
   EOT
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for use in keys(var.kms_keys) : contains(["region", "bucket", "vault"], use)])
-    error_message = "kms_keys are for region, bucket and vault."
+    condition     = alltrue([for use in keys(var.kms_keys) : contains(["region", "bucket", "secret", "vault"], use)])
+    error_message = "kms_keys are for region, bucket, secret and vault."
   }
 
   validation {
@@ -410,6 +477,54 @@ variable "prune" {
   }
 }
 
+variable "qdrant_api_key" {
+  description = "Qdrant's API key, to be stored in Secret Manager: with `qdrant_api_key_version`, and given to every plan, apply, import and destroy as TF_VAR_qdrant_api_key. It is in no state and no plan."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.qdrant_api_key == null ? true : trimspace(var.qdrant_api_key) == var.qdrant_api_key && var.qdrant_api_key != ""
+    error_message = "qdrant_api_key is empty, or begins or ends with white space."
+  }
+}
+
+variable "qdrant_api_key_version" {
+  description = "Set it to 1 to have `qdrant_api_key` stored, and raise it to have a changed one stored; the version before is then disabled. Null: the value is added out of band, with `gcloud secrets versions add`."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.qdrant_api_key_version == null ? true : var.qdrant_api_key_version >= 1 && floor(var.qdrant_api_key_version) == var.qdrant_api_key_version && var.use_qdrant_api_key
+    error_message = "qdrant_api_key_version is a whole number from 1, for a Qdrant that has a key (use_qdrant_api_key)."
+  }
+
+  validation {
+    condition     = var.qdrant_api_key_version == null || var.qdrant_api_key != null
+    error_message = "qdrant_api_key_version stores a key that is not given. Set TF_VAR_qdrant_api_key, also where the key has not changed: Terraform remembers none."
+  }
+}
+
+variable "qdrant_nodes" {
+  description = "The nodes of a cluster: the URL of each, with its port, or one `dns://HOST:6333` for all addresses of a name (a headless service). Needed for a cluster of several nodes. `qdrant_url` is one of them, or what stands before them."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([for node in var.qdrant_nodes : can(regex("^https?://[A-Za-z0-9.-]+:[0-9]{1,5}$", node))]) || (
+      length(var.qdrant_nodes) == 1 && can(regex("^dns://[A-Za-z0-9.-]+:[0-9]{1,5}$", var.qdrant_nodes[0]))
+    )
+    error_message = "qdrant_nodes are http:// or https://, a host name or IPv4 address, and a port: http://10.140.0.5:6333; or one dns://HOST:6333. No key, no path."
+  }
+
+  validation {
+    condition     = length(distinct([for node in var.qdrant_nodes : lower(node)])) == length(var.qdrant_nodes)
+    error_message = "qdrant_nodes names a node twice."
+  }
+}
+
 variable "qdrant_url" {
   description = "Address of Qdrant's HTTP API with its port, such as `http://10.140.0.5:6333`."
   type        = string
@@ -504,7 +619,7 @@ variable "resources" {
 }
 
 variable "retention" {
-  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), below which age in hours no backup is deleted, and after how many hours what a killed run left is (1 or more). Only `prune` deletes by it."
+  description = "How many good backups to keep by each rule (RETAIN_LAST, RETAIN_HOURLY, ...), how many partial ones that are newer than the newest good one (1 or more), below which age in hours no backup is deleted, and after how many hours what a killed run left is (1 or more). Only `prune` deletes by it."
   type = object({
     last           = optional(number)
     hourly         = optional(number)
@@ -512,6 +627,7 @@ variable "retention" {
     weekly         = optional(number)
     monthly        = optional(number)
     yearly         = optional(number)
+    partial        = optional(number)
     min_age_hours  = optional(number)
     leftover_hours = optional(number)
   })
@@ -519,8 +635,8 @@ variable "retention" {
   nullable = false
 
   validation {
-    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number]) && try(var.retention.leftover_hours >= 1, true)
-    error_message = "retention has whole numbers from 0 to 100000; leftover_hours from 1 on."
+    condition     = alltrue([for number in values(var.retention) : number == null ? true : number >= 0 && number <= 100000 && floor(number) == number]) && try(var.retention.leftover_hours >= 1, true) && try(var.retention.partial >= 1, true)
+    error_message = "retention has whole numbers from 0 to 100000; partial and leftover_hours from 1 on."
   }
 }
 
@@ -533,15 +649,17 @@ variable "schedule" {
     - `time_zone`: of both.
     - `paused`: whether both are paused, during maintenance for instance.
     - `retries`: how often a scheduled call that failed is tried again before the next one is due.
+    - `first_backup`: whether the apply that makes the jobs also makes a first backup, waits for it, and fails if it fails: by `gcloud run jobs execute` on the machine where Terraform runs.
     - `target`: what makes the scheduled backups. `service`: one request, which the scheduler waits for, 30 minutes at most. `job`: a Cloud Run job, which may take days.
   EOT
   type = object({
-    backup    = optional(string, "0 * * * *")
-    verify    = optional(string, "30 5 * * *")
-    time_zone = optional(string, "Asia/Taipei")
-    paused    = optional(bool, false)
-    retries   = optional(number, 2)
-    target    = optional(string, "service")
+    backup       = optional(string, "0 * * * *")
+    verify       = optional(string, "30 5 * * *")
+    time_zone    = optional(string, "Asia/Taipei")
+    paused       = optional(bool, false)
+    retries      = optional(number, 2)
+    first_backup = optional(bool, false)
+    target       = optional(string, "service")
   })
   default  = {}
   nullable = false
@@ -584,6 +702,13 @@ variable "secret_environment" {
   }
 }
 
+variable "secret_regional" {
+  description = "Whether the secret with Qdrant's key is kept in `region` alone, as a policy of resource locations asks for. A change makes the secret anew, without its value."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "service_name" {
   description = "Name of the Cloud Run service; accounts, connector, firewall rule, secret and scheduler job are named after it."
   type        = string
@@ -597,7 +722,7 @@ variable "service_name" {
 }
 
 variable "use_qdrant_api_key" {
-  description = "Whether Qdrant asks for an API key. True: a secret is made for it, whose value is added out of band and never enters Terraform's state."
+  description = "Whether Qdrant asks for an API key. True: a secret is made for it, whose value (`qdrant_api_key`, or out of band) never enters Terraform's state."
   type        = bool
   default     = true
   nullable    = false

@@ -1,6 +1,6 @@
 terraform {
-  # 1.9: a variable's validation may look at other variables.
-  required_version = ">= 1.9"
+  # 1.11: arguments that only write, by which Qdrant's key gets into Secret Manager and into no state.
+  required_version = ">= 1.11"
 
   required_providers {
     google = {

@@ -120,11 +120,11 @@ run "callers" {
     error_message = "the agent of the uptime checks may ask for freshness"
   }
   assert {
-    condition     = length(distinct([google_service_account.restore.email, google_service_account.backup.email, google_service_account.build.email, google_service_account.deploy.email, google_service_account.scheduler.email])) == 5
+    condition     = length(distinct([google_service_account.restore.email, google_service_account.backup.email, google_service_account.build[0].email, google_service_account.deploy.email, google_service_account.scheduler.email])) == 5
     error_message = "restores and deployments are identities of their own, too"
   }
   assert {
-    condition     = google_service_account.scheduler.email != google_service_account.backup.email && google_service_account.build.email != google_service_account.backup.email
+    condition     = google_service_account.scheduler.email != google_service_account.backup.email && google_service_account.build[0].email != google_service_account.backup.email
     error_message = "scheduler, build and service are different identities"
   }
 }
@@ -194,7 +194,7 @@ run "bucket" {
     error_message = "a bucket in the region of the service"
   }
   assert {
-    condition     = google_storage_bucket.backup[0].uniform_bucket_level_access && google_storage_bucket.backup[0].public_access_prevention == "enforced" && google_storage_bucket.build_source.public_access_prevention == "enforced"
+    condition     = google_storage_bucket.backup[0].uniform_bucket_level_access && google_storage_bucket.backup[0].public_access_prevention == "enforced" && google_storage_bucket.build_source[0].public_access_prevention == "enforced"
     error_message = "buckets can never become public"
   }
   assert {
@@ -240,9 +240,9 @@ run "the_build_builds_and_cannot_deploy" {
 
   assert {
     condition = {
-      logs       = google_project_iam_member.build.role
-      repository = google_artifact_registry_repository_iam_member.build.role
-      source     = google_storage_bucket_iam_member.build.role
+      logs       = google_project_iam_member.build[0].role
+      repository = google_artifact_registry_repository_iam_member.build[0].role
+      source     = google_storage_bucket_iam_member.build[0].role
       } == {
       logs       = "roles/logging.logWriter"
       repository = "roles/artifactregistry.writer"
@@ -255,11 +255,11 @@ run "the_build_builds_and_cannot_deploy" {
       [for grant in google_cloud_run_v2_job_iam_member.deploy : grant.member],
       [for grant in google_service_account_iam_member.deploy : grant.member],
       [google_cloud_run_v2_service_iam_member.deploy.member, google_artifact_registry_repository_iam_member.deploy.member],
-    ), google_service_account.build.member)
+    ), google_service_account.build[0].member)
     error_message = "whoever controls a build script gets no revision deployed and acts as nobody"
   }
   assert {
-    condition     = google_storage_bucket_iam_member.build.bucket == "demo-project-qdrant-backup-build"
+    condition     = google_storage_bucket_iam_member.build[0].bucket == "demo-project-qdrant-backup-build"
     error_message = "the build sees the bucket with the source, not the one with the backups"
   }
   assert {

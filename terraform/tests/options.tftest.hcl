@@ -239,7 +239,7 @@ run "other_name" {
   }
 
   assert {
-    condition     = google_service_account.build.email == "products-qdrant-back-build@demo-project.iam.gserviceaccount.com" && google_storage_bucket.backup[0].name == "demo-project-products-qdrant-back"
+    condition     = google_service_account.build[0].email == "products-qdrant-back-build@demo-project.iam.gserviceaccount.com" && google_storage_bucket.backup[0].name == "demo-project-products-qdrant-back"
     error_message = "the longest name gives legal names throughout"
   }
   assert {
@@ -354,5 +354,21 @@ run "data_access_logs" {
   assert {
     condition     = { for service, config in google_project_iam_audit_config.data_access : service => toset([for log in config.audit_log_config : log.log_type]) } == { "secretmanager.googleapis.com" = toset(["DATA_READ", "DATA_WRITE"]), "storage.googleapis.com" = toset(["DATA_READ", "DATA_WRITE"]) }
     error_message = "who reads objects, and who takes the key"
+  }
+}
+
+run "partial_backups" {
+  command = plan
+
+  variables {
+    prune     = true
+    retention = { hourly = 48, partial = 2 }
+  }
+
+  assert {
+    condition = {
+      for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value if startswith(e.name, "RETAIN_")
+    } == { RETAIN_HOURLY = "48", RETAIN_PARTIAL = "2" }
+    error_message = "a rule of their own"
   }
 }

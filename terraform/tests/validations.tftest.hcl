@@ -806,3 +806,145 @@ run "secrets_are_named_not_told" {
 
   expect_failures = [var.secret_environment]
 }
+
+run "image_of_a_registry_that_cloud_run_takes" {
+  command = plan
+
+  variables {
+    image = "ghcr.io/example/qdrant-backup-api@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  }
+
+  expect_failures = [var.image]
+}
+
+run "no_such_binary_authorization_policy" {
+  command = plan
+
+  variables {
+    binary_authorization = "all"
+  }
+
+  expect_failures = [var.binary_authorization]
+}
+
+run "without_builds_an_image_is_named" {
+  command = plan
+
+  variables {
+    build = { enabled = false }
+  }
+
+  expect_failures = [var.build]
+}
+
+run "nothing_is_built_without_builds" {
+  command = plan
+
+  variables {
+    build = { enabled = false, on_apply = true }
+    image = "docker.io/example/qdrant-backup-api@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  }
+
+  expect_failures = [var.build]
+}
+
+run "builds_run_in_a_region" {
+  command = plan
+
+  variables {
+    build = { region = "asia" }
+  }
+
+  expect_failures = [var.build]
+}
+
+run "worker_pool_with_its_full_name" {
+  command = plan
+
+  variables {
+    build = { worker_pool = "private" }
+  }
+
+  expect_failures = [var.build]
+}
+
+run "the_region_of_builds_is_that_of_the_pool" {
+  command = plan
+
+  variables {
+    build = { region = "asia-east1", worker_pool = "projects/p/locations/asia-northeast1/workerPools/private" }
+  }
+
+  expect_failures = [var.build]
+}
+
+run "no_white_space_around_the_key" {
+  command = plan
+
+  variables {
+    qdrant_api_key = "not-a-key\n"
+  }
+
+  expect_failures = [var.qdrant_api_key]
+}
+
+run "version_of_the_key_is_a_whole_number" {
+  command = plan
+
+  variables {
+    qdrant_api_key         = "not-a-key"
+    qdrant_api_key_version = 0
+  }
+
+  expect_failures = [var.qdrant_api_key_version]
+}
+
+run "a_key_that_is_stored_is_given" {
+  command = plan
+
+  variables {
+    qdrant_api_key_version = 1
+  }
+
+  expect_failures = [var.qdrant_api_key_version]
+}
+
+run "nodes_are_urls_with_ports" {
+  command = plan
+
+  variables {
+    qdrant_nodes = ["http://10.140.0.5:6333", "10.140.0.6"]
+  }
+
+  expect_failures = [var.qdrant_nodes]
+}
+
+run "one_name_for_all_nodes" {
+  command = plan
+
+  variables {
+    qdrant_nodes = ["dns://qdrant-headless:6333", "http://10.140.0.6:6333"]
+  }
+
+  expect_failures = [var.qdrant_nodes]
+}
+
+run "a_node_is_named_once" {
+  command = plan
+
+  variables {
+    qdrant_nodes = ["http://10.140.0.5:6333", "http://10.140.0.5:6333"]
+  }
+
+  expect_failures = [var.qdrant_nodes]
+}
+
+run "a_partial_backup_is_kept" {
+  command = plan
+
+  variables {
+    retention = { partial = 0 }
+  }
+
+  expect_failures = [var.retention]
+}

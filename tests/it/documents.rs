@@ -5,6 +5,7 @@
 
 pub(crate) mod commands;
 mod cost;
+mod deploy;
 mod markdown;
 mod run;
 

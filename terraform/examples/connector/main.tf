@@ -2,7 +2,7 @@
 # monthly backups are kept, and alerts go to an e-mail address.
 
 terraform {
-  required_version = ">= 1.9"
+  required_version = ">= 1.11"
 
   required_providers {
     google = {

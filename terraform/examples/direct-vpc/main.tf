@@ -2,7 +2,7 @@
 # goes to another region, where nobody can delete it for 30 days. The database administrators may restore.
 
 terraform {
-  required_version = ">= 1.9"
+  required_version = ">= 1.11"
 
   required_providers {
     google = {

@@ -19,6 +19,7 @@ class Case:
     def __init__(self, name, root=MODULE):
         self.root, self.folder = root, pathlib.Path(tempfile.mkdtemp(prefix="life-" + name + "-", dir=MODULE.parent))
         self.file, self.state = self.folder / "world.json", self.folder / "state"
+        self.environment = {}
         self.write({"objects": {}, "calls": []})
 
     def read(self):
@@ -44,9 +45,9 @@ class Case:
         options = [f"-state={self.state}", "-no-color", "-input=false"]
         if command != "import":
             options.append("-json")
-        given = [f"-var={k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in variables.items()]
+        given = [f"-var={k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in variables.items() if v is not None]
         done = subprocess.run(["terraform", command, *options, *given, *arguments], cwd=self.root, text=True, capture_output=True,
-                              env=os.environ | {"LIFE_WORLD": str(self.file), "GOOGLE_PROJECT": PROJECT if self.root == MODULE else LONGEST})
+                              env=os.environ | {"LIFE_WORLD": str(self.file), "GOOGLE_PROJECT": PROJECT if self.root == MODULE else LONGEST} | self.environment)
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         changes = {e["change"]["resource"]["addr"]: e["change"]["action"] for e in events if e["type"] == "planned_change"}
         text = done.stderr + "\n".join(
@@ -172,6 +173,66 @@ def what_the_older_system_made_is_imported_and_changed_in_place():
     assert not case.addresses()
 
 
+# Fails as often as there are lines in the file `refuse`, and writes down what it was called with.
+GCLOUD = """#!/usr/bin/env bash
+cd "$(dirname "$0")"
+printf '%s ' "$@" >>calls
+echo >>calls
+[ -s refuse ] || exit 0
+sed -i 1d refuse
+exit 1
+"""
+
+
+def one_apply_builds_stores_the_key_and_makes_a_first_backup():
+    case = Case("one")
+    # As the file says that everybody begins with.
+    changes = case.does("plan", f"-var-file={HERE.parents[1] / 'terraform.tfvars.example'}", qdrant_api_key="not-a-key")
+    asked_for = {"terraform_data.image[0]", "terraform_data.first_backup[0]", "google_secret_manager_secret_version.qdrant_api_key[0]"}
+    assert asked_for <= set(changes), asked_for - set(changes)
+
+    gcloud, refuse, calls = (case.folder / name for name in ("gcloud", "refuse", "calls"))
+    gcloud.write_text(GCLOUD)
+    gcloud.chmod(0o755)
+    case.environment = {"PATH": f"{case.folder}:{os.environ['PATH']}", "PAUSE": "0"}
+    # A grant that is not known everywhere yet, and a backup that fails.
+    refuse.write_text("build\n")
+    key = "a-key-that-is-nowhere"
+    pool = f"projects/{PROJECT}/locations/asia-east1/workerPools/private"
+    one = BASE | {
+        "build": {"on_apply": True, "source": str(HERE.parents[2]), "worker_pool": pool},
+        "schedule": {"first_backup": True}, "qdrant_api_key": key, "qdrant_api_key_version": 1,
+    }
+    case.applies(**one)
+    built, again, backed_up = calls.read_text().splitlines()
+    assert built.startswith("builds submit ") and built == again and f"--worker-pool={pool}" in built, built
+    assert backed_up.startswith(f"run jobs execute qdrant-backup --project={PROJECT} --region=asia-east1 --wait"), backed_up
+    case.plans_nothing(**one)
+    assert key not in case.state.read_text() and key not in json.dumps(case.read()["objects"]), "the key is in the state"
+
+    # Another key is another version, and nothing is built or backed up again.
+    before = case.objects("google_secret_manager_secret_version")
+    code, text, _ = case.terraform("plan", **one | {"qdrant_api_key": None})
+    assert code == 1 and "TF_VAR_qdrant_api_key" in text, text
+    changes = case.does("plan", **one | {"qdrant_api_key": "another", "qdrant_api_key_version": 2})
+    assert list(changes) == ["google_secret_manager_secret_version.qdrant_api_key[0]"] and before, changes
+    assert len(calls.read_text().splitlines()) == 3
+
+
+def a_first_backup_that_fails_is_made_by_the_next_apply():
+    case = Case("first")
+    for name, text in (("gcloud", GCLOUD), ("refuse", "backup\n")):
+        (case.folder / name).write_text(text)
+        (case.folder / name).chmod(0o755)
+    case.environment = {"PATH": f"{case.folder}:{os.environ['PATH']}"}
+    first = BASE | {"schedule": {"first_backup": True}}
+    code, text, _ = case.terraform("apply", "-auto-approve", **first)
+    assert code == 1 and "gcloud run jobs execute" in text, text
+    case.applies(**first)
+    assert len((case.folder / "calls").read_text().splitlines()) == 2
+    case.plans_nothing(**first)
+
+
 TWO = f"""
 module "first" {{
   source     = "{MODULE}"
@@ -200,9 +261,35 @@ def two_of_them_live_in_one_project_under_the_longest_names():
     case.plans_nothing()
 
 
+def what_organisation_policies_ask_for_is_applied_with_keys_of_its_own():
+    root = MODULE / "examples/locked-down"
+    subprocess.run(["terraform", "init", "-input=false", "-backend=false", "-no-color"], cwd=root, check=True, capture_output=True)
+    case = Case("locked", root)
+    # Made by whom the shared network belongs to.
+    case.exists("google_compute_firewall", id="projects/corp-network/global/firewalls/qdrant", source_ranges=["10.30.0.0/26"])
+    case.exists("google_compute_subnetwork", id="projects/corp-network/regions/europe-west3/subnetworks/backups",
+                name="backups", network="corp", ip_cidr_range="10.30.0.0/26")
+    given = {
+        "project_id": PROJECT, "qdrant_api_key": "a-key-that-is-nowhere",
+        "image": f"europe-west3-docker.pkg.dev/{PROJECT}/qdrant/qdrant-backup-api@sha256:{64 * '0'}",
+        "build_worker_pool": "projects/corp-build/locations/europe-west3/workerPools/private",
+    }
+    case.applies(**given)
+    case.plans_nothing(**given)
+    state = case.state.read_text()
+    assert given["qdrant_api_key"] not in state
+    # What has a place is in the region of one of the two keys, and what takes a key has one.
+    places = set(re.findall(r'"(?:location|region)": "([^"]*)"', state))
+    assert {place.lower() for place in places} <= {"europe-west3", "europe-west4"}, places
+    services = case.objects("google_cloud_run_v2_service") + [job["template"][0] for job in case.objects("google_cloud_run_v2_job")]
+    keys = [one["template"][0]["encryption_key"] for one in services]
+    keys += [bucket["encryption"][0]["default_kms_key_name"] for bucket in case.objects("google_storage_bucket")]
+    assert len(keys) == 7 and all(keys), keys
+
+
 def everything_waits_for_the_protection():
     made = {".".join(names) for file in MODULE.glob("*.tf") for names in re.findall(r'^resource "(.*)" "(.*)" {', file.read_text(), re.M)}
-    waited_for = set(re.findall(r"^    (google_.*),", (MODULE / "protection.tf").read_text(), re.M))
+    waited_for = set(re.findall(r"^    ((?:google_|terraform_data\.).*),", (MODULE / "protection.tf").read_text(), re.M))
     assert made == waited_for | {"terraform_data.deletion_protection"}, f"protection.tf: {made ^ waited_for}"
 
 
@@ -211,6 +298,9 @@ def main():
         everything_waits_for_the_protection,
         a_second_plan_is_empty_and_a_refused_destroy_destroys_nothing,
         what_the_older_system_made_is_imported_and_changed_in_place,
+        one_apply_builds_stores_the_key_and_makes_a_first_backup,
+        a_first_backup_that_fails_is_made_by_the_next_apply,
+        what_organisation_policies_ask_for_is_applied_with_keys_of_its_own,
         two_of_them_live_in_one_project_under_the_longest_names,
     ]
     if len(sys.argv) > 2:

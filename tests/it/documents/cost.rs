@@ -1,6 +1,6 @@
-//! The costs in the documents are computed: from the prices that stand above them.
+//! The costs in the documents are computed, from the prices that stand above them; so are the times, from speeds and limits.
 
-use super::page;
+use super::{page, root};
 
 /// The bodies of the tables of a page, row by row, cell by cell.
 fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
@@ -32,7 +32,7 @@ fn numbers(cell: &str) -> Vec<f64> {
 #[test]
 fn costs_are_what_the_prices_make_of_them() {
     let tables = tables(&page("docs/explanation/cost.md").text);
-    let [parts, examples] = tables.as_slice() else {
+    let [parts, examples, ..] = tables.as_slice() else {
         panic!("{} tables", tables.len())
     };
     let part = |name: &str| parts.iter().find(|row| row[0].starts_with(name)).unwrap();
@@ -68,6 +68,62 @@ fn costs_are_what_the_prices_make_of_them() {
         assert_eq!(told, expected, "{row:?}");
     }
     assert!(examples.len() >= 7);
+}
+
+/// What a file of Terraform sets `name` to: a number, or an `optional` one's default.
+fn set_in(file: &str, name: &str) -> f64 {
+    let text = std::fs::read_to_string(root().join("terraform").join(file)).unwrap();
+    let values: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(before, _)| before.trim() == name)
+        .flat_map(|(_, value)| numbers(value))
+        .collect();
+    let &[value] = values.as_slice() else {
+        panic!("{name} in {file}: {values:?}")
+    };
+    value
+}
+
+#[test]
+fn times_are_what_speeds_and_limits_make_of_them() {
+    const GIB: f64 = (1 << 30) as f64;
+    let tables = tables(&page("docs/explanation/cost.md").text);
+    let [_, _, speeds, limits, sizes] = tables.as_slice() else {
+        panic!("{} tables", tables.len())
+    };
+    let &[writes, machine, direct] = speeds
+        .iter()
+        .flat_map(|row| numbers(&row[1]))
+        .collect::<Vec<_>>()
+        .as_slice()
+    else {
+        panic!("{speeds:?}")
+    };
+    let fewest = set_in("network.tf", "min_instances");
+    let most = set_in("variables.tf", "connector_max_instances");
+    assert_eq!(numbers(&speeds[1][0])[1..], [fewest, most], "{:?}", speeds[1]);
+    // Bytes a second, one after the other: written, then copied.
+    let speed = |copied: f64| 1e6 / (1.0 / writes + 1.0 / copied);
+    let [slow, fast, direct] = [fewest * machine, most * machine, direct].map(speed);
+
+    let minutes = |name| set_in("variables.tf", name) / 60.0;
+    let [request, job] = ["request_timeout_seconds", "timeout_seconds"].map(minutes);
+    for (row, limit) in limits.iter().zip([request, job]) {
+        assert_eq!(numbers(&row[0])[0], limit, "{row:?}");
+        let fits = [slow, fast, direct].map(|speed| (limit * 60.0 * speed / GIB).floor());
+        assert_eq!([numbers(&row[1]), numbers(&row[2])].concat(), fits, "{row:?}");
+    }
+    for row in sizes {
+        let takes = |speed: f64| numbers(&row[0])[0] * GIB / speed / 60.0;
+        let told = [numbers(&row[1]), numbers(&row[3])].concat();
+        assert_eq!(told, [fast, slow, direct].map(|speed| takes(speed).round()), "{row:?}");
+        for (cell, minutes) in [(&row[2], takes(slow)), (&row[4], takes(direct))] {
+            let (is_service, is_longer) = (cell.as_str() == "`service`", cell.contains("job.timeout_seconds"));
+            assert_eq!((is_service, is_longer), (minutes <= request, minutes > job), "{row:?}");
+        }
+    }
+    assert!(limits.len() == 2 && sizes.len() >= 7);
 }
 
 #[test]
