@@ -179,6 +179,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
                 restore_concurrency: 1,
                 attempts: 1,
                 backoff: Duration::ZERO,
+                settle: Duration::ZERO,
                 limits: Limits::default(),
                 rate: None,
                 lease: Duration::from_secs(120),

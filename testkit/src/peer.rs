@@ -268,12 +268,9 @@ impl Peer {
 
     /// Gets a permit for each stream of a shard that nobody reads any more.
     pub fn dropped_streams(&self) -> Arc<Semaphore> {
-        let dropped = self
-            .lock()
-            .dropped_streams
-            .get_or_insert_with(|| Arc::new(Semaphore::new(0)))
-            .clone();
-        dropped
+        let mut inner = self.lock();
+        let dropped = inner.dropped_streams.get_or_insert_with(|| Arc::new(Semaphore::new(0)));
+        dropped.clone()
     }
 
     /// Names of the snapshots that are there now.

@@ -110,7 +110,8 @@ async fn each_reason_for_no_connection_has_its_own_message_and_remedy() {
         cert: format!("{}{}", short.cert, below.pem),
         key: short.key.clone(),
     };
-    let rows: Vec<(&str, String, Vec<(&str, String)>)> = vec![
+    type Row<'a> = (&'a str, String, Vec<(&'a str, String)>);
+    let rows: Vec<Row<'_>> = vec![
         ("own authority", any(&good).await, with_ca.clone()),
         (
             "own authority, TLS 1.2",

@@ -174,7 +174,7 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
     match status {
         401 if is_page(body) => Error::new(Code::QdrantUnexpected, text)
             .remedy("use Qdrant's own address: the proxy in front of it wants credentials of its own"),
-        403 | 404 | 405 if is_page(body) => Error::new(Code::QdrantUnexpected, text).remedy(PASS),
+        status if matches!(status, 403..=405) && is_page(body) => Error::new(Code::QdrantUnexpected, text).remedy(PASS),
         400 | 405..=499 | 500..=519 if tells_of_a_full_disk(body) => disk_full(text),
         500..=519 if holds(body, &[b"File name too long", b"(os error 36)"]) => Error::new(Code::QdrantFailed, text)
             .remedy(
