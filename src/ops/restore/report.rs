@@ -125,11 +125,12 @@ pub(crate) struct Told<'a> {
 impl Failed {
     /// Whether `other` tells all that there is to tell of this one but its name.
     fn is_told_by(&self, other: &Self) -> bool {
-        let is_same = self.error.code == other.error.code && self.state == other.state && self.again == other.again;
+        let is_same = self.state == other.state && self.again == other.again;
+        // Each error names its own collection, and the key is that of all.
+        let is_refused = self.error.code == other.error.code && self.error.code.refuses_key() && other.is_started;
         match self.is_started {
-            // Its error names it.
-            true => is_same && other.is_started && self.error.code.refuses_key(),
-            false => self.error == other.error,
+            true => is_same && is_refused,
+            false => is_refused || self.error == other.error,
         }
     }
 }
