@@ -90,6 +90,20 @@ resource "google_cloud_run_v2_job" "job" {
         }
       }
 
+      dynamic "volumes" {
+        for_each = each.value.needs_key ? google_secret_manager_secret.qdrant_api_key : []
+        content {
+          name = "qdrant-api-key"
+          secret {
+            secret = volumes.value.secret_id
+            items {
+              version = "latest"
+              path    = basename(local.key_file)
+            }
+          }
+        }
+      }
+
       containers {
         image = local.image
         args  = each.value.args
@@ -112,13 +126,16 @@ resource "google_cloud_run_v2_job" "job" {
         dynamic "env" {
           for_each = each.value.needs_key ? google_secret_manager_secret.qdrant_api_key : []
           content {
-            name = "QDRANT_API_KEY"
-            value_source {
-              secret_key_ref {
-                secret  = env.value.secret_id
-                version = "latest"
-              }
-            }
+            name  = "QDRANT_API_KEY_FILE"
+            value = local.key_file
+          }
+        }
+
+        dynamic "volume_mounts" {
+          for_each = each.value.needs_key ? google_secret_manager_secret.qdrant_api_key : []
+          content {
+            name       = "qdrant-api-key"
+            mount_path = dirname(local.key_file)
           }
         }
 

@@ -5,6 +5,9 @@ data "google_project" "this" {
 }
 
 locals {
+  # Where Qdrant's key is mounted.
+  key_file = "/secrets/qdrant/api-key"
+
   image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
   # By tag where none is given: the digest of an image that is yet to be built is not known. It is the first revision's only:
   # every later one is deployed by digest (../cloudbuild.deploy.yaml), which is then ignored here.
@@ -192,6 +195,20 @@ resource "google_cloud_run_v2_service" "backup" {
       }
     }
 
+    dynamic "volumes" {
+      for_each = google_secret_manager_secret.qdrant_api_key
+      content {
+        name = "qdrant-api-key"
+        secret {
+          secret = volumes.value.secret_id
+          items {
+            version = "latest"
+            path    = basename(local.key_file)
+          }
+        }
+      }
+    }
+
     containers {
       image = local.image
 
@@ -218,16 +235,21 @@ resource "google_cloud_run_v2_service" "backup" {
         }
       }
 
+      # A file, which Cloud Run reads from Secret Manager each time: a new key reaches an instance that runs. A variable is read
+      # when an instance starts.
       dynamic "env" {
         for_each = google_secret_manager_secret.qdrant_api_key
         content {
-          name = "QDRANT_API_KEY"
-          value_source {
-            secret_key_ref {
-              secret  = env.value.secret_id
-              version = "latest"
-            }
-          }
+          name  = "QDRANT_API_KEY_FILE"
+          value = local.key_file
+        }
+      }
+
+      dynamic "volume_mounts" {
+        for_each = google_secret_manager_secret.qdrant_api_key
+        content {
+          name       = "qdrant-api-key"
+          mount_path = dirname(local.key_file)
         }
       }
 

@@ -76,15 +76,18 @@ run "environment_and_key" {
       BACKUP_SOURCE_NAME   = "demo-project/qdrant-backup"
       BACKUP_STORE         = "gs://demo-project-qdrant-backup/qdrant"
       GOOGLE_CLOUD_PROJECT = "demo-project"
+      QDRANT_API_KEY_FILE  = "/secrets/qdrant/api-key"
       QDRANT_URL           = "http://10.140.0.5:6333"
     }
     error_message = "these plain variables and no others"
   }
   assert {
-    condition = {
-      for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name => e.value_source[0].secret_key_ref[0].secret if length(e.value_source) > 0
-    } == { QDRANT_API_KEY = "qdrant-backup-qdrant-api-key" }
-    error_message = "the key comes from Secret Manager"
+    condition = [
+      for v in google_cloud_run_v2_service.backup.template[0].volumes : [v.secret[0].secret, v.secret[0].items[0].version, v.secret[0].items[0].path]
+      ] == [["qdrant-backup-qdrant-api-key", "latest", "api-key"]] && [
+      for m in google_cloud_run_v2_service.backup.template[0].containers[0].volume_mounts : m.mount_path
+    ] == ["/secrets/qdrant"]
+    error_message = "the key is a file from Secret Manager, so that a new one reaches an instance that runs"
   }
   assert {
     condition     = google_secret_manager_secret_iam_member.backup[0].secret_id == google_secret_manager_secret.qdrant_api_key[0].secret_id && google_secret_manager_secret_iam_member.backup[0].role == "roles/secretmanager.secretAccessor"

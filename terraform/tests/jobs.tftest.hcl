@@ -47,7 +47,7 @@ run "three_jobs_from_one_image" {
     error_message = "they reach Qdrant the way the service does"
   }
   assert {
-    condition     = { for role, job in google_cloud_run_v2_job.job : role => [for e in job.template[0].template[0].containers[0].env : e.name if length(e.value_source) > 0] } == { backup = ["QDRANT_API_KEY"], restore = ["QDRANT_API_KEY"], verify = [] }
+    condition     = { for role, job in google_cloud_run_v2_job.job : role => [for v in job.template[0].template[0].volumes : v.secret[0].secret] } == { backup = ["qdrant-backup-qdrant-api-key"], restore = ["qdrant-backup-qdrant-api-key"], verify = [] }
     error_message = "verifying asks no Qdrant and gets no key"
   }
   assert {

@@ -174,7 +174,7 @@ run "no_key" {
     error_message = "no secret"
   }
   assert {
-    condition     = !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "QDRANT_API_KEY")
+    condition     = !contains([for e in google_cloud_run_v2_service.backup.template[0].containers[0].env : e.name], "QDRANT_API_KEY_FILE") && length(google_cloud_run_v2_service.backup.template[0].volumes) == 0
     error_message = "no variable that waits for one"
   }
 }
@@ -330,7 +330,7 @@ run "keys_of_other_qdrants" {
 
   assert {
     condition = { for role, job in google_cloud_run_v2_job.job : role => {
-      for e in job.template[0].template[0].containers[0].env : e.name => e.value_source[0].secret_key_ref[0].secret if length(e.value_source) > 0 && e.name != "QDRANT_API_KEY"
+      for e in job.template[0].template[0].containers[0].env : e.name => e.value_source[0].secret_key_ref[0].secret if length(e.value_source) > 0
     } } == { backup = { DRILL_QDRANT_API_KEY = "drill-key" }, restore = { DRILL_QDRANT_API_KEY = "drill-key" }, verify = {} }
     error_message = "the value comes from Secret Manager, where a Qdrant is asked"
   }
