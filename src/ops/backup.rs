@@ -148,6 +148,7 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     let changed = results.forget_changed();
     if !changed.is_empty() {
         tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
+        shared.4.forget(&changed);
         let again = run
             .unless_cancelled(plan::units(&shared.3, changed, ctx.settings.mode))
             .await?;

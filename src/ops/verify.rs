@@ -197,6 +197,12 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
                 format!("collection {name:?} has no object"),
             ));
         }
+        if let Some(shard) = collection.lacks_shard().filter(|_| collection.is_by_shards()) {
+            findings.push(Finding::new(
+                Problem::NoArtifact,
+                format!("collection {name:?} has no object of its shard {shard}"),
+            ));
+        }
         for artifact in &collection.artifacts {
             jobs.push(
                 match manifest_finding(id, name, artifact, !keys.insert(artifact.key.as_str())) {

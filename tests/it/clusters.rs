@@ -1,6 +1,7 @@
 //! Clusters and shard keys: what is saved by its shards comes back with all of its points, into whatever arrangement of nodes.
 
 use embedded_qdrant::{Optimizations, Transfer};
+use futures_util::FutureExt;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget};
@@ -10,9 +11,12 @@ use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::Topology;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::cluster::{Nodes, automatic, content, keyed, node, qdrant, restore_into, upsert};
+use testkit::faulty::{Twist, twisted};
 use testkit::process;
 use testkit::proxy::Proxy;
 use testkit::sample::Client;
@@ -281,6 +285,98 @@ async fn a_shard_is_not_saved_while_it_is_optimized() {
     let progress = Progress::new(bench.ctx.clock.now());
     drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
     assert_eq!(marks(&bench).await, [Mark::Good, Mark::Drilled]);
+}
+
+#[tokio::test]
+async fn a_collection_that_is_made_again_under_a_backup_is_not_mixed_with_the_one_before() {
+    // The same again, another configuration, and the same for good.
+    for (size, times) in [(4, 1), (8, 1), (4, 9)] {
+        let nodes = Nodes::start(1).await;
+        keyed(&nodes.client(), "keyed", 1, &keys()).await;
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.concurrency = 1;
+        let (client, left) = (nodes.client(), Arc::new(AtomicUsize::new(times)));
+        let remade = move || {
+            let client = client.clone();
+            async move {
+                client.delete("keyed").await.unwrap();
+                let body = json!({"vectors": {"size": size, "distance": "Dot"}, "sharding_method": "custom"});
+                client.call("PUT", "/collections/keyed", Some(body)).await.unwrap();
+                // With the shards of before, and other points.
+                for (key, shards) in [("eu", 2), ("gone", 3), ("us", 2)] {
+                    let body = json!({"shard_key": key, "shards_number": shards});
+                    client
+                        .call("PUT", "/collections/keyed/shards", Some(body))
+                        .await
+                        .unwrap();
+                }
+                let body = json!({"shard_key": 17, "shards_number": 2});
+                client
+                    .call("PUT", "/collections/keyed/shards", Some(body))
+                    .await
+                    .unwrap();
+                let body = json!({"shard_key": "gone"});
+                client
+                    .call("POST", "/collections/keyed/shards/delete", Some(body))
+                    .await
+                    .unwrap();
+                let index = json!({"field_name": "n", "field_schema": "integer"});
+                client
+                    .call("PUT", "/collections/keyed/index?wait=true", Some(index))
+                    .await
+                    .unwrap();
+                if size == 4 {
+                    upsert(&client, "keyed", Some(&json!("us")), 90_000, 40).await;
+                }
+            }
+        };
+        // Between the first shard and the others, in each of the tries.
+        bench.ctx.store = twisted(&bench.ctx.store.clone(), move |key| {
+            let is_first = key.contains("/keyed/shard-1.") || key.contains("/keyed/shard-1-");
+            let again = is_first && left.try_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
+            match again {
+                true => Twist::After(remade().boxed()),
+                false => Twist::None,
+            }
+        });
+        let report = bench.run().await.unwrap();
+        if times > 1 {
+            assert_eq!(report.status, BackupOutcome::Failed, "{report:?}");
+            assert_eq!(report.failed[0].error.code, "snapshot_changed", "{report:?}");
+            continue;
+        }
+        assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+        let points = if size == 4 { 40 } else { 0 };
+        assert_eq!(
+            report.collections[0].points, points,
+            "of the later one alone: {report:?}"
+        );
+        let restored = restore_into(&bench, bench.ctx.qdrant.clone(), all_as("back"))
+            .await
+            .unwrap();
+        assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+        let url = nodes.url(1);
+        assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_lacks_a_shard_is_damaged() {
+    let nodes = Nodes::start(1).await;
+    keyed(&nodes.client(), "keyed", 1, &keys()).await;
+    let bench = nodes.bench().await;
+    let report = bench.run().await.unwrap();
+    let path = bench.dir.path().join(format!("backups/{}/manifest.json", report.id));
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["collections"][0]["artifacts"]
+        .as_array_mut()
+        .unwrap()
+        .remove(2);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let child = process::command(&["verify", "latest", "--json"], &nodes.url(1), bench.dir.path());
+    let (code, out, err) = process::finish({ child }.spawn().unwrap()).await;
+    assert_eq!(code, Some(9), "{out}{err}");
+    assert_eq!(marks(&bench).await, [Mark::Damaged]);
 }
 
 #[tokio::test]

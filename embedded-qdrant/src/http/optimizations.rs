@@ -87,9 +87,9 @@ async fn shown(node: &Shared, name: &str, options: Options) -> Result<Value> {
             "Unknown field in 'with' parameter: {unknown}"
         )));
     }
-    let (mut running, mut completed, mut segments) = (Vec::new(), Vec::new(), 0);
+    let (mut running, mut completed, mut segments) = (Vec::new(), Vec::new(), Vec::new());
     for (peer_id, told, here) in node.storage.optimizations(name).await? {
-        segments += here;
+        segments.extend(here);
         running.extend(list(
             peer_id,
             told.completed..told.completed + told.running,
@@ -102,7 +102,7 @@ async fn shown(node: &Shared, name: &str, options: Options) -> Result<Value> {
     completed.truncate(options.completed_limit);
     let values = |list: Vec<(usize, Value)>| list.into_iter().map(|(_, value)| value).collect::<Value>();
     let mut shown = json!({
-        "summary": {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": segments},
+        "summary": {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": segments.len()},
         "running": values(running),
     });
     if fields.contains(&"queued") {
@@ -112,7 +112,8 @@ async fn shown(node: &Shared, name: &str, options: Options) -> Result<Value> {
         shown["completed"] = values(completed);
     }
     if fields.contains(&"idle_segments") {
-        shown["idle_segments"] = json!([]);
+        let idle = segments.iter().map(|uuid| json!({"uuid": uuid, "points_count": 0}));
+        shown["idle_segments"] = idle.collect();
     }
     Ok(shown)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Storage;
 use crate::cluster::{Placed, Topology};
 use crate::collection::{OpenCollection, Totals};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::http::Optimizations;
 use crate::points::{Parts, Question};
@@ -89,7 +90,7 @@ impl Storage {
 
     /// What is told of the optimizers of each node that has a part of a collection, as (peer,
     /// optimizations, segments). A peer whose replica takes updates has to answer.
-    pub(crate) async fn optimizations(&self, name: &str) -> Result<Vec<(u64, Optimizations, usize)>> {
+    pub(crate) async fn optimizations(&self, name: &str) -> Result<Vec<(u64, Optimizations, Vec<String>)>> {
         let collection = self.find(name).await?;
         let name = collection.name.as_str();
         let topology = self.topology(&collection)?;
@@ -105,8 +106,13 @@ impl Storage {
                 )));
             };
             let found = node.find(name).await?;
-            let segments =
-                |open: &OpenCollection| Ok(open.shards().map(|(_, shard)| shard.info().segments_count).sum());
+            let segments = |open: &OpenCollection| {
+                let mut names = Vec::new();
+                for (_, shard) in open.shards() {
+                    names.extend(disk::names_in(&shard.path().join("segments"))?);
+                }
+                Ok(names)
+            };
             told.push((peer_id, node.optimizers.take(name), found.read(segments).await?));
         }
         Ok(told)

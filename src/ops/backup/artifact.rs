@@ -12,7 +12,7 @@ use crate::repository::names::BackupId;
 use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -38,17 +38,57 @@ impl<'a> UnitRun<'a> {
     }
 }
 
-/// Until when the shards of each collection are waited for that Qdrant optimizes: all of them together, since each may be optimized
-/// without end.
+/// What the shards of a collection have in common while they are saved one by one.
 #[derive(Default)]
-pub(super) struct Settling(Mutex<BTreeMap<String, Instant>>);
+pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    /// Until when they are waited for while Qdrant optimizes them: all of them together, since each may be optimized without end.
+    until: Option<Instant>,
+    /// The segments that were seen last.
+    segments: BTreeSet<String>,
+    /// Whether those of another collection of that name were seen after them.
+    is_replaced: bool,
+}
 
 impl Settling {
     fn until(&self, collection: &str, patience: Duration) -> Instant {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *until
-            .entry(collection.to_owned())
-            .or_insert_with(|| Instant::now() + patience)
+        self.with(collection, |shared| {
+            *shared.until.get_or_insert_with(|| Instant::now() + patience)
+        })
+    }
+
+    /// That it is still the collection of the last look: of one that was deleted and made again all segments are others.
+    fn require_same(&self, collection: &str, look: &Optimizations) -> Result<()> {
+        let now = look.segments();
+        let is_replaced = self.with(collection, |shared| {
+            let is_other = !now.is_empty() && !shared.segments.is_empty() && shared.segments.is_disjoint(&now);
+            if !now.is_empty() {
+                shared.segments = now;
+            }
+            shared.is_replaced |= is_other;
+            shared.is_replaced
+        });
+        match is_replaced {
+            false => Ok(()),
+            true => Err(Error::new(
+                Code::SnapshotChanged,
+                format!("collection {collection:?} was deleted and made again during the backup"),
+            )
+            .remedy("run it again; nobody else may replace the collection meanwhile")),
+        }
+    }
+
+    /// These are saved anew, whatever they are now.
+    pub(super) fn forget(&self, collections: &[String]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        collections.iter().for_each(|collection| drop(all.remove(collection)));
+    }
+
+    fn with<T>(&self, collection: &str, change: impl FnOnce(&mut Shared) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(all.entry(collection.to_owned()).or_default())
     }
 }
 
@@ -147,7 +187,16 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
     if of.unit.shard.is_none() {
         return Ok((Begun::begin(of, attempt).await?, false));
     }
-    let look = || of.run.unless_cancelled(of.qdrant().optimizations(&of.unit.collection));
+    let look = || {
+        let look = async {
+            let look = of.qdrant().optimizations(&of.unit.collection).await?;
+            if let Some(look) = &look {
+                of.settling.require_same(&of.unit.collection, look)?;
+            }
+            Ok(look)
+        };
+        of.run.unless_cancelled(look)
+    };
     let deadline = of.settling.until(&of.unit.collection, of.ctx.settings.settle);
     let mut pause = FIRST_PAUSE;
     loop {

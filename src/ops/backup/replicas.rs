@@ -61,7 +61,17 @@ pub(super) fn check(unit: &Unit, map: &ShardMap) -> Result<Vec<String>> {
     let is_saved = |replica: &&Replica| Some(replica.peer) == unit.node;
     match of_shard.iter().find(is_saved) {
         Some(replica) if replica.is_active() => {}
-        _ => return Err(inactive(name, shard, of_shard)),
+        Some(_) => return Err(inactive(name, shard, of_shard)),
+        None => {
+            let node = unit.node.unwrap_or_default();
+            return Err(Error::new(
+                Code::SnapshotChanged,
+                format!(
+                    "shard {shard} of collection {name:?} is no longer on peer {node}: it was moved, or the collection was made again"
+                ),
+            )
+            .remedy("run it again; nobody else may move shards or replace the collection meanwhile"));
+        }
     }
     if moving(map).contains(&shard) {
         return Err(in_transfer(name, shard));

@@ -165,13 +165,21 @@ pub(super) struct Results {
     pub(super) refused: Option<Error>,
 }
 
+/// Whether two units are shards of one collection, as it was when each was saved.
+fn are_of_one(one: &manifest::Collection, other: &manifest::Collection) -> bool {
+    let indexes = |of: &manifest::Collection| manifest::without_points(&of.payload_schema.value());
+    one.config == other.config
+        && indexes(one) == indexes(other)
+        && ShardKeys::of(&one.shards.value()) == ShardKeys::of(&other.shards.value())
+}
+
 /// The error of a collection whose shards are not those that were to be saved.
 pub(super) fn shards_changed(collection: &str) -> Error {
     Error::new(
         Code::SnapshotChanged,
-        format!("the shard keys of collection {collection:?} changed during the backup"),
+        format!("the shards or the configuration of collection {collection:?} changed during the backup"),
     )
-    .remedy("run it again; nobody else may create or delete shard keys meanwhile")
+    .remedy("run it again; nobody else may change its shard keys or its configuration meanwhile")
 }
 
 /// The results of the collections.
@@ -204,16 +212,15 @@ impl Results {
         changed.into_iter().collect()
     }
 
-    /// Collections whose units saw different shards.
+    /// Collections whose units saw another collection each, or which changed under one.
     fn uneven(&self) -> Vec<String> {
-        let mut seen: BTreeMap<&str, ShardKeys> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, &manifest::Collection> = BTreeMap::new();
         let mut uneven = Vec::new();
         for unit in self.collections.iter().filter(|collection| collection.is_by_shards()) {
-            let keys = ShardKeys::of(&unit.shards.value());
-            if seen.get(unit.name.as_str()).is_some_and(|known| *known != keys) {
+            let known = seen.insert(&unit.name, unit);
+            if unit.changed_to.is_some() || known.is_some_and(|known| !are_of_one(known, unit)) {
                 uneven.push(unit.name.clone());
             }
-            seen.insert(&unit.name, keys);
         }
         uneven
     }
@@ -231,7 +238,7 @@ impl Results {
                 Entry::Vacant(free) => drop(free.insert(unit)),
                 Entry::Occupied(mut there) => {
                     let there = there.get_mut();
-                    if ShardKeys::of(&unit.shards.value()) != ShardKeys::of(&there.shards.value()) {
+                    if !are_of_one(there, &unit) {
                         let error = shards_changed(&unit.name);
                         failed.insert(unit.name.clone(), Failure::of(&unit.name, &error));
                     }
@@ -247,13 +254,16 @@ impl Results {
                 }
             }
         }
-        for collection in whole.values().filter(|collection| collection.is_by_shards()) {
+        let by_shards = |c: &&manifest::Collection| c.is_by_shards() && !gone.contains(&c.name);
+        for collection in whole.values().filter(by_shards) {
             if let Some(id) = collection.lacks_shard() {
                 let error = shards_changed(&collection.name).because(format!("shard {id} was not saved"));
                 let failure = || Failure::of(&collection.name, &error);
                 failed.entry(collection.name.clone()).or_insert_with(failure);
             }
         }
+        // What is gone is told as that.
+        failed.retain(|name, _| !gone.contains(name));
         whole.retain(|name, _| !gone.contains(name) && !failed.contains_key(name));
         Merged {
             collections: whole.into_values().collect(),

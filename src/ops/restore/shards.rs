@@ -16,6 +16,9 @@ pub(super) fn creation(collection: &Collection, nodes: &Nodes, is_other: bool) -
     if !collection.is_by_shards() && !is_custom && !nodes.are_several() && !is_other {
         return Ok(None);
     }
+    if !collection.config.value()["params"].is_object() {
+        return Err("its configuration has no parameters".to_owned());
+    }
     let shards = collection.shards.value();
     if shards.is_null() && !is_custom {
         let number = collection.config.value()["params"]["shard_number"]

@@ -46,21 +46,27 @@ impl Creation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ShardKeys {
     shards: BTreeMap<ShardId, Value>,
+    /// What is wrong with what was told.
+    odd: Option<String>,
 }
 
 impl ShardKeys {
     /// As `GET /collections/{name}/cluster` tells them, wherever their replicas are.
     pub(crate) fn of(map: &Value) -> Self {
         let lists = ["local_shards", "remote_shards"].map(|list| map[list].as_array());
-        let shards = lists.into_iter().flatten().flatten();
-        Self {
-            shards: shards
-                .filter_map(|shard| {
-                    let id = u32::try_from(shard["shard_id"].as_u64()?).ok()?;
-                    Some((id, shard["shard_key"].clone()))
-                })
-                .collect(),
+        let mut keys = Self::default();
+        for shard in lists.into_iter().flatten().flatten() {
+            let id = shard["shard_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+            let Some(id) = id else {
+                keys.odd = Some("a shard has no id".to_owned());
+                continue;
+            };
+            let key = &shard["shard_key"];
+            if keys.shards.insert(id, key.clone()).is_some_and(|known| known != *key) {
+                keys.odd = Some(format!("shard {id} has two shard keys"));
+            }
         }
+        keys
     }
 
     pub(crate) fn ids(&self) -> BTreeSet<ShardId> {
@@ -69,6 +75,9 @@ impl ShardKeys {
 
     /// How they are made again, or why Qdrant does not make such ones.
     pub(crate) fn creation(&self) -> Result<Creation, String> {
+        if let Some(odd) = &self.odd {
+            return Err(odd.clone());
+        }
         if self.shards.values().all(Value::is_null) {
             return match self.shards.keys().zip(0..).find(|(id, expected)| *id != expected) {
                 Some((id, expected)) => Err(format!("it has shard {id} and no shard {expected}")),
@@ -85,7 +94,7 @@ impl ShardKeys {
         let mut keys: Vec<ShardKey> = Vec::new();
         for (&id, key) in &self.shards {
             if !(key.is_string() || key.is_u64()) {
-                return Err(format!("shard {id} has no shard key"));
+                return Err(format!("shard {id} has no shard key that is a text or a number"));
             }
             if id == 0 {
                 return Err("shard 0 has a shard key, and their ids begin with 1".to_owned());
@@ -146,8 +155,13 @@ mod tests {
         for shards in odd {
             assert!(keys(&shards).is_err(), "{shards:?}");
         }
-        // A number that is none of a shard is not there.
-        assert_eq!(keys(&[(u64::MAX, json!("a"))]).unwrap(), []);
+        for map in [
+            json!({"local_shards": [{"shard_id": u64::MAX, "shard_key": "a"}]}),
+            json!({"local_shards": [{"shard_id": 1, "shard_key": "a"}, {"shard_id": 1, "shard_key": "b"}]}),
+            json!({"local_shards": [{"shard_id": 0}, {"shard_id": "1"}]}),
+        ] {
+            assert!(ShardKeys::of(&map).creation().is_err(), "{map}");
+        }
     }
 
     #[test]

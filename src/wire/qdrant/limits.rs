@@ -35,7 +35,7 @@ impl Limit {
                 bytes: LIST,
                 remedy: "delete snapshots that are not needed: DELETE /collections/NAME/snapshots/SNAPSHOT",
             },
-            ["collections", _] | [.., "cluster"] => Self {
+            ["collections", _] | [.., "cluster" | "optimizations"] => Self {
                 bytes: DESCRIPTION,
                 remedy: "make the collection's metadata smaller or less nested: PATCH /collections/NAME",
             },
