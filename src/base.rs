@@ -7,6 +7,7 @@ pub mod heavy;
 pub mod json;
 pub mod patience;
 pub mod pause;
+pub(crate) mod release;
 pub mod shell;
 pub mod snapshot;
 pub mod text;

@@ -167,6 +167,12 @@ pub(crate) fn without_points(payload_schema: &Value) -> Value {
 }
 
 impl Collection {
+    /// Whether its configuration and payload indexes are these; how many points an index has changes by itself.
+    pub(crate) fn is_described_by(&self, config: &Packed, payload_schema: &Packed) -> bool {
+        let indexes = |schema: &Packed| without_points(&schema.value());
+        self.config == *config && indexes(&self.payload_schema) == indexes(payload_schema)
+    }
+
     /// The id of a shard that it had, and of which there is no artifact, if its shards are saved one by one.
     pub(crate) fn lacks_shard(&self) -> Option<u32> {
         let saved: BTreeSet<_> = self.artifacts.iter().map(|artifact| artifact.kind).collect();

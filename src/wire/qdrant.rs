@@ -454,10 +454,9 @@ impl Qdrant {
 
     /// The URL of a snapshot of a collection, for messages.
     pub(crate) fn snapshot_url(&self, collection: &str, name: &str) -> String {
-        let path = ["collections", collection, "snapshots", name]
-            .map(http::encoded)
-            .join("/");
-        format!("{}/{path}", self.url().trim_end_matches('/'))
+        let path = SnapshotOf::from(collection).path(&[name]);
+        let path: Vec<_> = path.iter().map(|segment| http::encoded(segment)).collect();
+        format!("{}/{}", self.url().trim_end_matches('/'), path.join("/"))
     }
 
     async fn get<T: DeserializeOwned + Send + 'static>(&self, path: &[&str], doing: &str) -> Result<T> {

@@ -4,10 +4,15 @@
 //! headers with shorter names, the same content, and an end marker. Only headers are read to find that out: a reader may skip what is
 //! between them.
 
+use super::tar::LARGEST_FILE;
 use super::tar::header::{checksum, number, short_name, until_nul};
-use super::tar::{BLOCK, LARGEST_FILE};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+pub(crate) use super::tar::BLOCK;
+
+/// What ends an archive.
+pub(crate) const MARKER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// Entries of one snapshot; Qdrant makes some dozens for each shard.
 const MOST_ENTRIES: usize = 100_000;
@@ -182,7 +187,7 @@ pub(crate) fn length(parts: &[Part]) -> u64 {
     let parts = parts
         .iter()
         .map(|part| part.head.len() as u64 + (part.content.end - part.content.start));
-    crate::base::total::total(parts).saturating_add(2 * BLOCK as u64)
+    crate::base::total::total(parts).saturating_add(MARKER.len() as u64)
 }
 
 #[cfg(test)]

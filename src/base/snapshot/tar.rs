@@ -8,7 +8,7 @@ pub(super) mod header;
 
 use header::{checksum, number, short_name, until_nul};
 
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 /// What the headers of the GNU format have for a magic number and a version.
 const GNU: &[u8; 8] = b"ustar  \0";
 /// No name in a snapshot is longer.

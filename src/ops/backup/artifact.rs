@@ -362,33 +362,49 @@ async fn relay(
         rate: settings.rate.as_deref(),
         done: of.run.progress.copying(of.unit, Some(snapshot.size)),
     };
+    let written = blobs::write(Box::new(download), &expected, target).await?;
+    let artifact = Artifact {
+        node: unit
+            .node
+            .or_else(|| SnapshotName::parse(&snapshot.name, unit.kind())?.peer),
+        sha256_confirmed_by_qdrant: expected.sha256.is_some(),
+        snapshot: snapshot.name.clone(),
+        ..stored(unit, written, (requested_at, created_at))
+    };
+    Ok((artifact, after))
+}
+
+/// What a manifest says of a unit in the store, which was asked for and had begun at these times. What Qdrant tells of a snapshot on its
+/// disk is not in it.
+pub(super) fn stored(
+    unit: &Unit,
+    written: Written,
+    (requested_at, created_at): (OffsetDateTime, OffsetDateTime),
+) -> Artifact {
     let Written {
         key,
         storage,
         digest,
         version,
-    } = blobs::write(Box::new(download), &expected, target).await?;
-    let artifact = Artifact {
+    } = written;
+    Artifact {
         key,
         storage,
-        kind: of.unit.kind(),
-        node: unit
-            .node
-            .or_else(|| SnapshotName::parse(&snapshot.name, unit.kind())?.peer),
+        kind: unit.kind(),
+        node: unit.node,
         bytes: digest.bytes,
         sha256: digest.sha256_hex(),
-        sha256_confirmed_by_qdrant: expected.sha256.is_some(),
+        sha256_confirmed_by_qdrant: false,
         crc32c: format!("{:08x}", digest.crc32c),
         version: version.0,
         points_before: None,
         points_after: None,
         optimizing: false,
-        snapshot: snapshot.name.clone(),
+        snapshot: String::new(),
         requested_at,
         created_at,
         extra: BTreeMap::new(),
-    };
-    Ok((artifact, after))
+    }
 }
 
 /// Deletes the snapshot that this run made, whatever became of it; if that fails, the intent stays and the next run does it.

@@ -7,7 +7,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use crate::base::json::Packed;
 use crate::ops::context::Context;
-use crate::repository::manifest::{self, Collection, Description, without_points};
+use crate::repository::manifest::{self, Collection, Description};
 use crate::repository::names::ArtifactKind;
 use crate::repository::sharding::{self, ShardKeys};
 use crate::repository::unit::{Mode, Unit};
@@ -54,8 +54,7 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
     heavy::run(after.size().saturating_mul(2), move || {
         // It may have been deleted, and made again as another one.
         require_restorable(&saved.name, kind, &after.config, &saved.shards)?;
-        let indexes = |schema: &Packed| without_points(&schema.value());
-        if after.config != saved.config || indexes(&after.payload_schema) != indexes(&saved.payload_schema) {
+        if !saved.is_described_by(&after.config, &after.payload_schema) {
             saved.warnings.push(
                 "its configuration or payload indexes changed during the backup; both states are recorded, the snapshot has one of \
                  them"

@@ -2,6 +2,7 @@
 
 use super::replicas::Spread;
 use crate::base::error::{Code, Error, Result};
+use crate::base::release::release;
 use crate::base::text::plain;
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
@@ -246,7 +247,7 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
     });
     let newest = versions
         .values()
-        .max_by_key(|version| numbers(version))
+        .max_by_key(|version| release(version))
         .cloned()
         .unwrap_or_default();
     let warnings = different.into_iter().chain(version_warning(&newest)).collect();
@@ -255,7 +256,7 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
 
 /// Refuses to stream where a stream can harm the collection.
 fn require_streams(version: &str) -> Result<()> {
-    match numbers(version) >= Some((1, 17, 0)) {
+    match release(version) >= Some((1, 17, 0)) {
         true => Ok(()),
         false => Err(Error::new(
             Code::Unsupported,
@@ -265,15 +266,9 @@ fn require_streams(version: &str) -> Result<()> {
     }
 }
 
-/// `1.18.3` as numbers; of what is none the lowest ones.
-fn numbers(version: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
-    Some((parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
-}
-
 /// What Qdrant's changelog says of snapshots made by old versions.
 fn version_warning(version: &str) -> Option<String> {
-    let found = numbers(version)?;
+    let found = release(version)?;
     if found < (1, 15, 5) {
         Some(format!(
             "Qdrant {version}: before 1.15.5 a snapshot created during writes can be corrupt; update Qdrant"

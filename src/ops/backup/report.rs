@@ -167,9 +167,7 @@ pub(super) struct Results {
 
 /// Whether two units are shards of one collection, as it was when each was saved.
 fn are_of_one(one: &manifest::Collection, other: &manifest::Collection) -> bool {
-    let indexes = |of: &manifest::Collection| manifest::without_points(&of.payload_schema.value());
-    one.config == other.config
-        && indexes(one) == indexes(other)
+    one.is_described_by(&other.config, &other.payload_schema)
         && ShardKeys::of(&one.shards.value()) == ShardKeys::of(&other.shards.value())
 }
 

@@ -1,13 +1,12 @@
 //! One shard as Qdrant streams it: no snapshot is written to its disk, so that none is left there, whatever happens.
 
-use super::artifact::UnitRun;
+use super::artifact::{UnitRun, stored};
 use crate::base::error::Result;
 use crate::base::snapshot::Expected;
 use crate::ops::progress::Phase;
-use crate::repository::blobs::{self, Written};
+use crate::repository::blobs;
 use crate::repository::manifest::Artifact;
 use crate::wire::qdrant::{Count, ShardStream};
-use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// A stream of which the first bytes have come: what it has is what the shard had then.
@@ -55,30 +54,7 @@ impl HeldStream {
             blobs::write_stream(Box::new(self.stream), expected, target),
             of.qdrant().count(of.unit.snapshot()),
         )?;
-        let Written {
-            key,
-            storage,
-            digest,
-            version,
-        } = written;
-        let artifact = Artifact {
-            key,
-            storage,
-            kind: of.unit.kind(),
-            node: of.unit.node,
-            bytes: digest.bytes,
-            sha256: digest.sha256_hex(),
-            sha256_confirmed_by_qdrant: false,
-            crc32c: format!("{:08x}", digest.crc32c),
-            version: version.0,
-            points_before: None,
-            points_after: None,
-            optimizing: false,
-            snapshot: String::new(),
-            requested_at: self.requested_at,
-            created_at: self.created_at,
-            extra: BTreeMap::new(),
-        };
+        let artifact = stored(of.unit, written, (self.requested_at, self.created_at));
         Ok((artifact, after))
     }
 }

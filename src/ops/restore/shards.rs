@@ -105,17 +105,16 @@ async fn create_keys(qdrant: &Qdrant, name: &str, keys: &[ShardKey]) -> Result<(
 
 /// The nodes that have a replica of each shard of the collection.
 pub(super) async fn replicas(qdrant: &Qdrant, nodes: &Nodes, name: &str) -> Result<BTreeMap<u32, Vec<Qdrant>>> {
-    if !nodes.are_several() {
-        let (map, _) = qdrant.shards(name).await?;
-        let shards = map.replicas().into_keys();
-        return Ok(shards.map(|shard| (shard, vec![qdrant.clone()])).collect());
-    }
     let (map, _) = qdrant.shards(name).await?;
     let mut shards = BTreeMap::new();
     for (shard, replicas) in map.replicas() {
         let mut on = Vec::new();
         for replica in replicas {
-            let Some(node) = nodes.by_peer().get(&replica.peer) else {
+            let node = match nodes.are_several() {
+                true => nodes.by_peer().get(&replica.peer),
+                false => Some(qdrant),
+            };
+            let Some(node) = node else {
                 return Err(Error::new(
                     Code::QdrantUnexpected,
                     format!(

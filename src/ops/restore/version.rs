@@ -1,9 +1,11 @@
 //! Which Qdrant can read the snapshots of which.
 
+use crate::base::release::release;
+
 /// Why a snapshot of release `from` must not be restored by release `to`; Qdrant itself blocks nothing. Allowed are the same
 /// minor release with an equal or newer patch, and the next minor release.
 pub(super) fn incompatibility(from: &str, to: &str) -> Option<String> {
-    let (Some(old), Some(new)) = (parse(from), parse(to)) else {
+    let (Some(old), Some(new)) = (release(from), release(to)) else {
         return Some(format!(
             "the versions {from:?} (backup) and {to:?} (target) cannot be compared"
         ));
@@ -24,12 +26,7 @@ pub(super) fn incompatibility(from: &str, to: &str) -> Option<String> {
 
 /// Whether both are the same minor release, so that configurations must be equal to the letter.
 pub(super) fn same_minor(a: &str, b: &str) -> bool {
-    matches!((parse(a), parse(b)), (Some(a), Some(b)) if (a.0, a.1) == (b.0, b.1))
-}
-
-fn parse(version: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse::<u32>().ok());
-    Some((parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
+    matches!((release(a), release(b)), (Some(a), Some(b)) if (a.0, a.1) == (b.0, b.1))
 }
 
 #[cfg(test)]

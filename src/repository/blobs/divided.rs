@@ -2,16 +2,14 @@
 
 use super::{Blob, BlobSource};
 use crate::base::error::{Code, Error, Result};
-use crate::base::snapshot::split::{self, Finder, Next, Part, Shards};
+use crate::base::snapshot::split::{self, BLOCK, Finder, MARKER, Next, Part, Shards};
 use crate::wire::store::{Source, Store};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use std::sync::Arc;
 
-const BLOCK: usize = 512;
 /// What is not needed is read all the same, if it is no more than this: asking anew takes longer.
 const NEAR: u64 = 4 << 20;
-const MARKER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// Finds the shards in the object of a whole collection. Content of entries is passed over.
 ///
