@@ -168,8 +168,8 @@ pub struct Inner {
     pub late: Option<(String, Snapshot)>,
     /// Scripts of the next requests to fetch a snapshot by HTTP.
     pub recover: VecDeque<Recover>,
-    /// Uploads whose body ended early.
-    pub broken_uploads: usize,
+    /// A permit for each upload whose body ended early.
+    pub broken_uploads: Option<Arc<Semaphore>>,
     /// Bytes of each point's payload.
     pub point_bytes: usize,
     /// SHA-256 of every snapshot made, and the points that it has.
@@ -264,6 +264,13 @@ impl Peer {
     /// Scripts the next requests to stream a shard of `collection`.
     pub fn on_stream(&self, collection: &str, script: impl IntoIterator<Item = Fetch>) {
         self.with(collection, |c| c.stream.extend(script));
+    }
+
+    /// Gets a permit for each upload whose body ends early, which the peer may see after the client has told of it.
+    pub fn broken_uploads(&self) -> Arc<Semaphore> {
+        let mut inner = self.lock();
+        let broken = inner.broken_uploads.get_or_insert_with(|| Arc::new(Semaphore::new(0)));
+        broken.clone()
     }
 
     /// Gets a permit for each stream of a shard that nobody reads any more.

@@ -130,7 +130,9 @@ async fn upload(
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => break,
             Err(_) => {
-                inner.lock().unwrap().broken_uploads += 1;
+                if let Some(broken) = &inner.lock().unwrap().broken_uploads {
+                    broken.add_permits(1);
+                }
                 return error(400, "Multipart error: incomplete");
             }
         }

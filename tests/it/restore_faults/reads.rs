@@ -7,10 +7,16 @@ use qdrant_backup::ops::restore::RestoreOutcome;
 use qdrant_backup::wire::store::{ObjectMeta, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use testkit::faulty::Faulty;
 use testkit::lost::LONG;
 use testkit::lost::Lost;
 use testkit::lost::edit;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Long enough for what happens at once.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
@@ -19,6 +25,7 @@ async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
         *bytes.last_mut().unwrap() ^= 1;
         vec![Ok(bytes.into())]
     });
+    let broken = lost.peer.broken_uploads();
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(failed.error.code, Code::ChecksumMismatch, "{failed:?}");
@@ -31,7 +38,7 @@ async fn an_object_that_changes_after_the_check_never_reaches_qdrant_whole() {
         assert!(failed.error.message.contains(&crc), "{crc}: {failed:?}");
     }
     assert!(failed.state.starts_with("it does not exist"), "{failed:?}");
-    assert_eq!(lost.peer.lock().broken_uploads, 1, "the last chunk was held back");
+    only_one(&broken).await;
 }
 
 #[tokio::test]
@@ -111,11 +118,19 @@ async fn a_read_that_is_cut_goes_on_where_it_was_and_one_that_makes_no_progress_
 
     let mut lost = Lost::new().await;
     (lost.bench.ctx.store, _) = reading(&lost, cut(0));
+    let broken = lost.peer.broken_uploads();
     let report = lost.run(&lost.request()).await.unwrap();
     let failed = &report.failed[0];
     assert_eq!(
         (failed.error.code, failed.state.as_str()),
         (Code::StoreUnreachable, "it does not exist")
     );
-    assert_eq!(lost.peer.lock().broken_uploads, 1);
+    only_one(&broken).await;
+}
+
+/// Of all uploads one ended early: its last chunk was held back.
+async fn only_one(broken: &Semaphore) {
+    let seen = timeout(PATIENCE, broken.acquire()).await.expect("the peer sees it");
+    seen.unwrap().forget();
+    assert_eq!(broken.available_permits(), 0, "another one");
 }
