@@ -1,7 +1,7 @@
 //! The documents keep their word: links lead somewhere, commands are accepted and run, both languages have the same pages.
 //!
 //! A block of commands (`sh`, `bash`, `console`) is run by [`run`], or the word behind its language says what it needs that a
-//! test has not: `cluster`, `gcloud`, `docker`, `toolchain`, `terraform`.
+//! test has not: `cluster`, `gcloud`, `docker`, `kubectl`, `toolchain`, `terraform`.
 
 pub(crate) mod commands;
 mod cost;
@@ -163,11 +163,16 @@ fn the_command_line_accepts_every_command_of_the_documents() {
             .map(move |arguments| (place.clone(), arguments))
             .collect::<Vec<_>>()
     });
+    let is_command = |code: &str| {
+        ["qdrant-backup ", "deploy/kubernetes/run.sh "]
+            .iter()
+            .any(|word| code.starts_with(word))
+    };
     let in_text = pages.iter().flat_map(|page| {
         let codes = page
             .codes
             .iter()
-            .filter(|(_, code)| code.starts_with("qdrant-backup ") && !code.contains('…'));
+            .filter(|(_, code)| is_command(code) && !code.contains('…'));
         codes
             .filter_map(move |(line, code)| Some((format!("{}:{line}", page.path.display()), arguments(&words(code))?)))
     });
