@@ -31,7 +31,9 @@ fn without_variables(words: &[String]) -> Vec<&str> {
 pub fn arguments(words: &[String]) -> Option<Vec<String>> {
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
     let given = match without_variables(words).as_slice() {
-        ["qdrant-backup", rest @ ..] => rest.iter().map(|word| (*word).to_owned()).collect(),
+        ["qdrant-backup", rest @ ..] | ["sudo", "qb", rest @ ..] => {
+            rest.iter().map(|word| (*word).to_owned()).collect()
+        }
         ["docker", rest @ ..] => {
             let at = rest.iter().position(|word| *word == "qdrant-backup")?;
             rest[at + 1..].iter().map(|word| (*word).to_owned()).collect()
@@ -61,7 +63,8 @@ pub fn needs(mark: &str, words: &[String]) -> Option<bool> {
         "gcloud" => Some(first == "terraform" || first == "run" || has("gcloud") || has("gs://")),
         "cluster" => Some(has("QDRANT_NODES=") || has("/shards/")),
         "docker" => Some(first == "docker"),
-        "toolchain" => Some(matches!(first, "cargo" | ".ci/run")),
+        "systemd" => Some(first == "sudo"),
+        "toolchain" => Some(matches!(first, "cargo" | ".ci/run" | "./release.sh")),
         "terraform" => Some(first == "terraform/check.sh"),
         _ => None,
     }
