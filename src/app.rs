@@ -40,7 +40,7 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<UnknownVariable>, bars: &B
         Command::Prune(args) => prune(args, env).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
-        Command::Status { json } => status(env, json).await,
+        Command::Status(args) => status(env, &args).await,
         Command::Check { deep, json } => check(env, unknown, deep, json).await,
         Command::Completions { shell } => cli::completions(shell).map(|()| 0),
     };
@@ -303,7 +303,7 @@ async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
     cli::unpin(&*store, id).await
 }
 
-async fn status(env: Env<'_>, json: bool) -> Result<u8> {
+async fn status(env: Env<'_>, args: &cli::StatusArgs) -> Result<u8> {
     let config = Config::from_env(env)?;
     let look = StatusQuery {
         qdrant: probe(&config.qdrant)?,
@@ -313,7 +313,7 @@ async fn status(env: Env<'_>, json: bool) -> Result<u8> {
         max_age: config.server.max_age,
         clock: Clock::system(),
     };
-    cli::status(look, json).await
+    cli::status(look, args).await
 }
 
 async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bool) -> Result<u8> {

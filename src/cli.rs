@@ -17,6 +17,7 @@ mod signals;
 mod status;
 mod text;
 mod verify;
+mod whole_file;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
@@ -32,7 +33,7 @@ pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
-pub(crate) use status::{StatusQuery, status};
+pub(crate) use status::{StatusArgs, StatusQuery, status};
 pub(crate) use verify::verify;
 
 use crate::base::error::{Code, Error, Result};
@@ -70,11 +71,7 @@ pub(crate) enum Command {
     /// Exits with 0 if every collection that BACKUP_INCLUDE and BACKUP_EXCLUDE select on Qdrant has a good backup younger than
     /// BACKUP_MAX_AGE, with 1 if one has not or there is none; with another code if Qdrant or the store cannot tell. It looks at
     /// the backups of that time and at ten older ones.
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusArgs),
     /// List the backups, newest first
     List(ListArgs),
     /// Show the content of a backup

@@ -37,7 +37,7 @@ pub const EXITS: [(u8, &str); 15] = [
         "the restore failed, or the result differs from the backup; the report says what is where",
     ),
     (13, "the backup is of a newer or other kind than this version reads"),
-    (14, "the result could not be written to standard output"),
+    (14, "the result could not be written"),
 ];
 
 /// The table below the help.

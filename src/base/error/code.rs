@@ -122,7 +122,7 @@ codes! {
     RestoreUnequal, exit 12, http 502, "do not use the result; read the report for what differs";
     /// This version does not read backups of that kind, usually a newer version's. That says nothing about the backup's worth.
     BackupUnsupported, exit 13, http 501, "use the version of qdrant-backup that made the backup, or a newer one";
-    /// The result could not be written to standard output; whatever was done is done.
+    /// The result could not be written to standard output or into a file; whatever was done is done.
     OutputFailed, exit 14, http 500, "send the output to where there is room; `qdrant-backup list` shows what was done";
 }
 

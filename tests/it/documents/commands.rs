@@ -34,7 +34,9 @@ const KUBERNETES: &str = "deploy/kubernetes/run.sh";
 pub fn arguments(words: &[String]) -> Option<Vec<String>> {
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
     let given = match without_variables(words).as_slice() {
-        ["qdrant-backup" | KUBERNETES, rest @ ..] => rest.iter().map(|word| (*word).to_owned()).collect(),
+        ["qdrant-backup" | KUBERNETES, rest @ ..] | ["sudo", "qb", rest @ ..] => {
+            rest.iter().map(|word| (*word).to_owned()).collect()
+        }
         ["docker", rest @ ..] => {
             let at = rest.iter().position(|word| *word == "qdrant-backup")?;
             rest[at + 1..].iter().map(|word| (*word).to_owned()).collect()
@@ -65,7 +67,8 @@ pub fn needs(mark: &str, words: &[String]) -> Option<bool> {
         "cluster" => Some(has("QDRANT_NODES=") || has("/shards/")),
         "docker" => Some(first == "docker"),
         "kubectl" => Some(matches!(first, "kubectl" | KUBERNETES)),
-        "toolchain" => Some(matches!(first, "cargo" | ".ci/run")),
+        "systemd" => Some(first == "sudo"),
+        "toolchain" => Some(matches!(first, "cargo" | ".ci/run" | "./release.sh")),
         "terraform" => Some(first == "terraform/check.sh"),
         _ => None,
     }
