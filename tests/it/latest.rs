@@ -283,6 +283,7 @@ async fn a_date_in_the_future_is_no_date_of_a_good_backup_or_of_a_proof() {
     let job = PruneContext {
         ctx: bench.ctx.on_store(),
         policy,
+        only: None,
     };
     let plan = prune::plan(&job).await.unwrap();
     assert!(plan.items.iter().all(|item| item.keep), "{plan:?}");
