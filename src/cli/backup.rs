@@ -2,6 +2,7 @@
 
 use super::causes::{by_cause, listed};
 use super::text::{Align, plain, points, size, table};
+use super::wait::waiting;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
@@ -32,14 +33,15 @@ pub(crate) async fn backup(
     stop: &CancellationToken,
 ) -> Result<()> {
     let json = args.json;
-    let dry_run = args.dry_run;
+    let (dry_run, wait) = (args.dry_run, args.wait);
     let selection = args.selection().unwrap_or(default);
     if dry_run {
         return show_plan(ctx, &selection, json, stop).await;
     }
     let progress = Progress::new(ctx.clock.now());
+    let work = waiting(wait, stop, || backup::run(ctx, &selection, &progress, stop));
     let result = tokio::select! {
-        result = backup::run(ctx, &selection, &progress, stop) => result,
+        result = work => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
@@ -49,6 +51,7 @@ pub(crate) async fn backup(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             &mut report,
             stop,

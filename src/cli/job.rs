@@ -49,6 +49,7 @@ pub(crate) async fn backup_task(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             backup,
             stop,

@@ -3,6 +3,7 @@
 use super::settings::{flag_of, trimmed, value};
 use crate::base::error::{Code, Error};
 use crate::base::text::without_secrets;
+use crate::base::when;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -164,21 +165,7 @@ impl<'a> Reader<'a> {
     /// A length of time: a whole number with its unit, `s`, `m`, `h` or `d`.
     pub(super) fn duration(&mut self, name: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.text(name)?;
-        let parsed = text.split_at_checked(text.len() - 1).and_then(|(number, unit)| {
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                "d" => 86_400,
-                _ => return None,
-            };
-            let number: u64 = number
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| number.parse().ok())??;
-            Some(Duration::from_secs(number.checked_mul(unit)?))
-        });
-        match parsed {
+        match when::duration(&text) {
             Some(duration) if range.contains(&duration) => Some(duration),
             _ => {
                 let (from, to) = (range.start().as_secs(), range.end().as_secs());

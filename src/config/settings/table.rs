@@ -4,13 +4,14 @@ use super::{EVERY, Group, setting};
 
 const QDRANT: &[&str] = &["serve", "backup", "status", "restore", "drill", "check"];
 const STORE: &[&str] = &[
-    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "pin", "unpin", "check",
+    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "delete", "pin", "unpin",
+    "unlock", "check",
 ];
 const SOURCE: &[&str] = &[
-    "serve", "backup", "status", "show", "verify", "restore", "drill", "pin", "unpin", "check",
+    "serve", "backup", "status", "show", "verify", "restore", "drill", "delete", "pin", "unpin", "check",
 ];
 const TRANSFERS: &[&str] = &["serve", "backup", "restore", "drill"];
-const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune"];
+const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune", "delete"];
 const SNAPSHOTS: &[&str] = &["serve", "backup", "check"];
 const SELECTIONS: &[&str] = &["serve", "backup", "status", "check"];
 const RETENTION: &[&str] = &["serve", "backup", "list", "prune", "check"];

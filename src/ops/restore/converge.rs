@@ -163,8 +163,37 @@ pub(crate) async fn converge(
     wanted: &ExpectedCollection,
     patience: &Timeouts,
 ) -> Result<Found> {
-    let qdrant = nodes.of(None);
     let count = wait_for_points(nodes, name, wanted, patience).await?;
+    let count = count.map_err(|problem| {
+        unequal(format!(
+            "collection {name:?}: {problem}, {} s after Qdrant reported it restored",
+            patience.converge.as_secs()
+        ))
+    })?;
+    compared(nodes, name, wanted, patience, count).await
+}
+
+/// Compares a collection in the same way that was there before, without waiting.
+pub(super) async fn compare_now(nodes: &Nodes, name: &str, wanted: &ExpectedCollection) -> Result<Found> {
+    let at_once = Timeouts {
+        converge: Duration::ZERO,
+        green: Duration::ZERO,
+        poll: Duration::ZERO,
+    };
+    let count = wait_for_points(nodes, name, wanted, &at_once).await?;
+    let count = count.map_err(|problem| unequal(format!("collection {name:?}: {problem}")))?;
+    compared(nodes, name, wanted, &at_once, count).await
+}
+
+/// Compares all but the count.
+async fn compared(
+    nodes: &Nodes,
+    name: &str,
+    wanted: &ExpectedCollection,
+    patience: &Timeouts,
+    count: Count,
+) -> Result<Found> {
+    let qdrant = nodes.of(None);
     let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
     let is_exact = count.is_exact && !wanted.points.estimated;
@@ -257,8 +286,14 @@ fn declares_vectors(config: &Value) -> bool {
     some(&config["params"]["vectors"]) || some(&config["params"]["sparse_vectors"])
 }
 
-/// The count, once all shards are Active and it is right; of each replica by itself, where each was restored by itself.
-async fn wait_for_points(nodes: &Nodes, name: &str, wanted: &ExpectedCollection, patience: &Timeouts) -> Result<Count> {
+/// The count, once all shards are Active and it is right, or what is wrong with it when there is no more patience; of each
+/// replica by itself, where each was restored by itself.
+async fn wait_for_points(
+    nodes: &Nodes,
+    name: &str,
+    wanted: &ExpectedCollection,
+    patience: &Timeouts,
+) -> Result<Result<Count, String>> {
     let qdrant = nodes.of(None);
     let deadline = Instant::now() + patience.converge;
     let mut pauses = pauses(patience.poll);
@@ -270,15 +305,12 @@ async fn wait_for_points(nodes: &Nodes, name: &str, wanted: &ExpectedCollection,
         let problem = match problem {
             Some(problem) => problem,
             None => match qdrant.count(name).await? {
-                found if wanted.points.admits(found) => return Ok(found),
+                found if wanted.points.admits(found) => return Ok(Ok(found)),
                 found => format!("it has {} points, the backup has {}", found.points, wanted.points),
             },
         };
         if Instant::now() >= deadline {
-            return Err(unequal(format!(
-                "collection {name:?}: {problem}, {} s after Qdrant reported it restored",
-                patience.converge.as_secs()
-            )));
+            return Ok(Err(problem));
         }
         sleep(pauses.next().unwrap_or(patience.poll)).await;
     }

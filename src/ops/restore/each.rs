@@ -2,9 +2,10 @@
 
 use super::RestoreStep;
 use super::execute::restore_one;
-use super::failed::{failed, not_begun};
+use super::failed::{differs, failed, not_begun};
 use super::plan::RestorePlan;
 use super::report::{Failed, Restored};
+use super::step::Standing;
 use super::{RestoreRequest, report};
 use crate::base::error::Error;
 use crate::ops::context::Context;
@@ -27,9 +28,15 @@ pub(super) async fn restore_each(
     plan: &RestorePlan,
     run: &Run,
 ) -> (Vec<Restored>, Vec<Failed>) {
-    let mut waiting = plan.collections.iter().enumerate();
+    let steps = || plan.collections.iter().enumerate();
+    let mut waiting = steps().filter(|(_, step)| step.is_restored());
     let mut under_way = FuturesUnordered::new();
     let (mut restored, mut failed) = (Vec::new(), Vec::new());
+    for (at, step) in steps() {
+        if let Some(Standing::Differs { why }) = &step.standing {
+            failed.push((at, differs(ctx, request, plan, step, why).await));
+        }
+    }
     let mut refused: Option<Error> = None;
     loop {
         while under_way.len() < ctx.settings.restore_concurrency.max(1)

@@ -5,8 +5,8 @@ use super::converge::{Found, converge, state};
 use super::each::restore_each;
 use super::failed::{failure, next_for_all};
 use super::plan::{RestorePlan, make};
-use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored};
-use super::step::{Existing, From};
+use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored, Unchanged};
+use super::step::{Existing, From, Standing};
 use super::target::{TargetState, target_state};
 use super::{RestoreRequest, RestoreStep, Timeouts, Via, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
@@ -52,7 +52,8 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         id: plan.id.to_string(),
         ..request.clone()
     };
-    progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
+    let restored = plan.collections.iter().filter(|step| step.is_restored());
+    progress.planned(plan.id, restored.map(RestoreStep::unit));
     tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;
@@ -65,6 +66,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         started_at,
         finished_at: started_at,
         collections: Vec::new(),
+        unchanged: unchanged_of(&plan),
         failed: Vec::new(),
         next: Vec::new(),
         aliases: Vec::new(),
@@ -73,7 +75,8 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
     };
     (report.collections, report.failed) = restore_each(ctx, request, &plan, &run).await;
     aliases(ctx, request, &plan, &mut report, &run).await;
-    report.status = match (report.collections.is_empty(), report.failed.is_empty()) {
+    let is_nothing = report.collections.is_empty() && report.unchanged.is_empty();
+    report.status = match (is_nothing, report.failed.is_empty()) {
         (_, true) => RestoreOutcome::Complete,
         (false, false) => RestoreOutcome::Partial,
         (true, false) => RestoreOutcome::Failed,
@@ -83,9 +86,32 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
     Ok(report)
 }
 
+/// What exists as the backup has it.
+fn unchanged_of(plan: &RestorePlan) -> Vec<Unchanged> {
+    let steps = plan.collections.iter();
+    let unchanged = steps.filter_map(|step| match &step.standing {
+        Some(Standing::Equal {
+            points,
+            points_estimated,
+            sampled,
+            notes,
+        }) => Some(Unchanged {
+            source: step.source.clone(),
+            target: step.target.clone(),
+            points: *points,
+            points_estimated: *points_estimated,
+            sampled: *sampled,
+            notes: notes.clone(),
+        }),
+        Some(Standing::Differs { .. }) | None => None,
+    });
+    unchanged.collect()
+}
+
 async fn prove_all(ctx: &Context, plan: &RestorePlan) -> Result<()> {
     let mut proofs = Vec::new();
-    for from in plan.collections.iter().flat_map(|step| &step.from) {
+    let restored = plan.collections.iter().filter(|step| step.is_restored());
+    for from in restored.flat_map(|step| &step.from) {
         proofs.push(blobs::prove(&*ctx.store, &from.artifact, &from.blob));
     }
     let at_once = ctx.settings.restore_concurrency.max(1);
@@ -106,7 +132,11 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
         }
         return report.warnings.push(text);
     }
-    let done: BTreeSet<_> = report.collections.iter().map(|r| r.target.clone()).collect();
+    let restored = report.collections.iter().map(|r| r.target.clone());
+    // One that was there may be of a restore that came as far as this.
+    let done: BTreeSet<_> = restored
+        .chain(report.unchanged.iter().map(|u| u.target.clone()))
+        .collect();
     let steps: Vec<_> = plan
         .collections
         .iter()
@@ -130,6 +160,7 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
             for step in steps {
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
+                report.unchanged.retain(|u| u.target != step.target);
                 let now = state(&ctx.qdrant, &step.target).await.to_string();
                 report
                     .failed
