@@ -252,8 +252,7 @@ impl Results {
                 }
             }
         }
-        let by_shards = |c: &&manifest::Collection| c.is_by_shards() && !gone.contains(&c.name);
-        for collection in whole.values().filter(by_shards) {
+        for collection in whole.values().filter(|c| !gone.contains(&c.name)) {
             if let Some(id) = collection.lacks_shard() {
                 let error = shards_changed(&collection.name).because(format!("shard {id} was not saved"));
                 let failure = || Failure::of(&collection.name, &error);
