@@ -38,9 +38,20 @@ pub(crate) struct JobPlan {
     #[serde(default)]
     pub(crate) aliases: Aliases,
     pub(crate) warnings: Vec<String>,
+    /// How long the nodes took to answer before anything was begun, where that is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) latencies: Vec<NodeLatency>,
     /// What earlier versions wrote in place of the units.
     #[serde(default, skip_serializing)]
     pub(crate) collections: Vec<WholeCollection>,
+}
+
+/// How long a node took to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeLatency {
+    /// Of which a point was read, on its node.
+    pub(crate) unit: Unit,
+    pub(crate) microseconds: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod key;
 mod limits;
 mod nodes;
 mod optimizations;
+mod probe;
 mod restore;
 mod snapshot;
 mod streamed;

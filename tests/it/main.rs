@@ -27,6 +27,7 @@ mod key_rotation;
 mod latest;
 mod layers;
 mod lease;
+mod load_guard;
 mod memory;
 mod odd_manifests;
 mod old_formats;

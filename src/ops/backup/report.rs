@@ -1,5 +1,6 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
+use super::guard::HeldBack;
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::in_the_middle;
 use crate::base::total::total;
@@ -39,6 +40,9 @@ pub struct BackupReport {
     pub failed: Vec<Failure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// What the run waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// Whether everything asked for was saved.
@@ -93,6 +97,7 @@ impl BackupReport {
                 .cloned()
                 .chain(warnings(&manifest.collections))
                 .collect(),
+            held_back: None,
         }
     }
 
@@ -346,6 +351,7 @@ impl RunFacts {
         let manifest = Manifest {
             format: manifest::FORMAT,
             id,
+            held_back: None,
             status,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
