@@ -343,7 +343,8 @@ async fn save_share(
                 first,
             };
             let saved = save_unit(of, plan.aliases.of(&unit.collection), warning).await?;
-            let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved));
+            let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved))
+                .with_segments(settling.seen(&unit.collection));
             match within_cleanup(&run.cancel, jobs::create_part(&*ctx.store, &task.execution, part))
                 .await?
                 .outcome

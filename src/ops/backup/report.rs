@@ -185,6 +185,15 @@ pub(super) fn shards_changed(collection: &str) -> Error {
     .remedy("run it again; nobody else may change its shard keys or its configuration meanwhile")
 }
 
+/// The error of a collection of which some shards were saved of another one of its name.
+pub(super) fn remade(collection: &str) -> Error {
+    Error::new(
+        Code::SnapshotChanged,
+        format!("collection {collection:?} was deleted and made again during the backup"),
+    )
+    .remedy("run it again; nobody else may replace the collection meanwhile")
+}
+
 /// The results of the collections.
 struct Merged {
     collections: Vec<manifest::Collection>,
@@ -342,6 +351,7 @@ impl RunFacts {
             collections: results.collections.iter().map(Saved::of).collect(),
             failed: results.failed.clone(),
             warnings: self.warnings.iter().cloned().chain(of_collections).collect(),
+            held_back: None,
         };
         let status = match status {
             BackupOutcome::Complete => Status::Complete,
@@ -351,7 +361,6 @@ impl RunFacts {
         let manifest = Manifest {
             format: manifest::FORMAT,
             id,
-            held_back: None,
             status,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
