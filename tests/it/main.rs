@@ -46,6 +46,7 @@ mod restore_faults;
 mod retention;
 mod rewind;
 mod screens;
+mod shard_restores;
 mod shard_streams;
 mod snapshot_structure;
 mod sources;

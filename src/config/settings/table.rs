@@ -197,7 +197,8 @@ pub const GROUPS: &[Group] = &[
             "RESTORE_CONCURRENCY",
             "`4`",
             RESTORES,
-            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+            "number of collections restored at a time, and of transfers of all their shards together, 1 to 64; also the number of uploads that \
+             are on Qdrant's disk at a time",
         )
         .flag("--restore-concurrency", "N")],
     },
