@@ -9,7 +9,7 @@ use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
     StoreConfig, UnknownVariable, obsolete, source_name, value,
 };
-use crate::ops::context::{Context, Settings, SourceSettings, StoreContext};
+use crate::ops::context::{Context, LoadGuard, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
 use crate::ops::prune::PruneContext;
 use crate::ops::verify::Verifier;
@@ -71,6 +71,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             backoff: Duration::from_secs(2),
             mode: config.backup.mode,
             settle: config.backup.settle,
+            guard: config.backup.max_latency_factor.map(LoadGuard::new),
             limits: Limits {
                 // The client for Qdrant gives a connection up first and continues with another one.
                 idle: limits.idle.max(config.qdrant.idle * 2),

@@ -6,7 +6,7 @@ use super::wait::waiting;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
-use crate::ops::backup::{self, BackupOutcome, BackupReport, NodeState};
+use crate::ops::backup::{self, BackupOutcome, BackupReport, HeldBack, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
@@ -123,6 +123,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
+    text += &held_back(report.held_back.as_ref());
     let outcome = match report.status {
         BackupOutcome::Complete => "is complete",
         BackupOutcome::Partial => "is PARTIAL",
@@ -136,6 +137,15 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line, if the run waited.
+pub(super) fn held_back(held: Option<&HeldBack>) -> String {
+    let line = |held: &HeldBack| {
+        let reasons = held.reasons.join("; ");
+        format!("waited {} s while Qdrant was busy: {}\n", held.seconds, plain(&reasons))
+    };
+    held.map(line).unwrap_or_default()
 }
 
 /// One entry for each cause, which tells the names of all collections that it keeps from being saved.
@@ -207,6 +217,10 @@ mod tests {
                 },
             }],
             warnings: vec!["odd".into()],
+            held_back: Some(HeldBack {
+                seconds: 95,
+                reasons: vec!["one".into(), "another".into()],
+            }),
         };
         assert_eq!(
             rendered(&report),
@@ -215,6 +229,7 @@ mod tests {
              \n\
              FAILED  logs: no byte\n        look at it\n\
              warning  odd\n\
+             waited 95 s while Qdrant was busy: one; another\n\
              Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7.0 s\n\
              gs://b/backups/2026-11-22T12-00-00Z/manifest.json\n"
         );

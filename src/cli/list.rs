@@ -228,10 +228,7 @@ fn listed(backups: &[Summary], now: OffsetDateTime, zone: &Zone) -> String {
         let _ = writeln!(text, "The newest good one is {} old.", rounded(age));
     }
     for backup in backups {
-        if let Some(problem) = &backup.problem {
-            let _ = writeln!(text, "{}: {}", backup.id, plain(problem));
-        }
-        for why in backup.not_restorable.values() {
+        for why in backup.odd() {
             let _ = writeln!(text, "{}: {}", backup.id, plain(why));
         }
     }
@@ -333,6 +330,9 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
             plain(&failure.collection),
             plain(&failure.error.message)
         );
+    }
+    for how in summary.damaged.values() {
+        let _ = writeln!(text, "DAMAGED  {}", plain(how));
     }
     for why in summary.not_restorable.values() {
         let _ = writeln!(text, "NOT RESTORABLE  {}", plain(why));

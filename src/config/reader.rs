@@ -132,6 +132,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number within `range`, with a decimal point or without.
+    pub(super) fn decimal(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (from, to) = range.into_inner();
+            let wrong = format!("is not a number from {from} to {to}");
+            self.problem(
+                name,
+                &text,
+                wrong,
+                "write such a number, e.g. 3, or leave it out for the default",
+            );
+        }
+        number
+    }
+
     /// A comma-separated list.
     pub(super) fn list(&self, name: &'static str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();

@@ -11,11 +11,14 @@ mod execute;
 mod failed;
 mod plan;
 mod report;
+mod sampled;
 mod shards;
 mod step;
 mod swap;
 mod target;
 mod text;
+mod transfers;
+mod turns;
 mod uploaded;
 mod version;
 
@@ -30,7 +33,8 @@ pub use swap::{AliasAction, AliasPlan};
 pub(crate) use command::command;
 #[cfg(test)]
 pub(crate) use command::samples;
-pub(crate) use execute::restore_one;
+pub(crate) use execute::{Restoring, restore_one};
+pub(crate) use turns::Turns;
 
 use crate::base::error::{Code, Result};
 use crate::base::total::total;

@@ -93,6 +93,9 @@ pub struct Summary {
     /// Collections that this version cannot bring back from it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub not_restorable: BTreeMap<String, String>,
+    /// Collections that are damaged as the manifest itself tells them, and how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<String, String>,
 }
 
 /// A word for what is known of a backup. The first one of a list is one of the first eight.
@@ -103,7 +106,7 @@ pub enum Mark {
     Good,
     /// Misses collections.
     Partial,
-    /// A verification found damage, or the manifest is invalid or belongs to another backup.
+    /// A verification found damage, or the manifest is invalid, lacks a shard, or belongs to another backup.
     Damaged,
     /// A drill failed. It may still be intact, so it is kept; it never counts as good.
     DrillFailed,
@@ -240,6 +243,12 @@ impl Summary {
         self.marks.first() == Some(&Mark::Good)
     }
 
+    /// What is wrong with it, as far as that is known without looking at its objects.
+    pub(crate) fn odd(&self) -> impl Iterator<Item = &String> {
+        let of_collections = self.damaged.values().chain(self.not_restorable.values());
+        self.problem.iter().chain(of_collections)
+    }
+
     /// The marks as one text.
     pub fn marks_text(&self) -> String {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
@@ -278,6 +287,10 @@ impl Summary {
                 .iter()
                 .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
                 .collect(),
+            damaged: collections
+                .iter()
+                .filter_map(|c| Some((c.name.clone(), c.damage()?)))
+                .collect(),
         };
         summary.marks = summary.marks(problem.map(Error::code), now);
         summary
@@ -290,7 +303,7 @@ impl Summary {
         let first = match self.status {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
             _ if problem.is_some() || either(ProofVerdict::Unknown) => Mark::Unreadable,
-            _ if either(ProofVerdict::Damaged) => Mark::Damaged,
+            _ if either(ProofVerdict::Damaged) || !self.damaged.is_empty() => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(ProofVerdict::Failed) => Mark::DrillFailed,
             _ if !self.unproven.is_empty() && !is_intact(&self.drilled) && self.status == Some(Status::Complete) => {

@@ -221,7 +221,7 @@ fn why_not_good(found: &Found) -> String {
             }
         }
         (Some(Mark::Future), _) => FUTURE.to_owned(),
-        (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
+        (Some(mark), _) => match summary.odd().next() {
             Some(problem) => format!("it is {mark}: {problem}"),
             None => format!("it is {mark}"),
         },
