@@ -2,6 +2,7 @@
 
 mod artifact;
 mod collection;
+mod fallback;
 pub mod job;
 mod plan;
 mod replicas;
@@ -14,7 +15,7 @@ pub use collection::describe;
 pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
-pub(crate) use trial::trial;
+pub(crate) use trial::{Trial, trial};
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::heavy;
@@ -29,7 +30,7 @@ use crate::repository::intents;
 use crate::repository::manifest::{self, EncodedManifest, Failure};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{SnapshotMode, Unit};
 use crate::wire::qdrant::ClusterInfo;
 use crate::wire::store::Store;
 use artifact::{Settling, UnitRun};
@@ -75,13 +76,17 @@ pub(crate) async fn run_for(
         |run| save(ctx, selection, request, run),
     );
     let result = run::ending(&store, Operation::Backup, progress, work).await;
-    result.map_err(with_run_again)
+    result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 
 /// Adds the remedy for a cancelled run.
-fn with_run_again(error: Error) -> Error {
-    match error.code() {
-        Code::Cancelled => error.remedy(
+fn with_run_again(error: Error, mode: SnapshotMode) -> Error {
+    match (error.code(), mode) {
+        // A stream ends with its connection.
+        (Code::Cancelled, SnapshotMode::Stream) => {
+            error.remedy("run it again; nothing was committed, and nothing is left on Qdrant's disk")
+        }
+        (Code::Cancelled, SnapshotMode::File | SnapshotMode::Auto) => error.remedy(
             "run it again; nothing was committed, and the next run deletes a snapshot that Qdrant may still be making",
         ),
         _ => error,
@@ -121,6 +126,7 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
         })
         .await?;
     run.progress.planned(id, plan.units.iter().cloned());
+    let mode = plan.mode;
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
     let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes, Settling::default()));
@@ -137,6 +143,8 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
                     run,
                     id,
                     unit: &unit,
+                    shown: &unit,
+                    has_another_way: false,
                     first,
                 };
                 save_unit(of, aliases.of(&unit.collection)).await
@@ -149,9 +157,7 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     if !changed.is_empty() {
         tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
         shared.4.forget(&changed);
-        let again = run
-            .unless_cancelled(plan::units(&shared.3, changed, ctx.settings.mode))
-            .await?;
+        let again = run.unless_cancelled(plan::units(&shared.3, changed, mode)).await?;
         let more = save_all(ctx, id, again.units, &run, save_from(1 + ctx.settings.attempts)).await?;
         run.unless_cancelled(async { Ok(()) }).await?;
         results.extend(more);

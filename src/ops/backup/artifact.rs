@@ -26,7 +26,12 @@ pub(super) struct UnitRun<'a> {
     pub(super) settling: &'a Settling,
     pub(super) run: &'a Run,
     pub(super) id: BackupId,
+    /// What is saved now.
     pub(super) unit: &'a Unit,
+    /// What was planned, and is shown: it, or what it is a part of.
+    pub(super) shown: &'a Unit,
+    /// Whether there is a better way than to try a file again on a full disk, or to save a shard that never is at rest.
+    pub(super) has_another_way: bool,
     /// Number of the first attempt; each one's objects have it in their names.
     pub(super) first: u32,
 }
@@ -35,6 +40,11 @@ impl<'a> UnitRun<'a> {
     /// The node that has the unit.
     pub(super) fn qdrant(&self) -> &'a Qdrant {
         self.nodes.of(self.unit.node)
+    }
+
+    /// Whether it is not saved if it never is at rest: of what is saved by a file, that is no way out.
+    fn may_be_left(&self) -> bool {
+        self.has_another_way && self.unit.mode == Mode::Stream
     }
 }
 
@@ -103,8 +113,9 @@ pub(super) struct SavedArtifact {
     pub(super) after: Count,
 }
 
-/// Saves one artifact, with further attempts when a failure may pass.
-pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
+/// Saves one artifact, with further attempts when a failure may pass. `None`: it is never at rest, and there
+/// is another way.
+pub(super) async fn save(of: UnitRun<'_>) -> Result<Option<SavedArtifact>> {
     let settings = &of.ctx.settings;
     let mut pause = settings.backoff;
     let last = of.first + settings.attempts.saturating_sub(1);
@@ -115,7 +126,11 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
         };
         // A snapshot that vanished is gone for good, but another one can be made. A name that is taken, as by a process that
         // does the same task again although this one still lives, is not that of the next attempt.
-        let useless = error.is_permanent() && !matches!(error.code(), Code::SnapshotChanged | Code::StoreConflict);
+        let useless = match error.code() {
+            Code::SnapshotChanged | Code::StoreConflict => false,
+            Code::DiskFull if of.has_another_way => true,
+            _ => error.is_permanent(),
+        };
         if useless || attempt >= last || of.run.cancel.is_cancelled() {
             return Err(error);
         }
@@ -131,9 +146,11 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
     Err(Error::new(Code::Internal, "internal error: no attempt was made"))
 }
 
-async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
+async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Option<SavedArtifact>> {
     let before = of.run.unless_cancelled(of.qdrant().count(of.unit.snapshot())).await?;
-    let (begun, optimizing) = settled(of, attempt).await?;
+    let Some((begun, optimizing)) = settled(of, attempt).await? else {
+        return Ok(None);
+    };
     let (mut artifact, after) = match begun {
         Begun::File(made) => {
             let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
@@ -150,11 +167,11 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
         (artifact.points_before, artifact.points_after) = (Some(before.points), Some(after.points));
         artifact.optimizing = optimizing;
     }
-    Ok(SavedArtifact {
+    Ok(Some(SavedArtifact {
         artifact,
         before,
         after,
-    })
+    }))
 }
 
 /// What the bytes come from.
@@ -183,9 +200,11 @@ impl Begun {
 /// too late. That of a whole collection has the log, and is right at any time.
 ///
 /// While a stream is held after its first bytes, no optimization of the shard starts or ends: what is seen then was so before.
-async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
+///
+/// `None`: it is too late, or Qdrant does not tell, and there is another way.
+async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<Option<(Begun, bool)>> {
     if of.unit.shard.is_none() {
-        return Ok((Begun::begin(of, attempt).await?, false));
+        return Ok(Some((Begun::begin(of, attempt).await?, false)));
     }
     let look = || {
         let look = async {
@@ -202,6 +221,10 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
     loop {
         let is_late = Instant::now() >= deadline;
         let before = look().await?;
+        let is_known_idle = before.as_ref().is_some_and(Optimizations::is_idle);
+        if is_late && !is_known_idle && of.may_be_left() {
+            return Ok(None);
+        }
         if is_late || before.as_ref().is_none_or(Optimizations::is_idle) {
             let made = Begun::begin(of, attempt).await?;
             let after = match look().await {
@@ -212,9 +235,13 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
                 }
             };
             match (before, after) {
-                (Some(before), Some(after)) if after.are_none_since(&before) => return Ok((made, false)),
+                (Some(before), Some(after)) if after.are_none_since(&before) => return Ok(Some((made, false))),
                 (Some(_), Some(_)) if !is_late => made.discard(of).await,
-                _ => return Ok((made, true)),
+                _ if of.may_be_left() => {
+                    made.discard(of).await;
+                    return Ok(None);
+                }
+                _ => return Ok(Some((made, true))),
             }
         }
         tracing::info!(backup = %of.id, collection = of.unit.collection, "Qdrant is optimizing collection {:?}; waiting before {} is saved", of.unit.collection, of.unit);
@@ -243,7 +270,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
         recorded,
     } = announce(of, attempt).await?;
 
-    of.run.progress.phase(of.unit, Phase::Snapshot);
+    of.run.progress.phase(of.shown, Phase::Snapshot);
     let created = of
         .run
         .unless_cancelled(of.qdrant().create_snapshot(of.unit.snapshot()))
@@ -360,7 +387,7 @@ async fn relay(
         attempt,
         limits: &settings.limits,
         rate: settings.rate.as_deref(),
-        done: of.run.progress.copying(of.unit, Some(snapshot.size)),
+        done: of.run.progress.copying(of.shown, Some(snapshot.size)),
     };
     let written = blobs::write(Box::new(download), &expected, target).await?;
     let artifact = Artifact {
