@@ -340,6 +340,35 @@ async fn a_cluster_is_streamed_and_comes_back_and_no_node_makes_a_file() {
 }
 
 #[tokio::test]
+async fn a_stream_under_which_qdrant_hides_the_segments_is_of_the_same_collection() {
+    // Of one shard, and of two that are streamed at once; more than connections take without being read.
+    for shards in [1, 2] {
+        let nodes = Nodes::start(1).await;
+        let client = nodes.client();
+        automatic(&client, "auto", shards, 1, 20).await;
+        let noise = testkit::source::noise(1 << 20, 1);
+        let text: String = noise.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        for id in 100..116 {
+            let point = json!({"id": id, "vector": [1, 2, 3, 4], "payload": {"text": text}});
+            let body = json!({ "points": [point] });
+            client
+                .call("PUT", "/collections/auto/points?wait=true", Some(body))
+                .await
+                .unwrap();
+        }
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.mode = SnapshotMode::Stream;
+        bench.ctx.settings.attempts = 1;
+        let report = bench.run().await.unwrap();
+        assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+        assert_eq!((report.collections[0].points, report.warnings.len()), (36, 0));
+        let keys = bench.keys().await;
+        let objects = keys.iter().filter(|key| key.ends_with(".snapshot"));
+        assert_eq!(objects.count(), shards as usize, "each was streamed once: {keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_shard_of_a_cluster_that_never_rests_is_unproven_in_any_mode() {
     // There is no snapshot of a whole collection in a cluster.
     for mode in [SnapshotMode::Stream, SnapshotMode::Auto] {

@@ -1,5 +1,6 @@
 //! One artifact: asked for, relayed into the store, deleted on Qdrant.
 
+use super::settling::{Hold, Settling};
 use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
@@ -12,8 +13,7 @@ use crate::repository::names::BackupId;
 use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -48,63 +48,11 @@ impl<'a> UnitRun<'a> {
     }
 }
 
-/// What the shards of a collection have in common while they are saved one by one.
-#[derive(Default)]
-pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
-
-#[derive(Default)]
-struct Shared {
-    /// Until when they are waited for while Qdrant optimizes them: all of them together, since each may be optimized without end.
-    until: Option<Instant>,
-    /// The segments that were seen last.
-    segments: BTreeSet<String>,
-    /// Whether those of another collection of that name were seen after them.
-    is_replaced: bool,
-}
-
-impl Settling {
-    fn until(&self, collection: &str, patience: Duration) -> Instant {
-        self.with(collection, |shared| {
-            *shared.until.get_or_insert_with(|| Instant::now() + patience)
-        })
-    }
-
-    /// That it is still the collection of the last look: of one that was deleted and made again all segments are others.
-    fn require_same(&self, collection: &str, look: &Optimizations) -> Result<()> {
-        let now = look.segments();
-        let is_replaced = self.with(collection, |shared| {
-            let is_other = !now.is_empty() && !shared.segments.is_empty() && shared.segments.is_disjoint(&now);
-            if !now.is_empty() {
-                shared.segments = now;
-            }
-            shared.is_replaced |= is_other;
-            shared.is_replaced
-        });
-        match is_replaced {
-            false => Ok(()),
-            true => Err(Error::new(
-                Code::SnapshotChanged,
-                format!("collection {collection:?} was deleted and made again during the backup"),
-            )
-            .remedy("run it again; nobody else may replace the collection meanwhile")),
-        }
-    }
-
-    /// These are saved anew, whatever they are now.
-    pub(super) fn forget(&self, collections: &[String]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        collections.iter().for_each(|collection| drop(all.remove(collection)));
-    }
-
-    fn with<T>(&self, collection: &str, change: impl FnOnce(&mut Shared) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(all.entry(collection.to_owned()).or_default())
-    }
-}
-
 /// Between two looks whether an optimizer is at work.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// So often it is looked again whether a collection really is another one.
+const OTHER_LOOKS: u32 = 2;
 
 /// A saved artifact, and the points of what it is of before its snapshot was asked for and after it was made.
 pub(super) struct SavedArtifact {
@@ -158,9 +106,13 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Option<SavedArtif
             delete(of, made).await;
             result?
         }
-        Begun::Stream(stream) => {
+        Begun::Stream(stream, hold) => {
             let relayed = stream.relay(of, attempt, before);
-            of.run.unless_cancelled(relayed).await?
+            let relayed = of.run.unless_cancelled(relayed).await?;
+            drop(hold);
+            // Under the hold it could not be told whether it is still the same one.
+            look_at(of).await?;
+            relayed
         }
     };
     if of.unit.shard.is_some() {
@@ -175,16 +127,17 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Option<SavedArtif
 }
 
 /// What the bytes come from.
-enum Begun {
+enum Begun<'a> {
     File(PendingSnapshot),
-    Stream(HeldStream),
+    Stream(HeldStream, Hold<'a>),
 }
 
-impl Begun {
-    async fn begin(of: UnitRun<'_>, attempt: u32) -> Result<Self> {
+impl<'a> Begun<'a> {
+    async fn begin(of: UnitRun<'a>, attempt: u32) -> Result<Self> {
+        let hold = of.settling.hold(&of.unit.collection);
         match of.unit.mode {
             Mode::File => make(of, attempt).await.map(Self::File),
-            Mode::Stream => HeldStream::begin(of).await.map(Self::Stream),
+            Mode::Stream => HeldStream::begin(of).await.map(|stream| Self::Stream(stream, hold)),
         }
     }
 
@@ -202,32 +155,22 @@ impl Begun {
 /// While a stream is held after its first bytes, no optimization of the shard starts or ends: what is seen then was so before.
 ///
 /// `None`: it is too late, or Qdrant does not tell, and there is another way.
-async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<Option<(Begun, bool)>> {
+async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<Option<(Begun<'_>, bool)>> {
     if of.unit.shard.is_none() {
         return Ok(Some((Begun::begin(of, attempt).await?, false)));
     }
-    let look = || {
-        let look = async {
-            let look = of.qdrant().optimizations(&of.unit.collection).await?;
-            if let Some(look) = &look {
-                of.settling.require_same(&of.unit.collection, look)?;
-            }
-            Ok(look)
-        };
-        of.run.unless_cancelled(look)
-    };
     let deadline = of.settling.until(&of.unit.collection, of.ctx.settings.settle);
     let mut pause = FIRST_PAUSE;
     loop {
         let is_late = Instant::now() >= deadline;
-        let before = look().await?;
+        let before = look_at(of).await?;
         let is_known_idle = before.as_ref().is_some_and(Optimizations::is_idle);
         if is_late && !is_known_idle && of.may_be_left() {
             return Ok(None);
         }
         if is_late || before.as_ref().is_none_or(Optimizations::is_idle) {
             let made = Begun::begin(of, attempt).await?;
-            let after = match look().await {
+            let after = match look_at(of).await {
                 Ok(after) => after,
                 Err(error) => {
                     made.discard(of).await;
@@ -252,6 +195,26 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<Option<(Begun, bool)>>
         of.run.unless_cancelled(waited).await?;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
+}
+
+/// What Qdrant optimizes, if it tells; fails where the collection is not the one of before.
+async fn look_at(of: UnitRun<'_>) -> Result<Option<Optimizations>> {
+    let (mut pause, mut left) = (FIRST_PAUSE, OTHER_LOOKS);
+    let looks = async {
+        loop {
+            let moment = of.settling.moment(&of.unit.collection);
+            let look = of.qdrant().optimizations(&of.unit.collection).await?;
+            let Some(look) = look else { return Ok(None) };
+            match of.settling.require_same(&of.unit.collection, moment, &look) {
+                Ok(()) => return Ok(Some(look)),
+                Err(other) if left == 0 => return Err(other),
+                // Qdrant may not know yet that a stream was dropped.
+                Err(_) => sleep(pause).await,
+            }
+            (pause, left) = (pause.saturating_mul(2), left - 1);
+        }
+    };
+    of.run.unless_cancelled(looks).await
 }
 
 /// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.

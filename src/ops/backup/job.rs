@@ -13,8 +13,9 @@
 mod finish;
 mod plan;
 
-use super::artifact::{Settling, UnitRun};
+use super::artifact::UnitRun;
 use super::collection::save_unit;
+use super::settling::Settling;
 use super::{BackupReport, Results, Saved, save_all, with_run_again};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;

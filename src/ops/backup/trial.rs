@@ -1,7 +1,8 @@
 //! A trial: one snapshot as a backup makes it, of which nothing is saved or left.
 
-use super::artifact::{Settling, UnitRun, delete, make};
+use super::artifact::{UnitRun, delete, make};
 use super::plan::{possible, units};
+use super::settling::Settling;
 use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
