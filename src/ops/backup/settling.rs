@@ -1,12 +1,16 @@
 //! What the shards of a collection have in common while they are saved one by one: until when they are waited for, and that they are
 //! those of one collection.
 
-use crate::base::error::{Code, Error, Result};
+use super::report::remade;
+use crate::base::error::Result;
 use crate::wire::qdrant::Optimizations;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Segments that are recorded of one look. Ids are random, so the lowest are as good as any, and the same for all who look.
+const MOST_SEGMENTS: usize = 100;
 
 #[derive(Default)]
 pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
@@ -15,7 +19,8 @@ pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
 struct Shared {
     /// Until when they are waited for while Qdrant optimizes them: all of them together, since each may be optimized without end.
     until: Option<Instant>,
-    /// The segments that were seen last.
+    /// The segments that were seen first, and last.
+    first: BTreeSet<String>,
     segments: BTreeSet<String>,
     /// How many snapshots are under way, and how many have begun.
     held: usize,
@@ -67,18 +72,25 @@ impl Settling {
             let is_other = !shared.segments.is_empty() && shared.segments.is_disjoint(&now);
             // What holds of others hide now is seen by a later look.
             if !is_other {
+                if shared.first.is_empty() {
+                    shared.first.clone_from(&now);
+                }
                 shared.segments = now;
             }
             is_other
         });
         match is_other {
             false => Ok(()),
-            true => Err(Error::new(
-                Code::SnapshotChanged,
-                format!("collection {collection:?} was deleted and made again during the backup"),
-            )
-            .remedy("run it again; nobody else may replace the collection meanwhile")),
+            true => Err(remade(collection)),
         }
+    }
+
+    /// Some of the segments that were seen of the collection, in the order of their ids: by them others tell whether they saw the same.
+    pub(super) fn seen(&self, collection: &str) -> BTreeSet<String> {
+        self.with(collection, |shared| {
+            let some = [&shared.first, &shared.segments].map(|seen| seen.iter().take(MOST_SEGMENTS).cloned());
+            some.into_iter().flatten().collect()
+        })
     }
 
     /// These are saved anew, whatever they are now.
@@ -104,6 +116,7 @@ impl Drop for Hold<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::Code;
     use serde_json::{from_value, json};
 
     fn look(settling: &Settling, moment: Moment, segments: &[&str]) -> Result<()> {
