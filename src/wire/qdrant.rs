@@ -131,6 +131,9 @@ pub struct CollectionInfo {
     /// Payload indexes, kept as they are.
     #[serde(default)]
     pub payload_schema: Packed,
+    /// Whether an optimizer failed for want of space on Qdrant's disk. The API has no more of what is free there.
+    #[serde(default, rename = "optimizer_status", deserialize_with = "answer::lacks_room")]
+    pub(crate) lacks_room: bool,
 }
 
 impl CollectionInfo {

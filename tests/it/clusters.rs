@@ -9,6 +9,7 @@ use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::Topology;
+use qdrant_backup::repository::unit::SnapshotMode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use testkit::bench::Bench;
 use testkit::cluster::{Nodes, automatic, content, keyed, node, qdrant, restore_into, upsert};
 use testkit::faulty::{Twist, twisted};
 use testkit::process;
-use testkit::proxy::Proxy;
+use testkit::proxy::{Fault, Proxy};
 use testkit::sample::Client;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -285,6 +286,133 @@ async fn a_shard_is_not_saved_while_it_is_optimized() {
     let progress = Progress::new(bench.ctx.clock.now());
     drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
     assert_eq!(marks(&bench).await, [Mark::Good, Mark::Drilled]);
+}
+
+#[tokio::test]
+async fn a_cluster_is_streamed_and_comes_back_and_no_node_makes_a_file() {
+    let nodes = Nodes::start(3).await;
+    let client = nodes.client();
+    automatic(&client, "auto", 6, 2, 500).await;
+    keyed(&client, "keyed", 2, &keys()).await;
+    // Each shard of a node passes its proxy.
+    let mut proxies = Vec::new();
+    for url in nodes.urls() {
+        proxies.push(Proxy::before(&url).await);
+    }
+    let urls: Vec<_> = proxies.iter().map(|proxy| proxy.url.clone()).collect();
+    let mut bench = nodes.bench().await;
+    bench.ctx.qdrant = qdrant(&urls);
+    bench.ctx.settings.mode = SnapshotMode::Stream;
+    // One of each kind on its way.
+    proxies[1].on("GET /collections/auto/shards/1/snapshot", [Fault::CleanEnd(4096)]);
+    proxies[2].on("GET /collections/auto/shards/2/snapshot", [Fault::Cut(4096)]);
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.as_slice()),
+        (BackupOutcome::Complete, &[][..])
+    );
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+    let manifest = bench.manifest(&report).await;
+    let artifacts: Vec<_> = manifest.collections.iter().flat_map(|c| &c.artifacts).collect();
+    assert!(
+        artifacts
+            .iter()
+            .all(|a| a.snapshot.is_empty() && a.node.is_some() && !a.optimizing)
+    );
+    assert_eq!(artifacts.len(), 12);
+    for proxy in &proxies {
+        assert_eq!(proxy.requests("/snapshots"), 0, "no file is made or looked for");
+        assert!(proxy.requests("/snapshot") >= 3, "the load is spread");
+    }
+    for target in [&nodes, &Nodes::start(1).await] {
+        let restored = restore_into(&bench, qdrant(&target.urls()), all_as("{}-back"))
+            .await
+            .unwrap();
+        assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+        for collection in ["auto", "keyed"] {
+            let back = format!("{collection}-back");
+            assert_eq!(
+                content(&target.url(1), &back).await,
+                content(&nodes.url(1), collection).await
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_under_which_qdrant_hides_the_segments_is_of_the_same_collection() {
+    // Of one shard, and of two that are streamed at once; more than connections take without being read.
+    for shards in [1, 2] {
+        let nodes = Nodes::start(1).await;
+        let client = nodes.client();
+        automatic(&client, "auto", shards, 1, 20).await;
+        let noise = testkit::source::noise(1 << 20, 1);
+        let text: String = noise.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        for id in 100..116 {
+            let point = json!({"id": id, "vector": [1, 2, 3, 4], "payload": {"text": text}});
+            let body = json!({ "points": [point] });
+            client
+                .call("PUT", "/collections/auto/points?wait=true", Some(body))
+                .await
+                .unwrap();
+        }
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.mode = SnapshotMode::Stream;
+        bench.ctx.settings.attempts = 1;
+        let report = bench.run().await.unwrap();
+        assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+        assert_eq!((report.collections[0].points, report.warnings.len()), (36, 0));
+        let keys = bench.keys().await;
+        let objects = keys.iter().filter(|key| key.ends_with(".snapshot"));
+        assert_eq!(objects.count(), shards as usize, "each was streamed once: {keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shard_of_a_cluster_that_never_rests_is_unproven_in_any_mode() {
+    // There is no snapshot of a whole collection in a cluster.
+    for mode in [SnapshotMode::Stream, SnapshotMode::Auto] {
+        let nodes = Nodes::start(2).await;
+        automatic(&nodes.client(), "auto", 2, 1, 20).await;
+        let busy = Optimizations {
+            running: 1,
+            completed: 0,
+        };
+        nodes.nodes[0].0.script_optimizations("auto", [busy]);
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.mode = mode;
+        bench.ctx.settings.settle = Duration::ZERO;
+        let report = bench.run().await.unwrap();
+        let manifest = bench.manifest(&report).await;
+        let artifacts = &manifest.collections[0].artifacts;
+        assert!(artifacts.iter().all(|artifact| artifact.optimizing), "{artifacts:?}");
+        assert_eq!(artifacts[0].snapshot.is_empty(), mode == SnapshotMode::Stream);
+        assert_eq!(marks(&bench).await, [Mark::Unproven]);
+        assert_eq!(nodes.left("auto").await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_room_has_its_shards_streamed_and_the_others_none() {
+    let nodes = Nodes::start(2).await;
+    automatic(&nodes.client(), "auto", 2, 1, 200).await;
+    let full = Proxy::before(&nodes.url(2)).await;
+    let no_room = Fault::Answer(500, "No space left on device (os error 28)");
+    for shard in [0, 1] {
+        let request = format!("POST /collections/auto/shards/{shard}/snapshots");
+        full.on(&request, [no_room.clone()]);
+    }
+    let mut bench = nodes.bench().await;
+    bench.ctx.qdrant = qdrant(&[nodes.url(1), full.url.clone()]);
+    bench.ctx.settings.mode = SnapshotMode::Auto;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+    let manifest = bench.manifest(&report).await;
+    for artifact in &manifest.collections[0].artifacts {
+        assert_eq!(artifact.snapshot.is_empty(), artifact.node == Some(2), "{artifact:?}");
+    }
+    assert_eq!((report.collections[0].points, report.collections[0].streamed), (200, 1));
+    assert_eq!(marks(&bench).await, [Mark::Good]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
 use crate::repository::selection::{self, Filter, Selection};
 use crate::repository::sharding;
-use crate::repository::unit::{Mode, Unit};
+use crate::repository::unit::{Mode, SnapshotMode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -26,6 +26,8 @@ pub struct BackupPlan {
     pub qdrant: QdrantInfo,
     /// In the order of their collections' names.
     pub units: Vec<Unit>,
+    /// By which of the modes they were planned.
+    pub(crate) mode: SnapshotMode,
     /// Those of each collection that has any.
     pub(crate) aliases: Aliases,
     /// What the reader should know.
@@ -80,20 +82,23 @@ impl BackupPlan {
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
-pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<BackupPlan> {
+pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: SnapshotMode) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
     let versions = versions(&nodes).await?;
-    if mode == Mode::Stream {
-        versions.values().try_for_each(|version| require_streams(version))?;
-    }
+    let mode = possible(mode, versions.values())?;
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let Units { units, replicas } = units(&nodes, names, mode).await?;
+    let Units {
+        units,
+        replicas,
+        warnings: cramped,
+    } = units(&nodes, names, mode).await?;
+    warnings.extend(cramped);
     let map = nodes
         .by_peer()
         .iter()
@@ -127,6 +132,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<
         },
         warnings,
         units,
+        mode,
         aliases,
         nodes,
         map,
@@ -145,9 +151,13 @@ impl fmt::Display for BackupPlan {
             writeln!(f, "  {node}")?;
         }
         for unit in &self.units {
-            match unit.node {
-                Some(node) => writeln!(f, "  {} from peer {node}", plain(&unit.to_string()))?,
-                None => writeln!(f, "  {}", plain(&unit.to_string()))?,
+            write!(f, "  {}", plain(&unit.to_string()))?;
+            if let Some(node) = unit.node {
+                write!(f, " from peer {node}")?;
+            }
+            match unit.mode {
+                Mode::File => writeln!(f)?,
+                Mode::Stream => writeln!(f, ", streamed")?,
             }
         }
         self.warnings
@@ -164,16 +174,20 @@ pub(super) struct Units {
     pub(super) units: Vec<Unit>,
     /// Of each peer, how many replicas it has in each state.
     replicas: BTreeMap<u64, BTreeMap<String, usize>>,
+    /// Why some are not saved as the others are.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What each collection is saved as: whole where there is one node, by its shards where it has shard keys, there are several nodes,
-/// or they are streamed.
-pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Result<Units> {
-    let streams = mode == Mode::Stream;
-    if nodes.by_peer().is_empty() && !streams {
+/// or they are streamed. With [`SnapshotMode::Auto`] what Qdrant lacks room for is streamed; of one node as a whole, which may yet
+/// be saved by a file.
+pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: SnapshotMode) -> Result<Units> {
+    let streams = mode == SnapshotMode::Stream;
+    if nodes.by_peer().is_empty() && mode == SnapshotMode::File {
         return Ok(Units {
             units: names.iter().map(|name| Unit::whole(name)).collect(),
             replicas: BTreeMap::new(),
+            warnings: Vec::new(),
         });
     }
     let qdrant = nodes.of(None);
@@ -188,13 +202,28 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Resu
                 {
                     Err(e)
                 }
-                looked => Ok((name, looked)),
+                looked => {
+                    let is_cramped = mode == SnapshotMode::Auto
+                        && looked.is_ok()
+                        && qdrant.collection(&name).await.is_ok_and(|info| info.lacks_room);
+                    Ok((name, looked, is_cramped))
+                }
             }
         })
         .buffered(ASKED_AT_ONCE);
     let (mut units, mut spread) = (Vec::new(), Spread::default());
     let mut replicas: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
-    while let Some((name, looked)) = looks.try_next().await? {
+    let mut warnings = Vec::new();
+    while let Some((name, looked, is_cramped)) = looks.try_next().await? {
+        let by = match streams || is_cramped {
+            true => Mode::Stream,
+            false => Mode::File,
+        };
+        if is_cramped {
+            warnings.push(format!(
+                "collection {name:?}: Qdrant's disk has no room to optimize it, so it is streamed"
+            ));
+        }
         if let Ok((map, _)) = &looked {
             for replica in map.replicas().into_values().flatten() {
                 *replicas
@@ -214,12 +243,16 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Resu
             Err(e) => Err(e),
         };
         match by_shards {
-            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(mode))),
+            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(by))),
             // Whoever saves it asks again, and tells what is wrong with this one.
-            _ => units.push(Unit::whole(&name).by(mode)),
+            _ => units.push(Unit::whole(&name).by(by)),
         }
     }
-    Ok(Units { units, replicas })
+    Ok(Units {
+        units,
+        replicas,
+        warnings,
+    })
 }
 
 /// The version of each node, by peer id; of one that is not clustered, 0.
@@ -254,8 +287,18 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
     (newest, warnings)
 }
 
+/// The mode, as far as nodes of these versions take it.
+pub(super) fn possible<'a>(mode: SnapshotMode, versions: impl IntoIterator<Item = &'a String>) -> Result<SnapshotMode> {
+    let streams = versions.into_iter().try_for_each(|version| require_streams(version));
+    match (mode, streams) {
+        (SnapshotMode::Stream, Err(refused)) => Err(refused),
+        (SnapshotMode::Auto, Err(_)) => Ok(SnapshotMode::File),
+        (mode, _) => Ok(mode),
+    }
+}
+
 /// Refuses to stream where a stream can harm the collection.
-fn require_streams(version: &str) -> Result<()> {
+pub(super) fn require_streams(version: &str) -> Result<()> {
     match release(version) >= Some((1, 17, 0)) {
         true => Ok(()),
         false => Err(Error::new(

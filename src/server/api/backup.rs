@@ -99,6 +99,13 @@ struct SavedCollection {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     points_estimated: bool,
     bytes: u64,
+    /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
+    #[serde(skip_serializing_if = "is_none")]
+    streamed: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A collection that is not in the backup, and why.
@@ -149,6 +156,7 @@ impl From<backup::Saved> for SavedCollection {
             points: saved.points,
             points_estimated: saved.points_estimated,
             bytes: saved.bytes,
+            streamed: saved.streamed,
         }
     }
 }
