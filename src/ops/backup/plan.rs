@@ -84,9 +84,11 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
-    let versions = versions(&nodes).await?;
+    let versions = nodes.versions().await?;
     if mode == Mode::Stream {
-        versions.values().try_for_each(|version| require_streams(version))?;
+        for (peer, version) in &versions {
+            require_streams(nodes.of(Some(*peer)), version)?;
+        }
     }
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
@@ -222,18 +224,6 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Resu
     Ok(Units { units, replicas })
 }
 
-/// The version of each node, by peer id; of one that is not clustered, 0.
-async fn versions(nodes: &Nodes) -> Result<BTreeMap<u64, String>> {
-    let mut versions = BTreeMap::new();
-    if nodes.by_peer().is_empty() {
-        versions.insert(0, nodes.of(None).version().await?);
-    }
-    for (peer, node) in nodes.by_peer() {
-        versions.insert(*peer, node.version().await?);
-    }
-    Ok(versions)
-}
-
 /// Warns of nodes of different versions; the highest one is that of the backup.
 fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<String>) {
     let distinct: BTreeSet<&String> = versions.values().collect();
@@ -243,24 +233,25 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
             format!("{url} has {version}")
         });
         let list = of_nodes.collect::<Vec<_>>().join(", ");
-        format!("the nodes have different versions, so that a restore may not take all shards: {list}")
+        format!("the nodes have different versions, so that a restore may not take all shards: {list}; bring all to the newest")
     });
-    let newest = versions
-        .values()
-        .max_by_key(|version| release(version))
-        .cloned()
-        .unwrap_or_default();
-    let warnings = different.into_iter().chain(version_warning(&newest)).collect();
+    let by_age = |version: &&String| release(version);
+    let newest = versions.values().max_by_key(by_age).cloned().unwrap_or_default();
+    let oldest = versions.values().min_by_key(by_age).map(String::as_str);
+    let warnings = different.into_iter().chain(oldest.and_then(version_warning)).collect();
     (newest, warnings)
 }
 
 /// Refuses to stream where a stream can harm the collection.
-fn require_streams(version: &str) -> Result<()> {
+fn require_streams(node: &Qdrant, version: &str) -> Result<()> {
     match release(version) >= Some((1, 17, 0)) {
         true => Ok(()),
         false => Err(Error::new(
             Code::Unsupported,
-            format!("Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends"),
+            format!(
+                "{} is Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends",
+                node.url()
+            ),
         )
         .remedy("update Qdrant, or set SNAPSHOT_MODE=file")),
     }
