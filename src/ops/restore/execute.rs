@@ -233,6 +233,12 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
             TargetState::Whole { points: 0, .. }
         ),
     };
+    if step.overwrites.is_some()
+        && step.creation.is_some()
+        && let Some(doing) = shards::busy(&ctx.qdrant, &step.target).await?
+    {
+        return Err(Error::new(Code::RestoreRefused, doing).remedy(shards::WHEN_BUSY));
+    }
     match changed {
         false => Ok(()),
         true => Err(Error::new(
