@@ -6,7 +6,7 @@ use crate::base::release::release;
 use crate::base::text::plain;
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
-use crate::repository::selection::{Filter, Selection};
+use crate::repository::selection::{self, Filter, Selection};
 use crate::repository::sharding;
 use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
@@ -280,7 +280,10 @@ fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
-        .remedy("run `qdrant-backup check` or `GET /collections` to see the collections")
+        .remedy(format!(
+            "{}run `qdrant-backup check` or `GET /collections` to see the collections",
+            selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "))
+        ))
     })?;
     if names.is_empty() {
         return Err(Error::new(

@@ -64,6 +64,7 @@ async fn begin(
                 &PruneContext {
                     ctx: ctx.on_store(),
                     policy,
+                    only: None,
                 },
                 &mut report,
                 &stop,

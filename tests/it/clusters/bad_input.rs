@@ -336,7 +336,7 @@ async fn targets_that_cannot_hold_what_was_saved_are_refused_untouched() {
         ("with shard keys, over one without", "keyed"),
     ] {
         let request = RestoreRequest {
-            yes: true,
+            other_source: true,
             ..over(collection)
         };
         not_restored(&mut table, input, &bench, &others.urls(), request, refused).await;
@@ -346,7 +346,7 @@ async fn targets_that_cannot_hold_what_was_saved_are_refused_untouched() {
     }
     automatic(&others.client(), "auto", 3, 1, 20).await;
     let request = RestoreRequest {
-        yes: true,
+        other_source: true,
         ..over("auto")
     };
     let input = "over one with another number of shards";
