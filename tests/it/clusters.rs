@@ -1,5 +1,9 @@
 //! Clusters and shard keys: what is saved by its shards comes back with all of its points, into whatever arrangement of nodes.
 
+mod bad_input;
+mod faults;
+mod journeys;
+
 use embedded_qdrant::{Optimizations, Transfer};
 use futures_util::FutureExt;
 use qdrant_backup::base::error::Code;
@@ -39,61 +43,6 @@ fn all_as(into: &str) -> RestoreRequest {
 async fn marks(bench: &Bench) -> Vec<Mark> {
     let now = bench.ctx.clock.now();
     catalog::list(&*bench.ctx.store, 1, now).await.unwrap().remove(0).marks
-}
-
-#[tokio::test]
-async fn a_collection_with_shard_keys_comes_back_with_its_keys_and_points() {
-    let nodes = Nodes::start(1).await;
-    keyed(&nodes.client(), "keyed", 1, &keys()).await;
-    let bench = nodes.bench().await;
-    let report = bench.run().await.unwrap();
-    assert_eq!(
-        (report.status, report.warnings.as_slice()),
-        (BackupOutcome::Complete, &[][..])
-    );
-    assert_eq!(marks(&bench).await, [Mark::Good]);
-    let manifest = bench.manifest(&report).await;
-    let saved = &manifest.collections[0];
-    assert_eq!((saved.artifacts.len(), saved.points_after), (6, 90));
-    for artifact in &saved.artifacts {
-        assert_eq!(
-            (artifact.node, artifact.points_before),
-            (Some(1), artifact.points_after)
-        );
-        bench.artifact(artifact).await;
-    }
-    assert_eq!(nodes.left("keyed").await, [""; 0]);
-
-    let restored = restore_into(&bench, bench.ctx.qdrant.clone(), all_as("back"))
-        .await
-        .unwrap();
-    assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
-    let url = nodes.url(1);
-    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
-    assert_eq!(nodes.left("back").await, [""; 0]);
-
-    // Over itself, after something was lost; and not over one with other keys.
-    let client = nodes.client();
-    let lost = json!({"points": [0, 1, 2], "shard_key": "eu"});
-    client
-        .call("POST", "/collections/back/points/delete?wait=true", Some(lost))
-        .await
-        .unwrap();
-    let over = RestoreRequest {
-        overwrite: true,
-        ..all_as("back")
-    };
-    restore_into(&bench, bench.ctx.qdrant.clone(), over.clone())
-        .await
-        .unwrap();
-    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
-    let more = json!({"shard_key": "more"});
-    client
-        .call("PUT", "/collections/back/shards", Some(more))
-        .await
-        .unwrap();
-    let refused = restore_into(&bench, bench.ctx.qdrant.clone(), over).await.unwrap_err();
-    assert_eq!(refused.code(), Code::RestoreRefused, "{refused:?}");
 }
 
 /// What an older version made of a collection with shard keys: one snapshot of all of it.
@@ -519,43 +468,6 @@ async fn a_manifest_that_lacks_a_shard_is_damaged() {
     let (code, out, err) = process::finish({ child }.spawn().unwrap()).await;
     assert_eq!(code, Some(9), "{out}{err}");
     assert_eq!(marks(&bench).await, [Mark::Damaged]);
-}
-
-#[tokio::test]
-async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
-    let nodes = Nodes::start(3).await;
-    automatic(&nodes.client(), "auto", 2, 1, 10).await;
-    let other = Nodes::start(1).await;
-    let (standalone, _data) = node(9, None).await;
-    let balanced = Proxy::balancing(nodes.urls()).await.url;
-    let [one, two, three] = nodes.urls().try_into().unwrap();
-    let (another, none) = (other.url(1), standalone.url());
-    let rows = [
-        ("only one known", vec![&one], Code::Unsupported),
-        ("one missing", vec![&one, &two], Code::ConfigInvalid),
-        ("one twice", vec![&one, &two, &two], Code::ConfigInvalid),
-        ("a load balancer", vec![&one, &two, &balanced], Code::ConfigInvalid),
-        (
-            "another cluster's",
-            vec![&one, &two, &three, &another],
-            Code::ConfigInvalid,
-        ),
-        ("no cluster's", vec![&one, &two, &three, &none], Code::ConfigInvalid),
-    ];
-    let mut told = Vec::new();
-    for (what, urls, code) in rows {
-        let urls: Vec<String> = urls.into_iter().cloned().collect();
-        let mut bench = nodes.bench().await;
-        bench.ctx.qdrant = qdrant(&urls);
-        let refused = bench.run().await.unwrap_err();
-        assert_eq!(refused.code(), code, "{what}: {refused:?}");
-        assert!(refused.remedy_text().is_some(), "{what}");
-        assert!(bench.has_no_backup().await, "{what}");
-        told.push(refused.to_string());
-    }
-    told.sort();
-    told.dedup();
-    assert_eq!(told.len(), 6, "each is told as what it is: {told:?}");
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ fn what_others_set_is_not_taken_for_ours() {
         ("QDRANT__SERVICE__HTTP_PORT", "6333"),
         ("QDRANT_TEST_URL", "http://q:6333"),
         ("QDRANT_TEST_API_KEY", SECRET),
+        ("QDRANT_TEST_NODES", "http://q:6333"),
         // Kubernetes, for services named qdrant, qdrant-backup, backup, auth.
         ("QDRANT_SERVICE_HOST", "10.0.0.1"),
         ("QDRANT_SERVICE_PORT", "6333"),

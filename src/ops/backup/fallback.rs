@@ -41,7 +41,7 @@ async fn by_file(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
         saved => return taken(of.unit, saved?),
     };
     let version = of.run.unless_cancelled(of.qdrant().version()).await?;
-    if require_streams(&version).is_err() {
+    if require_streams(of.qdrant(), &version).is_err() {
         let again = UnitRun {
             first: of.first + 1,
             ..of

@@ -86,8 +86,9 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: SnapshotMode) ->
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
-    let versions = versions(&nodes).await?;
-    let mode = possible(mode, versions.values())?;
+    let versions = nodes.versions().await?;
+    let of_nodes = versions.iter().map(|(peer, version)| (nodes.of(Some(*peer)), version.as_str()));
+    let mode = possible(mode, of_nodes)?;
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
@@ -255,18 +256,6 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: SnapshotMode)
     })
 }
 
-/// The version of each node, by peer id; of one that is not clustered, 0.
-async fn versions(nodes: &Nodes) -> Result<BTreeMap<u64, String>> {
-    let mut versions = BTreeMap::new();
-    if nodes.by_peer().is_empty() {
-        versions.insert(0, nodes.of(None).version().await?);
-    }
-    for (peer, node) in nodes.by_peer() {
-        versions.insert(*peer, node.version().await?);
-    }
-    Ok(versions)
-}
-
 /// Warns of nodes of different versions; the highest one is that of the backup.
 fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<String>) {
     let distinct: BTreeSet<&String> = versions.values().collect();
@@ -276,20 +265,21 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
             format!("{url} has {version}")
         });
         let list = of_nodes.collect::<Vec<_>>().join(", ");
-        format!("the nodes have different versions, so that a restore may not take all shards: {list}")
+        format!("the nodes have different versions, so that a restore may not take all shards: {list}; bring all to the newest")
     });
-    let newest = versions
-        .values()
-        .max_by_key(|version| release(version))
-        .cloned()
-        .unwrap_or_default();
-    let warnings = different.into_iter().chain(version_warning(&newest)).collect();
+    let by_age = |version: &&String| release(version);
+    let newest = versions.values().max_by_key(by_age).cloned().unwrap_or_default();
+    let oldest = versions.values().min_by_key(by_age).map(String::as_str);
+    let warnings = different.into_iter().chain(oldest.and_then(version_warning)).collect();
     (newest, warnings)
 }
 
-/// The mode, as far as nodes of these versions take it.
-pub(super) fn possible<'a>(mode: SnapshotMode, versions: impl IntoIterator<Item = &'a String>) -> Result<SnapshotMode> {
-    let streams = versions.into_iter().try_for_each(|version| require_streams(version));
+/// The mode, as far as these nodes take it with their versions.
+pub(super) fn possible<'a>(
+    mode: SnapshotMode,
+    nodes: impl IntoIterator<Item = (&'a Qdrant, &'a str)>,
+) -> Result<SnapshotMode> {
+    let streams = nodes.into_iter().try_for_each(|(node, version)| require_streams(node, version));
     match (mode, streams) {
         (SnapshotMode::Stream, Err(refused)) => Err(refused),
         (SnapshotMode::Auto, Err(_)) => Ok(SnapshotMode::File),
@@ -298,12 +288,15 @@ pub(super) fn possible<'a>(mode: SnapshotMode, versions: impl IntoIterator<Item 
 }
 
 /// Refuses to stream where a stream can harm the collection.
-pub(super) fn require_streams(version: &str) -> Result<()> {
+pub(super) fn require_streams(node: &Qdrant, version: &str) -> Result<()> {
     match release(version) >= Some((1, 17, 0)) {
         true => Ok(()),
         false => Err(Error::new(
             Code::Unsupported,
-            format!("Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends"),
+            format!(
+                "{} is Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends",
+                node.url()
+            ),
         )
         .remedy("update Qdrant, or set SNAPSHOT_MODE=file")),
     }

@@ -66,7 +66,7 @@ impl Conclusion for Trial {
 
 async fn tried(ctx: &Context, run: &Run, id: BackupId, collection: &str) -> Result<Trial> {
     let version = run.unless_cancelled(ctx.qdrant.version()).await?;
-    let mode = possible(ctx.settings.mode, [&version])?;
+    let mode = possible(ctx.settings.mode, [(&ctx.qdrant, version.as_str())])?;
     let nodes = run.unless_cancelled(ctx.qdrant.nodes()).await?;
     let settling = Settling::default();
     let planned = async |mode| -> Result<Unit> {
