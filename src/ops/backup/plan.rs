@@ -87,7 +87,9 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: SnapshotMode) ->
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
     let versions = nodes.versions().await?;
-    let of_nodes = versions.iter().map(|(peer, version)| (nodes.of(Some(*peer)), version.as_str()));
+    let of_nodes = versions
+        .iter()
+        .map(|(peer, version)| (nodes.of(Some(*peer)), version.as_str()));
     let mode = possible(mode, of_nodes)?;
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
@@ -279,7 +281,9 @@ pub(super) fn possible<'a>(
     mode: SnapshotMode,
     nodes: impl IntoIterator<Item = (&'a Qdrant, &'a str)>,
 ) -> Result<SnapshotMode> {
-    let streams = nodes.into_iter().try_for_each(|(node, version)| require_streams(node, version));
+    let streams = nodes
+        .into_iter()
+        .try_for_each(|(node, version)| require_streams(node, version));
     match (mode, streams) {
         (SnapshotMode::Stream, Err(refused)) => Err(refused),
         (SnapshotMode::Auto, Err(_)) => Ok(SnapshotMode::File),

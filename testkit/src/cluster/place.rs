@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::sample::Client;
 use qdrant_backup::ops::backup::BackupReport;
 use qdrant_backup::repository::selection::Selection;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use std::time::Duration;
 
 const SERVERS: &str = "QDRANT_TEST_NODES";
@@ -48,7 +48,7 @@ impl ClusterPlace {
     }
 
     /// A backup of it, in a directory.
-    pub async fn bench(&self, mode: Mode) -> Bench {
+    pub async fn bench(&self, mode: SnapshotMode) -> Bench {
         let mut bench = Bench::new(&self.urls[0]).await;
         bench.ctx.qdrant = qdrant_with(&self.urls, |options| {
             if self.embedded.is_none() {

@@ -5,7 +5,7 @@ use embedded_qdrant::{Cluster, Transfer};
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::backup::BackupReport;
 use qdrant_backup::ops::restore::RestoreRequest;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::wire::qdrant::{NodeAddresses, Qdrant};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ async fn is_empty(bench: &Bench) -> bool {
 }
 
 /// A backup by these nodes; what it came to.
-async fn backup(qdrant: Qdrant, mode: Mode) -> (Bench, Result<BackupReport, Error>) {
+async fn backup(qdrant: Qdrant, mode: SnapshotMode) -> (Bench, Result<BackupReport, Error>) {
     let mut bench = Bench::new(&qdrant.url()).await;
     bench.ctx.qdrant = qdrant;
     bench.ctx.settings.mode = mode;
@@ -96,7 +96,7 @@ async fn backup(qdrant: Qdrant, mode: Mode) -> (Bench, Result<BackupReport, Erro
 }
 
 /// A backup that is refused as a whole, and leaves everything as it was.
-async fn refused(table: &mut Table, input: &str, qdrant: Qdrant, mode: Mode, code: Code) {
+async fn refused(table: &mut Table, input: &str, qdrant: Qdrant, mode: SnapshotMode, code: Code) {
     let (bench, result) = backup(qdrant, mode).await;
     let error = match result {
         Err(error) if error.code() == code && error.remedy_text().is_some() => error,
@@ -143,7 +143,7 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
     ];
     for (input, urls, code) in rows {
         let urls: Vec<String> = urls.into_iter().cloned().collect();
-        refused(&mut table, input, qdrant(&urls), Mode::File, code).await;
+        refused(&mut table, input, qdrant(&urls), SnapshotMode::File, code).await;
     }
     let nowhere = "a".repeat(64);
     let by_name = qdrant_with(&nodes.urls(), |options| {
@@ -159,7 +159,7 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
         &mut table,
         "a DNS name without records",
         by_name,
-        Mode::File,
+        SnapshotMode::File,
         unreachable,
     )
     .await;
@@ -175,7 +175,14 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
         if !of.is_empty() {
             urls.rotate_left(1);
         }
-        refused(&mut table, &format!("{input}{of}"), qdrant(&urls), Mode::File, code).await;
+        refused(
+            &mut table,
+            &format!("{input}{of}"),
+            qdrant(&urls),
+            SnapshotMode::File,
+            code,
+        )
+        .await;
     }
 
     assert_eq!(all_of(&nodes.urls()).await, before);
@@ -184,7 +191,7 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
         &mut table,
         "a peer without URL",
         qdrant(&nodes.urls()),
-        Mode::File,
+        SnapshotMode::File,
         invalid,
     )
     .await;
@@ -194,7 +201,7 @@ async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
         &mut table,
         "a node that is down",
         qdrant(&urls),
-        Mode::File,
+        SnapshotMode::File,
         unreachable,
     )
     .await;
@@ -213,8 +220,8 @@ async fn shards_and_releases_of_which_no_backup_can_be_right_are_told() {
     automatic(&mixed.client(), "auto", 2, 1, 10).await;
     table.call(&mixed.urls(), "node");
     let (input, code) = ("nodes of two releases, by streams", Code::Unsupported);
-    refused(&mut table, input, qdrant(&mixed.urls()), Mode::Stream, code).await;
-    let (_bench, result) = backup(qdrant(&mixed.urls()), Mode::File).await;
+    refused(&mut table, input, qdrant(&mixed.urls()), SnapshotMode::Stream, code).await;
+    let (_bench, result) = backup(qdrant(&mixed.urls()), SnapshotMode::File).await;
     let report = result.unwrap();
     assert!(report.error().is_none() && report.warnings.len() == 1, "{report:?}");
     let (what, remedy) = report.warnings[0].rsplit_once("; ").unwrap();
@@ -230,7 +237,7 @@ async fn shards_and_releases_of_which_no_backup_can_be_right_are_told() {
         "a shard in a transfer",
         "a collection that is resharded",
     ] {
-        for mode in [Mode::File, Mode::Stream] {
+        for mode in [SnapshotMode::File, SnapshotMode::Stream] {
             let nodes = Nodes::start(2).await;
             automatic(&nodes.client(), "auto", 2, 2, 20).await;
             let before = all_of(&nodes.urls()).await;
@@ -253,7 +260,7 @@ async fn shards_and_releases_of_which_no_backup_can_be_right_are_told() {
             assert_eq!(error.code, "unsupported", "{input}: {report:?}");
             assert!(is_empty(&bench).await, "{input}: {:?}", bench.keys().await);
             let exit = report.error().unwrap().exit_code();
-            if mode == Mode::File {
+            if mode == SnapshotMode::File {
                 let remedy = error.remedy.as_deref().unwrap();
                 table.row(input, (&error.code, exit), &error.message, remedy);
             }

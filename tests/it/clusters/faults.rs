@@ -5,7 +5,7 @@ use embedded_qdrant::Transfer;
 use futures_util::FutureExt;
 use qdrant_backup::base::error::{Error, Result};
 use qdrant_backup::ops::backup::BackupReport;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::wire::qdrant::Options;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -215,7 +215,7 @@ impl Site {
         }
         let mut bench = Bench::new(&proxies[0].url).await;
         bench.ctx.store = store.store.clone();
-        bench.ctx.settings.mode = Mode::Stream;
+        bench.ctx.settings.mode = SnapshotMode::Stream;
         bench.ctx.settings.concurrency = 1;
         bench.ctx.settings.attempts = ATTEMPTS as u32;
         let mut site = Self {

@@ -10,7 +10,7 @@ use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreReport, RestoreRequest};
 use qdrant_backup::repository::catalog::Mark;
 use qdrant_backup::repository::manifest::Topology;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::bench::Bench;
@@ -29,7 +29,7 @@ struct Journey {
 }
 
 impl Journey {
-    async fn begin(size: usize, mode: Mode) -> Self {
+    async fn begin(size: usize, mode: SnapshotMode) -> Self {
         let place = ClusterPlace::of(size).await;
         let (client, replicas) = (place.client(), size.min(2) as u32);
         automatic(&client, &place.name("auto"), SHARDS, replicas, POINTS).await;
@@ -83,7 +83,7 @@ fn beside() -> RestoreRequest {
 async fn a_cluster_is_saved_by_its_shards_and_comes_back_beside_itself() {
     for (size, mode) in SIZES
         .into_iter()
-        .flat_map(|size| [(size, Mode::File), (size, Mode::Stream)])
+        .flat_map(|size| [(size, SnapshotMode::File), (size, SnapshotMode::Stream)])
     {
         let journey = Journey::begin(size, mode).await;
         let Journey { place, bench, report } = &journey;
@@ -92,7 +92,7 @@ async fn a_cluster_is_saved_by_its_shards_and_comes_back_beside_itself() {
         assert_eq!(is_cluster, size > 1);
         let mut of_nodes: BTreeMap<u64, usize> = BTreeMap::new();
         for collection in &manifest.collections {
-            let by_shards = collection.name == place.name("keyed") || size > 1 || mode == Mode::Stream;
+            let by_shards = collection.name == place.name("keyed") || size > 1 || mode == SnapshotMode::Stream;
             let artifacts = &collection.artifacts;
             let distinct: BTreeSet<ArtifactKind> = artifacts.iter().map(|artifact| artifact.kind).collect();
             let expected = if by_shards { SHARDS as usize } else { 1 };
@@ -111,7 +111,11 @@ async fn a_cluster_is_saved_by_its_shards_and_comes_back_beside_itself() {
                 *of_nodes.entry(artifact.node.unwrap()).or_default() += 1;
                 bench.artifact(artifact).await;
                 assert_eq!(artifact.points_before, artifact.points_after);
-                assert_eq!(artifact.snapshot.is_empty(), mode == Mode::Stream, "{artifact:?}");
+                assert_eq!(
+                    artifact.snapshot.is_empty(),
+                    mode == SnapshotMode::Stream,
+                    "{artifact:?}"
+                );
             }
         }
         assert_eq!(of_nodes.len(), size, "from each node: {of_nodes:?}");
@@ -126,7 +130,7 @@ async fn a_cluster_is_saved_by_its_shards_and_comes_back_beside_itself() {
 #[tokio::test]
 async fn a_restore_over_it_brings_back_what_was_lost_and_never_into_other_shard_keys() {
     for size in SIZES {
-        let journey = Journey::begin(size, Mode::File).await;
+        let journey = Journey::begin(size, SnapshotMode::File).await;
         let Journey { place, bench, report } = &journey;
         journey.restore(beside()).await;
         let client = place.client();
@@ -164,7 +168,7 @@ async fn a_restore_over_it_brings_back_what_was_lost_and_never_into_other_shard_
 #[tokio::test]
 async fn a_swap_puts_the_restored_one_in_the_place_of_the_live_one() {
     for size in SIZES {
-        let journey = Journey::begin(size, Mode::Stream).await;
+        let journey = Journey::begin(size, SnapshotMode::Stream).await;
         let place = &journey.place;
         let mut request = RestoreRequest {
             swap: true,
@@ -187,7 +191,7 @@ async fn a_swap_puts_the_restored_one_in_the_place_of_the_live_one() {
 
 #[tokio::test]
 async fn a_drill_proves_it_on_the_same_nodes_and_leaves_nothing_there() {
-    for (size, mode) in [(1, Mode::Stream), (3, Mode::File)] {
+    for (size, mode) in [(1, SnapshotMode::Stream), (3, SnapshotMode::File)] {
         let Journey { place, bench, report } = &Journey::begin(size, mode).await;
         let target = DrillTarget {
             ctx: bench.ctx.clone(),
@@ -212,7 +216,7 @@ async fn a_drill_proves_it_on_the_same_nodes_and_leaves_nothing_there() {
 #[tokio::test]
 async fn a_restore_makes_as_many_replicas_as_it_is_told() {
     for (size, factor) in [(1, 1), (3, 1), (3, 3)] {
-        let journey = Journey::begin(size, Mode::File).await;
+        let journey = Journey::begin(size, SnapshotMode::File).await;
         let place = &journey.place;
         let request = RestoreRequest {
             replication_factor: Some(factor),
