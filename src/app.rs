@@ -6,7 +6,7 @@ use crate::base::pause::Pause;
 use crate::cli::{self, Bars, CheckTarget, Cli, Command, StatusQuery};
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
-    StoreConfig, UnknownVariable, obsolete, source_name, value,
+    StoreConfig, UnknownVariable, obsolete, source_name, token_callers, value,
 };
 use crate::ops::context::{Context, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
@@ -343,6 +343,7 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
         unclear,
         obsolete: obsolete(env),
         unknown,
+        callers: token_callers(env),
         clock: Clock::system(),
         who: format!("{} (check)", holder_name(env)),
         patience: cli::PATIENCE,

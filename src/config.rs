@@ -14,6 +14,7 @@ mod store;
 mod tls;
 mod unknown;
 
+pub(crate) use auth::{TokenCallers, token_callers};
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub(crate) use reader::Env;

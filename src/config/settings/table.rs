@@ -19,6 +19,7 @@ const DRILLS: &[&str] = &["serve", "backup", "drill", "check"];
 const DRILL_FLAGS: &[&str] = &["serve", "drill", "check"];
 const PRUNES: &[&str] = &["serve", "prune"];
 const SERVE: &[&str] = &["serve"];
+const CALLERS: &[&str] = &["serve", "check"];
 const BACKUP: &[&str] = &["backup"];
 const RESTORE: &[&str] = &["restore"];
 const RESTORES: &[&str] = &["serve", "restore"];
@@ -320,11 +321,19 @@ pub const GROUPS: &[Group] = &[
             setting(
                 "AUTH_MODE",
                 "`iam` on Cloud Run, `none` on a loopback address; required elsewhere",
-                SERVE,
-                "authentication of callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens) or `none` (loopback \
-                 addresses only)",
+                CALLERS,
+                "authentication of callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens), `token` (the service, \
+                 by the tokens of a file) or `none` (loopback addresses only)",
             )
             .flag("--auth-mode", "MODE"),
+            setting(
+                "AUTH_TOKEN_FILE",
+                "",
+                CALLERS,
+                "for `token`, required there: file with a line `ROLE NAME TOKEN` or `ROLE NAME sha256:HEX` for each token. It is read \
+                 again when it has changed",
+            )
+            .flag("--auth-token-file", "FILE"),
             setting(
                 "AUTH_AUDIENCE",
                 "",
