@@ -1,10 +1,12 @@
 //! `restore`: shows the plan, does it, and tells what is true afterwards.
 
+use super::failure::{WithPlan, conclude, conclude_json};
 use super::text::{Align, plain, points, size, table};
-use super::{Bars, print, print_json};
+use super::{Bars, print};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::ops::context::Context;
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::restore::{self, Interface, RestoreOutcome, RestoreReport, RestoreRequest, Restored, Timeouts, Via};
 use crate::repository::selection::Selection;
@@ -106,12 +108,22 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
             .run_until_cancelled(restore::plan(ctx, &request))
             .await
             .ok_or_else(before)??;
-        printed = match json {
-            true => print_json(&plan),
-            false => print(&plan.to_string()),
+        printed = match (json, plan.error()) {
+            (true, error) => conclude_json(
+                &plan,
+                WithPlan {
+                    plan: &plan,
+                    report: None::<()>,
+                },
+                error,
+            ),
+            (false, error) => {
+                let printed = print(&plan.to_string());
+                error.map_or(printed, Err)
+            }
         };
-        if let Some(error) = plan.error() {
-            return Err(error);
+        if plan.error().is_some() {
+            return printed;
         }
         // What was shown is what is restored, whatever `latest` is by now.
         request.id = plan.id.to_string();
@@ -120,17 +132,15 @@ async fn run(args: RestoreArgs, ctx: &Context, bars: &Bars, stop: &CancellationT
         return printed;
     }
     let progress = Progress::new(ctx.clock.now());
-    let result = tokio::select! {
-        result = restore::run(ctx, &request, &progress, stop) => result,
-        never = bars.watch(&progress) => match never {},
-    };
-    bars.end(&progress.now());
+    let result = bars
+        .during(
+            Operation::Restore,
+            &progress,
+            restore::run(ctx, &request, &progress, stop),
+        )
+        .await;
     let report = result?;
-    let reported = match json {
-        true => print_json(&report),
-        false => print(&rendered(&report)),
-    };
-    report.error().map_or(printed.and(reported), Err)
+    conclude(json, &report, report.error(), rendered).and(printed)
 }
 
 impl RestoreArgs {

@@ -47,6 +47,7 @@ pub struct ConfigFile {
 }
 
 /// What is wrong with a file: in which line, what, and the remedy.
+#[derive(Debug)]
 struct Fault {
     line: Option<usize>,
     wrong: String,
@@ -81,14 +82,20 @@ impl ConfigFile {
     fn read(path: &Path) -> Result<Self, Vec<Fault>> {
         let failed = |wrong: String| {
             let remedy = "name a TOML file that this process may read".to_owned();
-            vec![Fault { line: None, wrong, remedy }]
+            vec![Fault {
+                line: None,
+                wrong,
+                remedy,
+            }]
         };
         let cannot = |e: std::io::Error| failed(format!("cannot be read: {e}"));
         let file = std::fs::File::open(path).map_err(cannot)?;
         let meta = file.metadata().map_err(cannot)?;
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
-        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= LARGEST);
+        let text = String::from_utf8(bytes)
+            .ok()
+            .filter(|text| text.len() as u64 <= LARGEST);
         let text = text.ok_or_else(|| failed("is no text, or larger than 1 MiB".to_owned()))?;
         Ok(Self {
             path: path.to_owned(),
@@ -133,7 +140,11 @@ fn parse(text: &str) -> Result<BTreeMap<&'static str, (String, usize)>, Vec<Faul
         let at = line(key.span().start);
         match read(key, value) {
             Ok((variable, value)) => drop(values.insert(variable, (value, at))),
-            Err((wrong, remedy)) => faults.push(Fault { line: Some(at), wrong, remedy }),
+            Err((wrong, remedy)) => faults.push(Fault {
+                line: Some(at),
+                wrong,
+                remedy,
+            }),
         }
     }
     // The table is in the order of its keys.
@@ -144,7 +155,10 @@ fn parse(text: &str) -> Result<BTreeMap<&'static str, (String, usize)>, Vec<Faul
     }
 }
 
-fn read(key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Result<(&'static str, String), (String, String)> {
+fn read(
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<(&'static str, String), (String, String)> {
     let key = key.get_ref();
     let setting = settings().find(|setting| setting.key() == **key);
     let Some(setting) = setting.filter(|setting| setting.is_in_file()) else {
@@ -179,7 +193,11 @@ fn refusal(key: &str, value: &DeValue<'_>, setting: Option<&Setting>) -> (String
     match setting {
         Some(setting) if setting.is_secret() => (
             format!("{shown} is a secret, and this file holds none"),
-            format!("name a file that holds it by {}_file, or set {}", setting.key(), setting.variable),
+            format!(
+                "name a file that holds it by {}_file, or set {}",
+                setting.key(),
+                setting.variable
+            ),
         ),
         Some(setting) => (
             format!("{shown} is a variable of the environment alone"),
@@ -275,9 +293,16 @@ mod tests {
 
     #[test]
     fn what_is_no_toml_is_told_by_line_and_not_repeated() {
-        for text in ["retain_daily = 3\nqdrant_api_key = s3cr3t\n", "a = 1\na = \"s3cr3t\"\n", "x = 1\n\"s3cr3t\n"] {
+        for text in [
+            "retain_daily = 3\nqdrant_api_key = s3cr3t\n",
+            "a = 1\na = \"s3cr3t\"\n",
+            "x = 1\n\"s3cr3t\n",
+        ] {
             let [told] = told(text).try_into().unwrap();
-            assert!(told.starts_with("2: is not TOML: ") && !told.contains("s3cr3t"), "{told}");
+            assert!(
+                told.starts_with("2: is not TOML: ") && !told.contains("s3cr3t"),
+                "{told}"
+            );
         }
     }
 
@@ -287,7 +312,10 @@ mod tests {
             assert!(settings().any(|setting| setting.variable == name), "{name}");
         }
         for (_, newer) in OLDER {
-            assert!(settings().any(|setting| setting.key() == newer && setting.is_in_file()), "{newer}");
+            assert!(
+                settings().any(|setting| setting.key() == newer && setting.is_in_file()),
+                "{newer}"
+            );
         }
     }
 }

@@ -162,7 +162,10 @@ impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
             status: http_status(&error),
-            info: (&error).into(),
+            info: ErrorInfo {
+                remedy: error.remedy_over_http().map(str::to_owned),
+                ..(&error).into()
+            },
             details: Box::default(),
             logged: false,
             retry_after: None,

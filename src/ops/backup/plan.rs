@@ -19,6 +19,11 @@ use std::fmt;
 /// Collections whose shards are asked for at once.
 const ASKED_AT_ONCE: usize = 8;
 
+/// A name that was asked for, and that is none. Its text is a part of that of its error, which does not repeat it.
+#[derive(Debug, thiserror::Error)]
+#[error("no collection {0:?}")]
+pub(super) struct NoSuchCollection(pub(super) String);
+
 /// What will be saved.
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
@@ -289,7 +294,9 @@ fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
-        .remedy("run `qdrant-backup check` or `GET /collections` to see the collections")
+        .because(NoSuchCollection(missing.clone()))
+        .remedy("run `qdrant-backup check` to see the collections")
+        .over_http("send GET /collections to see the collections")
     })?;
     if names.is_empty() {
         return Err(Error::new(

@@ -52,7 +52,10 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         id: plan.id.to_string(),
         ..request.clone()
     };
-    progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
+    progress.planned_bytes(
+        plan.id,
+        plan.collections.iter().map(|step| (step.unit(), Some(step.bytes))),
+    );
     tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;

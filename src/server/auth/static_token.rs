@@ -4,8 +4,8 @@
 mod failures;
 mod file;
 
-pub use file::TokenFile;
 pub(crate) use file::FileProblem;
+pub use file::TokenFile;
 
 use super::{Bearer, Role, bearer};
 use crate::base::clock::Clock;

@@ -100,10 +100,13 @@ async fn each_token_has_the_role_of_its_line_and_no_other_one_gets_in() {
     assert_eq!(missing.result(), (401, "token_missing"));
     assert_asks_for_a_token(&missing, "without a token");
     let password = service
-        .send("GET", "/backups", &[("authorization", b"Basic eDp5")], "")
+        .send("GET", "/backups", &[("authorization", &b"Basic eDp5"[..])], "")
         .await;
     assert_eq!(password.result(), (401, "token_malformed"));
-    let page = [("authorization", READER.as_bytes()), ("origin", b"https://evil.test")];
+    let page = [
+        ("authorization", READER.as_bytes()),
+        ("origin", &b"https://evil.test"[..]),
+    ];
     assert_eq!(
         service.send("GET", "/backups", &page, "").await.result(),
         (403, "browser_refused")
@@ -174,7 +177,7 @@ fn a_file_that_cannot_be_used_is_told_by_line_and_without_a_token() {
         }
     };
     let good = tokens(dir.path());
-    assert_eq!(told(Some(&good), &[]), []);
+    assert!(told(Some(&good), &[]).is_empty());
     assert_eq!(told(None, &[])[0].0, "AUTH_TOKEN_FILE");
     assert_eq!(told(Some(&good), &[("AUTH_ADMINS", "a@x.test")])[0].0, "AUTH_ADMINS");
     assert_eq!(told(Some("/nonexistent"), &[])[0].0, "AUTH_TOKEN_FILE");
@@ -264,7 +267,7 @@ async fn check_counts_the_callers_and_warns_of_a_file_that_others_read() {
     let path = tokens(dir.path());
     let line = async || {
         let mut command = command(&["check", "--json"], NOBODY, store.path());
-        command.envs([("AUTH_MODE", "token"), ("AUTH_TOKEN_FILE", &path)]);
+        command.envs([("AUTH_MODE", "token"), ("AUTH_TOKEN_FILE", path.as_str())]);
         let (_, out, _) = finish(command.spawn().unwrap()).await;
         let report: serde_json::Value = serde_json::from_str(&out).unwrap();
         let lines = report["checks"].as_array().unwrap();

@@ -299,13 +299,13 @@ mod tests {
     #[test]
     fn a_line_is_a_role_a_name_and_a_token_or_its_digest() {
         let hashed = format!("sha256:{}", sha256_hex(b"another-token-of-32-characters--"));
-        let text = format!("# who may call\n\n  reader\tagent {TOKEN}\r\nADMIN me@x.test {hashed}\nadmin weak sha256:{}\n", sha256_hex(b"short"));
+        let text = format!(
+            "# who may call\n\n  reader\tagent {TOKEN}\r\nADMIN me@x.test {hashed}\nadmin weak sha256:{}\n",
+            sha256_hex(b"short")
+        );
         let list = TokenList::parse(&text).unwrap();
         assert_eq!(list.to_string(), "3 tokens: 1 reader, 0 operators, 2 admins");
-        let found = |token: &str| {
-            list.find(token)
-                .map(|entry| (entry.name.as_str(), entry.role))
-        };
+        let found = |token: &str| list.find(token).map(|entry| (entry.name.as_str(), entry.role));
         assert_eq!(found(TOKEN), Some(("agent", Role::Reader)));
         assert_eq!(
             found("another-token-of-32-characters--"),
