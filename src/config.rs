@@ -130,7 +130,7 @@ impl Config {
 }
 
 /// How backups are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BackupConfig {
     /// `BACKUP_CONCURRENCY`: collections at once, 1 to 64.
     pub concurrency: usize,
@@ -147,6 +147,9 @@ pub struct BackupConfig {
     pub mode: unit::Mode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
+    /// `BACKUP_MAX_LATENCY_FACTOR`: nothing is begun while a node takes so many times as long to answer as before the run, 1.5 to 1000;
+    /// unset: that is not looked at.
+    pub(crate) max_latency_factor: Option<f64>,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
     pub source_name: Option<String>,
 }
@@ -161,6 +164,7 @@ impl Default for BackupConfig {
             lease: Duration::from_secs(120),
             mode: unit::Mode::File,
             settle: Duration::from_secs(600),
+            max_latency_factor: None,
             source_name: None,
         }
     }
@@ -187,6 +191,7 @@ impl BackupConfig {
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
             mode: mode(reader),
             settle: seconds(reader, "BACKUP_SETTLE_TIMEOUT_SECS", default.settle, 0, 86_400),
+            max_latency_factor: reader.decimal("BACKUP_MAX_LATENCY_FACTOR", 1.5..=1000.0),
             source_name: read_source_name(reader),
         }
     }

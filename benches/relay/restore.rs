@@ -180,6 +180,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
                 attempts: 1,
                 backoff: Duration::ZERO,
                 settle: Duration::ZERO,
+                guard: None,
                 limits: Limits::default(),
                 rate: None,
                 lease: Duration::from_secs(120),

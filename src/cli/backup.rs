@@ -3,10 +3,11 @@
 use super::causes::{by_cause, listed};
 use super::failure::conclude;
 use super::text::{Align, plain, points, size, table};
+use super::wait::waiting;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
-use crate::ops::backup::{self, BackupOutcome, BackupReport, NodeState};
+use crate::ops::backup::{self, BackupOutcome, BackupReport, HeldBack, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
 use crate::ops::events::Operation;
@@ -34,25 +35,21 @@ pub(crate) async fn backup(
     stop: &CancellationToken,
 ) -> Result<()> {
     let json = args.json;
-    let dry_run = args.dry_run;
+    let (dry_run, wait) = (args.dry_run, args.wait);
     let selection = args.selection().unwrap_or(default);
     if dry_run {
         return show_plan(ctx, &selection, json, stop).await;
     }
     let progress = Progress::new(ctx.clock.now());
-    let result = bars
-        .during(
-            Operation::Backup,
-            &progress,
-            backup::run(ctx, &selection, &progress, stop),
-        )
-        .await;
+    let work = waiting(wait, stop, || backup::run(ctx, &selection, &progress, stop));
+    let result = bars.during(Operation::Backup, &progress, work).await;
     let mut report = result?;
     if let Some(policy) = prune_after {
         prune::after_backup(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             &mut report,
             stop,
@@ -122,6 +119,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
+    text += &held_back(report.held_back.as_ref());
     let outcome = match report.status {
         BackupOutcome::Complete => "is complete",
         BackupOutcome::Partial => "is PARTIAL",
@@ -135,6 +133,15 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line, if the run waited.
+pub(super) fn held_back(held: Option<&HeldBack>) -> String {
+    let line = |held: &HeldBack| {
+        let reasons = held.reasons.join("; ");
+        format!("waited {} s while Qdrant was busy: {}\n", held.seconds, plain(&reasons))
+    };
+    held.map(line).unwrap_or_default()
 }
 
 /// One entry for each cause, which tells the names of all collections that it keeps from being saved.
@@ -206,6 +213,10 @@ mod tests {
                 },
             }],
             warnings: vec!["odd".into()],
+            held_back: Some(HeldBack {
+                seconds: 95,
+                reasons: vec!["one".into(), "another".into()],
+            }),
         };
         assert_eq!(
             rendered(&report),
@@ -214,6 +225,7 @@ mod tests {
              \n\
              FAILED  logs: no byte\n        look at it\n\
              warning  odd\n\
+             waited 95 s while Qdrant was busy: one; another\n\
              Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7.0 s\n\
              gs://b/backups/2026-11-22T12-00-00Z/manifest.json\n"
         );

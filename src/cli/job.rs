@@ -1,6 +1,6 @@
 //! `backup` as one task of a job: its share, and the whole backup if it is the one that ends it.
 
-use super::backup::rendered;
+use super::backup::{held_back, rendered};
 use super::failure::conclude;
 use super::text::size;
 use super::{BackupArgs, Bars, drill};
@@ -53,6 +53,7 @@ pub(crate) async fn backup_task(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             backup,
             stop,
@@ -84,9 +85,10 @@ fn task_rendered(report: &TaskReport) -> String {
     if !report.failed.is_empty() {
         text += &format!(", {} FAILED", report.failed.len());
     }
+    let held = held_back(report.held_back.as_ref());
     match &report.backup {
-        None => text + &format!("; {} collections of all tasks are still open\n", report.open),
-        Some(backup) => text + "\n" + &rendered(backup),
+        None => text + &format!("; {} collections of all tasks are still open\n{held}", report.open),
+        Some(backup) => text + "\n" + &held + &rendered(backup),
     }
 }
 
@@ -114,6 +116,7 @@ mod tests {
             open: 5,
             backup: None,
             committed: false,
+            held_back: None,
             ended_now: false,
         };
         assert_eq!(

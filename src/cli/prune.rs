@@ -3,6 +3,7 @@
 use super::failure::{WithPlan, conclude_json};
 use super::print;
 use super::text::{Align, ago, plain, size, table};
+use super::wait::{WaitArgs, waiting};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::option;
 use crate::base::total::total;
@@ -19,6 +20,8 @@ pub(crate) struct PruneArgs {
     /// Delete; without it nothing is deleted
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print plan and report as JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +32,12 @@ pub(crate) struct PruneArgs {
 
 /// Prints the plan, and executes it if told to. An error when not all of it could be executed.
 pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &CancellationToken) -> Result<()> {
-    let PruneArgs { yes, json, settings } = args;
+    let PruneArgs {
+        yes,
+        wait,
+        json,
+        settings,
+    } = args;
     #[derive(Serialize)]
     struct Outcome<'a> {
         dry_run: bool,
@@ -43,7 +51,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         false => print(&rendered(&plan, job.ctx.clock.now())),
     };
     let mut report = match *yes {
-        true => Some(prune::execute(job, &plan, stop).await?),
+        true => Some(waiting(*wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
     let error = report.as_mut().and_then(PruneReport::take_error);

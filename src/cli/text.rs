@@ -1,17 +1,10 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::base::text::{in_the_middle, plain, shortened};
+pub(super) use crate::base::text::{count, in_the_middle, plain, rounded, shortened, size};
 
+use crate::base::text::scaled;
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// `1.21 GiB`.
-pub(super) fn size(bytes: u64) -> String {
-    match scaled(bytes) {
-        (_, None) => format!("{bytes} B"),
-        (number, Some(unit)) => format!("{number:.2} {unit}"),
-    }
-}
 
 /// `1.2 GiB`, `120 MiB`: two or three digits, for where there is little room.
 pub(super) fn short_size(bytes: u64) -> String {
@@ -20,18 +13,6 @@ pub(super) fn short_size(bytes: u64) -> String {
         (number, Some(unit)) if number < 9.95 => format!("{number:.1} {unit}"),
         (number, Some(unit)) => format!("{number:.0} {unit}"),
     }
-}
-
-fn scaled(bytes: u64) -> (f64, Option<&'static str>) {
-    let mut number = bytes as f64;
-    let mut unit = None;
-    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        if number < 1024.0 {
-            break;
-        }
-        (number, unit) = (number / 1024.0, Some(name));
-    }
-    (number, unit)
 }
 
 /// `text`, or so much of it as so many columns hold.
@@ -54,19 +35,6 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     fitted
 }
 
-/// `1,234,567`.
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A number of points; an estimate as such.
 pub(super) fn points(n: u64, is_estimated: bool) -> String {
     let about = if is_estimated { "about " } else { "" };
@@ -76,17 +44,6 @@ pub(super) fn points(n: u64, is_estimated: bool) -> String {
 /// `2 h ago`.
 pub(super) fn ago(age: Duration) -> String {
     format!("{} ago", rounded(age))
-}
-
-/// `2 h`: an age in one unit, rounded down.
-pub(super) fn rounded(age: Duration) -> String {
-    let s = age.as_secs();
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} min", s / 60),
-        3600..172_800 => format!("{} h", s / 3600),
-        _ => format!("{} d", s / 86_400),
-    }
 }
 
 /// `26 h`: a length of time in the largest unit that tells all of it.

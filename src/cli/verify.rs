@@ -2,9 +2,11 @@
 
 use super::causes::{by_cause, listed};
 use super::failure::{With, conclude_json};
+use super::named;
 use super::text::{plain, size};
 use super::{Bars, VerifyArgs, print};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::base::zone::Zone;
 use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::verify::{Verifier, VerifyReport, VerifyVerdict};
@@ -36,12 +38,20 @@ struct All<'a> {
     backups: &'a [Outcome],
 }
 
+/// How the backups are named.
+pub(crate) struct VerifyQuery<'a> {
+    /// Whose `latest` is meant.
+    pub(crate) source: Option<Source>,
+    /// The zone of the dates.
+    pub(crate) zone: &'a Zone,
+}
+
 /// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
 /// before what could not be checked.
 pub(crate) async fn verify(
     verifier: &Verifier,
     args: &VerifyArgs,
-    source: Option<&Source>,
+    ask: &VerifyQuery<'_>,
     bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -49,7 +59,16 @@ pub(crate) async fn verify(
     let work = async {
         let ids = match what {
             "all" => catalog::all(&*verifier.store).await?,
-            id => vec![catalog::named(&*verifier.store, id, source, verifier.clock.now()).await?],
+            id => vec![
+                named(
+                    &*verifier.store,
+                    id,
+                    ask.source.as_ref(),
+                    verifier.clock.now(),
+                    ask.zone,
+                )
+                .await?,
+            ],
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
@@ -62,7 +81,7 @@ pub(crate) async fn verify(
                 // Deleted since it was listed: none of the backups that there are.
                 Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
                 // Its error says all there is to say.
-                Err(error) if what != "all" => return Err(error),
+                Err(error) if what != "all" => return Err(catalog::suggesting(&*verifier.store, what, error).await),
                 Err(error) => (
                     Outcome::Not {
                         id,
@@ -109,7 +128,8 @@ async fn check(
     progress: &Progress,
 ) -> Result<(Outcome, Option<Error>)> {
     let report = Box::new(verifier.run_watched(id, progress).await?);
-    let error = report.error();
+    // Whoever may only read has learnt what there is to learn; the report has the warning.
+    let error = report.error().filter(|_| !report.is_intact_and_read_only());
     #[cfg(feature = "engine")]
     if let (VerifyVerdict::Intact, true, Some(scratch)) = (report.verdict, args.engine, &args.scratch) {
         let drilled = verifier.drill(id, scratch).await?;

@@ -168,6 +168,7 @@ fn read(
     let text = match value.get_ref() {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().replace('_', "")),
+        DeValue::Float(number) => Some(number.as_str().replace('_', "")),
         DeValue::Boolean(is) => Some(is.to_string()),
         DeValue::Array(items) if LISTS.contains(&variable) => items
             .iter()
@@ -181,7 +182,7 @@ fn read(
     };
     let what = match LISTS.contains(&variable) {
         true => "write a text, or a list of texts without commas",
-        false => "write a text in quotes, a whole number, true or false",
+        false => "write a text in quotes, a number, true or false",
     };
     text.map(|text| (variable, text))
         .ok_or_else(|| (format!("{key} has a value of a wrong kind"), what.to_owned()))
@@ -256,7 +257,8 @@ mod tests {
     #[test]
     fn keys_are_the_variables_in_lower_case_and_values_what_toml_has() {
         let text = "# production\n\nqdrant_url = 'http://q:6333'\nbackup_include = [\"docs\", \"logs-*\"]\n\
-                    retain_daily = 1_000\nprune_after_backup = true\nbackup_max_age = \"26h\"\nbackup_exclude = \"a,b\"\n";
+                    retain_daily = 1_000\nprune_after_backup = true\nbackup_max_age = \"26h\"\nbackup_exclude = \"a,b\"\n\
+                    backup_max_latency_factor = 2.5\n";
         let values = parse(text).unwrap();
         let value = |variable| values.get(variable).map(|(value, line)| (value.as_str(), *line));
         assert_eq!(value("QDRANT_URL"), Some(("http://q:6333", 3)));
@@ -264,13 +266,14 @@ mod tests {
         assert_eq!(value("RETAIN_DAILY"), Some(("1000", 5)));
         assert_eq!(value("PRUNE_AFTER_BACKUP"), Some(("true", 6)));
         assert_eq!(value("BACKUP_EXCLUDE"), Some(("a,b", 8)));
-        assert_eq!(values.len(), 6);
+        assert_eq!(value("BACKUP_MAX_LATENCY_FACTOR"), Some(("2.5", 9)));
+        assert_eq!(values.len(), 7);
     }
 
     #[test]
     fn what_does_not_belong_into_the_file_is_told_by_line_with_what_is_meant() {
         let text = "qdrant_ulr = 1\nQDRANT_URL = 1\nqdrant_api_key = \"s3cr3t\"\nport = 8080\nk_service = \"x\"\n\
-                    gcs_bucket_name = \"b\"\nretain-daily = 3\ncolour = 1\nbackup_concurrency = 1.5\nqdrant_url = [\"a\"]\n\
+                    gcs_bucket_name = \"b\"\nretain-daily = 3\ncolour = 1\nbackup_concurrency = 2026-11-22\nqdrant_url = [\"a\"]\n\
                     backup_include = [\"a,b\"]\n\n[qdrant]\nurl = \"x\"\n";
         assert_eq!(
             told(text),
@@ -283,8 +286,8 @@ mod tests {
                 "6: gcs_bucket_name is a variable of the environment alone (write backup_store)",
                 "7: unknown key retain-daily (write retain_daily, or leave it out)",
                 "8: unknown key colour (leave it out; docs/reference/configuration.md lists the keys)",
-                "9: backup_concurrency has a value of a wrong kind (write a text in quotes, a whole number, true or false)",
-                "10: qdrant_url has a value of a wrong kind (write a text in quotes, a whole number, true or false)",
+                "9: backup_concurrency has a value of a wrong kind (write a text in quotes, a number, true or false)",
+                "10: qdrant_url has a value of a wrong kind (write a text in quotes, a number, true or false)",
                 "11: backup_include has a value of a wrong kind (write a text, or a list of texts without commas)",
                 "13: qdrant is a table (write each key with its full name, e.g. qdrant_url = \"http://10.0.0.5:6333\")",
             ]

@@ -109,6 +109,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
             attempts: 2,
             backoff: Duration::from_millis(5),
             settle: Duration::from_secs(5),
+            guard: None,
             limits: Limits::default(),
             rate: None,
             lease: Duration::from_secs(30),

@@ -119,6 +119,8 @@ pub struct Collection {
     pub fetch: VecDeque<Fetch>,
     /// How many more looks show that it is optimized.
     pub optimizing: usize,
+    /// How many more looks show it in this state, in place of `green`.
+    pub status: Option<(&'static str, usize)>,
     /// What is streamed of each of its shards, if it is not `body`.
     pub streamed: Option<Bytes>,
     /// Scripts of the next requests to stream one of its shards.
@@ -146,6 +148,18 @@ pub struct Collection {
     pub lost_shards: usize,
     /// Names of snapshots that others made, which are only listed.
     pub others: Vec<String>,
+}
+
+impl Collection {
+    fn told_status(&mut self) -> &'static str {
+        match &mut self.status {
+            Some((status, looks)) if *looks > 0 => {
+                *looks -= 1;
+                status
+            }
+            _ => "green",
+        }
+    }
 }
 
 #[derive(Default)]
@@ -184,6 +198,10 @@ pub struct Inner {
     pub forgets_aliases: bool,
     /// What happens once, when points are counted next.
     pub on_count: Option<Box<dyn FnOnce() + Send>>,
+    /// What happens each time when a single point is read without anything of it.
+    pub on_probe: Option<Box<dyn FnMut() + Send>>,
+    /// Points cannot be read.
+    pub refuses_reads: bool,
     /// The release, if it is not 1.18.3.
     pub version: Option<&'static str>,
     /// What a GET of a path is answered, whatever is right.
@@ -471,10 +489,10 @@ async fn aliases(State(inner): Shared) -> Response {
 }
 
 async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
-    match inner.lock().unwrap().collections.get(&c) {
+    match inner.lock().unwrap().collections.get_mut(&c) {
         Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({
-            "status": "green",
+            "status": found.told_status(),
             "points_count": found.points,
             "config": {
                 "params": {

@@ -96,6 +96,13 @@ impl Proxy {
         self.lock().log.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Those that contain `text`, in their order.
+    pub fn log(&self, text: &str) -> Vec<String> {
+        let script = self.lock();
+        let found = script.log.iter().filter(|line| line.contains(text));
+        found.cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Script> {
         self.inner.script.lock().unwrap()
     }

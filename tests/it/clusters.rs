@@ -373,7 +373,21 @@ async fn a_manifest_that_lacks_a_shard_is_damaged() {
         .unwrap()
         .remove(2);
     std::fs::write(&path, manifest.to_string()).unwrap();
-    let child = process::command(&["verify", "latest", "--json"], &nodes.url(1), bench.dir.path());
+    assert_eq!(marks(&bench).await, [Mark::Damaged], "whoever lists it sees it at once");
+    let shown = process::command(&["show", &report.id.to_string()], &nodes.url(1), bench.dir.path());
+    let (_, out, _) = process::finish({ shown }.spawn().unwrap()).await;
+    assert!(
+        out.contains("DAMAGED  collection \"keyed\" has no object of its shard"),
+        "{out}"
+    );
+    let listed = process::command(&["list"], &nodes.url(1), bench.dir.path());
+    let (_, out, _) = process::finish({ listed }.spawn().unwrap()).await;
+    assert!(out.contains("no object of its shard"), "{out}");
+    let child = process::command(
+        &["verify", &report.id.to_string(), "--json"],
+        &nodes.url(1),
+        bench.dir.path(),
+    );
     let (code, out, err) = process::finish({ child }.spawn().unwrap()).await;
     assert_eq!(code, Some(9), "{out}{err}");
     assert_eq!(marks(&bench).await, [Mark::Damaged]);

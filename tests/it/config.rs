@@ -219,6 +219,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("BACKUP_IDLE_TIMEOUT_SECS", "-1"),
         ("BACKUP_CREATE_TIMEOUT_SECS", "99999999999999999999"),
         ("BACKUP_LEASE_SECS", "1.5"),
+        ("BACKUP_MAX_LATENCY_FACTOR", "1.4"),
         ("BACKUP_SOURCE_NAME", "two\nlines"),
         ("PORT", "65536"),
     ];

@@ -41,6 +41,7 @@ pub(super) async fn check(
             attempts: 1,
             backoff: Duration::ZERO,
             settle: Duration::ZERO,
+            guard: None,
             limits: Limits::default(),
             rate: None,
             lease: LEASE,

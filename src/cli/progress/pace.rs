@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const WINDOW: Duration = Duration::from_secs(15);
 /// Below that part of the whole, what is left cannot be told from what was.
 const TELLING: f64 = 0.02;
+/// Nor before so long a time.
+const TELLING_AFTER: Duration = Duration::from_secs(3);
 
 /// The bytes of the last seconds.
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ impl Pace {
         };
         let by_part = || {
             let part = overall.part;
-            (part > TELLING).then(|| elapsed.as_secs_f64() * (1.0 - part) / part)
+            (part > TELLING && elapsed >= TELLING_AFTER).then(|| elapsed.as_secs_f64() * (1.0 - part) / part)
         };
         let left = match overall.bytes_total {
             Some(_) => by_rate(),
@@ -99,9 +101,12 @@ mod tests {
     #[test]
     fn where_lengths_are_unknown_the_part_that_is_done_tells() {
         let pace = Pace::default();
-        let left = |part| pace.estimate(&overall(7, None, part), Duration::from_secs(60)).left;
-        assert_eq!(left(0.25), Some(Duration::from_secs(180)));
-        assert_eq!((left(0.0), left(0.01)), (None, None));
+        let left = |part, seconds| {
+            let elapsed = Duration::from_secs(seconds);
+            pace.estimate(&overall(7, None, part), elapsed).left
+        };
+        assert_eq!(left(0.25, 60), Some(Duration::from_secs(180)));
+        assert_eq!((left(0.0, 60), left(0.01, 60), left(0.25, 2)), (None, None, None));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use super::{EVERY, Group, setting};
 
 const QDRANT: &[&str] = &["serve", "backup", "status", "restore", "drill", "check"];
 const STORE: &[&str] = &[
-    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "pin", "unpin", "check",
+    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "delete", "pin", "unpin",
+    "unlock", "check",
 ];
 const SOURCE: &[&str] = &[
-    "serve", "backup", "status", "show", "verify", "restore", "drill", "pin", "unpin", "check",
+    "serve", "backup", "status", "show", "verify", "restore", "drill", "delete", "pin", "unpin", "check",
 ];
 const TRANSFERS: &[&str] = &["serve", "backup", "restore", "drill"];
-const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune"];
+const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune", "delete"];
 const SNAPSHOTS: &[&str] = &["serve", "backup", "check"];
 const SELECTIONS: &[&str] = &["serve", "backup", "status", "check"];
 const RETENTION: &[&str] = &["serve", "backup", "list", "prune", "check"];
@@ -190,6 +191,15 @@ pub const GROUPS: &[Group] = &[
                  are saved all the same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
             ).flag("--settle-timeout-secs", "N"),
             setting(
+                "BACKUP_MAX_LATENCY_FACTOR",
+                "off",
+                &["serve", "backup"],
+                "nothing is begun while a node of Qdrant takes more than so many times as long to answer as before the run, or the collection \
+                 whose turn it is is yellow or grey; a number from 1.5 to 1000, e.g. `3`. A run waits at most 10 minutes in all while \
+                 nothing else of it is under way; then it goes on, with a warning",
+            )
+            .flag("--max-latency-factor", "N"),
+            setting(
                 "BACKUP_LEASE_SECS",
                 "`120`",
                 LEASES,
@@ -203,7 +213,8 @@ pub const GROUPS: &[Group] = &[
             "RESTORE_CONCURRENCY",
             "`4`",
             RESTORES,
-            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+            "number of collections restored at a time, and of transfers of all their shards together, 1 to 64; also the number of uploads that \
+             are on Qdrant's disk at a time",
         )
         .flag("--restore-concurrency", "N")],
     },

@@ -1,5 +1,6 @@
 //! One artifact: asked for, relayed into the store, deleted on Qdrant.
 
+use super::report::remade;
 use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
@@ -46,7 +47,8 @@ pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
 struct Shared {
     /// Until when they are waited for while Qdrant optimizes them: all of them together, since each may be optimized without end.
     until: Option<Instant>,
-    /// The segments that were seen last.
+    /// The segments that were seen first, and last.
+    first: BTreeSet<String>,
     segments: BTreeSet<String>,
     /// Whether those of another collection of that name were seen after them.
     is_replaced: bool,
@@ -65,6 +67,9 @@ impl Settling {
         let is_replaced = self.with(collection, |shared| {
             let is_other = !now.is_empty() && !shared.segments.is_empty() && shared.segments.is_disjoint(&now);
             if !now.is_empty() {
+                if shared.first.is_empty() {
+                    shared.first.clone_from(&now);
+                }
                 shared.segments = now;
             }
             shared.is_replaced |= is_other;
@@ -72,12 +77,16 @@ impl Settling {
         });
         match is_replaced {
             false => Ok(()),
-            true => Err(Error::new(
-                Code::SnapshotChanged,
-                format!("collection {collection:?} was deleted and made again during the backup"),
-            )
-            .remedy("run it again; nobody else may replace the collection meanwhile")),
+            true => Err(remade(collection)),
         }
+    }
+
+    /// Some of the segments that were seen of the collection, in the order of their ids: by them others tell whether they saw the same.
+    pub(super) fn seen(&self, collection: &str) -> BTreeSet<String> {
+        self.with(collection, |shared| {
+            let some = [&shared.first, &shared.segments].map(|seen| seen.iter().take(MOST_SEGMENTS).cloned());
+            some.into_iter().flatten().collect()
+        })
     }
 
     /// These are saved anew, whatever they are now.
@@ -92,6 +101,8 @@ impl Settling {
     }
 }
 
+/// Segments that are recorded of one look. Ids are random, so the lowest are as good as any, and the same for all who look.
+const MOST_SEGMENTS: usize = 100;
 /// Between two looks whether an optimizer is at work.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

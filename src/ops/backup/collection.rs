@@ -14,11 +14,18 @@ use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{CollectionInfo, Count, Qdrant, ShardMap};
 use std::collections::BTreeMap;
 
-/// Saves one unit: the entry of its collection in the manifest, with this one artifact. `Ok(None)`: the collection was deleted
-/// on Qdrant in mid-run.
-pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Option<Collection>> {
+/// Saves one unit: the entry of its collection in the manifest, with this one artifact, and with what is to be said of its beginning.
+/// `Ok(None)`: the collection was deleted on Qdrant in mid-run.
+pub(super) async fn save_unit(
+    of: UnitRun<'_>,
+    aliases: &[String],
+    warning: Option<String>,
+) -> Result<Option<Collection>> {
     match try_save(of, aliases).await {
-        Ok(collection) => Ok(Some(collection)),
+        Ok(mut collection) => {
+            collection.warnings.extend(warning);
+            Ok(Some(collection))
+        }
         Err(e) if may_mean_gone(&e) && is_gone(of.ctx, &of.unit.collection).await => Ok(None),
         Err(e) => Err(e),
     }

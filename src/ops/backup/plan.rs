@@ -6,7 +6,7 @@ use crate::base::release::release;
 use crate::base::text::plain;
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
-use crate::repository::selection::{Filter, Selection};
+use crate::repository::selection::{self, Filter, Selection};
 use crate::repository::sharding;
 use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
@@ -290,13 +290,14 @@ fn version_warning(version: &str) -> Option<String> {
 /// The names of the `existing` collections that are selected; none at all is an error.
 fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
     let names = filter.pick(selection, &existing).map_err(|missing| {
+        let meant = selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "));
         Error::new(
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
         .because(NoSuchCollection(missing.clone()))
-        .remedy("run `qdrant-backup check` to see the collections")
-        .over_http("send GET /collections to see the collections")
+        .remedy(format!("{meant}run `qdrant-backup check` to see the collections"))
+        .over_http(format!("{meant}send GET /collections to see the collections"))
     })?;
     if names.is_empty() {
         return Err(Error::new(

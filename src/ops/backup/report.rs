@@ -1,5 +1,6 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
+use super::guard::HeldBack;
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::in_the_middle;
 use crate::base::total::total;
@@ -39,6 +40,9 @@ pub struct BackupReport {
     pub failed: Vec<Failure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// What the run waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// Whether everything asked for was saved.
@@ -93,6 +97,7 @@ impl BackupReport {
                 .cloned()
                 .chain(warnings(&manifest.collections))
                 .collect(),
+            held_back: None,
         }
     }
 
@@ -180,6 +185,15 @@ pub(super) fn shards_changed(collection: &str) -> Error {
     .remedy("run it again; nobody else may change its shard keys or its configuration meanwhile")
 }
 
+/// The error of a collection of which some shards were saved of another one of its name.
+pub(super) fn remade(collection: &str) -> Error {
+    Error::new(
+        Code::SnapshotChanged,
+        format!("collection {collection:?} was deleted and made again during the backup"),
+    )
+    .remedy("run it again; nobody else may replace the collection meanwhile")
+}
+
 /// The results of the collections.
 struct Merged {
     collections: Vec<manifest::Collection>,
@@ -252,8 +266,7 @@ impl Results {
                 }
             }
         }
-        let by_shards = |c: &&manifest::Collection| c.is_by_shards() && !gone.contains(&c.name);
-        for collection in whole.values().filter(by_shards) {
+        for collection in whole.values().filter(|c| !gone.contains(&c.name)) {
             if let Some(id) = collection.lacks_shard() {
                 let error = shards_changed(&collection.name).because(format!("shard {id} was not saved"));
                 let failure = || Failure::of(&collection.name, &error);
@@ -338,6 +351,7 @@ impl RunFacts {
             collections: results.collections.iter().map(Saved::of).collect(),
             failed: results.failed.clone(),
             warnings: self.warnings.iter().cloned().chain(of_collections).collect(),
+            held_back: None,
         };
         let status = match status {
             BackupOutcome::Complete => Status::Complete,

@@ -2,7 +2,7 @@
 //! changed by making one.
 
 use super::command::command;
-use super::step::{RestoreStep, can_be_named, plan_step, target_name};
+use super::step::{Existing, RestoreStep, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{RestoreRequest, Via, version};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -13,8 +13,7 @@ use crate::repository::blobs;
 use crate::repository::catalog::{self, LatestQuery, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::{BackupId, has_come};
-use crate::repository::selection::Filter;
-use crate::repository::selection::Selection;
+use crate::repository::selection::{self, Filter, Selection};
 use crate::wire::qdrant::Nodes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -28,6 +27,8 @@ pub struct RestorePlan {
     pub id: BackupId,
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Selection,
+    /// Seconds since it was finished; `None` when that is in the future.
+    pub(crate) age_seconds: Option<u64>,
     /// Release of the Qdrant that it is of.
     pub(crate) backup_version: String,
     /// The Qdrant to restore into.
@@ -76,7 +77,16 @@ impl Refusal {
 impl RestorePlan {
     /// Bytes to move.
     pub fn bytes(&self) -> u64 {
-        total(self.collections.iter().map(|s| s.bytes))
+        total(self.collections.iter().filter(|s| s.is_restored()).map(|s| s.bytes))
+    }
+
+    /// The targets whose points would be replaced, and how many those are; `None` where Qdrant cannot tell.
+    pub fn replaced(&self) -> Vec<(&str, Option<u64>)> {
+        let replaced = losses(&self.collections).map(|(step, _)| match &step.overwrites {
+            Some(Existing::Readable { points }) => (step.target.as_str(), Some(*points)),
+            _ => (step.target.as_str(), None),
+        });
+        replaced.collect()
     }
 
     /// The error of its refusals: with the code that they share, or else [`Code::RestoreRefused`].
@@ -218,6 +228,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     notes.extend(found);
     Ok(RestorePlan {
         id,
+        age_seconds: u64::try_from((ctx.clock.now() - manifest.finished_at).whole_seconds()).ok(),
         selection: manifest.selection,
         backup_version: manifest.qdrant.version,
         target: qdrant.url(),
@@ -310,6 +321,7 @@ async fn resolve(ctx: &Context, request: &RestoreRequest) -> Result<Resolved> {
     let asked = LatestQuery {
         selection: &request.selection,
         source: source.as_ref(),
+        not_after: request.not_after,
     };
     catalog::resolve(&*ctx.store, &request.id, asked, ctx.clock.now()).await
 }
@@ -325,7 +337,7 @@ fn other_source(
     let mut notes = Notes::default();
     let both = match target.relation(source) {
         Relation::Same => return notes,
-        _ if request.yes => return notes,
+        _ if request.other_source => return notes,
         Relation::Different => format!("on {target}; the backup is of another Qdrant, {source}"),
         Relation::Unknown => {
             format!("on {target}; whether that is the Qdrant of the backup, {source}, is unknown")
@@ -436,10 +448,10 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
 /// What may be damaged replaces nothing. `by` makes the record anew that says so.
 fn overwrite_notes(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by: &str, found: &str) -> Notes {
     let mut notes = Notes::default();
-    if !request.overwrite {
-        return notes;
-    }
     for (step, lost) in losses(steps) {
+        if !request.overwrites(&step.source) {
+            continue;
+        }
         notes.refuse(
             Some(&step.source),
             format!("{found}, and it would replace collection {:?}: {lost}", step.target),
@@ -454,17 +466,29 @@ fn overwrite_notes(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep]
     notes
 }
 
+fn not_in_backup(request: &RestoreRequest, manifest: &Manifest, missing: &str, why: &str) -> Error {
+    let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
+    let meant = selection::meant(missing, &names).map_or_else(String::new, |meant| format!("{meant}; "));
+    Error::new(
+        Code::CollectionNotFound,
+        format!("backup {} has no collection {missing:?}{why}", manifest.id),
+    )
+    .remedy(format!(
+        "{meant}see its collections: {}",
+        request.form.show(manifest.id)
+    ))
+}
+
 fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
     let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
         let why = why.map_or(String::new(), |f| format!(": it was not saved ({})", f.error.message));
-        Error::new(
-            Code::CollectionNotFound,
-            format!("backup {} has no collection {missing:?}{why}", manifest.id),
-        )
-        .remedy(format!("see its collections: {}", request.form.show(manifest.id)))
+        not_in_backup(request, manifest, missing, &why)
     })?;
+    if let Some(missing) = request.overwrite_only.iter().find(|name| !picked.contains(name)) {
+        return Err(not_in_backup(request, manifest, missing, " that is restored"));
+    }
     if picked.is_empty() {
         return Err(Error::new(
             Code::RestoreRefused,

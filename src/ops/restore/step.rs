@@ -3,7 +3,7 @@
 use super::RestoreRequest;
 use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
-use super::converge::{ExpectedCollection, Points};
+use super::converge::{ExpectedCollection, Points, compare_now};
 use super::plan::{Notes, Refusal, StepContext, Target};
 use super::shards;
 use super::swap::AliasPlan;
@@ -38,6 +38,9 @@ pub struct RestoreStep {
     pub bytes: u64,
     /// What is there now and would be replaced.
     pub overwrites: Option<Existing>,
+    /// What is there now and stays as it is; `None`: the collection is restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
     /// Where an existing target's configuration differs; Qdrant keeps the existing one.
     pub differences: Vec<Difference>,
     /// What becomes of the aliases.
@@ -55,6 +58,11 @@ pub struct RestoreStep {
 }
 
 impl RestoreStep {
+    /// Whether anything is done for it, but for its aliases.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.standing.is_none()
+    }
+
     pub(crate) fn unit(&self) -> Unit {
         Unit::whole(&self.source)
     }
@@ -81,6 +89,25 @@ pub enum Existing {
         /// What Qdrant says instead.
         problem: String,
     },
+}
+
+/// How a collection that exists, and is not to be touched, stands to the backup.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// By all that a restore ends with it is as a restore would have left it.
+    Equal {
+        points: u64,
+        /// Whether that is an estimate.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        points_estimated: bool,
+        /// Points that were read with their vectors.
+        sampled: usize,
+        /// What the reader should know.
+        notes: Vec<String>,
+    },
+    /// It is not.
+    Differs { why: String },
 }
 
 impl Existing {
@@ -110,6 +137,7 @@ pub(super) async fn plan_step(
         points: Points::of(collection),
         bytes: collection.bytes(),
         overwrites: None,
+        standing: None,
         differences: Vec::new(),
         aliases: Vec::new(),
         warnings: collection.warnings.clone(),
@@ -195,6 +223,10 @@ pub(super) async fn plan_step(
             TargetState::Absent => return Ok((step, notes)),
             there => there,
         };
+        step.standing = standing(of, &step, &there).await?;
+        if !step.is_restored() {
+            return Ok((step, notes));
+        }
         let (over, found) = over_existing(of, step, there);
         step = over;
         notes.refusals.extend(found.refusals);
@@ -260,6 +292,33 @@ async fn look_up(ctx: &Context, id: BackupId, collection: &Collection, artifact:
     })
 }
 
+/// How a collection that is only to be compared stands to the backup. `None`: it is to be restored, or it is empty and the backup's
+/// is not, so that nothing is lost.
+async fn standing(of: &StepContext<'_>, step: &RestoreStep, there: &TargetState) -> Result<Option<Standing>> {
+    if !of.request.skip_existing || of.request.overwrites(&step.source) {
+        return Ok(None);
+    }
+    let is_empty = match there {
+        TargetState::Absent => return Ok(None),
+        TargetState::Whole { points, .. } => *points == 0,
+        TargetState::Unreadable { problem, .. } => {
+            let why = format!("its content is unreadable: {problem}");
+            return Ok(Some(Standing::Differs { why }));
+        }
+    };
+    match compare_now(of.nodes, &step.target, &step.wanted).await {
+        Ok(found) => Ok(Some(Standing::Equal {
+            points: found.points,
+            points_estimated: !found.is_exact,
+            sampled: found.sampled,
+            notes: found.notes,
+        })),
+        Err(error) if error.code() == Code::RestoreUnequal && is_empty => Ok(None),
+        Err(error) if error.code() == Code::RestoreUnequal => Ok(Some(Standing::Differs { why: error.chain() })),
+        Err(error) => Err(error),
+    }
+}
+
 /// The target exists: what would be overwritten, and what cannot be.
 fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState) -> (RestoreStep, Notes) {
     let request = of.request;
@@ -277,7 +336,8 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
             (Existing::Unreadable { problem }, info, told)
         }
     };
-    if existing.lost().is_some() && !request.overwrite {
+    let is_agreed = request.agreed.as_ref().is_none_or(|agreed| agreed.contains(&to));
+    if existing.lost().is_some() && !(request.overwrites(&name) && is_agreed) {
         let overwrite = request.form.option("overwrite");
         notes.refuse(
             Some(&name),

@@ -158,6 +158,9 @@ pub(crate) struct BackupReport {
     collections: Vec<SavedCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// What it waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<HeldBack>,
     /// Whether an earlier request with the same key made it, and this one did nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) repeated: bool,
@@ -198,7 +201,24 @@ impl From<backup::BackupReport> for BackupReport {
             collections: all(report.collections),
             failed: all(report.failed),
             warnings: report.warnings,
+            held_back: report.held_back.map(Into::into),
             repeated: false,
+        }
+    }
+}
+
+/// What a run waited, and for what.
+#[derive(Clone, Debug, Serialize)]
+struct HeldBack {
+    seconds: u64,
+    reasons: Vec<String>,
+}
+
+impl From<backup::HeldBack> for HeldBack {
+    fn from(held: backup::HeldBack) -> Self {
+        Self {
+            seconds: held.seconds,
+            reasons: held.reasons,
         }
     }
 }

@@ -80,6 +80,7 @@ async fn begin(
                 &PruneContext {
                     ctx: ctx.on_store(),
                     policy,
+                    only: None,
                 },
                 &mut report,
                 &stop,

@@ -25,6 +25,7 @@ async fn by_policy(
     let job = PruneContext {
         ctx: app.ctx.on_store(),
         policy: app.retention.clone(),
+        only: None,
     };
     let plan = prune::plan(&job).await?;
     if dry_run {

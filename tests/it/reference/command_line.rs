@@ -12,8 +12,9 @@ its variable and the file. The exit codes are under [errors](errors.md#exit-code
   [HTTP API](http-api.md#errors) tells it: `error` with `code`, `message` and `remedy`, beside it `report` or `plan` where there is one. `status` and
   `check` answer as ever where the answer is no. The exit code is the same with and without `--json`.
 - Colours are for terminals only. `NO_COLOR` switches them off, `CLICOLOR_FORCE` on.
-- After a failure `restore` prints the command that tries it again. That has `--overwrite` only if the failed one had it, or for a
-  collection that this very run made; and `--dry-run` where somebody else's collection is in the way.
+- After a failure `restore` prints one command that goes on. That has `--overwrite` only if the failed one had it, and `--overwrite-only`
+  for a collection that this very run made.
+- A backup is named by its id, its beginning, `latest`, a day or an age: [which backup?](../how-to/restore.md#which-backup)
 ";
 
 #[test]
