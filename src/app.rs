@@ -17,7 +17,7 @@ use crate::repository::catalog;
 use crate::repository::manifest::Source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::wire::qdrant::{Options, Qdrant};
@@ -414,7 +414,7 @@ async fn check(startup: Startup<'_>, deep: bool, json: bool) -> Result<u8> {
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
-        mode: config.as_ref().map_or(Mode::File, |c| c.backup.mode),
+        mode: config.as_ref().map_or(SnapshotMode::File, |c| c.backup.mode),
         source_name: config.as_ref().ok().and_then(|c| c.backup.source_name.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
         // What else is missing is in the file.
@@ -503,6 +503,7 @@ fn options(config: &QdrantConfig) -> Options {
         tls: config.tls.clone(),
         idle: config.idle,
         start: config.start,
+        first_byte: config.first_byte,
         create_timeout: config.create_timeout,
         ..Options::new(config.url.clone())
     }

@@ -158,9 +158,9 @@ pub(crate) enum Command {
     },
     /// Check configuration, Qdrant, rights and store, and explain how to fix each failure
     ///
-    /// Changes nothing; only --deep tries whether Qdrant can make a snapshot.
+    /// Changes nothing; only --deep tries whether Qdrant can make a snapshot, or stream a shard.
     Check {
-        /// Have Qdrant make a snapshot of the smallest collection, and delete it again
+        /// Have Qdrant make a snapshot of the smallest collection and delete it again, or stream its smallest shard, as a backup does
         #[arg(long)]
         deep: bool,
         /// Print JSON

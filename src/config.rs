@@ -144,7 +144,7 @@ pub struct BackupConfig {
     /// until it has ended.
     pub lease: Duration,
     /// `SNAPSHOT_MODE`: how the bytes leave Qdrant.
-    pub mode: unit::Mode,
+    pub mode: unit::SnapshotMode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
     /// `BACKUP_MAX_LATENCY_FACTOR`: nothing is begun while a node takes so many times as long to answer as before the run, 1.5 to 1000;
@@ -162,7 +162,7 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
-            mode: unit::Mode::File,
+            mode: unit::SnapshotMode::File,
             settle: Duration::from_secs(600),
             max_latency_factor: None,
             source_name: None,
@@ -381,17 +381,18 @@ pub fn source_name(env: Env<'_>) -> Option<String> {
     read_source_name(&mut Reader::new(env))
 }
 
-fn mode(reader: &mut Reader<'_>) -> unit::Mode {
+fn mode(reader: &mut Reader<'_>) -> unit::SnapshotMode {
     const NAME: &str = "SNAPSHOT_MODE";
     let Some(text) = reader.text(NAME) else {
-        return unit::Mode::File;
+        return unit::SnapshotMode::File;
     };
     match text.to_ascii_lowercase().as_str() {
-        "file" => unit::Mode::File,
-        "stream" => unit::Mode::Stream,
+        "file" => unit::SnapshotMode::File,
+        "stream" => unit::SnapshotMode::Stream,
+        "auto" => unit::SnapshotMode::Auto,
         _ => {
-            reader.problem(NAME, &text, "is not a mode", "write file or stream");
-            unit::Mode::File
+            reader.problem(NAME, &text, "is not a mode", "write file, stream or auto");
+            unit::SnapshotMode::File
         }
     }
 }

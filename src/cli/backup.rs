@@ -203,6 +203,7 @@ mod tests {
                 points: 1200,
                 points_estimated: false,
                 bytes: 3 << 20,
+                streamed: 0,
             }],
             failed: vec![Failure {
                 collection: "logs".into(),

@@ -111,6 +111,7 @@ mod tests {
                 points: 1200,
                 points_estimated: false,
                 bytes: 3 << 20,
+                streamed: 0,
             }],
             failed: Vec::new(),
             open: 5,

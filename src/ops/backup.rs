@@ -2,6 +2,7 @@
 
 mod artifact;
 mod collection;
+mod fallback;
 mod guard;
 pub mod job;
 mod plan;
@@ -9,6 +10,7 @@ mod replicas;
 mod report;
 mod request;
 mod schedule;
+mod settling;
 mod streamed;
 mod trial;
 
@@ -18,7 +20,7 @@ use plan::NoSuchCollection;
 pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
-pub(crate) use trial::trial;
+pub(crate) use trial::{Trial, trial};
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::heavy;
@@ -33,14 +35,16 @@ use crate::repository::intents;
 use crate::repository::manifest::EncodedManifest;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::unit::SnapshotMode;
 use crate::wire::store::Store;
-use artifact::{Settling, UnitRun};
+use artifact::UnitRun;
 use collection::save_unit;
 use futures_util::TryStreamExt;
 use guard::{Guard, latencies};
 use report::{Results, RunFacts};
 use request::Claim;
 use schedule::{Schedule, Turn};
+use settling::Settling;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -76,13 +80,17 @@ pub(crate) async fn run_for(
         |run| save(ctx, selection, request, run),
     );
     let result = run::ending(&store, Operation::Backup, progress, work).await;
-    result.map_err(with_run_again)
+    result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 
 /// Adds the remedy for a cancelled run.
-fn with_run_again(error: Error) -> Error {
-    match error.code() {
-        Code::Cancelled => error.remedy(
+fn with_run_again(error: Error, mode: SnapshotMode) -> Error {
+    match (error.code(), mode) {
+        // A stream ends with its connection.
+        (Code::Cancelled, SnapshotMode::Stream) => {
+            error.remedy("run it again; nothing was committed, and nothing is left on Qdrant's disk")
+        }
+        (Code::Cancelled, SnapshotMode::File | SnapshotMode::Auto) => error.remedy(
             "run it again; nothing was committed, and the next run deletes a snapshot that Qdrant may still be making",
         ),
         _ => error,
@@ -122,6 +130,7 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
         })
         .await?;
     run.progress.planned(id, plan.units.iter().cloned());
+    let mode = plan.mode;
     tracing::info!(backup = %id, collections = plan.collections().len(), "backup {id} started");
 
     let shared = Arc::new((ctx.clone(), run.clone(), plan.aliases, plan.nodes, Settling::default()));
@@ -138,6 +147,8 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
                     run,
                     id,
                     unit: &turn.unit,
+                    shown: &turn.unit,
+                    has_another_way: false,
                     first,
                 };
                 save_unit(of, aliases.of(&turn.unit.collection), turn.warning).await
@@ -160,9 +171,7 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     if !changed.is_empty() {
         tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
         shared.4.forget(&changed);
-        let again = run
-            .unless_cancelled(plan::units(&shared.3, changed, ctx.settings.mode))
-            .await?;
+        let again = run.unless_cancelled(plan::units(&shared.3, changed, mode)).await?;
         let more = schedule
             .save_all(again.units, save_from(1 + ctx.settings.attempts))
             .await?;

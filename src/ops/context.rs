@@ -1,7 +1,7 @@
 //! What operations work with; made once by the wiring.
 
 use crate::base::clock::Clock;
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
 use crate::wire::transfer::{Limits, RateLimiter};
@@ -48,7 +48,7 @@ pub struct Settings {
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
     /// How the bytes leave Qdrant.
-    pub mode: Mode,
+    pub mode: SnapshotMode,
     /// How long a shard is waited for that Qdrant optimizes.
     pub settle: Duration,
     /// Whether, and for how long, nothing is begun while Qdrant is busy.

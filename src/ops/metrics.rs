@@ -48,9 +48,10 @@ pub(crate) fn text(answer: &Answer, max_age: Duration, now: OffsetDateTime) -> S
         "The same of the newest good backup that `verify` has read back, or `drill` has restored.",
     );
     for name in names() {
-        let levels: [(_, fn(&Good) -> bool); 2] = [("verified", Good::was_read_back), ("drilled", |b| b.drilled)];
-        for (level, by) in levels {
-            text.sample(PROOF, &[("collection", name), ("level", level)], at(name, by));
+        let verified = at(name, Good::was_read_back);
+        let drilled = at(name, |b| b.drilled);
+        for (level, at) in [("verified", verified), ("drilled", drilled)] {
+            text.sample(PROOF, &[("collection", name), ("level", level)], at);
         }
     }
     text.gauge(

@@ -3,7 +3,7 @@
 use crate::base::error::{Code, Error, Result};
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{self, Failure, QdrantInfo};
-use crate::repository::names::{BackupId, Execution, JOBS, Name};
+use crate::repository::names::{ArtifactKind, BackupId, Execution, JOBS, Name};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use crate::wire::store::record::{self, Record};
@@ -212,7 +212,7 @@ async fn part(store: &dyn Store, execution: &Execution, id: BackupId, unit: &Uni
         )));
     }
     if let PartOutcome::Saved(saved) = &part.outcome
-        && (saved.name != unit.collection || saved.artifacts.iter().any(|artifact| artifact.kind != unit.kind()))
+        && (saved.name != unit.collection || !saved.artifacts.iter().all(|artifact| is_of(artifact.kind, unit)))
     {
         return Err(odd(format!(
             "has what was saved of collection {:?}, not {:?}",
@@ -221,6 +221,11 @@ async fn part(store: &dyn Store, execution: &Execution, id: BackupId, unit: &Uni
         )));
     }
     Ok(part)
+}
+
+/// Whether an artifact may be what became of a unit, or a part of it: a whole collection may be saved by its shards.
+fn is_of(kind: ArtifactKind, unit: &Unit) -> bool {
+    unit.shard.is_none() || kind == unit.kind()
 }
 
 async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> {

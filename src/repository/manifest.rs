@@ -223,6 +223,13 @@ impl<D> Collection<D> {
     }
 }
 
+impl Artifact {
+    /// Whether it was read as Qdrant made it, and was no file there.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.snapshot.is_empty()
+    }
+}
+
 /// How the bytes of an artifact are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,6 +38,10 @@ pub const LONG_ERROR: &str = concat!(
     "by way of a copy to /var/tmp: No space left on device (os error 28)"
 );
 
+/// As 1.18.3 says it.
+const CRAMPED: &str =
+    "Service internal error: Not enough space available for optimization, needed: 2.00 GiB, available: 1.00 GiB";
+
 /// What to do with one request to make a snapshot.
 #[derive(Clone, Debug)]
 pub enum Create {
@@ -119,6 +123,8 @@ pub struct Collection {
     pub fetch: VecDeque<Fetch>,
     /// How many more looks show that it is optimized.
     pub optimizing: usize,
+    /// An optimizer failed for want of space.
+    pub cramped: bool,
     /// How many more looks show it in this state, in place of `green`.
     pub status: Option<(&'static str, usize)>,
     /// What is streamed of each of its shards, if it is not `body`.
@@ -494,6 +500,10 @@ async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
         Some(found) => ok(json!({
             "status": found.told_status(),
             "points_count": found.points,
+            "optimizer_status": match found.cramped {
+                true => json!({"error": CRAMPED}),
+                false => json!("ok"),
+            },
             "config": {
                 "params": {
                     "vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"},

@@ -3,7 +3,7 @@
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
 use qdrant_backup::ops::context::LoadGuard;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ async fn a_shard_that_is_streamed_is_looked_at_itself() {
     let peer = Peer::start(&[("a", 1000)]).await;
     peer.with("a", |a| a.streamed = Some(SHARD.into()));
     let mut bench = guarded(&peer).await;
-    bench.ctx.settings.mode = Mode::Stream;
+    bench.ctx.settings.mode = SnapshotMode::Stream;
     scripted(&mut bench, &peer, &[(BEFORE, 10), (EACH, 50), (1, 10)]);
     let report = bench.run().await.unwrap();
     assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");

@@ -16,6 +16,7 @@ async fn every_command_that_prints_json_prints_the_error_of_the_api_when_it_fail
         (&["status", "--json"], 6, "qdrant_unreachable"),
         (&["show", "latest", "--json"], 8, "backup_not_found"),
         (&["verify", "latest", "--json"], 8, "backup_not_found"),
+        (&["delete", "2026-11-22", "--json"], 8, "backup_not_found"),
         (&["restore", "latest", "--json"], 8, "backup_not_found"),
         (&["restore", "latest", "--dry-run", "--json"], 8, "backup_not_found"),
         (&["drill", "latest", "--json"], 11, "restore_refused"),
@@ -82,6 +83,9 @@ async fn a_report_of_what_failed_stands_beside_its_error_in_one_document() {
         "{told}"
     );
     assert!(told["plan"]["refusals"].is_array(), "{told}");
+    let (code, told) = run(&["delete", "latest", "--json"]).await;
+    assert_eq!((code, &told["error"]["code"]), (Some(11), &json!("delete_refused")));
+    assert_eq!(told["backup"]["keep"], true, "{told}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
 mod auth;
+mod auto_mode;
 mod bad_store;
 mod checked;
 mod cli;

@@ -330,8 +330,8 @@ async fn the_engine_opens_each_shard_and_finds_what_checksums_cannot() {
     let nodes = Nodes::start(1).await;
     keyed(&nodes.client(), "keyed", 1, &[json!("eu"), json!("us")]).await;
     for mode in [
-        qdrant_backup::repository::unit::Mode::File,
-        qdrant_backup::repository::unit::Mode::Stream,
+        qdrant_backup::repository::unit::SnapshotMode::File,
+        qdrant_backup::repository::unit::SnapshotMode::Stream,
     ] {
         let mut bench = nodes.bench().await;
         bench.ctx.settings.mode = mode;

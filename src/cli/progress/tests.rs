@@ -377,6 +377,8 @@ async fn a_log_gets_a_line_a_minute_and_one_for_each_phase() {
     progress.planned("2026-11-22T12-00-00Z".parse().unwrap(), [docs.clone()]);
     let work = async {
         let done = progress.copying(&docs, Some(600 << 20));
+        // Never at the moment of a look.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         for _ in 0..300 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             done.fetch_add(1 << 20, std::sync::atomic::Ordering::Relaxed);

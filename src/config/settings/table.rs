@@ -181,8 +181,18 @@ pub const GROUPS: &[Group] = &[
                 &["serve", "backup", "check"],
                 "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and no \
                  snapshot is written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
-                 are `BACKUP_CONCURRENCY` at once",
-            ).flag("--snapshot-mode", "MODE"),
+                 are `BACKUP_CONCURRENCY` at once. `auto`: as `file`, but what Qdrant's disk has no room for is streamed, and so is a \
+                 collection that Qdrant lacks the room to optimize, unless Qdrant optimizes it all the time",
+            )
+            .flag("--snapshot-mode", "MODE"),
+            setting(
+                "BACKUP_FIRST_BYTE_TIMEOUT_SECS",
+                "`300`",
+                &["serve", "backup", "check"],
+                "longest time until the first byte of a shard that is streamed: before it Qdrant finishes the shard's pending updates, \
+                 and other snapshots of it; 10 to 86400 s",
+            )
+            .flag("--first-byte-timeout-secs", "N"),
             setting(
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",

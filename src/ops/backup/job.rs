@@ -13,10 +13,11 @@
 mod finish;
 mod plan;
 
-use super::artifact::{Settling, UnitRun};
+use super::artifact::UnitRun;
 use super::collection::save_unit;
 use super::guard::{Guard, HeldBack, latencies};
 use super::schedule::{Schedule, Turn};
+use super::settling::Settling;
 use super::{BackupReport, Results, Saved, with_run_again};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
@@ -29,7 +30,7 @@ use crate::repository::lease;
 use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::Nodes;
 use finish::{ExecutionState, finish};
 use plan::{plan, plan_or_create};
@@ -145,7 +146,7 @@ pub async fn run(
     if let Some(took) = ended {
         run::end(Operation::Backup, progress.now().id, took, result.as_ref());
     }
-    result.map_err(with_run_again)
+    result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 
 async fn work(
@@ -244,7 +245,8 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     );
 
     // Whoever did this task before is dead. The other tasks are not: theirs is left alone.
-    let ours: BTreeSet<Unit> = share.iter().cloned().collect();
+    // Only files leave something behind, whatever was planned.
+    let ours: BTreeSet<Unit> = share.iter().map(|unit| unit.clone().by(Mode::File)).collect();
     let of_this_task = move |intent: &Intent| ours.contains(&intent.unit);
     let recovery = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), Some(id), &of_this_task);
     for warning in run.unless_cancelled(recovery).await? {
@@ -335,6 +337,8 @@ async fn save_share(
                 run,
                 id: plan.id,
                 unit: &unit,
+                shown: &unit,
+                has_another_way: false,
                 first,
             };
             let saved = save_unit(of, plan.aliases.of(&unit.collection), warning).await?;

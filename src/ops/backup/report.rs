@@ -9,7 +9,7 @@ use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, Qdra
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::sharding::ShardKeys;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::store::record;
 use serde::Serialize;
 use serde_json::Value;
@@ -75,6 +75,13 @@ pub struct Saved {
     pub points_estimated: bool,
     /// Bytes stored.
     pub bytes: u64,
+    /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
+    #[serde(skip_serializing_if = "is_none")]
+    pub streamed: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl BackupReport {
@@ -152,6 +159,7 @@ impl Saved {
             points: collection.points_after,
             points_estimated: collection.points_estimated,
             bytes: collection.bytes(),
+            streamed: collection.artifacts.iter().filter(|a| a.is_streamed()).count(),
         }
     }
 }
@@ -174,6 +182,24 @@ pub(super) struct Results {
 fn are_of_one(one: &manifest::Collection, other: &manifest::Collection) -> bool {
     one.is_described_by(&other.config, &other.payload_schema)
         && ShardKeys::of(&one.shards.value()) == ShardKeys::of(&other.shards.value())
+}
+
+/// Adds to the entry of a collection what another unit of it, a shard, came to.
+pub(super) fn add_shard(there: &mut manifest::Collection, unit: manifest::Collection) -> Result<()> {
+    let is_same = are_of_one(there, &unit);
+    // Each unit is a shard, and tells the points of that one.
+    there.points_before = there.points_before.saturating_add(unit.points_before);
+    there.points_after = there.points_after.saturating_add(unit.points_after);
+    there.points_estimated |= unit.points_estimated;
+    there.changed_to = unit.changed_to.or(there.changed_to.take());
+    there.artifacts.extend(unit.artifacts);
+    there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
+    there.warnings.extend(unit.warnings);
+    there.warnings.dedup();
+    match is_same {
+        true => Ok(()),
+        false => Err(shards_changed(&unit.name)),
+    }
 }
 
 /// The error of a collection whose shards are not those that were to be saved.
@@ -214,7 +240,8 @@ impl Results {
     pub(super) fn forget_changed(&mut self) -> Vec<String> {
         let is_changed = |(unit, failure): &(Unit, Failure)| {
             let changed = failure.error.code == Code::SnapshotChanged.to_string();
-            (changed && unit.shard.is_some()).then(|| unit.collection.clone())
+            let is_by_shards = unit.shard.is_some() || unit.mode == Mode::Stream;
+            (changed && is_by_shards).then(|| unit.collection.clone())
         };
         let mut changed: BTreeSet<String> = self.failed.iter().filter_map(is_changed).collect();
         changed.extend(self.uneven());
@@ -249,20 +276,10 @@ impl Results {
             match whole.entry(unit.name.clone()) {
                 Entry::Vacant(free) => drop(free.insert(unit)),
                 Entry::Occupied(mut there) => {
-                    let there = there.get_mut();
-                    if !are_of_one(there, &unit) {
-                        let error = shards_changed(&unit.name);
-                        failed.insert(unit.name.clone(), Failure::of(&unit.name, &error));
+                    let name = unit.name.clone();
+                    if let Err(error) = add_shard(there.get_mut(), unit) {
+                        failed.insert(name.clone(), Failure::of(&name, &error));
                     }
-                    // Each unit is a shard, and tells the points of that one.
-                    there.points_before = there.points_before.saturating_add(unit.points_before);
-                    there.points_after = there.points_after.saturating_add(unit.points_after);
-                    there.points_estimated |= unit.points_estimated;
-                    there.changed_to = unit.changed_to.or(there.changed_to.take());
-                    there.artifacts.extend(unit.artifacts);
-                    there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
-                    there.warnings.extend(unit.warnings);
-                    there.warnings.dedup();
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::step::{Existing, Standing};
 use super::target::{TargetState, target_state};
 use super::transfers::transfer_all;
 use super::turns::Turns;
-use super::{RestoreRequest, RestoreStep, Timeouts, swap, uploaded};
+use super::{RestoreRequest, RestoreStep, Timeouts, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
@@ -264,6 +264,12 @@ async fn still_as_planned(ctx: &Context, step: &RestoreStep) -> Result<()> {
             TargetState::Whole { points: 0, .. }
         ),
     };
+    if step.overwrites.is_some()
+        && step.creation.is_some()
+        && let Some(doing) = shards::busy(&ctx.qdrant, &step.target).await?
+    {
+        return Err(Error::new(Code::RestoreRefused, doing).remedy(shards::WHEN_BUSY));
+    }
     match changed {
         false => Ok(()),
         true => Err(Error::new(

@@ -178,6 +178,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
     let (nodes, found) = of_target(ctx, &manifest, &target_version).await?;
     notes.extend(found);
+    notes.extend(too_few(request, &nodes, &qdrant.url()));
     let of = StepContext {
         ctx,
         request,
@@ -273,25 +274,60 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     notes
 }
 
-/// What forbids this target for any collection, and the nodes that it has.
+/// What forbids this target for any collection, and the nodes that it has. Each of them may get any shard.
 async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<(Nodes, Notes)> {
     let mut notes = Notes::default();
-    if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
-        notes.refuse(
-            None,
-            objection,
-            "use a Qdrant of the backup's own release, preferably with the newest patch",
-        );
-    }
-    let nodes = match ctx.qdrant.nodes().await {
-        Ok(nodes) => nodes,
+    let (nodes, versions) = match ctx.qdrant.nodes().await {
+        Ok(nodes) => {
+            let versions = match nodes.are_several() {
+                true => nodes.versions().await?,
+                false => BTreeMap::from([(0, target_version.to_owned())]),
+            };
+            (nodes, versions)
+        }
         Err(error) if matches!(error.code(), Code::Unsupported | Code::ConfigInvalid) => {
             notes.refusals.push(Refusal::of(None, &error));
-            return Ok((Nodes::one(&ctx.qdrant), notes));
+            let versions = BTreeMap::from([(0, target_version.to_owned())]);
+            // What depends on them is not told, since they are not known.
+            let mut nodes = Nodes::one(&ctx.qdrant);
+            nodes.is_hidden = true;
+            (nodes, versions)
         }
         Err(error) => return Err(error),
     };
+    let distinct: BTreeSet<_> = versions.values().collect();
+    for (peer, version) in &versions {
+        if let Some(objection) = version::incompatibility(&manifest.qdrant.version, version) {
+            let objection = match distinct.len() {
+                1 => objection,
+                _ => format!("node {}: {objection}", nodes.of(Some(*peer)).url()),
+            };
+            let remedy = "use a Qdrant of the backup's own release, preferably with the newest patch";
+            notes.refuse(None, objection, remedy);
+            if distinct.len() == 1 {
+                break;
+            }
+        }
+    }
     Ok((nodes, notes))
+}
+
+/// Refuses more replicas of a shard than there are nodes: Qdrant would make fewer without a word.
+fn too_few(request: &RestoreRequest, nodes: &Nodes, url: &str) -> Notes {
+    let mut notes = Notes::default();
+    let places = nodes.all().len();
+    let wanted = request
+        .replication_factor
+        .and_then(|factor| usize::try_from(factor).ok());
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > places && !nodes.is_hidden) {
+        let text = format!("{wanted} replicas of each shard need as many nodes; {url} has {places}");
+        let remedy = format!(
+            "add nodes, or set {} to at most {places}",
+            request.form.option("replication_factor")
+        );
+        notes.refuse(None, text, &remedy);
+    }
+    notes
 }
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,

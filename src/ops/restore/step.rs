@@ -168,6 +168,13 @@ pub(super) async fn plan_step(
     if let Some(factor) = request.replication_factor {
         step.wanted.set_replication_factor(factor);
     }
+    let (places, replicas) = (of.nodes.all().len(), shards::most_replicas(collection));
+    if request.replication_factor.is_none() && replicas > places && !of.nodes.is_hidden {
+        notes.warnings.push(format!(
+            "collection {name:?} had {replicas} replicas of a shard; on {} it will have {places}, one on each node",
+            ctx.qdrant.url()
+        ));
+    }
     let creation = match collection.cannot_be_restored() {
         Some(_) => Ok(None),
         None => shards::creation(collection, of.nodes, request.replication_factor.is_some()),
@@ -229,17 +236,21 @@ pub(super) async fn plan_step(
         }
         let (over, found) = over_existing(of, step, there);
         step = over;
+        let same_shape = !step.differences.iter().any(is_of_shape);
         notes.refusals.extend(found.refusals);
-        if step.creation.is_some()
-            && let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await?
-        {
+        if step.creation.is_some() && same_shape {
             let beside = command(&request.under_new_names(of.id), false);
-            let remedy = format!("restore beside it: {beside}; or delete it first, if nothing in it is needed");
-            notes.refuse(
-                Some(name),
-                format!("collection {:?} exists {problem}", step.target),
-                &remedy,
-            );
+            if let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await? {
+                let text = format!("collection {:?} exists {problem}", step.target);
+                let remedy = format!("restore beside it: {beside}; or delete it first, if nothing in it is needed");
+                notes.refuse(Some(name), text, &remedy);
+            } else if let Some(doing) = shards::busy(&ctx.qdrant, &step.target).await? {
+                notes.refuse(
+                    Some(name),
+                    doing,
+                    &format!("{}; or restore beside it: {beside}", shards::WHEN_BUSY),
+                );
+            }
         }
     }
     Ok((step, notes))
@@ -351,15 +362,12 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
         return (step, notes);
     };
     step.differences = differences("config", &step.wanted.config.value(), &info.config.value());
-    let shape = |d: &&Difference| {
-        ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
-            .iter()
-            .any(|f| {
-                let at = format!("config.params.{f}");
-                d.path == at || d.path.starts_with(&format!("{at}."))
-            })
-    };
-    if let Some(differs) = step.differences.iter().find(shape) {
+    if let Some(differs) = step
+        .differences
+        .iter()
+        .filter(|d| is_of_shape(d))
+        .min_by_key(|d| !is_method(d))
+    {
         notes.refuse(
             Some(&name),
             format!("collection {to:?} exists with a different shape: {differs}"),
@@ -374,6 +382,21 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
     step.wanted.config = info.config;
     step.wanted.payload_schema = info.payload_schema;
     (step, notes)
+}
+
+/// What a restore does not change.
+fn is_of_shape(difference: &Difference) -> bool {
+    ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
+        .iter()
+        .any(|f| {
+            let at = format!("config.params.{f}");
+            difference.path == at || difference.path.starts_with(&format!("{at}."))
+        })
+}
+
+/// Whether the other differences come of this one.
+fn is_method(difference: &Difference) -> bool {
+    difference.path == "config.params.sharding_method"
 }
 
 /// A name for a copy of the collection `name`, short enough for Qdrant to make snapshots of it.

@@ -101,12 +101,12 @@ struct PlannedUnit {
     /// Peer id of the node that it is taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<u64>,
-    mode: SnapshotMode,
+    mode: PlannedMode,
 }
 
 words! {
     /// How the bytes leave Qdrant.
-    SnapshotMode, from Mode: File, Stream
+    PlannedMode, from Mode: File, Stream
 }
 
 impl From<backup::BackupPlan> for BackupPlan {
@@ -180,6 +180,13 @@ struct SavedCollection {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     points_estimated: bool,
     bytes: u64,
+    /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
+    #[serde(skip_serializing_if = "is_none")]
+    streamed: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A collection that is not in the backup, and why.
@@ -230,6 +237,7 @@ impl From<backup::Saved> for SavedCollection {
             points: saved.points,
             points_estimated: saved.points_estimated,
             bytes: saved.bytes,
+            streamed: saved.streamed,
         }
     }
 }

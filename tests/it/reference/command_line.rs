@@ -9,7 +9,7 @@ its variable and the file. The exit codes are under [errors](errors.md#exit-code
 
 - Results go to standard output, progress and log lines to standard error: as bars on a terminal, else as lines.
 - With `--json` standard output is one JSON document and nothing else. When the command fails, that is the error as the
-  [HTTP API](http-api.md#errors) tells it: `error` with `code`, `message` and `remedy`, beside it `report` or `plan` where there is one. `status` and
+  [HTTP API](http-api.md#errors) tells it: `error` with `code`, `message` and `remedy`, beside it `report`, `plan` or `backup` where there is one. `status` and
   `check` answer as ever where the answer is no. The exit code is the same with and without `--json`.
 - Colours are for terminals only. `NO_COLOR` switches them off, `CLICOLOR_FORCE` on.
 - After a failure `restore` prints one command that goes on. That has `--overwrite` only if the failed one had it, and `--overwrite-only`
