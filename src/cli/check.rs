@@ -184,7 +184,7 @@ fn check_callers(checks: &mut Checks, callers: Option<Result<TokenCallers, Vec<P
                 checks.add(
                     "callers",
                     State::Warn,
-                    &format!("{summary}; {warning}"),
+                    format!("{summary}; {warning}"),
                     Some(remedy.to_owned()),
                 );
             }

@@ -77,7 +77,7 @@ impl Bars {
             ProgressForm::Auto if stderr().is_terminal() => Audience::Terminal,
             ProgressForm::Auto => Audience::Log,
         };
-        Self::on(audience, clock, Screen::new(Stderr::default()))
+        Self::on(audience, clock, Screen::new(Stderr))
     }
 
     fn on(audience: Audience, clock: Clock, screen: Screen) -> Self {

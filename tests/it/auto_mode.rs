@@ -161,7 +161,7 @@ async fn all_shards_of_a_collection_without_room_are_streamed_and_come_back() {
         into: Some("back".into()),
         ..RestoreRequest::default()
     };
-    let restored = restore_into(&bench, qdrant(&[proxy.url.clone()]), request)
+    let restored = restore_into(&bench, qdrant(std::slice::from_ref(&proxy.url)), request)
         .await
         .unwrap();
     assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");

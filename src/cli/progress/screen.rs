@@ -17,7 +17,7 @@ pub(super) trait Paper: Send {
     fn write(&mut self, bytes: &[u8]);
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stderr;
 
 impl Paper for Stderr {

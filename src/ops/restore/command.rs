@@ -350,7 +350,7 @@ pub(crate) mod samples {
                     Vec::new()
                 },
                 skip_existing,
-                not_after: at.then(|| time::macros::datetime!(2026-11-22 12:00:00.5 UTC)),
+                not_after: at.then_some(time::macros::datetime!(2026-11-22 12:00:00.5 UTC)),
                 other_source: (overwrite || skip_existing) && below(2) == 0,
                 yes: is_typed && below(2) == 0,
                 no_lock: below(2) == 0,
