@@ -167,8 +167,8 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "a node goes down in mid-run",
-            "the connection",
-            "qdrant_unreachable",
+            "the optimizations afterwards",
+            "qdrant_failed",
             4,
             Befall::Down(When::Between),
         ),
