@@ -33,6 +33,9 @@ RUN mkdir src embedded-qdrant/src gcs-emulator/src testkit/src \
 FROM deps AS build
 COPY src src
 COPY third-party.sh ./
+# What `version` tells.
+ARG REVISION=unknown
+ENV QDRANT_BACKUP_COMMIT=${REVISION}
 # Cargo recognises a changed source by its time, and a checkout's files can be older than the empty ones above.
 # cargo auditable: `cargo audit bin`, trivy and syft read the crates and their versions from the binary itself.
 RUN find src -type f -exec touch {} + \

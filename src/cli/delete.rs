@@ -1,8 +1,9 @@
 //! `delete`: shows what deleting one backup would delete, or deletes it. It needs the store alone, no Qdrant.
 
+use super::failure::conclude_json;
+use super::print;
 use super::text::{ago, plain, size};
 use super::wait::{WaitArgs, waiting};
-use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::option;
 use crate::ops::prune::{self, Item, PruneContext, PruneReport};
@@ -32,19 +33,26 @@ pub(crate) struct DeleteArgs {
 
 /// Prints what would go, and deletes it if told to. `job` is about that backup only. An error when it stays although it was to go.
 pub(crate) async fn delete(job: &PruneContext, args: &DeleteArgs, stop: &CancellationToken) -> Result<()> {
-    #[derive(Serialize)]
-    struct Outcome<'a> {
-        dry_run: bool,
-        backup: &'a Item,
-        report: Option<&'a PruneReport>,
-    }
     let planned = stop.run_until_cancelled(prune::plan(job)).await;
     let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
+    let dry_run = !args.yes;
+    let outcome = |report| Outcome {
+        dry_run,
+        backup: plan.items.first(),
+        report,
+    };
     let Some(item) = plan.items.first() else {
-        return print("Nothing to delete: other backups need all of its objects.\n");
+        return match args.json {
+            true => conclude_json(&outcome(None), outcome(None), None),
+            false => print("Nothing to delete: other backups need all of its objects.\n"),
+        };
     };
     if item.keep {
-        return Err(refused(item, &args.settings));
+        let error = refused(item, &args.settings);
+        return match args.json {
+            true => conclude_json(&outcome(None), outcome(None), Some(error)),
+            false => Err(error),
+        };
     }
     let shown = match args.json {
         true => Ok(()),
@@ -54,27 +62,35 @@ pub(crate) async fn delete(job: &PruneContext, args: &DeleteArgs, stop: &Cancell
         true => Some(waiting(args.wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
-    let printed = match (args.json, &report) {
-        (true, report) => print_json(&Outcome {
-            dry_run: !args.yes,
-            backup: item,
-            report: report.as_ref(),
-        }),
-        (false, None) => print(&format!(
-            "Nothing was deleted. To delete it: qdrant-backup delete {} --yes{}\n",
-            item.id,
-            flags(&args.settings)
-        )),
-        (false, Some(report)) => print(&deleted(report)),
-    };
-    let failed = report.as_mut().and_then(|report| {
+    let error = report.as_mut().and_then(|report| {
         let skipped = report.skipped.first().map(|skipped| {
             let text = format!("backup {} was not deleted: {}", skipped.id, skipped.why);
             Error::new(Code::DeleteRefused, text).remedy("run the command again to see why it stays")
         });
         report.take_error().or(skipped)
     });
-    failed.map_or(shown.and(printed), Err)
+    if args.json {
+        let outcome = outcome(report.as_ref());
+        return conclude_json(&outcome, &outcome, error);
+    }
+    let printed = print(&match &report {
+        None => format!(
+            "Nothing was deleted. To delete it: qdrant-backup delete {} --yes{}\n",
+            item.id,
+            flags(&args.settings)
+        ),
+        Some(report) => deleted(report),
+    });
+    error.map_or(shown.and(printed), Err)
+}
+
+/// What is printed as JSON, beside the error if there is one.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    dry_run: bool,
+    /// `None`: other backups need all of its objects.
+    backup: Option<&'a Item>,
+    report: Option<&'a PruneReport>,
 }
 
 fn flags(settings: &BTreeMap<&'static str, String>) -> String {

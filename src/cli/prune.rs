@@ -1,8 +1,9 @@
 //! `prune`: shows what the retention policy would delete, or deletes it. It needs the store alone, no Qdrant.
 
+use super::failure::{WithPlan, conclude_json};
+use super::print;
 use super::text::{Align, ago, plain, size, table};
 use super::wait::{WaitArgs, waiting};
-use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::option;
 use crate::base::total::total;
@@ -53,18 +54,23 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         true => Some(waiting(*wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
-    let printed = match *json {
-        true => print_json(&Outcome {
-            dry_run: !*yes,
-            plan: &plan,
-            report: report.as_ref(),
-        }),
-        false => print(&outcome(&plan, report.as_ref(), settings)),
-    };
-    report
-        .as_mut()
-        .and_then(PruneReport::take_error)
-        .map_or(shown.and(printed), Err)
+    let error = report.as_mut().and_then(PruneReport::take_error);
+    let report = report.as_ref();
+    let plan = &plan;
+    match *json {
+        true => {
+            let outcome = Outcome {
+                dry_run: !*yes,
+                plan,
+                report,
+            };
+            conclude_json(&outcome, WithPlan { plan, report }, error)
+        }
+        false => {
+            let printed = print(&outcome(plan, report, settings));
+            error.map_or(shown.and(printed), Err)
+        }
+    }
 }
 
 fn rendered(plan: &PrunePlan, now: OffsetDateTime) -> String {

@@ -1,5 +1,6 @@
 //! How far a run is: written by the run, read by the progress bars and by `GET /status`.
 
+use crate::base::total::total;
 use crate::repository::names::BackupId;
 use crate::repository::unit::Unit;
 use std::sync::{
@@ -9,7 +10,8 @@ use std::sync::{
 use time::OffsetDateTime;
 
 /// What is being done for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not begun.
     Waiting,
@@ -17,10 +19,14 @@ pub enum Phase {
     Snapshot,
     /// Bytes go between Qdrant and the store.
     Copy,
+    /// The bytes of an object are read back and checked.
+    Read,
     /// Qdrant restores a snapshot; how far it is cannot be asked.
     Restore,
     /// What Qdrant has now is compared with the backup.
     Check,
+    /// Read back and found intact.
+    Verified,
     /// Restored and compared.
     Restored,
     /// Saved and checked.
@@ -29,6 +35,16 @@ pub enum Phase {
     Failed,
     /// Deleted on Qdrant in mid-run.
     Gone,
+}
+
+impl Phase {
+    /// Whether nothing more is done for the unit.
+    pub(crate) fn is_end(self) -> bool {
+        match self {
+            Self::Waiting | Self::Snapshot | Self::Copy | Self::Read | Self::Restore | Self::Check => false,
+            Self::Verified | Self::Restored | Self::Saved | Self::Failed | Self::Gone => true,
+        }
+    }
 }
 
 /// How far one unit is.
@@ -53,6 +69,54 @@ pub struct RunProgress {
     pub started_at: OffsetDateTime,
     /// In the order of their names.
     pub units: Vec<UnitProgress>,
+}
+
+/// All units together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Overall {
+    pub(crate) units: usize,
+    /// That have ended, however.
+    pub(crate) units_done: usize,
+    pub(crate) bytes_done: u64,
+    /// Once the length of each is known.
+    pub(crate) bytes_total: Option<u64>,
+    /// From 0 to 1: of the bytes, or where their number is unknown of the units.
+    pub(crate) part: f64,
+}
+
+impl RunProgress {
+    pub(crate) fn overall(&self) -> Overall {
+        let done = |unit: &UnitProgress| match unit.phase {
+            phase if phase.is_end() || phase == Phase::Check => unit.bytes_total.unwrap_or(unit.bytes_done),
+            _ => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
+        };
+        let bytes_done = total(self.units.iter().map(done));
+        let is_known = |unit: &UnitProgress| unit.bytes_total.is_some() || unit.phase.is_end();
+        let bytes_total = (!self.units.is_empty() && self.units.iter().all(is_known)).then(|| {
+            total(
+                self.units
+                    .iter()
+                    .map(|unit| unit.bytes_total.unwrap_or(unit.bytes_done)),
+            )
+        });
+        let part_of = |unit: &UnitProgress| match unit.bytes_total {
+            _ if unit.phase.is_end() => 1.0,
+            Some(all) if all > 0 => done(unit) as f64 / all as f64,
+            _ => 0.0,
+        };
+        let part = match bytes_total {
+            Some(all) if all > 0 => bytes_done as f64 / all as f64,
+            _ if self.units.is_empty() => 0.0,
+            _ => self.units.iter().map(part_of).sum::<f64>() / self.units.len() as f64,
+        };
+        Overall {
+            units: self.units.len(),
+            units_done: self.units.iter().filter(|unit| unit.phase.is_end()).count(),
+            bytes_done,
+            bytes_total,
+            part,
+        }
+    }
 }
 
 /// Shared by a run and those who watch it. Cheap to clone.
@@ -104,15 +168,20 @@ impl Progress {
 
     /// The run has its id and its plan.
     pub(crate) fn planned(&self, id: BackupId, units: impl IntoIterator<Item = Unit>) {
+        self.planned_bytes(id, units.into_iter().map(|unit| (unit, None)));
+    }
+
+    /// The same, with the number of bytes of each unit where it is known.
+    pub(crate) fn planned_bytes(&self, id: BackupId, units: impl IntoIterator<Item = (Unit, Option<u64>)>) {
         let mut state = self.lock();
         state.id = Some(id);
         state.units = units
             .into_iter()
-            .map(|unit| Entry {
+            .map(|(unit, total)| Entry {
                 unit,
                 phase: Phase::Waiting,
                 done: Arc::default(),
-                total: None,
+                total,
             })
             .collect();
     }
@@ -124,9 +193,18 @@ impl Progress {
 
     /// The bytes of a unit begin to flow; the answer counts them.
     pub(crate) fn copying(&self, unit: &Unit, total: Option<u64>) -> Arc<AtomicU64> {
+        self.flowing(unit, Phase::Copy, total)
+    }
+
+    /// The bytes of an object begin to be read back; the answer counts them.
+    pub(crate) fn reading(&self, unit: &Unit, total: u64) -> Arc<AtomicU64> {
+        self.flowing(unit, Phase::Read, Some(total))
+    }
+
+    fn flowing(&self, unit: &Unit, phase: Phase, total: Option<u64>) -> Arc<AtomicU64> {
         let done = Arc::new(AtomicU64::new(0));
         self.with(unit, |e| {
-            e.phase = Phase::Copy;
+            e.phase = phase;
             e.total = total;
             e.done = done.clone();
         });

@@ -111,12 +111,7 @@ pub(crate) async fn ending<T: Conclusion>(
 ) -> Result<T> {
     let began = ctx.clock.now();
     let result = work.await;
-    end(
-        operation,
-        progress.now().id,
-        ctx.clock.now() - began,
-        result.as_ref().map_err(Error::code),
-    );
+    end(operation, progress.now().id, ctx.clock.now() - began, result.as_ref());
     result
 }
 
@@ -125,21 +120,22 @@ pub(crate) fn end<T: Conclusion>(
     operation: Operation,
     backup: Option<BackupId>,
     took: time::Duration,
-    result: Result<&T, Code>,
+    result: Result<&T, &Error>,
 ) {
-    let (code, counts) = match result {
-        Ok(report) => (report.failure(), report.counts()),
-        Err(code) => (Some(code), operation.nothing()),
+    let (code, counts, is_refusal) = match result {
+        Ok(report) => (report.failure(), report.counts(), false),
+        Err(error) => (Some(error.code()), operation.nothing(), error.is_refusal()),
     };
-    if !code.is_some_and(|code| operation.is_refused(code)) {
-        events::emit(&Finished {
-            operation,
-            backup,
-            code,
-            took,
-            counts,
-        });
+    if code.is_some_and(|code| operation.is_refused(code, is_refusal)) {
+        return;
     }
+    events::emit(&Finished {
+        operation,
+        backup,
+        code,
+        took,
+        counts,
+    });
 }
 
 /// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is released.

@@ -19,6 +19,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
@@ -30,6 +31,7 @@ use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// What verifying works with.
 #[derive(Clone, Debug)]
@@ -57,28 +59,43 @@ impl Verifier {
     /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
         let began = self.clock.now();
-        let result = self.read_back(id).await;
-        run::end(
-            Operation::Verify,
-            Some(*id),
-            self.clock.now() - began,
-            result.as_ref().map_err(Error::code),
-        );
+        self.run_since(began, id, &Progress::new(began)).await
+    }
+
+    /// The same, where somebody watches.
+    pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        self.run_since(self.clock.now(), id, progress).await
+    }
+
+    async fn run_since(&self, began: OffsetDateTime, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        let result = self.read_back(id, progress).await;
+        run::end(Operation::Verify, Some(*id), self.clock.now() - began, result.as_ref());
         result
     }
 
-    async fn read_back(&self, id: &BackupId) -> Result<VerifyReport> {
+    async fn read_back(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
         let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;
         let manifest = read_manifest(store, id).await?;
         let (findings, jobs) = plan(id, &manifest);
         let count = jobs.len();
+        let to_read = jobs.iter().filter_map(|job| match job {
+            Job::Read(subject) => Some((subject.unit(), Some(subject.artifact.bytes))),
+            Job::Told(_) => None,
+        });
+        progress.planned_bytes(*id, to_read);
         let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
             .map(|(i, job)| async move {
                 let checked = match job {
                     Job::Told(checked) => checked,
-                    Job::Read(subject) => object::check(self, &subject).await,
+                    Job::Read(subject) => {
+                        let checked = object::check(self, &subject, progress).await;
+                        let is_intact = checked.verdict == VerifyVerdict::Intact;
+                        let end = if is_intact { Phase::Verified } else { Phase::Failed };
+                        progress.phase(&subject.unit(), end);
+                        checked
+                    }
                 };
                 log(id, count, &checked);
                 (i, checked)

@@ -18,7 +18,7 @@ mod status;
 mod values;
 mod verify;
 
-pub(super) use backup::{BackupReport, BackupRequest};
+pub(super) use backup::{BackupPlan, BackupReport, BackupRequest};
 pub(super) use backups::{BackupSummary, BackupsQuery, BackupsResponse};
 pub(super) use collections::{CollectionStatus, CollectionsResponse};
 pub(super) use detail::BackupDetail;

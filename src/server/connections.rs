@@ -6,7 +6,7 @@
 
 mod idle;
 
-use super::auth;
+use super::auth::{self, Peer};
 use super::error::{HttpError, RequestCode};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -108,8 +108,8 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits,
     let idle = Idle::default();
     let tasks = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let client = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip())),
             // The client has gone already.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
             Err(error) => {
@@ -125,7 +125,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits,
         let Ok(place) = places.clone().acquire_owned().await else {
             break;
         };
-        let task = connection(stream, place, idle.enter(), routes.clone(), limits, stop.clone());
+        let task = connection(client, place, idle.enter(), routes.clone(), limits, stop.clone());
         tasks.spawn(task);
     }
     drop(listener);
@@ -135,7 +135,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits,
 
 /// Takes one request and sends its answer.
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     _place: OwnedSemaphorePermit,
     entry: Entry,
     routes: Router,
@@ -147,6 +147,7 @@ async fn connection(
     let turn = Turn::default();
     let handled = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(turn.clone());
+        request.extensions_mut().insert(peer);
         let stays = entry.leave();
         let answer = stays.then(|| routes.call(request));
         async move {

@@ -32,6 +32,8 @@ pub(super) struct HttpError {
     details: Box<Details>,
     /// Whether the log has it already.
     pub(super) logged: bool,
+    /// Seconds after which the client may ask again.
+    retry_after: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,7 @@ impl HttpError {
             },
             details: Box::default(),
             logged: false,
+            retry_after: None,
         }
     }
 
@@ -88,6 +91,17 @@ impl HttpError {
     pub(super) fn logged(mut self) -> Self {
         self.logged = true;
         self
+    }
+
+    /// Says when to ask again.
+    pub(super) fn retry_after(mut self, seconds: i64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Whether there may be any number of such requests, from somebody who may not call, so that the log has none of them.
+    pub(super) fn is_flood(&self) -> bool {
+        self.retry_after.is_some()
     }
 
     pub(super) async fn no_such_path(uri: Uri) -> Self {
@@ -137,6 +151,9 @@ impl HttpError {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
         }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }
@@ -145,9 +162,13 @@ impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
             status: http_status(&error),
-            info: (&error).into(),
+            info: ErrorInfo {
+                remedy: error.remedy_over_http().map(str::to_owned),
+                ..(&error).into()
+            },
             details: Box::default(),
             logged: false,
+            retry_after: None,
         }
     }
 }

@@ -183,7 +183,7 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
     let (chain, code) = (error.chain(), error.code());
     let (chain, whole) = (shortened(&chain, LONGEST_MESSAGE), error.to_string());
     let whole = shortened(&whole, LONGEST_MESSAGE);
-    match code.is_refusal() {
+    match error.is_refusal() {
         true => tracing::warn!(%code, error = &*whole, "{operation} was refused: {chain}"),
         false => tracing::error!(%code, error = &*whole, "{operation} failed: {chain}"),
     }

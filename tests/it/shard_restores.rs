@@ -414,7 +414,7 @@ async fn a_collection_that_is_made_again_between_two_tasks_is_not_mixed() {
     let (code, out, err) = &ends[1];
     assert_eq!((ends[0].0, *code), (Some(0), Some(3)), "{out}{err}");
     let told: Value = serde_json::from_str(out).unwrap();
-    let backup = &told["backup"];
+    let backup = &told["report"]["backup"];
     assert_eq!(backup["status"], "partial", "{backup}");
     assert_eq!(backup["collections"][0]["name"], "fine");
     assert_eq!(

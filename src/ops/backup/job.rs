@@ -144,12 +144,7 @@ pub async fn run(
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
     if let Some(took) = ended {
-        run::end(
-            Operation::Backup,
-            progress.now().id,
-            took,
-            result.as_ref().map_err(Error::code),
-        );
+        run::end(Operation::Backup, progress.now().id, took, result.as_ref());
     }
     result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }

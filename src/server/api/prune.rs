@@ -12,13 +12,19 @@ use crate::ops::prune;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 
-const REMEDY: &str = "send {} to delete by the policy, {\"dry_run\": true} to see what would be deleted";
+const REMEDY: &str = "send {} to see what would be deleted, {\"dry_run\": false} to delete it";
 
-/// No body, or `{}`, deletes: who calls this has said so.
-#[derive(Default, Deserialize)]
+/// No body, or `{}`, only plans: who wants something deleted has to say so.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PruneRequest {
     pub(crate) dry_run: bool,
+}
+
+impl Default for PruneRequest {
+    fn default() -> Self {
+        Self { dry_run: true }
+    }
 }
 
 impl RequestBody for PruneRequest {
@@ -109,8 +115,8 @@ mod tests {
     #[test]
     fn only_a_clear_request_deletes() {
         for (body, expected) in [
-            ("", false),
-            (" {} ", false),
+            ("", true),
+            (" {} ", true),
             ("{\"dry_run\":true}", true),
             ("{\"dry_run\":false}", false),
         ] {

@@ -6,12 +6,13 @@ use crate::ops::backup::{self, EarlierRun, KeyedRequest};
 use crate::ops::events::Operation;
 use crate::ops::prune::{self, PruneContext};
 use crate::server::App;
-use crate::server::api::{BackupReport, BackupRequest};
+use crate::server::api::{BackupPlan, BackupReport, BackupRequest};
 use crate::server::error::{HttpError, RequestCode};
 use crate::server::extract::JsonBody;
 use crate::server::idempotency::RequestKey;
 use crate::server::runs::RunEnd;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use std::time::Duration;
@@ -25,20 +26,35 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/backup", post(make))
 }
 
-/// 200 with the report when everything asked for was saved. Otherwise the error, with the report where there is one.
+/// 200 with the report when everything asked for was saved, or with the plan when that was asked for. Otherwise the error, with the
+/// report where there is one.
 async fn make(
     State(app): State<App>,
     key: RequestKey,
     JsonBody(request): JsonBody<BackupRequest>,
-) -> Result<Json<BackupReport>, HttpError> {
+) -> Result<Response, HttpError> {
+    if request.dry_run {
+        return planned(&app, &request).await.map(Json::into_response);
+    }
+    made(&app, key, &request).await.map(Json::into_response)
+}
+
+/// What would be saved. It changes nothing and takes no lease.
+async fn planned(app: &App, request: &BackupRequest) -> Result<Json<BackupPlan>, HttpError> {
+    let selection = request.selection.as_ref().unwrap_or(&app.selection);
+    let plan = backup::plan(&app.probe, selection, app.ctx.settings.mode).await?;
+    Ok(Json(plan.into()))
+}
+
+async fn made(app: &App, key: RequestKey, request: &BackupRequest) -> Result<Json<BackupReport>, HttpError> {
     let Some(keyed) = key.with(request.fingerprint()) else {
-        return begin(&app, &request, None).await;
+        return begin(app, request, None).await;
     };
     loop {
-        if let Some(report) = result_of_earlier(&app, &keyed).await? {
-            return repeated(&app, report).await;
+        if let Some(report) = result_of_earlier(app, &keyed).await? {
+            return repeated(app, report).await;
         }
-        match begin(&app, &request, Some(keyed.clone())).await {
+        match begin(app, request, Some(keyed.clone())).await {
             // That run may be the one of an earlier request with this key.
             Err(refused) if refused.is_held_since(app.ctx.clock.now() - SETTLING) => app.runs.pause(POLL).await?,
             answer => return answer,

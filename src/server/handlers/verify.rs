@@ -20,8 +20,7 @@ async fn verify(State(app): State<App>, PathId(id): PathId) -> Result<Json<Verif
     let progress = run.progress.clone();
     let work = async {
         let id = app.named(&id).await?;
-        progress.planned(id, std::iter::empty());
-        app.verifier.run(&id).await
+        app.verifier.run_watched(&id, &progress).await
     };
     // It ends with the request, and with the service: nothing is lost but the work.
     let report = run.attached(work).await?;

@@ -109,7 +109,8 @@ async fn a_job_refuses_it_too() {
     }
     // The second one has it, and ends the backup.
     assert_eq!(codes, [Some(0), Some(3)], "{report}");
-    let backup = &report["backup"];
+    assert_eq!(report["error"]["code"], "backup_partial", "{report}");
+    let backup = &report["report"]["backup"];
     assert_eq!(
         (&backup["status"], &backup["failed"][0]["collection"]),
         (&"partial".into(), &"custom".into())
