@@ -3,7 +3,7 @@
 use qdrant_backup::base::error::Code;
 use qdrant_backup::base::hash::sha256_hex;
 use qdrant_backup::ops::context::Context;
-use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget, DrillVerdict};
+use qdrant_backup::ops::drill::DrillVerdict;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreReport, RestoreRequest};
 use qdrant_backup::ops::verify::Verifier;
@@ -287,16 +287,7 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
     let points = manifest.collections[0].artifacts[0].points_after.unwrap();
     assert!(points > 0);
     record(&bench, &report.id, 0, &of_other_vectors(points).await).await;
-    let place = DrillTarget {
-        ctx: bench.ctx.clone(),
-        elsewhere: false,
-    };
-    let request = DrillRequest {
-        id: report.id.to_string(),
-        ..DrillRequest::default()
-    };
-    let progress = Progress::new(bench.ctx.clock.now());
-    let drilled = drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
+    let drilled = bench.drill(report.id).await.unwrap();
     assert_eq!(drilled.verdict, DrillVerdict::Failed, "{drilled:?}");
     let problem = drilled.collections[0].problem.as_deref().unwrap();
     assert!(
@@ -308,6 +299,7 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
         into: Some("back".into()),
         ..RestoreRequest::default()
     };
+    let progress = Progress::new(bench.ctx.clock.now());
     let restored = restore::run(&bench.ctx, &request, &progress, &bench.cancel)
         .await
         .unwrap();
@@ -404,11 +396,7 @@ async fn a_collection_that_is_made_again_between_two_tasks_is_not_mixed() {
             keyed(&client, "keyed", 1, &[json!("eu")]).await;
             testkit::cluster::upsert(&client, "keyed", Some(&json!("eu")), 90_000, 40).await;
         }
-        let mut command = process::command(&["backup", "--json"], &nodes.url(1), dir.path());
-        command
-            .env("CLOUD_RUN_EXECUTION", "execution-1")
-            .env("CLOUD_RUN_TASK_INDEX", task)
-            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let mut command = process::task(task, &nodes.url(1), dir.path());
         ends.push(process::finish(command.spawn().unwrap()).await);
     }
     let (code, out, err) = &ends[1];
