@@ -57,14 +57,15 @@ impl Proxied {
         }
     }
 
-    /// The answers to uploads into the shards of the collection wait.
-    fn hold(&self, collection: &str) {
-        for proxy in &self.proxies {
+    /// The answers to uploads into the shards of the collection wait, each for a permit of its node.
+    fn hold(&self, collection: &str) -> Vec<Arc<Semaphore>> {
+        let gos: Vec<_> = self.proxies.iter().map(|_| Arc::new(Semaphore::new(0))).collect();
+        for (proxy, go) in self.proxies.iter().zip(&gos) {
             for shard in 1..20 {
                 let held = Fault::Held {
                     after: 0,
                     reached: self.reached.clone(),
-                    go: self.go.clone(),
+                    go: go.clone(),
                 };
                 proxy.on(
                     &format!("POST /collections/{collection}/shards/{shard}{UPLOAD}"),
@@ -72,6 +73,21 @@ impl Proxied {
                 );
             }
         }
+        gos
+    }
+
+    /// Ends one on a node that has another shard to restore.
+    async fn free_one(&self, gos: &[Arc<Semaphore>]) {
+        let map = self
+            .nodes
+            .client()
+            .call("GET", "/collections/back/cluster", None)
+            .await
+            .unwrap();
+        let [here, elsewhere] = ["local_shards", "remote_shards"].map(|list| map[list].as_array().unwrap().len());
+        let has_more = |(proxy, of_node): (&Proxy, usize)| proxy.requests(UPLOAD) < of_node;
+        let at = self.proxies.iter().zip([here, elsewhere]).position(has_more);
+        gos[at.expect("one is left")].add_permits(1);
     }
 
     fn uploads(&self) -> usize {
@@ -105,7 +121,7 @@ fn shards(log: &[String]) -> Vec<u32> {
 async fn as_many_shards_at_a_time_as_is_set_and_two_on_a_node() {
     for (nodes, at_once, expected) in [(2, 64, 4), (2, 3, 3), (1, 64, 2), (1, 1, 1)] {
         let place = Proxied::start(nodes, &[("keyed", 3)], at_once).await;
-        place.hold("back");
+        let gos = place.hold("back");
         let ctx = place.bench.ctx.clone();
         let ids = [1, 2, 6, 7, 8, 9];
         let begun = || {
@@ -128,9 +144,9 @@ async fn as_many_shards_at_a_time_as_is_set_and_two_on_a_node() {
                     assert_eq!(begun, ids[..count], "in the order of their ids");
                 }
                 if count == ids.len() {
-                    break place.go.add_permits(ids.len());
+                    break gos.iter().for_each(|go| go.add_permits(ids.len()));
                 }
-                place.go.add_permits(1);
+                place.free_one(&gos).await;
                 place.held(1).await;
                 count += 1;
             }
