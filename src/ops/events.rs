@@ -52,6 +52,8 @@ pub(crate) struct Finished {
 }
 
 impl Operation {
+    pub(crate) const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Prune];
+
     /// Whether the operation was refused rather than that it ended. `by_itself`: its error says so.
     pub(crate) fn is_refused(self, code: Code, by_itself: bool) -> bool {
         by_itself || (self == Self::Restore && code == Code::RestoreRefused)

@@ -138,7 +138,7 @@ mod tests {
             assert_eq!(Role::of(method, route).to_string(), cells[2], "{row}");
             told += 1;
         }
-        assert_eq!(told, 12);
+        assert_eq!(told, 13);
         assert_eq!(Role::of("POST", None), Role::Admin);
         assert_eq!(Role::of("DELETE", Some("/backup")), Role::Admin);
     }
