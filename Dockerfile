@@ -32,6 +32,7 @@ RUN mkdir src embedded-qdrant/src gcs-emulator/src testkit/src \
 # --- build: the program itself -----------------------------------------------------------------------------
 FROM deps AS build
 COPY src src
+COPY openapi openapi
 COPY third-party.sh ./
 # Cargo recognises a changed source by its time, and a checkout's files can be older than the empty ones above.
 # cargo auditable: `cargo audit bin`, trivy and syft read the crates and their versions from the binary itself.

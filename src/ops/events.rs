@@ -51,6 +51,8 @@ pub(crate) struct Finished {
 }
 
 impl Operation {
+    pub(crate) const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Prune];
+
     /// Whether the operation was refused rather than that it ended.
     pub(crate) fn is_refused(self, code: Code) -> bool {
         code.is_refusal() || (self == Self::Restore && code == Code::RestoreRefused)

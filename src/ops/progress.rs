@@ -1,7 +1,12 @@
 //! How far a run is: written by the run, read by the progress bars and by `GET /status`.
 
-use crate::repository::names::BackupId;
+use super::events::Operation;
+use crate::base::total::total;
+use crate::repository::names::{BackupId, RunId};
+use crate::repository::runs::UnitTotals;
 use crate::repository::unit::Unit;
+use serde::Serialize;
+use std::fmt;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -9,7 +14,8 @@ use std::sync::{
 use time::OffsetDateTime;
 
 /// What is being done for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not begun.
     Waiting,
@@ -29,6 +35,32 @@ pub enum Phase {
     Failed,
     /// Deleted on Qdrant in mid-run.
     Gone,
+}
+
+impl Phase {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Waiting,
+        Self::Snapshot,
+        Self::Copy,
+        Self::Restore,
+        Self::Check,
+        Self::Restored,
+        Self::Saved,
+        Self::Failed,
+        Self::Gone,
+    ];
+
+    /// Whether something is being done for the unit.
+    pub fn is_at_work(self) -> bool {
+        matches!(self, Self::Snapshot | Self::Copy | Self::Restore | Self::Check)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The word in the API, as serde writes it.
+        self.serialize(f)
+    }
 }
 
 /// How far one unit is.
@@ -55,12 +87,34 @@ pub struct RunProgress {
     pub units: Vec<UnitProgress>,
 }
 
+impl RunProgress {
+    pub fn totals(&self) -> UnitTotals {
+        let count = |of: fn(Phase) -> bool| self.units.iter().filter(|unit| of(unit.phase)).count();
+        // What is gone has no bytes to wait for.
+        let mut rest = self.units.iter().filter(|unit| unit.phase != Phase::Gone).peekable();
+        let is_planned = rest.peek().is_some();
+        let bytes_total: Option<Vec<u64>> = rest.map(|unit| unit.bytes_total).collect();
+        UnitTotals {
+            units: self.units.len(),
+            waiting: count(|phase| phase == Phase::Waiting),
+            at_work: count(Phase::is_at_work),
+            done: count(|phase| matches!(phase, Phase::Saved | Phase::Restored | Phase::Gone)),
+            failed: count(|phase| phase == Phase::Failed),
+            bytes_done: total(self.units.iter().map(|unit| unit.bytes_done)),
+            bytes_total: bytes_total.filter(|_| is_planned).map(total),
+        }
+    }
+}
+
 /// Shared by a run and those who watch it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    run: Option<(Operation, RunId)>,
+    /// Of the run that has begun.
+    holder: Option<Option<String>>,
     id: Option<BackupId>,
     started_at: OffsetDateTime,
     units: Vec<Entry>,
@@ -78,6 +132,8 @@ impl Progress {
     /// The progress of a run that begins at `started_at`.
     pub fn new(started_at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(State {
+            run: None,
+            holder: None,
             id: None,
             started_at,
             units: Vec::new(),
@@ -100,6 +156,29 @@ impl Progress {
                 })
                 .collect(),
         }
+    }
+
+    /// The id of the run, which is made when it is first asked for.
+    pub(crate) fn run(&self, operation: Operation) -> RunId {
+        let mut state = self.lock();
+        match &state.run {
+            Some((of, id)) if *of == operation => id.clone(),
+            _ => {
+                let id = RunId::new(state.started_at, &operation.to_string());
+                state.run = Some((operation, id.clone()));
+                id
+            }
+        }
+    }
+
+    /// The run begins, under this lease or without one.
+    pub(crate) fn begins(&self, holder: Option<String>) {
+        self.lock().holder = Some(holder);
+    }
+
+    /// Under which lease the run works; `None` before it has begun.
+    pub(crate) fn holder(&self) -> Option<Option<String>> {
+        self.lock().holder.clone()
     }
 
     /// The run has its id and its plan.

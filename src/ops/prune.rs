@@ -9,6 +9,7 @@
 mod execute;
 mod leftovers;
 
+pub(crate) use execute::execute_as;
 pub use execute::{Deleted, PruneReport, Skipped, execute};
 pub use leftovers::Leftover;
 pub(crate) use leftovers::leftovers;

@@ -16,9 +16,11 @@ pub use crate::repository::verdicts::verified::{Record, VerifyVerdict, read as r
 pub use report::{Checked, Finding, Problem, VerifyReport};
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::journal::Journal;
+use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
@@ -56,14 +58,22 @@ impl Verifier {
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
+        self.run_as(id, &Progress::new(self.clock.now())).await
+    }
+
+    /// The same for those who watch `progress`.
+    ///
+    /// # Errors
+    /// As [`Verifier::run`].
+    pub(crate) async fn run_as(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
         let began = self.clock.now();
+        progress.planned(*id, []);
+        progress.begins(None);
+        let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
         let result = self.read_back(id).await;
-        run::end(
-            Operation::Verify,
-            Some(*id),
-            self.clock.now() - began,
-            result.as_ref().map_err(Error::code),
-        );
+        let took = self.clock.now() - began;
+        journal.end(run::ended(&result)).await;
+        run::end(Operation::Verify, Some(*id), took, result.as_ref().map_err(Error::code));
         result
     }
 
@@ -141,8 +151,8 @@ impl Verifier {
 }
 
 impl Conclusion for VerifyReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

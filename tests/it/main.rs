@@ -31,6 +31,7 @@ mod memory;
 mod odd_manifests;
 mod old_formats;
 mod one_cause;
+mod operations;
 mod ours_and_theirs;
 mod planted;
 mod process;

@@ -16,9 +16,10 @@ mod plan;
 use super::artifact::{Settling, UnitRun};
 use super::collection::save_unit;
 use super::{BackupReport, Results, Saved, save_all, with_run_again};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::journal::Journal;
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
@@ -132,11 +133,13 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<TaskReport> {
     let began = ctx.clock.now();
+    let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, Operation::Backup, progress);
     let result = work(ctx, selection, task, progress, cancel).await;
     let ended = match &result {
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
+    journal.end(run::ended(&result)).await;
     if let Some(took) = ended {
         run::end(
             Operation::Backup,
@@ -202,8 +205,8 @@ async fn clear(
 }
 
 impl Conclusion for TaskReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

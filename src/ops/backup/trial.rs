@@ -1,7 +1,7 @@
 //! A trial: one snapshot that Qdrant makes and that is deleted again, nothing is saved.
 
 use super::artifact::{Settling, UnitRun, delete, make};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::Counts;
 use crate::ops::progress::Progress;
@@ -44,7 +44,7 @@ pub(crate) async fn trial(ctx: &Context, collection: &str, cancel: &Cancellation
 }
 
 impl Conclusion for Trial {
-    fn failure(&self) -> Option<Code> {
+    fn failure(&self) -> Option<ErrorInfo> {
         None
     }
 

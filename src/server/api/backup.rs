@@ -1,8 +1,8 @@
 //! `POST /backup`.
 
 use super::request::{self, RequestBody, Selected};
-use super::{all, words};
-use crate::base::error::{ErrorInfo, Result};
+use super::{ErrorDetail, all, words};
+use crate::base::error::Result;
 use crate::base::hash::sha256_hex;
 use crate::ops::backup;
 use crate::repository::manifest::Failure;
@@ -10,6 +10,7 @@ use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet";
 
@@ -22,13 +23,23 @@ pub(crate) struct BackupRequest {
     pub(crate) new_source: bool,
 }
 
-#[derive(Default, Deserialize)]
+/// Without a selection the configuration decides. An empty list is refused: it selects nothing.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+#[schema(as = BackupRequest)]
+pub(crate) struct BackupFields {
+    /// Its name; instead of `collections`.
+    #[schema(min_length = 1)]
     collection: Option<String>,
+    /// Names; each must exist.
+    #[schema(min_items = 1)]
     collections: Option<Vec<String>>,
+    /// Patterns.
+    #[schema(min_items = 1)]
     include: Option<Vec<String>>,
+    /// Patterns.
     exclude: Option<Vec<String>>,
+    /// Whether the store may have backups of other Qdrants and none of this one.
     new_source: bool,
 }
 
@@ -43,7 +54,7 @@ impl BackupRequest {
 
 impl RequestBody for BackupRequest {
     fn parse(body: &[u8]) -> Result<Self> {
-        let fields: Fields = request::object(body, REMEDY)?;
+        let fields: BackupFields = request::object(body, REMEDY)?;
         if fields.collection.is_some() && fields.collections.is_some() {
             return Err(request::bad(
                 "`collection` and `collections` are both given",
@@ -64,7 +75,7 @@ impl RequestBody for BackupRequest {
 }
 
 /// What a backup came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct BackupReport {
     id: BackupId,
     status: BackupOutcome,
@@ -87,7 +98,7 @@ words! {
     BackupOutcome, from backup::BackupOutcome: Complete, Partial, Failed
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct SavedCollection {
     name: String,
     /// Count after the snapshot was made.
@@ -99,11 +110,11 @@ struct SavedCollection {
 }
 
 /// A collection that is not in the backup, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct FailedCollection {
     collection: String,
     #[serde(flatten)]
-    error: ErrorInfo<String>,
+    error: ErrorDetail,
 }
 
 impl From<backup::BackupReport> for BackupReport {

@@ -11,11 +11,12 @@ use crate::base::error::Result;
 use crate::ops::prune;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {} to delete by the policy, {\"dry_run\": true} to see what would be deleted";
 
 /// No body, or `{}`, deletes: who calls this has said so.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PruneRequest {
     pub(crate) dry_run: bool,
@@ -36,7 +37,7 @@ pub(crate) struct PruneResponse {
     pub(crate) report: Option<PruneReport>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PruneReport {
     /// How many backups and leftovers were to be deleted.
     planned: usize,
@@ -48,7 +49,7 @@ pub(crate) struct PruneReport {
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct DeletedBackup {
     id: BackupId,
     /// How many were deleted.
@@ -58,7 +59,7 @@ struct DeletedBackup {
     left: usize,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct SkippedBackup {
     id: BackupId,
     why: String,
