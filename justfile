@@ -21,6 +21,10 @@ lint:
 deny:
     cargo deny --locked check
 
+# What reads archives, with coverage, for so many seconds (needs a nightly toolchain and cargo-fuzz)
+fuzz SECONDS="600":
+    cargo +nightly fuzz run --sanitizer none snapshot fuzz/corpus/snapshot tests/fixtures/shards -- -max_len=131072 -max_total_time={{ SECONDS }}
+
 # The newcomer's first minute: a Qdrant, a backup, two restores
 demo:
     cargo run --locked --example demo

@@ -3,12 +3,13 @@
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
+use crate::base::zone::Zone;
 use crate::cli::{self, Bars, CheckTarget, Cli, Command, StatusQuery};
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
     StoreConfig, UnknownVariable, obsolete, source_name, value,
 };
-use crate::ops::context::{Context, Settings, SourceSettings, StoreContext};
+use crate::ops::context::{Context, LoadGuard, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
 use crate::ops::prune::PruneContext;
 use crate::ops::verify::Verifier;
@@ -16,7 +17,7 @@ use crate::repository::catalog;
 use crate::repository::manifest::Source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::wire::qdrant::{Options, Qdrant};
@@ -38,9 +39,11 @@ pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<UnknownVariable>, bars: &B
         Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
         Command::Verify(args) => verify(args, env).await.map(|()| 0),
         Command::Prune(args) => prune(args, env).await.map(|()| 0),
+        Command::Delete(args) => delete(args, env).await.map(|()| 0),
+        Command::Unlock { force } => unlock(env, force).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
-        Command::Status { json } => status(env, json).await,
+        Command::Status(args) => status(env, &args).await,
         Command::Check { deep, json } => check(env, unknown, deep, json).await,
         Command::Completions { shell } => cli::completions(shell).map(|()| 0),
     };
@@ -68,6 +71,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             backoff: Duration::from_secs(2),
             mode: config.backup.mode,
             settle: config.backup.settle,
+            guard: config.backup.max_latency_factor.map(LoadGuard::new),
             limits: Limits {
                 // The client for Qdrant gives a connection up first and continues with another one.
                 idle: limits.idle.max(config.qdrant.idle * 2),
@@ -199,13 +203,18 @@ async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()
     };
     let mut ctx = ctx?;
     ctx.settings.source.elsewhere = args.to.is_some();
-    cli::restore(args, &ctx, bars, &stop).await
+    cli::restore(args, &ctx, &Zone::system(), bars, &stop).await
 }
 
-async fn drill(args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
+async fn drill(mut args: cli::DrillArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let place = drill_place(args.same_qdrant, env, &stop).await?;
-    cli::drill(args, &place, bars, &stop).await
+    let (store, typed) = (place.ctx.store.clone(), args.id.clone());
+    // `latest` is also that of the collections that the Qdrant has.
+    if typed != "latest" {
+        args.id = named(&*store, &typed, env).await?.to_string();
+    }
+    suggesting(&*store, &typed, cli::drill(args, &place, bars, &stop).await).await
 }
 
 /// The clients for a drill. Refuses the Qdrant that is backed up, unless that is allowed.
@@ -250,13 +259,22 @@ async fn list(env: Env<'_>, args: cli::ListArgs) -> Result<()> {
         false => None,
     };
     let store = open_store(&store).await?;
-    cli::list(&*store, args, policy.as_ref(), Clock::system().now()).await
+    cli::list(&*store, args, policy.as_ref(), Clock::system().now(), &Zone::system()).await
 }
 
-async fn show(env: Env<'_>, id: &str, json: bool) -> Result<()> {
+async fn show(env: Env<'_>, typed: &str, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    let id = named(&*store, id, env).await?;
-    cli::show(&*store, id, Clock::system().now(), json).await
+    let id = named(&*store, typed, env).await?;
+    let shown = cli::show(&*store, id, Clock::system().now(), json).await;
+    suggesting(&*store, typed, shown).await
+}
+
+/// The result of a command about the backup that somebody has typed so.
+async fn suggesting(store: &dyn Store, typed: &str, result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) => Err(catalog::suggesting(store, typed, error).await),
+        done => done,
+    }
 }
 
 async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
@@ -273,13 +291,27 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
         attempts: 3,
         backoff: Duration::from_secs(1),
     };
-    cli::verify(&verifier, &args, own_source(env).as_ref(), &stop).await
+    cli::verify(&verifier, &args, own_source(env).as_ref(), &Zone::system(), &stop).await
 }
 
 async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
-    let config = PruneConfig::from_env(env)?;
+    let job = prune_context(env).await?;
     let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
-    let job = PruneContext {
+    cli::prune(&job, &args, &stop).await
+}
+
+async fn delete(args: cli::DeleteArgs, env: Env<'_>) -> Result<()> {
+    let job = prune_context(env).await?;
+    let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
+    let store = job.ctx.store.clone();
+    let only = Some(named(&*store, &args.id, env).await?);
+    let deleted = cli::delete(&PruneContext { only, ..job }, &args, &stop).await;
+    suggesting(&*store, &args.id, deleted).await
+}
+
+async fn prune_context(env: Env<'_>) -> Result<PruneContext> {
+    let config = PruneConfig::from_env(env)?;
+    Ok(PruneContext {
         ctx: StoreContext {
             store: open_store(&config.store).await?,
             clock: Clock::system(),
@@ -287,23 +319,29 @@ async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
             lease: config.lease,
         },
         policy: config.retention.policy,
-    };
-    cli::prune(&job, &args, &stop).await
+        only: None,
+    })
 }
 
-async fn pin(env: Env<'_>, id: &str, note: Option<String>) -> Result<()> {
+async fn unlock(env: Env<'_>, force: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    let id = named(&*store, id, env).await?;
-    cli::pin(&*store, &Clock::system(), &holder_name(env), id, note).await
+    cli::unlock(&*store, &Clock::system(), &Zone::system(), force).await
 }
 
-async fn unpin(env: Env<'_>, id: &str) -> Result<()> {
+async fn pin(env: Env<'_>, typed: &str, note: Option<String>) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    let id = named(&*store, id, env).await?;
-    cli::unpin(&*store, id).await
+    let id = named(&*store, typed, env).await?;
+    let pinned = cli::pin(&*store, &Clock::system(), &holder_name(env), id, note).await;
+    suggesting(&*store, typed, pinned).await
 }
 
-async fn status(env: Env<'_>, json: bool) -> Result<u8> {
+async fn unpin(env: Env<'_>, typed: &str) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    let id = named(&*store, typed, env).await?;
+    suggesting(&*store, typed, cli::unpin(&*store, id).await).await
+}
+
+async fn status(env: Env<'_>, args: &cli::StatusArgs) -> Result<u8> {
     let config = Config::from_env(env)?;
     let look = StatusQuery {
         qdrant: probe(&config.qdrant)?,
@@ -313,7 +351,7 @@ async fn status(env: Env<'_>, json: bool) -> Result<u8> {
         max_age: config.server.max_age,
         clock: Clock::system(),
     };
-    cli::status(look, json).await
+    cli::status(look, args).await
 }
 
 async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bool) -> Result<u8> {
@@ -336,7 +374,7 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
         selection: config
             .as_ref()
             .map_or_else(|_| Selection::default(), |c| c.backup.selection.clone()),
-        mode: config.as_ref().map_or(Mode::File, |c| c.backup.mode),
+        mode: config.as_ref().map_or(SnapshotMode::File, |c| c.backup.mode),
         source_name: config.as_ref().ok().and_then(|c| c.backup.source_name.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
         invalid: all_problems(config.as_ref().err().cloned(), drill.err()),
@@ -369,7 +407,8 @@ fn all_problems(first: Option<Invalid>, second: Option<Invalid>) -> Option<Inval
 
 /// The backup that `id` names, for commands that ask no Qdrant.
 async fn named(store: &dyn Store, id: &str, env: Env<'_>) -> Result<BackupId> {
-    catalog::named(store, id, own_source(env).as_ref(), Clock::system().now()).await
+    let now = Clock::system().now();
+    cli::named(store, id, own_source(env).as_ref(), now, &Zone::system()).await
 }
 
 /// The Qdrant that is backed up, as far as its name tells.
@@ -422,6 +461,7 @@ fn options(config: &QdrantConfig) -> Options {
         tls: config.tls.clone(),
         idle: config.idle,
         start: config.start,
+        first_byte: config.first_byte,
         create_timeout: config.create_timeout,
         ..Options::new(config.url.clone())
     }

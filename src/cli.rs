@@ -5,34 +5,43 @@ mod bars;
 mod causes;
 mod check;
 mod completions;
+mod confirm;
+mod delete;
 mod drill;
 mod exit;
 mod flags;
 mod job;
 mod list;
+mod named;
 mod pin;
 mod prune;
 mod restore;
 mod signals;
 mod status;
 mod text;
+mod unlock;
 mod verify;
+mod wait;
+mod whole_file;
 
 pub(crate) use backup::backup;
 pub use bars::Bars;
 pub(crate) use check::{CheckTarget, PATIENCE, check};
 pub(crate) use completions::completions;
+pub(crate) use delete::{DeleteArgs, delete};
 pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use exit::STOP_WITHIN;
 pub use exit::{EXITS, run_to_end};
 pub use flags::{Flags, command};
 pub(crate) use job::{FollowUp, backup_task};
 pub(crate) use list::{ListArgs, list, show};
+pub(crate) use named::named;
 pub(crate) use pin::{pin, unpin};
 pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
-pub(crate) use status::{StatusQuery, status};
+pub(crate) use status::{StatusArgs, StatusQuery, status};
+pub(crate) use unlock::unlock;
 pub(crate) use verify::verify;
 
 use crate::base::error::{Code, Error, Result};
@@ -40,6 +49,7 @@ use crate::base::json;
 use crate::config::{Invalid, LogFormat, log_filter};
 use clap::{Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
+use wait::WaitArgs;
 
 /// Backs up every collection of a Qdrant into a bucket or a directory: streamed, and checked byte by byte.
 ///
@@ -70,16 +80,12 @@ pub(crate) enum Command {
     /// Exits with 0 if every collection that BACKUP_INCLUDE and BACKUP_EXCLUDE select on Qdrant has a good backup younger than
     /// BACKUP_MAX_AGE, with 1 if one has not or there is none; with another code if Qdrant or the store cannot tell. It looks at
     /// the backups of that time and at ten older ones.
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusArgs),
     /// List the backups, newest first
     List(ListArgs),
     /// Show the content of a backup
     Show {
-        /// Its id, as `list` shows it, or `latest`
+        /// Its id, as `list` shows it, or the beginning of it; `latest`; an age like 2h; yesterday
         id: String,
         /// Print the manifest as JSON
         #[arg(long)]
@@ -92,9 +98,14 @@ pub(crate) enum Command {
     /// What a killed run left without a manifest goes after RETAIN_LEFTOVER_HOURS (6); `list --all` shows it.
     /// Exits with 5 while a backup is running, with 7 when the store refuses to delete.
     Prune(PruneArgs),
+    /// Show what deleting one backup would delete; with --yes, delete it
+    ///
+    /// A pinned backup, the newest good one of its selection, and one that this version does not understand are never deleted. The
+    /// age and the rules of the retention policy keep nothing here. Exits with 5 while a backup is running, with 11 when the backup stays.
+    Delete(DeleteArgs),
     /// Exempt a backup from the retention policy
     Pin {
-        /// Its id, as `list` shows it, or `latest`
+        /// Its id, as `list` shows it, or the beginning of it; `latest`; an age like 2h; yesterday
         id: String,
         /// Reason, shown by `show`
         #[arg(long, value_name = "TEXT")]
@@ -102,7 +113,7 @@ pub(crate) enum Command {
     },
     /// Make a pinned backup subject to the retention policy again
     Unpin {
-        /// Its id, as `list` shows it, or `latest`
+        /// Its id, as `list` shows it, or the beginning of it; `latest`; an age like 2h; yesterday
         id: String,
     },
     /// Read backups back and check every object: length, checksums and structure
@@ -111,11 +122,19 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Restore a backup into temporary collections, compare, delete them, and record the result
     Drill(DrillArgs),
+    /// Show who holds the lease, and remove it if its holder is gone
+    ///
+    /// A lease that was renewed in time stays: its holder is alive. Exits with 5 then.
+    Unlock {
+        /// Remove it all the same; a run that still works notices before it commits, and stops
+        #[arg(long)]
+        force: bool,
+    },
     /// Check configuration, Qdrant, rights and store, and explain how to fix each failure
     ///
-    /// Changes nothing; only --deep tries whether Qdrant can make a snapshot.
+    /// Changes nothing; only --deep tries whether Qdrant can make a snapshot, or stream a shard.
     Check {
-        /// Have Qdrant make a snapshot of the smallest collection, and delete it again
+        /// Have Qdrant make a snapshot of the smallest collection and delete it again, or stream its smallest shard, as a backup does
         #[arg(long)]
         deep: bool,
         /// Print JSON
@@ -155,6 +174,8 @@ pub(crate) struct BackupArgs {
     /// Show what would be saved, and from which nodes, and change nothing
     #[arg(long, conflicts_with = "drill")]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
@@ -162,9 +183,9 @@ pub(crate) struct BackupArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// A backup's id, `latest`, or `all`
+    /// A backup's id or the beginning of it; `latest`; an age like 2h; yesterday; or `all`
     #[arg(value_name = "ID|latest|all")]
-    what: String,
+    pub(crate) what: String,
     /// Print the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,

@@ -122,7 +122,7 @@ impl Config {
 }
 
 /// How backups are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BackupConfig {
     /// `BACKUP_CONCURRENCY`: collections at once, 1 to 64.
     pub concurrency: usize,
@@ -136,9 +136,12 @@ pub struct BackupConfig {
     /// until it has ended.
     pub lease: Duration,
     /// `SNAPSHOT_MODE`: how the bytes leave Qdrant.
-    pub mode: unit::Mode,
+    pub mode: unit::SnapshotMode,
     /// `BACKUP_SETTLE_TIMEOUT_SECS`: how long a shard is waited for that Qdrant optimizes, up to 86400; default 600.
     pub(crate) settle: Duration,
+    /// `BACKUP_MAX_LATENCY_FACTOR`: nothing is begun while a node takes so many times as long to answer as before the run, 1.5 to 1000;
+    /// unset: that is not looked at.
+    pub(crate) max_latency_factor: Option<f64>,
     /// `BACKUP_SOURCE_NAME`: the operator's name for the Qdrant that is backed up, at most 100 characters.
     pub source_name: Option<String>,
 }
@@ -151,8 +154,9 @@ impl Default for BackupConfig {
             max_mbps: None,
             selection: Selection::default(),
             lease: Duration::from_secs(120),
-            mode: unit::Mode::File,
+            mode: unit::SnapshotMode::File,
             settle: Duration::from_secs(600),
+            max_latency_factor: None,
             source_name: None,
         }
     }
@@ -179,6 +183,7 @@ impl BackupConfig {
             lease: seconds(reader, "BACKUP_LEASE_SECS", default.lease, 15, lease::LONGEST.as_secs()),
             mode: mode(reader),
             settle: seconds(reader, "BACKUP_SETTLE_TIMEOUT_SECS", default.settle, 0, 86_400),
+            max_latency_factor: reader.decimal("BACKUP_MAX_LATENCY_FACTOR", 1.5..=1000.0),
             source_name: read_source_name(reader),
         }
     }
@@ -367,17 +372,18 @@ pub fn source_name(env: Env<'_>) -> Option<String> {
     read_source_name(&mut Reader::new(env))
 }
 
-fn mode(reader: &mut Reader<'_>) -> unit::Mode {
+fn mode(reader: &mut Reader<'_>) -> unit::SnapshotMode {
     const NAME: &str = "SNAPSHOT_MODE";
     let Some(text) = reader.text(NAME) else {
-        return unit::Mode::File;
+        return unit::SnapshotMode::File;
     };
     match text.to_ascii_lowercase().as_str() {
-        "file" => unit::Mode::File,
-        "stream" => unit::Mode::Stream,
+        "file" => unit::SnapshotMode::File,
+        "stream" => unit::SnapshotMode::Stream,
+        "auto" => unit::SnapshotMode::Auto,
         _ => {
-            reader.problem(NAME, &text, "is not a mode", "write file or stream");
-            unit::Mode::File
+            reader.problem(NAME, &text, "is not a mode", "write file, stream or auto");
+            unit::SnapshotMode::File
         }
     }
 }

@@ -244,7 +244,7 @@ variable "deletion_protection" {
 }
 
 variable "environment" {
-  description = "Further environment variables of the service and the jobs, such as BACKUP_CONCURRENCY, BACKUP_MAX_MBPS or BACKUP_SOURCE_NAME (default: project and service). No secrets: they would be readable in the service's description and in Terraform's state."
+  description = "Further environment variables of the service and the jobs, such as BACKUP_CONCURRENCY, BACKUP_MAX_MBPS, BACKUP_MAX_LATENCY_FACTOR or BACKUP_SOURCE_NAME (default: project and service). No secrets: they would be readable in the service's description and in Terraform's state."
   type        = map(string)
   default     = {}
   nullable    = false

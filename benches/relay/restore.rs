@@ -23,7 +23,7 @@ use qdrant_backup::base::error::Result as StoreResult;
 use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreRequest, Via};
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::wire::qdrant::{Options as QdrantOptions, Qdrant};
 use qdrant_backup::wire::store::{ByteStream, Condition, DirStore, Folder, ObjectMeta, Source, Store, Version};
 use qdrant_backup::wire::transfer::Limits;
@@ -174,12 +174,13 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
             clock: Clock::system(),
             who: "bench".to_owned(),
             settings: Settings {
-                mode: Mode::File,
+                mode: SnapshotMode::File,
                 concurrency: 1,
                 restore_concurrency: 1,
                 attempts: 1,
                 backoff: Duration::ZERO,
                 settle: Duration::ZERO,
+                guard: None,
                 limits: Limits::default(),
                 rate: None,
                 lease: Duration::from_secs(120),

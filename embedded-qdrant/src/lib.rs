@@ -60,4 +60,4 @@ pub use error::{Error, Result};
 pub use http::Optimizations;
 pub use node::Node;
 pub use options::{Clock, NodeOptions};
-pub use snapshot::opened::{OpenedSnapshot, open_snapshot};
+pub use snapshot::opened::{OpenedSnapshot, open_shard, open_snapshot};

@@ -77,6 +77,16 @@ impl Error {
         self
     }
 
+    /// The same for another caller, to whom it means that; whether to try again is as that code says.
+    #[must_use]
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        Self {
+            code,
+            permanent: Self::new(code, "").permanent,
+            ..self
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.code

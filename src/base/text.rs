@@ -1,6 +1,7 @@
 //! Text from elsewhere, fit to be printed.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Whether a character could move a cursor, colour a terminal, begin a line, or show what follows in another order.
 pub(crate) fn is_control(c: char) -> bool {
@@ -27,6 +28,27 @@ pub(crate) fn in_the_middle(text: &str, longest: usize) -> String {
     let (head, tail) = ((longest - 1) / 2, longest / 2);
     let shown = |from: usize, n: usize| text.chars().skip(from).take(n).collect::<String>();
     format!("{}…{}", shown(0, head), shown(count - tail, tail))
+}
+
+/// `1.21 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// `1,234,567`.
+pub(crate) fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}
+
+/// `2 h`: an age in one unit, rounded down.
+pub(crate) fn rounded(age: Duration) -> String {
+    let s = age.as_secs();
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min", s / 60),
+        3600..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} d", s / 86_400),
+    }
 }
 
 /// Characters of a value that a message repeats.

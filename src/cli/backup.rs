@@ -2,10 +2,11 @@
 
 use super::causes::{by_cause, listed};
 use super::text::{Align, plain, points, size, table};
+use super::wait::waiting;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
 use crate::base::total::total;
-use crate::ops::backup::{self, BackupOutcome, BackupReport, NodeState};
+use crate::ops::backup::{self, BackupOutcome, BackupReport, HeldBack, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
 use crate::ops::progress::Progress;
@@ -32,14 +33,15 @@ pub(crate) async fn backup(
     stop: &CancellationToken,
 ) -> Result<()> {
     let json = args.json;
-    let dry_run = args.dry_run;
+    let (dry_run, wait) = (args.dry_run, args.wait);
     let selection = args.selection().unwrap_or(default);
     if dry_run {
         return show_plan(ctx, &selection, json, stop).await;
     }
     let progress = Progress::new(ctx.clock.now());
+    let work = waiting(wait, stop, || backup::run(ctx, &selection, &progress, stop));
     let result = tokio::select! {
-        result = backup::run(ctx, &selection, &progress, stop) => result,
+        result = work => result,
         never = bars.watch(&progress) => match never {},
     };
     bars.end(&progress.now());
@@ -49,6 +51,7 @@ pub(crate) async fn backup(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             &mut report,
             stop,
@@ -120,6 +123,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "warning  {}", plain(warning));
     }
+    text += &held_back(report.held_back.as_ref());
     let outcome = match report.status {
         BackupOutcome::Complete => "is complete",
         BackupOutcome::Partial => "is PARTIAL",
@@ -133,6 +137,15 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line, if the run waited.
+pub(super) fn held_back(held: Option<&HeldBack>) -> String {
+    let line = |held: &HeldBack| {
+        let reasons = held.reasons.join("; ");
+        format!("waited {} s while Qdrant was busy: {}\n", held.seconds, plain(&reasons))
+    };
+    held.map(line).unwrap_or_default()
 }
 
 /// One entry for each cause, which tells the names of all collections that it keeps from being saved.
@@ -194,6 +207,7 @@ mod tests {
                 points: 1200,
                 points_estimated: false,
                 bytes: 3 << 20,
+                streamed: 0,
             }],
             failed: vec![Failure {
                 collection: "logs".into(),
@@ -204,6 +218,10 @@ mod tests {
                 },
             }],
             warnings: vec!["odd".into()],
+            held_back: Some(HeldBack {
+                seconds: 95,
+                reasons: vec!["one".into(), "another".into()],
+            }),
         };
         assert_eq!(
             rendered(&report),
@@ -212,6 +230,7 @@ mod tests {
              \n\
              FAILED  logs: no byte\n        look at it\n\
              warning  odd\n\
+             waited 95 s while Qdrant was busy: one; another\n\
              Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7.0 s\n\
              gs://b/backups/2026-11-22T12-00-00Z/manifest.json\n"
         );

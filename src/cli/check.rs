@@ -1,5 +1,5 @@
 //! `check`: tries everything that a backup needs, in the order in which a backup needs it. Only with `--deep` anything is changed:
-//! a snapshot is made, and deleted again.
+//! a snapshot is made, and deleted again; or a shard is streamed, and nothing of it is kept.
 
 mod deep;
 mod records;
@@ -18,7 +18,7 @@ use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
 use crate::ops::backup;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::wire::qdrant::{self, Qdrant};
 use crate::wire::store::Store;
 use futures_util::future::BoxFuture;
@@ -51,7 +51,7 @@ pub(crate) struct CheckTarget<'a> {
     /// What a backup selects by default.
     pub(crate) selection: Selection,
     /// How the bytes of a backup leave Qdrant.
-    pub(crate) mode: Mode,
+    pub(crate) mode: SnapshotMode,
     /// How a backup names its source, if it does.
     pub(crate) source_name: Option<String>,
     /// Which backups are kept; `None` when the configuration does not work.
@@ -475,7 +475,7 @@ mod tests {
             unknown: Vec::new(),
             qdrant: Some(Qdrant::new(Options::new(url.parse().unwrap()))),
             selection: Selection::default(),
-            mode: Mode::File,
+            mode: SnapshotMode::File,
             source_name: None,
             retention: None,
             store: Some(("gs://silent", Box::pin(std::future::pending()))),

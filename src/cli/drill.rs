@@ -1,6 +1,7 @@
 //! `drill`: proves that a backup can be restored.
 
 use super::text::{Align, count, plain, size, table};
+use super::wait::{WaitArgs, waiting};
 use super::{Bars, print, print_json};
 use crate::base::error::Result;
 use crate::ops::drill::{self, DrillReport, DrillRequest, DrillTarget, DrillVerdict};
@@ -13,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 /// What to drill. The Qdrant for it is named by DRILL_QDRANT_URL (and DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE).
 #[derive(Args, Debug)]
 pub(crate) struct DrillArgs {
-    /// The backup: its id, as `list` shows it, or `latest`
-    id: String,
+    /// The backup: its id, as `list` shows it, or the beginning of it; `latest`; an age like 2h; yesterday
+    pub(crate) id: String,
     /// Without DRILL_QDRANT_URL: use the Qdrant that is backed up, under names that begin with qdrant-backup-drill-
     #[arg(long)]
     pub(crate) same_qdrant: bool,
     /// Run without the lease: beside other runs, or with a read-only store
     #[arg(long)]
     no_lock: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print the result as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
@@ -33,7 +36,7 @@ pub(crate) async fn drill(args: DrillArgs, place: &DrillTarget, bars: &Bars, sto
         no_lock: args.no_lock,
         ..DrillRequest::default()
     };
-    let drilled = run(&request, place, bars, stop).await?;
+    let drilled = waiting(args.wait, stop, || run(&request, place, bars, stop)).await?;
     let printed = match args.json {
         true => print_json(&drilled),
         false => print(&rendered(&drilled)),

@@ -31,13 +31,13 @@ pub const EXITS: [(u8, &str); 15] = [
     (8, "no such collection or backup"),
     (9, "data: stalled, cut, changed or damaged"),
     (10, "stopped by a signal, or the lease was lost"),
-    (11, "the restore was refused; nothing was changed"),
+    (11, "the restore or deletion was refused; nothing was changed"),
     (
         12,
         "the restore failed, or the result differs from the backup; the report says what is where",
     ),
     (13, "the backup is of a newer or other kind than this version reads"),
-    (14, "the result could not be written to standard output"),
+    (14, "the result could not be written"),
 ];
 
 /// The table below the help.
@@ -68,7 +68,7 @@ mod tests {
     use crate::base::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 37] = [
+    const CODES: [(Code, u8); 38] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
@@ -102,6 +102,7 @@ mod tests {
         (Code::BackupDamaged, 9),
         (Code::Cancelled, 10),
         (Code::RestoreRefused, 11),
+        (Code::DeleteRefused, 11),
         (Code::RestoreFailed, 12),
         (Code::RestoreUnequal, 12),
         (Code::BackupUnsupported, 13),

@@ -53,6 +53,7 @@ impl Cli {
         match &mut cli.command {
             super::Command::Restore(args) => args.settings = flags.0.clone(),
             super::Command::Prune(args) => args.settings = flags.0.clone(),
+            super::Command::Delete(args) => args.settings = flags.0.clone(),
             _ => {}
         }
         Ok((cli, flags))

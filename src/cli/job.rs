@@ -1,6 +1,6 @@
 //! `backup` as one task of a job: its share, and the whole backup if it is the one that ends it.
 
-use super::backup::rendered;
+use super::backup::{held_back, rendered};
 use super::text::size;
 use super::{BackupArgs, Bars, drill, print, print_json};
 use crate::base::error::Result;
@@ -49,6 +49,7 @@ pub(crate) async fn backup_task(
             &PruneContext {
                 ctx: ctx.on_store(),
                 policy,
+                only: None,
             },
             backup,
             stop,
@@ -82,9 +83,10 @@ fn task_rendered(report: &TaskReport) -> String {
     if !report.failed.is_empty() {
         text += &format!(", {} FAILED", report.failed.len());
     }
+    let held = held_back(report.held_back.as_ref());
     match &report.backup {
-        None => text + &format!("; {} collections of all tasks are still open\n", report.open),
-        Some(backup) => text + "\n" + &rendered(backup),
+        None => text + &format!("; {} collections of all tasks are still open\n{held}", report.open),
+        Some(backup) => text + "\n" + &held + &rendered(backup),
     }
 }
 
@@ -107,11 +109,13 @@ mod tests {
                 points: 1200,
                 points_estimated: false,
                 bytes: 3 << 20,
+                streamed: 0,
             }],
             failed: Vec::new(),
             open: 5,
             backup: None,
             committed: false,
+            held_back: None,
             ended_now: false,
         };
         assert_eq!(

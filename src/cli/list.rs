@@ -2,15 +2,20 @@
 
 use super::text::{Align, ago, count, plain, points, rounded, shortened, size, table};
 use super::{print, print_json};
-use crate::base::clock::stamp;
 use crate::base::error::Result;
+use crate::base::when::{self, When};
+use crate::base::zone::Zone;
 use crate::ops::prune::{self, Leftover};
 use crate::ops::retention::Policy;
-use crate::repository::catalog::{self, Detail, ListedBackup, Mark, Pin, Proof, ProofVerdict, Summary};
+use crate::repository::catalog::{
+    self, Detail, ListFilter, Listed, ListedBackup, Mark, Pin, Proof, ProofVerdict, Summary,
+};
 use crate::repository::names::{BackupId, has_come};
+use crate::repository::selection;
 use crate::wire::store::Store;
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -23,6 +28,18 @@ pub(crate) struct ListArgs {
     /// Show at most this many
     #[arg(long, default_value_t = catalog::LISTED, value_parser = clap::value_parser!(u16).range(1..))]
     limit: u16,
+    /// Show only backups with this collection
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Show only backups of this time or later, e.g. 2d, yesterday or '2026-11-25 03:00'
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Show only good backups
+    #[arg(long)]
+    good: bool,
+    /// Show times in UTC, not in the local zone
+    #[arg(long)]
+    utc: bool,
     /// Show also what killed runs left without a manifest, and when `prune` deletes it
     #[arg(long)]
     pub(crate) all: bool,
@@ -31,20 +48,59 @@ pub(crate) struct ListArgs {
     json: bool,
 }
 
+impl ListArgs {
+    fn filter(&self, now: OffsetDateTime, zone: &Zone) -> Result<ListFilter> {
+        let since = match &self.since {
+            None => None,
+            Some(since) => Some(match when::required("--since", since, now, zone)? {
+                When::At(at) | When::Day(at, _) => at,
+            }),
+        };
+        Ok(ListFilter {
+            limit: self.limit.into(),
+            collection: self.collection.clone(),
+            since,
+            good: self.good,
+        })
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.collection.is_some() || self.since.is_some() || self.good
+    }
+}
+
+/// That no backup passes the filter, and which collection may have been meant.
+fn nothing(args: &ListArgs, store: &str, collections: &BTreeSet<String>) -> String {
+    let known: Vec<_> = collections.iter().cloned().collect();
+    let name = args.collection.as_ref().filter(|name| !collections.contains(*name));
+    let meant = name.and_then(|name| selection::meant(name, &known));
+    let meant = meant.map_or_else(String::new, |meant| format!("; {meant}"));
+    format!("{store} has no such backup{meant}\n")
+}
+
 /// Prints the newest backups; with a policy also what has no manifest, and when that goes.
 pub(crate) async fn list(
     store: &dyn Store,
     args: ListArgs,
     policy: Option<&Policy>,
     now: OffsetDateTime,
+    zone: &Zone,
 ) -> Result<()> {
     #[derive(Serialize)]
     struct Backups {
         backups: Vec<ListedBackup>,
+        /// Whether there are more.
+        is_cut: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         leftovers: Option<Vec<Leftover>>,
     }
-    let backups = catalog::list(store, args.limit.into(), now).await?;
+    let zone = &if args.utc { Zone::utc() } else { zone.clone() };
+    let filter = args.filter(now, zone)?;
+    let Listed {
+        backups,
+        is_cut,
+        collections,
+    } = catalog::filtered(store, &filter, now).await?;
     let leftovers = match policy {
         Some(policy) => Some(prune::leftovers(store, policy, now).await?),
         None => None,
@@ -52,30 +108,45 @@ pub(crate) async fn list(
     if args.json {
         return print_json(&Backups {
             backups: backups.into_iter().map(|b| ListedBackup::new(b, now)).collect(),
+            is_cut,
             leftovers,
         });
     }
     let mut text = match backups.is_empty() {
+        true if args.is_filtered() => nothing(&args, &store.url(), &collections),
         true => format!("{} has no backup yet\n", store.url()),
-        false => listed(&backups, now),
+        false => listed(&backups, now, zone),
     };
+    if is_cut {
+        let more = usize::from(args.limit).saturating_mul(5);
+        let _ = writeln!(
+            text,
+            "Older ones are not shown: --limit {more} shows more, --since and --collection select."
+        );
+    }
     if let (Some(leftovers), Some(policy)) = (leftovers, policy) {
         let unfinished = store.unfinished().await?;
         text += &match leftovers.is_empty() && unfinished.0 == 0 {
             true => "\nNo killed run has left anything.\n".to_owned(),
-            false => left(&leftovers, unfinished, policy, now),
+            false => left(&leftovers, unfinished, policy, now, zone),
         };
     }
     print(&text)
 }
 
 /// What has no manifest, and what has not even become an object.
-fn left(leftovers: &[Leftover], (files, bytes): (usize, u64), policy: &Policy, now: OffsetDateTime) -> String {
+fn left(
+    leftovers: &[Leftover],
+    (files, bytes): (usize, u64),
+    policy: &Policy,
+    now: OffsetDateTime,
+    zone: &Zone,
+) -> String {
     let when = |leftover: &Leftover| match leftover.prunable_at {
         _ if leftover.under_way => "no: a run is writing it".to_owned(),
         None => "stays: it is pinned".to_owned(),
         _ if leftover.reasons.is_empty() => "now".to_owned(),
-        Some(at) if at > now => format!("from {} on", stamp(at)),
+        Some(at) if at > now => format!("from {} on", zone.minute(at)),
         Some(_) => "when its job's records go".to_owned(),
     };
     let row = |leftover: &Leftover| {
@@ -122,21 +193,22 @@ pub(crate) async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime, j
     }
 }
 
-fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
+fn listed(backups: &[Summary], now: OffsetDateTime, zone: &Zone) -> String {
     let row = |b: &Summary| {
         [
             b.id.to_string(),
+            zone.short(b.id.time(), now),
             b.marks.first().map(Mark::to_string).unwrap_or_default(),
-            b.age(now).map(rounded).unwrap_or_default(),
             proof(b, now),
             count(b.collections as u64),
             size(b.bytes),
         ]
     };
+    let begun = zone.name(now);
     let columns = [
         ("ID", Align::Left),
+        (begun.as_str(), Align::Left),
         ("STATUS", Align::Left),
-        ("AGE", Align::Right),
         ("PROOF", Align::Left),
         ("COLLS", Align::Right),
         ("SIZE", Align::Right),
@@ -152,11 +224,11 @@ fn listed(backups: &[Summary], now: OffsetDateTime) -> String {
             let _ = writeln!(text, "  {}", shortened(&more, WIDTH - 3));
         }
     }
+    if let Some(age) = backups.iter().find(|b| b.is_good()).and_then(|b| b.age(now)) {
+        let _ = writeln!(text, "The newest good one is {} old.", rounded(age));
+    }
     for backup in backups {
-        if let Some(problem) = &backup.problem {
-            let _ = writeln!(text, "{}: {}", backup.id, plain(problem));
-        }
-        for why in backup.not_restorable.values() {
+        for why in backup.odd() {
             let _ = writeln!(text, "{}: {}", backup.id, plain(why));
         }
     }
@@ -258,6 +330,9 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
             plain(&failure.collection),
             plain(&failure.error.message)
         );
+    }
+    for how in summary.damaged.values() {
+        let _ = writeln!(text, "DAMAGED  {}", plain(how));
     }
     for why in summary.not_restorable.values() {
         let _ = writeln!(text, "NOT RESTORABLE  {}", plain(why));

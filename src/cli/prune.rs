@@ -1,6 +1,7 @@
 //! `prune`: shows what the retention policy would delete, or deletes it. It needs the store alone, no Qdrant.
 
 use super::text::{Align, ago, plain, size, table};
+use super::wait::{WaitArgs, waiting};
 use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::option;
@@ -18,6 +19,8 @@ pub(crate) struct PruneArgs {
     /// Delete; without it nothing is deleted
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print plan and report as JSON
     #[arg(long)]
     json: bool,
@@ -28,7 +31,12 @@ pub(crate) struct PruneArgs {
 
 /// Prints the plan, and executes it if told to. An error when not all of it could be executed.
 pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &CancellationToken) -> Result<()> {
-    let PruneArgs { yes, json, settings } = args;
+    let PruneArgs {
+        yes,
+        wait,
+        json,
+        settings,
+    } = args;
     #[derive(Serialize)]
     struct Outcome<'a> {
         dry_run: bool,
@@ -42,7 +50,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         false => print(&rendered(&plan, job.ctx.clock.now())),
     };
     let mut report = match *yes {
-        true => Some(prune::execute(job, &plan, stop).await?),
+        true => Some(waiting(*wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
     let printed = match *json {

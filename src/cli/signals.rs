@@ -7,13 +7,16 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+/// A signal that comes so soon after the first one asks for nothing else.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 /// For the last line of the log, if anybody reads it.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
-/// A token that the first signal cancels. Another signal ends the process without cleaning up, and so does the end of `patience`.
+/// A token that the first signal cancels. Another signal, a second or more later, ends the process without cleaning up, and
+/// so does the end of `patience`.
 ///
 /// A thread of its own sees to that: all others, and the end of the program with them, may wait for ever to write where nobody
 /// reads, into the log or the output.
@@ -52,7 +55,17 @@ async fn watch(told: &mpsc::Sender<Result<()>>, stop: CancellationToken, patienc
     stop.cancel();
     // It may never be written.
     thread::spawn(|| tracing::warn!("stopping; a second signal stops at once without cleanup"));
-    if timeout(patience, signal()).await.is_err() {
+    // One that follows at once is the same: the terminal and whoever started this both pass it on, or a key was pressed twice.
+    let began = Instant::now();
+    let another = async {
+        loop {
+            signal().await;
+            if began.elapsed() >= SAME_SIGNAL {
+                break;
+            }
+        }
+    };
+    if timeout(patience, another).await.is_err() {
         thread::spawn(move || {
             tracing::error!("cleanup did not end within {patience:?} of the signal: the process ends now")
         });

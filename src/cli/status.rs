@@ -3,18 +3,21 @@
 use super::check::{Opening, PATIENCE, ask_qdrant, ask_store};
 use super::exit::NOT_PROTECTED;
 use super::text::{Align, exactly, in_the_middle, plain, rounded, table};
+use super::whole_file::replace;
 use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::ops::backup::SCOPED_KEY;
 use crate::ops::freshness::{self, Answer, CollectionState, FreshnessInput, FreshnessPolicy, Good, State};
-use crate::ops::source;
+use crate::ops::{metrics, source};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::wire::qdrant::{ClusterInfo, Qdrant};
+use clap::{Args, ValueHint};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -22,6 +25,17 @@ use time::OffsetDateTime;
 const ROWS: usize = 20;
 /// So much of a name fits into 80 columns.
 const NAME: usize = 22;
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Also write the result into this file as Prometheus metrics, for node_exporter's textfile collector. It is replaced as a whole,
+    /// also when the exit code is 1, and stays as it is where Qdrant or the store cannot tell
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    metrics_file: Option<PathBuf>,
+}
 
 /// What is looked at.
 pub(crate) struct StatusQuery<'a> {
@@ -50,6 +64,9 @@ struct Status {
     collections: Vec<Row>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// The same for Prometheus.
+    #[serde(skip)]
+    metrics: String,
 }
 
 /// How one collection stands.
@@ -84,17 +101,20 @@ struct ProvenBackup {
 }
 
 /// Prints how each collection stands. The exit code: 0 if all are protected, else [`NOT_PROTECTED`]. An error if Qdrant or the
-/// store cannot tell.
-pub(crate) async fn status(look: StatusQuery<'_>, json: bool) -> Result<u8> {
+/// store cannot tell: then the metrics file stays as it is, and tells by its time how old it is.
+pub(crate) async fn status(look: StatusQuery<'_>, args: &StatusArgs) -> Result<u8> {
     let status = read_status(look).await?;
-    let printed = match json {
+    let written = match &args.metrics_file {
+        Some(path) => replace(path, &status.metrics),
+        None => Ok(()),
+    };
+    let printed = match args.json {
         true => print_json(&status),
         false => print(&rendered(&status)),
     };
-    match status.protected {
-        true => printed.map(|()| 0),
-        false => printed.map(|()| NOT_PROTECTED),
-    }
+    written
+        .and(printed)
+        .map(|()| if status.protected { 0 } else { NOT_PROTECTED })
 }
 
 async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
@@ -126,6 +146,7 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
     };
     let answer = freshness::assess(&question, stored)?;
     Ok(Status {
+        metrics: metrics::text(&answer, look.max_age, now),
         protected: answer.is_fresh(),
         max_age_seconds: look.max_age.as_secs(),
         qdrant: qdrant.url(),
@@ -148,7 +169,7 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
         })
     };
     let row = |standing: CollectionState| {
-        let verified = proven(&standing.name, |b| b.verified || b.drilled);
+        let verified = proven(&standing.name, Good::was_read_back);
         let drilled = proven(&standing.name, |b| b.drilled);
         let has = |proven: Option<ProvenBackup>| proven.is_some_and(|proven| Some(proven.backup) == standing.backup);
         let proof = match (has(drilled), has(verified)) {
@@ -288,6 +309,7 @@ mod tests {
             verified,
             drilled,
             collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+            bytes: Default::default(),
             tells_all: true,
         }
     }
@@ -318,6 +340,7 @@ mod tests {
             store: "gs://b/p".to_owned(),
             collections: rows(answer, NOW),
             warnings: Vec::new(),
+            metrics: String::new(),
         };
         assert_eq!(
             rendered(&status),

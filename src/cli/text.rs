@@ -1,19 +1,9 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::base::text::{in_the_middle, plain, shortened};
+pub(super) use crate::base::text::{count, in_the_middle, plain, rounded, shortened, size};
 
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
-
-/// `1.21 GiB`.
-pub(super) fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
-}
-
-/// `1,234,567`.
-pub(super) fn count(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
-}
 
 /// A number of points; an estimate as such.
 pub(super) fn points(n: u64, is_estimated: bool) -> String {
@@ -24,17 +14,6 @@ pub(super) fn points(n: u64, is_estimated: bool) -> String {
 /// `2 h ago`.
 pub(super) fn ago(age: Duration) -> String {
     format!("{} ago", rounded(age))
-}
-
-/// `2 h`: an age in one unit, rounded down.
-pub(super) fn rounded(age: Duration) -> String {
-    let s = age.as_secs();
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} min", s / 60),
-        3600..172_800 => format!("{} h", s / 3600),
-        _ => format!("{} d", s / 86_400),
-    }
 }
 
 /// `26 h`: a length of time in the largest unit that tells all of it.

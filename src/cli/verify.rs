@@ -1,9 +1,11 @@
 //! `verify`: reads backups back. It needs the store alone, no Qdrant.
 
 use super::causes::{by_cause, listed};
+use super::named;
 use super::text::{plain, size};
 use super::{VerifyArgs, print, print_json};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
+use crate::base::zone::Zone;
 use crate::ops::verify::{Verifier, VerifyReport, VerifyVerdict};
 use crate::repository::catalog;
 use crate::repository::manifest::{Source, Status};
@@ -33,13 +35,14 @@ pub(crate) async fn verify(
     verifier: &Verifier,
     args: &VerifyArgs,
     source: Option<&Source>,
+    zone: &Zone,
     stop: &CancellationToken,
 ) -> Result<()> {
     let (what, json) = (args.what.as_str(), args.json);
     let work = async {
         let ids = match what {
             "all" => catalog::all(&*verifier.store).await?,
-            id => vec![catalog::named(&*verifier.store, id, source, verifier.clock.now()).await?],
+            id => vec![named(&*verifier.store, id, source, verifier.clock.now(), zone).await?],
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
@@ -50,7 +53,7 @@ pub(crate) async fn verify(
                 // Deleted since it was listed: none of the backups that there are.
                 Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
                 // Its error says all there is to say.
-                Err(error) if what != "all" => return Err(error),
+                Err(error) if what != "all" => return Err(catalog::suggesting(&*verifier.store, what, error).await),
                 Err(error) => (
                     Outcome::Not {
                         id,
@@ -92,7 +95,8 @@ pub(crate) async fn verify(
 )]
 async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<(Outcome, Option<Error>)> {
     let report = Box::new(verifier.run(id).await?);
-    let error = report.error();
+    // Whoever may only read has learnt what there is to learn; the report has the warning.
+    let error = report.error().filter(|_| !report.is_intact_and_read_only());
     #[cfg(feature = "engine")]
     if let (VerifyVerdict::Intact, true, Some(scratch)) = (report.verdict, args.engine, &args.scratch) {
         let drilled = verifier.drill(id, scratch).await?;

@@ -32,7 +32,8 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let local = listen.ip().to_canonical().is_loopback();
     let on_cloud_run = reader.text(CLOUD_RUN).is_some();
     let own = format!(
-        "or listen for this machine alone: --listen 127.0.0.1:{0}, or LISTEN=127.0.0.1:{0}",
+        "or listen for this machine alone: --listen 127.0.0.1:{0}, or LISTEN=127.0.0.1:{0}, for which a container needs the \
+         machine's network (docker run --network host, instead of -p)",
         listen.port()
     );
     let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {ADMINS}, {own}");

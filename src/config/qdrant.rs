@@ -98,6 +98,8 @@ pub struct QdrantConfig {
     pub idle: Duration,
     /// `BACKUP_START_TIMEOUT_SECS`: how long to wait for the first answer, up to 600; default 60.
     pub(crate) start: Duration,
+    /// `BACKUP_FIRST_BYTE_TIMEOUT_SECS`: longest time until the first byte of a stream, 10 s to a day; default 300 s.
+    pub first_byte: Duration,
     /// `BACKUP_CREATE_TIMEOUT_SECS`: longest time in which Qdrant makes one snapshot, 10 s to 7 days; default 6 h.
     pub create_timeout: Duration,
 }
@@ -112,6 +114,7 @@ impl QdrantConfig {
             tls: Tls::default(),
             idle: Duration::from_secs(60),
             start: Duration::from_secs(60),
+            first_byte: Duration::from_secs(300),
             create_timeout: Duration::from_secs(6 * 3600),
         }
     }
@@ -140,6 +143,7 @@ impl QdrantConfig {
             api_key_file: reader.text(variables.key_file).map(PathBuf::from),
             idle: seconds(reader, "BACKUP_IDLE_TIMEOUT_SECS", default.idle, 5, 3600),
             start: seconds(reader, "BACKUP_START_TIMEOUT_SECS", default.start, 0, 600),
+            first_byte: seconds(reader, "BACKUP_FIRST_BYTE_TIMEOUT_SECS", default.first_byte, 10, 86_400),
             create_timeout: seconds(
                 reader,
                 "BACKUP_CREATE_TIMEOUT_SECS",
@@ -359,9 +363,8 @@ mod tests {
     fn the_key_of_one_qdrant_never_goes_to_another() {
         let env = |name: &str| match name {
             "--to" | "DRILL_QDRANT_URL" => Some("http://other:6333".to_owned()),
-            "QDRANT_HOST" | "BACKUP_IDLE_TIMEOUT_SECS" | "BACKUP_START_TIMEOUT_SECS" | "BACKUP_CREATE_TIMEOUT_SECS" => {
-                None
-            }
+            "QDRANT_HOST" => None,
+            name if name.ends_with("_SECS") => None,
             name if name.ends_with("_NODES") => None,
             name if name.starts_with("--") || name.ends_with("_FILE") => None,
             name => Some(format!("key-of-{name}")),

@@ -3,6 +3,7 @@
 use super::settings::{flag_of, trimmed, value};
 use crate::base::error::{Code, Error};
 use crate::base::text::without_secrets;
+use crate::base::when;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -131,6 +132,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number within `range`, with a decimal point or without.
+    pub(super) fn decimal(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (from, to) = range.into_inner();
+            let wrong = format!("is not a number from {from} to {to}");
+            self.problem(
+                name,
+                &text,
+                wrong,
+                "write such a number, e.g. 3, or leave it out for the default",
+            );
+        }
+        number
+    }
+
     /// A comma-separated list.
     pub(super) fn list(&self, name: &'static str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
@@ -164,21 +182,7 @@ impl<'a> Reader<'a> {
     /// A length of time: a whole number with its unit, `s`, `m`, `h` or `d`.
     pub(super) fn duration(&mut self, name: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.text(name)?;
-        let parsed = text.split_at_checked(text.len() - 1).and_then(|(number, unit)| {
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                "d" => 86_400,
-                _ => return None,
-            };
-            let number: u64 = number
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| number.parse().ok())??;
-            Some(Duration::from_secs(number.checked_mul(unit)?))
-        });
-        match parsed {
+        match when::duration(&text) {
             Some(duration) if range.contains(&duration) => Some(duration),
             _ => {
                 let (from, to) = (range.start().as_secs(), range.end().as_secs());

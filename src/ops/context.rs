@@ -1,7 +1,7 @@
 //! What operations work with; made once by the wiring.
 
 use crate::base::clock::Clock;
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
 use crate::wire::transfer::{Limits, RateLimiter};
@@ -48,9 +48,11 @@ pub struct Settings {
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
     /// How the bytes leave Qdrant.
-    pub mode: Mode,
+    pub mode: SnapshotMode,
     /// How long a shard is waited for that Qdrant optimizes.
     pub settle: Duration,
+    /// Whether, and for how long, nothing is begun while Qdrant is busy.
+    pub guard: Option<LoadGuard>,
     /// Deadlines of a transfer.
     pub limits: Limits,
     /// Shared by all transfers of this process.
@@ -59,6 +61,27 @@ pub struct Settings {
     pub lease: Duration,
     /// Which Qdrant the store is for.
     pub source: SourceSettings,
+}
+
+/// When a backup waits because Qdrant is busy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadGuard {
+    /// `BACKUP_MAX_LATENCY_FACTOR`: a node is busy that takes so many times as long to answer as before the run.
+    pub factor: f64,
+    /// How long a run waits in all while it has nothing else under way; then it goes on.
+    pub patience: Duration,
+    /// Between two looks.
+    pub pause: Duration,
+}
+
+impl LoadGuard {
+    pub fn new(factor: f64) -> Self {
+        Self {
+            factor,
+            patience: Duration::from_secs(600),
+            pause: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Which Qdrant the store is for.

@@ -14,7 +14,7 @@ use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::restore::{self, RestorePlan, RestoreStep, Timeouts};
+use crate::ops::restore::{self, RestoreStep, Restoring, Timeouts, Turns};
 use crate::ops::run::{self, CLEAN_UP, Conclusion, LeaseMode, Run};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -129,9 +129,17 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
     tracing::info!(backup = %plan.id, qdrant = plan.target, "drill of backup {} started", plan.id);
 
+    let turns = Turns::new(ctx.settings.restore_concurrency);
+    let of = Restoring {
+        ctx,
+        plan: &plan,
+        patience,
+        run: &run,
+        turns: &turns,
+    };
     let mut collections = Vec::new();
-    for step in &plan.collections {
-        let drilled = one(ctx, &plan, step, patience, &run, &mut warnings).await?;
+    for (at, step) in plan.collections.iter().enumerate() {
+        let drilled = one(of, at, step, &mut warnings).await?;
         progress.phase(
             &step.unit(),
             if drilled.verdict == DrillVerdict::Passed {
@@ -158,14 +166,8 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
 }
 
 /// Drills one collection. `Err`: the drill was cancelled.
-async fn one(
-    ctx: &Context,
-    plan: &RestorePlan,
-    step: &RestoreStep,
-    patience: &Timeouts,
-    run: &Run,
-    warnings: &mut Vec<String>,
-) -> Result<CollectionDrill> {
+async fn one(of: Restoring<'_>, at: usize, step: &RestoreStep, warnings: &mut Vec<String>) -> Result<CollectionDrill> {
+    let Restoring { ctx, plan, run, .. } = of;
     let mut drilled = CollectionDrill {
         name: step.source.clone(),
         verdict: DrillVerdict::Failed,
@@ -183,7 +185,7 @@ async fn one(
     if drilled.problem.is_some() {
         return Ok(drilled);
     }
-    let result = restore::restore_one(ctx, plan, step, patience, run).await;
+    let result = restore::restore_one(of, at, step).await;
     // Whatever came of it: a failed restore may have made the collection all the same.
     let limit = if run.cancel.is_cancelled() { CLEAN_UP } else { DELETE };
     let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {

@@ -61,6 +61,8 @@ pub struct Good {
     pub drilled: bool,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
     pub collections: BTreeMap<String, OffsetDateTime>,
+    /// Bytes that it has of each collection.
+    pub bytes: BTreeMap<String, u64>,
     /// Whether a collection that is not in it was not there: a key for certain collections does not see the others.
     pub tells_all: bool,
 }
@@ -144,8 +146,14 @@ impl Answer {
     /// Whether there is a collection to back up, and every one of them is fresh, or new. Nothing to back up is no good news: a
     /// Qdrant that lost its data has nothing, either.
     pub(crate) fn is_fresh(&self) -> bool {
-        let in_time = |c: &CollectionState| matches!(c.state, State::Fresh | State::New);
-        !self.collections.is_empty() && self.collections.iter().all(in_time)
+        !self.collections.is_empty() && self.collections.iter().all(CollectionState::is_in_time)
+    }
+}
+
+impl CollectionState {
+    /// Whether it is fresh, or new.
+    pub(crate) fn is_in_time(&self) -> bool {
+        matches!(self.state, State::Fresh | State::New)
     }
 }
 
@@ -250,11 +258,20 @@ pub fn newest<'a>(
     backups: impl IntoIterator<Item = &'a Good>,
     now: OffsetDateTime,
 ) -> Option<(BackupId, Duration)> {
+    let (backup, at) = newest_good(collection, backups, now)?;
+    Some((backup.id, Duration::try_from(now - at).unwrap_or_default()))
+}
+
+/// The newest of these backups, newest first, that has the collection, and of when the state in it is.
+pub(crate) fn newest_good<'a>(
+    collection: &str,
+    backups: impl IntoIterator<Item = &'a Good>,
+    now: OffsetDateTime,
+) -> Option<(&'a Good, OffsetDateTime)> {
     let mut taken = backups
         .into_iter()
-        .filter_map(|backup| Some((backup.id, *backup.collections.get(collection)?)));
-    let (id, at) = taken.find(|(_, at)| has_come(*at, now))?;
-    Some((id, Duration::try_from(now - at).unwrap_or_default()))
+        .filter_map(|backup| Some((backup, *backup.collections.get(collection)?)));
+    taken.find(|(_, at)| has_come(*at, now))
 }
 
 /// What the store tells of how old backups are.
@@ -288,6 +305,11 @@ async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDat
 }
 
 impl Good {
+    /// Whether its bytes were read back and right: a drill does that, too.
+    pub(crate) fn was_read_back(&self) -> bool {
+        self.verified || self.drilled
+    }
+
     /// A backup, if it is a good one.
     fn of(found: Found) -> (BackupId, Option<Self>) {
         let summary = found.summary;
@@ -301,6 +323,11 @@ impl Good {
             id: manifest.id,
             verified: marks.contains(&Mark::Verified),
             drilled: marks.contains(&Mark::Drilled),
+            bytes: manifest
+                .collections
+                .iter()
+                .map(|c| (c.name.clone(), c.bytes()))
+                .collect(),
             collections: manifest
                 .collections
                 .iter()

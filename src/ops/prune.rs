@@ -8,6 +8,7 @@
 
 mod execute;
 mod leftovers;
+mod one;
 
 pub(crate) use execute::execute_as;
 pub use execute::{Deleted, PruneReport, Skipped, execute};
@@ -43,6 +44,8 @@ pub struct PruneContext {
     pub ctx: StoreContext,
     /// What to keep.
     pub policy: Policy,
+    /// The only backup that is deleted, whatever the policy says; `None`: all that the policy does not keep.
+    pub only: Option<BackupId>,
 }
 
 /// What is to be deleted, what stays, and why.
@@ -95,6 +98,39 @@ pub struct Records {
     pub(crate) content: Vec<ObjectMeta>,
 }
 
+impl Item {
+    /// `needed`: objects that stay, because other backups refer to them.
+    fn new(
+        id: BackupId,
+        known: Option<Candidate>,
+        reasons: Vec<Reason>,
+        objects: Vec<ObjectMeta>,
+        needed: &BTreeSet<String>,
+    ) -> Self {
+        let keep = !reasons.is_empty();
+        let mut content: Vec<_> = objects
+            .into_iter()
+            .filter(|o| keep || !needed.contains(&o.key))
+            .collect();
+        // The sort is stable: only the manifest comes forward.
+        content.sort_by_key(|object| object.key != id.manifest());
+        Self {
+            id,
+            is_backup: known.is_some(),
+            keep,
+            reasons,
+            series: known
+                .as_ref()
+                .map(|known| known.entry.series.clone())
+                .unwrap_or_default(),
+            marks: known.map(|known| known.marks).unwrap_or_default(),
+            objects: content.len(),
+            bytes: total(content.iter().map(|object| object.size)),
+            content,
+        }
+    }
+}
+
 impl PrunePlan {
     /// Whether there is nothing to delete.
     pub fn is_empty(&self) -> bool {
@@ -112,6 +148,9 @@ impl PrunePlan {
 /// # Errors
 /// [`crate::base::error::Code::ConfigInvalid`] for a policy without a rule.
 pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
+    if let Some(id) = job.only {
+        return one::plan(job, id).await;
+    }
     let store = &*job.ctx.store;
     let made_at = job.ctx.clock.now();
     let (folders, mut foreign) = catalog::folders(store).await?;
@@ -139,27 +178,7 @@ pub async fn plan(job: &PruneContext) -> Result<PrunePlan> {
                 leftover.reasons(&job.policy, made_at, &planned)
             }
         };
-        let keep = !reasons.is_empty();
-        let mut content: Vec<_> = objects
-            .into_iter()
-            .filter(|o| keep || !needed.contains(&o.key))
-            .collect();
-        // The sort is stable: only the manifest comes forward.
-        content.sort_by_key(|object| object.key != id.manifest());
-        items.push(Item {
-            id,
-            is_backup: known.is_some(),
-            keep,
-            reasons,
-            series: known
-                .as_ref()
-                .map(|known| known.entry.series.clone())
-                .unwrap_or_default(),
-            marks: known.map(|known| known.marks).unwrap_or_default(),
-            objects: content.len(),
-            bytes: total(content.iter().map(|object| object.size)),
-            content,
-        });
+        items.push(Item::new(id, known, reasons, objects, &needed));
     }
     // Nothing is left to delete where all of it is needed by others.
     items.retain(|item| item.objects > 0);

@@ -11,11 +11,14 @@ mod execute;
 mod failed;
 mod plan;
 mod report;
+mod sampled;
 mod shards;
 mod step;
 mod swap;
 mod target;
 mod text;
+mod transfers;
+mod turns;
 mod uploaded;
 mod version;
 
@@ -23,14 +26,15 @@ pub use command::Interface;
 pub use compare::Difference;
 pub use converge::{Points, Timeouts};
 pub use plan::{Refusal, RestorePlan};
-pub use report::{Failed, RestoreOutcome, RestoreReport, Restored};
-pub use step::{Existing, RestoreStep};
+pub use report::{Failed, RestoreOutcome, RestoreReport, Restored, Unchanged};
+pub use step::{Existing, RestoreStep, Standing};
 pub use swap::{AliasAction, AliasPlan};
 
 pub(crate) use command::command;
 #[cfg(test)]
 pub(crate) use command::samples;
-pub(crate) use execute::restore_one;
+pub(crate) use execute::{Restoring, restore_one};
+pub(crate) use turns::Turns;
 
 use crate::base::error::{ErrorInfo, Result};
 use crate::base::total::total;
@@ -40,7 +44,9 @@ use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, LeaseMode};
 use crate::repository::selection::Selection;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 /// What is asked for.
@@ -48,14 +54,24 @@ use tokio_util::sync::CancellationToken;
 pub struct RestoreRequest {
     /// The backup's id, or `latest`.
     pub id: String,
+    /// With `latest`: that of this time.
+    pub not_after: Option<OffsetDateTime>,
     /// Which of its collections.
     pub selection: Selection,
     /// New name; `{}` in it stands for the name in the backup.
     pub into: Option<String>,
     /// Whether collections that have points may be overwritten.
     pub overwrite: bool,
+    /// The only ones that may be overwritten, by their names in the backup; none: [`Self::overwrite`] says it for all.
+    pub overwrite_only: Vec<String>,
     /// Whether that holds for those of another Qdrant than the backup's, too.
+    pub other_source: bool,
+    /// Whether nobody is to be asked before anything is overwritten.
     pub yes: bool,
+    /// The targets whose points somebody has agreed to lose, who was asked; `None`: nobody was.
+    pub agreed: Option<BTreeSet<String>>,
+    /// Whether a collection that exists is compared instead of restored: equal, it is left out; else it stays, and is a failure.
+    pub skip_existing: bool,
     /// Whether aliases that point elsewhere are moved to what is restored.
     pub move_aliases: bool,
     /// Restore beside the live collection, and then move its aliases in one operation.
@@ -92,6 +108,18 @@ impl fmt::Display for Via {
             Self::Url => "by signed URL",
             Self::Upload => "by upload",
         })
+    }
+}
+
+impl RestoreRequest {
+    /// Whether the points of a collection of the backup may be overwritten.
+    pub(super) fn overwrites(&self, name: &str) -> bool {
+        self.overwrite || self.is_named(name)
+    }
+
+    /// Whether it is one of those that alone may be overwritten.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.overwrite_only.iter().any(|only| only == name)
     }
 }
 

@@ -213,6 +213,26 @@ pub fn plan(backups: &[Entry], policy: &Policy, now: OffsetDateTime) -> Result<V
     Ok(decisions.collect())
 }
 
+/// Why the backup `id` is not deleted even when somebody names it: it is pinned, or it is the newest good one of its series, or the
+/// newest of a series without a good one. Its age keeps nothing.
+pub fn keeps_always(backups: &[Entry], id: BackupId, now: OffsetDateTime) -> Vec<Reason> {
+    let Some(named) = backups.iter().find(|entry| entry.id == id) else {
+        return Vec::new();
+    };
+    let mut reasons = BTreeSet::new();
+    if named.pinned {
+        reasons.insert(Reason::Pinned);
+    }
+    let mut members: Vec<&Entry> = backups
+        .iter()
+        .filter(|entry| entry.series == named.series && entry.id.time() <= now)
+        .collect();
+    members.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
+    let guarded = guarded(&members).filter(|(guarded, _)| *guarded == id);
+    reasons.extend(guarded.map(|(_, reason)| reason));
+    reasons.into_iter().collect()
+}
+
 /// Why an entry stays whatever others there are.
 fn guards(entry: &Entry, policy: &Policy, now: OffsetDateTime) -> BTreeSet<Reason> {
     let age = now - entry.id.time();
@@ -227,19 +247,27 @@ fn guards(entry: &Entry, policy: &Policy, now: OffsetDateTime) -> BTreeSet<Reaso
     .collect()
 }
 
-/// Why members of a series stay because of each other; the newest member comes first.
-fn by_series(members: &[&Entry], policy: &Policy) -> Vec<(BackupId, Reason)> {
-    let newest_good = members.iter().position(|entry| entry.state == State::Good);
-    let guarded = match newest_good {
+fn newest_good(members: &[&Entry]) -> Option<usize> {
+    members.iter().position(|entry| entry.state == State::Good)
+}
+
+/// The member of a series that nothing may take; the newest member comes first.
+fn guarded(members: &[&Entry]) -> Option<(BackupId, Reason)> {
+    match newest_good(members) {
         Some(at) => members.get(at).map(|entry| (entry.id, Reason::NewestGood)),
         None => members.first().map(|entry| (entry.id, Reason::NothingBetter)),
-    };
+    }
+}
+
+/// Why members of a series stay because of each other; the newest member comes first.
+fn by_series(members: &[&Entry], policy: &Policy) -> Vec<(BackupId, Reason)> {
+    let newest_good = newest_good(members);
     let newer = &members[..newest_good.unwrap_or(members.len())];
     let lane = |entries: &[&Entry], state| -> Vec<BackupId> {
         let of_lane = entries.iter().filter(|entry| entry.state == state);
         of_lane.map(|entry| entry.id).collect()
     };
-    let mut kept: Vec<_> = guarded.into_iter().collect();
+    let mut kept: Vec<_> = guarded(members).into_iter().collect();
     kept.extend(by_rules(lane(newer, State::Damaged).into_iter(), policy));
     kept.extend(by_rules(lane(members, State::Good).into_iter(), policy));
     kept.extend(partial(newer, policy));

@@ -207,11 +207,8 @@ fn plan(id: &BackupId, manifest: &Manifest) -> (Vec<Finding>, Vec<Job>) {
                 format!("collection {name:?} has no object"),
             ));
         }
-        if let Some(shard) = collection.lacks_shard().filter(|_| collection.is_by_shards()) {
-            findings.push(Finding::new(
-                Problem::NoArtifact,
-                format!("collection {name:?} has no object of its shard {shard}"),
-            ));
+        if let Some(damage) = collection.damage() {
+            findings.push(Finding::new(Problem::NoArtifact, damage));
         }
         for artifact in &collection.artifacts {
             jobs.push(

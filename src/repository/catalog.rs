@@ -3,11 +3,13 @@
 mod latest;
 mod records;
 mod sources;
+mod spelled;
 
 pub use latest::{LatestQuery, latest, named};
-pub(crate) use latest::{Resolved, resolve};
+pub(crate) use latest::{Resolved, named_at, resolve};
 pub(crate) use records::{proofs, unreadable};
 pub(crate) use sources::{labels, require_source};
+pub(crate) use spelled::{Spelled, spelled, suggesting};
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::total::total;
@@ -21,7 +23,7 @@ use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use records::{Records, records};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -91,6 +93,9 @@ pub struct Summary {
     /// Collections that this version cannot bring back from it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub not_restorable: BTreeMap<String, String>,
+    /// Collections that are damaged as the manifest itself tells them, and how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<String, String>,
 }
 
 /// A word for what is known of a backup. The first one of a list is one of the first eight.
@@ -101,7 +106,7 @@ pub enum Mark {
     Good,
     /// Misses collections.
     Partial,
-    /// A verification found damage, or the manifest is invalid or belongs to another backup.
+    /// A verification found damage, or the manifest is invalid, lacks a shard, or belongs to another backup.
     Damaged,
     /// A drill failed. It may still be intact, so it is kept; it never counts as good.
     DrillFailed,
@@ -238,6 +243,12 @@ impl Summary {
         self.marks.first() == Some(&Mark::Good)
     }
 
+    /// What is wrong with it, as far as that is known without looking at its objects.
+    pub(crate) fn odd(&self) -> impl Iterator<Item = &String> {
+        let of_collections = self.damaged.values().chain(self.not_restorable.values());
+        self.problem.iter().chain(of_collections)
+    }
+
     /// The marks as one text.
     pub fn marks_text(&self) -> String {
         self.marks.iter().map(Mark::to_string).collect::<Vec<_>>().join(" ")
@@ -276,6 +287,10 @@ impl Summary {
                 .iter()
                 .filter_map(|c| Some((c.name.clone(), c.cannot_be_restored()?.chain())))
                 .collect(),
+            damaged: collections
+                .iter()
+                .filter_map(|c| Some((c.name.clone(), c.damage()?)))
+                .collect(),
         };
         summary.marks = summary.marks(problem.map(Error::code), now);
         summary
@@ -288,7 +303,7 @@ impl Summary {
         let first = match self.status {
             _ if problem == Some(Code::BackupDamaged) => Mark::Damaged,
             _ if problem.is_some() || either(ProofVerdict::Unknown) => Mark::Unreadable,
-            _ if either(ProofVerdict::Damaged) => Mark::Damaged,
+            _ if either(ProofVerdict::Damaged) || !self.damaged.is_empty() => Mark::Damaged,
             _ if !self.not_restorable.is_empty() => Mark::NotRestorable,
             _ if either(ProofVerdict::Failed) => Mark::DrillFailed,
             _ if !self.unproven.is_empty() && !is_intact(&self.drilled) && self.status == Some(Status::Complete) => {
@@ -318,6 +333,58 @@ pub async fn list(store: &dyn Store, limit: usize, now: OffsetDateTime) -> Resul
         .take(limit)
         .try_collect()
         .await
+}
+
+/// Which backups a list is to have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListFilter {
+    /// At most so many.
+    pub limit: usize,
+    /// With this collection.
+    pub collection: Option<String>,
+    /// Begun at this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Good ones alone.
+    pub good: bool,
+}
+
+/// What a list has, newest first.
+pub(crate) struct Listed {
+    pub backups: Vec<Summary>,
+    /// Whether there are more that it would have, were it longer.
+    pub is_cut: bool,
+    /// The names of all collections that were met in passing.
+    pub collections: BTreeSet<String>,
+}
+
+/// As [`list`], of those that `filter` lets pass.
+pub(crate) async fn filtered(store: &dyn Store, filter: &ListFilter, now: OffsetDateTime) -> Result<Listed> {
+    let mut listed = Listed {
+        backups: Vec::new(),
+        is_cut: false,
+        collections: BTreeSet::new(),
+    };
+    let at_once = READ_AT_ONCE.min(filter.limit.max(1));
+    let mut found = std::pin::pin!(newest_first(store, at_once, now, |found| found.summary).await?);
+    while let Some(summary) = found.try_next().await? {
+        if filter.since.is_some_and(|since| summary.id.time() < since) {
+            break;
+        }
+        let has = |name: &String| summary.points_by_collection.contains_key(name);
+        let passes = filter.collection.as_ref().is_none_or(has) && (!filter.good || summary.is_good());
+        if filter.collection.is_some() {
+            listed.collections.extend(summary.points_by_collection.keys().cloned());
+        }
+        match passes {
+            true if listed.backups.len() >= filter.limit => {
+                listed.is_cut = true;
+                break;
+            }
+            true => listed.backups.push(summary),
+            false => {}
+        }
+    }
+    Ok(listed)
 }
 
 /// What is to be kept of each backup, newest first, `at_once` of them read ahead.

@@ -3,14 +3,14 @@
 use crate::base::error::{Code, Error, Result};
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{self, Failure, QdrantInfo};
-use crate::repository::names::{BackupId, Execution, JOBS, Name};
+use crate::repository::names::{ArtifactKind, BackupId, Execution, JOBS, Name};
 use crate::repository::selection::Selection;
 use crate::repository::unit::Unit;
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{Condition, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// The records' version. Only tasks of the same execution read them, and these are of the same version of the tool.
@@ -38,9 +38,20 @@ pub(crate) struct JobPlan {
     #[serde(default)]
     pub(crate) aliases: Aliases,
     pub(crate) warnings: Vec<String>,
+    /// How long the nodes took to answer before anything was begun, where that is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) latencies: Vec<NodeLatency>,
     /// What earlier versions wrote in place of the units.
     #[serde(default, skip_serializing)]
     pub(crate) collections: Vec<WholeCollection>,
+}
+
+/// How long a node took to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeLatency {
+    /// Of which a point was read, on its node.
+    pub(crate) unit: Unit,
+    pub(crate) microseconds: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +88,9 @@ pub(crate) struct Part {
     pub(crate) unit: Unit,
     #[serde(flatten)]
     pub(crate) outcome: PartOutcome,
+    /// Some segments that the collection had meanwhile, where Qdrant tells them: of another one of its name all are others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) segments: BTreeSet<String>,
 }
 
 /// How a unit ended.
@@ -104,8 +118,33 @@ impl Part {
             id,
             unit: unit.clone(),
             outcome,
+            segments: BTreeSet::new(),
         }
     }
+
+    pub(crate) fn with_segments(self, segments: BTreeSet<String>) -> Self {
+        Self { segments, ..self }
+    }
+}
+
+/// The collections of which not all parts are of the same one: no chain of common segments leads from each part to each other. Over a
+/// time in which Qdrant has written all segments anew that is so of one as well. A part without segments tells nothing.
+pub(crate) fn remade(parts: &[Part]) -> BTreeSet<String> {
+    let mut collections: BTreeMap<&str, Vec<&BTreeSet<String>>> = BTreeMap::new();
+    for part in parts.iter().filter(|part| !part.segments.is_empty()) {
+        let seen = collections.entry(&part.unit.collection).or_default();
+        seen.push(&part.segments);
+    }
+    let is_one = |seen: &[&BTreeSet<String>]| {
+        let (mut known, mut rest) = (BTreeSet::new(), seen.to_vec());
+        // The first one, and then whatever has a segment of those.
+        while let Some(at) = rest.iter().position(|one| known.is_empty() || !known.is_disjoint(one)) {
+            known.extend(rest.swap_remove(at).iter().cloned());
+        }
+        rest.is_empty()
+    };
+    let several = collections.iter().filter(|(_, seen)| !is_one(seen));
+    several.map(|(name, _)| (*name).to_owned()).collect()
 }
 
 /// The plan of the execution, if there is one yet. Whether this version understands it, its format tells.
@@ -173,7 +212,7 @@ async fn part(store: &dyn Store, execution: &Execution, id: BackupId, unit: &Uni
         )));
     }
     if let PartOutcome::Saved(saved) = &part.outcome
-        && (saved.name != unit.collection || saved.artifacts.iter().any(|artifact| artifact.kind != unit.kind()))
+        && (saved.name != unit.collection || !saved.artifacts.iter().all(|artifact| is_of(artifact.kind, unit)))
     {
         return Err(odd(format!(
             "has what was saved of collection {:?}, not {:?}",
@@ -182,6 +221,11 @@ async fn part(store: &dyn Store, execution: &Execution, id: BackupId, unit: &Uni
         )));
     }
     Ok(part)
+}
+
+/// Whether an artifact may be what became of a unit, or a part of it: a whole collection may be saved by its shards.
+fn is_of(kind: ArtifactKind, unit: &Unit) -> bool {
+    unit.shard.is_none() || kind == unit.kind()
 }
 
 async fn read<T: Record>(store: &dyn Store, key: &str) -> Result<Option<T>> {
@@ -256,6 +300,31 @@ mod tests {
         assert_eq!(again.with_units().units, plan.units);
 
         let part = json!({"format": 1, "id": "2026-11-22T12-00-00Z", "collection": "a", "gone": null});
+        assert!(from_value::<Part>(part.clone()).unwrap().segments.is_empty());
         assert_eq!(from_value::<Part>(part).unwrap().unit, Unit::whole("a"));
+    }
+    #[test]
+    fn parts_of_one_collection_have_segments_in_common() {
+        let part = |collection: &str, shard: u32, segments: &[&str]| {
+            let unit = Unit::shard(collection, shard, 1);
+            let id = "2026-11-22T12-00-00Z".parse().unwrap();
+            let seen = segments.iter().map(|segment| (*segment).to_owned()).collect();
+            let part = Part::new(id, &unit, PartOutcome::Gone).with_segments(seen);
+            from_value::<Part>(serde_json::to_value(&part).unwrap()).unwrap()
+        };
+        let parts = [
+            // One after the other is written anew.
+            part("optimized", 0, &["1", "2"]),
+            part("optimized", 2, &["4", "5"]),
+            part("optimized", 1, &["2", "3", "4"]),
+            part("optimized", 3, &[]),
+            part("remade", 0, &["1", "2"]),
+            part("remade", 1, &["2", "3"]),
+            part("remade", 2, &["7", "8"]),
+            part("remade", 3, &["8"]),
+            part("silent", 0, &[]),
+            part("silent", 1, &[]),
+        ];
+        assert_eq!(remade(&parts), BTreeSet::from(["remade".to_owned()]));
     }
 }

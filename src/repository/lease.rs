@@ -7,11 +7,14 @@
 //! the execution gives it back. One that is killed is in nobody's way when it is tried again.
 
 mod guard;
+mod unlock;
 
 pub use guard::Guard;
+pub(crate) use unlock::{Heartbeat, Look, look, remove};
 
 use crate::base::clock::{Clock, stamp};
 use crate::base::error::{Code, Error, Result};
+use crate::base::process::Process;
 use crate::repository::names::LOCK;
 use crate::wire::store::record;
 use crate::wire::store::{Condition, Store, Version};
@@ -44,6 +47,9 @@ pub struct LeaseRecord {
     /// From then on any run may take it.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
+    /// The process, where others of its system can tell whether it has ended. Of several that hold it together, none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
 }
 
 impl record::Record for LeaseRecord {
@@ -55,6 +61,16 @@ impl LeaseRecord {
     /// Whether it is that of the processes of `group`, see [`join`].
     pub(crate) fn is_of(&self, group: &str) -> bool {
         self.holder == shared_by(group)
+    }
+
+    /// Whether it holds at that time: it has not run out, and its process has not provably ended.
+    fn is_held(&self, now: OffsetDateTime) -> bool {
+        self.expires_at > now && !self.has_ended()
+    }
+
+    /// Whether its process has provably ended.
+    fn has_ended(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::has_ended)
     }
 }
 
@@ -88,7 +104,7 @@ struct Held {
 /// The current holder of the lease, if any.
 pub async fn holder(store: &dyn Store, clock: &Clock) -> Result<Option<LeaseRecord>> {
     let record = read(store, clock).await?.map(|found| found.record);
-    Ok(record.filter(|r| r.expires_at > clock.now()))
+    Ok(record.filter(|record| record.is_held(clock.now())))
 }
 
 /// Fails with [`Code::RunInProgress`] naming the holder while another run holds the lease.
@@ -101,14 +117,14 @@ pub(crate) async fn require_free(store: &dyn Store, clock: &Clock) -> Result<()>
 
 /// Takes the lease, or fails with [`Code::RunInProgress`] naming the holder.
 pub async fn acquire(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
-    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    let inner = take(store, clock, own(who, clock), life).await?;
     Ok(Lease::kept(inner))
 }
 
 /// As [`acquire`], but a store that refuses to renew the lease, for lack of room or rights, does not stop the run: see
 /// [`Lease::lapsed`].
 async fn acquire_if_kept(store: Arc<dyn Store>, clock: &Clock, who: &str, life: Duration) -> Result<Lease> {
-    let inner = take(store, clock, uuid::Uuid::new_v4().to_string(), who, life).await?;
+    let inner = take(store, clock, own(who, clock), life).await?;
     Ok(Lease::kept(Inner {
         may_lapse: true,
         ..inner
@@ -128,17 +144,27 @@ fn is_refused(error: &Error) -> bool {
 /// naming the holder while anybody else does. A member that ends before the whole group does drops the lease: the others
 /// go on renewing it.
 pub async fn join(store: Arc<dyn Store>, clock: &Clock, group: &str, life: Duration) -> Result<Lease> {
-    let inner = take(store, clock, shared_by(group), group, life).await?;
+    let ours = LeaseRecord {
+        holder: shared_by(group),
+        process: None,
+        ..own(group, clock)
+    };
+    let inner = take(store, clock, ours, life).await?;
     Ok(Lease::kept(inner))
 }
 
-async fn take(store: Arc<dyn Store>, clock: &Clock, holder: String, who: &str, life: Duration) -> Result<Inner> {
-    let ours = LeaseRecord {
-        holder,
+/// The record of a lease that this process is about to take.
+fn own(who: &str, clock: &Clock) -> LeaseRecord {
+    LeaseRecord {
+        holder: uuid::Uuid::new_v4().to_string(),
         who: who.to_owned(),
         since: clock.now(),
         expires_at: clock.now(),
-    };
+        process: Process::this(),
+    }
+}
+
+async fn take(store: Arc<dyn Store>, clock: &Clock, ours: LeaseRecord, life: Duration) -> Result<Inner> {
     let held = hold(&*store, clock, &ours, life, true).await?;
     Ok(Inner {
         store,
@@ -282,11 +308,15 @@ async fn hold(store: &dyn Store, clock: &Clock, ours: &LeaseRecord, life: Durati
             Some(Found { record: other, .. }) if !may_take => {
                 return Err(lost(&format!("{} took it at {}", other.who, stamp(other.since))));
             }
-            Some(Found { record: other, .. }) if other.expires_at > now => return Err(in_progress(&other)),
+            Some(Found { record: other, .. }) if other.is_held(now) => return Err(in_progress(&other)),
             Some(Found {
                 record: other, version, ..
             }) => {
-                tracing::warn!(who = other.who, since = %other.since, "taking over an expired lease");
+                let of = match other.expires_at > now {
+                    true => "the lease of a process that has ended",
+                    false => "an expired lease",
+                };
+                tracing::warn!(who = other.who, since = %other.since, "taking over {of}");
                 (now, Condition::Unchanged(version))
             }
         };
@@ -357,6 +387,8 @@ async fn keep(inner: Arc<Inner>, lost: CancellationToken) {
 struct Found {
     record: LeaseRecord,
     version: Version,
+    /// When it was written last, by the store's clock.
+    updated: OffsetDateTime,
     /// What is wrong with what it says, if anything is.
     odd: Option<String>,
 }
@@ -392,6 +424,7 @@ async fn read(store: &dyn Store, clock: &Clock) -> Result<Option<Found>> {
                 who: format!("an unknown one, because {}", error.chain()),
                 since: meta.updated,
                 expires_at: until,
+                process: None,
             };
             let odd = format!(
                 "{}; it counts as a lease until {}: delete {key} before only if no run is at work",
@@ -405,6 +438,7 @@ async fn read(store: &dyn Store, clock: &Clock) -> Result<Option<Found>> {
     Ok(Some(Found {
         record,
         version: meta.version,
+        updated: meta.updated,
         odd,
     }))
 }
@@ -420,7 +454,8 @@ fn in_progress(other: &LeaseRecord) -> Error {
         format!("another run is in progress: {} since {}", other.who, stamp(other.since)),
     )
     .remedy(format!(
-        "wait for it to end; if it died, its lease expires at {}",
+        "wait for it to end, as --wait on the command line does; if it died, its lease expires at {}, and `qdrant-backup unlock` shows \
+         more",
         stamp(other.expires_at)
     ))
 }

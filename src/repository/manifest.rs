@@ -20,7 +20,7 @@ use crate::base::text::in_the_middle;
 use crate::base::total::total;
 use crate::repository::names::{ArtifactKind, BackupId};
 use crate::repository::selection::Selection;
-use crate::repository::sharding::{self, Described, ShardKeys, Sharding};
+use crate::repository::sharding::{self, Described, Sharding};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,13 +172,6 @@ impl Collection {
         let indexes = |schema: &Packed| without_points(&schema.value());
         self.config == *config && indexes(&self.payload_schema) == indexes(payload_schema)
     }
-
-    /// The id of a shard that it had, and of which there is no artifact, if its shards are saved one by one.
-    pub(crate) fn lacks_shard(&self) -> Option<u32> {
-        let saved: BTreeSet<_> = self.artifacts.iter().map(|artifact| artifact.kind).collect();
-        let mut ids = ShardKeys::of(&self.shards.value()).ids().into_iter();
-        ids.find(|id| !saved.contains(&ArtifactKind::Shard(*id)))
-    }
 }
 
 impl<D> Collection<D> {
@@ -198,12 +191,42 @@ impl<D> Collection<D> {
         self.artifacts.iter().any(|artifact| artifact.optimizing)
     }
 
+    /// The id of a shard that it had, and of which there is no artifact, if its shards were saved one by one.
+    pub(crate) fn lacks_shard(&self) -> Option<u32>
+    where
+        D: Described,
+    {
+        if !self.is_by_shards() {
+            return None;
+        }
+        let saved: BTreeSet<_> = self.artifacts.iter().map(|artifact| artifact.kind).collect();
+        let shards = self.shards.sharding();
+        let lacking = |id: &&u32| !saved.contains(&ArtifactKind::Shard(**id));
+        shards.ids().iter().find(lacking).copied()
+    }
+
+    /// What is wrong with it as the manifest tells it.
+    pub(crate) fn damage(&self) -> Option<String>
+    where
+        D: Described,
+    {
+        let shard = self.lacks_shard()?;
+        Some(format!("collection {:?} has no object of its shard {shard}", self.name))
+    }
+
     /// Why it cannot be restored although its objects may be whole: one of a backup by an older version of this tool.
     pub(crate) fn cannot_be_restored(&self) -> Option<Error>
     where
         D: Described,
     {
         sharding::has_unknown_keys(&self.config, &self.shards).then(|| sharding::cannot_be_restored(&self.name))
+    }
+}
+
+impl Artifact {
+    /// Whether it was read as Qdrant made it, and was no file there.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.snapshot.is_empty()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which collections are meant.
 
 use crate::base::error::{Code, Error, Result};
+use crate::base::near::nearest;
+use crate::base::shell::option;
 use crate::base::text::plain;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,16 @@ impl fmt::Display for Selection {
             false => write!(f, " except {}", list(&self.exclude)),
         }
     }
+}
+
+/// What may be meant by a name that is not among the existing ones.
+pub(crate) fn meant(name: &str, existing: &[String]) -> Option<String> {
+    if name.contains(['*', '?', '[']) {
+        let pattern = option("--include", name);
+        return Some(format!("for a pattern: {pattern}, or `include` in the request"));
+    }
+    let near = nearest(name, existing.iter().map(String::as_str))?;
+    Some(format!("did you mean {near:?}?"))
 }
 
 /// A [`Selection`] that can be applied.

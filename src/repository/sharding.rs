@@ -15,9 +15,9 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// What a description by Qdrant tells of custom sharding, and nothing else of it. It is read from any JSON, and refuses what a
+/// What a description by Qdrant tells of shards, and nothing else of it. It is read from any JSON, and refuses what a
 /// [`Value`] refuses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sharding {
     /// As a `config` tells it: by its method.
     by_method: bool,
@@ -25,17 +25,26 @@ pub struct Sharding {
     by_key: bool,
     /// Whether the shards are told, and there are none.
     is_empty: bool,
+    /// The ids of the shards, wherever their replicas are, each once. No more than there are in the text: four bytes of each.
+    ids: Vec<u32>,
+}
+
+impl Sharding {
+    /// The ids of the shards that are told.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
 }
 
 /// A description by Qdrant, or what is kept of it.
 pub trait Described {
-    /// What it tells of custom sharding.
+    /// What it tells of shards.
     fn sharding(&self) -> Sharding;
 }
 
 impl Described for Sharding {
     fn sharding(&self) -> Sharding {
-        *self
+        self.clone()
     }
 }
 
@@ -94,6 +103,12 @@ enum Place {
     Shard,
     /// `local_shards[…].shard_key`
     Key,
+    /// `remote_shards`
+    RemoteShards,
+    /// `remote_shards[…]`
+    Remote,
+    /// `local_shards[…].shard_id` and `remote_shards[…].shard_id`
+    Id,
     Elsewhere,
 }
 
@@ -103,7 +118,9 @@ impl Place {
             (Self::Description, "params") => Self::Params,
             (Self::Params, "sharding_method") => Self::Method,
             (Self::Description, "local_shards") => Self::Shards,
+            (Self::Description, "remote_shards") => Self::RemoteShards,
             (Self::Shard, "shard_key") => Self::Key,
+            (Self::Shard | Self::Remote, "shard_id") => Self::Id,
             _ => Self::Elsewhere,
         }
     }
@@ -111,6 +128,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Shards => Self::Shard,
+            Self::RemoteShards => Self::Remote,
             _ => Self::Elsewhere,
         }
     }
@@ -151,8 +169,12 @@ impl<'de> Visitor<'de> for Place {
         Ok(self.value())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Sharding, E> {
-        Ok(self.value())
+    fn visit_u64<E>(self, number: u64) -> Result<Sharding, E> {
+        let id = u32::try_from(number).ok().filter(|_| matches!(self, Self::Id));
+        Ok(Sharding {
+            ids: id.into_iter().collect(),
+            ..self.value()
+        })
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Sharding, E> {
@@ -174,22 +196,31 @@ impl<'de> Visitor<'de> for Place {
         while let Some(more) = list.next_element_seed(self.element())? {
             told.by_key |= more.by_key;
             told.is_empty = false;
+            told.ids.extend(more.ids);
         }
         Ok(told)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Sharding, A::Error> {
         let mut told = self.value();
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
         while let Some(place) = fields.next_key_seed(Field(self))? {
             let more = fields.next_value_seed(place)?;
             // Of a field that is there twice the last one counts, as in any JSON.
             match place {
                 Self::Params | Self::Method => told.by_method = more.by_method,
-                Self::Shards => (told.by_key, told.is_empty) = (more.by_key, more.is_empty),
+                Self::Shards => (told.by_key, told.is_empty, local) = (more.by_key, more.is_empty, more.ids),
+                Self::RemoteShards => remote = more.ids,
                 Self::Key => told.by_key = more.by_key,
+                Self::Id => local = more.ids,
                 _ => {}
             }
         }
+        local.append(&mut remote);
+        local.sort_unstable();
+        local.dedup();
+        local.shrink_to_fit();
+        told.ids = local;
         Ok(told)
     }
 }
@@ -266,6 +297,23 @@ mod tests {
         ] {
             assert!(!is_custom(&other, &other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_ids_of_shards_are_those_of_all_replicas() {
+        let map = json!({
+            "peer_id": 1, "shard_count": 3, "shard_id": 9,
+            "local_shards": [{"shard_id": 4, "shard_key": {"shard_id": 8}}, {"shard_id": 0}, {"shard_id": "5"}, 6, [{"shard_id": 7}]],
+            "remote_shards": [{"shard_id": 4}, {"shard_id": 2}, {"shard_id": 4294967296u64}, {"shard_id": -1}, {"shard_id": null}],
+            "shard_transfers": [{"shard_id": 11}],
+        });
+        assert_eq!(map.sharding().ids(), [0, 2, 4]);
+        let known: Vec<u32> = ShardKeys::of(&map).ids().into_iter().collect();
+        assert_eq!(known, [0, 2, 4], "as whoever restores them reads it");
+        let twice = br#"{"local_shards": [{"shard_id": 1}], "local_shards": [{"shard_id": 1, "shard_id": 3}]}"#;
+        let told = from_slice::<Sharding>(twice).unwrap();
+        assert_eq!(told, from_slice::<Value>(twice).unwrap().sharding());
+        assert_eq!(told.ids(), [3], "the last one counts");
     }
 
     #[test]

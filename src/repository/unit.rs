@@ -31,6 +31,17 @@ pub enum Mode {
     Stream,
 }
 
+/// By which of the two modes units are saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotMode {
+    #[default]
+    File,
+    Stream,
+    /// The first one where Qdrant's disk has room, else the second one; and of one node the first one, where Qdrant optimizes a
+    /// collection without end.
+    Auto,
+}
+
 fn is_default(mode: &Mode) -> bool {
     *mode == Mode::default()
 }

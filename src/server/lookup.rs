@@ -39,6 +39,7 @@ impl App {
         let asked = LatestQuery {
             selection: &selection,
             source: source.or(Some(&own)),
+            not_after: None,
         };
         let latest = catalog::latest(&*self.ctx.store, asked, self.ctx.clock.now());
         self.ask_store("the latest good backup", latest).await

@@ -12,7 +12,9 @@ mod key;
 mod limits;
 mod nodes;
 mod optimizations;
+mod probe;
 mod restore;
+mod sample;
 mod snapshot;
 mod streamed;
 mod tls;
@@ -24,6 +26,7 @@ pub use nodes::NodeAddresses;
 pub(crate) use nodes::Nodes;
 pub(crate) use optimizations::Optimizations;
 pub use restore::AliasAction;
+pub(crate) use sample::Shape;
 pub(crate) use snapshot::{LONGEST_NAME, SnapshotName};
 pub use snapshot::{Snapshot, SnapshotOf};
 pub use streamed::ShardStream;
@@ -42,7 +45,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -128,6 +131,9 @@ pub struct CollectionInfo {
     /// Payload indexes, kept as they are.
     #[serde(default)]
     pub payload_schema: Packed,
+    /// Whether an optimizer failed for want of space on Qdrant's disk. The API has no more of what is free there.
+    #[serde(default, rename = "optimizer_status", deserialize_with = "answer::lacks_room")]
+    pub(crate) lacks_room: bool,
 }
 
 impl CollectionInfo {
@@ -250,6 +256,18 @@ impl ShardMap {
             shards.entry(shard).or_default().push(replica);
         }
         shards
+    }
+
+    /// The shards that are being copied between nodes.
+    pub(crate) fn moving(&self) -> BTreeSet<u32> {
+        self.shard_transfers.iter().map(|transfer| transfer.shard_id).collect()
+    }
+
+    /// Whether the number of shards is being changed.
+    pub(crate) fn is_resharded(&self) -> bool {
+        self.resharding_operations
+            .as_ref()
+            .is_some_and(|under_way| !under_way.is_empty())
     }
 }
 

@@ -24,6 +24,7 @@ use std::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use pace::RateLimiter;
+pub(crate) use streamed::drain_stream;
 pub use streamed::{Sink, copy_stream};
 
 /// What is known of the bytes before they are read.

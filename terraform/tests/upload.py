@@ -14,7 +14,7 @@ PRIVATE = [
     "gcp-credentials.json", "service-account.json", "keys/server.key", "keys/server.pem",
 ]
 NEEDED = ["Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "cloudbuild.yaml", "src/main.rs", "tests/it/main.rs", "testkit/Cargo.toml",
-          "docs/README.md", "terraform/main.tf", "third-party.sh", "LICENSE", ".env.example", "tests/fixtures/format-1/backups/2026-11-25T17-48-26Z/articles/collection.snapshot"]
+          "docs/README.md", "terraform/main.tf", "third-party.sh", "release.sh", "deploy/qb", "LICENSE", ".env.example", "tests/fixtures/format-1/backups/2026-11-25T17-48-26Z/articles/collection.snapshot"]
 
 
 def patterns():

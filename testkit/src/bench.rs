@@ -8,7 +8,7 @@ use qdrant_backup::ops::context::{Context, Settings};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::repository::manifest::{self, Manifest};
 use qdrant_backup::repository::selection::Selection;
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::wire::qdrant::{Options, Qdrant};
 use qdrant_backup::wire::store::{DirStore, Store};
 use qdrant_backup::wire::transfer::Limits;
@@ -103,12 +103,13 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
         clock: Clock::system(),
         who: "test".into(),
         settings: Settings {
-            mode: Mode::File,
+            mode: SnapshotMode::File,
             concurrency: 2,
             restore_concurrency: 1,
             attempts: 2,
             backoff: Duration::from_millis(5),
             settle: Duration::from_secs(5),
+            guard: None,
             limits: Limits::default(),
             rate: None,
             lease: Duration::from_secs(30),

@@ -1,5 +1,9 @@
 //! Embedded nodes of one cluster, with collections in it.
 
+mod place;
+
+pub use place::ClusterPlace;
+
 use crate::bench::{Bench, options};
 use crate::sample::Client;
 use embedded_qdrant::{Cluster, Node, NodeOptions};
@@ -21,12 +25,25 @@ pub struct Nodes {
 
 impl Nodes {
     pub async fn start(count: u64) -> Self {
+        Self::of_releases(&vec!["1.18.3"; usize::try_from(count).unwrap()]).await
+    }
+
+    /// A node of each of these releases, by what it says.
+    pub async fn of_releases(releases: &[&str]) -> Self {
         let cluster = Cluster::new();
         let mut nodes = Vec::new();
-        for peer_id in 1..=count {
-            nodes.push(node(peer_id, Some(cluster.clone())).await);
+        for (peer_id, release) in (1..).zip(releases) {
+            nodes.push(node_of(peer_id, Some(cluster.clone()), release).await);
         }
         Self { cluster, nodes }
+    }
+
+    /// Ends a node, which stays a peer, and gives its address that nobody listens at any more.
+    pub async fn end(&mut self, peer: usize) -> String {
+        let (node, _data) = self.nodes.remove(peer - 1);
+        let url = node.url();
+        node.stop().await;
+        url
     }
 
     pub fn url(&self, peer: usize) -> String {
@@ -50,32 +67,42 @@ impl Nodes {
 
     /// Names of all snapshots of shards and collections on each node.
     pub async fn left(&self, collection: &str) -> Vec<String> {
-        let mut left = Vec::new();
-        for url in self.urls() {
-            let client = Client::new(url, None);
-            let path = format!("/collections/{collection}");
-            let map = client.call("GET", &format!("{path}/cluster"), None).await.unwrap();
-            let of_shards = map["local_shards"].as_array().unwrap().iter();
-            let mut paths: Vec<_> = of_shards
-                .map(|shard| format!("{path}/shards/{}/snapshots", shard["shard_id"]))
-                .collect();
-            paths.push(format!("{path}/snapshots"));
-            for path in paths {
-                let list = client.call("GET", &path, None).await.unwrap();
-                let names = list.as_array().unwrap().iter();
-                left.extend(names.map(|snapshot| snapshot["name"].as_str().unwrap().to_owned()));
-            }
-        }
-        left
+        left(&self.urls(), collection).await
     }
+}
+
+/// Names of all snapshots of the shards of a collection, and of all of it, on each of these nodes.
+pub async fn left(urls: &[String], collection: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    for url in urls {
+        let client = Client::new(url, None);
+        let path = format!("/collections/{collection}");
+        let map = client.call("GET", &format!("{path}/cluster"), None).await.unwrap();
+        let of_shards = map["local_shards"].as_array().unwrap().iter();
+        let mut paths: Vec<_> = of_shards
+            .map(|shard| format!("{path}/shards/{}/snapshots", shard["shard_id"]))
+            .collect();
+        paths.push(format!("{path}/snapshots"));
+        for path in paths {
+            let list = client.call("GET", &path, None).await.unwrap();
+            let names = list.as_array().unwrap().iter();
+            left.extend(names.map(|snapshot| snapshot["name"].as_str().unwrap().to_owned()));
+        }
+    }
+    left
 }
 
 /// A node with a data directory of its own.
 pub async fn node(peer_id: u64, cluster: Option<Cluster>) -> (Node, TempDir) {
+    node_of(peer_id, cluster, "1.18.3").await
+}
+
+async fn node_of(peer_id: u64, cluster: Option<Cluster>, release: &str) -> (Node, TempDir) {
     let data = tempfile::tempdir().unwrap();
     let options = NodeOptions {
         peer_id,
         cluster,
+        version: release.to_owned(),
         ..NodeOptions::new(data.path())
     };
     (Node::start(options).await.unwrap(), data)
@@ -83,15 +110,21 @@ pub async fn node(peer_id: u64, cluster: Option<Cluster>) -> (Node, TempDir) {
 
 /// A client for these nodes.
 pub fn qdrant(urls: &[String]) -> Qdrant {
+    qdrant_with(urls, |_| {})
+}
+
+/// A client for these nodes with other options.
+pub fn qdrant_with(urls: &[String], change: impl FnOnce(&mut Options)) -> Qdrant {
     let parsed = urls.iter().map(|url| url.parse().unwrap()).collect();
-    Qdrant::new(Options {
+    let mut options = Options {
         nodes: match urls.len() {
             1 => NodeAddresses::One,
             _ => NodeAddresses::Urls(parsed),
         },
         ..options(&urls[0])
-    })
-    .unwrap()
+    };
+    change(&mut options);
+    Qdrant::new(options).unwrap()
 }
 
 /// `count` points from `first` on, in the shards of a key or wherever they belong.

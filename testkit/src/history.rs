@@ -107,6 +107,7 @@ fn job(store: Arc<dyn Store>) -> PruneContext {
             last: 1,
             ..Policy::default()
         },
+        only: None,
     }
 }
 

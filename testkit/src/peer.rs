@@ -38,6 +38,10 @@ pub const LONG_ERROR: &str = concat!(
     "by way of a copy to /var/tmp: No space left on device (os error 28)"
 );
 
+/// As 1.18.3 says it.
+const CRAMPED: &str =
+    "Service internal error: Not enough space available for optimization, needed: 2.00 GiB, available: 1.00 GiB";
+
 /// What to do with one request to make a snapshot.
 #[derive(Clone, Debug)]
 pub enum Create {
@@ -119,6 +123,10 @@ pub struct Collection {
     pub fetch: VecDeque<Fetch>,
     /// How many more looks show that it is optimized.
     pub optimizing: usize,
+    /// An optimizer failed for want of space.
+    pub cramped: bool,
+    /// How many more looks show it in this state, in place of `green`.
+    pub status: Option<(&'static str, usize)>,
     /// What is streamed of each of its shards, if it is not `body`.
     pub streamed: Option<Bytes>,
     /// Scripts of the next requests to stream one of its shards.
@@ -146,6 +154,18 @@ pub struct Collection {
     pub lost_shards: usize,
     /// Names of snapshots that others made, which are only listed.
     pub others: Vec<String>,
+}
+
+impl Collection {
+    fn told_status(&mut self) -> &'static str {
+        match &mut self.status {
+            Some((status, looks)) if *looks > 0 => {
+                *looks -= 1;
+                status
+            }
+            _ => "green",
+        }
+    }
 }
 
 #[derive(Default)]
@@ -184,6 +204,10 @@ pub struct Inner {
     pub forgets_aliases: bool,
     /// What happens once, when points are counted next.
     pub on_count: Option<Box<dyn FnOnce() + Send>>,
+    /// What happens each time when a single point is read without anything of it.
+    pub on_probe: Option<Box<dyn FnMut() + Send>>,
+    /// Points cannot be read.
+    pub refuses_reads: bool,
     /// The release, if it is not 1.18.3.
     pub version: Option<&'static str>,
     /// What a GET of a path is answered, whatever is right.
@@ -471,11 +495,15 @@ async fn aliases(State(inner): Shared) -> Response {
 }
 
 async fn collection(State(inner): Shared, Path(c): Path<String>) -> Response {
-    match inner.lock().unwrap().collections.get(&c) {
+    match inner.lock().unwrap().collections.get_mut(&c) {
         Some(found) if found.broken => not_loaded(),
         Some(found) => ok(json!({
-            "status": "green",
+            "status": found.told_status(),
             "points_count": found.points,
+            "optimizer_status": match found.cramped {
+                true => json!({"error": CRAMPED}),
+                false => json!("ok"),
+            },
             "config": {
                 "params": {
                     "vectors": {"size": found.size.unwrap_or(4), "distance": "Dot"},

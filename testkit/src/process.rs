@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 /// Exit code (none: killed) and both outputs.
@@ -38,6 +38,8 @@ fn prepared(mut command: Command, args: &[&str], qdrant: &str, store: &Path) -> 
     command
         .args(args)
         .env_clear()
+        // Wherever the tests run.
+        .env("TZ", "UTC0")
         .env("QDRANT_URL", qdrant)
         // Many of them are not to be reached for ever.
         .env("BACKUP_START_TIMEOUT_SECS", "0")
@@ -47,6 +49,20 @@ fn prepared(mut command: Command, args: &[&str], qdrant: &str, store: &Path) -> 
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// The same on a terminal of its own, whose user types this. What it shows there is the standard output.
+pub async fn on_terminal(args: &[&str], qdrant: &str, store: &Path, typed: &str) -> End {
+    let words = args.iter().map(|arg| format!(" '{}'", arg.replace('\'', r"'\''")));
+    let line = format!("exec '{}'{}", binary().display(), words.collect::<String>());
+    let mut script = prepared(Command::new("script"), &["-qec", &line, "/dev/null"], qdrant, store);
+    let mut child = script.stdin(Stdio::piped()).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    keys.write_all(typed.as_bytes()).await.unwrap();
+    // An end of the input would be one of the terminal.
+    let end = finish(child).await;
+    drop(keys);
+    end
 }
 
 /// Exit code and both outputs of a command that ends by itself.

@@ -23,6 +23,8 @@ pub enum Fault {
     Cut(usize),
     /// A clean end after so many, chunked and without a length: so a Qdrant server ends a stream that failed inside.
     CleanEnd(usize),
+    /// As [`Fault::CleanEnd`], where the entry of this number begins in the archive that the body is ([`entries`]).
+    EndAtEntry(usize),
     /// Nothing comes after so many, and the connection stays open. With 0 it is a second stream of a shard.
     Stall(usize),
     /// Says so on `reached` after so many, then waits for a permit of `go`.
@@ -96,6 +98,13 @@ impl Proxy {
         self.lock().log.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Those that contain `text`, in their order.
+    pub fn log(&self, text: &str) -> Vec<String> {
+        let script = self.lock();
+        let found = script.log.iter().filter(|line| line.contains(text));
+        found.cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Script> {
         self.inner.script.lock().unwrap()
     }
@@ -166,6 +175,10 @@ fn spoil(whole: Bytes, fault: Fault) -> Body {
     match fault {
         Fault::Pass | Fault::Answer(..) => Body::from(whole),
         Fault::CleanEnd(at) => Body::from_stream(stream::iter([Ok::<_, io::Error>(part(at))])),
+        Fault::EndAtEntry(entry) => {
+            let at = entries(&whole)[entry];
+            Body::from_stream(stream::iter([Ok::<_, io::Error>(part(at))]))
+        }
         Fault::Cut(at) => Body::from_stream(stream::iter([Ok(part(at))]).chain(broken)),
         Fault::AnswerLost => Body::from_stream(broken),
         Fault::Stall(at) => {
@@ -182,6 +195,27 @@ fn spoil(whole: Bytes, fault: Fault) -> Body {
             Body::from_stream(stream::iter([Ok(part(after))]).chain(stream::once(wait)))
         }
     }
+}
+
+/// Where the headers of an archive are, and where its end marker is.
+pub fn entries(archive: &[u8]) -> Vec<usize> {
+    const BLOCK: usize = 512;
+    let (mut at, mut found) = (0, vec![0]);
+    while archive[at..at + BLOCK].iter().any(|byte| *byte != 0) {
+        let header = &archive[at..at + BLOCK];
+        let size = std::str::from_utf8(&header[124..135]).unwrap();
+        let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).unwrap();
+        at += BLOCK;
+        // The map of a sparse file goes on in blocks of its own.
+        let mut goes_on = header[156] == b'S' && header[482] == 1;
+        while goes_on {
+            goes_on = archive[at + 504] == 1;
+            at += BLOCK;
+        }
+        at += size.next_multiple_of(BLOCK);
+        found.push(at);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -235,6 +269,8 @@ mod tests {
         let get = || reqwest::get(format!("{}{path}", proxy.url));
         let whole = get().await.unwrap().bytes().await.unwrap();
         assert_eq!(whole[whole.len() - 1024..], [0; 1024]);
+        let entries = entries(&whole);
+        assert_eq!(entries.last(), Some(&(whole.len() - 1024)));
 
         let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let held = Fault::Held {
@@ -248,6 +284,7 @@ mod tests {
             &format!("GET {path}"),
             [
                 Fault::CleanEnd(700),
+                Fault::EndAtEntry(1),
                 Fault::Cut(700),
                 Fault::Stall(0),
                 held,
@@ -258,6 +295,7 @@ mod tests {
         let ended = get().await.unwrap();
         assert_eq!(ended.content_length(), None);
         assert_eq!(ended.bytes().await.unwrap().len(), 700);
+        assert_eq!(get().await.unwrap().bytes().await.unwrap().len(), entries[1]);
         assert!(get().await.unwrap().bytes().await.is_err());
         let stalled = get().await.unwrap();
         assert_eq!(stalled.status(), 200);
@@ -276,6 +314,6 @@ mod tests {
         });
         assert_eq!(get().await.unwrap().status(), 503);
         assert_eq!(get().await.unwrap().bytes().await.unwrap().len(), whole.len());
-        assert_eq!(proxy.requests(path), 8);
+        assert_eq!(proxy.requests(path), 9);
     }
 }

@@ -25,10 +25,12 @@ pub async fn screen_with(args: &[&str], qdrant: &str, store: &Path, env: &[(&str
 }
 
 /// Digits are written as `0`: what is replaced where it stands in a text, longest first.
-const SHAPES: [(&str, &str); 3] = [
+const SHAPES: [(&str, &str); 5] = [
     ("0000-00-00T00-00-00Z", "[id]"),
     ("0000-00-00T00:00:00", "[time]"),
     ("0000-00-00 00:00:00", "[time]"),
+    ("0000-00-00 00:00", "[minute]"),
+    ("00-00 00:00", "[minute]"),
 ];
 /// Units of what was measured.
 const UNITS: [&str; 11] = [

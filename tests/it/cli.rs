@@ -403,7 +403,7 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
         "{out}"
     );
     assert!(
-        lines[2].ends_with("3.00 MiB") && lines[2].contains(" s  stored "),
+        lines[2].ends_with("3.00 MiB") && lines[2].contains("  good     stored "),
         "{out}"
     );
     let (_, out, _) = run(&["list", "--json", "--limit", "1"], &peer.url, dir.path()).await;

@@ -1,5 +1,9 @@
 //! Clusters and shard keys: what is saved by its shards comes back with all of its points, into whatever arrangement of nodes.
 
+mod bad_input;
+mod faults;
+mod journeys;
+
 use embedded_qdrant::{Optimizations, Transfer};
 use futures_util::FutureExt;
 use qdrant_backup::base::error::Code;
@@ -9,6 +13,7 @@ use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::Topology;
+use qdrant_backup::repository::unit::SnapshotMode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +23,7 @@ use testkit::bench::Bench;
 use testkit::cluster::{Nodes, automatic, content, keyed, node, qdrant, restore_into, upsert};
 use testkit::faulty::{Twist, twisted};
 use testkit::process;
-use testkit::proxy::Proxy;
+use testkit::proxy::{Fault, Proxy};
 use testkit::sample::Client;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -38,61 +43,6 @@ fn all_as(into: &str) -> RestoreRequest {
 async fn marks(bench: &Bench) -> Vec<Mark> {
     let now = bench.ctx.clock.now();
     catalog::list(&*bench.ctx.store, 1, now).await.unwrap().remove(0).marks
-}
-
-#[tokio::test]
-async fn a_collection_with_shard_keys_comes_back_with_its_keys_and_points() {
-    let nodes = Nodes::start(1).await;
-    keyed(&nodes.client(), "keyed", 1, &keys()).await;
-    let bench = nodes.bench().await;
-    let report = bench.run().await.unwrap();
-    assert_eq!(
-        (report.status, report.warnings.as_slice()),
-        (BackupOutcome::Complete, &[][..])
-    );
-    assert_eq!(marks(&bench).await, [Mark::Good]);
-    let manifest = bench.manifest(&report).await;
-    let saved = &manifest.collections[0];
-    assert_eq!((saved.artifacts.len(), saved.points_after), (6, 90));
-    for artifact in &saved.artifacts {
-        assert_eq!(
-            (artifact.node, artifact.points_before),
-            (Some(1), artifact.points_after)
-        );
-        bench.artifact(artifact).await;
-    }
-    assert_eq!(nodes.left("keyed").await, [""; 0]);
-
-    let restored = restore_into(&bench, bench.ctx.qdrant.clone(), all_as("back"))
-        .await
-        .unwrap();
-    assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
-    let url = nodes.url(1);
-    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
-    assert_eq!(nodes.left("back").await, [""; 0]);
-
-    // Over itself, after something was lost; and not over one with other keys.
-    let client = nodes.client();
-    let lost = json!({"points": [0, 1, 2], "shard_key": "eu"});
-    client
-        .call("POST", "/collections/back/points/delete?wait=true", Some(lost))
-        .await
-        .unwrap();
-    let over = RestoreRequest {
-        overwrite: true,
-        ..all_as("back")
-    };
-    restore_into(&bench, bench.ctx.qdrant.clone(), over.clone())
-        .await
-        .unwrap();
-    assert_eq!(content(&url, "back").await, content(&url, "keyed").await);
-    let more = json!({"shard_key": "more"});
-    client
-        .call("PUT", "/collections/back/shards", Some(more))
-        .await
-        .unwrap();
-    let refused = restore_into(&bench, bench.ctx.qdrant.clone(), over).await.unwrap_err();
-    assert_eq!(refused.code(), Code::RestoreRefused, "{refused:?}");
 }
 
 /// What an older version made of a collection with shard keys: one snapshot of all of it.
@@ -288,6 +238,133 @@ async fn a_shard_is_not_saved_while_it_is_optimized() {
 }
 
 #[tokio::test]
+async fn a_cluster_is_streamed_and_comes_back_and_no_node_makes_a_file() {
+    let nodes = Nodes::start(3).await;
+    let client = nodes.client();
+    automatic(&client, "auto", 6, 2, 500).await;
+    keyed(&client, "keyed", 2, &keys()).await;
+    // Each shard of a node passes its proxy.
+    let mut proxies = Vec::new();
+    for url in nodes.urls() {
+        proxies.push(Proxy::before(&url).await);
+    }
+    let urls: Vec<_> = proxies.iter().map(|proxy| proxy.url.clone()).collect();
+    let mut bench = nodes.bench().await;
+    bench.ctx.qdrant = qdrant(&urls);
+    bench.ctx.settings.mode = SnapshotMode::Stream;
+    // One of each kind on its way.
+    proxies[1].on("GET /collections/auto/shards/1/snapshot", [Fault::CleanEnd(4096)]);
+    proxies[2].on("GET /collections/auto/shards/2/snapshot", [Fault::Cut(4096)]);
+    let report = bench.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.as_slice()),
+        (BackupOutcome::Complete, &[][..])
+    );
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+    let manifest = bench.manifest(&report).await;
+    let artifacts: Vec<_> = manifest.collections.iter().flat_map(|c| &c.artifacts).collect();
+    assert!(
+        artifacts
+            .iter()
+            .all(|a| a.snapshot.is_empty() && a.node.is_some() && !a.optimizing)
+    );
+    assert_eq!(artifacts.len(), 12);
+    for proxy in &proxies {
+        assert_eq!(proxy.requests("/snapshots"), 0, "no file is made or looked for");
+        assert!(proxy.requests("/snapshot") >= 3, "the load is spread");
+    }
+    for target in [&nodes, &Nodes::start(1).await] {
+        let restored = restore_into(&bench, qdrant(&target.urls()), all_as("{}-back"))
+            .await
+            .unwrap();
+        assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
+        for collection in ["auto", "keyed"] {
+            let back = format!("{collection}-back");
+            assert_eq!(
+                content(&target.url(1), &back).await,
+                content(&nodes.url(1), collection).await
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_under_which_qdrant_hides_the_segments_is_of_the_same_collection() {
+    // Of one shard, and of two that are streamed at once; more than connections take without being read.
+    for shards in [1, 2] {
+        let nodes = Nodes::start(1).await;
+        let client = nodes.client();
+        automatic(&client, "auto", shards, 1, 20).await;
+        let noise = testkit::source::noise(1 << 20, 1);
+        let text: String = noise.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        for id in 100..116 {
+            let point = json!({"id": id, "vector": [1, 2, 3, 4], "payload": {"text": text}});
+            let body = json!({ "points": [point] });
+            client
+                .call("PUT", "/collections/auto/points?wait=true", Some(body))
+                .await
+                .unwrap();
+        }
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.mode = SnapshotMode::Stream;
+        bench.ctx.settings.attempts = 1;
+        let report = bench.run().await.unwrap();
+        assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+        assert_eq!((report.collections[0].points, report.warnings.len()), (36, 0));
+        let keys = bench.keys().await;
+        let objects = keys.iter().filter(|key| key.ends_with(".snapshot"));
+        assert_eq!(objects.count(), shards as usize, "each was streamed once: {keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shard_of_a_cluster_that_never_rests_is_unproven_in_any_mode() {
+    // There is no snapshot of a whole collection in a cluster.
+    for mode in [SnapshotMode::Stream, SnapshotMode::Auto] {
+        let nodes = Nodes::start(2).await;
+        automatic(&nodes.client(), "auto", 2, 1, 20).await;
+        let busy = Optimizations {
+            running: 1,
+            completed: 0,
+        };
+        nodes.nodes[0].0.script_optimizations("auto", [busy]);
+        let mut bench = nodes.bench().await;
+        bench.ctx.settings.mode = mode;
+        bench.ctx.settings.settle = Duration::ZERO;
+        let report = bench.run().await.unwrap();
+        let manifest = bench.manifest(&report).await;
+        let artifacts = &manifest.collections[0].artifacts;
+        assert!(artifacts.iter().all(|artifact| artifact.optimizing), "{artifacts:?}");
+        assert_eq!(artifacts[0].snapshot.is_empty(), mode == SnapshotMode::Stream);
+        assert_eq!(marks(&bench).await, [Mark::Unproven]);
+        assert_eq!(nodes.left("auto").await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_room_has_its_shards_streamed_and_the_others_none() {
+    let nodes = Nodes::start(2).await;
+    automatic(&nodes.client(), "auto", 2, 1, 200).await;
+    let full = Proxy::before(&nodes.url(2)).await;
+    let no_room = Fault::Answer(500, "No space left on device (os error 28)");
+    for shard in [0, 1] {
+        let request = format!("POST /collections/auto/shards/{shard}/snapshots");
+        full.on(&request, [no_room.clone()]);
+    }
+    let mut bench = nodes.bench().await;
+    bench.ctx.qdrant = qdrant(&[nodes.url(1), full.url.clone()]);
+    bench.ctx.settings.mode = SnapshotMode::Auto;
+    let report = bench.run().await.unwrap();
+    assert_eq!(report.status, BackupOutcome::Complete, "{report:?}");
+    let manifest = bench.manifest(&report).await;
+    for artifact in &manifest.collections[0].artifacts {
+        assert_eq!(artifact.snapshot.is_empty(), artifact.node == Some(2), "{artifact:?}");
+    }
+    assert_eq!((report.collections[0].points, report.collections[0].streamed), (200, 1));
+    assert_eq!(marks(&bench).await, [Mark::Good]);
+}
+
+#[tokio::test]
 async fn a_collection_that_is_made_again_under_a_backup_is_not_mixed_with_the_one_before() {
     // The same again, another configuration, and the same for good.
     for (size, times) in [(4, 1), (8, 1), (4, 9)] {
@@ -373,47 +450,24 @@ async fn a_manifest_that_lacks_a_shard_is_damaged() {
         .unwrap()
         .remove(2);
     std::fs::write(&path, manifest.to_string()).unwrap();
-    let child = process::command(&["verify", "latest", "--json"], &nodes.url(1), bench.dir.path());
+    assert_eq!(marks(&bench).await, [Mark::Damaged], "whoever lists it sees it at once");
+    let shown = process::command(&["show", &report.id.to_string()], &nodes.url(1), bench.dir.path());
+    let (_, out, _) = process::finish({ shown }.spawn().unwrap()).await;
+    assert!(
+        out.contains("DAMAGED  collection \"keyed\" has no object of its shard"),
+        "{out}"
+    );
+    let listed = process::command(&["list"], &nodes.url(1), bench.dir.path());
+    let (_, out, _) = process::finish({ listed }.spawn().unwrap()).await;
+    assert!(out.contains("no object of its shard"), "{out}");
+    let child = process::command(
+        &["verify", &report.id.to_string(), "--json"],
+        &nodes.url(1),
+        bench.dir.path(),
+    );
     let (code, out, err) = process::finish({ child }.spawn().unwrap()).await;
     assert_eq!(code, Some(9), "{out}{err}");
     assert_eq!(marks(&bench).await, [Mark::Damaged]);
-}
-
-#[tokio::test]
-async fn nodes_that_are_not_exactly_those_of_the_cluster_are_refused() {
-    let nodes = Nodes::start(3).await;
-    automatic(&nodes.client(), "auto", 2, 1, 10).await;
-    let other = Nodes::start(1).await;
-    let (standalone, _data) = node(9, None).await;
-    let balanced = Proxy::balancing(nodes.urls()).await.url;
-    let [one, two, three] = nodes.urls().try_into().unwrap();
-    let (another, none) = (other.url(1), standalone.url());
-    let rows = [
-        ("only one known", vec![&one], Code::Unsupported),
-        ("one missing", vec![&one, &two], Code::ConfigInvalid),
-        ("one twice", vec![&one, &two, &two], Code::ConfigInvalid),
-        ("a load balancer", vec![&one, &two, &balanced], Code::ConfigInvalid),
-        (
-            "another cluster's",
-            vec![&one, &two, &three, &another],
-            Code::ConfigInvalid,
-        ),
-        ("no cluster's", vec![&one, &two, &three, &none], Code::ConfigInvalid),
-    ];
-    let mut told = Vec::new();
-    for (what, urls, code) in rows {
-        let urls: Vec<String> = urls.into_iter().cloned().collect();
-        let mut bench = nodes.bench().await;
-        bench.ctx.qdrant = qdrant(&urls);
-        let refused = bench.run().await.unwrap_err();
-        assert_eq!(refused.code(), code, "{what}: {refused:?}");
-        assert!(refused.remedy_text().is_some(), "{what}");
-        assert!(bench.has_no_backup().await, "{what}");
-        told.push(refused.to_string());
-    }
-    told.sort();
-    told.dedup();
-    assert_eq!(told.len(), 6, "each is told as what it is: {told:?}");
 }
 
 #[tokio::test]

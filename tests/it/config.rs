@@ -2,6 +2,7 @@
 
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::config::{Config, Invalid, LogConfig, LogFormat, QdrantConfig, StoreConfig, obsolete, unknown};
+use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::server::auth::{Mode, Role, Roles, Rules};
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -43,6 +44,8 @@ fn two_variables_are_enough_and_the_rest_has_defaults() {
     assert!(config.qdrant.api_key.is_none());
     assert_eq!(config.qdrant.idle, Duration::from_secs(60));
     assert_eq!(config.qdrant.create_timeout, Duration::from_secs(6 * 3600));
+    assert_eq!(config.qdrant.first_byte, Duration::from_secs(300));
+    assert_eq!(config.backup.mode, SnapshotMode::File);
     assert_eq!((config.store.url.as_str(), config.store.emulator), ("gs://b/p", None));
     assert_eq!((config.backup.concurrency, config.backup.max_mbps), (2, None));
     assert_eq!(config.backup.lease, Duration::from_secs(120));
@@ -134,6 +137,7 @@ fn what_others_set_is_not_taken_for_ours() {
         ("QDRANT__SERVICE__HTTP_PORT", "6333"),
         ("QDRANT_TEST_URL", "http://q:6333"),
         ("QDRANT_TEST_API_KEY", SECRET),
+        ("QDRANT_TEST_NODES", "http://q:6333"),
         // Kubernetes, for services named qdrant, qdrant-backup, backup, auth.
         ("QDRANT_SERVICE_HOST", "10.0.0.1"),
         ("QDRANT_SERVICE_PORT", "6333"),
@@ -219,6 +223,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("BACKUP_IDLE_TIMEOUT_SECS", "-1"),
         ("BACKUP_CREATE_TIMEOUT_SECS", "99999999999999999999"),
         ("BACKUP_LEASE_SECS", "1.5"),
+        ("BACKUP_MAX_LATENCY_FACTOR", "1.4"),
         ("BACKUP_SOURCE_NAME", "two\nlines"),
         ("PORT", "65536"),
     ];
@@ -405,6 +410,8 @@ fn what_is_set_is_used() {
         ("BACKUP_EXCLUDE", "*-tmp"),
         ("BACKUP_IDLE_TIMEOUT_SECS", "30"),
         ("BACKUP_CREATE_TIMEOUT_SECS", "600"),
+        ("BACKUP_FIRST_BYTE_TIMEOUT_SECS", "1800"),
+        ("SNAPSHOT_MODE", "Auto"),
         ("BACKUP_LEASE_SECS", "60"),
         ("BACKUP_SOURCE_NAME", "production"),
         ("STORAGE_EMULATOR_HOST", "localhost:4443"),
@@ -422,6 +429,8 @@ fn what_is_set_is_used() {
         (config.qdrant.idle, config.qdrant.create_timeout),
         (Duration::from_secs(30), Duration::from_secs(600))
     );
+    assert_eq!(config.qdrant.first_byte, Duration::from_secs(1800));
+    assert_eq!(config.backup.mode, SnapshotMode::Auto);
     assert_eq!(config.backup.lease, Duration::from_secs(60));
     assert_eq!(config.backup.source_name.as_deref(), Some("production"));
     assert_eq!(config.store.emulator.as_deref(), Some("localhost:4443"));

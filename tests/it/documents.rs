@@ -1,13 +1,15 @@
 //! The documents keep their word: links lead somewhere, commands are accepted and run, both languages have the same pages.
 //!
 //! A block of commands (`sh`, `bash`, `console`) is run by [`run`], or the word behind its language says what it needs that a
-//! test has not: `cluster`, `gcloud`, `docker`, `toolchain`, `terraform`.
+//! test has not: `cluster`, `gcloud`, `docker`, `kubectl`, `systemd`, `toolchain`, `terraform`.
 
 pub(crate) mod commands;
 mod cost;
 mod deploy;
+mod disk;
 mod markdown;
 mod run;
+mod units;
 
 use commands::{arguments, body, needs, request, words};
 use markdown::{Block, Page, pages};
@@ -163,11 +165,16 @@ fn the_command_line_accepts_every_command_of_the_documents() {
             .map(move |arguments| (place.clone(), arguments))
             .collect::<Vec<_>>()
     });
+    let is_command = |code: &str| {
+        ["qdrant-backup ", "deploy/kubernetes/run.sh "]
+            .iter()
+            .any(|word| code.starts_with(word))
+    };
     let in_text = pages.iter().flat_map(|page| {
         let codes = page
             .codes
             .iter()
-            .filter(|(_, code)| code.starts_with("qdrant-backup ") && !code.contains('…'));
+            .filter(|(_, code)| is_command(code) && !code.contains('…'));
         codes
             .filter_map(move |(line, code)| Some((format!("{}:{line}", page.path.display()), arguments(&words(code))?)))
     });
@@ -272,5 +279,29 @@ fn the_reference_has_every_exit_code_of_the_help() {
     assert!(meanings.len() >= 15, "{help}");
     for (code, meaning) in meanings {
         assert!(reference.iter().any(|page| page.contains(meaning)), "{code}: {meaning}");
+    }
+}
+
+/// Which error has which exit code and status, and which fields a request and an answer have, is told in both languages.
+#[test]
+fn the_chinese_reference_lacks_no_code_and_no_field() {
+    let columns = |path: &str| -> Vec<Vec<String>> {
+        let tables = cost::tables(&page(path).text);
+        let kept = [1, 3, 2].into_iter().zip(tables);
+        kept.flat_map(|(n, table)| table.into_iter().map(move |row| row[..n].to_vec()))
+            .collect()
+    };
+    let english = columns("docs/reference/errors.md");
+    assert!(english.len() > 60, "{english:?}");
+    assert_eq!(english, columns("docs/zh-TW/errors.md"));
+
+    for (english, chinese) in [
+        ("docs/reference/http-api.md", "docs/zh-TW/http-api.md"),
+        ("docs/how-to/retention.md", "docs/zh-TW/retention.md"),
+        ("docs/how-to/run-on-a-vm.md", "docs/zh-TW/run-on-a-vm.md"),
+    ] {
+        let codes = |path: &str| -> BTreeSet<String> { page(path).codes.into_iter().map(|(_, code)| code).collect() };
+        let lacks: Vec<_> = codes(english).difference(&codes(chinese)).cloned().collect();
+        assert_eq!(lacks, [""; 0], "{chinese}");
     }
 }

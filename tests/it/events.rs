@@ -342,7 +342,7 @@ async fn one_field_finds_all_lines_of_a_backup() {
     for args in [
         &["backup"][..],
         &["verify", "2"],
-        &["restore", "2", "docs", "--overwrite"],
+        &["restore", "2", "docs", "--overwrite", "--yes"],
     ] {
         let id = (args.len() > 1).then(|| folder(dir.path()).file_name().unwrap().to_str().unwrap().to_owned());
         let args: Vec<_> = args

@@ -24,6 +24,7 @@ fn good(minutes: i64, collections: &[&str]) -> Good {
         verified: false,
         drilled: false,
         tells_all: true,
+        bytes: Default::default(),
         collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
 mod auth;
+mod auto_mode;
 mod bad_store;
 mod checked;
 mod cli;
@@ -16,7 +17,9 @@ mod env_example;
 mod events;
 mod faults;
 mod flags;
+mod found;
 mod freshness;
+mod holders;
 mod hostile;
 mod http;
 mod http_backups;
@@ -27,6 +30,7 @@ mod key_rotation;
 mod latest;
 mod layers;
 mod lease;
+mod load_guard;
 mod memory;
 mod odd_manifests;
 mod old_formats;
@@ -46,6 +50,7 @@ mod restore_faults;
 mod retention;
 mod rewind;
 mod screens;
+mod shard_restores;
 mod shard_streams;
 mod snapshot_structure;
 mod sources;

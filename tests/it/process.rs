@@ -64,11 +64,10 @@ fn moments() -> [(&'static str, Moment); 3] {
     ]
 }
 
-/// As if the time of a dead run's lease had passed.
-fn expire_lease(store: &Path) {
+fn change_lease(store: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let path = store.join("lock.json");
-    let mut lease: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    lease["expires_at"] = "2026-01-01T00:00:00Z".into();
+    let mut lease = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut lease);
     std::fs::write(&path, lease.to_string()).unwrap();
 }
 
@@ -99,10 +98,14 @@ async fn killed_at_any_moment_it_leaves_no_manifest_and_the_next_run_cleans_up()
             "{when}: something was published"
         );
 
+        // As that of another machine, of which nobody knows here whether it is dead.
+        change_lease(bench.dir.path(), |lease| lease["process"]["host"] = "another".into());
         let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
         let (code, _, err) = finish(child).await;
         assert_eq!(code, Some(5), "{when}: the dead run's lease still holds: {err}");
-        expire_lease(bench.dir.path());
+        change_lease(bench.dir.path(), |lease| {
+            lease["expires_at"] = "2026-01-01T00:00:00Z".into()
+        });
         let child = command(&["backup"], &peer.url, bench.dir.path()).spawn().unwrap();
         let (code, out, err) = finish(child).await;
         assert_eq!(code, Some(0), "{when}: {out}{err}");

@@ -5,5 +5,6 @@ mod execution;
 mod faces;
 mod full;
 mod leftovers;
+mod named;
 mod pins;
 mod races;

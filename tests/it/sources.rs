@@ -230,7 +230,7 @@ async fn a_store_with_bad_backups_of_another_qdrant_alone_is_not_called_empty() 
 }
 
 #[tokio::test]
-async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
+async fn what_another_qdrant_has_is_not_overwritten_unless_that_is_meant() {
     let (production, staging) = (qdrant(1).await, qdrant(2).await);
     let bench = Bench::new(&staging.url).await;
     backup(&bench).await;
@@ -245,10 +245,10 @@ async fn what_another_qdrant_has_is_not_overwritten_without_yes() {
     for peer in [&staging, &production] {
         assert!(error.chain().contains(&peer.url), "{error}");
     }
-    for flag in ["--yes", "--overwrite"] {
+    for flag in ["--other-source", "--overwrite"] {
         assert!(error.remedy_text().unwrap().contains(flag), "{error}");
     }
-    request.yes = true;
+    request.other_source = true;
     let plan = restore::plan(&target.ctx, &request).await.unwrap();
     assert!(plan.error().is_none(), "{plan}");
     // What does not exist there is nobody's.
@@ -277,6 +277,7 @@ async fn two_qdrants_do_not_displace_each_others_backups() {
     let plan = prune::plan(&PruneContext {
         ctx: first.ctx.on_store(),
         policy,
+        only: None,
     })
     .await
     .unwrap();
@@ -365,7 +366,7 @@ async fn the_command_line_takes_the_name_and_says_it_once() {
         "--to",
         &production.url,
         "--overwrite",
-        "--yes",
+        "--other-source",
         "--dry-run",
     ];
     let (code, out, err) = run(&staging, &args).await;

@@ -2,6 +2,7 @@
 
 use crate::told::offers;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use testkit::peer::{Create, Peer};
@@ -199,4 +200,61 @@ async fn a_qdrant_that_has_nothing_is_not_protected() {
     let (code, out, _) = bench.run(&["status"]).await;
     assert_eq!(code, 1, "{out}");
     assert_eq!(bench.status(&[]).await, (1, json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_file_is_replaced_as_a_whole_whatever_the_verdict() {
+    let bench = Bench::new(&[("docs", 1000)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("qdrant_backup.prom");
+    let args = ["status", "--metrics-file", file.to_str().unwrap()];
+    let value = |name: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("qdrant_backup_{name} ")));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse::<i64>().unwrap()
+    };
+    const SUCCESS: &str = "last_success_timestamp_seconds{collection=\"docs\"}";
+
+    assert_eq!(bench.run(&args).await.0, 1);
+    assert_eq!((value("status_protected"), value(SUCCESS)), (0, 0));
+    // For another user, who reads it: as any file that is made here.
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    std::fs::write(folder.path().join("usual"), "").unwrap();
+    assert_eq!(mode(&file), mode(&folder.path().join("usual")));
+
+    bench.backup(&[]).await;
+    let (code, out, err) = bench.run(&args).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let saved = value(SUCCESS);
+    assert_eq!(value("status_protected"), 1);
+    assert!(saved > 0 && saved <= value("status_timestamp_seconds"), "{saved}");
+    assert_eq!(value("last_size_bytes{collection=\"docs\"}"), {
+        let manifest = std::fs::read(bench.newest().join("manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        manifest["collections"][0]["artifacts"][0]["bytes"].as_i64().unwrap()
+    });
+
+    // What cannot be told changes nothing: the file's own time tells how old it is.
+    let before = std::fs::read(&file).unwrap();
+    let unreachable = [&args[..], &["--qdrant-url", "http://127.0.0.1:1"]].concat();
+    assert_eq!(bench.run(&unreachable).await.0, 6);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    let mut left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["qdrant_backup.prom", "usual"], "nothing else is left");
+
+    let nowhere = folder.path().join("missing/file.prom");
+    let (code, out, err) = bench
+        .run(&["status", "--metrics-file", nowhere.to_str().unwrap()])
+        .await;
+    assert_eq!(code, 14, "{err}");
+    assert!(
+        out.starts_with("Protected") && err.contains("missing/file.prom"),
+        "{out}{err}"
+    );
 }

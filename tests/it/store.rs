@@ -11,3 +11,4 @@ mod gcs_refusals;
 mod gcs_streams;
 mod gcs_uploads;
 mod tokens;
+mod uploaded;

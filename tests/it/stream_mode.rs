@@ -5,10 +5,12 @@ use qdrant_backup::base::error::Code;
 use qdrant_backup::base::snapshot::ArtifactKind;
 use qdrant_backup::ops::backup::BackupReport;
 use qdrant_backup::ops::verify::{Verifier, VerifyVerdict};
-use qdrant_backup::repository::unit::Mode;
+use qdrant_backup::repository::unit::SnapshotMode;
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::bench::Bench;
 use testkit::peer::{Fetch, PEER_ID, Peer};
+use tokio::sync::Semaphore;
 
 const SHARD: &[u8] = include_bytes!("../fixtures/shards/streamed.tar");
 /// Where its last entries begin.
@@ -24,7 +26,7 @@ async fn peer() -> Peer {
 
 async fn bench(peer: &Peer) -> Bench {
     let mut bench = Bench::new(&peer.url).await;
-    bench.ctx.settings.mode = Mode::Stream;
+    bench.ctx.settings.mode = SnapshotMode::Stream;
     bench
 }
 
@@ -130,6 +132,32 @@ async fn what_cannot_be_streamed_is_refused_before_anything_is_written() {
     peer.with("b", |b| b.remote_shards = true);
     let report = bench.run().await.unwrap();
     assert_eq!(failed(&report), [("b", "unsupported")]);
+    disk_is_untouched(&peer);
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_drops_its_stream_and_fears_nothing_of_it() {
+    let peer = peer().await;
+    let (reached, dropped) = (Arc::new(Semaphore::new(0)), peer.dropped_streams());
+    let held = Fetch::Held {
+        after: NEARLY,
+        reached: reached.clone(),
+        go: Arc::new(Semaphore::new(0)),
+    };
+    peer.on_stream("a", [held]);
+    let mut bench = bench(&peer).await;
+    bench.ctx.settings.concurrency = 1;
+    let stop = async {
+        reached.acquire().await.unwrap().forget();
+        bench.cancel.cancel();
+    };
+    let (error, ()) = tokio::join!(bench.run(), stop);
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), Code::Cancelled, "{error}");
+    let remedy = error.remedy_text().unwrap();
+    assert!(remedy.contains("nothing is left"), "{remedy}");
+    dropped.acquire().await.unwrap().forget();
+    assert!(bench.has_no_backup().await);
     disk_is_untouched(&peer);
 }
 

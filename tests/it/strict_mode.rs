@@ -88,6 +88,7 @@ async fn a_backup_by_a_key_for_certain_collections_takes_the_place_of_no_other()
         let query = LatestQuery {
             selection: &selection,
             source: None,
+            not_after: None,
         };
         catalog::latest(store, query, now).await.unwrap().id
     };
@@ -105,6 +106,7 @@ async fn a_backup_by_a_key_for_certain_collections_takes_the_place_of_no_other()
             min_age: Duration::ZERO,
             ..Policy::default()
         },
+        only: None,
     };
     let plan = prune::plan(&job).await.unwrap();
     assert_eq!(plan.deletions().count(), 0, "{plan:?}");

@@ -74,7 +74,7 @@ async fn the_list_tells_proof_and_pins_within_80_columns() {
     run(&["backup"]).await;
     let plain = run(&["list"]).await;
     let words: Vec<_> = plain.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!((words[1], words[4]), ("good", "stored"), "{plain}");
+    assert_eq!((words[3], words[4]), ("good", "stored"), "{plain}");
 
     let note = "before the migration, \u{1b}[31m and whatever else there is to say of it";
     run(&["pin", "latest", "--note", note]).await;

@@ -1,5 +1,6 @@
 //! Reading a snapshot file back through the engine, without a node and without HTTP.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -7,12 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::unpack::unpack;
-use crate::collection::OpenCollection;
+use super::unpack::{unpack, unpack_shard_strictly};
+use crate::collection::{self, OpenCollection, PayloadIndexes};
+use crate::config::CollectionConfig;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::points::{Count, Query, Question, Scroll, Search};
 
-/// A collection snapshot that the engine has opened.
+/// A snapshot of a collection, or of one of its shards, that the engine has opened.
 ///
 /// The requests are the bodies of Qdrant's REST API and the answers what stands there
 /// under `result`, so that they can be compared with a server's as they are. All calls
@@ -34,6 +37,28 @@ pub fn open_snapshot(snapshot: &Path, workdir: &Path) -> Result<OpenedSnapshot> 
     std::fs::create_dir_all(workdir).map_err(|error| doing(&error))?;
     let dir = tempfile::tempdir_in(workdir).map_err(|error| doing(&error))?;
     unpack(snapshot, dir.path()).map_err(|error| error.context(snapshot.display()))?;
+    Ok(OpenedSnapshot {
+        collection: OpenCollection::load(dir.path())?,
+        _dir: dir,
+    })
+}
+
+/// The same of a snapshot of one shard, stored or streamed. What such a one does not have is the configuration: `config` is
+/// that of `GET /collections/{c}`, and a shard of another schema is an error. It shows no payload indexes.
+pub fn open_shard(snapshot: &Path, workdir: &Path, id: u32, config: &Value) -> Result<OpenedSnapshot> {
+    let doing = |error: &std::io::Error| Error::io(format_args!("prepare {workdir:?}"), error);
+    std::fs::create_dir_all(workdir).map_err(|error| doing(&error))?;
+    let dir = tempfile::tempdir_in(workdir).map_err(|error| doing(&error))?;
+    let config: CollectionConfig = serde_json::from_value(config.clone())
+        .map_err(|error| Error::malformed(format_args!("the configuration: {error}")))?;
+    config.check()?;
+    let shard = dir.path().join(id.to_string());
+    disk::create_dir(&shard)?;
+    let has_points = unpack_shard_strictly(snapshot, &shard).map_err(|error| error.context(snapshot.display()))?;
+    if !has_points {
+        return Err(Error::bad_input("the shard was not on the node that made the snapshot"));
+    }
+    collection::describe(dir.path(), &config, &PayloadIndexes::default(), &BTreeMap::new())?;
     Ok(OpenedSnapshot {
         collection: OpenCollection::load(dir.path())?,
         _dir: dir,

@@ -80,8 +80,17 @@ pub(crate) fn unpack(snapshot: &Path, into: &Path) -> Result<()> {
 /// the shard was on the node that made it: so a Qdrant server takes a file that was cut
 /// between its log and its end.
 pub(crate) fn unpack_shard(snapshot: &Path, into: &Path) -> Result<bool> {
+    unpack_shard_until(snapshot, into, End::Anywhere)
+}
+
+/// The same, and a file that was cut is an error.
+pub(crate) fn unpack_shard_strictly(snapshot: &Path, into: &Path) -> Result<bool> {
+    unpack_shard_until(snapshot, into, End::Marked)
+}
+
+fn unpack_shard_until(snapshot: &Path, into: &Path, end: End) -> Result<bool> {
     let failed = |error: io::Error| Error::internal(format_args!("File IO error: {error}"));
-    unpack_tar(snapshot, into, End::Anywhere).map_err(failed)?;
+    unpack_tar(snapshot, into, end).map_err(failed)?;
     let local = is_local(into)? == Some(true);
     if local {
         restore_segments(into).map_err(failed)?;

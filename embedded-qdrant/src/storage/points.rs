@@ -106,10 +106,15 @@ impl Storage {
                 )));
             };
             let found = node.find(name).await?;
-            let segments = |open: &OpenCollection| {
+            let asked = found.clone();
+            let segments = move |open: &OpenCollection| {
                 let mut names = Vec::new();
-                for (_, shard) in open.shards() {
-                    names.extend(disk::names_in(&shard.path().join("segments"))?);
+                for (id, shard) in open.shards() {
+                    // As on a Qdrant server: those of which a snapshot is made are hidden behind a new one.
+                    match asked.snapshot_lock(id).try_lock() {
+                        Ok(_) => names.extend(disk::names_in(&shard.path().join("segments"))?),
+                        Err(_) => names.push(uuid::Uuid::new_v4().to_string()),
+                    }
                 }
                 Ok(names)
             };

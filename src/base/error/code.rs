@@ -116,13 +116,15 @@ codes! {
     LeaseLost, exit 10, http 503, "run it again; if it recurs, check the connection to the store and raise BACKUP_LEASE_SECS";
     /// The plan of a restore has refusals, or a drill has no Qdrant; nothing was changed.
     RestoreRefused, exit 11, http 409, "read the plan: each refusal says what allows it";
+    /// A backup is not deleted: it is pinned, it is the newest good one, or it is not understood; nothing was changed.
+    DeleteRefused, exit 11, http 409, "read the message: it says what keeps the backup";
     /// Not everything could be restored; the report says what is where.
     RestoreFailed, exit 12, http 502, "read the report: `next` is the command or request that tries the rest again";
     /// Qdrant called a restore done, but the result differs from the backup.
     RestoreUnequal, exit 12, http 502, "do not use the result; read the report for what differs";
     /// This version does not read backups of that kind, usually a newer version's. That says nothing about the backup's worth.
     BackupUnsupported, exit 13, http 501, "use the version of qdrant-backup that made the backup, or a newer one";
-    /// The result could not be written to standard output; whatever was done is done.
+    /// The result could not be written to standard output or into a file; whatever was done is done.
     OutputFailed, exit 14, http 500, "send the output to where there is room; `qdrant-backup list` shows what was done";
 }
 

@@ -1,9 +1,9 @@
-//! `check --deep`: one snapshot of the smallest collection, as a backup makes it, and deletes it again.
+//! `check --deep`: one snapshot of the smallest collection, or of its smallest shard, as a backup makes it; nothing of it is left.
 
 use super::super::text::size;
 use super::{CheckTarget, Checks, LEASE, State};
 use crate::base::error::Code;
-use crate::ops::backup;
+use crate::ops::backup::{self, Trial};
 use crate::ops::context::{Context, Settings, SourceSettings};
 use crate::repository::unit::Mode;
 use crate::wire::qdrant::Qdrant;
@@ -35,12 +35,13 @@ pub(super) async fn check(
         clock: subject.clock.clone(),
         who: subject.who.clone(),
         settings: Settings {
-            mode: Mode::File,
+            mode: subject.mode,
             concurrency: 1,
             restore_concurrency: 1,
             attempts: 1,
             backoff: Duration::ZERO,
             settle: Duration::ZERO,
+            guard: None,
             limits: Limits::default(),
             rate: None,
             lease: LEASE,
@@ -48,14 +49,7 @@ pub(super) async fn check(
         },
     };
     match backup::trial(&ctx, smallest, stop).await {
-        Ok(trial) => checks.ok(
-            "snapshot",
-            format!(
-                "a snapshot of {smallest:?} was created ({} in {:.1} s) and deleted",
-                size(trial.bytes),
-                trial.took.as_secs_f64()
-            ),
-        ),
+        Ok(trial) => checks.ok("snapshot", told(&trial)),
         Err(error) if error.code() == Code::RunInProgress => checks.add(
             "snapshot",
             State::Skip,
@@ -63,5 +57,16 @@ pub(super) async fn check(
             error.remedy_text().map(str::to_owned),
         ),
         Err(error) => checks.fail("snapshot", &error),
+    }
+}
+
+fn told(trial: &Trial) -> String {
+    let unit = trial.unit.to_string();
+    let cost = format!("{} in {:.1} s", size(trial.bytes), trial.took.as_secs_f64());
+    match trial.unit.mode {
+        Mode::File => format!("a snapshot of {unit:?} was created ({cost}) and deleted"),
+        Mode::Stream => {
+            format!("{unit:?} was streamed to its end ({cost}); nothing was written to Qdrant's disk or kept")
+        }
     }
 }

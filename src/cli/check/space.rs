@@ -5,7 +5,7 @@ use super::{CheckTarget, Checks, ask_store};
 use crate::base::error::{Code, Error};
 use crate::base::total::total;
 use crate::repository::catalog::{self, Summary};
-use crate::repository::unit::Mode;
+use crate::repository::unit::SnapshotMode;
 use crate::wire::store::Store;
 
 /// The newest good backup of the same selection is looked for among so many.
@@ -66,10 +66,13 @@ pub(super) async fn check(checks: &mut Checks, store: &dyn Store, subject: &Chec
 
 /// Qdrant's API has the size of its disk, but not what is free.
 fn on_qdrant(last: Option<&Summary>, subject: &CheckTarget<'_>) -> String {
-    if subject.mode == Mode::Stream {
+    if subject.mode == SnapshotMode::Stream {
         return "A backup writes no snapshot to Qdrant's disk (SNAPSHOT_MODE=stream)".to_owned();
     }
     let unknown = "Qdrant's API does not report the free space of its disk";
+    if subject.mode == SnapshotMode::Auto {
+        return format!("{unknown}; a snapshot for which there is none is streamed (SNAPSHOT_MODE=auto)");
+    }
     match last {
         Some(last) => {
             let most = total(last.largest.iter().take(subject.concurrency).copied());

@@ -4,13 +4,14 @@ use super::{EVERY, Group, setting};
 
 const QDRANT: &[&str] = &["serve", "backup", "status", "restore", "drill", "check"];
 const STORE: &[&str] = &[
-    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "pin", "unpin", "check",
+    "serve", "backup", "status", "list", "show", "verify", "restore", "drill", "prune", "delete", "pin", "unpin",
+    "unlock", "check",
 ];
 const SOURCE: &[&str] = &[
-    "serve", "backup", "status", "show", "verify", "restore", "drill", "pin", "unpin", "check",
+    "serve", "backup", "status", "show", "verify", "restore", "drill", "delete", "pin", "unpin", "check",
 ];
 const TRANSFERS: &[&str] = &["serve", "backup", "restore", "drill"];
-const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune"];
+const LEASES: &[&str] = &["serve", "backup", "restore", "drill", "prune", "delete"];
 const SNAPSHOTS: &[&str] = &["serve", "backup", "check"];
 const SELECTIONS: &[&str] = &["serve", "backup", "status", "check"];
 const RETENTION: &[&str] = &["serve", "backup", "list", "prune", "check"];
@@ -166,7 +167,15 @@ pub const GROUPS: &[Group] = &[
                 &["serve", "backup", "check"],
                 "`file`: Qdrant writes each snapshot to its disk first. `stream`: each shard is read as Qdrant streams it, and no \
                  snapshot is written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
-                 are `BACKUP_CONCURRENCY` at once",
+                 are `BACKUP_CONCURRENCY` at once. `auto`: as `file`, but what Qdrant's disk has no room for is streamed, and so is a \
+                 collection that Qdrant lacks the room to optimize, unless Qdrant optimizes it all the time",
+            ),
+            setting(
+                "BACKUP_FIRST_BYTE_TIMEOUT_SECS",
+                "`300`",
+                &["serve", "backup", "check"],
+                "longest time until the first byte of a shard that is streamed: before it Qdrant finishes the shard's pending updates, \
+                 and other snapshots of it; 10 to 86400 s",
             ),
             setting(
                 "BACKUP_SETTLE_TIMEOUT_SECS",
@@ -174,6 +183,14 @@ pub const GROUPS: &[Group] = &[
                 &["serve", "backup"],
                 "how long the shards of a collection that Qdrant optimizes are waited for, where they are saved one by one; then they \
                  are saved all the same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
+            ),
+            setting(
+                "BACKUP_MAX_LATENCY_FACTOR",
+                "off",
+                &["serve", "backup"],
+                "nothing is begun while a node of Qdrant takes more than so many times as long to answer as before the run, or the collection \
+                 whose turn it is is yellow or grey; a number from 1.5 to 1000, e.g. `3`. A run waits at most 10 minutes in all while \
+                 nothing else of it is under way; then it goes on, with a warning",
             ),
             setting(
                 "BACKUP_LEASE_SECS",
@@ -189,7 +206,8 @@ pub const GROUPS: &[Group] = &[
             "RESTORE_CONCURRENCY",
             "`4`",
             RESTORES,
-            "number of collections restored at a time, 1 to 64; also the number of uploads that are on Qdrant's disk at a time",
+            "number of collections restored at a time, and of transfers of all their shards together, 1 to 64; also the number of uploads that \
+             are on Qdrant's disk at a time",
         )
         .flag("--restore-concurrency", "N")],
     },

@@ -1,5 +1,6 @@
 //! One artifact: asked for, relayed into the store, deleted on Qdrant.
 
+use super::settling::{Hold, Settling};
 use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
@@ -12,8 +13,7 @@ use crate::repository::names::BackupId;
 use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{Count, Nodes, Optimizations, Qdrant, Snapshot, SnapshotName};
 use crate::wire::transfer::Expected;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +26,12 @@ pub(super) struct UnitRun<'a> {
     pub(super) settling: &'a Settling,
     pub(super) run: &'a Run,
     pub(super) id: BackupId,
+    /// What is saved now.
     pub(super) unit: &'a Unit,
+    /// What was planned, and is shown: it, or what it is a part of.
+    pub(super) shown: &'a Unit,
+    /// Whether there is a better way than to try a file again on a full disk, or to save a shard that never is at rest.
+    pub(super) has_another_way: bool,
     /// Number of the first attempt; each one's objects have it in their names.
     pub(super) first: u32,
 }
@@ -36,65 +41,18 @@ impl<'a> UnitRun<'a> {
     pub(super) fn qdrant(&self) -> &'a Qdrant {
         self.nodes.of(self.unit.node)
     }
-}
 
-/// What the shards of a collection have in common while they are saved one by one.
-#[derive(Default)]
-pub(super) struct Settling(Mutex<BTreeMap<String, Shared>>);
-
-#[derive(Default)]
-struct Shared {
-    /// Until when they are waited for while Qdrant optimizes them: all of them together, since each may be optimized without end.
-    until: Option<Instant>,
-    /// The segments that were seen last.
-    segments: BTreeSet<String>,
-    /// Whether those of another collection of that name were seen after them.
-    is_replaced: bool,
-}
-
-impl Settling {
-    fn until(&self, collection: &str, patience: Duration) -> Instant {
-        self.with(collection, |shared| {
-            *shared.until.get_or_insert_with(|| Instant::now() + patience)
-        })
-    }
-
-    /// That it is still the collection of the last look: of one that was deleted and made again all segments are others.
-    fn require_same(&self, collection: &str, look: &Optimizations) -> Result<()> {
-        let now = look.segments();
-        let is_replaced = self.with(collection, |shared| {
-            let is_other = !now.is_empty() && !shared.segments.is_empty() && shared.segments.is_disjoint(&now);
-            if !now.is_empty() {
-                shared.segments = now;
-            }
-            shared.is_replaced |= is_other;
-            shared.is_replaced
-        });
-        match is_replaced {
-            false => Ok(()),
-            true => Err(Error::new(
-                Code::SnapshotChanged,
-                format!("collection {collection:?} was deleted and made again during the backup"),
-            )
-            .remedy("run it again; nobody else may replace the collection meanwhile")),
-        }
-    }
-
-    /// These are saved anew, whatever they are now.
-    pub(super) fn forget(&self, collections: &[String]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        collections.iter().for_each(|collection| drop(all.remove(collection)));
-    }
-
-    fn with<T>(&self, collection: &str, change: impl FnOnce(&mut Shared) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(all.entry(collection.to_owned()).or_default())
+    /// Whether it is not saved if it never is at rest: of what is saved by a file, that is no way out.
+    fn may_be_left(&self) -> bool {
+        self.has_another_way && self.unit.mode == Mode::Stream
     }
 }
 
 /// Between two looks whether an optimizer is at work.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// So often it is looked again whether a collection really is another one.
+const OTHER_LOOKS: u32 = 2;
 
 /// A saved artifact, and the points of what it is of before its snapshot was asked for and after it was made.
 pub(super) struct SavedArtifact {
@@ -103,8 +61,9 @@ pub(super) struct SavedArtifact {
     pub(super) after: Count,
 }
 
-/// Saves one artifact, with further attempts when a failure may pass.
-pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
+/// Saves one artifact, with further attempts when a failure may pass. `None`: it is never at rest, and there
+/// is another way.
+pub(super) async fn save(of: UnitRun<'_>) -> Result<Option<SavedArtifact>> {
     let settings = &of.ctx.settings;
     let mut pause = settings.backoff;
     let last = of.first + settings.attempts.saturating_sub(1);
@@ -115,7 +74,11 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
         };
         // A snapshot that vanished is gone for good, but another one can be made. A name that is taken, as by a process that
         // does the same task again although this one still lives, is not that of the next attempt.
-        let useless = error.is_permanent() && !matches!(error.code(), Code::SnapshotChanged | Code::StoreConflict);
+        let useless = match error.code() {
+            Code::SnapshotChanged | Code::StoreConflict => false,
+            Code::DiskFull if of.has_another_way => true,
+            _ => error.is_permanent(),
+        };
         if useless || attempt >= last || of.run.cancel.is_cancelled() {
             return Err(error);
         }
@@ -131,9 +94,11 @@ pub(super) async fn save(of: UnitRun<'_>) -> Result<SavedArtifact> {
     Err(Error::new(Code::Internal, "internal error: no attempt was made"))
 }
 
-async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
+async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<Option<SavedArtifact>> {
     let before = of.run.unless_cancelled(of.qdrant().count(of.unit.snapshot())).await?;
-    let (begun, optimizing) = settled(of, attempt).await?;
+    let Some((begun, optimizing)) = settled(of, attempt).await? else {
+        return Ok(None);
+    };
     let (mut artifact, after) = match begun {
         Begun::File(made) => {
             let relayed = relay(of, attempt, &made.snapshot, made.requested_at);
@@ -141,33 +106,38 @@ async fn attempt_once(of: UnitRun<'_>, attempt: u32) -> Result<SavedArtifact> {
             delete(of, made).await;
             result?
         }
-        Begun::Stream(stream) => {
+        Begun::Stream(stream, hold) => {
             let relayed = stream.relay(of, attempt, before);
-            of.run.unless_cancelled(relayed).await?
+            let relayed = of.run.unless_cancelled(relayed).await?;
+            drop(hold);
+            // Under the hold it could not be told whether it is still the same one.
+            look_at(of).await?;
+            relayed
         }
     };
     if of.unit.shard.is_some() {
         (artifact.points_before, artifact.points_after) = (Some(before.points), Some(after.points));
         artifact.optimizing = optimizing;
     }
-    Ok(SavedArtifact {
+    Ok(Some(SavedArtifact {
         artifact,
         before,
         after,
-    })
+    }))
 }
 
 /// What the bytes come from.
-enum Begun {
+enum Begun<'a> {
     File(PendingSnapshot),
-    Stream(HeldStream),
+    Stream(HeldStream, Hold<'a>),
 }
 
-impl Begun {
-    async fn begin(of: UnitRun<'_>, attempt: u32) -> Result<Self> {
+impl<'a> Begun<'a> {
+    async fn begin(of: UnitRun<'a>, attempt: u32) -> Result<Self> {
+        let hold = of.settling.hold(&of.unit.collection);
         match of.unit.mode {
             Mode::File => make(of, attempt).await.map(Self::File),
-            Mode::Stream => HeldStream::begin(of).await.map(Self::Stream),
+            Mode::Stream => HeldStream::begin(of).await.map(|stream| Self::Stream(stream, hold)),
         }
     }
 
@@ -183,28 +153,24 @@ impl Begun {
 /// too late. That of a whole collection has the log, and is right at any time.
 ///
 /// While a stream is held after its first bytes, no optimization of the shard starts or ends: what is seen then was so before.
-async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
+///
+/// `None`: it is too late, or Qdrant does not tell, and there is another way.
+async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<Option<(Begun<'_>, bool)>> {
     if of.unit.shard.is_none() {
-        return Ok((Begun::begin(of, attempt).await?, false));
+        return Ok(Some((Begun::begin(of, attempt).await?, false)));
     }
-    let look = || {
-        let look = async {
-            let look = of.qdrant().optimizations(&of.unit.collection).await?;
-            if let Some(look) = &look {
-                of.settling.require_same(&of.unit.collection, look)?;
-            }
-            Ok(look)
-        };
-        of.run.unless_cancelled(look)
-    };
     let deadline = of.settling.until(&of.unit.collection, of.ctx.settings.settle);
     let mut pause = FIRST_PAUSE;
     loop {
         let is_late = Instant::now() >= deadline;
-        let before = look().await?;
+        let before = look_at(of).await?;
+        let is_known_idle = before.as_ref().is_some_and(Optimizations::is_idle);
+        if is_late && !is_known_idle && of.may_be_left() {
+            return Ok(None);
+        }
         if is_late || before.as_ref().is_none_or(Optimizations::is_idle) {
             let made = Begun::begin(of, attempt).await?;
-            let after = match look().await {
+            let after = match look_at(of).await {
                 Ok(after) => after,
                 Err(error) => {
                     made.discard(of).await;
@@ -212,9 +178,13 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
                 }
             };
             match (before, after) {
-                (Some(before), Some(after)) if after.are_none_since(&before) => return Ok((made, false)),
+                (Some(before), Some(after)) if after.are_none_since(&before) => return Ok(Some((made, false))),
                 (Some(_), Some(_)) if !is_late => made.discard(of).await,
-                _ => return Ok((made, true)),
+                _ if of.may_be_left() => {
+                    made.discard(of).await;
+                    return Ok(None);
+                }
+                _ => return Ok(Some((made, true))),
             }
         }
         tracing::info!(backup = %of.id, collection = of.unit.collection, "Qdrant is optimizing collection {:?}; waiting before {} is saved", of.unit.collection, of.unit);
@@ -225,6 +195,26 @@ async fn settled(of: UnitRun<'_>, attempt: u32) -> Result<(Begun, bool)> {
         of.run.unless_cancelled(waited).await?;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
+}
+
+/// What Qdrant optimizes, if it tells; fails where the collection is not the one of before.
+async fn look_at(of: UnitRun<'_>) -> Result<Option<Optimizations>> {
+    let (mut pause, mut left) = (FIRST_PAUSE, OTHER_LOOKS);
+    let looks = async {
+        loop {
+            let moment = of.settling.moment(&of.unit.collection);
+            let look = of.qdrant().optimizations(&of.unit.collection).await?;
+            let Some(look) = look else { return Ok(None) };
+            match of.settling.require_same(&of.unit.collection, moment, &look) {
+                Ok(()) => return Ok(Some(look)),
+                Err(other) if left == 0 => return Err(other),
+                // Qdrant may not know yet that a stream was dropped.
+                Err(_) => sleep(pause).await,
+            }
+            (pause, left) = (pause.saturating_mul(2), left - 1);
+        }
+    };
+    of.run.unless_cancelled(looks).await
 }
 
 /// A snapshot on Qdrant, and the intent that tells of it. Whoever has one calls [`delete`] with it, whatever happens.
@@ -243,7 +233,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
         recorded,
     } = announce(of, attempt).await?;
 
-    of.run.progress.phase(of.unit, Phase::Snapshot);
+    of.run.progress.phase(of.shown, Phase::Snapshot);
     let created = of
         .run
         .unless_cancelled(of.qdrant().create_snapshot(of.unit.snapshot()))
@@ -360,7 +350,7 @@ async fn relay(
         attempt,
         limits: &settings.limits,
         rate: settings.rate.as_deref(),
-        done: of.run.progress.copying(of.unit, Some(snapshot.size)),
+        done: of.run.progress.copying(of.shown, Some(snapshot.size)),
     };
     let written = blobs::write(Box::new(download), &expected, target).await?;
     let artifact = Artifact {

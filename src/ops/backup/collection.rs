@@ -1,6 +1,7 @@
 //! One unit: its artifact, and what must be known of its collection beside the data.
 
 use super::artifact::{SavedArtifact, UnitRun, save};
+use super::fallback::save_any_way;
 use super::replicas;
 use super::report::shards_changed;
 use crate::base::error::{Code, Error, Result};
@@ -14,24 +15,35 @@ use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::{CollectionInfo, Count, Qdrant, ShardMap};
 use std::collections::BTreeMap;
 
-/// Saves one unit: the entry of its collection in the manifest, with this one artifact. `Ok(None)`: the collection was deleted
-/// on Qdrant in mid-run.
-pub(super) async fn save_unit(of: UnitRun<'_>, aliases: &[String]) -> Result<Option<Collection>> {
-    match try_save(of, aliases).await {
-        Ok(collection) => Ok(Some(collection)),
+/// Saves one unit: the entry of its collection in the manifest, with this one artifact, and with what is to be said of its beginning.
+/// `Ok(None)`: the collection was deleted on Qdrant in mid-run.
+pub(super) async fn save_unit(
+    of: UnitRun<'_>,
+    aliases: &[String],
+    warning: Option<String>,
+) -> Result<Option<Collection>> {
+    match save_any_way(of, aliases).await {
+        Ok(mut collection) => {
+            collection.warnings.extend(warning);
+            Ok(Some(collection))
+        }
         Err(e) if may_mean_gone(&e) && is_gone(of.ctx, &of.unit.collection).await => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
+/// Saves it as it is. `None`: it is never at rest, and there is another way.
+pub(super) async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Option<Collection>> {
     let (qdrant, run, name) = (of.qdrant(), of.run, of.unit.collection.as_str());
     let mut saved = run.unless_cancelled(describe(qdrant, of.unit, aliases)).await?;
-    let SavedArtifact {
+    let Some(SavedArtifact {
         artifact,
         before,
         after,
-    } = save(of).await?;
+    }) = save(of).await?
+    else {
+        return Ok(None);
+    };
     (saved.points_before, saved.points_after) = (before.points, after.points);
     saved.points_estimated = !(before.is_exact && after.is_exact);
     if saved.points_estimated {
@@ -73,7 +85,7 @@ async fn try_save(of: UnitRun<'_>, aliases: &[String]) -> Result<Collection> {
                     .into(),
             );
         }
-        manifest::entry(&saved).map(|_| saved)
+        manifest::entry(&saved).map(|_| Some(saved))
     })
     .await?
 }
@@ -141,7 +153,7 @@ pub async fn describe(qdrant: &Qdrant, unit: &Unit, aliases: &[String]) -> Resul
     let name = unit.collection.as_str();
     let info = qdrant.collection(name).await?;
     let (mut warnings, shards) = shards(qdrant, unit).await?;
-    if unit.mode == Mode::Stream && unit.shard.is_none() {
+    if unit.mode == Mode::Stream && ShardKeys::of(&shards.value()).ids().is_empty() {
         return Err(Error::new(
             Code::Unsupported,
             format!("collection {name:?} cannot be streamed: Qdrant does not tell its shards"),

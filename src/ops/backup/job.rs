@@ -13,9 +13,12 @@
 mod finish;
 mod plan;
 
-use super::artifact::{Settling, UnitRun};
+use super::artifact::UnitRun;
 use super::collection::save_unit;
-use super::{BackupReport, Results, Saved, save_all, with_run_again};
+use super::guard::{Guard, HeldBack, latencies};
+use super::schedule::{Schedule, Turn};
+use super::settling::Settling;
+use super::{BackupReport, Results, Saved, with_run_again};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
@@ -28,7 +31,7 @@ use crate::repository::lease;
 use crate::repository::manifest::Failure;
 use crate::repository::names::{BackupId, Execution};
 use crate::repository::selection::Selection;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::qdrant::Nodes;
 use finish::{ExecutionState, finish};
 use plan::{plan, plan_or_create};
@@ -82,6 +85,9 @@ pub struct TaskReport {
     pub backup: Option<BackupReport>,
     /// Whether it was this task that wrote the manifest.
     pub committed: bool,
+    /// What this attempt waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     /// Whether the backup ended in this very attempt.
     #[serde(skip)]
     pub(crate) ended_now: bool,
@@ -148,7 +154,7 @@ pub async fn run(
             result.as_ref().map_err(Error::code),
         );
     }
-    result.map_err(with_run_again)
+    result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 
 async fn work(
@@ -247,7 +253,8 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     );
 
     // Whoever did this task before is dead. The other tasks are not: theirs is left alone.
-    let ours: BTreeSet<Unit> = share.iter().cloned().collect();
+    // Only files leave something behind, whatever was planned.
+    let ours: BTreeSet<Unit> = share.iter().map(|unit| unit.clone().by(Mode::File)).collect();
     let of_this_task = move |intent: &Intent| ours.contains(&intent.unit);
     let recovery = intents::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now(), Some(id), &of_this_task);
     for warning in run.unless_cancelled(recovery).await? {
@@ -261,7 +268,7 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
             run::sweep(&ctx.on_store(), &ctx.qdrant, id, &of_this_task).await;
         }
     };
-    let results = match result {
+    let (results, held_back) = match result {
         Ok(results) => results,
         Err(e) => {
             swept.await;
@@ -284,7 +291,10 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     if matches!(standing, ExecutionState::Open(_)) {
         swept.await;
     }
-    Ok(report(task, &plan, parts, failed, standing))
+    Ok(TaskReport {
+        held_back,
+        ..report(task, &plan, parts, failed, standing)
+    })
 }
 
 /// The parts that there are of the share of a task.
@@ -295,16 +305,36 @@ async fn parts_of(ctx: &Context, task: &Task, plan: &JobPlan) -> Result<Vec<Part
 }
 
 /// Saves what is to be done of the share, and records each part as soon as it is there.
-async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>, run: &Run) -> Result<Results> {
+async fn save_share(
+    ctx: &Context,
+    task: &Task,
+    plan: &JobPlan,
+    todo: Vec<Unit>,
+    run: &Run,
+) -> Result<(Results, Option<HeldBack>)> {
     // No attempt of an earlier process had these numbers.
     let first = 1 + task.attempt * ctx.settings.attempts;
     let nodes = match todo.iter().any(|unit| unit.node.is_some()) {
         true => run.unless_cancelled(ctx.qdrant.nodes()).await?,
         false => Nodes::one(&ctx.qdrant),
     };
-    let of_all = (nodes, Settling::default());
+    let before = match plan.latencies.is_empty() {
+        true => {
+            run.unless_cancelled(async { Ok(latencies(ctx, &nodes, &todo).await) })
+                .await?
+        }
+        false => plan.latencies.clone(),
+    };
+    let mut schedule = Schedule {
+        ctx,
+        nodes: &nodes,
+        run,
+        id: plan.id,
+        guard: Guard::new(before),
+    };
+    let of_all = (nodes.clone(), Settling::default());
     let shared = Arc::new((ctx.clone(), task.clone(), run.clone(), plan.clone(), of_all));
-    let save = move |unit: Unit| {
+    let save = move |Turn { unit, warning }: Turn| {
         let shared = shared.clone();
         async move {
             let (ctx, task, run, plan, (nodes, settling)) = &*shared;
@@ -315,10 +345,13 @@ async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>,
                 run,
                 id: plan.id,
                 unit: &unit,
+                shown: &unit,
+                has_another_way: false,
                 first,
             };
-            let saved = save_unit(of, plan.aliases.of(&unit.collection)).await?;
-            let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved));
+            let saved = save_unit(of, plan.aliases.of(&unit.collection), warning).await?;
+            let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved))
+                .with_segments(settling.seen(&unit.collection));
             match within_cleanup(&run.cancel, jobs::create_part(&*ctx.store, &task.execution, part))
                 .await?
                 .outcome
@@ -330,7 +363,8 @@ async fn save_share(ctx: &Context, task: &Task, plan: &JobPlan, todo: Vec<Unit>,
             }
         }
     };
-    save_all(ctx, plan.id, todo, run, save).await
+    let results = schedule.save_all(todo, save).await?;
+    Ok((results, schedule.guard.told(schedule.id)))
 }
 
 /// What could not be saved. In the last attempt each gets a part, so that the backup of the others can be committed.
@@ -388,6 +422,7 @@ fn report(task: &Task, plan: &JobPlan, parts: Vec<Part>, failed: Vec<Failure>, s
         open,
         backup,
         committed,
+        held_back: None,
         ended_now,
     }
 }

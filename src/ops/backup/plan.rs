@@ -6,9 +6,9 @@ use crate::base::release::release;
 use crate::base::text::plain;
 use crate::repository::aliases::Aliases;
 use crate::repository::manifest::{QdrantInfo, Topology};
-use crate::repository::selection::{Filter, Selection};
+use crate::repository::selection::{self, Filter, Selection};
 use crate::repository::sharding;
-use crate::repository::unit::{Mode, Unit};
+use crate::repository::unit::{Mode, SnapshotMode, Unit};
 use crate::wire::qdrant::{Nodes, Qdrant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -26,6 +26,8 @@ pub struct BackupPlan {
     pub qdrant: QdrantInfo,
     /// In the order of their collections' names.
     pub units: Vec<Unit>,
+    /// By which of the modes they were planned.
+    pub(crate) mode: SnapshotMode,
     /// Those of each collection that has any.
     pub(crate) aliases: Aliases,
     /// What the reader should know.
@@ -80,20 +82,26 @@ impl BackupPlan {
 }
 
 /// Plans a backup of what `selection` names, or says why there can be none.
-pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<BackupPlan> {
+pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: SnapshotMode) -> Result<BackupPlan> {
     // Before anything is asked: a bad pattern is the caller's mistake, whatever Qdrant's state.
     let filter = Filter::new(selection)?;
     let nodes = qdrant.nodes().await?;
-    let versions = versions(&nodes).await?;
-    if mode == Mode::Stream {
-        versions.values().try_for_each(|version| require_streams(version))?;
-    }
+    let versions = nodes.versions().await?;
+    let of_nodes = versions
+        .iter()
+        .map(|(peer, version)| (nodes.of(Some(*peer)), version.as_str()));
+    let mode = possible(mode, of_nodes)?;
     let (version, mut warnings) = version(&nodes, &versions);
     let existing = qdrant.collections().await?;
     let names = choose(&filter, qdrant, selection, existing)?;
     let mut aliases = Aliases::from(qdrant.aliases().await?);
     aliases.retain(&names);
-    let Units { units, replicas } = units(&nodes, names, mode).await?;
+    let Units {
+        units,
+        replicas,
+        warnings: cramped,
+    } = units(&nodes, names, mode).await?;
+    warnings.extend(cramped);
     let map = nodes
         .by_peer()
         .iter()
@@ -127,6 +135,7 @@ pub async fn make(qdrant: &Qdrant, selection: &Selection, mode: Mode) -> Result<
         },
         warnings,
         units,
+        mode,
         aliases,
         nodes,
         map,
@@ -145,9 +154,13 @@ impl fmt::Display for BackupPlan {
             writeln!(f, "  {node}")?;
         }
         for unit in &self.units {
-            match unit.node {
-                Some(node) => writeln!(f, "  {} from peer {node}", plain(&unit.to_string()))?,
-                None => writeln!(f, "  {}", plain(&unit.to_string()))?,
+            write!(f, "  {}", plain(&unit.to_string()))?;
+            if let Some(node) = unit.node {
+                write!(f, " from peer {node}")?;
+            }
+            match unit.mode {
+                Mode::File => writeln!(f)?,
+                Mode::Stream => writeln!(f, ", streamed")?,
             }
         }
         self.warnings
@@ -164,16 +177,20 @@ pub(super) struct Units {
     pub(super) units: Vec<Unit>,
     /// Of each peer, how many replicas it has in each state.
     replicas: BTreeMap<u64, BTreeMap<String, usize>>,
+    /// Why some are not saved as the others are.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What each collection is saved as: whole where there is one node, by its shards where it has shard keys, there are several nodes,
-/// or they are streamed.
-pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Result<Units> {
-    let streams = mode == Mode::Stream;
-    if nodes.by_peer().is_empty() && !streams {
+/// or they are streamed. With [`SnapshotMode::Auto`] what Qdrant lacks room for is streamed; of one node as a whole, which may yet
+/// be saved by a file.
+pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: SnapshotMode) -> Result<Units> {
+    let streams = mode == SnapshotMode::Stream;
+    if nodes.by_peer().is_empty() && mode == SnapshotMode::File {
         return Ok(Units {
             units: names.iter().map(|name| Unit::whole(name)).collect(),
             replicas: BTreeMap::new(),
+            warnings: Vec::new(),
         });
     }
     let qdrant = nodes.of(None);
@@ -188,13 +205,28 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Resu
                 {
                     Err(e)
                 }
-                looked => Ok((name, looked)),
+                looked => {
+                    let is_cramped = mode == SnapshotMode::Auto
+                        && looked.is_ok()
+                        && qdrant.collection(&name).await.is_ok_and(|info| info.lacks_room);
+                    Ok((name, looked, is_cramped))
+                }
             }
         })
         .buffered(ASKED_AT_ONCE);
     let (mut units, mut spread) = (Vec::new(), Spread::default());
     let mut replicas: BTreeMap<u64, BTreeMap<String, usize>> = BTreeMap::new();
-    while let Some((name, looked)) = looks.try_next().await? {
+    let mut warnings = Vec::new();
+    while let Some((name, looked, is_cramped)) = looks.try_next().await? {
+        let by = match streams || is_cramped {
+            true => Mode::Stream,
+            false => Mode::File,
+        };
+        if is_cramped {
+            warnings.push(format!(
+                "collection {name:?}: Qdrant's disk has no room to optimize it, so it is streamed"
+            ));
+        }
         if let Ok((map, _)) = &looked {
             for replica in map.replicas().into_values().flatten() {
                 *replicas
@@ -214,24 +246,16 @@ pub(super) async fn units(nodes: &Nodes, names: Vec<String>, mode: Mode) -> Resu
             Err(e) => Err(e),
         };
         match by_shards {
-            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(mode))),
+            Ok(shards) if !shards.is_empty() => units.extend(shards.into_iter().map(|unit| unit.by(by))),
             // Whoever saves it asks again, and tells what is wrong with this one.
-            _ => units.push(Unit::whole(&name).by(mode)),
+            _ => units.push(Unit::whole(&name).by(by)),
         }
     }
-    Ok(Units { units, replicas })
-}
-
-/// The version of each node, by peer id; of one that is not clustered, 0.
-async fn versions(nodes: &Nodes) -> Result<BTreeMap<u64, String>> {
-    let mut versions = BTreeMap::new();
-    if nodes.by_peer().is_empty() {
-        versions.insert(0, nodes.of(None).version().await?);
-    }
-    for (peer, node) in nodes.by_peer() {
-        versions.insert(*peer, node.version().await?);
-    }
-    Ok(versions)
+    Ok(Units {
+        units,
+        replicas,
+        warnings,
+    })
 }
 
 /// Warns of nodes of different versions; the highest one is that of the backup.
@@ -243,24 +267,40 @@ fn version(nodes: &Nodes, versions: &BTreeMap<u64, String>) -> (String, Vec<Stri
             format!("{url} has {version}")
         });
         let list = of_nodes.collect::<Vec<_>>().join(", ");
-        format!("the nodes have different versions, so that a restore may not take all shards: {list}")
+        format!("the nodes have different versions, so that a restore may not take all shards: {list}; bring all to the newest")
     });
-    let newest = versions
-        .values()
-        .max_by_key(|version| release(version))
-        .cloned()
-        .unwrap_or_default();
-    let warnings = different.into_iter().chain(version_warning(&newest)).collect();
+    let by_age = |version: &&String| release(version);
+    let newest = versions.values().max_by_key(by_age).cloned().unwrap_or_default();
+    let oldest = versions.values().min_by_key(by_age).map(String::as_str);
+    let warnings = different.into_iter().chain(oldest.and_then(version_warning)).collect();
     (newest, warnings)
 }
 
+/// The mode, as far as these nodes take it with their versions.
+pub(super) fn possible<'a>(
+    mode: SnapshotMode,
+    nodes: impl IntoIterator<Item = (&'a Qdrant, &'a str)>,
+) -> Result<SnapshotMode> {
+    let streams = nodes
+        .into_iter()
+        .try_for_each(|(node, version)| require_streams(node, version));
+    match (mode, streams) {
+        (SnapshotMode::Stream, Err(refused)) => Err(refused),
+        (SnapshotMode::Auto, Err(_)) => Ok(SnapshotMode::File),
+        (mode, _) => Ok(mode),
+    }
+}
+
 /// Refuses to stream where a stream can harm the collection.
-fn require_streams(version: &str) -> Result<()> {
+pub(super) fn require_streams(node: &Qdrant, version: &str) -> Result<()> {
     match release(version) >= Some((1, 17, 0)) {
         true => Ok(()),
         false => Err(Error::new(
             Code::Unsupported,
-            format!("Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends"),
+            format!(
+                "{} is Qdrant {version}: before 1.17 streaming a shard can freeze its collection until the stream ends",
+                node.url()
+            ),
         )
         .remedy("update Qdrant, or set SNAPSHOT_MODE=file")),
     }
@@ -289,7 +329,10 @@ fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
-        .remedy("run `qdrant-backup check` or `GET /collections` to see the collections")
+        .remedy(format!(
+            "{}run `qdrant-backup check` or `GET /collections` to see the collections",
+            selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "))
+        ))
     })?;
     if names.is_empty() {
         return Err(Error::new(

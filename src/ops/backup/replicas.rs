@@ -3,7 +3,7 @@
 use crate::base::error::{Code, Error, Result};
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Replica, ShardMap};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Spreads the replicas that are saved over the nodes.
 #[derive(Default)]
@@ -16,7 +16,7 @@ impl Spread {
     /// A unit for each shard of the collection: an Active replica on the node that has the fewest units so far.
     pub(super) fn units(&mut self, name: &str, map: &ShardMap) -> Result<Vec<Unit>> {
         require_whole(name, map)?;
-        let moving = moving(map);
+        let moving = map.moving();
         let mut units = Vec::new();
         for (shard, replicas) in map.replicas() {
             let fit = replicas.iter().filter(|replica| replica.is_active());
@@ -35,28 +35,47 @@ impl Spread {
     }
 }
 
-/// That the snapshot of a unit has what it should, as the shard map tells; warnings about what else it tells.
+/// That the snapshot of a unit has what it should, as the shard map tells; warnings about what else it tells. Of a shard, whose replica was
+/// Active when it was chosen, anything else is a change since then ([`Code::SnapshotChanged`]): another choice may be right.
 pub(super) fn check(unit: &Unit, map: &ShardMap) -> Result<Vec<String>> {
+    match unit.shard {
+        None => check_whole(&unit.collection, map).map(|()| Vec::new()),
+        Some(shard) => check_shard(unit, shard, map).map_err(|e| e.with_code(Code::SnapshotChanged)),
+    }
+}
+
+fn check_whole(name: &str, map: &ShardMap) -> Result<()> {
+    require_whole(name, map)?;
+    let (replicas, moving) = (map.replicas(), map.moving());
+    // Of nodes that are all known a shard without an Active replica is why it is not saved by its shards.
+    for (shard, replicas) in &replicas {
+        if moving.contains(shard) {
+            return Err(in_transfer(name, *shard));
+        }
+        if !replicas.iter().any(Replica::is_active) {
+            return Err(inactive(name, *shard, replicas));
+        }
+    }
+    if !map.remote_shards.is_empty() {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!(
+                "collection {name:?} has {} replicas on other nodes; through one node a backup would miss their data",
+                map.remote_shards.len()
+            ),
+        )
+        .remedy("set QDRANT_NODES to the REST URLs of all nodes"));
+    }
+    match replicas.iter().find(|(_, r)| !r.iter().all(Replica::is_active)) {
+        Some((shard, replicas)) => Err(inactive(name, *shard, replicas)),
+        None => Ok(()),
+    }
+}
+
+fn check_shard(unit: &Unit, shard: u32, map: &ShardMap) -> Result<Vec<String>> {
     let name = unit.collection.as_str();
     require_whole(name, map)?;
     let replicas = map.replicas();
-    let Some(shard) = unit.shard else {
-        if !map.remote_shards.is_empty() {
-            return Err(Error::new(
-                Code::Unsupported,
-                format!(
-                    "collection {name:?} has {} replicas on other nodes; through one node a backup would miss their data",
-                    map.remote_shards.len()
-                ),
-            )
-            .remedy("set QDRANT_NODES to the REST URLs of all nodes"));
-        }
-        let odd = replicas.iter().find(|(_, r)| !r.iter().all(Replica::is_active));
-        return match odd {
-            Some((shard, replicas)) => Err(inactive(name, *shard, replicas)),
-            None => Ok(Vec::new()),
-        };
-    };
     let of_shard = replicas.get(&shard).map(Vec::as_slice).unwrap_or_default();
     let is_saved = |replica: &&Replica| Some(replica.peer) == unit.node;
     match of_shard.iter().find(is_saved) {
@@ -73,7 +92,7 @@ pub(super) fn check(unit: &Unit, map: &ShardMap) -> Result<Vec<String>> {
             .remedy("run it again; nobody else may move shards or replace the collection meanwhile"));
         }
     }
-    if moving(map).contains(&shard) {
+    if map.moving().contains(&shard) {
         return Err(in_transfer(name, shard));
     }
     let others = of_shard.iter().filter(|replica| !replica.is_active());
@@ -89,11 +108,7 @@ pub(super) fn check(unit: &Unit, map: &ShardMap) -> Result<Vec<String>> {
 
 /// That each shard is there, and stays what it is.
 fn require_whole(name: &str, map: &ShardMap) -> Result<()> {
-    if map
-        .resharding_operations
-        .as_ref()
-        .is_some_and(|under_way| !under_way.is_empty())
-    {
+    if map.is_resharded() {
         return Err(Error::new(
             Code::Unsupported,
             format!("collection {name:?} is being resharded; a snapshot may have points twice or not at all"),
@@ -111,10 +126,6 @@ fn require_whole(name: &str, map: &ShardMap) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn moving(map: &ShardMap) -> BTreeSet<u32> {
-    map.shard_transfers.iter().map(|transfer| transfer.shard_id).collect()
 }
 
 fn in_transfer(name: &str, shard: u32) -> Error {
@@ -208,7 +219,9 @@ mod tests {
             let error = Spread::default().units("c", &row).unwrap_err();
             assert_eq!(error.code(), Code::Unsupported, "{row:?}");
             let unit = Unit::shard("c", 0, 1);
-            assert_eq!(check(&unit, &row).unwrap_err().code(), Code::Unsupported, "{row:?}");
+            assert_eq!(check(&unit, &row).unwrap_err().code(), Code::SnapshotChanged, "{row:?}");
+            let whole = check(&Unit::whole("c"), &row).unwrap_err();
+            assert_eq!(whole.chain(), error.chain(), "of the same cause");
         }
         // Another shard's transfer is no matter.
         let other = map(active(), json!([]), json!({"shard_transfers": [{"shard_id": 7}]}));

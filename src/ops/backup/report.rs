@@ -1,5 +1,6 @@
 //! What a run comes to: the report for its caller, and the manifest if there is something to restore.
 
+use super::guard::HeldBack;
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::in_the_middle;
 use crate::base::total::total;
@@ -8,7 +9,7 @@ use crate::repository::manifest::{self, EncodedManifest, Failure, Manifest, Qdra
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use crate::repository::sharding::ShardKeys;
-use crate::repository::unit::Unit;
+use crate::repository::unit::{Mode, Unit};
 use crate::wire::store::record;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,6 +40,9 @@ pub struct BackupReport {
     pub failed: Vec<Failure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// What the run waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// Whether everything asked for was saved.
@@ -71,6 +75,13 @@ pub struct Saved {
     pub points_estimated: bool,
     /// Bytes stored.
     pub bytes: u64,
+    /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
+    #[serde(skip_serializing_if = "is_none")]
+    pub streamed: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl BackupReport {
@@ -93,6 +104,7 @@ impl BackupReport {
                 .cloned()
                 .chain(warnings(&manifest.collections))
                 .collect(),
+            held_back: None,
         }
     }
 
@@ -147,6 +159,7 @@ impl Saved {
             points: collection.points_after,
             points_estimated: collection.points_estimated,
             bytes: collection.bytes(),
+            streamed: collection.artifacts.iter().filter(|a| a.is_streamed()).count(),
         }
     }
 }
@@ -171,6 +184,24 @@ fn are_of_one(one: &manifest::Collection, other: &manifest::Collection) -> bool 
         && ShardKeys::of(&one.shards.value()) == ShardKeys::of(&other.shards.value())
 }
 
+/// Adds to the entry of a collection what another unit of it, a shard, came to.
+pub(super) fn add_shard(there: &mut manifest::Collection, unit: manifest::Collection) -> Result<()> {
+    let is_same = are_of_one(there, &unit);
+    // Each unit is a shard, and tells the points of that one.
+    there.points_before = there.points_before.saturating_add(unit.points_before);
+    there.points_after = there.points_after.saturating_add(unit.points_after);
+    there.points_estimated |= unit.points_estimated;
+    there.changed_to = unit.changed_to.or(there.changed_to.take());
+    there.artifacts.extend(unit.artifacts);
+    there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
+    there.warnings.extend(unit.warnings);
+    there.warnings.dedup();
+    match is_same {
+        true => Ok(()),
+        false => Err(shards_changed(&unit.name)),
+    }
+}
+
 /// The error of a collection whose shards are not those that were to be saved.
 pub(super) fn shards_changed(collection: &str) -> Error {
     Error::new(
@@ -178,6 +209,15 @@ pub(super) fn shards_changed(collection: &str) -> Error {
         format!("the shards or the configuration of collection {collection:?} changed during the backup"),
     )
     .remedy("run it again; nobody else may change its shard keys or its configuration meanwhile")
+}
+
+/// The error of a collection of which some shards were saved of another one of its name.
+pub(super) fn remade(collection: &str) -> Error {
+    Error::new(
+        Code::SnapshotChanged,
+        format!("collection {collection:?} was deleted and made again during the backup"),
+    )
+    .remedy("run it again; nobody else may replace the collection meanwhile")
 }
 
 /// The results of the collections.
@@ -200,7 +240,8 @@ impl Results {
     pub(super) fn forget_changed(&mut self) -> Vec<String> {
         let is_changed = |(unit, failure): &(Unit, Failure)| {
             let changed = failure.error.code == Code::SnapshotChanged.to_string();
-            (changed && unit.shard.is_some()).then(|| unit.collection.clone())
+            let is_by_shards = unit.shard.is_some() || unit.mode == Mode::Stream;
+            (changed && is_by_shards).then(|| unit.collection.clone())
         };
         let mut changed: BTreeSet<String> = self.failed.iter().filter_map(is_changed).collect();
         changed.extend(self.uneven());
@@ -235,25 +276,14 @@ impl Results {
             match whole.entry(unit.name.clone()) {
                 Entry::Vacant(free) => drop(free.insert(unit)),
                 Entry::Occupied(mut there) => {
-                    let there = there.get_mut();
-                    if !are_of_one(there, &unit) {
-                        let error = shards_changed(&unit.name);
-                        failed.insert(unit.name.clone(), Failure::of(&unit.name, &error));
+                    let name = unit.name.clone();
+                    if let Err(error) = add_shard(there.get_mut(), unit) {
+                        failed.insert(name.clone(), Failure::of(&name, &error));
                     }
-                    // Each unit is a shard, and tells the points of that one.
-                    there.points_before = there.points_before.saturating_add(unit.points_before);
-                    there.points_after = there.points_after.saturating_add(unit.points_after);
-                    there.points_estimated |= unit.points_estimated;
-                    there.changed_to = unit.changed_to.or(there.changed_to.take());
-                    there.artifacts.extend(unit.artifacts);
-                    there.artifacts.sort_by(|a, b| a.key.cmp(&b.key));
-                    there.warnings.extend(unit.warnings);
-                    there.warnings.dedup();
                 }
             }
         }
-        let by_shards = |c: &&manifest::Collection| c.is_by_shards() && !gone.contains(&c.name);
-        for collection in whole.values().filter(by_shards) {
+        for collection in whole.values().filter(|c| !gone.contains(&c.name)) {
             if let Some(id) = collection.lacks_shard() {
                 let error = shards_changed(&collection.name).because(format!("shard {id} was not saved"));
                 let failure = || Failure::of(&collection.name, &error);
@@ -338,6 +368,7 @@ impl RunFacts {
             collections: results.collections.iter().map(Saved::of).collect(),
             failed: results.failed.clone(),
             warnings: self.warnings.iter().cloned().chain(of_collections).collect(),
+            held_back: None,
         };
         let status = match status {
             BackupOutcome::Complete => Status::Complete,

@@ -7,6 +7,7 @@ use crate::ops::progress::Phase;
 use crate::repository::blobs;
 use crate::repository::manifest::Artifact;
 use crate::wire::qdrant::{Count, ShardStream};
+use crate::wire::transfer;
 use time::OffsetDateTime;
 
 /// A stream of which the first bytes have come: what it has is what the shard had then.
@@ -18,7 +19,7 @@ pub(super) struct HeldStream {
 
 impl HeldStream {
     pub(super) async fn begin(of: UnitRun<'_>) -> Result<Self> {
-        of.run.progress.phase(of.unit, Phase::Snapshot);
+        of.run.progress.phase(of.shown, Phase::Snapshot);
         let requested_at = of.ctx.clock.now();
         let shard = of.unit.shard.unwrap_or_default();
         let stream = of
@@ -42,19 +43,29 @@ impl HeldStream {
             attempt,
             limits: &settings.limits,
             rate: settings.rate.as_deref(),
-            done: of.run.progress.copying(of.unit, None),
-        };
-        let expected = Expected {
-            kind: of.unit.kind(),
-            shards: Vec::new(),
-            holds_points: before.points > 0,
+            done: of.run.progress.copying(of.shown, None),
         };
         // Qdrant ends a stream that is not read for minutes, and counting may take that long.
         let (written, after) = tokio::try_join!(
-            blobs::write_stream(Box::new(self.stream), expected, target),
+            blobs::write_stream(Box::new(self.stream), expected(of, before), target),
             of.qdrant().count(of.unit.snapshot()),
         )?;
         let artifact = stored(of.unit, written, (self.requested_at, self.created_at));
         Ok((artifact, after))
+    }
+
+    /// Reads it to its end and keeps nothing; the answer is its length, if it is whole.
+    pub(super) async fn read(self, of: UnitRun<'_>, before: Count) -> Result<u64> {
+        let (name, limits) = (of.unit.to_string(), &of.ctx.settings.limits);
+        transfer::drain_stream(Box::new(self.stream), expected(of, before), &name, limits).await
+    }
+}
+
+/// What has to come, of a shard that had so many points.
+fn expected(of: UnitRun<'_>, before: Count) -> Expected {
+    Expected {
+        kind: of.unit.kind(),
+        shards: Vec::new(),
+        holds_points: before.points > 0,
     }
 }

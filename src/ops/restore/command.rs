@@ -6,6 +6,7 @@ use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use time::format_description::well_known::Rfc3339;
 
 /// The interface that a request came by: commands in messages have its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ impl Interface {
     /// How an option is called.
     pub(super) fn option(&self, name: &str) -> String {
         match self {
+            // There it is the answer to a question.
+            Self::CommandLine { .. } if name == "yes" => "--other-source".to_owned(),
             Self::CommandLine { .. } => format!("--{}", name.replace('_', "-")),
             Self::Http => format!("{name:?}"),
         }
@@ -71,6 +74,7 @@ impl RestoreRequest {
     pub(super) fn again(&self, id: BackupId, collections: Vec<String>) -> Self {
         let mut again = Self {
             id: id.to_string(),
+            not_after: None,
             ..self.clone()
         };
         if !self.swap {
@@ -80,12 +84,16 @@ impl RestoreRequest {
     }
 
     /// The same, beside whatever is there.
-    pub(super) fn under_new_names(&self, id: BackupId) -> Self {
+    pub(crate) fn under_new_names(&self, id: BackupId) -> Self {
         Self {
             id: id.to_string(),
+            not_after: None,
             into: Some(format!("{}-restored", self.into.as_deref().unwrap_or("{}"))),
             overwrite: false,
+            overwrite_only: Vec::new(),
+            other_source: false,
             yes: false,
+            skip_existing: false,
             swap: false,
             // Clients that use an alias stay with what is there.
             move_aliases: false,
@@ -116,9 +124,14 @@ fn command_line(
             include,
             exclude,
         },
+        not_after,
         into,
         overwrite,
+        overwrite_only,
+        other_source,
         yes,
+        agreed: _,
+        skip_existing,
         move_aliases,
         swap,
         replication_factor,
@@ -127,6 +140,7 @@ fn command_line(
         patience: _,
         form: _,
     } = request;
+    let at = not_after.and_then(|at| at.format(&Rfc3339).ok());
     let with =
         |name: &str, values: &[String]| -> Vec<String> { values.iter().map(|value| option(name, value)).collect() };
     let flag = |name: &str, is_set: bool| is_set.then(|| name.to_owned());
@@ -135,7 +149,11 @@ fn command_line(
         with("--exclude", exclude),
         with("--into", into.as_slice()),
         with("--to", &to.map(str::to_owned).into_iter().collect::<Vec<_>>()),
+        with("--at", at.as_slice()),
+        flag("--skip-existing", *skip_existing).into_iter().collect(),
         flag("--overwrite", *overwrite).into_iter().collect(),
+        with("--overwrite-only", overwrite_only),
+        flag("--other-source", *other_source).into_iter().collect(),
         flag("--yes", *yes).into_iter().collect(),
         flag("--swap", *swap).into_iter().collect(),
         flag("--move-aliases", *move_aliases).into_iter().collect(),
@@ -153,7 +171,10 @@ fn command_line(
         settings.iter().map(|(name, value)| option(name, value)).collect(),
     ]
     .concat();
-    let names: Vec<_> = std::iter::once(id).chain(collections).collect();
+    let names: Vec<_> = std::iter::once(id)
+        .filter(|_| at.is_none())
+        .chain(collections)
+        .collect();
     let like_an_option = names.iter().any(|name| name.starts_with('-'));
     let names = names.into_iter().map(|name| word(name));
     let mut words = vec!["qdrant-backup restore".to_owned()];
@@ -194,12 +215,18 @@ fn body(request: &RestoreRequest, dry_run: bool) -> String {
         selection,
         into,
         overwrite,
-        yes,
+        other_source,
         move_aliases,
         swap,
         replication_factor,
         via,
         no_lock,
+        // Of the command line alone.
+        not_after: _,
+        overwrite_only: _,
+        yes: _,
+        agreed: _,
+        skip_existing: _,
         patience: _,
         form: _,
     } = request;
@@ -208,7 +235,7 @@ fn body(request: &RestoreRequest, dry_run: bool) -> String {
         selection,
         into,
         overwrite: *overwrite,
-        yes: *yes,
+        yes: *other_source,
         swap: *swap,
         move_aliases: *move_aliases,
         replication_factor: *replication_factor,
@@ -297,7 +324,7 @@ pub(crate) mod samples {
             let mut words = words.into_iter();
             let mut some = |at_most: usize| words.by_ref().take(below(at_most + 1)).collect::<Vec<_>>();
             let (into, to) = (some(1).pop(), some(1).pop());
-            let id = some(1).pop().unwrap_or_else(|| "2026-11-22T12-00-00Z".to_owned());
+            let mut id = some(1).pop().unwrap_or_else(|| "2026-11-22T12-00-00Z".to_owned());
             let selection = Selection {
                 collections: some(3),
                 include: some(2),
@@ -305,17 +332,32 @@ pub(crate) mod samples {
             };
             let swap = into.is_none() && below(3) == 0;
             let overwrite = !swap && below(2) == 0;
+            let form = form(to);
+            let is_typed = matches!(form, Interface::CommandLine { .. });
+            let skip_existing = is_typed && !swap && !overwrite && below(2) == 0;
+            let at = is_typed && below(4) == 0;
+            if at {
+                id = "latest".to_owned();
+            }
             let request = RestoreRequest {
                 id,
                 selection,
                 into,
                 overwrite,
-                yes: overwrite && below(2) == 0,
+                overwrite_only: if skip_existing {
+                    vec!["-a b".to_owned(), "c".to_owned()]
+                } else {
+                    Vec::new()
+                },
+                skip_existing,
+                not_after: at.then(|| time::macros::datetime!(2026-11-22 12:00:00.5 UTC)),
+                other_source: (overwrite || skip_existing) && below(2) == 0,
+                yes: is_typed && below(2) == 0,
                 no_lock: below(2) == 0,
                 move_aliases: below(2) == 0,
                 swap,
                 via: [Via::Auto, Via::Url, Via::Upload][below(3)],
-                form: form(to),
+                form,
                 ..RestoreRequest::default()
             };
             (request, below(2) == 0)
@@ -339,6 +381,7 @@ mod tests {
         }) {
             let beside = request.under_new_names(id);
             assert!(!beside.overwrite && !beside.yes && !beside.swap && !beside.move_aliases);
+            assert!(!beside.other_source && beside.overwrite_only.is_empty());
             assert!(beside.into.is_some_and(|into| into.ends_with("-restored")));
             assert_eq!((beside.form, beside.selection), (request.form, request.selection));
         }

@@ -1,6 +1,7 @@
 //! The truth after Qdrant's 200: waiting until the collection serves, and comparing it with the backup.
 
 use super::compare::{differences, in_both, index_differences};
+use super::sampled::sampled;
 use super::shards::set_parameter;
 use super::target::{TargetState, target_state};
 use crate::base::error::{Code, Error, Result};
@@ -10,14 +11,11 @@ use crate::base::total::total;
 use crate::repository::manifest::{self, Description};
 use crate::wire::qdrant::{CollectionInfo, Count, Nodes, Qdrant, SnapshotOf};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Points that are read with vectors.
-const SAMPLE: usize = 100;
 /// A failure is to be told soon.
 const STATE_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -163,8 +161,37 @@ pub(crate) async fn converge(
     wanted: &ExpectedCollection,
     patience: &Timeouts,
 ) -> Result<Found> {
-    let qdrant = nodes.of(None);
     let count = wait_for_points(nodes, name, wanted, patience).await?;
+    let count = count.map_err(|problem| {
+        unequal(format!(
+            "collection {name:?}: {problem}, {} s after Qdrant reported it restored",
+            patience.converge.as_secs()
+        ))
+    })?;
+    compared(nodes, name, wanted, patience, count).await
+}
+
+/// Compares a collection in the same way that was there before, without waiting.
+pub(super) async fn compare_now(nodes: &Nodes, name: &str, wanted: &ExpectedCollection) -> Result<Found> {
+    let at_once = Timeouts {
+        converge: Duration::ZERO,
+        green: Duration::ZERO,
+        poll: Duration::ZERO,
+    };
+    let count = wait_for_points(nodes, name, wanted, &at_once).await?;
+    let count = count.map_err(|problem| unequal(format!("collection {name:?}: {problem}")))?;
+    compared(nodes, name, wanted, &at_once, count).await
+}
+
+/// Compares all but the count.
+async fn compared(
+    nodes: &Nodes,
+    name: &str,
+    wanted: &ExpectedCollection,
+    patience: &Timeouts,
+    count: Count,
+) -> Result<Found> {
+    let qdrant = nodes.of(None);
     let points = count.points;
     let info = wait_until_green(qdrant, name, patience).await?;
     let is_exact = count.is_exact && !wanted.points.estimated;
@@ -211,54 +238,24 @@ pub(crate) async fn converge(
         let list: Vec<_> = differ.iter().map(ToString::to_string).collect();
         return Err(unequal(format!("collection {name:?}: {}", list.join("; "))));
     }
-    let sample = match qdrant.sample(name, SAMPLE).await {
-        Ok(sample) => sample,
-        // Nothing is wrong with a collection that may not be looked at.
-        Err(error) if error.code() == Code::QdrantFailed && error.is_permanent() => {
-            notes.push(format!("no points were read as a sample: {}", error.chain()));
-            return Ok(Found {
-                points,
-                is_exact,
-                sampled: 0,
-                notes,
-            });
-        }
-        Err(error) => return Err(error),
-    };
-    if sample.is_cut {
-        notes.push(format!(
-            "only {} points were read as a sample, because they are large or reading them takes long",
-            sample.points
-        ));
-    } else if count.is_exact && sample.points as u64 != points.min(SAMPLE as u64) {
-        return Err(unequal(format!(
-            "collection {name:?}: only {} are readable of the first {} points",
-            sample.points,
-            points.min(SAMPLE as u64)
-        )));
-    }
-    // A collection without vectors is possible; a point without the vectors that the collection has is as well, but not all.
-    if sample.points > 0 && sample.with_vectors == 0 && declares_vectors(&wanted.config.value()) {
-        return Err(unequal(format!(
-            "collection {name:?}: none of the {} sampled points has a vector",
-            sample.points
-        )));
-    }
+    let sampled = sampled(nodes, name, &info.config.value(), count).await?;
+    notes.extend(sampled.notes);
     Ok(Found {
         points,
         is_exact,
-        sampled: sample.points,
+        sampled: sampled.points,
         notes,
     })
 }
 
-fn declares_vectors(config: &Value) -> bool {
-    let some = |v: &Value| v.as_object().is_some_and(|o| !o.is_empty());
-    some(&config["params"]["vectors"]) || some(&config["params"]["sparse_vectors"])
-}
-
-/// The count, once all shards are Active and it is right; of each replica by itself, where each was restored by itself.
-async fn wait_for_points(nodes: &Nodes, name: &str, wanted: &ExpectedCollection, patience: &Timeouts) -> Result<Count> {
+/// The count, once all shards are Active and it is right, or what is wrong with it when there is no more patience; of each
+/// replica by itself, where each was restored by itself.
+async fn wait_for_points(
+    nodes: &Nodes,
+    name: &str,
+    wanted: &ExpectedCollection,
+    patience: &Timeouts,
+) -> Result<Result<Count, String>> {
     let qdrant = nodes.of(None);
     let deadline = Instant::now() + patience.converge;
     let mut pauses = pauses(patience.poll);
@@ -270,15 +267,12 @@ async fn wait_for_points(nodes: &Nodes, name: &str, wanted: &ExpectedCollection,
         let problem = match problem {
             Some(problem) => problem,
             None => match qdrant.count(name).await? {
-                found if wanted.points.admits(found) => return Ok(found),
+                found if wanted.points.admits(found) => return Ok(Ok(found)),
                 found => format!("it has {} points, the backup has {}", found.points, wanted.points),
             },
         };
         if Instant::now() >= deadline {
-            return Err(unequal(format!(
-                "collection {name:?}: {problem}, {} s after Qdrant reported it restored",
-                patience.converge.as_secs()
-            )));
+            return Ok(Err(problem));
         }
         sleep(pauses.next().unwrap_or(patience.poll)).await;
     }
@@ -351,7 +345,7 @@ async fn wait_until_green(qdrant: &Qdrant, name: &str, patience: &Timeouts) -> R
     }
 }
 
-fn unequal(text: String) -> Error {
+pub(super) fn unequal(text: String) -> Error {
     Error::new(Code::RestoreUnequal, text)
         .remedy("do not use it; read Qdrant's log, then restore it again or from another backup")
 }

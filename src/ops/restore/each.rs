@@ -1,10 +1,12 @@
 //! The collections of a plan, some at once.
 
 use super::RestoreStep;
-use super::execute::restore_one;
-use super::failed::{failed, not_begun};
+use super::execute::{Restoring, restore_one};
+use super::failed::{differs, failed, not_begun};
 use super::plan::RestorePlan;
 use super::report::{Failed, Restored};
+use super::step::Standing;
+use super::turns::Turns;
 use super::{RestoreRequest, report};
 use crate::base::error::Error;
 use crate::ops::context::Context;
@@ -27,9 +29,23 @@ pub(super) async fn restore_each(
     plan: &RestorePlan,
     run: &Run,
 ) -> (Vec<Restored>, Vec<Failed>) {
-    let mut waiting = plan.collections.iter().enumerate();
+    let turns = Turns::new(ctx.settings.restore_concurrency);
+    let of = Restoring {
+        ctx,
+        plan,
+        patience: &request.patience,
+        run,
+        turns: &turns,
+    };
+    let steps = || plan.collections.iter().enumerate();
+    let mut waiting = steps().filter(|(_, step)| step.is_restored());
     let mut under_way = FuturesUnordered::new();
     let (mut restored, mut failed) = (Vec::new(), Vec::new());
+    for (at, step) in steps() {
+        if let Some(Standing::Differs { why }) = &step.standing {
+            failed.push((at, differs(ctx, request, plan, step, why).await));
+        }
+    }
     let mut refused: Option<Error> = None;
     loop {
         while under_way.len() < ctx.settings.restore_concurrency.max(1)
@@ -37,7 +53,7 @@ pub(super) async fn restore_each(
             && !run.cancel.is_cancelled()
             && let Some((at, step)) = waiting.next()
         {
-            under_way.push(async move { (at, one(ctx, request, plan, step, run).await) });
+            under_way.push(async move { (at, one(of, request, at, step).await) });
         }
         match under_way.next().await {
             Some((at, Ok(done))) => restored.push((at, done)),
@@ -58,14 +74,9 @@ pub(super) async fn restore_each(
 }
 
 /// Restores one collection and tells how that ended.
-async fn one(
-    ctx: &Context,
-    request: &RestoreRequest,
-    plan: &RestorePlan,
-    step: &RestoreStep,
-    run: &Run,
-) -> Result<Restored, Tried> {
-    match restore_one(ctx, plan, step, &request.patience, run).await {
+async fn one(of: Restoring<'_>, request: &RestoreRequest, at: usize, step: &RestoreStep) -> Result<Restored, Tried> {
+    let Restoring { ctx, plan, run, .. } = of;
+    match restore_one(of, at, step).await {
         Ok(restored) => {
             run.progress.phase(&step.unit(), Phase::Restored);
             tracing::info!(

@@ -6,8 +6,9 @@ use super::execute::{Reached, Unrestored};
 use super::plan::RestorePlan;
 use super::report::{Failed, NextAttempt};
 use super::step::Existing;
-use super::{RestoreRequest, RestoreStep};
+use super::{Interface, RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
+use crate::base::shell::option;
 use crate::ops::context::Context;
 
 /// A collection whose restore was not started.
@@ -55,6 +56,26 @@ pub(super) async fn failed(
     failure(request, plan, step, error, state, again)
 }
 
+/// A collection that exists, is not as in the backup, and was not to be touched.
+pub(super) async fn differs(
+    ctx: &Context,
+    request: &RestoreRequest,
+    plan: &RestorePlan,
+    step: &RestoreStep,
+    why: &str,
+) -> Failed {
+    let error = Error::new(
+        Code::RestoreUnequal,
+        format!("collection {:?} exists and differs from the backup: {why}", step.target),
+    )
+    .remedy(format!(
+        "restore beside it, or replace it: {}",
+        option("--overwrite-only", &step.source)
+    ));
+    let state = format!("unchanged: {}", state(&ctx.qdrant, &step.target).await);
+    failure(request, plan, step, &error, state, NextAttempt::Beside)
+}
+
 /// What is said of it, and how it is tried again.
 pub(super) fn failure(
     request: &RestoreRequest,
@@ -70,15 +91,43 @@ pub(super) fn failure(
         error: error.into(),
         state,
         next: match again {
-            NextAttempt::AliasesOnly => format!(
+            NextAttempt::AliasesOnly if !goes_on(request) => format!(
                 "set the aliases of {:?} with POST {}/collections/aliases; the collection itself is restored",
                 step.target, plan.target
             ),
+            NextAttempt::Beside => beside(request, plan, vec![step.source.clone()]),
+            _ if goes_on(request) => going_on(request, plan, &[(&step.source, again)]),
             _ => next(request, plan, again, vec![step.source.clone()]),
         },
         again,
         is_started: true,
     }
+}
+
+/// Whether one command goes on with whatever was not restored, leaving out what is as it should be by then. Not where all was to be
+/// replaced: what has other content may have the same count. A swap is always one of all.
+fn goes_on(request: &RestoreRequest) -> bool {
+    matches!(request.form, Interface::CommandLine { .. }) && !request.swap && !request.overwrite
+}
+
+/// The command that goes on with these. What it may write over are those that this run made, and those that it was allowed to.
+fn going_on(request: &RestoreRequest, plan: &RestorePlan, collections: &[(&str, NextAttempt)]) -> String {
+    let names = collections.iter().map(|(name, _)| (*name).to_owned());
+    let ours = collections
+        .iter()
+        .filter(|(name, again)| *again == NextAttempt::OverOurs || request.is_named(name));
+    let request = RestoreRequest {
+        skip_existing: true,
+        overwrite_only: ours.map(|(name, _)| (*name).to_owned()).collect(),
+        ..request.again(plan.id, names.collect())
+    };
+    command(&request, false)
+}
+
+/// The command that restores these beside what is there.
+fn beside(request: &RestoreRequest, plan: &RestorePlan, collections: Vec<String>) -> String {
+    let request = request.again(plan.id, collections).under_new_names(plan.id);
+    command(&request, false)
 }
 
 /// The command that tries these collections again. It never offers to overwrite what this run did not make itself, unless that
@@ -92,15 +141,32 @@ fn next(request: &RestoreRequest, plan: &RestorePlan, again: NextAttempt, collec
 
 /// The same for all of them: one command for those that it is the same for.
 pub(super) fn next_for_all(request: &RestoreRequest, plan: &RestorePlan, failed: &[Failed]) -> Vec<String> {
+    let of = |attempts: &[NextAttempt]| -> Vec<String> {
+        let alike = failed.iter().filter(|f| attempts.contains(&f.again));
+        alike.map(|f| f.source.clone()).collect()
+    };
     let mut all = Vec::new();
-    for again in [NextAttempt::AsAsked, NextAttempt::OverOurs, NextAttempt::LookFirst] {
-        let collections: Vec<_> = failed
-            .iter()
-            .filter(|f| f.again == again)
-            .map(|f| f.source.clone())
-            .collect();
+    let differing = of(&[NextAttempt::Beside]);
+    if !differing.is_empty() {
+        all.push(beside(request, plan, differing));
+    }
+    if goes_on(request) {
+        let rest = failed.iter().filter(|f| f.again != NextAttempt::Beside);
+        let rest: Vec<_> = rest.map(|f| (f.source.as_str(), f.again)).collect();
+        if !rest.is_empty() {
+            all.insert(0, going_on(request, plan, &rest));
+        }
+        return all;
+    }
+    // Asked to write over all, this run's own is no exception.
+    let ours: &[&[NextAttempt]] = match request.overwrite {
+        true => &[&[NextAttempt::AsAsked, NextAttempt::OverOurs]],
+        false => &[&[NextAttempt::AsAsked], &[NextAttempt::OverOurs]],
+    };
+    for attempts in ours.iter().chain([&[NextAttempt::LookFirst][..]].iter()) {
+        let collections = of(attempts);
         if !collections.is_empty() {
-            all.push(next(request, plan, again, collections));
+            all.push(next(request, plan, attempts[0], collections));
         }
     }
     all.extend(

@@ -2,7 +2,7 @@
 //! changed by making one.
 
 use super::command::command;
-use super::step::{RestoreStep, can_be_named, plan_step, target_name};
+use super::step::{Existing, RestoreStep, can_be_named, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{RestoreRequest, Via, version};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -13,8 +13,7 @@ use crate::repository::blobs;
 use crate::repository::catalog::{self, LatestQuery, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
 use crate::repository::names::{BackupId, has_come};
-use crate::repository::selection::Filter;
-use crate::repository::selection::Selection;
+use crate::repository::selection::{self, Filter, Selection};
 use crate::wire::qdrant::Nodes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -28,6 +27,8 @@ pub struct RestorePlan {
     pub id: BackupId,
     /// What was asked for when it was made; nothing in it: everything.
     pub selection: Selection,
+    /// Seconds since it was finished; `None` when that is in the future.
+    pub(crate) age_seconds: Option<u64>,
     /// Release of the Qdrant that it is of.
     pub(crate) backup_version: String,
     /// The Qdrant to restore into.
@@ -76,7 +77,16 @@ impl Refusal {
 impl RestorePlan {
     /// Bytes to move.
     pub fn bytes(&self) -> u64 {
-        total(self.collections.iter().map(|s| s.bytes))
+        total(self.collections.iter().filter(|s| s.is_restored()).map(|s| s.bytes))
+    }
+
+    /// The targets whose points would be replaced, and how many those are; `None` where Qdrant cannot tell.
+    pub fn replaced(&self) -> Vec<(&str, Option<u64>)> {
+        let replaced = losses(&self.collections).map(|(step, _)| match &step.overwrites {
+            Some(Existing::Readable { points }) => (step.target.as_str(), Some(*points)),
+            _ => (step.target.as_str(), None),
+        });
+        replaced.collect()
     }
 
     /// The error of its refusals: with the code that they share, or else [`Code::RestoreRefused`].
@@ -168,6 +178,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     notes.extend(of_backup(ctx, request, &manifest, drill.is_some()).await);
     let (nodes, found) = of_target(ctx, &manifest, &target_version).await?;
     notes.extend(found);
+    notes.extend(too_few(request, &nodes, &qdrant.url()));
     let of = StepContext {
         ctx,
         request,
@@ -218,6 +229,7 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     notes.extend(found);
     Ok(RestorePlan {
         id,
+        age_seconds: u64::try_from((ctx.clock.now() - manifest.finished_at).whole_seconds()).ok(),
         selection: manifest.selection,
         backup_version: manifest.qdrant.version,
         target: qdrant.url(),
@@ -262,25 +274,60 @@ async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest,
     notes
 }
 
-/// What forbids this target for any collection, and the nodes that it has.
+/// What forbids this target for any collection, and the nodes that it has. Each of them may get any shard.
 async fn of_target(ctx: &Context, manifest: &Manifest, target_version: &str) -> Result<(Nodes, Notes)> {
     let mut notes = Notes::default();
-    if let Some(objection) = version::incompatibility(&manifest.qdrant.version, target_version) {
-        notes.refuse(
-            None,
-            objection,
-            "use a Qdrant of the backup's own release, preferably with the newest patch",
-        );
-    }
-    let nodes = match ctx.qdrant.nodes().await {
-        Ok(nodes) => nodes,
+    let (nodes, versions) = match ctx.qdrant.nodes().await {
+        Ok(nodes) => {
+            let versions = match nodes.are_several() {
+                true => nodes.versions().await?,
+                false => BTreeMap::from([(0, target_version.to_owned())]),
+            };
+            (nodes, versions)
+        }
         Err(error) if matches!(error.code(), Code::Unsupported | Code::ConfigInvalid) => {
             notes.refusals.push(Refusal::of(None, &error));
-            return Ok((Nodes::one(&ctx.qdrant), notes));
+            let versions = BTreeMap::from([(0, target_version.to_owned())]);
+            // What depends on them is not told, since they are not known.
+            let mut nodes = Nodes::one(&ctx.qdrant);
+            nodes.is_hidden = true;
+            (nodes, versions)
         }
         Err(error) => return Err(error),
     };
+    let distinct: BTreeSet<_> = versions.values().collect();
+    for (peer, version) in &versions {
+        if let Some(objection) = version::incompatibility(&manifest.qdrant.version, version) {
+            let objection = match distinct.len() {
+                1 => objection,
+                _ => format!("node {}: {objection}", nodes.of(Some(*peer)).url()),
+            };
+            let remedy = "use a Qdrant of the backup's own release, preferably with the newest patch";
+            notes.refuse(None, objection, remedy);
+            if distinct.len() == 1 {
+                break;
+            }
+        }
+    }
     Ok((nodes, notes))
+}
+
+/// Refuses more replicas of a shard than there are nodes: Qdrant would make fewer without a word.
+fn too_few(request: &RestoreRequest, nodes: &Nodes, url: &str) -> Notes {
+    let mut notes = Notes::default();
+    let places = nodes.all().len();
+    let wanted = request
+        .replication_factor
+        .and_then(|factor| usize::try_from(factor).ok());
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > places && !nodes.is_hidden) {
+        let text = format!("{wanted} replicas of each shard need as many nodes; {url} has {places}");
+        let remedy = format!(
+            "add nodes, or set {} to at most {places}",
+            request.form.option("replication_factor")
+        );
+        notes.refuse(None, text, &remedy);
+    }
+    notes
 }
 
 /// Which Qdrant it is that is restored into. Only collections that would be replaced are asked about: another one may be broken,
@@ -310,6 +357,7 @@ async fn resolve(ctx: &Context, request: &RestoreRequest) -> Result<Resolved> {
     let asked = LatestQuery {
         selection: &request.selection,
         source: source.as_ref(),
+        not_after: request.not_after,
     };
     catalog::resolve(&*ctx.store, &request.id, asked, ctx.clock.now()).await
 }
@@ -325,7 +373,7 @@ fn other_source(
     let mut notes = Notes::default();
     let both = match target.relation(source) {
         Relation::Same => return notes,
-        _ if request.yes => return notes,
+        _ if request.other_source => return notes,
         Relation::Different => format!("on {target}; the backup is of another Qdrant, {source}"),
         Relation::Unknown => {
             format!("on {target}; whether that is the Qdrant of the backup, {source}, is unknown")
@@ -436,10 +484,10 @@ async fn proofs(ctx: &Context, request: &RestoreRequest, id: BackupId, steps: &[
 /// What may be damaged replaces nothing. `by` makes the record anew that says so.
 fn overwrite_notes(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep], by: &str, found: &str) -> Notes {
     let mut notes = Notes::default();
-    if !request.overwrite {
-        return notes;
-    }
     for (step, lost) in losses(steps) {
+        if !request.overwrites(&step.source) {
+            continue;
+        }
         notes.refuse(
             Some(&step.source),
             format!("{found}, and it would replace collection {:?}: {lost}", step.target),
@@ -454,17 +502,29 @@ fn overwrite_notes(request: &RestoreRequest, id: BackupId, steps: &[RestoreStep]
     notes
 }
 
+fn not_in_backup(request: &RestoreRequest, manifest: &Manifest, missing: &str, why: &str) -> Error {
+    let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
+    let meant = selection::meant(missing, &names).map_or_else(String::new, |meant| format!("{meant}; "));
+    Error::new(
+        Code::CollectionNotFound,
+        format!("backup {} has no collection {missing:?}{why}", manifest.id),
+    )
+    .remedy(format!(
+        "{meant}see its collections: {}",
+        request.form.show(manifest.id)
+    ))
+}
+
 fn choose<'a>(filter: &Filter, request: &RestoreRequest, manifest: &'a Manifest) -> Result<Vec<&'a Collection>> {
     let names: Vec<_> = manifest.collections.iter().map(|c| c.name.clone()).collect();
     let picked = filter.pick(&request.selection, &names).map_err(|missing| {
         let why = manifest.failed.iter().find(|f| f.collection == *missing);
         let why = why.map_or(String::new(), |f| format!(": it was not saved ({})", f.error.message));
-        Error::new(
-            Code::CollectionNotFound,
-            format!("backup {} has no collection {missing:?}{why}", manifest.id),
-        )
-        .remedy(format!("see its collections: {}", request.form.show(manifest.id)))
+        not_in_backup(request, manifest, missing, &why)
     })?;
+    if let Some(missing) = request.overwrite_only.iter().find(|name| !picked.contains(name)) {
+        return Err(not_in_backup(request, manifest, missing, " that is restored"));
+    }
     if picked.is_empty() {
         return Err(Error::new(
             Code::RestoreRefused,

@@ -22,6 +22,9 @@ pub struct RestoreReport {
     pub finished_at: OffsetDateTime,
     /// What was restored and compared.
     pub collections: Vec<Restored>,
+    /// What existed, was compared, and was left as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<Unchanged>,
     /// What was not.
     pub failed: Vec<Failed>,
     /// What to run next for all that was not: one command for those that it is the same for.
@@ -72,6 +75,23 @@ pub struct Restored {
     pub notes: Vec<String>,
 }
 
+/// One collection that existed, and equals the backup's by all that a restore ends with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unchanged {
+    /// Its name in the backup.
+    pub source: String,
+    /// Its name on Qdrant.
+    pub target: String,
+    pub points: u64,
+    /// Whether that, or the backup's, is Qdrant's estimate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub points_estimated: bool,
+    /// Points that were read with their vectors.
+    pub sampled: usize,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
 /// One collection that was not restored.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failed {
@@ -104,6 +124,8 @@ pub(super) enum NextAttempt {
     LookFirst,
     /// Only its aliases are missing.
     AliasesOnly,
+    /// Under a new name: what is there differs from the backup, and was not to be touched.
+    Beside,
 }
 
 /// Results in the order of their numbers, without these.
@@ -186,7 +208,7 @@ impl RestoreReport {
                 list.push(format!("{what}: {}", names.join(", ")));
             }
         }
-        let all = self.collections.len() + self.failed.len();
+        let all = self.collections.len() + self.unchanged.len() + self.failed.len();
         let text = format!(
             "restore of backup {}: {} of {all} not restored: {}",
             self.id,

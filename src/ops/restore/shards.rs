@@ -4,7 +4,7 @@ use super::RestoreStep;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::Collection;
 use crate::repository::sharding::{self, Creation, ShardKey, ShardKeys};
-use crate::wire::qdrant::{Nodes, Qdrant};
+use crate::wire::qdrant::{Nodes, Qdrant, ShardMap};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -48,6 +48,29 @@ pub(super) async fn differ(qdrant: &Qdrant, name: &str, backup: &Collection) -> 
         }
         Err(e) => Err(e),
     }
+}
+
+/// What Qdrant does to the shards of the collection `name` that a restore into them would meet: it would undo it, or be mixed with it.
+pub(super) async fn busy(qdrant: &Qdrant, name: &str) -> Result<Option<String>> {
+    let (map, _) = qdrant.shards(name).await?;
+    Ok(match map.moving().first() {
+        _ if map.is_resharded() => Some(format!("collection {name:?} is being resharded")),
+        Some(shard) => Some(format!(
+            "shard {shard} of collection {name:?} is being copied between nodes"
+        )),
+        None => None,
+    })
+}
+
+/// What to do about it.
+pub(super) const WHEN_BUSY: &str =
+    "wait until GET /collections/NAME/cluster shows neither a transfer nor resharding, then run it again";
+
+/// The most replicas that a shard of it has in the backup, where that is known.
+pub(super) fn most_replicas(backup: &Collection) -> usize {
+    let map: Option<ShardMap> = serde_json::from_value(backup.shards.value()).ok();
+    let replicas = map.map(|map| map.replicas()).unwrap_or_default();
+    replicas.values().map(Vec::len).max().unwrap_or_default()
 }
 
 /// Makes the collection with its shards and payload indexes, all of them empty.

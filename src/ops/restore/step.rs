@@ -3,7 +3,7 @@
 use super::RestoreRequest;
 use super::command::command;
 use super::compare::{Difference, differences, schema_differences};
-use super::converge::{ExpectedCollection, Points};
+use super::converge::{ExpectedCollection, Points, compare_now};
 use super::plan::{Notes, Refusal, StepContext, Target};
 use super::shards;
 use super::swap::AliasPlan;
@@ -38,6 +38,9 @@ pub struct RestoreStep {
     pub bytes: u64,
     /// What is there now and would be replaced.
     pub overwrites: Option<Existing>,
+    /// What is there now and stays as it is; `None`: the collection is restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
     /// Where an existing target's configuration differs; Qdrant keeps the existing one.
     pub differences: Vec<Difference>,
     /// What becomes of the aliases.
@@ -55,6 +58,11 @@ pub struct RestoreStep {
 }
 
 impl RestoreStep {
+    /// Whether anything is done for it, but for its aliases.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.standing.is_none()
+    }
+
     pub(crate) fn unit(&self) -> Unit {
         Unit::whole(&self.source)
     }
@@ -81,6 +89,25 @@ pub enum Existing {
         /// What Qdrant says instead.
         problem: String,
     },
+}
+
+/// How a collection that exists, and is not to be touched, stands to the backup.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// By all that a restore ends with it is as a restore would have left it.
+    Equal {
+        points: u64,
+        /// Whether that is an estimate.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        points_estimated: bool,
+        /// Points that were read with their vectors.
+        sampled: usize,
+        /// What the reader should know.
+        notes: Vec<String>,
+    },
+    /// It is not.
+    Differs { why: String },
 }
 
 impl Existing {
@@ -110,6 +137,7 @@ pub(super) async fn plan_step(
         points: Points::of(collection),
         bytes: collection.bytes(),
         overwrites: None,
+        standing: None,
         differences: Vec::new(),
         aliases: Vec::new(),
         warnings: collection.warnings.clone(),
@@ -139,6 +167,13 @@ pub(super) async fn plan_step(
     }
     if let Some(factor) = request.replication_factor {
         step.wanted.set_replication_factor(factor);
+    }
+    let (places, replicas) = (of.nodes.all().len(), shards::most_replicas(collection));
+    if request.replication_factor.is_none() && replicas > places && !of.nodes.is_hidden {
+        notes.warnings.push(format!(
+            "collection {name:?} had {replicas} replicas of a shard; on {} it will have {places}, one on each node",
+            ctx.qdrant.url()
+        ));
     }
     let creation = match collection.cannot_be_restored() {
         Some(_) => Ok(None),
@@ -195,19 +230,27 @@ pub(super) async fn plan_step(
             TargetState::Absent => return Ok((step, notes)),
             there => there,
         };
+        step.standing = standing(of, &step, &there).await?;
+        if !step.is_restored() {
+            return Ok((step, notes));
+        }
         let (over, found) = over_existing(of, step, there);
         step = over;
+        let same_shape = !step.differences.iter().any(is_of_shape);
         notes.refusals.extend(found.refusals);
-        if step.creation.is_some()
-            && let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await?
-        {
+        if step.creation.is_some() && same_shape {
             let beside = command(&request.under_new_names(of.id), false);
-            let remedy = format!("restore beside it: {beside}; or delete it first, if nothing in it is needed");
-            notes.refuse(
-                Some(name),
-                format!("collection {:?} exists {problem}", step.target),
-                &remedy,
-            );
+            if let Some(problem) = shards::differ(&ctx.qdrant, &step.target, collection).await? {
+                let text = format!("collection {:?} exists {problem}", step.target);
+                let remedy = format!("restore beside it: {beside}; or delete it first, if nothing in it is needed");
+                notes.refuse(Some(name), text, &remedy);
+            } else if let Some(doing) = shards::busy(&ctx.qdrant, &step.target).await? {
+                notes.refuse(
+                    Some(name),
+                    doing,
+                    &format!("{}; or restore beside it: {beside}", shards::WHEN_BUSY),
+                );
+            }
         }
     }
     Ok((step, notes))
@@ -260,6 +303,33 @@ async fn look_up(ctx: &Context, id: BackupId, collection: &Collection, artifact:
     })
 }
 
+/// How a collection that is only to be compared stands to the backup. `None`: it is to be restored, or it is empty and the backup's
+/// is not, so that nothing is lost.
+async fn standing(of: &StepContext<'_>, step: &RestoreStep, there: &TargetState) -> Result<Option<Standing>> {
+    if !of.request.skip_existing || of.request.overwrites(&step.source) {
+        return Ok(None);
+    }
+    let is_empty = match there {
+        TargetState::Absent => return Ok(None),
+        TargetState::Whole { points, .. } => *points == 0,
+        TargetState::Unreadable { problem, .. } => {
+            let why = format!("its content is unreadable: {problem}");
+            return Ok(Some(Standing::Differs { why }));
+        }
+    };
+    match compare_now(of.nodes, &step.target, &step.wanted).await {
+        Ok(found) => Ok(Some(Standing::Equal {
+            points: found.points,
+            points_estimated: !found.is_exact,
+            sampled: found.sampled,
+            notes: found.notes,
+        })),
+        Err(error) if error.code() == Code::RestoreUnequal && is_empty => Ok(None),
+        Err(error) if error.code() == Code::RestoreUnequal => Ok(Some(Standing::Differs { why: error.chain() })),
+        Err(error) => Err(error),
+    }
+}
+
 /// The target exists: what would be overwritten, and what cannot be.
 fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState) -> (RestoreStep, Notes) {
     let request = of.request;
@@ -277,7 +347,8 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
             (Existing::Unreadable { problem }, info, told)
         }
     };
-    if existing.lost().is_some() && !request.overwrite {
+    let is_agreed = request.agreed.as_ref().is_none_or(|agreed| agreed.contains(&to));
+    if existing.lost().is_some() && !(request.overwrites(&name) && is_agreed) {
         let overwrite = request.form.option("overwrite");
         notes.refuse(
             Some(&name),
@@ -291,15 +362,12 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
         return (step, notes);
     };
     step.differences = differences("config", &step.wanted.config.value(), &info.config.value());
-    let shape = |d: &&Difference| {
-        ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
-            .iter()
-            .any(|f| {
-                let at = format!("config.params.{f}");
-                d.path == at || d.path.starts_with(&format!("{at}."))
-            })
-    };
-    if let Some(differs) = step.differences.iter().find(shape) {
+    if let Some(differs) = step
+        .differences
+        .iter()
+        .filter(|d| is_of_shape(d))
+        .min_by_key(|d| !is_method(d))
+    {
         notes.refuse(
             Some(&name),
             format!("collection {to:?} exists with a different shape: {differs}"),
@@ -314,6 +382,21 @@ fn over_existing(of: &StepContext<'_>, mut step: RestoreStep, there: TargetState
     step.wanted.config = info.config;
     step.wanted.payload_schema = info.payload_schema;
     (step, notes)
+}
+
+/// What a restore does not change.
+fn is_of_shape(difference: &Difference) -> bool {
+    ["vectors", "sparse_vectors", "shard_number", "sharding_method"]
+        .iter()
+        .any(|f| {
+            let at = format!("config.params.{f}");
+            difference.path == at || difference.path.starts_with(&format!("{at}."))
+        })
+}
+
+/// Whether the other differences come of this one.
+fn is_method(difference: &Difference) -> bool {
+    difference.path == "config.params.sharding_method"
 }
 
 /// A name for a copy of the collection `name`, short enough for Qdrant to make snapshots of it.

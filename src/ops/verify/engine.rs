@@ -7,6 +7,7 @@ use super::proof::{self, Comparison};
 use super::{Verifier, object, read_manifest};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::hex;
+use crate::base::total::total;
 use crate::ops::drill::{self, CollectionDrill, DrillReport, DrillVerdict};
 use crate::ops::events::Operation;
 use crate::ops::run;
@@ -51,46 +52,13 @@ impl Verifier {
 
     async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
         let manifest = read_manifest(&*self.store, id).await?;
-        let single: Vec<_> = manifest.collections.iter().map(single).collect::<Result<_>>()?;
+        manifest.collections.iter().try_for_each(require_openable)?;
         // It goes with this future: a thread of the engine that is given up cannot be ended, and would leave its files.
         let own = tempfile::tempdir_in(scratch).map_err(|e| unusable(scratch, e))?;
-        let scratch = own.path();
         let mut collections = Vec::new();
         let mut warnings = Vec::new();
-        for (collection, artifact) in manifest.collections.iter().zip(single) {
-            let began = Instant::now();
-            let (bytes, outcome) = match blobs::misplaced(artifact, id, &collection.name) {
-                Some(how) => (0, Err(how)),
-                None => self.open(collection, artifact, scratch).await?,
-            };
-            let mut drill = CollectionDrill {
-                name: collection.name.clone(),
-                verdict: DrillVerdict::Failed,
-                points: None,
-                sampled: None,
-                searches: None,
-                bytes,
-                seconds: Some(began.elapsed().as_secs_f64()),
-                problem: None,
-            };
-            match outcome {
-                Err(problem) => drill.problem = Some(problem),
-                Ok(proved) => {
-                    warnings.extend(
-                        proved
-                            .warnings
-                            .iter()
-                            .map(|warning| format!("{:?}: {warning}", collection.name)),
-                    );
-                    drill.points = Some(proved.points);
-                    drill.sampled = Some(proved.sampled);
-                    drill.searches = Some(proved.searches);
-                    match proved.problems.is_empty() {
-                        true => drill.verdict = DrillVerdict::Passed,
-                        false => drill.problem = Some(proved.problems.join("; ")),
-                    }
-                }
-            }
+        for collection in &manifest.collections {
+            let drill = self.prove_collection(id, collection, own.path(), &mut warnings).await?;
             tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "collection {:?} drilled by the engine", collection.name);
             collections.push(drill);
         }
@@ -104,6 +72,56 @@ impl Verifier {
         let recorded = drill::record(&*self.store, &drilled).await;
         drilled.recorded(recorded);
         Ok(drilled)
+    }
+
+    /// All snapshots of a collection, one after the other.
+    async fn prove_collection(
+        &self,
+        id: &BackupId,
+        collection: &Collection,
+        scratch: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<CollectionDrill> {
+        let began = Instant::now();
+        let mut problems: Vec<String> = collection.damage().into_iter().collect();
+        let (mut all, mut read, mut opened) = (Comparison::default(), 0, 0);
+        for artifact in &collection.artifacts {
+            let (bytes, outcome) = match blobs::misplaced(artifact, id, &collection.name) {
+                Some(how) => (0, Err(how)),
+                None => self.open(collection, artifact, scratch).await?,
+            };
+            read = total([read, bytes]);
+            let told = |text: String| match artifact.kind {
+                ArtifactKind::Collection => text,
+                ArtifactKind::Shard(shard) => format!("shard {shard}: {text}"),
+            };
+            match outcome {
+                Err(problem) => problems.push(told(problem)),
+                Ok(proved) => {
+                    opened += 1;
+                    let odd = proved.warnings.into_iter().map(told);
+                    warnings.extend(odd.map(|warning| format!("{:?}: {warning}", collection.name)));
+                    problems.extend(proved.problems.into_iter().map(told));
+                    all.points = total([all.points, proved.points]);
+                    all.sampled += proved.sampled;
+                    all.searches += proved.searches;
+                }
+            }
+        }
+        let is_opened = opened == collection.artifacts.len();
+        Ok(CollectionDrill {
+            name: collection.name.clone(),
+            verdict: match problems.is_empty() {
+                true => DrillVerdict::Passed,
+                false => DrillVerdict::Failed,
+            },
+            points: is_opened.then_some(all.points),
+            sampled: is_opened.then_some(all.sampled),
+            searches: is_opened.then_some(all.searches),
+            bytes: read,
+            seconds: Some(began.elapsed().as_secs_f64()),
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+        })
     }
 
     /// Fetches one snapshot and lets the engine prove it; bytes read, and what came of it.
@@ -124,10 +142,15 @@ impl Verifier {
             );
             return Ok((bytes, Err(problem)));
         }
-        let (into, subject) = (scratch.to_owned(), collection.clone());
+        let (into, subject, artifact) = (scratch.to_owned(), collection.clone(), artifact.clone());
         let work = move || {
-            let opened = embedded_qdrant::open_snapshot(file.path(), &into)?;
-            proof::prove(&opened, &subject)
+            let opened = match artifact.kind {
+                ArtifactKind::Collection => embedded_qdrant::open_snapshot(file.path(), &into)?,
+                ArtifactKind::Shard(shard) => {
+                    embedded_qdrant::open_shard(file.path(), &into, shard, &subject.config.value())?
+                }
+            };
+            proof::prove(&opened, &subject, &artifact)
         };
         let proved = spawn_blocking(work)
             .await
@@ -143,21 +166,29 @@ impl Verifier {
     }
 }
 
-/// The one object of a collection, if the engine can open it.
-fn single(collection: &Collection) -> Result<&Artifact> {
-    match collection.artifacts.as_slice() {
-        [artifact] if artifact.kind == ArtifactKind::Collection && blobs::require_known(artifact).is_ok() => {
-            Ok(artifact)
-        }
-        _ => Err(Error::new(
-            Code::BackupUnsupported,
-            format!(
-                "collection {:?} cannot be drilled by the engine, which opens only snapshots of whole collections",
-                collection.name
-            ),
-        )
-        .remedy("drill this backup on a Qdrant server")),
+/// That its objects are of kinds that the engine opens: one of all of it, or those of its shards.
+fn require_openable(collection: &Collection) -> Result<()> {
+    let is_whole = |artifact: &Artifact| artifact.kind == ArtifactKind::Collection;
+    let fits = match collection.artifacts.as_slice() {
+        [only] if is_whole(only) => true,
+        _ => collection.is_by_shards(),
+    };
+    if fits
+        && collection
+            .artifacts
+            .iter()
+            .all(|artifact| blobs::require_known(artifact).is_ok())
+    {
+        return Ok(());
     }
+    Err(Error::new(
+        Code::BackupUnsupported,
+        format!(
+            "collection {:?} cannot be drilled by the engine: its objects are of a kind that it does not open",
+            collection.name
+        ),
+    )
+    .remedy("drill this backup on a Qdrant server"))
 }
 
 /// Fails if so many bytes are not free below `scratch`.

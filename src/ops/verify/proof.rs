@@ -4,7 +4,8 @@
 //! points have vectors of the right kind, a search with a stored vector finds its point, and the scores of the ten best are
 //! those that their vectors have.
 
-use crate::repository::manifest::Collection;
+use crate::repository::manifest::{Artifact, Collection};
+use crate::repository::names::ArtifactKind;
 use embedded_qdrant::OpenedSnapshot;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,19 +33,23 @@ pub(super) struct Comparison {
     pub(super) warnings: Vec<String>,
 }
 
-/// Compares an opened snapshot with the manifest and with itself. Blocks.
+/// Compares an opened snapshot with the manifest and with itself. That of a shard has neither configuration nor payload indexes of its
+/// own. Blocks.
 ///
 /// # Errors
 /// The engine's, when it cannot answer.
-pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<Comparison, embedded_qdrant::Error> {
+pub(super) fn prove(
+    opened: &OpenedSnapshot,
+    collection: &Collection,
+    artifact: &Artifact,
+) -> Result<Comparison, embedded_qdrant::Error> {
     let mut proved = Comparison {
         points: opened.count()? as u64,
         ..Comparison::default()
     };
-    let (low, high) = (
-        collection.points_before.min(collection.points_after),
-        collection.points_before.max(collection.points_after),
-    );
+    let before = artifact.points_before.unwrap_or(collection.points_before);
+    let after = artifact.points_after.unwrap_or(collection.points_after);
+    let (low, high) = (before.min(after), before.max(after));
     let is_as_counted = match collection.points_estimated {
         true => proved.points > 0 || low == 0,
         false => (low..=high).contains(&proved.points),
@@ -61,8 +66,10 @@ pub(super) fn prove(opened: &OpenedSnapshot, collection: &Collection) -> Result<
         ));
     }
     let info = opened.info()?;
-    compare_config(&mut proved, collection, &info["config"]);
-    compare_indexes(&mut proved, collection, &info["payload_schema"]);
+    if artifact.kind == ArtifactKind::Collection {
+        compare_config(&mut proved, collection, &info["config"]);
+        compare_indexes(&mut proved, collection, &info["payload_schema"]);
+    }
 
     let samples = sample(opened)?;
     proved.sampled = samples.len();

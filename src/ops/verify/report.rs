@@ -105,6 +105,15 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    /// Whether all is well but that a store that takes no writes keeps no record of it: then no other attempt does better.
+    pub(crate) fn is_intact_and_read_only(&self) -> bool {
+        let is_refused = self
+            .not_recorded
+            .as_ref()
+            .is_some_and(|why| why.code == Code::StoreForbidden);
+        self.verdict == VerifyVerdict::Intact && is_refused
+    }
+
     /// The error for the verdict; of an intact one, that the result was not recorded.
     pub fn error(&self) -> Option<Error> {
         let all = self.objects.len();

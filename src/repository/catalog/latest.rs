@@ -5,6 +5,7 @@
 //! single collections, and any good one only where there is none of those.
 
 use super::{FUTURE, Found, Mark, newest_first, no_backup};
+use crate::base::clock::stamp;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::manifest::{self, Outline, Relation, Source};
 use crate::repository::names::BackupId;
@@ -35,6 +36,8 @@ pub struct LatestQuery<'a> {
     /// Of which Qdrant, as far as it is known. Backups that do not tell are taken for its; those of another one only where the
     /// store has backups of that one alone.
     pub source: Option<&'a Source>,
+    /// Those that were finished later are passed over.
+    pub not_after: Option<OffsetDateTime>,
 }
 
 /// The backup that `id` names: itself, or for `latest` the newest good one that has what is asked for.
@@ -65,8 +68,23 @@ pub(crate) async fn resolve(
 /// # Errors
 /// [`Code::BackupNotFound`] when there is none, else those of the store.
 pub async fn named(store: &dyn Store, id: &str, source: Option<&Source>, now: OffsetDateTime) -> Result<BackupId> {
-    let selection = &Selection::default();
-    let resolved = resolve(store, id, LatestQuery { selection, source }, now).await?;
+    named_at(store, id, None, source, now).await
+}
+
+/// The same as it was at a time.
+pub(crate) async fn named_at(
+    store: &dyn Store,
+    id: &str,
+    not_after: Option<OffsetDateTime>,
+    source: Option<&Source>,
+    now: OffsetDateTime,
+) -> Result<BackupId> {
+    let asked = LatestQuery {
+        selection: &Selection::default(),
+        source,
+        not_after,
+    };
+    let resolved = resolve(store, id, asked, now).await?;
     for warning in &resolved.warnings {
         tracing::warn!(backup = %resolved.id, "latest is backup {}: {warning}", resolved.id);
     }
@@ -89,8 +107,15 @@ async fn find(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) ->
     let (mut ours, mut all) = (Search::default(), Search::default());
     let mut others: Vec<(Source, BackupId)> = Vec::new();
     let (mut seen, mut seen_same) = (0, false);
+    let mut later = None;
     let mut backups = std::pin::pin!(newest_first(store, AT_ONCE, now, |found| found).await?);
     while let Some(found) = backups.try_next().await? {
+        // One of which no end is known began at its id's time at the earliest.
+        let end = found.summary.finished_at.unwrap_or(found.summary.id.time());
+        if asked.not_after.is_some_and(|latest| end > latest) {
+            later = Some(found.summary.id);
+            continue;
+        }
         seen += 1;
         let has = has(&found, &filter, asked.selection);
         all.consider(&found, has, asked.selection);
@@ -123,6 +148,17 @@ async fn find(store: &dyn Store, asked: LatestQuery<'_>, now: OffsetDateTime) ->
     }
     if others.len() > 1 {
         return Err(several(store, &others));
+    }
+    if let (0, Some(oldest), Some(latest)) = (seen, later, asked.not_after) {
+        return Err(Error::new(
+            Code::BackupNotFound,
+            format!(
+                "{} has no backup of {} or before; the oldest is {oldest}",
+                store.url(),
+                stamp(latest)
+            ),
+        )
+        .remedy("give a later time, or the id of a backup; `qdrant-backup list` shows them"));
     }
     let (latest, mut warnings) = all.end(store, asked.selection)?;
     // Of one of which nothing is known, an empty one say, nothing is said.
@@ -185,7 +221,7 @@ fn why_not_good(found: &Found) -> String {
             }
         }
         (Some(Mark::Future), _) => FUTURE.to_owned(),
-        (Some(mark), _) => match summary.problem.as_ref().or(summary.not_restorable.values().next()) {
+        (Some(mark), _) => match summary.odd().next() {
             Some(problem) => format!("it is {mark}: {problem}"),
             None => format!("it is {mark}"),
         },

@@ -88,6 +88,9 @@ pub(crate) struct BackupReport {
     collections: Vec<SavedCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// What it waited because Qdrant was busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<HeldBack>,
     /// Whether an earlier request with the same key made it, and this one did nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) repeated: bool,
@@ -107,6 +110,13 @@ struct SavedCollection {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     points_estimated: bool,
     bytes: u64,
+    /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
+    #[serde(skip_serializing_if = "is_none")]
+    streamed: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A collection that is not in the backup, and why.
@@ -128,7 +138,24 @@ impl From<backup::BackupReport> for BackupReport {
             collections: all(report.collections),
             failed: all(report.failed),
             warnings: report.warnings,
+            held_back: report.held_back.map(Into::into),
             repeated: false,
+        }
+    }
+}
+
+/// What a run waited, and for what.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct HeldBack {
+    seconds: u64,
+    reasons: Vec<String>,
+}
+
+impl From<backup::HeldBack> for HeldBack {
+    fn from(held: backup::HeldBack) -> Self {
+        Self {
+            seconds: held.seconds,
+            reasons: held.reasons,
         }
     }
 }
@@ -140,6 +167,7 @@ impl From<backup::Saved> for SavedCollection {
             points: saved.points,
             points_estimated: saved.points_estimated,
             bytes: saved.bytes,
+            streamed: saved.streamed,
         }
     }
 }

@@ -97,6 +97,9 @@ pub(super) struct BackupFacts {
     /// Collections that this version cannot bring back from it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     not_restorable: BTreeMap<String, String>,
+    /// Collections that are damaged as the manifest itself tells them, and how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    damaged: BTreeMap<String, String>,
     /// Collections of which a shard was optimized while it was saved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unproven: Vec<String>,
@@ -128,6 +131,7 @@ impl From<Summary> for BackupFacts {
             pinned: summary.pinned.map(Into::into),
             problem: summary.problem,
             not_restorable: summary.not_restorable,
+            damaged: summary.damaged,
             unproven: summary.unproven,
         }
     }

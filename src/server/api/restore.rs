@@ -79,7 +79,7 @@ impl RequestBody for RestoreRequest {
             selection,
             into: fields.into,
             overwrite: fields.overwrite,
-            yes: fields.yes,
+            other_source: fields.yes,
             move_aliases: fields.move_aliases,
             swap: fields.swap,
             replication_factor: fields.replication_factor.map(|n| n.get().into()),
@@ -87,6 +87,7 @@ impl RequestBody for RestoreRequest {
             no_lock: fields.no_lock,
             patience: Timeouts::default(),
             form: Interface::Http,
+            ..restore::RestoreRequest::default()
         };
         Ok(Self {
             request,

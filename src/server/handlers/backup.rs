@@ -91,6 +91,7 @@ fn start(app: &App, request: &BackupRequest, keyed: Option<KeyedRequest>) -> Res
                 &PruneContext {
                     ctx: ctx.on_store(),
                     policy,
+                    only: None,
                 },
                 &mut report,
                 &stop,

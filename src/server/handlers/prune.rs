@@ -56,6 +56,7 @@ pub(super) fn context(app: &App) -> PruneContext {
     PruneContext {
         ctx: app.ctx.on_store(),
         policy: app.retention.clone(),
+        only: None,
     }
 }
 

@@ -7,8 +7,8 @@ use crate::base::heavy;
 use crate::base::json;
 use crate::base::text::{in_the_middle, is_control};
 use reqwest::{Response, StatusCode, header};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use tokio::sync::OwnedSemaphorePermit;
@@ -207,7 +207,7 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
 fn disk_full(text: String) -> Error {
     Error::new(Code::DiskFull, text).remedy(
         "free or add space on Qdrant's disk: a snapshot needs the size of its collection there, a restore up to twice \
-         that",
+         that. For backups, or set SNAPSHOT_MODE=auto: what has no room is streamed",
     )
 }
 
@@ -222,6 +222,13 @@ fn tells_of_a_full_disk(body: &[u8]) -> bool {
             b"(os error 122)",
         ],
     )
+}
+
+/// Whether the state of the optimizers, `"ok"` or `{"error": why}`, is that one has no space for what it makes.
+pub(super) fn lacks_room<'de, D: Deserializer<'de>>(state: D) -> Result<bool, D::Error> {
+    let state = serde_json::Value::deserialize(state)?;
+    let why = state["error"].as_str().unwrap_or_default().as_bytes();
+    Ok(tells_of_a_full_disk(why) || holds(why, &[b"Not enough space available"]))
 }
 
 /// Whether one of these texts of the system is in it.

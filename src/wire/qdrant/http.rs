@@ -193,6 +193,14 @@ impl Http {
         }
     }
 
+    /// A short call that is tried once, and does not wait for the end of a pause of the network.
+    pub(super) async fn once(&self, method: Method, path: &[&str], body: &Value, doing: &str) -> Result<Answer> {
+        let request = self.request(method, self.url(path, doing)?).json(body);
+        let (request, _) = self.with_key(request)?;
+        let call = async { self.read(request.send().await?, Limit::short()).await };
+        call.await.map_err(|e| self.unreachable(doing, e))
+    }
+
     /// A call that may take hours and is never repeated, but with another key where it was refused. While it runs, Qdrant is asked now and then whether it is alive: a
     /// node that went away without closing the connection would otherwise be waited for until the deadline.
     pub(super) async fn long(&self, request: RequestBuilder, doing: &str) -> Result<Answer> {

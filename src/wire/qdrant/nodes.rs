@@ -65,6 +65,18 @@ impl Nodes {
         }
     }
 
+    /// The release of each, by peer id; of one that is not clustered, 0.
+    pub(crate) async fn versions(&self) -> Result<BTreeMap<u64, String>> {
+        let mut versions = BTreeMap::new();
+        if self.by_peer.is_empty() {
+            versions.insert(0, self.first.version().await?);
+        }
+        for (peer, node) in &self.by_peer {
+            versions.insert(*peer, node.version().await?);
+        }
+        Ok(versions)
+    }
+
     /// Whether there are several.
     pub(crate) fn are_several(&self) -> bool {
         self.by_peer.len() > 1
@@ -99,14 +111,7 @@ impl Qdrant {
             },
             ClusterInfo::Hidden => match addresses {
                 NodeAddresses::One => Ok(nodes(BTreeMap::new(), true)),
-                _ => Err(Error::new(
-                    Code::QdrantForbidden,
-                    format!(
-                        "the key may not read the cluster status of {}, so its nodes are unknown",
-                        self.url()
-                    ),
-                )
-                .remedy("use the full key, or a token with `manage` access")),
+                _ => Err(hidden(self)),
             },
             ClusterInfo::Enabled { peer, peers } if peers.len() <= 1 && *addresses == NodeAddresses::One => {
                 Ok(nodes(BTreeMap::from([(peer, self.clone())]), false))
@@ -214,7 +219,8 @@ impl Qdrant {
             // By a connection of its own.
             match at()?.cluster().await? {
                 ClusterInfo::Enabled { peer, .. } => seen.insert(peer),
-                ClusterInfo::Disabled | ClusterInfo::Hidden => {
+                ClusterInfo::Hidden => return Err(hidden(&node)),
+                ClusterInfo::Disabled => {
                     return Err(invalid(format!("{} is no node of a cluster", node.url()))
                         .remedy("name only nodes of the cluster at QDRANT_URL"));
                 }
@@ -238,6 +244,17 @@ impl Qdrant {
             .remedy("name the nodes themselves; in Kubernetes dns:// and the headless service")),
         }
     }
+}
+
+fn hidden(node: &Qdrant) -> Error {
+    Error::new(
+        Code::QdrantForbidden,
+        format!(
+            "the key may not read the cluster status of {}, so its nodes are unknown",
+            node.url()
+        ),
+    )
+    .remedy("use the full key, or a token with `manage` access")
 }
 
 fn invalid(text: String) -> Error {

@@ -8,12 +8,9 @@ use crate::wire::store::Source;
 use futures_util::stream;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// One change of [`Qdrant::change_aliases`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +39,6 @@ impl AliasAction {
         }
     }
 }
-
-/// Points asked for first.
-const PAGE: usize = 10;
-/// Where the first page is smaller than that, all others are asked for at once.
-const SMALL_PAGE: usize = 128 << 10;
-/// A collection may limit its reads per minute, and others need them.
-const LONGEST_SAMPLE: Duration = Duration::from_secs(20);
 
 impl Qdrant {
     /// Pushes a snapshot and waits until Qdrant has restored it. `file` is the name under which Qdrant keeps the uploaded
@@ -122,71 +112,6 @@ impl Qdrant {
             _ => answer.result::<bool>(&doing).await.map_err(needs_manage),
         }
     }
-
-    /// Reads the first `limit` points by id, with payload and vectors, in pages: points may be large, and strict mode may limit
-    /// a page. Ends early, and says so, where that would take more than an answer may have.
-    pub async fn sample(&self, collection: &str, limit: usize) -> Result<Sample> {
-        #[derive(Deserialize)]
-        struct Page {
-            points: Vec<Point>,
-            next_page_offset: Option<Value>,
-        }
-        #[derive(Deserialize)]
-        struct Point {
-            vector: Option<IgnoredAny>,
-        }
-        let doing = format!("reading points of collection {collection:?}");
-        let path = ["collections", collection, "points", "scroll"];
-        let began = Instant::now();
-        let (mut sample, mut offset, mut page) = (Sample::default(), None, PAGE);
-        let mut may_grow = true;
-        while sample.points < limit {
-            let count = page.min(limit - sample.points);
-            let body = json!({ "limit": count, "with_payload": true, "with_vector": true, "offset": offset });
-            let answer = self.read(Method::POST, &path, Some(&body), &doing).await?;
-            match answer.is_too_large() {
-                // 400: strict mode may refuse so many at once.
-                _ if page > 1 && (answer.is_too_large() || answer.status == 400) => {
-                    page = if page > PAGE { PAGE } else { 1 };
-                    may_grow = false;
-                }
-                true => {
-                    sample.is_cut = true;
-                    break;
-                }
-                false => {
-                    let bytes = answer.len();
-                    sample.bytes += bytes;
-                    let found = answer.result::<Page>(&doing).await?;
-                    sample.points += found.points.len();
-                    sample.with_vectors += found.points.iter().filter(|point| point.vector.is_some()).count();
-                    offset = found.next_page_offset;
-                    if offset.is_none() {
-                        break;
-                    }
-                    if sample.bytes >= self.http.options().largest_answer || began.elapsed() >= LONGEST_SAMPLE {
-                        sample.is_cut = true;
-                        break;
-                    }
-                    if may_grow && bytes < SMALL_PAGE {
-                        page = limit;
-                    }
-                }
-            }
-        }
-        Ok(sample)
-    }
-}
-
-/// Points that were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
-    pub points: usize,
-    pub with_vectors: usize,
-    /// Of all answers.
-    pub bytes: usize,
-    /// Whether further points were not read because they are large, or reading them takes long.
-    pub(crate) is_cut: bool,
 }
 
 /// The source as a body. Its error is kept in `failure`, because the HTTP client would make a text of it.

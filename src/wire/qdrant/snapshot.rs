@@ -58,6 +58,11 @@ impl SnapshotOf<'_> {
         self.path_to(&["points", "count"])
     }
 
+    /// The path of its points.
+    pub(super) fn scroll_path(&self) -> Vec<String> {
+        self.path_to(&["points", "scroll"])
+    }
+
     fn path_to(self, what: &[&str]) -> Vec<String> {
         let mut path = vec!["collections".to_owned(), self.collection.to_owned()];
         if let ArtifactKind::Shard(id) = self.kind {

@@ -54,7 +54,8 @@ impl ShardStream {
         };
         let (response, first) = timeout(limit, begin).await.map_err(|_| {
             Error::new(Code::Stalled, format!("{doing}: no byte within {limit:?}")).remedy(
-                "wait until no other client reads or makes a snapshot of this shard, and check Qdrant's load; then try again",
+                "wait until no other client reads or makes a snapshot of this shard, and check Qdrant's load; then try again. \
+                 BACKUP_FIRST_BYTE_TIMEOUT_SECS is the limit",
             )
         })??;
         let first = first.unwrap_or_default();

@@ -5,6 +5,7 @@
 
 mod again;
 mod answer;
+mod json_api;
 mod kept;
 mod read;
 mod redacted;
@@ -38,8 +39,9 @@ use google_cloud_storage::{
     read_resume_policy::{ReadResumePolicyExt as _, Recommended},
 };
 use http::{HeaderValue, uri::Authority};
+use json_api::JsonApi;
 use refusal::{Action, Call};
-use session::{BLOCK, JsonApi};
+use session::BLOCK;
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use write::{WRITE_ID, content_type};

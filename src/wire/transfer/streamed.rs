@@ -49,27 +49,14 @@ pub async fn copy_stream(
     sink: Sink<'_>,
 ) -> Result<(Digest, ObjectMeta)> {
     let Sink { store, key, .. } = sink;
-    let limits = Limits {
-        idle: sink.limits.idle.min(LONGEST_UNREAD),
-        ..sink.limits.clone()
-    };
-    let pace = Arc::new(Pace::new());
-    let digest = Arc::new(OnceLock::new());
+    let limits = read_in_time(sink.limits);
     // As in `copy`.
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
     let route = Route::backup(key, &store.url());
-    let body = Proven {
-        stream,
-        hasher: Hasher::proving(Structure::new(expected)),
-        rate: sink.rate.cloned(),
-        on_bytes: sink.on_bytes,
-        pace: Arc::clone(&pace),
-        digest: Arc::clone(&digest),
-        passed: 0,
-        key: key.to_owned(),
-        stop,
-    };
+    let mut body = Proven::new(stream, expected, key, stop);
+    (body.rate, body.on_bytes) = (sink.rate.cloned(), sink.on_bytes);
+    let (pace, digest) = (Arc::clone(&body.pace), Arc::clone(&body.digest));
     let stored = tokio::select! {
         biased;
         stored = store.put_stream(key, Box::new(body)) => stored?,
@@ -78,6 +65,41 @@ pub async fn copy_stream(
     match compare(key, digest.get(), &stored) {
         Ok(digest) => Ok((digest, stored)),
         Err(differs) => Err(retract(store, &stored, differs).await),
+    }
+}
+
+/// Reads a stream to its end and keeps nothing of it; the answer is its length, if it is a complete snapshot of what is `expected`.
+///
+/// # Errors
+/// Those of [`copy_stream`].
+pub(crate) async fn drain_stream(
+    stream: Box<dyn ByteStream>,
+    expected: Expected,
+    name: &str,
+    limits: &Limits,
+) -> Result<u64> {
+    let limits = read_in_time(limits);
+    let route = Route::backup(name, "this program");
+    let mut body = Proven::new(stream, expected, name, CancellationToken::new());
+    let pace = Arc::clone(&body.pace);
+    let read = async {
+        while let Some(chunk) = body.next().await {
+            drop(chunk?);
+        }
+        Ok(body.passed)
+    };
+    tokio::select! {
+        biased;
+        read = read => read,
+        stalled = watch(&pace, &limits, &route) => Err(stalled),
+    }
+}
+
+/// The limits of who reads on before Qdrant ends the stream.
+fn read_in_time(limits: &Limits) -> Limits {
+    Limits {
+        idle: limits.idle.min(LONGEST_UNREAD),
+        ..limits.clone()
     }
 }
 
@@ -97,6 +119,20 @@ struct Proven {
 }
 
 impl Proven {
+    fn new(stream: Box<dyn ByteStream>, expected: Expected, key: &str, stop: CancellationToken) -> Self {
+        Self {
+            stream,
+            hasher: Hasher::proving(Structure::new(expected)),
+            rate: None,
+            on_bytes: Arc::default(),
+            pace: Arc::new(Pace::new()),
+            digest: Arc::default(),
+            passed: 0,
+            key: key.to_owned(),
+            stop,
+        }
+    }
+
     async fn step(&mut self) -> Result<Option<Bytes>> {
         let pace = Arc::clone(&self.pace);
         let _turn = AnswerTimer::begin(&pace);

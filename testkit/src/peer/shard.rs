@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router<Arc<Mutex<Inner>>> {
     Router::new()
         .route("/collections/{c}/shards/{id}/snapshot", get(stream))
         .route("/collections/{c}/shards/{id}/points/count", post(count))
+        .route("/collections/{c}/shards/{id}/points/scroll", post(scroll))
         .route("/collections/{c}/optimizations", get(optimizations))
 }
 
@@ -32,6 +33,10 @@ impl Drop for Gone {
 
 async fn count(state: Shared, Path((c, _)): Path<(String, u32)>, body: Json<Value>) -> Response {
     super::count(state, Path(c), body).await
+}
+
+async fn scroll(state: Shared, Path((c, _)): Path<(String, u32)>, body: Json<Value>) -> Response {
+    super::restore::scroll(state, Path(c), body).await
 }
 
 async fn optimizations(State(inner): Shared, Path(c): Path<String>) -> Response {

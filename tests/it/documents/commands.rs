@@ -27,11 +27,16 @@ fn without_variables(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).skip_while(is_variable).collect()
 }
 
-/// What `qdrant-backup` is given by a command, if that runs it: as itself, in a container, or as a job on Cloud Run.
+/// Runs a command in Kubernetes.
+const KUBERNETES: &str = "deploy/kubernetes/run.sh";
+
+/// What `qdrant-backup` is given by a command, if that runs it: as itself, in a container, or as a job on Cloud Run or Kubernetes.
 pub fn arguments(words: &[String]) -> Option<Vec<String>> {
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
     let given = match without_variables(words).as_slice() {
-        ["qdrant-backup", rest @ ..] => rest.iter().map(|word| (*word).to_owned()).collect(),
+        ["qdrant-backup" | KUBERNETES, rest @ ..] | ["sudo", "qb", rest @ ..] => {
+            rest.iter().map(|word| (*word).to_owned()).collect()
+        }
         ["docker", rest @ ..] => {
             let at = rest.iter().position(|word| *word == "qdrant-backup")?;
             rest[at + 1..].iter().map(|word| (*word).to_owned()).collect()
@@ -61,7 +66,9 @@ pub fn needs(mark: &str, words: &[String]) -> Option<bool> {
         "gcloud" => Some(first == "terraform" || first == "run" || has("gcloud") || has("gs://")),
         "cluster" => Some(has("QDRANT_NODES=") || has("/shards/")),
         "docker" => Some(first == "docker"),
-        "toolchain" => Some(matches!(first, "cargo" | ".ci/run")),
+        "kubectl" => Some(matches!(first, "kubectl" | KUBERNETES)),
+        "systemd" => Some(first == "sudo"),
+        "toolchain" => Some(matches!(first, "cargo" | ".ci/run" | "./release.sh")),
         "terraform" => Some(first == "terraform/check.sh"),
         _ => None,
     }
@@ -109,6 +116,7 @@ fn a_command_is_taken_apart_as_a_shell_does() {
         &["check", "--deep"],
     );
     is("run restore,latest", &["restore", "latest"]);
+    is("deploy/kubernetes/run.sh show ID", &["show", "2026-11-22T12-00-00Z"]);
     for none in [
         "gcloud run jobs execute qdrant-backup",
         "run() { gcloud x --args=\"$1\"; }",
@@ -124,6 +132,7 @@ fn a_command_is_taken_apart_as_a_shell_does() {
     assert_eq!(request(&words("curl http://localhost:6333/collections")), None);
     assert_eq!(body(&words("curl x -d '{\"a\": 1}'")), Some("{\"a\": 1}"));
     assert_eq!(needs("gcloud", &words("cp x gs://y")), Some(true));
+    assert_eq!(needs("kubectl", &words("deploy/kubernetes/run.sh list")), Some(true));
     assert_eq!(needs("docker", &words("cargo build")), Some(false));
     assert_eq!(needs("moon", &words("cargo build")), None);
 }

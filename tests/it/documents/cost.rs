@@ -3,7 +3,7 @@
 use super::{page, root};
 
 /// The bodies of the tables of a page, row by row, cell by cell.
-fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
+pub(super) fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
     let mut tables: Vec<Vec<Vec<String>>> = Vec::new();
     for line in text.lines() {
         let cells = line.strip_prefix('|').and_then(|line| line.strip_suffix('|'));
@@ -22,7 +22,7 @@ fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
     tables
 }
 
-fn numbers(cell: &str) -> Vec<f64> {
+pub(super) fn numbers(cell: &str) -> Vec<f64> {
     cell.replace(',', "")
         .split(|c: char| !c.is_ascii_digit() && c != '.')
         .filter_map(|number| number.parse().ok())

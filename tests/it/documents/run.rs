@@ -25,6 +25,8 @@ const QDRANT: &str = "http://localhost:6333";
 const SERVICE: &str = "http://localhost:8080";
 const OTHER: &str = "http://10.0.0.9:6333";
 const BACKUPS: &str = "/var/backups/qdrant";
+/// A copy of these, on another machine.
+const COPY: &str = "/srv/qdrant-backups";
 
 const TUTORIAL: &str = "docs/tutorials/first-backup.md";
 
@@ -80,6 +82,11 @@ impl Session {
                 self.lose("articles").await;
                 std::fs::copy(self.snapshot(), self.home.path().join("collection.snapshot")).unwrap();
             }
+            ("docs/how-to/run-on-a-vm.md", "Copy the backups off the machine") => {
+                let [from, to] = [self.backups(), self.home.path().join("copy")];
+                let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+                assert!(copied.unwrap().success());
+            }
             // Freshness is asked of what is verified.
             ("docs/how-to/monitor.md", _) => self.runs("qdrant-backup verify latest").await,
             ("docs/reference/http-api.md", _) => self.runs("export RETAIN_LAST=7").await,
@@ -115,7 +122,8 @@ impl Session {
         let mut real = word
             .replace(QDRANT, &self.client.url)
             .replace(OTHER, &self.other)
-            .replace(BACKUPS, self.backups().to_str().unwrap());
+            .replace(BACKUPS, self.backups().to_str().unwrap())
+            .replace(COPY, self.home.path().join("copy").to_str().unwrap());
         for (name, value) in &self.env {
             real = real.replace(&format!("${name}"), value);
         }

@@ -23,6 +23,7 @@ fn job(bench: &Execution, later: Duration) -> PruneContext {
             min_age: Duration::ZERO,
             ..Policy::default()
         },
+        only: None,
     }
 }
 

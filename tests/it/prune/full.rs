@@ -175,6 +175,7 @@ async fn two_prunes_at_once_leave_the_newest_good_backup_whole() {
                 ..bench.job.ctx.clone()
             },
             policy,
+            only: None,
         };
         let yearly = Policy {
             yearly: 1,

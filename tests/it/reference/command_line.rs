@@ -10,8 +10,9 @@ its variable. The exit codes are under [errors](errors.md#exit-codes).
 - Results go to standard output, progress and log lines to standard error: as bars on a terminal, else as lines.
 - With `--json` standard output is one JSON document and nothing else.
 - Colours are for terminals only. `NO_COLOR` switches them off, `CLICOLOR_FORCE` on.
-- After a failure `restore` prints the command that tries it again. That has `--overwrite` only if the failed one had it, or for a
-  collection that this very run made; and `--dry-run` where somebody else's collection is in the way.
+- After a failure `restore` prints one command that goes on. That has `--overwrite` only if the failed one had it, and `--overwrite-only`
+  for a collection that this very run made.
+- A backup is named by its id, its beginning, `latest`, a day or an age: [which backup?](../how-to/restore.md#which-backup)
 ";
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::bench::Bench;
-use testkit::peer::{Create, PEER_ID, Peer};
+use testkit::peer::{Create, Fetch, PEER_ID, Peer};
 use testkit::process;
 use testkit::store::keys;
 use tokio::sync::Semaphore;
@@ -80,6 +80,38 @@ async fn a_deep_check_tells_why_no_snapshot_can_be_made() {
         assert_eq!((code, state.as_str()), (Some(6), "fail"), "{lines:?}");
         assert!(text.contains(says), "{text}");
         is_clean(&peer, &bench).await;
+    }
+}
+
+/// The same in a mode in which shards are streamed.
+async fn deep(mode: &str, peer: &Peer, store: &Path) -> (Option<i32>, (String, String)) {
+    let mut command = process::command(&["check", "--deep", "--json"], &peer.url, store);
+    let (code, out, err) = process::finish(command.env("SNAPSHOT_MODE", mode).spawn().unwrap()).await;
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    (code, line(report["checks"].as_array().unwrap(), "snapshot"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_check_tries_what_a_backup_in_its_mode_would_do() {
+    const SHARD: &[u8] = include_bytes!("../../fixtures/shards/streamed.tar");
+    for (mode, files) in [("stream", 0), ("auto", 1)] {
+        let peer = peer().await;
+        peer.with("small", |c| c.streamed = Some(SHARD.into()));
+        let bench = Bench::new(&peer.url).await;
+        peer.on_create("small", [Create::Fails("No space left on device")]);
+        let (code, (state, text)) = deep(mode, &peer, bench.dir.path()).await;
+        assert_eq!((code, state.as_str()), (Some(0), "ok"), "{text}");
+        assert!(text.contains("small/shard 0"), "{text}");
+        assert_eq!(peer.requests("POST /collections/small/snapshots"), files);
+        assert_eq!(peer.requests("GET /collections/small/shards/0/snapshot"), 1);
+        assert_eq!(peer.requests("GET /collections/large/shards/0/snapshot"), 0);
+        is_clean(&peer, &bench).await;
+
+        // One that ends early is told.
+        peer.on_create("small", [Create::Fails("No space left on device")]);
+        peer.on_stream("small", [Fetch::CleanEnd(20_000)]);
+        let (code, (state, text)) = deep(mode, &peer, bench.dir.path()).await;
+        assert_eq!((code, state.as_str()), (Some(9), "fail"), "{text}");
     }
 }
 

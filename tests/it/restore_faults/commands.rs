@@ -37,8 +37,8 @@ async fn a_pasted_command_goes_where_the_failed_one_went() {
     let to = format!("qdrant-backup restore {} a --to {}", lost.id, other.url);
     // What the failed restore itself has made may be written over; with nothing there, there is nothing to allow.
     for (script, printed) in [
-        (Upload::Full, to.clone()),
-        (Upload::AnswerLost, format!("{to} --overwrite")),
+        (Upload::Full, format!("{to} --skip-existing")),
+        (Upload::AnswerLost, format!("{to} --skip-existing --overwrite-only a")),
     ] {
         other.lock().collections.clear();
         other.lock().upload.push_back(script.clone());
@@ -59,7 +59,9 @@ async fn a_pasted_command_goes_where_the_failed_one_went() {
 
         let mut pasted = command(&[], &lost.peer.url, lost.bench.dir.path());
         let bin = binary().parent().unwrap().display().to_string();
-        let script = format!("PATH={bin}:$PATH; {}", next(&out));
+        // Without a terminal to ask on, somebody has to say that this is meant.
+        let yes = if printed.contains("--overwrite") { " --yes" } else { "" };
+        let script = format!("PATH={bin}:$PATH; {}{yes}", next(&out));
         let env: Vec<_> = pasted
             .as_std_mut()
             .get_envs()
@@ -101,7 +103,7 @@ async fn ctrl_c_prints_the_command_that_was_stopped() {
     signal(&run, Signal::INT);
     let (code, out, err) = finish(run).await;
     let command = format!(
-        "qdrant-backup restore {} a '--into=-{{}} x' --to {} --via upload",
+        "qdrant-backup restore {} a '--into=-{{}} x' --to {} --skip-existing --via upload",
         lost.id, other.url
     );
     assert_eq!((code, next(&out)), (Some(10), command.as_str()), "{out}{err}");
@@ -147,17 +149,17 @@ async fn collections_that_are_tried_again_alike_are_one_command() {
     };
     let report = lost.run(&all).await.unwrap();
     let of = |rest: &str| format!("qdrant-backup restore {} {rest}", lost.id);
-    // One word for both would allow to write over `b`, whoever makes it until then.
+    // `--overwrite` would allow to write over `b`, whoever makes it until then.
     assert_eq!(
         report.next,
-        [of("b --exclude nothing"), of("a --exclude nothing --overwrite")],
+        [of("a b --exclude nothing --skip-existing --overwrite-only a")],
         "{report:?}"
     );
     lost.peer.lock().collections.clear();
     lost.upload(Upload::Full);
     lost.upload(Upload::Full);
     let report = lost.run(&all).await.unwrap();
-    assert_eq!(report.next, [of("a b --exclude nothing")], "{report:?}");
+    assert_eq!(report.next, [of("a b --exclude nothing --skip-existing")], "{report:?}");
     assert!(
         report
             .error()
@@ -174,7 +176,10 @@ async fn an_empty_collection_that_was_there_before_is_not_this_runs() {
     lost.upload(Upload::AnswerLost);
     let report = lost.run(&lost.request()).await.unwrap();
     assert!(report.failed[0].state.contains("100"), "{report:?}");
-    assert_eq!(report.failed[0].next, format!("qdrant-backup restore {} a", lost.id));
+    assert_eq!(
+        report.failed[0].next,
+        format!("qdrant-backup restore {} a --skip-existing", lost.id)
+    );
 }
 
 #[tokio::test]

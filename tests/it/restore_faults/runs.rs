@@ -212,7 +212,10 @@ async fn a_collection_that_appears_after_the_plan_is_left_alone() {
     );
     assert_eq!(lost.peer.requests("/collections/b/snapshots/upload"), 0);
     // It is somebody else's, so nothing is printed that would write over it.
-    assert_eq!(failed.next, format!("qdrant-backup restore {} b --dry-run", lost.id));
+    assert_eq!(
+        failed.next,
+        format!("qdrant-backup restore {} b --skip-existing", lost.id)
+    );
     assert!(
         !report.error().unwrap().to_string().contains("--overwrite"),
         "{report:?}"

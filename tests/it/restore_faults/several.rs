@@ -108,7 +108,10 @@ async fn told_to_stop_it_says_of_each_what_is_there() {
     }
     assert_eq!(report.failed[3].state, "unchanged: not started");
     assert_eq!(lost.peer.requests("/collections/e/snapshots/upload"), 0);
-    assert_eq!(report.next, [format!("qdrant-backup restore {} b c d e", lost.id)]);
+    assert_eq!(
+        report.next,
+        [format!("qdrant-backup restore {} b c d e --skip-existing", lost.id)]
+    );
     assert!(!lost.bench.dir.path().join("lock.json").exists());
 }
 
@@ -126,7 +129,7 @@ async fn ended_by_the_system_it_leaves_what_it_says_and_is_tried_again_by_what_i
     assert_eq!(code, Some(10), "{out}{err}");
     assert_eq!(out.matches("Qdrant may still be restoring it").count(), 2, "{out}");
     assert_eq!(out.matches("not started for the same reason: d, e").count(), 1, "{out}");
-    let again = format!("qdrant-backup restore {} b c d e", lost.id);
+    let again = format!("qdrant-backup restore {} b c d e --skip-existing", lost.id);
     assert!(out.contains(&format!("next, for all: {again}\n")), "{out}");
     assert!(!lost.bench.dir.path().join("lock.json").exists());
     let args: Vec<_> = again.split(' ').skip(1).collect();

@@ -1,6 +1,7 @@
 //! Uploads of unknown length to a Cloud Storage that misbehaves. No byte can be had again, so what is in doubt is kept; what fails
 //! leaves neither an object nor an open session.
 
+use super::uploaded::{self, ranges};
 use bytes::Bytes;
 use gcs_emulator::{Emulator, Fault, On};
 use qdrant_backup::base::error::{Code, Error, Result};
@@ -33,36 +34,19 @@ async fn upload(faults: &[(usize, Fault)]) -> (Emulator, Bytes, Result<ObjectMet
 }
 
 fn assert_stored(emulator: &Emulator, bytes: &Bytes, result: Result<ObjectMeta>) {
-    let meta = result.unwrap();
-    let object = emulator.object(BUCKET, NAME).unwrap();
-    assert_eq!(object.data.as_ref(), Some(bytes));
-    assert_eq!(meta.version.0, object.generation.to_string());
-    assert_eq!(
-        (meta.crc32c, meta.size),
-        (Some(crc32c::crc32c(bytes)), bytes.len() as u64)
-    );
-    assert!(meta.updated.year() > 2000, "{}", meta.updated);
-    assert_eq!(emulator.objects(BUCKET).len(), 1);
+    uploaded::assert_stored(emulator, NAME, bytes, result);
     assert_eq!(requests(emulator, "DELETE"), 0);
 }
 
 /// Nothing is left, and the service was told that nothing more comes.
 fn assert_failed(emulator: &Emulator, result: Result<ObjectMeta>, code: Code) -> Error {
-    let error = result.unwrap_err();
-    assert_eq!(error.code(), code, "{error}");
-    assert!(emulator.objects(BUCKET).is_empty(), "an object was left: {error}");
+    let error = uploaded::assert_failed(emulator, result, code);
     assert_eq!(requests(emulator, "DELETE"), 1, "{error}");
     error
 }
 
 fn requests(emulator: &Emulator, method: &str) -> usize {
     emulator.requests().iter().filter(|r| r.method == method).count()
-}
-
-/// The ranges of all PUTs, questions as well.
-fn ranges(emulator: &Emulator) -> Vec<String> {
-    let puts = emulator.requests().into_iter().filter(|r| r.method == "PUT");
-    puts.filter_map(|r| r.content_range).collect()
 }
 
 const WHOLE: [&str; 5] = [

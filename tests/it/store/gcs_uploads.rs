@@ -1,8 +1,9 @@
 //! Uploads to a Cloud Storage that misbehaves: recovered with equal bytes, or the right error and no object.
 
+use super::uploaded::{self, assert_failed};
 use bytes::Bytes;
 use gcs_emulator::{Emulator, Fault, On};
-use qdrant_backup::base::error::{Code, Error, Result};
+use qdrant_backup::base::error::{Code, Result};
 use qdrant_backup::wire::store::{Condition, GcsStore, ObjectMeta, Retry, Source, Store};
 use std::{sync::atomic::Ordering, time::Duration};
 use testkit::source::{Scripted, noise};
@@ -25,25 +26,12 @@ async fn upload(faults: &[(usize, Fault)]) -> (Emulator, Bytes, Result<ObjectMet
 }
 
 fn assert_stored(emulator: &Emulator, bytes: &Bytes, result: Result<ObjectMeta>) {
-    let meta = result.unwrap();
-    let object = emulator.object(BUCKET, NAME).unwrap();
-    assert_eq!(object.data.as_ref(), Some(bytes));
-    assert_eq!(meta.version.0, object.generation.to_string());
-    assert_eq!(meta.crc32c, Some(crc32c::crc32c(bytes)));
-    assert_eq!(emulator.objects(BUCKET).len(), 1);
-}
-
-fn assert_failed(emulator: &Emulator, result: Result<ObjectMeta>, code: Code) -> Error {
-    let error = result.unwrap_err();
-    assert_eq!(error.code(), code, "{error}");
-    assert!(emulator.objects(BUCKET).is_empty(), "an object was left: {error}");
-    error
+    uploaded::assert_stored(emulator, NAME, bytes, result);
 }
 
 /// The ranges of the PUTs that carried bytes.
 fn put_ranges(emulator: &Emulator) -> Vec<String> {
-    let requests = emulator.requests().into_iter().filter(|r| r.method == "PUT");
-    let ranges = requests.filter_map(|r| r.content_range);
+    let ranges = uploaded::ranges(emulator).into_iter();
     ranges.filter(|range| range != "bytes */*").collect()
 }
 

@@ -185,7 +185,7 @@ async fn a_drill_that_cannot_be_held_has_no_verdict() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::StoreUnreachable, "{error}");
-    lab.edit(|m| of(m, "articles")["artifacts"][0]["kind"] = json!({"shard": 1}))
+    lab.edit(|m| of(m, "articles")["artifacts"][0]["storage"] = json!("of_the_future"))
         .await;
     let error = verifier(lab.store.clone())
         .drill(&lab.id, scratch.path())

@@ -3,12 +3,14 @@
 use super::Task;
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
+use crate::ops::backup::report::remade;
 use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit, refresh_aliases};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
 use crate::repository::blobs;
 use crate::repository::jobs::{self, JobPlan, Part, PartOutcome};
-use crate::repository::manifest::{self, EncodedManifest};
+use crate::repository::manifest::{self, EncodedManifest, Failure};
+use crate::repository::unit::Unit;
 use crate::wire::store::ObjectMeta;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -107,6 +109,10 @@ fn origin(task: &Task) -> Value {
 
 fn results(parts: Vec<Part>) -> Results {
     let mut results = Results::default();
+    for collection in jobs::remade(&parts) {
+        let failure = Failure::of(&collection, &remade(&collection));
+        results.failed.push((Unit::whole(&collection), failure));
+    }
     for part in parts {
         match part.outcome {
             PartOutcome::Saved(collection) => results.collections.push(*collection),

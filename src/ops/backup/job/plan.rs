@@ -2,6 +2,7 @@
 
 use super::Task;
 use crate::base::error::{Code, Error, Result};
+use crate::ops::backup::guard::latencies;
 use crate::ops::backup::{free_id, planned};
 use crate::ops::context::Context;
 use crate::repository::intents;
@@ -49,6 +50,7 @@ pub(super) async fn plan_or_create(ctx: &Context, selection: &Selection, task: &
     }
     let started_at = ctx.clock.now();
     let made = planned(ctx, selection).await?;
+    let latencies = latencies(ctx, &made.nodes, &made.units).await;
     let ours = JobPlan {
         format: FORMAT,
         id: free_id(&*ctx.store, started_at, None).await?,
@@ -60,6 +62,7 @@ pub(super) async fn plan_or_create(ctx: &Context, selection: &Selection, task: &
         units: made.units,
         aliases: made.aliases,
         warnings: made.warnings,
+        latencies,
         collections: Vec::new(),
     };
     if !jobs::create_plan(&*ctx.store, &task.execution, &ours).await? {

@@ -61,14 +61,19 @@ impl RetryPolicy for Attempts {
 /// The rule itself.
 pub(super) fn decide(failures: &mut Failures, limit: u32, tokens: Option<&Tokens>, error: GcsError) -> RetryResult {
     let kind = Kind::of(&error);
+    note_refused(kind, tokens);
+    match failures.again(kind, limit) {
+        true => RetryResult::Continue(error),
+        false => RetryResult::Permanent(error),
+    }
+}
+
+/// The next request has a fresh token, if this one was refused.
+pub(super) fn note_refused(kind: Kind, tokens: Option<&Tokens>) {
     if kind == Kind::Token
         && let Some(tokens) = tokens
     {
         tokens.refuse();
-    }
-    match failures.again(kind, limit) {
-        true => RetryResult::Continue(error),
-        false => RetryResult::Permanent(error),
     }
 }
 

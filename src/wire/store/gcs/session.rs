@@ -2,15 +2,14 @@
 //! unknown length that cannot be read again. Each chunk is kept until the service has confirmed it; what a failure leaves in doubt
 //! is asked for. <https://cloud.google.com/storage/docs/performing-resumable-uploads>
 
-use super::{Retry, again::Failures, answer::Kind, redacted::RedactedError, refusal::Call};
-use crate::base::error::{BoxError, Code, Error, Result};
-use crate::wire::store::token::Tokens;
+use super::json_api::{Failure, JsonApi, NewObject, passing};
+use super::{again::Failures, redacted::RedactedError, refusal::Call};
+use crate::base::error::{Code, Error, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::{Body, Client, Method, RequestBuilder, Response, header, redirect};
+use reqwest::{Body, Method, Response, header};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{
     convert::Infallible,
     sync::{
@@ -19,33 +18,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    runtime::Handle,
-    time::{sleep, timeout},
-};
+use tokio::{runtime::Handle, time::timeout};
 use url::Url;
 
 /// The service takes chunks that are multiples of this, but for the last one.
 pub(super) const BLOCK: usize = 256 << 10;
-/// Bytes that are read of an answer; the one to an upload has less than a thousandth of it.
-const LONGEST_ANSWER: usize = 1 << 20;
 /// Longest time for telling the service that a session is given up. It forgets by itself after a week.
 const CANCEL: Duration = Duration::from_secs(5);
-
-/// The JSON API of one bucket.
-pub(super) struct JsonApi {
-    client: Client,
-    base: Url,
-    tokens: Option<Arc<Tokens>>,
-    retry: Retry,
-}
-
-/// What is to be made: `name` is that in the bucket.
-pub(super) struct NewObject<'a> {
-    pub(super) name: &'a str,
-    pub(super) content_type: &'a str,
-    pub(super) metadata: Value,
-}
 
 /// An upload under way. When it is dropped before its end it is cancelled.
 pub(super) struct Session {
@@ -84,50 +63,15 @@ enum Reply {
     Done(Uploaded),
 }
 
-enum Failure {
-    /// What became of the request is not known, or the service is busy.
-    Passing(Kind, Error),
-    Lasting(Error),
-}
-
-impl JsonApi {
-    pub(super) fn new(endpoint: Option<&str>, tokens: Option<Arc<Tokens>>, retry: Retry) -> Result<Arc<Self>> {
-        let internal = |e: BoxError| Error::new(Code::Internal, "set up the storage client").because(e);
-        let builder = Client::builder()
-            .http1_only()
-            // 308 is an answer here.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(retry.stall)
-            .user_agent(concat!("qdrant-backup/", env!("CARGO_PKG_VERSION")));
-        // A proxy that is set for the rest of the world cannot reach an emulator.
-        let builder = match endpoint {
-            Some(_) => builder.no_proxy(),
-            None => builder,
-        };
-        let base = endpoint.unwrap_or("https://storage.googleapis.com");
-        Ok(Arc::new(Self {
-            client: builder.build().map_err(|e| internal(e.into()))?,
-            base: base.parse().map_err(|e: url::ParseError| internal(e.into()))?,
-            tokens,
-            retry,
-        }))
-    }
-
+impl Session {
     /// Begins the upload of an object that must not exist; `call` names it in errors.
-    pub(super) async fn begin(self: &Arc<Self>, object: NewObject<'_>, call: Call) -> Result<Session> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("/upload/storage/v1/b/{}/o", call.bucket));
-        url.query_pairs_mut()
-            .append_pair("uploadType", "resumable")
-            .append_pair("name", object.name)
-            .append_pair("ifGenerationMatch", "0");
-        let body = json!({ "contentType": object.content_type, "metadata": object.metadata });
+    pub(super) async fn begin(api: &Arc<JsonApi>, object: NewObject<'_>, call: Call) -> Result<Self> {
         let mut failures = Failures::default();
         loop {
-            match self.start(&url, &object, &body, &call).await {
+            match api.start(&object, &call).await {
                 Ok(url) => {
-                    return Ok(Session {
-                        api: Arc::clone(self),
+                    return Ok(Self {
+                        api: Arc::clone(api),
                         url,
                         call,
                         kept: 0,
@@ -135,116 +79,11 @@ impl JsonApi {
                         is_open: true,
                     });
                 }
-                Err(failure) => self.pause(failure, &mut failures).await?,
+                Err(failure) => api.pause(failure, &mut failures).await?,
             }
         }
     }
 
-    async fn start(&self, url: &Url, object: &NewObject<'_>, body: &Value, call: &Call) -> Result<Url, Failure> {
-        let doing = call.doing.as_str();
-        let request = self.request(Method::POST, url, call).await?.json(body);
-        let request = request.header("x-upload-content-type", object.content_type);
-        let response = self.send(request, &AtomicU64::new(0), doing).await?;
-        let location = response.headers().get(header::LOCATION);
-        let location = location.and_then(|value| value.to_str().ok()?.parse().ok());
-        match (response.status().as_u16(), location) {
-            (200 | 201, Some(url)) => Ok(url),
-            (200 | 201, None) => Err(Failure::Lasting(Error::new(
-                Code::StoreFailed,
-                format!("{doing}: the service named no upload session"),
-            ))),
-            _ => Err(self.refusal(response, call).await),
-        }
-    }
-
-    /// A request with a token, unless it goes elsewhere: an upload's address is proof enough by itself.
-    async fn request(&self, method: Method, url: &Url, call: &Call) -> Result<RequestBuilder, Failure> {
-        let request = self.client.request(method, url.clone());
-        match &self.tokens {
-            Some(tokens) if url.origin() == self.base.origin() => {
-                let token = tokens.bearer().await;
-                // There were credentials when the store was opened: they may well come back.
-                let token = token.map_err(|e| {
-                    let error = call.refused(Kind::NoToken, e).permanent(false);
-                    Failure::Passing(Kind::NoToken, error)
-                })?;
-                Ok(request.header(header::AUTHORIZATION, token))
-            }
-            _ => Ok(request),
-        }
-    }
-
-    /// Sends a request; given up when nothing of it has `moved` for a time.
-    async fn send(&self, request: RequestBuilder, moved: &AtomicU64, doing: &str) -> Result<Response, Failure> {
-        let mut sent = Box::pin(request.send());
-        loop {
-            let before = moved.load(Relaxed);
-            match timeout(self.retry.stall, &mut sent).await {
-                Ok(response) => return response.map_err(|e| unreachable(doing, &e)),
-                Err(_) if moved.load(Relaxed) != before => {}
-                Err(_) => {
-                    let text = format!("{doing}: no progress for {:?}", self.retry.stall);
-                    let remedy = "check the network to Cloud Storage, then try again";
-                    return Err(passing(Error::new(Code::Stalled, text).remedy(remedy)));
-                }
-            }
-        }
-    }
-
-    async fn body(&self, mut response: Response, doing: &str) -> Result<Vec<u8>, Failure> {
-        let read = async {
-            let mut body = Vec::new();
-            while body.len() < LONGEST_ANSWER
-                && let Some(chunk) = response.chunk().await?
-            {
-                body.extend_from_slice(&chunk);
-            }
-            Ok::<_, reqwest::Error>(body)
-        };
-        match timeout(self.retry.stall, read).await {
-            Ok(read) => read.map_err(|e| unreachable(doing, &e)),
-            Err(_) => Err(passing(Error::new(
-                Code::Stalled,
-                format!("{doing}: the answer does not end"),
-            ))),
-        }
-    }
-
-    async fn refusal(&self, response: Response, call: &Call) -> Failure {
-        let status = response.status().as_u16();
-        let body = self.body(response, &call.doing).await.unwrap_or_default();
-        // There is no object that could be missing: it is the bucket.
-        let kind = match Kind::of_answer(status, &body) {
-            Kind::NotFound => Kind::NoBucket,
-            kind => kind,
-        };
-        let said = String::from_utf8_lossy(&body);
-        let error = call.refused(kind, RedactedError::told(&format!("HTTP {status}: {}", said.trim())));
-        if kind == Kind::Token
-            && let Some(tokens) = &self.tokens
-        {
-            tokens.refuse();
-        }
-        match kind.is_passing() {
-            true => Failure::Passing(kind, error),
-            false => Failure::Lasting(error),
-        }
-    }
-
-    /// Waits before another attempt; the error, when another one is useless or there were enough.
-    async fn pause(&self, failure: Failure, failures: &mut Failures) -> Result<()> {
-        let error = match failure {
-            Failure::Passing(kind, error) if failures.again(kind, self.retry.attempts) => error,
-            Failure::Passing(_, error) | Failure::Lasting(error) => return Err(error),
-        };
-        tracing::debug!(error = %error, "storage request failed; trying again");
-        let delay = self.retry.first_delay.saturating_mul(1 << (failures.all - 1).min(16));
-        sleep(delay.min(self.retry.longest_delay)).await;
-        Ok(())
-    }
-}
-
-impl Session {
     /// Sends a chunk, a multiple of [`BLOCK`], until the service has confirmed all of it.
     pub(super) async fn send(&mut self, chunk: Bytes) -> Result<()> {
         match self.deliver(chunk, None).await? {
@@ -423,17 +262,4 @@ fn kept(response: &Response) -> Option<u64> {
             last.parse::<u64>().ok()?.checked_add(1)
         }
     }
-}
-
-/// A failure that no answer tells of.
-fn passing(error: Error) -> Failure {
-    Failure::Passing(Kind::Unreachable, error)
-}
-
-fn unreachable(doing: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    passing(
-        Error::new(Code::StoreUnreachable, doing)
-            .because(RedactedError::by(error))
-            .remedy("check the network and the status of Cloud Storage; trying again is safe"),
-    )
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Action, GcsStore, WRITE_ID, content_type,
-    session::{BLOCK, NewObject, Session, Uploaded},
+    json_api::NewObject,
+    session::{BLOCK, Session, Uploaded},
 };
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::crc32c_append;
@@ -28,7 +29,7 @@ impl GcsStore {
             content_type: content_type(key),
             metadata: json!({ WRITE_ID: write_id }),
         };
-        let begun = self.json.begin(object, self.call(Action::Create, "write", key)).await;
+        let begun = Session::begin(&self.json, object, self.call(Action::Create, "write", key)).await;
         let mut session = match begun {
             Err(error) if error.code() == Code::StoreForbidden => return Err(self.already_exists(key, error).await),
             begun => begun?,
