@@ -34,6 +34,9 @@ FROM deps AS build
 COPY src src
 COPY openapi openapi
 COPY third-party.sh ./
+# What `version` tells.
+ARG REVISION=unknown
+ENV QDRANT_BACKUP_COMMIT=${REVISION}
 # Cargo recognises a changed source by its time, and a checkout's files can be older than the empty ones above.
 # cargo auditable: `cargo audit bin`, trivy and syft read the crates and their versions from the binary itself.
 RUN find src -type f -exec touch {} + \

@@ -4,10 +4,10 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
 use crate::base::zone::Zone;
-use crate::cli::{self, Bars, CheckTarget, Cli, Command, StatusQuery};
+use crate::cli::{self, Bars, CheckTarget, Cli, Command, ConfigCommand, StatusQuery};
 use crate::config::{
     Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
-    StoreConfig, UnknownVariable, obsolete, source_name, value,
+    StoreConfig, UnknownVariable, WithFlag, effective, obsolete, source_name, token_callers, value,
 };
 use crate::ops::context::{Context, LoadGuard, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
@@ -28,31 +28,54 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a command to its exit code, see [`Code::exit_code`]. `env`: the environment with the flags above it. `unknown`: the variables of [`crate::config::unknown()`].
-pub async fn run(cli: Cli, env: Env<'_>, unknown: Vec<UnknownVariable>, bars: &Bars, log: LogFormat) -> ExitCode {
-    let result = match cli.command {
+/// What a command is configured by.
+pub struct Startup<'a> {
+    /// Flags, variables and the configuration file.
+    pub env: Env<'a>,
+    /// What is wrong with the file: nothing of it counts then.
+    pub broken_file: Option<Invalid>,
+    /// The variables of [`crate::config::unknown()`].
+    pub unknown: Vec<UnknownVariable>,
+    pub log: LogFormat,
+}
+
+/// Runs a command to its exit code, see [`Code::exit_code`].
+pub async fn run(cli: Cli, startup: Startup<'_>, bars: &Bars) -> ExitCode {
+    let (json, log) = (cli.json, startup.log);
+    match dispatch(cli, startup, bars).await {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => {
+            cli::print_error(&error, log, json);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, startup: Startup<'_>, bars: &Bars) -> Result<u8> {
+    let env = startup.env;
+    if let (Some(invalid), false) = (&startup.broken_file, cli.needs_no_configuration()) {
+        return Err(invalid.clone().into());
+    }
+    match cli.command {
         Command::Serve => serve(env).await.map(|()| 0),
         Command::Backup(args) => backup(args, env, bars).await.map(|()| 0),
         Command::List(args) => list(env, args).await.map(|()| 0),
         Command::Show { id, json } => show(env, &id, json).await.map(|()| 0),
         Command::Restore(args) => restore(args, env, bars).await.map(|()| 0),
         Command::Drill(args) => drill(args, env, bars).await.map(|()| 0),
-        Command::Verify(args) => verify(args, env).await.map(|()| 0),
+        Command::Verify(args) => verify(args, env, bars).await.map(|()| 0),
         Command::Prune(args) => prune(args, env).await.map(|()| 0),
         Command::Delete(args) => delete(args, env).await.map(|()| 0),
         Command::Unlock { force } => unlock(env, force).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
         Command::Status(args) => status(env, &args).await,
-        Command::Check { deep, json } => check(env, unknown, deep, json).await,
+        Command::Check { deep, json } => check(startup, deep, json).await,
+        Command::Config {
+            command: ConfigCommand::Show { json },
+        } => cli::show_config(&effective(env), json).map(|()| 0),
+        Command::Version { json } => cli::version(json).map(|()| 0),
         Command::Completions { shell } => cli::completions(shell).map(|()| 0),
-    };
-    match result {
-        Ok(exit) => ExitCode::from(exit),
-        Err(error) => {
-            cli::print_error(&error, log);
-            ExitCode::from(error.exit_code())
-        }
     }
 }
 
@@ -192,7 +215,11 @@ async fn backup(args: cli::BackupArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
 async fn restore(args: cli::RestoreArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = match &args.to {
         Some(url) => {
-            let with_url = |name: &str| if name == "--to" { Some(url.clone()) } else { env(name) };
+            let with_url = WithFlag {
+                env,
+                flag: "--to",
+                value: url,
+            };
             Config::of_another(&with_url, &RESTORE)?
         }
         None => Config::from_env(env)?,
@@ -277,7 +304,7 @@ async fn suggesting(store: &dyn Store, typed: &str, result: Result<()>) -> Resul
     }
 }
 
-async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
+async fn verify(args: cli::VerifyArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = StoreConfig::from_env(env)?;
     let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let Some(store) = stop.run_until_cancelled(open_store(&config)).await else {
@@ -291,7 +318,11 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>) -> Result<()> {
         attempts: 3,
         backoff: Duration::from_secs(1),
     };
-    cli::verify(&verifier, &args, own_source(env).as_ref(), &Zone::system(), &stop).await
+    let ask = cli::VerifyQuery {
+        source: own_source(env),
+        zone: &Zone::system(),
+    };
+    cli::verify(&verifier, &args, &ask, bars, &stop).await
 }
 
 async fn prune(args: cli::PruneArgs, env: Env<'_>) -> Result<()> {
@@ -354,7 +385,13 @@ async fn status(env: Env<'_>, args: &cli::StatusArgs) -> Result<u8> {
     cli::status(look, args).await
 }
 
-async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bool) -> Result<u8> {
+async fn check(startup: Startup<'_>, deep: bool, json: bool) -> Result<u8> {
+    let Startup {
+        env,
+        broken_file,
+        unknown,
+        ..
+    } = startup;
     // Nothing has to be cleaned up otherwise.
     let stop = match deep {
         true => cli::stop_on_signals(cli::STOP_WITHIN)?,
@@ -364,9 +401,12 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
     let drill = drill_config(env);
     let (_, unclear) = LogConfig::from_env(env);
     // Each of the two is tried even when the other one's configuration does not work.
-    let store = StoreConfig::from_env(env).ok();
+    let store = StoreConfig::from_env(env).ok().filter(|_| broken_file.is_none());
     let subject = CheckTarget {
-        qdrant: QdrantConfig::from_env(env).ok().map(|config| probe(&config)),
+        qdrant: QdrantConfig::from_env(env)
+            .ok()
+            .filter(|_| broken_file.is_none())
+            .map(|config| probe(&config)),
         store: match &store {
             Some(config) => Some((config.url.as_str(), Box::pin(open_store_now(config)))),
             None => None,
@@ -377,10 +417,12 @@ async fn check(env: Env<'_>, unknown: Vec<UnknownVariable>, deep: bool, json: bo
         mode: config.as_ref().map_or(SnapshotMode::File, |c| c.backup.mode),
         source_name: config.as_ref().ok().and_then(|c| c.backup.source_name.clone()),
         retention: config.as_ref().ok().map(|c| c.retention.clone()),
-        invalid: all_problems(config.as_ref().err().cloned(), drill.err()),
+        // What else is missing is in the file.
+        invalid: broken_file.or_else(|| all_problems(config.as_ref().err().cloned(), drill.err())),
         unclear,
         obsolete: obsolete(env),
         unknown,
+        callers: token_callers(env),
         clock: Clock::system(),
         who: format!("{} (check)", holder_name(env)),
         patience: cli::PATIENCE,
@@ -423,7 +465,7 @@ fn own_source(env: Env<'_>) -> Option<Source> {
 fn holder_name(env: Env<'_>) -> String {
     let name = ["CLOUD_RUN_EXECUTION", "K_REVISION", "HOSTNAME"]
         .iter()
-        .find_map(|name| env(name).filter(|value| !value.is_empty()))
+        .find_map(|name| env.get(name).filter(|value| !value.is_empty()))
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .unwrap_or_else(|| "unknown host".to_owned());
     format!("{}/{}", name.trim(), std::process::id())

@@ -1,19 +1,21 @@
 //! The command line: every role of the program is a subcommand.
 
 mod backup;
-mod bars;
 mod causes;
 mod check;
 mod completions;
+mod config;
 mod confirm;
 mod delete;
 mod drill;
 mod exit;
+mod failure;
 mod flags;
 mod job;
 mod list;
 mod named;
 mod pin;
+mod progress;
 mod prune;
 mod restore;
 mod signals;
@@ -21,13 +23,14 @@ mod status;
 mod text;
 mod unlock;
 mod verify;
+mod version;
 mod wait;
 mod whole_file;
 
 pub(crate) use backup::backup;
-pub use bars::Bars;
 pub(crate) use check::{CheckTarget, PATIENCE, check};
 pub(crate) use completions::completions;
+pub(crate) use config::{ConfigCommand, show_config};
 pub(crate) use delete::{DeleteArgs, delete};
 pub(crate) use drill::{DrillArgs, drill};
 pub(crate) use exit::STOP_WITHIN;
@@ -37,23 +40,26 @@ pub(crate) use job::{FollowUp, backup_task};
 pub(crate) use list::{ListArgs, list, show};
 pub(crate) use named::named;
 pub(crate) use pin::{pin, unpin};
+pub use progress::{Bars, ProgressForm};
 pub(crate) use prune::{PruneArgs, prune};
 pub(crate) use restore::{RestoreArgs, restore};
 pub(crate) use signals::{pause_on_signals, stop_on_signals};
 pub(crate) use status::{StatusArgs, StatusQuery, status};
 pub(crate) use unlock::unlock;
-pub(crate) use verify::verify;
+pub(crate) use verify::{VerifyQuery, verify};
+pub(crate) use version::version;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
 use crate::config::{Invalid, LogFormat, log_filter};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use std::io::{Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use wait::WaitArgs;
 
 /// Backs up every collection of a Qdrant into a bucket or a directory: streamed, and checked byte by byte.
 ///
-/// Flags and environment variables configure it; a flag goes before its variable. QDRANT_URL or --qdrant-url (and QDRANT_API_KEY)
+/// Flags, environment variables and a file (--config) configure it, in this order. QDRANT_URL or --qdrant-url (and QDRANT_API_KEY)
 /// says what to back up, BACKUP_STORE or --store (gs://bucket/prefix or file:///directory) where to. `qdrant-backup check` tests
 /// the configuration and explains how to fix it.
 #[derive(Debug, Parser)]
@@ -61,6 +67,26 @@ use wait::WaitArgs;
 pub struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Whether the result is to be JSON.
+    #[arg(skip)]
+    pub(crate) json: bool,
+}
+
+/// What is told beside the result.
+#[derive(Args, Debug)]
+#[command(next_help_heading = flags::OUTPUT)]
+struct OutputArgs {
+    /// Tell no progress, and nothing but warnings and errors
+    #[arg(long, short, global = true, conflicts_with_all = ["verbose", "LOG_LEVEL"])]
+    quiet: bool,
+    /// Log details; -vv: everything
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "LOG_LEVEL")]
+    verbose: u8,
+    /// How progress is told on standard error
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = ProgressForm::Auto, hide_possible_values = true)]
+    progress: ProgressForm,
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +167,17 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Show the version
+    Version {
+        /// Print JSON: also the commit, if the build was told, and the format of the manifests
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the completions for a shell
     ///
     /// For bash, in ~/.bashrc: source <(qdrant-backup completions bash)
@@ -202,20 +239,57 @@ pub(crate) struct VerifyArgs {
 }
 
 impl Cli {
+    /// Whether the command works without a valid configuration.
+    pub(crate) fn needs_no_configuration(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Check { .. } | Command::Completions { .. } | Command::Version { .. }
+        )
+    }
+
     /// The log filter where the environment names none: progress is told by log lines, unless bars tell it or there is none.
     pub fn default_filter(&self, bars: &Bars) -> String {
+        let tells_progress = matches!(
+            self.command,
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) | Command::Verify(_)
+        );
         match self.command {
-            Command::Serve | Command::Verify(_) => log_filter("info"),
-            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) if !bars.are_visible() => log_filter("info"),
+            Command::Serve => log_filter("info"),
+            _ if tells_progress && bars.leave_it_to_the_log() => log_filter("info"),
             _ => log_filter("warn"),
+        }
+    }
+
+    /// The log filter of `-q` and `-v`, which goes before the environment's.
+    pub fn filter(&self) -> Option<String> {
+        match (self.output.quiet, self.output.verbose) {
+            (true, _) => Some(log_filter("warn")),
+            (false, 0) => None,
+            (false, 1) => Some(log_filter("debug")),
+            (false, _) => Some(log_filter("trace")),
+        }
+    }
+
+    /// How progress is to be told.
+    pub fn progress(&self) -> ProgressForm {
+        match self.output.quiet {
+            true => ProgressForm::None,
+            false => self.output.progress,
         }
     }
 }
 
-/// Prints why the command failed, for people or as a line for Cloud Logging.
-pub(crate) fn print_error(error: &Error, log: LogFormat) {
+/// Whether anything was printed: standard output is one document.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Prints why the command failed, for people or as a line for Cloud Logging. `json`: also to standard output, as the API tells it,
+/// unless the command has printed its own document there.
+pub(crate) fn print_error(error: &Error, log: LogFormat, json: bool) {
+    if json && !PRINTED.load(Ordering::Relaxed) {
+        failure::print_failure(error);
+    }
     match log {
-        LogFormat::Json if error.code().is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
+        LogFormat::Json if error.is_refusal() => tracing::warn!(code = %error.code(), "{error}"),
         LogFormat::Json => tracing::error!(code = %error.code(), "{error}"),
         // Nobody is left to be told when this fails.
         LogFormat::Text => drop(stderr().write_all(rendered(error).as_bytes())),
@@ -236,6 +310,7 @@ fn rendered(error: &Error) -> String {
 /// Writes to standard output. Whoever reads it may have gone, which is no failure of the command. What went wrong with the work
 /// itself goes before an error of this: `done.and(printed)`.
 fn print(text: &str) -> Result<()> {
+    PRINTED.store(true, Ordering::Relaxed);
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             let error = Error::new(Code::OutputFailed, "writing the result to standard output").because(e);

@@ -1,10 +1,12 @@
-//! Configuration: one struct for each group, defaults first, then the environment.
+//! Configuration: one struct for each group, defaults first, then a file, the environment, and flags.
 //!
-//! All of the environment comes in through one function, so that a test passes a map, and so do the flags of the command line,
-//! which go before it. Values that are empty count as unset. Whatever is wrong is reported at once, with the variable or flag, its
+//! All of it comes in through one trait, so that a test passes a function. Values that are empty count as unset. Whatever is wrong is reported at once, with the variable or flag, its
 //! value (never a secret) and the remedy. What each variable means is told in [`settings`].
 
 mod auth;
+mod effective;
+mod environment;
+mod file;
 mod job;
 mod qdrant;
 mod reader;
@@ -14,12 +16,18 @@ mod store;
 mod tls;
 mod unknown;
 
+pub(crate) use auth::{TokenCallers, token_callers};
+pub(crate) use effective::{EffectiveConfig, effective};
+pub(crate) use environment::WithFlag;
+pub use environment::{Environment, Layers};
+pub use file::{ConfigFile, FileValue};
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub(crate) use reader::Env;
 pub use reader::{Invalid, Problem};
 pub use retention::{PruneConfig, RetentionConfig};
 pub use settings::{EVERY, Flag, GROUPS, Group, Setting, settings, value};
+
 pub use store::StoreConfig;
 pub use unknown::{UnknownVariable, unknown};
 
@@ -364,7 +372,8 @@ pub fn obsolete(env: Env<'_>) -> Vec<String> {
         .filter(|(_, other, _)| reader.variable(other).is_some())
         .map(|(name, _, why)| format!("{name} is set but not used: {why}"));
     let plain = [LIVE, DRILL].into_iter().filter_map(|one| tls::unused(env, &one));
-    no_more.chain(beside).chain(plain).collect()
+    let file = env.file().and_then(ConfigFile::warning);
+    no_more.chain(beside).chain(plain).chain(file).collect()
 }
 
 /// `BACKUP_SOURCE_NAME`, if it is one: for commands that need nothing else of the configuration.

@@ -18,7 +18,7 @@ locals {
   # The events that the tool logs, and what they are counted as.
   events = {
     backup_finished  = "Backups that ended, by outcome: good, partial, failed"
-    drill_finished   = "Drills that ended, by outcome: proven, failed"
+    drill_finished   = "Drills that ended, by outcome: passed, failed"
     prune_finished   = "Prunes that ended, by outcome: good, failed"
     restore_finished = "Restores that ended, by outcome"
     verify_finished  = "Verifications that ended, by outcome: good, damaged"
@@ -277,7 +277,7 @@ locals {
   logged_alerts = {
     failed_run = {
       title   = "a run failed"
-      filter  = "(${local.log_source}) AND jsonPayload.event=(${join(" OR ", [for event in keys(local.events) : "\"${event}\""])}) AND NOT jsonPayload.outcome=(\"good\" OR \"proven\")"
+      filter  = "(${local.log_source}) AND jsonPayload.event=(${join(" OR ", [for event in keys(local.events) : "\"${event}\""])}) AND NOT jsonPayload.outcome=(\"good\" OR \"passed\")"
       labels  = { event = "EXTRACT(jsonPayload.event)", outcome = "EXTRACT(jsonPayload.outcome)" }
       text    = "A backup, verification, drill, restore or prune did not end well; the log line says which and how."
       section = "a-run-failed"

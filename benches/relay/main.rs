@@ -4,6 +4,8 @@
 //! interface (this program starts itself again). All ways run in turns within one run, since only their ratios mean
 //! anything on a machine that does other work too; the ratio shown is the median of the runs' ratios. Linux only.
 //!
+//! A stream has no length, comes in small chunks, and its structure is proven as it passes; the pipe that moves the same bytes is beside it.
+//!
 //! Two more rows tell what the ratio is made of: the same pipe with `sha256sum` in it, and the SHA-256 alone, faster than which
 //! no single stream can be checked on the machine. The kernel's congestion control is named, for it decides how dear a byte on
 //! loopback is: `bbr` paces it, `cubic` does not.
@@ -14,6 +16,7 @@
 mod node;
 mod peers;
 mod restore;
+mod shard;
 mod ways;
 
 use aws_lc_rs::digest;
@@ -42,6 +45,8 @@ fn main() -> Result<ExitCode> {
         ["relay", source, sink, bytes, sha256] => ways::relay(source, sink, bytes, sha256)?,
         ["curl", source, sink, bytes, _] => ways::curl(source, sink, bytes)?,
         ["curl-sha256sum", source, sink, bytes, sha256] => ways::curl_sha256sum(source, sink, bytes, sha256)?,
+        ["curl-stream", source, sink, bytes, _] => ways::curl_stream(source, sink, bytes)?,
+        ["stream", source, sink, bytes, _] => ways::stream(source, sink, bytes)?,
         ["node"] => node::node()?,
         ["curl-upload", file, node, collection] => restore::curl(file, node, collection)?,
         ["send", store, node, collection, crc32c] => restore::restore(store, node, collection, Some(crc32c))?,
@@ -109,6 +114,8 @@ struct Row {
 const CURL: &str = r"`curl \| curl`";
 const CURL_SHA256SUM: &str = r"`curl \| tee >(sha256sum) \| curl`";
 const RELAY: &str = "relay, SHA-256 + CRC32C";
+const CURL_STREAM: &str = r"stream: `curl \| curl`";
+const STREAM: &str = "stream: relay, SHA-256 + CRC32C + structure";
 const SHA256: &str = "SHA-256 alone, nothing moved";
 
 fn compare(options: &Options) -> Result<ExitCode> {
@@ -131,7 +138,13 @@ fn compare(options: &Options) -> Result<ExitCode> {
         let hashing = start.elapsed().as_secs_f64();
         let bytes = bytes.to_string();
         let of = |way: &str| [way, source, sink, &bytes, &sha256].map(str::to_owned).to_vec();
-        let ways = [(CURL, "curl"), (CURL_SHA256SUM, "curl-sha256sum"), (RELAY, "relay")];
+        let ways = [
+            (CURL, "curl"),
+            (CURL_SHA256SUM, "curl-sha256sum"),
+            (RELAY, "relay"),
+            (CURL_STREAM, "curl-stream"),
+            (STREAM, "stream"),
+        ];
         let measured = measure(gib, options.runs, &ways, |way, _| of(way))?;
         let curl = &measured[0].sample;
         let (mb_per_second, cpu_per_gib) = (megabytes(gib) / hashing, hashing / gib);

@@ -3,6 +3,7 @@
 //! Blocking sockets, large buffers, no HTTP library, and no checksum of what arrives: the peers of both ways are to cost as
 //! little as possible, so that what is measured is the way between them.
 
+use crate::shard::{Part, shard};
 use std::{
     error::Error,
     io::{self, Read as _, Write as _},
@@ -37,7 +38,48 @@ pub(crate) fn pattern() -> Vec<u8> {
 /// Serves `GET /collections/{c}/snapshots/{length}.snapshot` as Qdrant does: length, strong ETag, ranges, If-Match.
 pub(crate) fn source() -> Result<()> {
     let pattern = pattern();
-    serve(move |connection, request| serve_snapshot(connection, request, &pattern))
+    serve(move |connection, request| match request.path.ends_with("/snapshot") {
+        true => serve_stream(connection, request, &pattern),
+        false => serve_snapshot(connection, request, &pattern),
+    })
+}
+
+/// Length of a chunk of a stream; Qdrant 1.18.3 sends 512 to 4096 bytes in one.
+const CHUNK: usize = 4096;
+
+/// Serves `GET /collections/{length}/shards/0/snapshot` as Qdrant does: in small chunks, without a length.
+fn serve_stream(connection: &mut Connection, request: &Request, pattern: &[u8]) -> Result<()> {
+    let length = request.path.split('/').nth(2).ok_or("no length")?.parse()?;
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n";
+    connection.stream.write_all(head.as_bytes())?;
+    let mut framed = Vec::new();
+    for part in shard(length) {
+        match part {
+            Part::Bytes(bytes) => chunked(&mut connection.stream, &bytes, &mut framed)?,
+            Part::Pattern(mut left) => {
+                while left > 0 {
+                    let piece = left.min(pattern.len() as u64);
+                    chunked(&mut connection.stream, &pattern[..piece as usize], &mut framed)?;
+                    left -= piece;
+                }
+            }
+        }
+    }
+    connection.stream.write_all(b"0\r\n\r\n")?;
+    Ok(())
+}
+
+fn chunked(stream: &mut TcpStream, bytes: &[u8], framed: &mut Vec<u8>) -> Result<()> {
+    for block in bytes.chunks(64 * CHUNK) {
+        framed.clear();
+        for chunk in block.chunks(CHUNK) {
+            write!(framed, "{:x}\r\n", chunk.len())?;
+            framed.extend_from_slice(chunk);
+            framed.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(framed)?;
+    }
+    Ok(())
 }
 
 fn serve_snapshot(connection: &mut Connection, request: &Request, pattern: &[u8]) -> Result<()> {
@@ -98,7 +140,7 @@ fn crc32c_of(bytes: u64, pattern: &[u8]) -> u32 {
 }
 
 /// Takes resumable uploads as Cloud Storage does, and plain `PUT /drop`. Counts the bytes, and discards them; the CRC32C that
-/// it answers with is that of what [`source`] serves.
+/// it answers with is that of the snapshot that [`source`] serves, and of a stream the one that it is told.
 pub(crate) fn sink() -> Result<()> {
     let sessions = AtomicU64::new(0);
     let pattern = pattern();
@@ -120,24 +162,22 @@ fn take_upload(connection: &mut Connection, request: &Request, sessions: &Atomic
     if request.path == "/drop" {
         return connection.answer("200 OK", "", &format!("{bytes}\n"));
     }
-    let announced = request
-        .header("content-range")
-        .and_then(|r| r.rsplit('/').next()?.parse::<u64>().ok());
-    if announced != Some(bytes) {
+    let range = request.header("content-range").and_then(|r| r.strip_prefix("bytes "));
+    let (of_these, total) = range.and_then(|r| r.split_once('/')).unwrap_or_default();
+    if total == "*" {
+        let (_, last) = of_these.split_once('-').ok_or("no bytes")?;
+        return connection.answer("308 Resume Incomplete", &format!("Range: bytes=0-{last}\r\n"), "");
+    }
+    if let Some(sum) = request.header("x-goog-hash").and_then(|h| h.strip_prefix("crc32c=")) {
+        // The last chunk of a stream, which tells the sum of all.
+        return connection.object(total.parse()?, sum);
+    }
+    if total.parse() != Ok(bytes) {
         // What was cut is not kept; the bench has no use for an interrupted session.
         return connection.answer("400 Bad Request", "", "");
     }
-    let object = serde_json::json!({
-        "kind": "storage#object",
-        "bucket": "bench",
-        "name": "bench",
-        "size": bytes.to_string(),
-        "generation": "1",
-        "metageneration": "1",
-        "updated": "2026-11-22T12:00:00Z",
-        "crc32c": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, crc32c_of(bytes, pattern).to_be_bytes()),
-    });
-    connection.answer("200 OK", "Content-Type: application/json\r\n", &object.to_string())
+    let sum = crc32c_of(bytes, pattern).to_be_bytes();
+    connection.object(bytes, &base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sum))
 }
 
 /// Listens on a free port, names it on standard output, and serves until the process is killed.
@@ -210,6 +250,21 @@ impl Connection {
             "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         )?;
         Ok(())
+    }
+
+    /// Answers that there is an object now.
+    fn object(&mut self, bytes: u64, crc32c: &str) -> Result<()> {
+        let object = serde_json::json!({
+            "kind": "storage#object",
+            "bucket": "bench",
+            "name": "bench",
+            "size": bytes.to_string(),
+            "generation": "1",
+            "metageneration": "1",
+            "updated": "2026-11-22T12:00:00Z",
+            "crc32c": crc32c,
+        });
+        self.answer("200 OK", "Content-Type: application/json\r\n", &object.to_string())
     }
 
     /// Reads the body of `request`, of known length or chunked.

@@ -1,9 +1,11 @@
-//! The two ways between source and sink, each in a process of its own that reports what it cost.
+//! The ways between source and sink, each in a process of its own that reports what it cost.
 
 use crate::Result;
+use crate::shard::{Part, shard};
+use qdrant_backup::base::snapshot::{self, ArtifactKind};
 use qdrant_backup::wire::qdrant::{Options, Qdrant, Snapshot};
 use qdrant_backup::wire::store::{GcsOptions, GcsStore};
-use qdrant_backup::wire::transfer::{self, Expected, Limits};
+use qdrant_backup::wire::transfer::{self, Expected, Limits, Sink};
 use std::{
     fs,
     io::{self, Write as _},
@@ -46,12 +48,7 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
     transfer::keep_freed_buffers();
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let qdrant = Qdrant::new(Options::new(format!("http://{source}").parse()?))?;
-        let options = GcsOptions {
-            endpoint: Some(sink.to_owned()),
-            ..GcsOptions::default()
-        };
-        let store = GcsStore::open("bench", "", options).await?;
+        let (qdrant, store) = (qdrant(source)?, bucket(sink).await?);
         let snapshot = Snapshot {
             name: format!("{bytes}.snapshot"),
             size: bytes.parse()?,
@@ -80,6 +77,55 @@ pub(crate) fn relay(source: &str, sink: &str, bytes: &str, sha256: &str) -> Resu
         }
         .print()
     })
+}
+
+/// The same in mode `stream`: the structure is proven, too.
+pub(crate) fn stream(source: &str, sink: &str, bytes: &str) -> Result<()> {
+    transfer::keep_freed_buffers();
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let store = bucket(sink).await?;
+        let stream = qdrant(source)?.stream_shard(bytes, 0).await?;
+        let expected = snapshot::Expected {
+            kind: ArtifactKind::Shard(0),
+            shards: Vec::new(),
+            holds_points: true,
+        };
+        let sink = Sink {
+            store: &store,
+            key: "bench/shard-0.snapshot",
+            limits: &Limits::default(),
+            rate: None,
+            on_bytes: Arc::default(),
+        };
+        transfer::copy_stream(Box::new(stream), expected, sink).await?;
+        Cost {
+            cpu_seconds: cpu_seconds(13..=14)?,
+            peak_bytes: peak_bytes()?,
+        }
+        .print()
+    })
+}
+
+fn qdrant(source: &str) -> Result<Qdrant> {
+    Ok(Qdrant::new(Options::new(format!("http://{source}").parse()?))?)
+}
+
+async fn bucket(sink: &str) -> Result<GcsStore> {
+    let options = GcsOptions {
+        endpoint: Some(sink.to_owned()),
+        ..GcsOptions::default()
+    };
+    Ok(GcsStore::open("bench", "", options).await?)
+}
+
+/// What [`stream`] is compared with: the same bytes, and nothing is checked.
+pub(crate) fn curl_stream(source: &str, sink: &str, bytes: &str) -> Result<()> {
+    let whole: u64 = bytes.parse()?;
+    let whole = shard(whole).iter().map(Part::len).sum::<u64>().to_string();
+    let pipe =
+        format!("curl -sfN http://{source}/collections/{bytes}/shards/0/snapshot | curl -sSf -T - http://{sink}/drop");
+    shell(&pipe, &[&whole])
 }
 
 /// The way to beat. It checks nothing.

@@ -29,7 +29,7 @@ impl Service {
             ("BACKUP_STORE", store.to_string()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
         ]);
-        let config = Config::from_env(&|name| env.get(name).cloned())?;
+        let config = Config::from_env(&|name: &str| env.get(name).cloned())?;
         let stop = CancellationToken::new();
         let host = Host {
             who: "demo".to_owned(),

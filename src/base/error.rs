@@ -26,7 +26,10 @@ pub struct Error {
     code: Code,
     doing: String,
     remedy: Option<String>,
+    /// For who asked over HTTP, where that is another one.
+    remedy_over_http: Option<String>,
     permanent: bool,
+    refused: bool,
     source: Option<BoxError>,
 }
 
@@ -51,7 +54,9 @@ impl Error {
             code,
             doing: doing.into(),
             remedy: None,
+            remedy_over_http: None,
             permanent,
+            refused: code.is_refusal(),
             source: None,
         }
     }
@@ -67,6 +72,21 @@ impl Error {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self.remedy_over_http = None;
+        self
+    }
+
+    /// Adds what the sender of an HTTP request can do about it, in the terms of the API. To be called after [`Self::remedy`].
+    #[must_use]
+    pub(crate) fn over_http(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy_over_http = Some(remedy.into());
+        self
+    }
+
+    /// Says that it is the caller's mistake: nothing was begun, and nothing failed that an alert should count.
+    #[must_use]
+    pub(crate) fn refused(mut self) -> Self {
+        self.refused = true;
         self
     }
 
@@ -95,6 +115,16 @@ impl Error {
     /// What the reader can do about it, if it is known.
     pub fn remedy_text(&self) -> Option<&str> {
         self.remedy.as_deref()
+    }
+
+    /// What the sender of an HTTP request can do about it.
+    pub(crate) fn remedy_over_http(&self) -> Option<&str> {
+        self.remedy_over_http.as_deref().or(self.remedy.as_deref())
+    }
+
+    /// Whether nothing was begun, because the request itself was at fault or another run was in the way.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.refused
     }
 
     /// Whether trying the same again is useless.

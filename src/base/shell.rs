@@ -1,6 +1,7 @@
 //! Words of a command, as a shell takes them.
 
 use crate::base::text::is_control;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// `text` as one word of a command that is printed to be pasted: for sh, unless it holds control characters, which take
@@ -38,6 +39,19 @@ pub(crate) fn option(name: &str, value: &str) -> String {
         true => word(&format!("{name}={value}")),
         false => format!("{name} {}", word(value)),
     }
+}
+
+/// Options with their values, each behind a space.
+pub(crate) fn options(given: &BTreeMap<&'static str, String>) -> String {
+    given.keys().map(|name| option_of(given, name)).collect()
+}
+
+/// One of these options, behind a space, if it is among them.
+pub(crate) fn option_of(given: &BTreeMap<&'static str, String>, name: &str) -> String {
+    let value = given.get(name);
+    value
+        .map(|value| format!(" {}", option(name, value)))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

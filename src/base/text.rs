@@ -32,12 +32,36 @@ pub(crate) fn in_the_middle(text: &str, longest: usize) -> String {
 
 /// `1.21 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
+    match scaled(bytes) {
+        (_, None) => format!("{bytes} B"),
+        (number, Some(unit)) => format!("{number:.2} {unit}"),
+    }
+}
+
+/// A number of bytes in the largest unit that there is one of.
+pub(crate) fn scaled(bytes: u64) -> (f64, Option<&'static str>) {
+    let mut number = bytes as f64;
+    let mut unit = None;
+    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        if number < 1024.0 {
+            break;
+        }
+        (number, unit) = (number / 1024.0, Some(name));
+    }
+    (number, unit)
 }
 
 /// `1,234,567`.
 pub(crate) fn count(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// `2 h`: an age in one unit, rounded down.

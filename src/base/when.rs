@@ -1,15 +1,13 @@
 //! Times as people write them: `2026-11-25 03:00`, `yesterday`, `1h`.
 
 use crate::base::error::{Code, Error, Result};
-use crate::base::zone::Zone;
+use crate::base::zone::{DAY, MINUTE, Zone};
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
-const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]");
 const SECOND: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
 /// What somebody means by a time.

@@ -1,6 +1,7 @@
 //! `backup`: one run in the foreground.
 
 use super::causes::{by_cause, listed};
+use super::failure::conclude;
 use super::text::{Align, plain, points, size, table};
 use super::wait::waiting;
 use super::{BackupArgs, Bars, drill, print, print_json};
@@ -9,6 +10,7 @@ use crate::base::total::total;
 use crate::ops::backup::{self, BackupOutcome, BackupReport, HeldBack, NodeState};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
@@ -40,11 +42,7 @@ pub(crate) async fn backup(
     }
     let progress = Progress::new(ctx.clock.now());
     let work = waiting(wait, stop, || backup::run(ctx, &selection, &progress, stop));
-    let result = tokio::select! {
-        result = work => result,
-        never = bars.watch(&progress) => match never {},
-    };
-    bars.end(&progress.now());
+    let result = bars.during(Operation::Backup, &progress, work).await;
     let mut report = result?;
     if let Some(policy) = prune_after {
         prune::after_backup(
@@ -58,16 +56,14 @@ pub(crate) async fn backup(
         )
         .await;
     }
-    let printed = match json {
-        true => print_json(&report),
-        false => print(&rendered(&report)),
-    };
-    let done = match (report.error(), drill) {
-        (Some(error), _) => Err(error),
-        (None, Some(place)) => drill::after_backup(&report.id, place, bars, stop, json).await,
-        (None, None) => Ok(()),
-    };
-    done.and(printed)
+    let is_good = report.error().is_none();
+    let printed = conclude(json, &report, report.error(), rendered);
+    match drill {
+        Some(place) if is_good => drill::after_backup(&report.id, place, bars, stop, json)
+            .await
+            .and(printed),
+        _ => printed,
+    }
 }
 
 /// Shows what a backup would save and from which nodes, and changes nothing.

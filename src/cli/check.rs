@@ -14,7 +14,7 @@ use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
-use crate::config::{Invalid, Problem, RetentionConfig, UnknownVariable};
+use crate::config::{Invalid, Problem, RetentionConfig, TokenCallers, UnknownVariable};
 use crate::ops::backup;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
@@ -54,6 +54,8 @@ pub(crate) struct CheckTarget<'a> {
     pub(crate) mode: SnapshotMode,
     /// How a backup names its source, if it does.
     pub(crate) source_name: Option<String>,
+    /// Who may call the service by the tokens of a file, if it is so.
+    pub(crate) callers: Option<Result<TokenCallers, Vec<Problem>>>,
     /// Which backups are kept; `None` when the configuration does not work.
     pub(crate) retention: Option<RetentionConfig>,
     /// The store's URL, and what opens it; `None` when its configuration does not work.
@@ -125,6 +127,7 @@ async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks
     let mut checks = Checks::default();
     let limit = subject.patience;
     check_config(&mut checks, &subject);
+    check_callers(&mut checks, subject.callers.take());
     let qdrant = subject.qdrant.take();
     let found = match &qdrant {
         Some(Ok(qdrant)) => check_qdrant(&mut checks, qdrant, &subject, limit).await,
@@ -169,6 +172,30 @@ async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks
         None => checks.skip(&["retention"], "configuration"),
     }
     checks
+}
+
+fn check_callers(checks: &mut Checks, callers: Option<Result<TokenCallers, Vec<Problem>>>) {
+    match callers {
+        None => {}
+        Some(Ok(TokenCallers { summary, warning })) => match warning {
+            None => checks.ok("callers", &summary),
+            Some(warning) => {
+                let remedy = "chmod o= the file, and give it to the user that runs the service";
+                checks.add(
+                    "callers",
+                    State::Warn,
+                    format!("{summary}; {warning}"),
+                    Some(remedy.to_owned()),
+                );
+            }
+        },
+        Some(Err(problems)) => {
+            for problem in problems {
+                let error = Error::new(Code::ConfigInvalid, problem.what()).remedy(problem.remedy);
+                checks.fail("callers", &error);
+            }
+        }
+    }
 }
 
 fn check_config(checks: &mut Checks, subject: &CheckTarget<'_>) {
@@ -477,6 +504,7 @@ mod tests {
             selection: Selection::default(),
             mode: SnapshotMode::File,
             source_name: None,
+            callers: None,
             retention: None,
             store: Some(("gs://silent", Box::pin(std::future::pending()))),
             clock: Clock::system(),

@@ -1,10 +1,12 @@
 //! `delete`: shows what deleting one backup would delete, or deletes it. It needs the store alone, no Qdrant.
 
+use super::failure::conclude_json;
+use super::print;
+use super::prune::{PruneArgs, planned};
 use super::text::{ago, plain, size};
-use super::wait::{WaitArgs, waiting};
-use super::{print, print_json};
+use super::wait::waiting;
 use crate::base::error::{Code, Error, Result};
-use crate::base::shell::option;
+use crate::base::shell::{option_of, options};
 use crate::ops::prune::{self, Item, PruneContext, PruneReport};
 use crate::ops::retention::Reason;
 use clap::Args;
@@ -17,69 +19,75 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct DeleteArgs {
     /// The backup: its id, as `list` shows it, or the beginning of it; an age like 2h; yesterday
     pub(crate) id: String,
-    /// Delete; without it nothing is deleted
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    wait: WaitArgs,
-    /// Print plan and report as JSON
-    #[arg(long)]
-    json: bool,
-    /// The settings that were given as flags.
-    #[arg(skip)]
-    pub(super) settings: BTreeMap<&'static str, String>,
+    pub(super) how: PruneArgs,
 }
 
 /// Prints what would go, and deletes it if told to. `job` is about that backup only. An error when it stays although it was to go.
 pub(crate) async fn delete(job: &PruneContext, args: &DeleteArgs, stop: &CancellationToken) -> Result<()> {
-    #[derive(Serialize)]
-    struct Outcome<'a> {
-        dry_run: bool,
-        backup: &'a Item,
-        report: Option<&'a PruneReport>,
-    }
-    let planned = stop.run_until_cancelled(prune::plan(job)).await;
-    let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
+    let PruneArgs {
+        yes,
+        wait,
+        json,
+        settings,
+    } = &args.how;
+    let plan = planned(job, stop).await?;
+    let dry_run = !*yes;
+    let outcome = |report| Outcome {
+        dry_run,
+        backup: plan.items.first(),
+        report,
+    };
     let Some(item) = plan.items.first() else {
-        return print("Nothing to delete: other backups need all of its objects.\n");
+        return match *json {
+            true => conclude_json(&outcome(None), outcome(None), None),
+            false => print("Nothing to delete: other backups need all of its objects.\n"),
+        };
     };
     if item.keep {
-        return Err(refused(item, &args.settings));
+        let error = refused(item, settings);
+        return match *json {
+            true => conclude_json(&outcome(None), outcome(None), Some(error)),
+            false => Err(error),
+        };
     }
-    let shown = match args.json {
+    let shown = match *json {
         true => Ok(()),
         false => print(&rendered(item, job)),
     };
-    let mut report = match args.yes {
-        true => Some(waiting(args.wait, stop, || prune::execute(job, &plan, stop)).await?),
+    let mut report = match *yes {
+        true => Some(waiting(*wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
-    let printed = match (args.json, &report) {
-        (true, report) => print_json(&Outcome {
-            dry_run: !args.yes,
-            backup: item,
-            report: report.as_ref(),
-        }),
-        (false, None) => print(&format!(
-            "Nothing was deleted. To delete it: qdrant-backup delete {} --yes{}\n",
-            item.id,
-            flags(&args.settings)
-        )),
-        (false, Some(report)) => print(&deleted(report)),
-    };
-    let failed = report.as_mut().and_then(|report| {
+    let error = report.as_mut().and_then(|report| {
         let skipped = report.skipped.first().map(|skipped| {
             let text = format!("backup {} was not deleted: {}", skipped.id, skipped.why);
             Error::new(Code::DeleteRefused, text).remedy("run the command again to see why it stays")
         });
         report.take_error().or(skipped)
     });
-    failed.map_or(shown.and(printed), Err)
+    if *json {
+        let outcome = outcome(report.as_ref());
+        return conclude_json(&outcome, &outcome, error);
+    }
+    let printed = print(&match &report {
+        None => format!(
+            "Nothing was deleted. To delete it: qdrant-backup delete {} --yes{}\n",
+            item.id,
+            options(settings)
+        ),
+        Some(report) => deleted(report),
+    });
+    error.map_or(shown.and(printed), Err)
 }
 
-fn flags(settings: &BTreeMap<&'static str, String>) -> String {
-    let flags = settings.iter().map(|(name, value)| format!(" {}", option(name, value)));
-    flags.collect()
+/// What is printed as JSON, beside the error if there is one.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    dry_run: bool,
+    /// `None`: other backups need all of its objects.
+    backup: Option<&'a Item>,
+    report: Option<&'a PruneReport>,
 }
 
 fn refused(item: &Item, settings: &BTreeMap<&'static str, String>) -> Error {
@@ -96,7 +104,9 @@ fn refused(item: &Item, settings: &BTreeMap<&'static str, String>) -> Error {
     );
     let has = |reason| item.reasons.contains(&reason);
     let remedy = if has(Reason::Pinned) {
-        format!("unpin it first: qdrant-backup unpin {}{}", item.id, store(settings))
+        // It has no other flags of these.
+        let store = option_of(settings, "--store");
+        format!("unpin it first: qdrant-backup unpin {}{store}", item.id)
     } else if has(Reason::NewestGood) || has(Reason::NothingBetter) {
         format!("make a newer good backup of {} first", plain(&item.series))
     } else if has(Reason::NotUnderstood) {
@@ -105,14 +115,6 @@ fn refused(item: &Item, settings: &BTreeMap<&'static str, String>) -> Error {
         "wait: a run may still be writing it; `qdrant-backup list --all` shows until when".to_owned()
     };
     Error::new(Code::DeleteRefused, text).permanent(true).remedy(remedy)
-}
-
-/// `unpin` has no other flags of these.
-fn store(settings: &BTreeMap<&'static str, String>) -> String {
-    let store = settings
-        .get("--store")
-        .map(|store| format!(" {}", option("--store", store)));
-    store.unwrap_or_default()
 }
 
 fn rendered(item: &Item, job: &PruneContext) -> String {

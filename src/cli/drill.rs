@@ -1,10 +1,12 @@
 //! `drill`: proves that a backup can be restored.
 
+use super::failure::conclude;
 use super::text::{Align, count, plain, size, table};
 use super::wait::{WaitArgs, waiting};
-use super::{Bars, print, print_json};
+use super::{Bars, print};
 use crate::base::error::Result;
 use crate::ops::drill::{self, DrillReport, DrillRequest, DrillTarget, DrillVerdict};
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::repository::names::BackupId;
 use clap::Args;
@@ -37,11 +39,7 @@ pub(crate) async fn drill(args: DrillArgs, place: &DrillTarget, bars: &Bars, sto
         ..DrillRequest::default()
     };
     let drilled = waiting(args.wait, stop, || run(&request, place, bars, stop)).await?;
-    let printed = match args.json {
-        true => print_json(&drilled),
-        false => print(&rendered(&drilled)),
-    };
-    drilled.error().map_or(printed, Err)
+    conclude(args.json, &drilled, drilled.error(), rendered)
 }
 
 /// Drills the backup that was just made.
@@ -75,12 +73,8 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<DrillReport> {
     let progress = Progress::new(place.ctx.clock.now());
-    let result = tokio::select! {
-        result = drill::run(place, request, &progress, stop) => result,
-        never = bars.watch(&progress) => match never {},
-    };
-    bars.end(&progress.now());
-    result
+    bars.during(Operation::Drill, &progress, drill::run(place, request, &progress, stop))
+        .await
 }
 
 /// The result for people.

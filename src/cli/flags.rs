@@ -1,31 +1,32 @@
 //! The flags of settings: made from the table of the configuration, and laid over the environment.
 
 use super::Cli;
-use crate::config::{Env, Flag, Setting, settings};
+use crate::config::{ConfigFile, Flag, Layers, Setting, settings};
 use clap::builder::TypedValueParser;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, ValueHint};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 const HEADING: &str = "Settings";
+/// The heading of what every command takes beside the settings.
+pub(super) const OUTPUT: &str = "Output";
 
 /// The settings that were given as flags, by the flag's name.
 #[derive(Clone, Debug, Default)]
 pub struct Flags(BTreeMap<&'static str, String>);
 
 impl Flags {
-    /// The environment with the flags above it: they are found by their names.
-    pub fn over<'a>(&'a self, env: Env<'a>) -> impl Fn(&str) -> Option<String> + 'a {
-        move |name| match name.starts_with("--") {
-            true => self.0.get(name).cloned(),
-            false => env(name),
-        }
+    /// Variables and a file with the flags above them: they are found by their names.
+    pub fn over<'a>(
+        &'a self,
+        variables: &'a dyn Fn(&str) -> Option<String>,
+        file: Option<&'a ConfigFile>,
+    ) -> Layers<'a> {
+        Layers::new(&self.0, variables, file)
     }
 
     fn of(matches: &ArgMatches) -> Self {
-        let Some((_, matches)) = matches.subcommand() else {
-            return Self::default();
-        };
+        let matches = deepest(matches);
         let given = with_flags().filter_map(|(setting, flag)| {
             // Not every command has every flag.
             let value = matches.try_get_one::<String>(setting.variable).ok().flatten()?;
@@ -33,6 +34,11 @@ impl Flags {
         });
         Self(given.collect())
     }
+}
+
+/// Those of the command that was given.
+fn deepest(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, deeper)| deepest(deeper))
 }
 
 impl Cli {
@@ -49,11 +55,13 @@ impl Cli {
         let matches = command().try_get_matches_from(args)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         let flags = Flags::of(&matches);
+        let json = deepest(&matches).try_get_one::<bool>("json");
+        cli.json = json.ok().flatten().is_some_and(|json| *json);
         // What they print to be pasted has to do the same.
         match &mut cli.command {
             super::Command::Restore(args) => args.settings = flags.0.clone(),
             super::Command::Prune(args) => args.settings = flags.0.clone(),
-            super::Command::Delete(args) => args.settings = flags.0.clone(),
+            super::Command::Delete(args) => args.how.settings = flags.0.clone(),
             _ => {}
         }
         Ok((cli, flags))
@@ -69,6 +77,13 @@ pub fn command() -> Command {
         let own = with_flags().filter(|(_, flag)| flag.on.contains(&name.as_str()));
         let own: Vec<_> = own.map(|(setting, flag)| arg(setting, flag)).collect();
         command.mut_subcommand(name, |sub| sub.args(own))
+    });
+    // To see what would hold.
+    let command = command.mut_subcommand("config", |config| {
+        config.mut_subcommand("show", |show| {
+            let all = with_flags().filter(|(_, flag)| !flag.on.is_empty() && flag.requires.is_none());
+            show.args(all.map(|(setting, flag)| arg(setting, flag)))
+        })
     });
     let of_all = with_flags().filter(|(_, flag)| flag.on.is_empty());
     command.args(of_all.map(|(setting, flag)| arg(setting, flag).global(true)))

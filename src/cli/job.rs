@@ -1,13 +1,15 @@
 //! `backup` as one task of a job: its share, and the whole backup if it is the one that ends it.
 
 use super::backup::{held_back, rendered};
+use super::failure::conclude;
 use super::text::size;
-use super::{BackupArgs, Bars, drill, print, print_json};
+use super::{BackupArgs, Bars, drill};
 use crate::base::error::Result;
 use crate::base::total::total;
 use crate::ops::backup::job::{self, Task, TaskReport};
 use crate::ops::context::Context;
 use crate::ops::drill::DrillTarget;
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
 use crate::ops::retention::Policy;
@@ -35,11 +37,13 @@ pub(crate) async fn backup_task(
     let json = args.json;
     let selection = args.selection().unwrap_or(default);
     let progress = Progress::new(ctx.clock.now());
-    let result = tokio::select! {
-        result = job::run(ctx, &selection, task, &progress, stop) => result,
-        never = bars.watch(&progress) => match never {},
-    };
-    bars.end(&progress.now());
+    let result = bars
+        .during(
+            Operation::Backup,
+            &progress,
+            job::run(ctx, &selection, task, &progress, stop),
+        )
+        .await;
     let mut report = result?;
     let committed = report.committed;
     if let Some(policy) = afterwards.prune
@@ -56,16 +60,14 @@ pub(crate) async fn backup_task(
         )
         .await;
     }
-    let printed = match json {
-        true => print_json(&report),
-        false => print(&task_rendered(&report)),
-    };
-    let done = match (report.error(), afterwards.drill) {
-        (Some(error), _) => Err(error),
-        (None, Some(place)) if committed => drill::after_backup(&report.id, place, bars, stop, json).await,
-        (None, _) => Ok(()),
-    };
-    done.and(printed)
+    let is_good = report.error().is_none();
+    let printed = conclude(json, &report, report.error(), task_rendered);
+    match afterwards.drill {
+        Some(place) if is_good && committed => drill::after_backup(&report.id, place, bars, stop, json)
+            .await
+            .and(printed),
+        _ => printed,
+    }
 }
 
 /// The report for people.

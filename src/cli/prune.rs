@@ -1,10 +1,11 @@
 //! `prune`: shows what the retention policy would delete, or deletes it. It needs the store alone, no Qdrant.
 
+use super::failure::{WithPlan, conclude_json};
+use super::print;
 use super::text::{Align, ago, plain, size, table};
 use super::wait::{WaitArgs, waiting};
-use super::{print, print_json};
 use crate::base::error::{Code, Error, Result};
-use crate::base::shell::option;
+use crate::base::shell::options;
 use crate::base::total::total;
 use crate::ops::prune::{self, Item, PruneContext, PrunePlan, PruneReport};
 use clap::Args;
@@ -18,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct PruneArgs {
     /// Delete; without it nothing is deleted
     #[arg(long)]
-    yes: bool,
+    pub(super) yes: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    pub(super) wait: WaitArgs,
     /// Print plan and report as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// The settings that were given as flags.
     #[arg(skip)]
     pub(super) settings: BTreeMap<&'static str, String>,
@@ -43,8 +44,7 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         plan: &'a PrunePlan,
         report: Option<&'a PruneReport>,
     }
-    let planned = stop.run_until_cancelled(prune::plan(job)).await;
-    let plan = planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))?;
+    let plan = planned(job, stop).await?;
     let shown = match *json {
         true => Ok(()),
         false => print(&rendered(&plan, job.ctx.clock.now())),
@@ -53,18 +53,29 @@ pub(crate) async fn prune(job: &PruneContext, args: &PruneArgs, stop: &Cancellat
         true => Some(waiting(*wait, stop, || prune::execute(job, &plan, stop)).await?),
         false => None,
     };
-    let printed = match *json {
-        true => print_json(&Outcome {
-            dry_run: !*yes,
-            plan: &plan,
-            report: report.as_ref(),
-        }),
-        false => print(&outcome(&plan, report.as_ref(), settings)),
-    };
-    report
-        .as_mut()
-        .and_then(PruneReport::take_error)
-        .map_or(shown.and(printed), Err)
+    let error = report.as_mut().and_then(PruneReport::take_error);
+    let report = report.as_ref();
+    let plan = &plan;
+    match *json {
+        true => {
+            let outcome = Outcome {
+                dry_run: !*yes,
+                plan,
+                report,
+            };
+            conclude_json(&outcome, WithPlan { plan, report }, error)
+        }
+        false => {
+            let printed = print(&outcome(plan, report, settings));
+            error.map_or(shown.and(printed), Err)
+        }
+    }
+}
+
+/// The plan, unless it is stopped before.
+pub(super) async fn planned(job: &PruneContext, stop: &CancellationToken) -> Result<PrunePlan> {
+    let planned = stop.run_until_cancelled(prune::plan(job)).await;
+    planned.unwrap_or_else(|| Err(Error::new(Code::Cancelled, "stopped before anything was deleted")))
 }
 
 fn rendered(plan: &PrunePlan, now: OffsetDateTime) -> String {
@@ -122,10 +133,7 @@ fn outcome(plan: &PrunePlan, report: Option<&PruneReport>, settings: &BTreeMap<&
         None if plan.is_empty() => "Nothing to delete.\n".to_owned(),
         None => format!(
             "Nothing was deleted. `qdrant-backup prune --yes{}` deletes {count} ({}).\n",
-            settings
-                .iter()
-                .map(|(name, value)| format!(" {}", option(name, value)))
-                .collect::<String>(),
+            options(settings),
             size(bytes)
         ),
         Some(report) => {

@@ -1,15 +1,17 @@
 //! `restore`: shows the plan, does it, and tells what is true afterwards.
 
 use super::confirm::confirmed;
+use super::failure::{WithPlan, conclude, conclude_json};
 use super::named::said;
 use super::text::{Align, plain, points, size, table};
 use super::wait::{WaitArgs, waiting};
-use super::{Bars, print, print_json};
+use super::{Bars, print};
 use crate::base::error::{Code, Error, Result};
 use crate::base::shell::word;
 use crate::base::when::{self, When};
 use crate::base::zone::Zone;
 use crate::ops::context::Context;
+use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::restore::{self, Interface, RestoreOutcome, RestorePlan, RestoreReport, RestoreRequest, Timeouts, Via};
 use crate::ops::run;
@@ -161,13 +163,23 @@ async fn planned_and_done(
             .run_until_cancelled(restore::plan(ctx, &request))
             .await
             .ok_or_else(before)??;
-        printed = match (json, dry_run) {
-            (true, true) => print_json(&plan),
-            (true, false) => Ok(()),
-            (false, _) => print(&plan.to_string()),
+        printed = match (json, plan.error()) {
+            (true, None) if !dry_run => Ok(()),
+            (true, error) => conclude_json(
+                &plan,
+                WithPlan {
+                    plan: &plan,
+                    report: None::<()>,
+                },
+                error,
+            ),
+            (false, error) => {
+                let printed = print(&plan.to_string());
+                error.map_or(printed, Err)
+            }
         };
-        if let Some(error) = plan.error() {
-            return Err(error);
+        if plan.error().is_some() {
+            return printed;
         }
         // What was shown is what is restored, whatever `latest` is by now.
         request.id = plan.id.to_string();
@@ -183,17 +195,9 @@ async fn planned_and_done(
     }
     let progress = Progress::new(ctx.clock.now());
     let work = waiting(wait, stop, || restore::run(ctx, &request, &progress, stop));
-    let result = tokio::select! {
-        result = work => result,
-        never = bars.watch(&progress) => match never {},
-    };
-    bars.end(&progress.now());
+    let result = bars.during(Operation::Restore, &progress, work).await;
     let report = result?;
-    let reported = match json {
-        true => print_json(&report),
-        false => print(&rendered(&report)),
-    };
-    report.error().map_or(printed.and(reported), Err)
+    conclude(json, &report, report.error(), rendered).and(printed)
 }
 
 /// Nothing is replaced before somebody has agreed to it, or has said so beforehand.

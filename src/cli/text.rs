@@ -2,8 +2,38 @@
 
 pub(super) use crate::base::text::{count, in_the_middle, plain, rounded, shortened, size};
 
+use crate::base::text::scaled;
 use std::time::Duration;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// `1.2 GiB`, `120 MiB`: two or three digits, for where there is little room.
+pub(super) fn short_size(bytes: u64) -> String {
+    match scaled(bytes) {
+        (_, None) => format!("{bytes} B"),
+        (number, Some(unit)) if number < 9.95 => format!("{number:.1} {unit}"),
+        (number, Some(unit)) => format!("{number:.0} {unit}"),
+    }
+}
+
+/// `text`, or so much of it as so many columns hold.
+pub(super) fn fit(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut room = columns.saturating_sub(1);
+    let mut fitted = String::new();
+    for c in text.chars() {
+        let Some(left) = room.checked_sub(c.width().unwrap_or(0)) else {
+            break;
+        };
+        room = left;
+        fitted.push(c);
+    }
+    if columns > 0 {
+        fitted.push('…');
+    }
+    fitted
+}
 
 /// A number of points; an estimate as such.
 pub(super) fn points(n: u64, is_estimated: bool) -> String {
@@ -160,6 +190,42 @@ mod tests {
             for text in [size(n), count(n), ago(length), rounded(length), exactly(length)] {
                 assert!(text.starts_with(|c: char| c.is_ascii_digit()), "{n}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn sizes_and_counts_are_told_as_people_write_them() {
+        let n = [0, 1023, 1024, 1536, 10 << 20, 1 << 30, 999 << 40];
+        assert_eq!(
+            n.map(size),
+            [
+                "0 B",
+                "1023 B",
+                "1.00 KiB",
+                "1.50 KiB",
+                "10.00 MiB",
+                "1.00 GiB",
+                "999.00 TiB"
+            ]
+        );
+        assert_eq!(
+            n.map(short_size),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 MiB", "1.0 GiB", "999 TiB"]
+        );
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_text_fits_into_columns_which_are_not_characters() {
+        for (columns, fitted) in [
+            (9, "向量 docs"),
+            (8, "向量 do…"),
+            (4, "向…"),
+            (2, "…"),
+            (1, "…"),
+            (0, ""),
+        ] {
+            assert_eq!(fit("向量 docs", columns), fitted, "{columns}");
         }
     }
 

@@ -1,11 +1,14 @@
 //! `verify`: reads backups back. It needs the store alone, no Qdrant.
 
 use super::causes::{by_cause, listed};
+use super::failure::{With, conclude_json};
 use super::named;
 use super::text::{plain, size};
-use super::{VerifyArgs, print, print_json};
+use super::{Bars, VerifyArgs, print};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::zone::Zone;
+use crate::ops::events::Operation;
+use crate::ops::progress::Progress;
 use crate::ops::verify::{Verifier, VerifyReport, VerifyVerdict};
 use crate::repository::catalog;
 use crate::repository::manifest::{Source, Status};
@@ -29,26 +32,51 @@ enum Outcome {
     Not { id: BackupId, error: ErrorInfo },
 }
 
+/// What became of all.
+#[derive(Serialize)]
+struct All<'a> {
+    backups: &'a [Outcome],
+}
+
+/// How the backups are named.
+pub(crate) struct VerifyQuery<'a> {
+    /// Whose `latest` is meant.
+    pub(crate) source: Option<Source>,
+    /// The zone of the dates.
+    pub(crate) zone: &'a Zone,
+}
+
 /// Verifies the backups that `what` names, and prints what was found. An error when any of them is not intact; damage goes
 /// before what could not be checked.
 pub(crate) async fn verify(
     verifier: &Verifier,
     args: &VerifyArgs,
-    source: Option<&Source>,
-    zone: &Zone,
+    ask: &VerifyQuery<'_>,
+    bars: &Bars,
     stop: &CancellationToken,
 ) -> Result<()> {
     let (what, json) = (args.what.as_str(), args.json);
     let work = async {
         let ids = match what {
             "all" => catalog::all(&*verifier.store).await?,
-            id => vec![named(&*verifier.store, id, source, verifier.clock.now(), zone).await?],
+            id => vec![
+                named(
+                    &*verifier.store,
+                    id,
+                    ask.source.as_ref(),
+                    verifier.clock.now(),
+                    ask.zone,
+                )
+                .await?,
+            ],
         };
         let mut worst: Option<Error> = None;
         let mut outcomes = Vec::new();
         let mut printed = Ok(());
         for id in ids {
-            let (outcome, error) = match check(verifier, &id, args).await {
+            let progress = Progress::new(verifier.clock.now());
+            let work = check(verifier, &id, args, &progress);
+            let (outcome, error) = match bars.during(Operation::Verify, &progress, work).await {
                 Ok(checked) => checked,
                 // Deleted since it was listed: none of the backups that there are.
                 Err(error) if what == "all" && error.code() == Code::BackupNotFound => continue,
@@ -72,14 +100,14 @@ pub(crate) async fn verify(
                 worst = Some(error);
             }
         }
-        if json {
-            printed = match (what, outcomes.as_slice()) {
-                ("all", _) => print_json(&serde_json::json!({ "backups": outcomes })),
-                (_, [one]) => print_json(one),
-                _ => Ok(()),
-            };
+        match (json, what, outcomes.as_slice()) {
+            (true, "all", _) => {
+                let all = All { backups: &outcomes };
+                conclude_json(&all, With { report: &all }, worst)
+            }
+            (true, _, [one]) => conclude_json(one, With { report: one }, worst),
+            _ => worst.map_or(printed, Err),
         }
-        worst.map_or(printed, Err)
     };
     let stopped = || {
         Err(Error::new(Code::Cancelled, "stopped while verifying")
@@ -93,8 +121,13 @@ pub(crate) async fn verify(
     not(feature = "engine"),
     expect(unused_variables, reason = "only the engine has arguments")
 )]
-async fn check(verifier: &Verifier, id: &BackupId, args: &VerifyArgs) -> Result<(Outcome, Option<Error>)> {
-    let report = Box::new(verifier.run(id).await?);
+async fn check(
+    verifier: &Verifier,
+    id: &BackupId,
+    args: &VerifyArgs,
+    progress: &Progress,
+) -> Result<(Outcome, Option<Error>)> {
+    let report = Box::new(verifier.run_watched(id, progress).await?);
     // Whoever may only read has learnt what there is to learn; the report has the warning.
     let error = report.error().filter(|_| !report.is_intact_and_read_only());
     #[cfg(feature = "engine")]
@@ -188,10 +221,10 @@ fn rendered(outcome: &Outcome) -> String {
         for collection in &drilled.collections {
             let name = plain(&collection.name);
             let _ = match &collection.problem {
-                Some(problem) => writeln!(text, "NOT PROVEN   {name}: {}", plain(problem)),
+                Some(problem) => writeln!(text, "FAILED       {name}: {}", plain(problem)),
                 None => writeln!(
                     text,
-                    "proven       {name}: {} points, {} read, {} searches",
+                    "passed       {name}: {} points, {} read, {} searches",
                     collection.points.unwrap_or_default(),
                     collection.sampled.unwrap_or_default(),
                     collection.searches.unwrap_or_default()
@@ -205,13 +238,13 @@ fn rendered(outcome: &Outcome) -> String {
             let _ = writeln!(text, "warning      not recorded: {}", plain(&why.message));
         }
         let verdict = if drilled.verdict == crate::ops::drill::DrillVerdict::Passed {
-            "is proven"
+            "passed"
         } else {
-            "IS NOT PROVEN"
+            "FAILED"
         };
         let _ = writeln!(
             text,
-            "Backup {} {verdict} restorable, by {} {}",
+            "The drill of backup {} {verdict}, on {} {}",
             drilled.id, drilled.target, drilled.target_version
         );
     }

@@ -1,7 +1,9 @@
 //! Who may call the service.
 
 use super::reader::Reader;
-use crate::server::auth::{Mode, Role, Roles, Rules};
+use super::settings::value;
+use super::{Env, Problem};
+use crate::server::auth::{FileProblem, Mode, Role, Roles, Rules, TokenFile};
 use std::net::SocketAddr;
 
 const MODE: &str = "AUTH_MODE";
@@ -12,20 +14,82 @@ const ADMINS: &str = "AUTH_ADMINS";
 /// For `oidc`, the older name of [`ADMINS`].
 const EMAILS: &str = "AUTH_ALLOWED_EMAILS";
 const DEFAULT_ROLE: &str = "AUTH_DEFAULT_ROLE";
+const TOKEN_FILE: &str = "AUTH_TOKEN_FILE";
 /// Cloud Run sets it.
 const CLOUD_RUN: &str = "K_SERVICE";
 
 /// Reads the mode for a service that listens on `listen`. A mode in which everybody could call is a problem.
 pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
     let mode = mode(reader, listen);
-    if mode == Mode::None {
-        for name in [READERS, OPERATORS, ADMINS, DEFAULT_ROLE] {
-            let Some(text) = reader.text(name) else { continue };
-            let wrong = format!("is set, but without {MODE}=iam or {MODE}=oidc callers are not authenticated");
-            reader.problem(name, &text, wrong, "leave it out, or set AUTH_MODE");
+    let lists = [READERS, OPERATORS, ADMINS, DEFAULT_ROLE];
+    let (unused, wrong, remedy) = match mode {
+        Mode::None => (
+            &lists[..],
+            format!("is set, but without {MODE}=iam or {MODE}=oidc callers are not authenticated"),
+            "leave it out, or set AUTH_MODE",
+        ),
+        Mode::Token(_) => (
+            &lists[..],
+            format!("is set, but with {MODE}=token the roles are those of {TOKEN_FILE}"),
+            "leave it out, and write the role before each token",
+        ),
+        Mode::Iam(_) | Mode::Oidc(_) => (&[][..], String::new(), ""),
+    };
+    for name in unused {
+        if let Some(text) = reader.text(name) {
+            reader.problem(name, &text, wrong.as_str(), remedy);
         }
     }
+    if !reader.text(MODE).is_some_and(|mode| is_token(&mode))
+        && let Some(text) = reader.text(TOKEN_FILE)
+    {
+        let wrong = format!("is set, but {MODE} is not token");
+        reader.problem(TOKEN_FILE, &text, wrong, "set AUTH_MODE=token, or leave it out");
+    }
     mode
+}
+
+fn is_token(mode: &str) -> bool {
+    mode.eq_ignore_ascii_case("token")
+}
+
+/// Who may call with `AUTH_MODE=token`.
+#[derive(Debug)]
+pub(crate) struct TokenCallers {
+    /// How many, and with which roles.
+    pub(crate) summary: String,
+    /// What is unwise about the file.
+    pub(crate) warning: Option<String>,
+}
+
+/// The callers of a service with `AUTH_MODE=token`; `None` in every other mode. For `check`, which serves nobody.
+pub(crate) fn token_callers(env: Env<'_>) -> Option<Result<TokenCallers, Vec<Problem>>> {
+    value(env, MODE).filter(|mode| is_token(mode))?;
+    let mut reader = Reader::new(env);
+    let file = read_tokens(&mut reader);
+    let callers = file.map(|file| TokenCallers {
+        summary: file.summary(),
+        warning: file.warning(),
+    });
+    Some(callers.ok_or_else(|| reader.problems()))
+}
+
+fn read_tokens(reader: &mut Reader<'_>) -> Option<TokenFile> {
+    let Some(path) = reader.text(TOKEN_FILE) else {
+        let wrong = format!("is not set, and {MODE}=token needs it");
+        let remedy = "name a file with a line `ROLE NAME TOKEN` for each caller";
+        reader.unset_problem(TOKEN_FILE, wrong, remedy);
+        return None;
+    };
+    match TokenFile::read(path.clone().into()) {
+        Ok(file) => Some(file),
+        Err(problems) => {
+            for FileProblem { wrong, remedy } in problems {
+                reader.problem(TOKEN_FILE, &path, wrong, remedy);
+            }
+            None
+        }
+    }
 }
 
 fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
@@ -36,7 +100,7 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
          machine's network (docker run --network host, instead of -p)",
         listen.port()
     );
-    let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {ADMINS}, {own}");
+    let oidc = format!("set {MODE}=oidc with {AUDIENCE} and {ADMINS}, or {MODE}=token with {TOKEN_FILE}, {own}");
     let Some(text) = reader.text(MODE) else {
         if on_cloud_run {
             return Mode::Iam(roles_of_invokers(reader));
@@ -63,8 +127,10 @@ fn mode(reader: &mut Reader<'_>, listen: SocketAddr) -> Mode {
             Mode::Iam(roles_of_invokers(reader))
         }
         "oidc" => Mode::Oidc(rules(reader)),
+        // Without tokens there is a problem already.
+        "token" => read_tokens(reader).map_or(Mode::None, Mode::Token),
         _ => {
-            reader.problem(MODE, &text, "is not a mode", "write iam, oidc or none");
+            reader.problem(MODE, &text, "is not a mode", "write iam, oidc, token or none");
             Mode::None
         }
     }
@@ -82,9 +148,7 @@ fn roles_of_invokers(reader: &mut Reader<'_>) -> Roles {
 
 fn default_role(reader: &mut Reader<'_>) -> Option<Role> {
     let text = reader.text(DEFAULT_ROLE)?;
-    let role = [Role::Reader, Role::Operator, Role::Admin]
-        .into_iter()
-        .find(|role| role.to_string().eq_ignore_ascii_case(&text));
+    let role = Role::parse(&text);
     if role.is_none() {
         reader.problem(DEFAULT_ROLE, &text, "is not a role", "write reader, operator or admin");
     }

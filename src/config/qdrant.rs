@@ -299,10 +299,16 @@ fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretStrin
     // The file of a flag leaves no doubt about the key.
     let key = reader.text(in_env).filter(|_| flag.is_none());
     let is_set = key.is_some() || reader.text(in_file).is_some();
-    if is_set && flag.is_none() && is_of_another(reader, variables) {
-        let (variable, url) = (if key.is_some() { in_env } else { in_file }, variables.url);
+    let variable = if key.is_some() { in_env } else { in_file };
+    if is_set && flag.is_none() && is_of_another(reader, variables, variable) {
+        let url = variables.url;
         let url_flag = reader.flag(url).unwrap_or(url);
-        let wrong = format!("is the key of the Qdrant that the variables name, and {url_flag} names another one");
+        let those = if reader.is_from_file(variable) {
+            "file names"
+        } else {
+            "variables name"
+        };
+        let wrong = format!("is the key of the Qdrant that the {those}, and {url_flag} names another one");
         let remedy = match flag_of(in_file) {
             Some(file) => format!("unset it, or name the file with the other one's key by {file}"),
             None => "unset it".to_owned(),
@@ -337,19 +343,27 @@ fn api_key(reader: &mut Reader<'_>, variables: &Variables) -> Option<SecretStrin
     Some(key.into())
 }
 
-/// Whether a flag names another Qdrant than the variables do. Their key is not for it.
-fn is_of_another(reader: &Reader<'_>, variables: &Variables) -> bool {
-    let given = reader.flag(variables.url).and_then(|_| reader.text(variables.url));
-    let Some(given) = given.and_then(|url| Url::parse(&url).ok()) else {
-        return false;
-    };
+/// Whether the Qdrant is named by what goes before that from which the key `key` comes, and is another one than is named there: a
+/// flag before variables, or either of them before the file. The key is not for it.
+fn is_of_another(reader: &Reader<'_>, variables: &Variables, key: &str) -> bool {
     let older = || {
         let (host, port) = variables.host_and_port?;
         let port = reader.variable(port).unwrap_or_else(|| PORT.to_string());
         Some(format!("http://{}:{port}", reader.variable(host)?))
     };
-    let named = reader.variable(variables.url).or_else(older);
-    named.is_some_and(|url| Url::parse(&url).ok() != Some(given))
+    let below = || reader.variable(variables.url).or_else(older);
+    let (given, named) = match reader.is_from_file(key) {
+        true => (reader.text(variables.url).or_else(below), reader.file(variables.url)),
+        false => (
+            reader.flag(variables.url).and_then(|_| reader.text(variables.url)),
+            below(),
+        ),
+    };
+    let parsed = |url: Option<String>| url.and_then(|url| Url::parse(&url).ok());
+    match (parsed(given), named) {
+        (Some(given), Some(named)) => Url::parse(&named).ok() != Some(given),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Reads variables one by one and gathers all that is wrong with them, so that a person mends them in one go.
 
-use super::settings::{flag_of, trimmed, value};
+use super::environment::Environment;
+use super::settings::{Source, below_flags, flag_of, found, trimmed, value};
 use crate::base::error::{Code, Error};
 use crate::base::text::without_secrets;
 use crate::base::when;
@@ -16,6 +17,8 @@ pub struct Problem {
     pub variable: &'static str,
     /// Its value, without anything that may be secret; `None` when it is unset or a secret as a whole.
     pub value: Option<String>,
+    /// Where the value stands, if it comes from the file: `/etc/qdrant-backup.toml:3`.
+    pub place: Option<String>,
     /// What is wrong.
     pub wrong: String,
     /// What to do about it.
@@ -25,9 +28,13 @@ pub struct Problem {
 impl Problem {
     /// The problem without its remedy: `PORT="x" is not …`.
     pub fn what(&self) -> String {
+        let name = match &self.place {
+            Some(place) => format!("{place}: {}", self.variable.to_ascii_lowercase()),
+            None => self.variable.to_owned(),
+        };
         match &self.value {
-            Some(value) => format!("{}={value:?} {}", self.variable, self.wrong),
-            None => format!("{} {}", self.variable, self.wrong),
+            Some(value) => format!("{name}={value:?} {}", self.wrong),
+            None => format!("{name} {}", self.wrong),
         }
     }
 }
@@ -64,9 +71,8 @@ impl From<Invalid> for Error {
     }
 }
 
-/// The environment: the value of a variable, if it is set; and of a flag by its name (`--store`), if it was given. A flag goes
-/// before its variable.
-pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// The environment: variables, the flags above them, and the file below.
+pub(crate) type Env<'a> = &'a dyn Environment;
 
 /// Reads variables and keeps what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -95,19 +101,39 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// The value without surrounding white space: of the flag, or else of the variable. Empty counts as unset.
+    /// The value without surrounding white space: of the flag, else of the variable, else of the file. Empty counts as unset.
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
         value(self.env, name)
     }
 
-    /// The value of the variable, whatever flag goes before it.
+    /// The value of the variable or of the file, whatever flag goes before it.
     pub(super) fn variable(&self, name: &'static str) -> Option<String> {
-        trimmed((self.env)(name))
+        below_flags(self.env, name).map(|(value, _)| value)
+    }
+
+    /// The value of the file, if that is the one that holds.
+    pub(super) fn is_from_file(&self, name: &str) -> bool {
+        matches!(found(self.env, name), Some((_, Source::File(_))))
+    }
+
+    /// What the file says, whatever goes before it.
+    pub(super) fn file(&self, name: &str) -> Option<String> {
+        let value = self.env.file()?.get(name)?;
+        trimmed(Some(value.value))
+    }
+
+    /// What a message calls a setting, and where its value stands if that is the file.
+    fn named(&self, variable: &'static str) -> (&'static str, Option<String>) {
+        match found(self.env, variable) {
+            Some((_, Source::Flag(flag))) => (flag, None),
+            Some((_, Source::File(place))) => (variable, Some(place)),
+            _ => (variable, None),
+        }
     }
 
     /// The flag, where the value of the setting comes from that.
     pub(super) fn flag(&self, name: &str) -> Option<&'static str> {
-        flag_of(name).filter(|flag| trimmed((self.env)(flag)).is_some())
+        flag_of(name).filter(|flag| trimmed(self.env.get(flag)).is_some())
     }
 
     /// A number within `range`; `None` when the variable is unset, or wrong.
@@ -174,6 +200,7 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem {
             variable,
             value: None,
+            place: None,
             wrong: wrong.into(),
             remedy: remedy.into(),
         });
@@ -201,9 +228,11 @@ impl<'a> Reader<'a> {
         wrong: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        let (variable, place) = self.named(variable);
         self.problems.push(Problem {
-            variable: self.flag(variable).unwrap_or(variable),
+            variable,
             value: Some(without_secrets(value)),
+            place,
             wrong: wrong.into(),
             remedy: remedy.into(),
         });
@@ -216,9 +245,11 @@ impl<'a> Reader<'a> {
         wrong: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        let (variable, place) = self.named(variable);
         self.problems.push(Problem {
-            variable: self.flag(variable).unwrap_or(variable),
+            variable,
             value: None,
+            place,
             wrong: wrong.into(),
             remedy: remedy.into(),
         });

@@ -20,6 +20,8 @@ pub struct Setting {
     pub used_by: &'static [&'static str],
     /// What it means, in Markdown.
     pub meaning: &'static str,
+    /// Whether it is the environment's alone, and no key of the configuration file: what a platform sets, older forms, conventions.
+    only_variable: bool,
 }
 
 /// The flag of a variable. It goes before the variable.
@@ -56,6 +58,7 @@ const fn setting(
         default,
         used_by,
         meaning,
+        only_variable: false,
     }
 }
 
@@ -69,6 +72,27 @@ impl Setting {
             requires: None,
         });
         self
+    }
+
+    /// Not in the file.
+    const fn only_variable(mut self) -> Self {
+        self.only_variable = true;
+        self
+    }
+
+    /// Whether its value is not to be shown: it has no flag and is not in the file, and a file of its own holds it instead.
+    pub fn is_secret(&self) -> bool {
+        self.variable.ends_with("_API_KEY")
+    }
+
+    /// Whether the configuration file may have it.
+    pub fn is_in_file(&self) -> bool {
+        !self.only_variable && !self.is_secret()
+    }
+
+    /// Its name in the file.
+    pub fn key(&self) -> String {
+        self.variable.to_ascii_lowercase()
     }
 
     /// With its flag on these commands only.
@@ -104,11 +128,37 @@ pub(super) fn flag_of(variable: &str) -> Option<&'static str> {
     setting.flag.map(|flag| flag.name)
 }
 
-/// The value of a variable, or of the flag that goes before it, without surrounding white space. Empty counts as unset: compose
-/// files and Terraform write such.
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Flag(&'static str),
+    Variable,
+    /// File and line.
+    File(String),
+}
+
+/// The value of a setting: of its flag, else of its variable, else of the file; without surrounding white space. Empty counts as
+/// unset: compose files and Terraform write such.
 pub fn value(env: Env<'_>, variable: &str) -> Option<String> {
-    let flag = flag_of(variable).and_then(|flag| trimmed(env(flag)));
-    flag.or_else(|| trimmed(env(variable)))
+    found(env, variable).map(|(value, _)| value)
+}
+
+/// The value, and where it comes from.
+pub(crate) fn found(env: Env<'_>, variable: &str) -> Option<(String, Source)> {
+    let flag = || flag_of(variable).and_then(|flag| Some((trimmed(env.get(flag))?, Source::Flag(flag))));
+    flag().or_else(|| below_flags(env, variable))
+}
+
+/// The value that holds where no flag was given, and where it comes from.
+pub(super) fn below_flags(env: Env<'_>, variable: &str) -> Option<(String, Source)> {
+    let set = trimmed(env.get(variable)).map(|value| (value, Source::Variable));
+    set.or_else(|| in_file(env, variable))
+}
+
+/// The value of the file.
+pub(super) fn in_file(env: Env<'_>, variable: &str) -> Option<(String, Source)> {
+    let super::FileValue { value, place } = env.in_file(variable)?;
+    Some((trimmed(Some(value))?, Source::File(place)))
 }
 
 pub(super) fn trimmed(value: Option<String>) -> Option<String> {

@@ -41,7 +41,7 @@ impl fmt::Display for UnknownVariable {
 
 /// Those of `names`, the names of all variables that are set, that are nearly ours, in the order of the names.
 pub fn unknown(env: Env<'_>, names: impl IntoIterator<Item = String>) -> Vec<UnknownVariable> {
-    let is_set = |name: &str| env(name).is_some_and(|value| !value.trim().is_empty());
+    let is_set = |name: &str| env.get(name).is_some_and(|value| !value.trim().is_empty());
     let mut names: Vec<_> = names
         .into_iter()
         .filter(|name| !is_known(name) && is_set(name) && !is_of_others(env, name))
@@ -99,7 +99,7 @@ fn nearest(name: &str) -> Option<Suggestion> {
 /// Qdrant's own (`QDRANT__SERVICE__API_KEY`), and what Kubernetes sets for a service, which may well be named as our prefixes
 /// are: `QDRANT_SERVICE_HOST`, `BACKUP_SERVICE_PORT_HTTP`, `BACKUP_PORT=tcp://10.0.0.1:80`, `BACKUP_PORT_80_TCP_ADDR`.
 fn is_of_others(env: Env<'_>, name: &str) -> bool {
-    let is_link = name.ends_with("_PORT") && env(name).is_some_and(|value| value.contains("://"));
+    let is_link = name.ends_with("_PORT") && env.get(name).is_some_and(|value| value.contains("://"));
     let is_port = name.split("_PORT_").skip(1).any(|rest| {
         let mut parts = rest.split('_');
         let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());

@@ -16,6 +16,7 @@ mod trial;
 
 pub use collection::describe;
 pub use guard::HeldBack;
+use plan::NoSuchCollection;
 pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
 pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
@@ -230,7 +231,10 @@ async fn refresh_aliases(ctx: &Context, results: &mut Results) -> Option<String>
 
 /// The plan of a run, unless the store is another Qdrant's.
 async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
-    let mut plan = plan(&ctx.qdrant, selection, ctx.settings.mode).await?;
+    let mut plan = match plan(&ctx.qdrant, selection, ctx.settings.mode).await {
+        Ok(plan) => plan,
+        Err(error) => return Err(mistaken(ctx, error).await),
+    };
     let settings = &ctx.settings.source;
     let source = source::qdrant(&ctx.qdrant, settings.name.as_deref(), &plan.collections()).await;
     if !settings.accept_new {
@@ -238,6 +242,23 @@ async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
     }
     plan.qdrant.source = Some(source);
     Ok(plan)
+}
+
+/// Backups among which a name is looked for.
+const RECENT: usize = 20;
+
+/// A collection that neither Qdrant nor a recent backup has was never there: the caller has mistaken its name. One that was saved
+/// before is gone, and whoever backs it up by a schedule has to be told.
+async fn mistaken(ctx: &Context, error: Error) -> Error {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+    let Some(NoSuchCollection(name)) = source else {
+        return error;
+    };
+    // Where that cannot be told, it counts as gone.
+    match catalog::recently_saved(&*ctx.store, name, RECENT, ctx.clock.now()).await {
+        Ok(false) => error.refused(),
+        _ => error,
+    }
 }
 
 /// Writes the manifest within the time for which the lease was just confirmed. No longer to be cancelled: it is one small

@@ -30,10 +30,8 @@ pub(crate) fn needs_a_qdrant() -> Error {
         Code::RestoreRefused,
         "a drill on the backed-up Qdrant takes disk space and time there",
     )
-    .remedy(
-        "set DRILL_QDRANT_URL to a Qdrant for drills, or allow this one with --same-qdrant, or {\"same_qdrant\": \
-         true} over HTTP",
-    )
+    .remedy("set DRILL_QDRANT_URL to a Qdrant for drills, or allow this one with --same-qdrant")
+    .over_http("set DRILL_QDRANT_URL to a Qdrant for drills, or allow this one: send {\"same_qdrant\": true}")
 }
 
 /// Where a drill runs.
@@ -126,7 +124,10 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
         return Err(error);
     }
     warnings.extend(plan.warnings.iter().cloned());
-    progress.planned(plan.id, plan.collections.iter().map(RestoreStep::unit));
+    progress.planned_bytes(
+        plan.id,
+        plan.collections.iter().map(|step| (step.unit(), Some(step.bytes))),
+    );
     tracing::info!(backup = %plan.id, qdrant = plan.target, "drill of backup {} started", plan.id);
 
     let turns = Turns::new(ctx.settings.restore_concurrency);

@@ -5,11 +5,12 @@
 //! | `backup_finished` | `good`, `partial`, `failed` | `collections`: how many were saved; `bytes` |
 //! | `verify_finished` | `good`, `damaged`; `failed`: could not be checked, or is intact and that could not be recorded | `bytes` |
 //! | `restore_finished` | `good`, `failed` | `collections`, `bytes` |
-//! | `drill_finished` | `proven`, `failed` | `collections`, `bytes` |
+//! | `drill_finished` | `passed`, `failed` | `collections`, `bytes` |
 //! | `prune_finished` | `good`, `failed` | `deleted`: how many backups; `bytes` |
 //!
 //! All have `seconds` (whole), and `code` unless all is well; all but the last have `backup`, once there is one. A run that is
-//! refused because another one works, because the request makes no sense (`bad_request`), or a restore because of its plan,
+//! refused because another one works, because the request makes no sense (`bad_request`), a backup because it names a collection that
+//! neither Qdrant nor a recent backup has, or a restore because of its plan,
 //! ends nothing and gets no line. In JSON they pass whatever the log level. Of a backup that the tasks of a job make, the task
 //! that ends it writes the line; a task that has to give up in its last attempt writes one, too, since the backup may then
 //! never end.
@@ -53,9 +54,9 @@ pub(crate) struct Finished {
 impl Operation {
     pub(crate) const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Prune];
 
-    /// Whether the operation was refused rather than that it ended.
-    pub(crate) fn is_refused(self, code: Code) -> bool {
-        code.is_refusal() || (self == Self::Restore && code == Code::RestoreRefused)
+    /// Whether the operation was refused rather than that it ended. `by_itself`: its error says so.
+    pub(crate) fn is_refused(self, code: Code, by_itself: bool) -> bool {
+        by_itself || (self == Self::Restore && code == Code::RestoreRefused)
     }
 
     /// As people call it.
@@ -101,7 +102,7 @@ impl fmt::Display for Operation {
 impl Finished {
     pub(crate) fn outcome(&self) -> &'static str {
         match (self.operation, self.code) {
-            (Operation::Drill, None) => "proven",
+            (Operation::Drill, None) => "passed",
             (_, None) => "good",
             (Operation::Backup, Some(Code::BackupPartial)) => "partial",
             (Operation::Verify, Some(Code::BackupDamaged)) => "damaged",

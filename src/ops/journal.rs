@@ -26,13 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the end of a run waits for its last record.
 const LAST: Duration = Duration::from_secs(3);
 
-/// Tells of one run. Dropped, it tells no more: the last record then says that the run is at work.
+/// Tells of one run. Dropped, it tells that the run was given up; by a panic it tells no more.
 pub(crate) struct Journal {
-    end: oneshot::Sender<RunEnd>,
-    task: JoinHandle<()>,
+    end: Option<oneshot::Sender<RunEnd>>,
+    task: Option<JoinHandle<()>>,
 }
 
-/// How a run ended.
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub(crate) struct RunEnd {
@@ -76,13 +75,32 @@ impl Journal {
             is_refused: false,
         };
         let task = tokio::spawn(keep(writer, ended).in_current_span());
-        Self { end, task }
+        Self {
+            end: Some(end),
+            task: Some(task),
+        }
     }
 
     /// Writes the last record, if the store takes it soon.
-    pub(crate) async fn end(self, end: RunEnd) {
-        if self.end.send(end).is_ok() {
-            let _ = timeout(LAST, self.task).await;
+    pub(crate) async fn end(mut self, end: RunEnd) {
+        self.tell(end);
+        if let Some(task) = self.task.take() {
+            let _ = timeout(LAST, task).await;
+        }
+    }
+
+    fn tell(&mut self, end: RunEnd) {
+        if let Some(told) = self.end.take() {
+            // A task that is gone has nobody to tell.
+            let _ = told.send(end);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.tell((&Error::new(Code::Cancelled, "the run was given up before its end")).into());
         }
     }
 }
@@ -103,7 +121,7 @@ async fn keep(mut writer: Writer, mut ended: oneshot::Receiver<RunEnd>) {
             pause = EVERY;
         }
     };
-    // It was dropped: nobody knows how it ended.
+    // A panic: nobody knows how it ended.
     let Ok(end) = end else { return };
     if writer.progress.holder().is_some() {
         writer.write(Some(end)).await;
@@ -184,7 +202,7 @@ pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(Of
         state,
         ended_at,
         backup: progress.id,
-        totals: progress.totals(),
+        totals: progress.totals,
         units: units(progress),
         error,
     }
@@ -274,9 +292,9 @@ pub(crate) fn interrupted(operation: Operation, record: &RunRecord, is_published
     ErrorInfo {
         code: INTERRUPTED.to_owned(),
         message: format!(
-            "the process of this {} ended without a word: {}",
-            operation.noun(),
-            record.who
+            "{} tells nothing more of this {}: it died, or it may not overwrite its record in the store",
+            record.who,
+            operation.noun()
         ),
         remedy: Some(remedy),
     }

@@ -5,7 +5,9 @@ use crate::base::total::total;
 use crate::repository::names::{BackupId, RunId};
 use crate::repository::runs::UnitTotals;
 use crate::repository::unit::Unit;
-use serde::Serialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as NoPhase;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -14,7 +16,7 @@ use std::sync::{
 use time::OffsetDateTime;
 
 /// What is being done for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not begun.
@@ -23,10 +25,14 @@ pub enum Phase {
     Snapshot,
     /// Bytes go between Qdrant and the store.
     Copy,
+    /// The bytes of an object are read back and checked.
+    Read,
     /// Qdrant restores a snapshot; how far it is cannot be asked.
     Restore,
     /// What Qdrant has now is compared with the backup.
     Check,
+    /// Read back and found intact.
+    Verified,
     /// Restored and compared.
     Restored,
     /// Saved and checked.
@@ -38,21 +44,22 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Waiting,
-        Self::Snapshot,
-        Self::Copy,
-        Self::Restore,
-        Self::Check,
-        Self::Restored,
-        Self::Saved,
-        Self::Failed,
-        Self::Gone,
-    ];
+    /// That of this word; none: a word of a later version.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::deserialize(IntoDeserializer::<NoPhase>::into_deserializer(word)).ok()
+    }
+
+    /// Whether nothing more is done for the unit.
+    pub(crate) fn is_end(self) -> bool {
+        match self {
+            Self::Waiting | Self::Snapshot | Self::Copy | Self::Read | Self::Restore | Self::Check => false,
+            Self::Verified | Self::Restored | Self::Saved | Self::Failed | Self::Gone => true,
+        }
+    }
 
     /// Whether something is being done for the unit.
-    pub fn is_at_work(self) -> bool {
-        matches!(self, Self::Snapshot | Self::Copy | Self::Restore | Self::Check)
+    pub(crate) fn is_at_work(self) -> bool {
+        self != Self::Waiting && !self.is_end()
     }
 }
 
@@ -85,24 +92,51 @@ pub struct RunProgress {
     pub started_at: OffsetDateTime,
     /// In the order of their names.
     pub units: Vec<UnitProgress>,
+    /// All of them together.
+    pub totals: UnitTotals,
 }
 
 impl RunProgress {
-    pub fn totals(&self) -> UnitTotals {
-        let count = |of: fn(Phase) -> bool| self.units.iter().filter(|unit| of(unit.phase)).count();
-        // What is gone has no bytes to wait for.
-        let mut rest = self.units.iter().filter(|unit| unit.phase != Phase::Gone).peekable();
-        let is_planned = rest.peek().is_some();
-        let bytes_total: Option<Vec<u64>> = rest.map(|unit| unit.bytes_total).collect();
-        UnitTotals {
-            units: self.units.len(),
-            waiting: count(|phase| phase == Phase::Waiting),
-            at_work: count(Phase::is_at_work),
-            done: count(|phase| matches!(phase, Phase::Saved | Phase::Restored | Phase::Gone)),
-            failed: count(|phase| phase == Phase::Failed),
-            bytes_done: total(self.units.iter().map(|unit| unit.bytes_done)),
-            bytes_total: bytes_total.filter(|_| is_planned).map(total),
+    /// That of these units.
+    pub fn new(id: Option<BackupId>, started_at: OffsetDateTime, units: Vec<UnitProgress>) -> Self {
+        Self {
+            id,
+            started_at,
+            totals: totals(&units),
+            units,
         }
+    }
+}
+
+fn totals(units: &[UnitProgress]) -> UnitTotals {
+    let count = |of: fn(Phase) -> bool| units.iter().filter(|unit| of(unit.phase)).count();
+    let done = |unit: &UnitProgress| match unit.phase {
+        phase if phase.is_end() || phase == Phase::Check => unit.bytes_total.unwrap_or(unit.bytes_done),
+        _ => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
+    };
+    let bytes_done = total(units.iter().map(done));
+    let is_known = |unit: &UnitProgress| unit.bytes_total.is_some() || unit.phase.is_end();
+    let all = |unit: &UnitProgress| unit.bytes_total.unwrap_or(unit.bytes_done);
+    let bytes_total = (!units.is_empty() && units.iter().all(is_known)).then(|| total(units.iter().map(all)));
+    let part_of = |unit: &UnitProgress| match unit.bytes_total {
+        _ if unit.phase.is_end() => 1.0,
+        Some(all) if all > 0 => done(unit) as f64 / all as f64,
+        _ => 0.0,
+    };
+    let part = match bytes_total {
+        Some(all) if all > 0 => bytes_done as f64 / all as f64,
+        _ if units.is_empty() => 0.0,
+        _ => units.iter().map(part_of).sum::<f64>() / units.len() as f64,
+    };
+    UnitTotals {
+        units: units.len(),
+        waiting: count(|phase| phase == Phase::Waiting),
+        at_work: count(Phase::is_at_work),
+        done: count(|phase| phase.is_end() && phase != Phase::Failed),
+        failed: count(|phase| phase == Phase::Failed),
+        bytes_done,
+        bytes_total,
+        part,
     }
 }
 
@@ -142,20 +176,13 @@ impl Progress {
 
     pub fn now(&self) -> RunProgress {
         let state = self.lock();
-        RunProgress {
-            id: state.id,
-            started_at: state.started_at,
-            units: state
-                .units
-                .iter()
-                .map(|e| UnitProgress {
-                    name: e.unit.to_string(),
-                    phase: e.phase,
-                    bytes_done: e.done.load(Ordering::Relaxed),
-                    bytes_total: e.total,
-                })
-                .collect(),
-        }
+        let units = state.units.iter().map(|e| UnitProgress {
+            name: e.unit.to_string(),
+            phase: e.phase,
+            bytes_done: e.done.load(Ordering::Relaxed),
+            bytes_total: e.total,
+        });
+        RunProgress::new(state.id, state.started_at, units.collect())
     }
 
     /// The id of the run, which is made when it is first asked for.
@@ -183,15 +210,20 @@ impl Progress {
 
     /// The run has its id and its plan.
     pub(crate) fn planned(&self, id: BackupId, units: impl IntoIterator<Item = Unit>) {
+        self.planned_bytes(id, units.into_iter().map(|unit| (unit, None)));
+    }
+
+    /// The same, with the number of bytes of each unit where it is known.
+    pub(crate) fn planned_bytes(&self, id: BackupId, units: impl IntoIterator<Item = (Unit, Option<u64>)>) {
         let mut state = self.lock();
         state.id = Some(id);
         state.units = units
             .into_iter()
-            .map(|unit| Entry {
+            .map(|(unit, total)| Entry {
                 unit,
                 phase: Phase::Waiting,
                 done: Arc::default(),
-                total: None,
+                total,
             })
             .collect();
     }
@@ -203,9 +235,18 @@ impl Progress {
 
     /// The bytes of a unit begin to flow; the answer counts them.
     pub(crate) fn copying(&self, unit: &Unit, total: Option<u64>) -> Arc<AtomicU64> {
+        self.flowing(unit, Phase::Copy, total)
+    }
+
+    /// The bytes of an object begin to be read back; the answer counts them.
+    pub(crate) fn reading(&self, unit: &Unit, total: u64) -> Arc<AtomicU64> {
+        self.flowing(unit, Phase::Read, Some(total))
+    }
+
+    fn flowing(&self, unit: &Unit, phase: Phase, total: Option<u64>) -> Arc<AtomicU64> {
         let done = Arc::new(AtomicU64::new(0));
         self.with(unit, |e| {
-            e.phase = Phase::Copy;
+            e.phase = phase;
             e.total = total;
             e.done = done.clone();
         });

@@ -246,7 +246,7 @@ pub(crate) async fn after_backup(job: &PruneContext, backup: &mut backup::Backup
         return;
     };
     if let Err(error) = &plan {
-        run::end::<PruneReport>(Operation::Prune, None, time::Duration::ZERO, Err(error.code()));
+        run::end::<PruneReport>(Operation::Prune, None, time::Duration::ZERO, Err(error));
     }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;

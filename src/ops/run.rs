@@ -113,9 +113,8 @@ pub(crate) async fn ending<T: Conclusion>(
     let began = ctx.clock.now();
     let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, operation, progress);
     let result = work.await;
-    let took = ctx.clock.now() - began;
+    end(operation, progress.now().id, ctx.clock.now() - began, result.as_ref());
     journal.end(ended(&result)).await;
-    end(operation, progress.now().id, took, result.as_ref().map_err(Error::code));
     result
 }
 
@@ -132,21 +131,22 @@ pub(crate) fn end<T: Conclusion>(
     operation: Operation,
     backup: Option<BackupId>,
     took: time::Duration,
-    result: Result<&T, Code>,
+    result: Result<&T, &Error>,
 ) {
-    let (code, counts) = match result {
-        Ok(report) => (report.failure().map(|error| error.code), report.counts()),
-        Err(code) => (Some(code), operation.nothing()),
+    let (code, counts, is_refusal) = match result {
+        Ok(report) => (report.failure().map(|error| error.code), report.counts(), false),
+        Err(error) => (Some(error.code()), operation.nothing(), error.is_refusal()),
     };
-    if !code.is_some_and(|code| operation.is_refused(code)) {
-        events::emit(&Finished {
-            operation,
-            backup,
-            code,
-            took,
-            counts,
-        });
+    if code.is_some_and(|code| operation.is_refused(code, is_refusal)) {
+        return;
     }
+    events::emit(&Finished {
+        operation,
+        backup,
+        code,
+        took,
+        counts,
+    });
 }
 
 /// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is released.

@@ -20,7 +20,7 @@ use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::journal::Journal;
-use crate::ops::progress::Progress;
+use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
 use crate::repository::manifest::{self, Artifact, Collection, Manifest};
@@ -58,37 +58,47 @@ impl Verifier {
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
-        self.run_as(id, &Progress::new(self.clock.now())).await
+        self.run_watched(id, &Progress::new(self.clock.now())).await
     }
 
-    /// The same for those who watch `progress`.
+    /// The same, where somebody watches.
     ///
     /// # Errors
     /// As [`Verifier::run`].
-    pub(crate) async fn run_as(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+    pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
         let began = self.clock.now();
         progress.planned(*id, []);
         progress.begins(None);
         let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
-        let result = self.read_back(id).await;
-        let took = self.clock.now() - began;
+        let result = self.read_back(id, progress).await;
+        run::end(Operation::Verify, Some(*id), self.clock.now() - began, result.as_ref());
         journal.end(run::ended(&result)).await;
-        run::end(Operation::Verify, Some(*id), took, result.as_ref().map_err(Error::code));
         result
     }
 
-    async fn read_back(&self, id: &BackupId) -> Result<VerifyReport> {
+    async fn read_back(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
         let at = self.clock.now();
         let store = &*self.store;
         let named = store.head(&id.manifest()).await?;
         let manifest = read_manifest(store, id).await?;
         let (findings, jobs) = plan(id, &manifest);
         let count = jobs.len();
+        let to_read = jobs.iter().filter_map(|job| match job {
+            Job::Read(subject) => Some((subject.unit(), Some(subject.artifact.bytes))),
+            Job::Told(_) => None,
+        });
+        progress.planned_bytes(*id, to_read);
         let mut objects: Vec<(usize, Checked)> = stream::iter(jobs.into_iter().enumerate())
             .map(|(i, job)| async move {
                 let checked = match job {
                     Job::Told(checked) => checked,
-                    Job::Read(subject) => object::check(self, &subject).await,
+                    Job::Read(subject) => {
+                        let checked = object::check(self, &subject, progress).await;
+                        let is_intact = checked.verdict == VerifyVerdict::Intact;
+                        let end = if is_intact { Phase::Verified } else { Phase::Failed };
+                        progress.phase(&subject.unit(), end);
+                        checked
+                    }
                 };
                 log(id, count, &checked);
                 (i, checked)

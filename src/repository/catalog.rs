@@ -401,6 +401,22 @@ pub(crate) async fn newest_first<T: Send + 'static>(
         .try_filter_map(async |kept| Ok(kept)))
 }
 
+/// Whether one of the newest backups has a collection.
+pub(crate) async fn recently_saved(store: &dyn Store, name: &str, newest: usize, now: OffsetDateTime) -> Result<bool> {
+    let names = |found: Found| {
+        let collections = found.manifest.map(|manifest| manifest.collections);
+        let names = collections.into_iter().flatten().map(|collection| collection.name);
+        names.collect::<Vec<_>>()
+    };
+    let mut backups = std::pin::pin!(newest_first(store, 4, now, names).await?.take(newest));
+    while let Some(names) = backups.try_next().await? {
+        if names.iter().any(|saved| saved == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The newest backup whose time has come, whatever it is worth.
 pub async fn newest(store: &dyn Store, now: OffsetDateTime) -> Result<Option<Summary>> {
     let mut backups = std::pin::pin!(newest_first(store, 1, now, |found| found.summary).await?);

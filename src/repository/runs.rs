@@ -27,7 +27,7 @@ const READ_AT_ONCE: usize = 8;
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// What a run tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     pub id: RunId,
     /// Who does it, e.g. `host/1234`.
@@ -66,7 +66,7 @@ pub enum RunState {
 }
 
 /// How many units a run has, by what became of them, and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnitTotals {
     pub units: usize,
@@ -78,6 +78,15 @@ pub struct UnitTotals {
     pub bytes_done: u64,
     /// Bytes in all, once that is known of each unit.
     pub bytes_total: Option<u64>,
+    /// From 0 to 1: of the bytes, or where their number is unknown of the units.
+    pub part: f64,
+}
+
+impl UnitTotals {
+    /// Units for which nothing more is done.
+    pub fn ended(&self) -> usize {
+        self.done.saturating_add(self.failed)
+    }
 }
 
 /// How far a unit is.

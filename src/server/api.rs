@@ -20,7 +20,7 @@ mod status;
 mod values;
 mod verify;
 
-pub(super) use backup::{BackupFields, BackupReport, BackupRequest};
+pub(super) use backup::{BackupFields, BackupPlan, BackupPlanResponse, BackupReport, BackupRequest};
 pub(super) use backups::{BackupSummary, BackupsQuery, BackupsResponse};
 pub(super) use collections::{CollectionStatus, CollectionsResponse};
 pub(super) use detail::BackupDetail;

@@ -8,10 +8,14 @@ mod iam;
 mod jwks;
 mod mode;
 mod roles;
+mod static_token;
 mod token;
 
 pub use mode::{Mode, Rules};
 pub use roles::{Role, Roles};
+pub use static_token::TokenFile;
+
+pub(crate) use static_token::FileProblem;
 
 use super::audit::Audit;
 use super::error::HttpError;
@@ -21,6 +25,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use static_token::StaticTokens;
+use std::net::IpAddr;
 use std::sync::Arc;
 use token::Verifier;
 
@@ -31,9 +37,13 @@ const STRIPPED: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
 /// No token is longer; bounds what is decoded of a caller who is not known yet.
 const LONGEST_TOKEN: usize = 16 << 10;
 
-/// Who sends a request that was let through: the e-mail address of the token, if it names one.
+/// Who sends a request that was let through: the e-mail address of the token, if it names one, or the name beside the token.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Caller(pub(super) Option<String>);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// Decides about callers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +54,7 @@ enum Check {
     None,
     Iam(Arc<Roles>),
     Oidc(Arc<Verifier>),
+    Token(Arc<StaticTokens>),
 }
 
 impl Auth {
@@ -56,6 +67,7 @@ impl Auth {
             Mode::None => Check::None,
             Mode::Iam(roles) => Check::Iam(Arc::new(roles)),
             Mode::Oidc(rules) => Check::Oidc(Arc::new(Verifier::new(rules, clock)?)),
+            Mode::Token(file) => Check::Token(Arc::new(StaticTokens::new(file, clock))),
         }))
     }
 
@@ -75,20 +87,21 @@ impl Auth {
             Check::None => "anybody on this machine",
             Check::Iam(_) => "whom Cloud Run lets through (roles/run.invoker)",
             Check::Oidc(_) => "those in AUTH_READERS, AUTH_OPERATORS and AUTH_ADMINS, by Google identity token",
+            Check::Token(_) => "those whose token is in AUTH_TOKEN_FILE",
         }
     }
 
-    async fn decide(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        needed: Role,
-        audit: &Audit,
-    ) -> Result<Caller, HttpError> {
+    async fn decide(&self, request: &RequestHead<'_>, needed: Role, audit: &Audit) -> Result<Caller, HttpError> {
+        let RequestHead {
+            method,
+            uri,
+            headers,
+            peer,
+        } = *request;
         match self.0 {
             Check::None => audit.caller("local".to_owned(), false),
             // Not verified here: for the log.
+            Check::Token(_) => {}
             Check::Iam(_) | Check::Oidc(_) => audit.caller(email::claimed(headers).unwrap_or_default(), false),
         }
         browser::check(method, headers)?;
@@ -105,18 +118,35 @@ impl Auth {
                 verifier.roles().permit(Some(&email), needed)?;
                 Ok(Caller(Some(email)))
             }
+            Check::Token(tokens) => {
+                let (name, role) = tokens.verify(headers, peer).await?;
+                audit.caller(name.clone(), true);
+                static_token::permit(role, needed)?;
+                Ok(Caller(Some(name)))
+            }
         }
     }
+}
+
+/// What decides about a request.
+struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    peer: Option<IpAddr>,
 }
 
 /// Lets a request through, or answers 401 or 403.
 pub(super) async fn guard(State(auth): State<Auth>, mut request: Request, next: Next) -> Result<Response, HttpError> {
     if !is_open(&request) {
         let audit = request.extensions().get::<Audit>().cloned().unwrap_or_default();
-        let (method, needed) = (request.method(), Role::needed(&request));
-        let caller = auth
-            .decide(method, request.uri(), request.headers(), needed, &audit)
-            .await?;
+        let head = RequestHead {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            peer: request.extensions().get().map(|Peer(ip)| *ip),
+        };
+        let caller = auth.decide(&head, Role::needed(&request), &audit).await?;
         request.extensions_mut().insert(caller);
     }
     Ok(next.run(request).await)

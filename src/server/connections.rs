@@ -6,7 +6,7 @@
 
 mod idle;
 
-use super::auth;
+use super::auth::{self, Peer};
 use super::error::{HttpError, RequestCode};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -102,14 +103,18 @@ pub(super) async fn in_turn(
     Ok(next.run(request).await)
 }
 
+/// How long a connection waits for a place that becomes free by itself, before one is closed for it. So long may each one of a crowd
+/// delay those behind it.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// Serves until `stop` is cancelled, and then until the last connection has ended.
 pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: &CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let idle = Idle::default();
     let tasks = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let client = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip())),
             // The client has gone already.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
             Err(error) => {
@@ -119,13 +124,16 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits,
                 continue;
             }
         };
-        if places.available_permits() == 0 {
-            idle.close_oldest();
-        }
-        let Ok(place) = places.clone().acquire_owned().await else {
-            break;
+        // Those that were accepted before it may have sent a request that nobody has had the time to read.
+        let place = match timeout(GLANCE, places.clone().acquire_owned()).await {
+            Ok(place) => place,
+            Err(_) => {
+                idle.close_oldest();
+                places.clone().acquire_owned().await
+            }
         };
-        let task = connection(stream, place, idle.enter(), routes.clone(), limits, stop.clone());
+        let Ok(place) = place else { break };
+        let task = connection(client, place, idle.enter(), routes.clone(), limits, stop.clone());
         tasks.spawn(task);
     }
     drop(listener);
@@ -135,7 +143,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, limits: Limits,
 
 /// Takes one request and sends its answer.
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     _place: OwnedSemaphorePermit,
     entry: Entry,
     routes: Router,
@@ -147,6 +155,7 @@ async fn connection(
     let turn = Turn::default();
     let handled = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(turn.clone());
+        request.extensions_mut().insert(peer);
         let stays = entry.leave();
         let answer = stays.then(|| routes.call(request));
         async move {
@@ -231,7 +240,7 @@ mod tests {
     /// All that comes until the service closes the connection.
     async fn rest(stream: &mut TcpStream) -> String {
         let mut bytes = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+        let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
         let _ = read.expect("the service closes it");
         String::from_utf8(bytes).unwrap()
     }

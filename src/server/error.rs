@@ -33,6 +33,8 @@ pub(super) struct HttpError {
     details: Box<Details>,
     /// Whether the log has it already.
     pub(super) logged: bool,
+    /// Seconds after which the client may ask again.
+    retry_after: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,6 +57,7 @@ impl HttpError {
             },
             details: Box::default(),
             logged: false,
+            retry_after: None,
         }
     }
 
@@ -96,6 +99,17 @@ impl HttpError {
     pub(super) fn logged(mut self) -> Self {
         self.logged = true;
         self
+    }
+
+    /// Says when to ask again.
+    pub(super) fn retry_after(mut self, seconds: i64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Whether there may be any number of such requests, from somebody who may not call, so that the log has none of them.
+    pub(super) fn is_flood(&self) -> bool {
+        self.retry_after.is_some()
     }
 
     pub(super) async fn no_such_path(uri: Uri) -> Self {
@@ -177,6 +191,9 @@ impl HttpError {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
         }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }
@@ -190,9 +207,10 @@ impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
             status: http_status(&error),
-            info: (&error).into(),
+            info: ErrorInfo::over_http(&error),
             details: Box::default(),
             logged: false,
+            retry_after: None,
         }
     }
 }

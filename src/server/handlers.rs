@@ -12,7 +12,7 @@
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 //! | `POST /backups/{id}/drill` | proves that a backup can be restored, in temporary collections |
 //! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
-//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
+//! | `POST /prune` | says which old backups the policy would delete; `{"dry_run": false}`: deletes them |
 //! | `/v1/…` | the same with operations as resources, see [`v1`] |
 
 mod backup;

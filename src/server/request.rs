@@ -91,6 +91,9 @@ impl AccessLine {
 
     fn end(&mut self, response: &Response, error: Option<&HttpError>) {
         self.ended = true;
+        if error.is_some_and(HttpError::is_flood) {
+            return;
+        }
         let status = response.status().as_u16();
         if self.audited(Some(status), error) {
             return;

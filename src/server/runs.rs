@@ -25,9 +25,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
-/// How long the answer waits for a run to take its lease: what is refused is then told at once.
-const SETTLING: Duration = Duration::from_secs(2);
-/// Between two looks at that.
+/// Between two looks whether a run holds its lease.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Whether one keeps the other from running in the same process: of those that work under the lease there is one at a time, and
@@ -219,7 +217,7 @@ impl Run {
         };
         // The request's span: all lines of the run belong to the trace of the request.
         let task = tokio::spawn(task.in_current_span());
-        Begun { entry, task }
+        Begun { entry, task, end: None }
     }
 
     /// Does the work within the request: it ends with that, and with the service.
@@ -257,7 +255,10 @@ impl Drop for Run {
         let record = journal::record(&self.entry.id, &self.runs.who, &self.progress, Some(end));
         let registry = &mut *lock(&self.runs.registry);
         registry.running.retain(|run| run.id != self.entry.id);
-        registry.ended.push(record, outcome.report);
+        // What was refused before it had its lease is no operation: it was answered with its error.
+        if self.progress.holder().is_some() || !outcome.is_refusal {
+            registry.ended.push(record, outcome.report);
+        }
         self.entry.gone.cancel();
     }
 }
@@ -266,6 +267,8 @@ impl Drop for Run {
 pub(super) struct Begun<T> {
     entry: Running,
     task: JoinHandle<Result<RunEnd<T>>>,
+    /// Of one that had ended when it settled.
+    end: Option<RunEnd<T>>,
 }
 
 impl<T> Begun<T> {
@@ -274,27 +277,36 @@ impl<T> Begun<T> {
     }
 
     /// Waits for its end.
-    pub(super) async fn ended(self) -> Result<RunEnd<T>> {
-        self.task
-            .await
-            .unwrap_or_else(|e| Err(aborted(self.entry.operation).because(e)))
+    pub(super) async fn ended(mut self) -> Result<RunEnd<T>> {
+        match self.end.take() {
+            Some(end) => Ok(end),
+            None => self.joined().await,
+        }
     }
 
-    /// Waits until it holds its lease, or has ended without having got it; not for long.
+    /// Waits until it holds its lease, or has ended without having needed it.
     ///
     /// # Errors
     /// Why nothing was begun.
-    pub(super) async fn settled(self) -> Result<()> {
-        let settled = async {
-            while self.entry.progress.holder().is_none() && !self.task.is_finished() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let _ = tokio::time::timeout(SETTLING, settled).await;
-        match self.entry.progress.holder().is_none() && self.task.is_finished() {
-            true => self.ended().await.map(|_| ()),
-            false => Ok(()),
+    pub(super) async fn settled(&mut self) -> Result<()> {
+        let has_begun = || self.entry.progress.holder().is_some();
+        while !has_begun() && !self.task.is_finished() {
+            tokio::time::sleep(LOOK).await;
         }
+        if !has_begun() {
+            self.end = Some(self.joined().await?);
+        }
+        Ok(())
+    }
+
+    /// Whether it had ended when it settled.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    async fn joined(&mut self) -> Result<RunEnd<T>> {
+        let joined = (&mut self.task).await;
+        joined.unwrap_or_else(|e| Err(aborted(self.entry.operation).because(e)))
     }
 }
 
@@ -320,7 +332,7 @@ fn log<T>(operation: Operation, end: &Result<RunEnd<T>>) {
     let (chain, code) = (error.chain(), error.code());
     let (chain, whole) = (shortened(&chain, LONGEST_MESSAGE), error.to_string());
     let whole = shortened(&whole, LONGEST_MESSAGE);
-    match code.is_refusal() {
+    match error.is_refusal() {
         true => tracing::warn!(%code, error = &*whole, "{operation} was refused: {chain}"),
         false => tracing::error!(%code, error = &*whole, "{operation} failed: {chain}"),
     }

@@ -50,7 +50,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
             Code::ConfigInvalid,
             format!("with AUTH_MODE=none everybody who reaches {address} could back up, restore and delete"),
         )
-        .remedy("set AUTH_MODE=oidc (--auth-mode oidc), or LISTEN=127.0.0.1:8080 (--listen)"));
+        .remedy("set AUTH_MODE=oidc or AUTH_MODE=token (--auth-mode), or LISTEN=127.0.0.1:8080 (--listen)"));
     }
     let callers = app.auth.callers();
     tracing::info!(%address, callers, qdrant = app.probe.url(), store = app.ctx.store.url(), "listening on http://{address}");

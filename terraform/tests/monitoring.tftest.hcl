@@ -112,7 +112,7 @@ run "failures_are_told" {
     error_message = "an alert on log lines has one condition and a limit"
   }
   assert {
-    condition     = endswith(google_monitoring_alert_policy.logged["failed_run"].conditions[0].condition_matched_log[0].filter, "AND NOT jsonPayload.outcome=(\"good\" OR \"proven\")")
+    condition     = endswith(google_monitoring_alert_policy.logged["failed_run"].conditions[0].condition_matched_log[0].filter, "AND NOT jsonPayload.outcome=(\"good\" OR \"passed\")")
     error_message = "whatever is not called good is a failure"
   }
   assert {

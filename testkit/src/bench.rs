@@ -5,8 +5,10 @@ use qdrant_backup::base::clock::Clock;
 use qdrant_backup::base::error::Result;
 use qdrant_backup::ops::backup::{self, BackupReport};
 use qdrant_backup::ops::context::{Context, Settings};
+use qdrant_backup::ops::drill::{self, DrillReport, DrillRequest, DrillTarget};
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::repository::manifest::{self, Manifest};
+use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
 use qdrant_backup::repository::unit::SnapshotMode;
 use qdrant_backup::wire::qdrant::{Options, Qdrant};
@@ -55,6 +57,20 @@ impl Bench {
     pub async fn run_for(&self, selection: &Selection) -> Result<BackupReport> {
         let progress = Progress::new(self.ctx.clock.now());
         backup::run(&self.ctx, selection, &progress, &self.cancel).await
+    }
+
+    /// Drills a backup on the Qdrant that it is of.
+    pub async fn drill(&self, id: BackupId) -> Result<DrillReport> {
+        let target = DrillTarget {
+            ctx: self.ctx.clone(),
+            elsewhere: false,
+        };
+        let request = DrillRequest {
+            id: id.to_string(),
+            ..DrillRequest::default()
+        };
+        let progress = Progress::new(self.ctx.clock.now());
+        drill::run(&target, &request, &progress, &self.cancel).await
     }
 
     pub async fn manifest(&self, report: &BackupReport) -> Manifest {

@@ -25,7 +25,17 @@ pub fn command(args: &[&str], qdrant: &str, store: &Path) -> Command {
     prepared(Command::new(binary()), args, qdrant, store)
 }
 
-/// The same with no more than so many open files (`ulimit -n`).
+/// One of the two tasks of a job that backs up, with its report as JSON.
+pub fn task(index: &str, qdrant: &str, store: &Path) -> Command {
+    let mut command = command(&["backup", "--json"], qdrant, store);
+    command
+        .env("CLOUD_RUN_EXECUTION", "execution-1")
+        .env("CLOUD_RUN_TASK_INDEX", index)
+        .env("CLOUD_RUN_TASK_COUNT", "2");
+    command
+}
+
+/// The same as [`command`] with no more than so many open files (`ulimit -n`).
 pub fn command_with_files(files: u32, args: &[&str], qdrant: &str, store: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     command

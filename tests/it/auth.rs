@@ -6,6 +6,7 @@ pub(crate) mod iam;
 mod issuer;
 mod keys;
 mod roles;
+mod static_tokens;
 mod tokens;
 
 use issuer::{AUDIENCE, Issuer};

@@ -1,5 +1,6 @@
 //! `SNAPSHOT_MODE=auto`: what cannot be saved one way is saved the other way.
 
+use crate::stream_mode::{SHARD, peer};
 use qdrant_backup::base::snapshot::ArtifactKind;
 use qdrant_backup::ops::backup::{BackupOutcome, BackupReport};
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
@@ -14,21 +15,10 @@ use testkit::peer::{Create, Peer};
 use testkit::process;
 use testkit::proxy::{Fault, Proxy};
 
-const SHARD: &[u8] = include_bytes!("../fixtures/shards/streamed.tar");
 const FULL: &str = "Service internal error: failed to write: No space left on device (os error 28)";
 
-async fn peer() -> Peer {
-    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
-    for name in ["a", "b"] {
-        peer.with(name, |c| c.streamed = Some(SHARD.into()));
-    }
-    peer
-}
-
 async fn bench(peer: &Peer) -> Bench {
-    let mut bench = Bench::new(&peer.url).await;
-    bench.ctx.settings.mode = SnapshotMode::Auto;
-    bench
+    crate::stream_mode::bench(peer, SnapshotMode::Auto).await
 }
 
 async fn marks(bench: &Bench) -> Vec<Mark> {
@@ -161,7 +151,7 @@ async fn all_shards_of_a_collection_without_room_are_streamed_and_come_back() {
         into: Some("back".into()),
         ..RestoreRequest::default()
     };
-    let restored = restore_into(&bench, qdrant(&[proxy.url.clone()]), request)
+    let restored = restore_into(&bench, qdrant(std::slice::from_ref(&proxy.url)), request)
         .await
         .unwrap();
     assert_eq!(restored.status, RestoreOutcome::Complete, "{restored:?}");
@@ -175,12 +165,8 @@ async fn a_task_of_a_job_streams_what_has_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let mut reports = Vec::new();
     for task in ["0", "1"] {
-        let mut command = process::command(&["backup", "--json"], &peer.url, dir.path());
-        command
-            .env("SNAPSHOT_MODE", "auto")
-            .env("CLOUD_RUN_EXECUTION", "execution-1")
-            .env("CLOUD_RUN_TASK_INDEX", task)
-            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let mut command = process::task(task, &peer.url, dir.path());
+        command.env("SNAPSHOT_MODE", "auto");
         let (code, out, err) = process::finish(command.spawn().unwrap()).await;
         assert_eq!(code, Some(0), "{out}{err}");
         reports.push(serde_json::from_str::<Value>(&out).unwrap());

@@ -388,7 +388,9 @@ async fn what_is_printed_can_be_read_by_people_and_by_programs() {
     peer.on_create("docs", [Create::Forbidden]);
     let (code, out, err) = run(&["backup", "--json", "--include", "*"], &peer.url, dir.path()).await;
     assert_eq!(code, Some(3), "{err}");
-    let report: Value = serde_json::from_str(&out).unwrap();
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["error"]["code"], "backup_partial", "{told}");
+    let report = &told["report"];
     assert_eq!(
         (&report["status"], &report["failed"][0]["collection"]),
         (&json!("partial"), &json!("docs"))

@@ -8,8 +8,6 @@ use embedded_qdrant::{Optimizations, Transfer};
 use futures_util::FutureExt;
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
-use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget};
-use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::catalog::{self, Mark};
 use qdrant_backup::repository::manifest::Topology;
@@ -27,6 +25,17 @@ use testkit::proxy::{Fault, Proxy};
 use testkit::sample::Client;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// One transfer: of this shard, from this node to that one.
+fn transfer(shard_id: u32, from: u64, to: u64) -> Vec<Transfer> {
+    vec![Transfer {
+        shard_id,
+        from,
+        to,
+        sync: true,
+        method: "stream_records".into(),
+    }]
+}
 
 fn keys() -> Vec<Value> {
     vec![json!("eu"), json!("us"), json!(17)]
@@ -224,16 +233,7 @@ async fn a_shard_is_not_saved_while_it_is_optimized() {
             .all(|artifact| artifact.optimizing)
     );
     assert_eq!(marks(&bench).await, [Mark::Unproven]);
-    let place = DrillTarget {
-        ctx: bench.ctx.clone(),
-        elsewhere: false,
-    };
-    let request = DrillRequest {
-        id: report.id.to_string(),
-        ..DrillRequest::default()
-    };
-    let progress = Progress::new(bench.ctx.clock.now());
-    drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
+    bench.drill(report.id).await.unwrap();
     assert_eq!(marks(&bench).await, [Mark::Good, Mark::Drilled]);
 }
 
@@ -480,16 +480,7 @@ async fn what_may_be_stale_fails_alone_and_a_stale_replica_beside_it_is_told() {
     nodes.cluster.set_state("dead", 0, 1, "Dead");
     nodes.cluster.set_state("dead", 0, 2, "Partial");
     nodes.cluster.set_state("fine", 0, 1, "Dead");
-    nodes.cluster.set_transfers(
-        "moving",
-        vec![Transfer {
-            shard_id: 0,
-            from: 1,
-            to: 2,
-            sync: true,
-            method: "stream_records".into(),
-        }],
-    );
+    nodes.cluster.set_transfers("moving", transfer(0, 1, 2));
     nodes
         .cluster
         .set_resharding("resharded", Some(json!([{"direction": "up", "shard_id": 0}])));
@@ -583,12 +574,8 @@ async fn the_tasks_of_a_job_share_the_shards_of_one_collection() {
     let dir = tempfile::tempdir().unwrap();
     let mut reports = Vec::new();
     for task in ["0", "1"] {
-        let mut command = process::command(&["backup", "--json"], &nodes.url(1), dir.path());
-        command
-            .env("QDRANT_NODES", nodes.urls().join(","))
-            .env("CLOUD_RUN_EXECUTION", "execution-1")
-            .env("CLOUD_RUN_TASK_INDEX", task)
-            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let mut command = process::task(task, &nodes.url(1), dir.path());
+        command.env("QDRANT_NODES", nodes.urls().join(","));
         let (code, out, err) = process::finish(command.spawn().unwrap()).await;
         assert_eq!(code, Some(0), "{out}{err}");
         reports.push(serde_json::from_str::<Value>(&out).unwrap());

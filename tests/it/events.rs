@@ -157,11 +157,15 @@ async fn a_run_that_another_one_keeps_away_is_no_failed_one() {
 
 #[tokio::test]
 async fn what_was_asked_for_wrongly_is_no_failed_backup_and_no_error_of_the_log() {
-    let peer = Peer::start(&[("docs", 1000)]).await;
+    let peer = Peer::start(&[("docs", 1000), ("gone", 10)]).await;
     let dir = tempfile::tempdir().unwrap();
-    // A schedule that names a collection has to be noticed when that is gone.
+    assert_eq!(run(&["backup"], &peer, dir.path(), &[]).await.0, Some(0));
+    peer.lock().collections.remove("gone");
     for (args, exit, code, is_failure) in [
-        (&["backup", "nope"][..], 8, "collection_not_found", true),
+        // A schedule that names a collection has to be noticed when that is gone.
+        (&["backup", "gone"][..], 8, "collection_not_found", true),
+        // It never was.
+        (&["backup", "nope"], 8, "collection_not_found", false),
         (&["backup", "--include", "x["], 2, "bad_request", false),
     ] {
         let mut command = command(args, &peer.url, dir.path());
@@ -281,7 +285,7 @@ async fn restores_and_drills_end_with_one_line() {
     assert_eq!(code, Some(0), "{events:?}");
     assert_eq!(
         one(&events),
-        json!({"event": "drill_finished", "outcome": "proven", "collections": 1, "bytes": 1000})
+        json!({"event": "drill_finished", "outcome": "passed", "collections": 1, "bytes": 1000})
     );
     let snapshot = folder(dir.path()).join("docs/collection.snapshot");
     let mut bytes = std::fs::read(&snapshot).unwrap();

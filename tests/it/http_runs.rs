@@ -37,8 +37,10 @@ impl Lab {
     /// Asks for an operation, and holds it where it writes this object.
     async fn held(&self, path: &str, object: &str) -> (JoinHandle<(u16, Value)>, Armed) {
         let held = self.history.gcs().fault(object, 1, Fault::SlowCommit);
+        // The one that only plans unless it is told not to.
+        let body = if path == "/prune" { r#"{"dry_run": false}"# } else { "" };
         let (service, path) = (self.service.clone(), path.to_owned());
-        let answer = tokio::spawn(async move { service.post(&path, "").await });
+        let answer = tokio::spawn(async move { service.post(&path, body).await });
         held.hit().await;
         (answer, held)
     }
@@ -86,7 +88,7 @@ async fn a_prune_is_shown_and_nothing_else_under_the_lease_begins() {
         ("/backup", ""),
         ("/restore", &restore),
         (&format!("/backups/{NEW}/drill"), r#"{"same_qdrant": true}"#),
-        ("/prune", ""),
+        ("/prune", r#"{"dry_run": false}"#),
     ] {
         let (status, answer) = lab.service.post(path, body).await;
         assert_eq!((status, code(&answer)), (409, "run_in_progress"), "{path}: {answer}");

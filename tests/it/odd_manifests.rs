@@ -186,7 +186,7 @@ async fn every_way(lab: Lab) {
         assert!(err.contains(ODD), "{what}: {err}");
 
         // It counts for nothing, and nothing of it is deleted; nor is the good one, for which it would be no replacement.
-        let (status, answer) = service.post("/prune", "{}").await;
+        let (status, answer) = service.post("/prune", r#"{"dry_run": false}"#).await;
         assert_eq!(status, 200, "{what}: {answer}");
         let item = &answer["plan"]["items"][0];
         assert_eq!(

@@ -2,8 +2,7 @@
 
 use qdrant_backup::base::error::Code;
 use qdrant_backup::ops::backup::BackupOutcome;
-use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget};
-use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::drill;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreRequest};
 use qdrant_backup::repository::selection::Selection;
 use serde_json::Value;
@@ -80,18 +79,7 @@ async fn a_drill_that_the_key_may_not_hold_is_no_verdict_on_the_backup() {
     let (peer, bench) = bench().await;
     let id = bench.run().await.unwrap().id;
     peer.lock().upload.push_back(Upload::Forbidden);
-    let target = DrillTarget {
-        ctx: bench.ctx.clone(),
-        elsewhere: false,
-    };
-    let request = DrillRequest {
-        id: id.to_string(),
-        ..DrillRequest::default()
-    };
-    let progress = Progress::new(bench.ctx.clock.now());
-    let error = drill::run(&target, &request, &progress, &bench.cancel)
-        .await
-        .unwrap_err();
+    let error = bench.drill(id).await.unwrap_err();
     assert_eq!(error.code(), Code::QdrantForbidden, "{error}");
     assert_eq!(peer.requests("/snapshots/upload"), 1);
     assert!(drill::read(&*bench.ctx.store, &id).await.unwrap().is_none());

@@ -6,6 +6,7 @@ mod problems;
 
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 use testkit::peer::{Create, Fetch, Peer};
 use testkit::process::{command, finish};
 use testkit::service::{Answer, Service, Setup, answer};
@@ -55,16 +56,18 @@ async fn each_kind_of_work_is_begun_with_202_and_can_be_looked_at_until_it_has_e
     let peer = Peer::start(&[("a", 1000)]).await;
     let mut setup = Setup::over(&peer.url);
     setup.config.retention.policy.last = 1;
+    setup.config.retention.policy.min_age = Duration::ZERO;
     let service = setup.start().await;
-    let (mut last, mut kinds) = (String::new(), Vec::new());
+    let (mut first, mut kinds) = (String::new(), Vec::new());
     for (path, body, kind) in [
         ("/v1/backups", "{}", "backup"),
-        ("/v1/verifications", r#"{"id": "latest"}"#, "verify"),
         ("/v1/restores", r#"{"id": "latest", "into": "{}-2"}"#, "restore"),
         ("/v1/drills", r#"{"id": "latest", "same_qdrant": true}"#, "drill"),
-        ("/v1/prunes", "{}", "prune"),
+        ("/v1/backups", "", "backup"),
+        ("/v1/verifications", r#"{"id": "FIRST"}"#, "verify"),
+        ("/v1/prunes", r#"{"dry_run": false}"#, "prune"),
     ] {
-        let begun = post(&service, path, body).await;
+        let begun = post(&service, path, &body.replace("FIRST", &first)).await;
         assert_eq!(begun.status, 202, "{path}: {}", begun.body);
         let id = begun.body["id"].as_str().unwrap();
         assert_eq!(begun.headers["location"], format!("/v1/operations/{id}"));
@@ -86,14 +89,31 @@ async fn each_kind_of_work_is_begun_with_202_and_can_be_looked_at_until_it_has_e
             operation["ended_at"].is_string() && operation["phase"].is_null(),
             "{operation}"
         );
-        if kind == "backup" {
-            last = operation["backup_id"].as_str().unwrap().to_owned();
-            assert_eq!(operation["report"]["id"], last.as_str());
-            assert_eq!(operation["units"][0]["phase"], "saved", "{operation}");
-            assert_eq!(
-                operation["progress"]["bytes_done"],
-                operation["progress"]["bytes_total"]
-            );
+        let progress = &operation["progress"];
+        match kind {
+            "backup" => {
+                let id = operation["backup_id"].as_str().unwrap();
+                assert_eq!(operation["report"]["id"], id);
+                assert_eq!(operation["units"][0]["phase"], "saved", "{operation}");
+                assert_eq!(progress["bytes_done"], progress["bytes_total"]);
+                if first.is_empty() {
+                    first = id.to_owned();
+                }
+            }
+            "verify" => {
+                assert_eq!(operation["error"]["code"], "backup_damaged", "{operation}");
+                assert_eq!(operation["units"][0]["phase"], "failed", "{operation}");
+                assert_eq!(
+                    (&progress["units"], &progress["failed"], &progress["bytes_done"]),
+                    (&json!(1), &json!(1), &progress["bytes_total"])
+                );
+                assert_eq!(
+                    (&operation["backup_id"], &progress["part"]),
+                    (&json!(first), &json!(1.0))
+                );
+            }
+            "prune" => assert_eq!(operation["report"]["deleted"][0]["id"], first.as_str(), "{operation}"),
+            _ => {}
         }
         kinds.push(kind);
     }
@@ -108,7 +128,7 @@ async fn each_kind_of_work_is_begun_with_202_and_can_be_looked_at_until_it_has_e
     for operation in list["operations"].as_array().unwrap() {
         assert!(operation.get("units").is_none(), "{operation}");
     }
-    assert_eq!(service.get(&format!("/v1/backups/{last}")).await.0, 200);
+    assert_eq!(service.get(&format!("/v1/backups/{first}")).await.0, 404);
     assert_eq!(
         service.get("/v1/operations?limit=2").await.1["operations"]
             .as_array()
@@ -121,7 +141,9 @@ async fn each_kind_of_work_is_begun_with_202_and_can_be_looked_at_until_it_has_e
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_may_wait_for_the_end_and_a_plan_begins_nothing() {
     let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
-    let service = Service::over(&peer.url).await;
+    let mut setup = Setup::over(&peer.url);
+    setup.config.retention.policy.last = 1;
+    let service = setup.start().await;
     let made = post(&service, "/v1/backups?wait=true", "").await;
     assert_eq!(
         (made.status, &made.body["state"]),
@@ -151,25 +173,44 @@ async fn a_caller_may_wait_for_the_end_and_a_plan_begins_nothing() {
         .as_array()
         .unwrap()
         .len();
-    let plan = post(
-        &service,
-        "/v1/restores",
-        r#"{"id": "latest", "into": "{}-2", "dry_run": true}"#,
-    )
-    .await;
-    assert_eq!(
-        (plan.status, &plan.body["dry_run"]),
-        (200, &json!(true)),
-        "{}",
-        plan.body
-    );
-    assert!(plan.body["plan"]["collections"].is_array(), "{}", plan.body);
+    for (path, body, list) in [
+        ("/v1/backups", r#"{"dry_run": true}"#, "units"),
+        (
+            "/v1/restores",
+            r#"{"id": "latest", "into": "{}-2", "dry_run": true}"#,
+            "collections",
+        ),
+        // Whoever wants something deleted has to say so.
+        ("/v1/prunes", "", "items"),
+        ("/v1/prunes", "{}", "items"),
+    ] {
+        let plan = post(&service, path, body).await;
+        let case = format!("{path} {body}: {}", plan.body);
+        assert_eq!((plan.status, &plan.body["dry_run"]), (200, &json!(true)), "{case}");
+        assert!(
+            plan.body["plan"][list].as_array().is_some_and(|list| !list.is_empty()),
+            "{case}"
+        );
+        assert!(plan.body["plan"].get("dry_run").is_none(), "{case}");
+    }
     assert_eq!(
         service.get("/v1/operations").await.1["operations"]
             .as_array()
             .unwrap()
             .len(),
         count
+    );
+    // Of which nothing is young enough to go.
+    let nothing = post(&service, "/v1/prunes", r#"{"dry_run": false}"#).await;
+    assert_eq!(
+        (
+            nothing.status,
+            &nothing.body["state"],
+            &nothing.body["report"]["planned"]
+        ),
+        (200, &json!("succeeded"), &json!(0)),
+        "{}",
+        nothing.body
     );
     for wrong in ["/v1/backups?wait=maybe", "/v1/backups?dry_run=true"] {
         assert_eq!(post(&service, wrong, "").await.status, 400, "{wrong}");
@@ -180,23 +221,36 @@ async fn a_caller_may_wait_for_the_end_and_a_plan_begins_nothing() {
 async fn a_repeated_trigger_finds_the_first_run() {
     let peer = Peer::start(&[("a", 100_000)]).await;
     peer.on_fetch("a", [Fetch::Stall(10)]);
-    let service = Service::over(&peer.url).await;
-    let keyed = async |body: &str| {
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap();
+    let instance = async || {
+        let env = [
+            ("QDRANT_URL", peer.url.as_str()),
+            ("BACKUP_STORE", store.as_str()),
+            ("RETAIN_LAST", "1"),
+        ];
+        Service::start(&env).await
+    };
+    let (service, elsewhere) = (instance().await, instance().await);
+    let keyed_to = async |service: &Service, body: &str| {
         let request = service
             .request(reqwest::Method::POST, "/v1/backups")
             .header("idempotency-key", "k");
         answer(request.body(body.to_owned())).await
     };
+    let keyed = async |body: &str| keyed_to(&service, body).await;
     let first = keyed("").await;
     assert_eq!(first.status, 202, "{}", first.body);
-    let again = keyed("").await;
-    assert_eq!(
-        (again.status, &again.body["repeated"]),
-        (202, &json!(true)),
-        "{}",
-        again.body
-    );
-    assert_eq!(again.headers["location"], first.headers["location"]);
+    for (instance, is_here) in [(&service, true), (&elsewhere, false)] {
+        let again = keyed_to(instance, "").await;
+        assert_eq!(
+            (again.status, &again.body["repeated"], &again.body["here"]),
+            (202, &json!(true), &json!(is_here)),
+            "{}",
+            again.body
+        );
+        assert_eq!(again.headers["location"], first.headers["location"]);
+    }
     assert_eq!(
         keyed(r#"{"collection": "a"}"#).await.body["code"],
         "idempotency_key_reused"
@@ -210,6 +264,13 @@ async fn a_repeated_trigger_finds_the_first_run() {
         other.body
     );
     assert_eq!(other.body["held_by"]["who"], "service under test");
+
+    // What was refused is no operation.
+    for instance in [&service, &elsewhere] {
+        let listed = instance.get("/v1/operations").await.1;
+        assert_eq!(listed["operations"].as_array().unwrap().len(), 1, "{listed}");
+    }
+    assert!(other.body.get("operation").is_none(), "{}", other.body);
 
     let cancel = format!("{}:cancel", first.headers["location"].to_str().unwrap());
     assert_eq!(post(&service, &cancel, "").await.body["state"], "cancelled");

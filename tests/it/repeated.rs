@@ -358,7 +358,7 @@ async fn prune_deletes_the_records_of_keys_after_a_day() {
     assert_eq!(scheduled(&service, now - HOUR).await.status, 200);
     assert_eq!(records(), 2);
     service.hands.pass(25 * HOUR);
-    let (status, plan) = service.post("/prune", "").await;
+    let (status, plan) = service.post("/prune", r#"{"dry_run": false}"#).await;
     let left: Vec<Value> = plan["plan"]["jobs"].as_array().unwrap().clone();
     assert_eq!((status, left.len(), records()), (200, 2, 0), "{plan}");
 }

@@ -278,7 +278,12 @@ async fn the_command_line_restores_into_another_qdrant_with_a_key_of_its_own() {
     }
     assert!(place.collections().await.iter().all(|name| !name.ends_with("-2")));
     let (code, out, err) = run(&["restore", "latest", "--to", to, "--into", into, "--json"], full).await;
-    assert_eq!((code, out.as_str()), (Some(11), ""), "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &told["error"]["code"]),
+        (Some(11), &json!("restore_refused")),
+        "{err}"
+    );
     let (code, _, err) = run(&["restore", "latest", "--to", to, "--into", "one"], full).await;
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = run(&["restore", "latest", "nope", "--to", to], full).await;

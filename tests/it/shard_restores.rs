@@ -3,7 +3,7 @@
 use qdrant_backup::base::error::Code;
 use qdrant_backup::base::hash::sha256_hex;
 use qdrant_backup::ops::context::Context;
-use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget, DrillVerdict};
+use qdrant_backup::ops::drill::DrillVerdict;
 use qdrant_backup::ops::progress::Progress;
 use qdrant_backup::ops::restore::{self, RestoreOutcome, RestoreReport, RestoreRequest};
 use qdrant_backup::ops::verify::Verifier;
@@ -57,14 +57,15 @@ impl Proxied {
         }
     }
 
-    /// The answers to uploads into the shards of the collection wait.
-    fn hold(&self, collection: &str) {
-        for proxy in &self.proxies {
+    /// The answers to uploads into the shards of the collection wait, each for a permit of its node.
+    fn hold(&self, collection: &str) -> Vec<Arc<Semaphore>> {
+        let gos: Vec<_> = self.proxies.iter().map(|_| Arc::new(Semaphore::new(0))).collect();
+        for (proxy, go) in self.proxies.iter().zip(&gos) {
             for shard in 1..20 {
                 let held = Fault::Held {
                     after: 0,
                     reached: self.reached.clone(),
-                    go: self.go.clone(),
+                    go: go.clone(),
                 };
                 proxy.on(
                     &format!("POST /collections/{collection}/shards/{shard}{UPLOAD}"),
@@ -72,6 +73,21 @@ impl Proxied {
                 );
             }
         }
+        gos
+    }
+
+    /// Ends one on a node that has another shard to restore.
+    async fn free_one(&self, gos: &[Arc<Semaphore>]) {
+        let map = self
+            .nodes
+            .client()
+            .call("GET", "/collections/back/cluster", None)
+            .await
+            .unwrap();
+        let [here, elsewhere] = ["local_shards", "remote_shards"].map(|list| map[list].as_array().unwrap().len());
+        let has_more = |(proxy, of_node): (&Proxy, usize)| proxy.requests(UPLOAD) < of_node;
+        let at = self.proxies.iter().zip([here, elsewhere]).position(has_more);
+        gos[at.expect("one is left")].add_permits(1);
     }
 
     fn uploads(&self) -> usize {
@@ -105,7 +121,7 @@ fn shards(log: &[String]) -> Vec<u32> {
 async fn as_many_shards_at_a_time_as_is_set_and_two_on_a_node() {
     for (nodes, at_once, expected) in [(2, 64, 4), (2, 3, 3), (1, 64, 2), (1, 1, 1)] {
         let place = Proxied::start(nodes, &[("keyed", 3)], at_once).await;
-        place.hold("back");
+        let gos = place.hold("back");
         let ctx = place.bench.ctx.clone();
         let ids = [1, 2, 6, 7, 8, 9];
         let begun = || {
@@ -128,9 +144,9 @@ async fn as_many_shards_at_a_time_as_is_set_and_two_on_a_node() {
                     assert_eq!(begun, ids[..count], "in the order of their ids");
                 }
                 if count == ids.len() {
-                    break place.go.add_permits(ids.len());
+                    break gos.iter().for_each(|go| go.add_permits(ids.len()));
                 }
-                place.go.add_permits(1);
+                place.free_one(&gos).await;
                 place.held(1).await;
                 count += 1;
             }
@@ -287,16 +303,7 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
     let points = manifest.collections[0].artifacts[0].points_after.unwrap();
     assert!(points > 0);
     record(&bench, &report.id, 0, &of_other_vectors(points).await).await;
-    let place = DrillTarget {
-        ctx: bench.ctx.clone(),
-        elsewhere: false,
-    };
-    let request = DrillRequest {
-        id: report.id.to_string(),
-        ..DrillRequest::default()
-    };
-    let progress = Progress::new(bench.ctx.clock.now());
-    let drilled = drill::run(&place, &request, &progress, &bench.cancel).await.unwrap();
+    let drilled = bench.drill(report.id).await.unwrap();
     assert_eq!(drilled.verdict, DrillVerdict::Failed, "{drilled:?}");
     let problem = drilled.collections[0].problem.as_deref().unwrap();
     assert!(
@@ -308,6 +315,7 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
         into: Some("back".into()),
         ..RestoreRequest::default()
     };
+    let progress = Progress::new(bench.ctx.clock.now());
     let restored = restore::run(&bench.ctx, &request, &progress, &bench.cancel)
         .await
         .unwrap();
@@ -404,17 +412,13 @@ async fn a_collection_that_is_made_again_between_two_tasks_is_not_mixed() {
             keyed(&client, "keyed", 1, &[json!("eu")]).await;
             testkit::cluster::upsert(&client, "keyed", Some(&json!("eu")), 90_000, 40).await;
         }
-        let mut command = process::command(&["backup", "--json"], &nodes.url(1), dir.path());
-        command
-            .env("CLOUD_RUN_EXECUTION", "execution-1")
-            .env("CLOUD_RUN_TASK_INDEX", task)
-            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let mut command = process::task(task, &nodes.url(1), dir.path());
         ends.push(process::finish(command.spawn().unwrap()).await);
     }
     let (code, out, err) = &ends[1];
     assert_eq!((ends[0].0, *code), (Some(0), Some(3)), "{out}{err}");
     let told: Value = serde_json::from_str(out).unwrap();
-    let backup = &told["backup"];
+    let backup = &told["report"]["backup"];
     assert_eq!(backup["status"], "partial", "{backup}");
     assert_eq!(backup["collections"][0]["name"], "fine");
     assert_eq!(

@@ -12,11 +12,12 @@ use testkit::bench::Bench;
 use testkit::peer::{Fetch, PEER_ID, Peer};
 use tokio::sync::Semaphore;
 
-const SHARD: &[u8] = include_bytes!("../fixtures/shards/streamed.tar");
+pub(crate) const SHARD: &[u8] = include_bytes!("../fixtures/shards/streamed.tar");
 /// Where its last entries begin.
 const NEARLY: usize = SHARD.len() - 1024 - 4 * 512;
 
-async fn peer() -> Peer {
+/// One whose shards can be streamed.
+pub(crate) async fn peer() -> Peer {
     let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
     for name in ["a", "b"] {
         peer.with(name, |c| c.streamed = Some(SHARD.into()));
@@ -24,9 +25,9 @@ async fn peer() -> Peer {
     peer
 }
 
-async fn bench(peer: &Peer) -> Bench {
+pub(crate) async fn bench(peer: &Peer, mode: SnapshotMode) -> Bench {
     let mut bench = Bench::new(&peer.url).await;
-    bench.ctx.settings.mode = SnapshotMode::Stream;
+    bench.ctx.settings.mode = mode;
     bench
 }
 
@@ -43,7 +44,7 @@ fn failed(report: &BackupReport) -> Vec<(&str, &str)> {
 #[tokio::test]
 async fn shards_are_streamed_and_nothing_is_written_to_the_disk_of_qdrant() {
     let peer = peer().await;
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     assert!(report.error().is_none(), "{:?}", failed(&report));
     let manifest = bench.manifest(&report).await;
@@ -66,7 +67,7 @@ async fn a_stream_that_ends_early_is_begun_anew() {
     let peer = peer().await;
     peer.on_stream("a", [Fetch::CleanEnd(NEARLY)]);
     peer.on_stream("b", [Fetch::Cut(NEARLY)]);
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     assert!(report.error().is_none(), "{:?}", failed(&report));
     for collection in &bench.manifest(&report).await.collections {
@@ -80,7 +81,7 @@ async fn a_stream_that_ends_early_is_begun_anew() {
 async fn a_stream_that_never_is_whole_is_no_backup() {
     let peer = peer().await;
     peer.on_stream("a", [Fetch::CleanEnd(NEARLY), Fetch::CleanEnd(0)]);
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     assert_eq!(failed(&report), [("a", "length_mismatch")]);
     let objects: Vec<_> = bench
@@ -99,7 +100,7 @@ async fn an_optimizer_at_work_is_waited_for() {
     // While the stream is held, too: then it is given back.
     peer.with("a", |a| a.optimizing = 2);
     let dropped = peer.dropped_streams();
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     let manifest = bench.manifest(&report).await;
     assert!(manifest.collections.iter().all(|c| !c.artifacts[0].optimizing));
@@ -110,7 +111,7 @@ async fn an_optimizer_at_work_is_waited_for() {
 async fn an_optimizer_that_does_not_end_is_told() {
     let peer = peer().await;
     peer.with("a", |a| a.optimizing = usize::MAX);
-    let mut bench = bench(&peer).await;
+    let mut bench = bench(&peer, SnapshotMode::Stream).await;
     bench.ctx.settings.settle = Duration::ZERO;
     let report = bench.run().await.unwrap();
     let manifest = bench.manifest(&report).await;
@@ -124,7 +125,7 @@ async fn an_optimizer_that_does_not_end_is_told() {
 async fn what_cannot_be_streamed_is_refused_before_anything_is_written() {
     let peer = peer().await;
     peer.lock().version = Some("1.16.3");
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let error = bench.run().await.unwrap_err();
     assert_eq!(error.code(), Code::Unsupported, "{error}");
     assert!(error.remedy_text().unwrap().contains("SNAPSHOT_MODE=file"), "{error}");
@@ -145,7 +146,7 @@ async fn a_run_that_is_stopped_drops_its_stream_and_fears_nothing_of_it() {
         go: Arc::new(Semaphore::new(0)),
     };
     peer.on_stream("a", [held]);
-    let mut bench = bench(&peer).await;
+    let mut bench = bench(&peer, SnapshotMode::Stream).await;
     bench.ctx.settings.concurrency = 1;
     let stop = async {
         reached.acquire().await.unwrap().forget();
@@ -164,7 +165,7 @@ async fn a_run_that_is_stopped_drops_its_stream_and_fears_nothing_of_it() {
 #[tokio::test]
 async fn a_backup_of_streams_is_verified_as_any_other() {
     let peer = peer().await;
-    let bench = bench(&peer).await;
+    let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     let verifier = Verifier {
         store: bench.ctx.store.clone(),

@@ -130,9 +130,8 @@ codes! {
 
 impl Code {
     /// Whether nothing was begun, because the request itself was at fault or another run was in the way: then nothing failed
-    /// that an alert should count. A collection that is not there is no such case: whoever backs it up by a schedule has to
-    /// be told when it is gone.
-    pub(crate) fn is_refusal(self) -> bool {
+    /// that an alert should count. For other codes [`super::Error::refused`] says it.
+    pub(super) fn is_refusal(self) -> bool {
         matches!(self, Self::BadRequest | Self::RunInProgress)
     }
 

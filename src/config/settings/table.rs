@@ -20,12 +20,26 @@ const DRILLS: &[&str] = &["serve", "backup", "drill", "check"];
 const DRILL_FLAGS: &[&str] = &["serve", "drill", "check"];
 const PRUNES: &[&str] = &["serve", "prune"];
 const SERVE: &[&str] = &["serve"];
+/// Where no other argument selects.
+const SELECTION_FLAGS: &[&str] = &["serve", "status", "check"];
+const CALLERS: &[&str] = &["serve", "check"];
 const BACKUP: &[&str] = &["backup"];
 const RESTORE: &[&str] = &["restore"];
 const RESTORES: &[&str] = &["serve", "restore"];
 
 /// Every variable.
 pub const GROUPS: &[Group] = &[
+    Group {
+        title: "Configuration file",
+        settings: &[setting(
+            "QDRANT_BACKUP_CONFIG",
+            "",
+            EVERY,
+            "TOML file with settings; its keys are the names of the variables in lower case",
+        )
+        .only_variable()
+        .flag("--config", "FILE")],
+    },
     Group {
         title: "Qdrant",
         settings: &[
@@ -74,8 +88,8 @@ pub const GROUPS: &[Group] = &[
                  service). Required for a cluster of several nodes",
             )
             .flag("--qdrant-nodes", "URLS"),
-            setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`"),
-            setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`"),
+            setting("QDRANT_HOST", "", QDRANT, "host of Qdrant: the older form of `QDRANT_URL`").only_variable(),
+            setting("QDRANT_PORT", "`6333`", QDRANT, "port beside `QDRANT_HOST`").only_variable(),
         ],
     },
     Group {
@@ -88,8 +102,8 @@ pub const GROUPS: &[Group] = &[
                 "URL of the backups: `gs://bucket/prefix`, or `file:///directory`, which must exist. Required",
             )
             .flag("--store", "URL"),
-            setting("GCS_BUCKET_NAME", "", STORE, "name of the bucket: the older form of `BACKUP_STORE`"),
-            setting("GCS_FOLDER_PREFIX", "no prefix", STORE, "prefix beside `GCS_BUCKET_NAME`"),
+            setting("GCS_BUCKET_NAME", "", STORE, "name of the bucket: the older form of `BACKUP_STORE`").only_variable(),
+            setting("GCS_FOLDER_PREFIX", "no prefix", STORE, "prefix beside `GCS_BUCKET_NAME`").only_variable(),
             setting(
                 "STORAGE_EMULATOR_HOST",
                 "Google",
@@ -106,13 +120,13 @@ pub const GROUPS: &[Group] = &[
                 "everything",
                 SELECTIONS,
                 "patterns of the collections to back up, with commas, e.g. `docs,logs-*`. Holds for a run that names none itself",
-            ),
+            ).flag("--include", "LIST").on(SELECTION_FLAGS),
             setting(
                 "BACKUP_EXCLUDE",
                 "nothing",
                 SELECTIONS,
                 "patterns of the collections to leave out, with commas",
-            ),
+            ).flag("--exclude", "LIST").on(SELECTION_FLAGS),
             setting(
                 "BACKUP_SOURCE_NAME",
                 "none",
@@ -148,19 +162,19 @@ pub const GROUPS: &[Group] = &[
                 "`60`",
                 TRANSFERS,
                 "longest time without a byte from Qdrant, 5 to 3600 s",
-            ),
+            ).flag("--idle-timeout-secs", "N"),
             setting(
                 "BACKUP_START_TIMEOUT_SECS",
                 "`60`",
                 TRANSFERS,
                 "longest time to wait for the first answer of Qdrant, e.g. while the network of a new instance comes up; 0 to 600 s",
-            ),
+            ).flag("--start-timeout-secs", "N"),
             setting(
                 "BACKUP_CREATE_TIMEOUT_SECS",
                 "`21600`",
                 SNAPSHOTS,
                 "longest time in which Qdrant makes one snapshot, 10 s to 7 days",
-            ),
+            ).flag("--create-timeout-secs", "N"),
             setting(
                 "SNAPSHOT_MODE",
                 "`file`",
@@ -169,21 +183,23 @@ pub const GROUPS: &[Group] = &[
                  snapshot is written to Qdrant's disk; from Qdrant 1.17 on. On Cloud Storage each stream takes up to 40 MiB of memory, and there \
                  are `BACKUP_CONCURRENCY` at once. `auto`: as `file`, but what Qdrant's disk has no room for is streamed, and so is a \
                  collection that Qdrant lacks the room to optimize, unless Qdrant optimizes it all the time",
-            ),
+            )
+            .flag("--snapshot-mode", "MODE"),
             setting(
                 "BACKUP_FIRST_BYTE_TIMEOUT_SECS",
                 "`300`",
                 &["serve", "backup", "check"],
                 "longest time until the first byte of a shard that is streamed: before it Qdrant finishes the shard's pending updates, \
                  and other snapshots of it; 10 to 86400 s",
-            ),
+            )
+            .flag("--first-byte-timeout-secs", "N"),
             setting(
                 "BACKUP_SETTLE_TIMEOUT_SECS",
                 "`600`",
                 &["serve", "backup"],
                 "how long the shards of a collection that Qdrant optimizes are waited for, where they are saved one by one; then they \
                  are saved all the same, and the backup is good only once a drill has counted its points; 0 to 86400 s",
-            ),
+            ).flag("--settle-timeout-secs", "N"),
             setting(
                 "BACKUP_MAX_LATENCY_FACTOR",
                 "off",
@@ -191,13 +207,14 @@ pub const GROUPS: &[Group] = &[
                 "nothing is begun while a node of Qdrant takes more than so many times as long to answer as before the run, or the collection \
                  whose turn it is is yellow or grey; a number from 1.5 to 1000, e.g. `3`. A run waits at most 10 minutes in all while \
                  nothing else of it is under way; then it goes on, with a warning",
-            ),
+            )
+            .flag("--max-latency-factor", "N"),
             setting(
                 "BACKUP_LEASE_SECS",
                 "`120`",
                 LEASES,
                 "how long the lease of a run that died keeps others away, 15 to 3600 s",
-            ),
+            ).flag("--lease-secs", "N"),
         ],
     },
     Group {
@@ -251,7 +268,7 @@ pub const GROUPS: &[Group] = &[
                 "`false`",
                 &["serve", "backup", "check"],
                 "`true`: prune by these rules after each backup that saved something, also a partial one. At least one rule must be set",
-            ),
+            ).flag("--prune-after-backup", "BOOL").on(SERVE),
         ],
     },
     Group {
@@ -265,7 +282,7 @@ pub const GROUPS: &[Group] = &[
                 "",
                 DRILLS,
                 "the nodes of the cluster for drills, as `QDRANT_NODES`",
-            ),
+            ).flag("--drill-qdrant-nodes", "URLS").on(DRILL_FLAGS),
             setting("DRILL_QDRANT_API_KEY", "no key is sent", DRILLS, "key of the Qdrant for drills"),
             setting(
                 "DRILL_QDRANT_API_KEY_FILE",
@@ -289,7 +306,7 @@ pub const GROUPS: &[Group] = &[
                 "",
                 RESTORE,
                 "the nodes of the cluster that `restore --to` names, as `QDRANT_NODES`",
-            ),
+            ).flag("--to-nodes", "URLS").requires("to"),
             setting(
                 "RESTORE_QDRANT_API_KEY",
                 "no key is sent",
@@ -334,15 +351,23 @@ pub const GROUPS: &[Group] = &[
         title: "HTTP service",
         settings: &[
             setting("LISTEN", "`127.0.0.1:8080`", SERVE, "address and port to listen on").flag("--listen", "ADDRESS:PORT"),
-            setting("PORT", "", SERVE, "port to listen on, on all addresses; `LISTEN` takes precedence. Set by Cloud Run"),
+            setting("PORT", "", SERVE, "port to listen on, on all addresses; `LISTEN` takes precedence. Set by Cloud Run").only_variable(),
             setting(
                 "AUTH_MODE",
                 "`iam` on Cloud Run, `none` on a loopback address; required elsewhere",
-                SERVE,
-                "authentication of callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens) or `none` (loopback \
-                 addresses only)",
+                CALLERS,
+                "authentication of callers: `iam` (Cloud Run), `oidc` (the service, by Google's identity tokens), `token` (the service, \
+                 by the tokens of a file) or `none` (loopback addresses only)",
             )
             .flag("--auth-mode", "MODE"),
+            setting(
+                "AUTH_TOKEN_FILE",
+                "",
+                CALLERS,
+                "for `token`, required there: file with a line `ROLE NAME TOKEN` or `ROLE NAME sha256:HEX` for each token. It is read \
+                 again when it has changed",
+            )
+            .flag("--auth-token-file", "FILE"),
             setting(
                 "AUTH_AUDIENCE",
                 "",
@@ -372,7 +397,7 @@ pub const GROUPS: &[Group] = &[
                  operators",
             )
             .flag("--auth-admins", "LIST"),
-            setting("AUTH_ALLOWED_EMAILS", "nobody", SERVE, "for `oidc`: the older name of `AUTH_ADMINS`; both count")
+            setting("AUTH_ALLOWED_EMAILS", "nobody", SERVE, "for `oidc`: the older name of `AUTH_ADMINS`; both count").only_variable()
                 .flag("--auth-allowed-emails", "LIST"),
             setting(
                 "AUTH_DEFAULT_ROLE",
@@ -407,8 +432,8 @@ pub const GROUPS: &[Group] = &[
                 EVERY,
                 "project of the traces that log lines in JSON are linked to",
             ),
-            setting("NO_COLOR", "", EVERY, "any value disables colours. Without it, colours appear on terminals only"),
-            setting("CLICOLOR_FORCE", "", EVERY, "any value but `0` enables colours without a terminal; `NO_COLOR` takes precedence"),
+            setting("NO_COLOR", "", EVERY, "any value disables colours. Without it, colours appear on terminals only").only_variable(),
+            setting("CLICOLOR_FORCE", "", EVERY, "any value but `0` enables colours without a terminal; `NO_COLOR` takes precedence").only_variable(),
         ],
     },
     Group {
@@ -426,24 +451,24 @@ pub const GROUPS: &[Group] = &[
                 BACKUP,
                 "name of the execution; set by Cloud Run. Makes `backup` do one task's share. Elsewhere: lower-case letters, \
                  digits and hyphens, another name for each execution",
-            ),
-            setting("CLOUD_RUN_TASK_INDEX", "", BACKUP, "number of this task, from 0; set by Cloud Run"),
-            setting("CLOUD_RUN_TASK_COUNT", "", BACKUP, "how many tasks there are; set by Cloud Run"),
+            ).only_variable(),
+            setting("CLOUD_RUN_TASK_INDEX", "", BACKUP, "number of this task, from 0; set by Cloud Run").only_variable(),
+            setting("CLOUD_RUN_TASK_COUNT", "", BACKUP, "how many tasks there are; set by Cloud Run").only_variable(),
             setting(
                 "CLOUD_RUN_TASK_ATTEMPT",
                 "`0`",
                 BACKUP,
                 "how often this task was tried before; set by Cloud Run",
-            ),
+            ).only_variable(),
         ],
     },
     Group {
         title: "Set by the platform",
         settings: &[
-            setting("K_SERVICE", "", EVERY, "set by Cloud Run for a service: `AUTH_MODE=iam` and `LOG_FORMAT=json` are the defaults then"),
-            setting("CLOUD_RUN_JOB", "", EVERY, "set by Cloud Run for a job: `LOG_FORMAT=json` is the default then"),
-            setting("K_REVISION", "", EVERY, "set by Cloud Run: names the process in the lease and in messages"),
-            setting("HOSTNAME", "", EVERY, "set by the container's runtime: names the process in the lease and in messages"),
+            setting("K_SERVICE", "", EVERY, "set by Cloud Run for a service: `AUTH_MODE=iam` and `LOG_FORMAT=json` are the defaults then").only_variable(),
+            setting("CLOUD_RUN_JOB", "", EVERY, "set by Cloud Run for a job: `LOG_FORMAT=json` is the default then").only_variable(),
+            setting("K_REVISION", "", EVERY, "set by Cloud Run: names the process in the lease and in messages").only_variable(),
+            setting("HOSTNAME", "", EVERY, "set by the container's runtime: names the process in the lease and in messages").only_variable(),
         ],
     },
     Group {
@@ -453,6 +478,6 @@ pub const GROUPS: &[Group] = &[
             "",
             EVERY,
             "of the older VM API: snapshots are streamed and touch no local disk. A warning says so",
-        )],
+        ).only_variable()],
     },
 ];

@@ -145,15 +145,10 @@ pub async fn run(
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
-    journal.end(run::ended(&result)).await;
     if let Some(took) = ended {
-        run::end(
-            Operation::Backup,
-            progress.now().id,
-            took,
-            result.as_ref().map_err(Error::code),
-        );
+        run::end(Operation::Backup, progress.now().id, took, result.as_ref());
     }
+    journal.end(run::ended(&result)).await;
     result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 

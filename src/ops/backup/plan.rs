@@ -19,6 +19,11 @@ use std::fmt;
 /// Collections whose shards are asked for at once.
 const ASKED_AT_ONCE: usize = 8;
 
+/// A name that was asked for, and that is none. Its text is a part of that of its error, which does not repeat it.
+#[derive(Debug, thiserror::Error)]
+#[error("no collection {0:?}")]
+pub(super) struct NoSuchCollection(pub(super) String);
+
 /// What will be saved.
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
@@ -325,14 +330,14 @@ fn version_warning(version: &str) -> Option<String> {
 /// The names of the `existing` collections that are selected; none at all is an error.
 fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
     let names = filter.pick(selection, &existing).map_err(|missing| {
+        let meant = selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "));
         Error::new(
             Code::CollectionNotFound,
             format!("{} has no collection {missing:?}", qdrant.url()),
         )
-        .remedy(format!(
-            "{}run `qdrant-backup check` or `GET /collections` to see the collections",
-            selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "))
-        ))
+        .because(NoSuchCollection(missing.clone()))
+        .remedy(format!("{meant}run `qdrant-backup check` to see the collections"))
+        .over_http(format!("{meant}send GET /collections to see the collections"))
     })?;
     if names.is_empty() {
         return Err(Error::new(

@@ -1,7 +1,7 @@
 //! The command that makes a request. Built from the request and nothing else, so that none of its options is lost.
 
 use super::{RestoreRequest, Via};
-use crate::base::shell::{option, word};
+use crate::base::shell::{option, option_of, word};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Interface {
     /// How a backup is proven by `verify` or `drill`.
     pub(super) fn proof(&self, by: &str, id: BackupId) -> String {
         match self {
-            Self::CommandLine { settings, .. } => format!("qdrant-backup {by} {id}{}", store(settings)),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup {by} {id}{}", option_of(settings, "--store")),
             Self::Http => format!("POST /backups/{id}/{by}"),
         }
     }
@@ -54,19 +54,10 @@ impl Interface {
     /// How it is told what a backup has.
     pub(super) fn show(&self, id: BackupId) -> String {
         match self {
-            Self::CommandLine { settings, .. } => format!("qdrant-backup show {id}{}", store(settings)),
+            Self::CommandLine { settings, .. } => format!("qdrant-backup show {id}{}", option_of(settings, "--store")),
             Self::Http => format!("GET /backups/{id}"),
         }
     }
-}
-
-/// The store, where a flag names it.
-fn store(settings: &BTreeMap<&'static str, String>) -> String {
-    const NAME: &str = "--store";
-    settings
-        .get(NAME)
-        .map(|store| format!(" {}", option(NAME, store)))
-        .unwrap_or_default()
 }
 
 impl RestoreRequest {
@@ -350,7 +341,7 @@ pub(crate) mod samples {
                     Vec::new()
                 },
                 skip_existing,
-                not_after: at.then(|| time::macros::datetime!(2026-11-22 12:00:00.5 UTC)),
+                not_after: at.then_some(time::macros::datetime!(2026-11-22 12:00:00.5 UTC)),
                 other_source: (overwrite || skip_existing) && below(2) == 0,
                 yes: is_typed && below(2) == 0,
                 no_lock: below(2) == 0,

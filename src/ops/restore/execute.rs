@@ -41,7 +41,7 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         ..request.clone()
     };
     let restored = plan.collections.iter().filter(|step| step.is_restored());
-    progress.planned(plan.id, restored.map(RestoreStep::unit));
+    progress.planned_bytes(plan.id, restored.map(|step| (step.unit(), Some(step.bytes))));
     tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;

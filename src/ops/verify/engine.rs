@@ -41,12 +41,7 @@ impl Verifier {
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
         let began = self.clock.now();
         let result = self.prove(id, scratch).await;
-        run::end(
-            Operation::Drill,
-            Some(*id),
-            self.clock.now() - began,
-            result.as_ref().map_err(Error::code),
-        );
+        run::end(Operation::Drill, Some(*id), self.clock.now() - began, result.as_ref());
         result
     }
 

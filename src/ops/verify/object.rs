@@ -3,13 +3,16 @@
 use super::{Checked, Finding, Problem, Verifier};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hash::{crc32c_append, hex, parse_sha256};
-use crate::base::snapshot::{Expected, Structure};
+use crate::base::snapshot::{ArtifactKind, Expected, Structure};
+use crate::ops::progress::Progress;
 use crate::repository::blobs;
 use crate::repository::manifest::Artifact;
+use crate::repository::unit::Unit;
 use crate::wire::store::{Store, Version};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -25,6 +28,19 @@ pub(super) struct ObjectToVerify {
     pub(super) collection: String,
     pub(super) artifact: Artifact,
     pub(super) structure: Expected,
+}
+
+impl ObjectToVerify {
+    /// As progress names it.
+    pub(super) fn unit(&self) -> Unit {
+        Unit {
+            shard: match self.artifact.kind {
+                ArtifactKind::Collection => None,
+                ArtifactKind::Shard(shard) => Some(shard),
+            },
+            ..Unit::whole(&self.collection)
+        }
+    }
 }
 
 /// What the bytes of an object turned out to be.
@@ -45,13 +61,13 @@ enum ReadOutcome {
 }
 
 /// Reads and checks one object; what may pass is tried again.
-pub(super) async fn check(verifier: &Verifier, subject: &ObjectToVerify) -> Checked {
+pub(super) async fn check(verifier: &Verifier, subject: &ObjectToVerify, progress: &Progress) -> Checked {
     let artifact = &subject.artifact;
     let checked = Checked::of(&subject.collection, artifact);
     let mut pause = verifier.backoff;
     let mut attempt = 1;
     let error = loop {
-        match read(&*verifier.store, subject).await {
+        match read(&*verifier.store, subject, progress).await {
             Ok(ReadOutcome::Missing) => {
                 let finding = Finding::new(Problem::Missing, format!("{} is missing", artifact.key));
                 return checked.found(vec![finding]);
@@ -85,12 +101,13 @@ pub(super) fn unreadable(key: &str, error: Error) -> Error {
     }
 }
 
-async fn read(store: &dyn Store, subject: &ObjectToVerify) -> Result<ReadOutcome> {
+async fn read(store: &dyn Store, subject: &ObjectToVerify, progress: &Progress) -> Result<ReadOutcome> {
     let key = subject.artifact.key.as_str();
     // By its version, so that what is read is one object from beginning to end.
     let Some((object, mut stream)) = blobs::open(store, &subject.artifact).await? else {
         return Ok(ReadOutcome::Missing);
     };
+    let done = progress.reading(&subject.unit(), subject.artifact.bytes);
     let (queue, mut chunks) = mpsc::channel::<Bytes>(AHEAD);
     let structure = Structure::new(subject.structure.clone());
     // Hashing takes as long as reading, so it has a thread of its own, which ends with the queue; and at once when nobody
@@ -109,6 +126,7 @@ async fn read(store: &dyn Store, subject: &ObjectToVerify) -> Result<ReadOutcome
         && let Some(chunk) = stream.try_next().await?
     {
         read += chunk.len() as u64;
+        done.store(read, Ordering::Relaxed);
         if queue.send(chunk).await.is_err() {
             break; // it panicked, which the join tells
         }

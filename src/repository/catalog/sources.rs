@@ -46,7 +46,11 @@ pub(crate) async fn require_source(store: &dyn Store, source: &Source, now: Offs
     .permanent(true)
     .remedy(
         "give each Qdrant its own store (BACKUP_STORE). If both belong here, or this is the same one on a new \
-         machine, confirm once: repeat this command with --new-source, or send {\"new_source\": true} over HTTP",
+         machine, confirm once: repeat this command with --new-source",
+    )
+    .over_http(
+        "give each Qdrant its own store (BACKUP_STORE). If both belong here, or this is the same one on a new \
+         machine, confirm once: send {\"new_source\": true}",
     ))
 }
 

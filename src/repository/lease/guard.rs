@@ -52,10 +52,11 @@ impl Guard {
         require_free(&*store, clock)
             .await
             .map_err(|error| match is_refused(&error) {
-                true => error.remedy(
-                    "grant this account read access to lock.json; or run without the lease: \
-                     --no-lock, or {\"no_lock\": true} over HTTP",
-                ),
+                true => error
+                    .remedy("grant this account read access to lock.json; or run without the lease: --no-lock")
+                    .over_http(
+                        "grant the service's account read access to lock.json; or run without the lease: send {\"no_lock\": true}",
+                    ),
                 false => error,
             })?;
         Ok(Self::without(format!(

@@ -8,11 +8,13 @@ use crate::ops::backup;
 use crate::repository::manifest::Failure;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::unit::{Mode, Unit};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet";
+const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet; \"dry_run\": true to see the plan";
 
 /// What is to be backed up.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct BackupRequest {
     pub(crate) selection: Option<Selection>,
     /// Whether the store may have backups of other Qdrants and none of this one.
     pub(crate) new_source: bool,
+    /// Whether only the plan is wanted.
+    pub(crate) dry_run: bool,
 }
 
 /// Without a selection the configuration decides. An empty list is refused: it selects nothing.
@@ -41,6 +45,8 @@ pub(crate) struct BackupFields {
     exclude: Option<Vec<String>>,
     /// Whether the store may have backups of other Qdrants and none of this one.
     new_source: bool,
+    /// Whether only the plan is wanted.
+    dry_run: bool,
 }
 
 impl BackupRequest {
@@ -70,7 +76,89 @@ impl RequestBody for BackupRequest {
         Ok(Self {
             selection: selected.selection(if one { "collection" } else { "collections" }, REMEDY)?,
             new_source: fields.new_source,
+            dry_run: fields.dry_run,
         })
+    }
+}
+
+/// The answer of the old route where only the plan was wanted.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BackupPlanResponse {
+    pub(crate) dry_run: bool,
+    #[serde(flatten)]
+    pub(crate) plan: BackupPlan,
+}
+
+/// What a backup would save, and from where.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct BackupPlan {
+    /// Its release.
+    qdrant: String,
+    /// Of a cluster.
+    nodes: Vec<PlannedNode>,
+    units: Vec<PlannedUnit>,
+    warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct PlannedNode {
+    peer: u64,
+    url: String,
+    version: String,
+    /// How many of the selected collections' it has in each state.
+    replicas: BTreeMap<String, usize>,
+    /// How many are saved from it.
+    units: usize,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct PlannedUnit {
+    collection: String,
+    /// None: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<u32>,
+    /// Peer id of the node that it is taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<u64>,
+    mode: PlannedMode,
+}
+
+words! {
+    /// How the bytes leave Qdrant.
+    PlannedMode, from Mode: File, Stream
+}
+
+impl From<backup::BackupPlan> for BackupPlan {
+    fn from(plan: backup::BackupPlan) -> Self {
+        Self {
+            qdrant: plan.qdrant.version,
+            nodes: all(plan.map),
+            units: all(plan.units),
+            warnings: plan.warnings,
+        }
+    }
+}
+
+impl From<backup::NodeState> for PlannedNode {
+    fn from(node: backup::NodeState) -> Self {
+        Self {
+            peer: node.peer,
+            url: node.url,
+            version: node.version,
+            replicas: node.replicas,
+            units: node.units,
+        }
+    }
+}
+
+impl From<Unit> for PlannedUnit {
+    fn from(unit: Unit) -> Self {
+        Self {
+            collection: unit.collection,
+            shard: unit.shard,
+            node: unit.node,
+            mode: unit.mode.into(),
+        }
     }
 }
 

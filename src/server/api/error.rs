@@ -1,6 +1,9 @@
 //! The one form of errors.
 
-use super::{BackupReport, DrillReport, ErrorDetail, PrunePlan, PruneReport, RestorePlan, RestoreReport, VerifyReport};
+use super::{
+    BackupPlan, BackupReport, DrillReport, ErrorDetail, PrunePlan, PruneReport, RestorePlan, RestoreReport,
+    VerifyReport,
+};
 use crate::repository::names::RunId;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -105,7 +108,7 @@ macro_rules! either {
 
 either! {
     /// The plan of the operation that was asked for.
-    PlanOfError as "Plan": Restore(RestorePlan), Prune(PrunePlan)
+    PlanOfError as "Plan": Backup(BackupPlan), Restore(RestorePlan), Prune(PrunePlan)
 }
 
 either! {

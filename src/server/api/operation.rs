@@ -150,8 +150,10 @@ pub(crate) struct OperationCounts {
     failed: usize,
     /// Bytes that have passed.
     bytes_done: u64,
-    /// Known once every snapshot is made.
+    /// Known once the length of each unit is.
     bytes_total: Option<u64>,
+    /// From 0 to 1: of the bytes, or where their number is unknown of the units.
+    part: f64,
     /// On average since the start.
     bytes_per_second: Option<u64>,
     /// Seconds until all bytes have passed at that rate.
@@ -172,12 +174,10 @@ impl Operation {
     /// What a record tells. `silent`: since it was written; `None`: it is what is now.
     pub(crate) fn new(record: RunRecord, kind: OperationKind, silent: Option<Duration>) -> Self {
         let is_running = record.state == RunState::Running;
-        let units: Vec<OperationUnit> = record.units.into_iter().map(Into::into).collect();
-        let at_work = |unit: &&OperationUnit| unit.phase.is_some_and(OperationPhase::is_at_work);
-        let phase = match units.iter().find(at_work) {
-            Some(unit) => unit.phase,
-            None => (record.totals.waiting > 0).then_some(OperationPhase::Waiting),
-        };
+        let mut phases = record.units.iter().filter_map(|unit| Phase::parse(&unit.phase));
+        let waiting = || (record.totals.waiting > 0).then_some(Phase::Waiting);
+        let phase = phases.find(|phase| phase.is_at_work()).or_else(waiting);
+        let units = record.units.into_iter().map(Into::into).collect();
         Self {
             id: record.id,
             kind,
@@ -186,7 +186,7 @@ impl Operation {
             who: record.who,
             started_at: record.started_at,
             ended_at: record.ended_at,
-            phase: phase.filter(|_| is_running),
+            phase: phase.filter(|_| is_running).map(Into::into),
             heartbeat_age_seconds: is_running.then(|| silent.unwrap_or_default().as_secs()),
             backup_id: record.backup,
             progress: OperationCounts {
@@ -197,6 +197,7 @@ impl Operation {
                 failed: record.totals.failed,
                 bytes_done: record.totals.bytes_done,
                 bytes_total: record.totals.bytes_total,
+                part: record.totals.part,
                 bytes_per_second: None,
                 eta_seconds: None,
             },
@@ -260,20 +261,11 @@ impl Operation {
     }
 }
 
-impl OperationPhase {
-    fn is_at_work(self) -> bool {
-        Phase::ALL
-            .iter()
-            .any(|phase| phase.is_at_work() && Self::from(*phase) == self)
-    }
-}
-
 impl From<UnitRecord> for OperationUnit {
     fn from(unit: UnitRecord) -> Self {
-        let phase = Phase::ALL.into_iter().find(|phase| phase.to_string() == unit.phase);
         Self {
             name: unit.name,
-            phase: phase.map(Into::into),
+            phase: Phase::parse(&unit.phase).map(Into::into),
             bytes_done: unit.bytes_done,
             bytes_total: unit.bytes_total,
         }

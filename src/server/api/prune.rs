@@ -13,13 +13,21 @@ use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-const REMEDY: &str = "send {} to delete by the policy, {\"dry_run\": true} to see what would be deleted";
+const REMEDY: &str = "send {} to see what would be deleted, {\"dry_run\": false} to delete it";
 
-/// No body, or `{}`, deletes: who calls this has said so.
-#[derive(Default, Deserialize, ToSchema)]
+/// No body, or `{}`, only plans: who wants something deleted has to say so.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PruneRequest {
+    /// Whether only the plan is wanted.
+    #[schema(default = true)]
     pub(crate) dry_run: bool,
+}
+
+impl Default for PruneRequest {
+    fn default() -> Self {
+        Self { dry_run: true }
+    }
 }
 
 impl RequestBody for PruneRequest {
@@ -110,8 +118,8 @@ mod tests {
     #[test]
     fn only_a_clear_request_deletes() {
         for (body, expected) in [
-            ("", false),
-            (" {} ", false),
+            ("", true),
+            (" {} ", true),
             ("{\"dry_run\":true}", true),
             ("{\"dry_run\":false}", false),
         ] {

@@ -95,7 +95,7 @@ struct UnitPhase {
 
 words! {
     /// What is being done for a unit, see [`Phase`].
-    OperationPhase, from Phase: Waiting, Snapshot, Copy, Restore, Check, Restored, Saved, Failed, Gone
+    OperationPhase, from Phase: Waiting, Snapshot, Copy, Read, Restore, Check, Verified, Restored, Saved, Failed, Gone
 }
 
 impl From<RunProgress> for OperationProgress {

@@ -1,6 +1,7 @@
 //! The modes in which callers are checked.
 
 use super::roles::Roles;
+use super::static_token::TokenFile;
 
 /// The names under which Google issues identity tokens.
 const GOOGLE: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
@@ -17,6 +18,8 @@ pub enum Mode {
     Iam(Roles),
     /// This service verifies the caller's identity token.
     Oidc(Rules),
+    /// This service looks for the caller's token in a file.
+    Token(TokenFile),
 }
 
 /// What an identity token must say.

@@ -30,6 +30,13 @@ impl Role {
         }
     }
 
+    /// The one of this name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Reader, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.to_string().eq_ignore_ascii_case(text))
+    }
+
     fn of(method: &str, route: Option<&str>) -> Self {
         match (method, route) {
             ("GET" | "HEAD", _) => Self::Reader,

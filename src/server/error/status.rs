@@ -42,16 +42,16 @@ macro_rules! request_codes {
 }
 
 request_codes! {
-    /// The request has no identity token. With `iam`: none that Cloud Run has checked.
+    /// The request has no token. With `iam`: none that Cloud Run has checked.
     TokenMissing, http 401, "token_missing", "send `Authorization: Bearer TOKEN`; with `iam`, turn Cloud Run's IAM check on";
-    /// No identity token can be read from the header.
+    /// No token can be read from the header.
     TokenMalformed, http 401, "token_malformed", "send a Google identity token; an access token (`print-access-token`) does not work";
     /// Cloud Run has checked the token itself and taken its signature away.
     TokenStripped, http 401, "token_stripped", "set `AUTH_MODE=iam`; or turn the IAM check off and send the token in `Authorization`";
     /// With `iam`: the token still has its signature, so Cloud Run has not checked it.
     TokenUnchecked, http 401, "token_unchecked", "turn Cloud Run's IAM check on; or set `AUTH_MODE=oidc`";
-    /// The token is not signed by Google, or was altered.
-    TokenNotTrusted, http 401, "token_not_trusted", "get a new token";
+    /// The token is not signed by Google, or was altered. With `token`: it is not in `AUTH_TOKEN_FILE`.
+    TokenNotTrusted, http 401, "token_not_trusted", "get a new token; with `token`, send one of the file";
     /// The token is not issued by Google.
     TokenIssuer, http 401, "token_issuer", "get a token of Google";
     /// The token is meant for another audience.
@@ -62,8 +62,8 @@ request_codes! {
     TokenNotYetValid, http 401, "token_not_yet_valid", "compare the clocks of the issuer and of this service";
     /// The token names no e-mail address that its issuer has verified, and one is needed.
     EmailNotVerified, http 403, "email_not_verified", "ask for a token with the address in it: `--include-email`";
-    /// The token is good, and the role of its e-mail address is not enough for the request.
-    CallerNotAllowed, http 403, "caller_not_allowed", "list the address in `AUTH_OPERATORS` or `AUTH_ADMINS`, and in no list of a lesser role";
+    /// The token is good, and the role of its caller is not enough for the request.
+    CallerNotAllowed, http 403, "caller_not_allowed", "list the address in `AUTH_OPERATORS` or `AUTH_ADMINS`, and in no list of a lesser role; with `token`, send one of a higher role";
     /// The request looks like one of a web page.
     BrowserRefused, http 403, "browser_refused", "call with curl; in a browser, open `http://localhost` with the port";
     /// With `AUTH_MODE=none`: the request is for a name that is not this machine's own.
@@ -82,6 +82,8 @@ request_codes! {
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
     /// The idempotency key was used for a request with another body.
     KeyReused, http 422, "idempotency_key_reused", "send another `Idempotency-Key` with another body";
+    /// With `token`: too many requests from one address had no right token. A right one is taken at any time.
+    TooManyFailures, http 429, "too_many_failures", "wait as long as `Retry-After` says, and send a right token";
     /// The service is handling as many requests as it can.
     Overloaded, http 503, "overloaded", "try again in a minute; send fewer requests at a time";
     /// Google's public keys could not be fetched, so no token can be checked.
@@ -129,6 +131,7 @@ mod tests {
             (TokenNotYetValid, "token_not_yet_valid", 401),
             (KeysUnavailable, "keys_unavailable", 503),
             (KeyReused, "idempotency_key_reused", 422),
+            (TooManyFailures, "too_many_failures", 429),
             (Overloaded, "overloaded", 503),
             (EmailNotVerified, "email_not_verified", 403),
             (CallerNotAllowed, "caller_not_allowed", 403),

@@ -8,12 +8,13 @@ use crate::ops::prune::{self, PruneContext};
 use crate::repository::names::RunId;
 use crate::repository::requests::RequestedRun;
 use crate::server::App;
-use crate::server::api::{BackupReport, BackupRequest};
+use crate::server::api::{BackupPlan, BackupPlanResponse, BackupReport, BackupRequest};
 use crate::server::error::{HttpError, RequestCode};
 use crate::server::extract::JsonBody;
 use crate::server::idempotency::RequestKey;
 use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use std::time::Duration;
@@ -27,18 +28,33 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/backup", post(make))
 }
 
-/// 200 with the report when everything asked for was saved. Otherwise the error, with the report where there is one.
+/// 200 with the report when everything asked for was saved, or with the plan when that was asked for. Otherwise the error, with the
+/// report where there is one.
 async fn make(
     State(app): State<App>,
     key: RequestKey,
     JsonBody(request): JsonBody<BackupRequest>,
-) -> Result<Json<BackupReport>, HttpError> {
-    match begin(&app, key, &request, true).await? {
-        Made::Now(begun) => answer(&app, begun.ended().await).await,
+) -> Result<Response, HttpError> {
+    if request.dry_run {
+        let plan = plan(&app, &request).await?;
+        return Ok(Json(BackupPlanResponse { dry_run: true, plan }).into_response());
+    }
+    made(&app, key, &request).await.map(Json::into_response)
+}
+
+/// What would be saved. It changes nothing and takes no lease.
+pub(super) async fn plan(app: &App, request: &BackupRequest) -> Result<BackupPlan> {
+    let selection = request.selection.as_ref().unwrap_or(&app.selection);
+    Ok(backup::plan(&app.probe, selection, app.ctx.settings.mode).await?.into())
+}
+
+async fn made(app: &App, key: RequestKey, request: &BackupRequest) -> Result<Json<BackupReport>, HttpError> {
+    match begin(app, key, request, true).await? {
+        Made::Now(begun) => answer(app, begun.ended().await).await,
         Made::Before { report, .. } => {
             let mut end = end(*report);
             end.report.repeated = true;
-            answer(&app, Ok(end)).await
+            answer(app, Ok(end)).await
         }
         Made::UnderWay(run) => Err(HttpError::from(Error::new(
             Code::Internal,
@@ -50,7 +66,7 @@ async fn make(
 /// What a request comes to.
 pub(super) enum Made {
     /// A run of its own.
-    Now(Begun<BackupReport>),
+    Now(Box<Begun<BackupReport>>),
     /// The run that an earlier request with the same key began, and what it came to.
     Before {
         report: Box<backup::BackupReport>,
@@ -63,17 +79,30 @@ pub(super) enum Made {
 /// Begins the backup, unless an earlier request with the same key did. `wait`: until that one's run has ended.
 pub(super) async fn begin(app: &App, key: RequestKey, request: &BackupRequest, wait: bool) -> Result<Made, HttpError> {
     let Some(keyed) = key.with(request.fingerprint()) else {
-        return start(app, request, None).map(Made::Now);
+        return start(app, request, None).map(|begun| Made::Now(Box::new(begun)));
     };
     loop {
         if let Some(earlier) = earlier(app, &keyed, wait).await? {
             return Ok(earlier);
         }
-        match start(app, request, Some(keyed.clone())) {
-            // That run may be the one of an earlier request with this key.
+        match under_lease(app, request, keyed.clone()).await {
+            // That run may be the one of an earlier request with this key, in this instance or another.
             Err(refused) if refused.is_held_since(app.ctx.clock.now() - SETTLING) => app.runs.pause(POLL).await?,
-            started => return started.map(Made::Now),
+            begun => return begun.map(|begun| Made::Now(Box::new(begun))),
         }
+    }
+}
+
+/// Makes the backup, and answers when that holds its lease.
+async fn under_lease(
+    app: &App,
+    request: &BackupRequest,
+    keyed: KeyedRequest,
+) -> Result<Begun<BackupReport>, HttpError> {
+    let mut begun = start(app, request, Some(keyed))?;
+    match begun.settled().await {
+        Ok(()) => Ok(begun),
+        Err(refused) => Err(app.with_lease_holder(refused).await.logged()),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn start(app: &App, id: String) -> Result<Begun<VerifyReport>, HttpEr
 
 async fn work(app: &App, id: &str, progress: &Progress) -> Result<RunEnd<VerifyReport>> {
     let id = app.named(id).await?;
-    let report = app.verifier.run_as(&id, progress).await?;
+    let report = app.verifier.run_watched(&id, progress).await?;
     Ok(RunEnd {
         error: report.error(),
         report: report.into(),

@@ -1,7 +1,7 @@
 //! Runs of this process that have ended: the last few, with what they came to.
 
 use super::{OwnRun, RunEnd};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, ErrorInfo, Result};
 use crate::ops::journal;
 use crate::repository::names::RunId;
 use crate::repository::runs::RunRecord;
@@ -17,21 +17,25 @@ const LARGEST: usize = 256 << 10;
 pub(super) struct Outcome {
     pub(super) end: journal::RunEnd,
     pub(super) report: Option<ReportOfError>,
+    /// Whether it was refused rather than that it ended.
+    pub(super) is_refusal: bool,
 }
 
 impl Outcome {
     pub(super) fn of_error(error: &Error) -> Self {
         Self {
-            end: error.into(),
+            end: journal::RunEnd::of(Some(ErrorInfo::over_http(error))),
             report: None,
+            is_refusal: error.is_refusal(),
         }
     }
 
     pub(super) fn of<T: Clone + Into<ReportOfError>>(end: &Result<RunEnd<T>>) -> Self {
         match end {
             Ok(RunEnd { report, error }) => Self {
-                end: journal::RunEnd::of(error.as_ref().map(Into::into)),
+                end: journal::RunEnd::of(error.as_ref().map(ErrorInfo::over_http)),
                 report: Some(report.clone().into()).filter(is_small),
+                is_refusal: false,
             },
             Err(error) => Self::of_error(error),
         }

@@ -14,20 +14,20 @@ use testkit::process::{self, Served, command};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// The binary as a service that logs JSON.
-async fn serve(qdrant: &str, store: &Path, env: &[(&str, &str)]) -> Served {
+pub(super) async fn serve(qdrant: &str, store: &Path, env: &[(&str, &str)]) -> Served {
     let mut command = command(&["serve"], qdrant, store);
     Served::start(command.env("LOG_FORMAT", "json").envs(env.iter().copied())).await
 }
 
 /// Stops it; all lines that it has written meanwhile.
-async fn end(process: Served) -> Vec<Value> {
+pub(super) async fn end(process: Served) -> Vec<Value> {
     let (code, lines) = process.end().await;
     assert_eq!(code, Some(0));
     let json = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
     lines.iter().map(json).collect()
 }
 
-fn audits(lines: &[Value]) -> Vec<&Value> {
+pub(super) fn audits(lines: &[Value]) -> Vec<&Value> {
     lines.iter().filter(|line| line["event"] == "audit").collect()
 }
 

@@ -1,7 +1,8 @@
 //! Nodes, keys and targets that cannot be right: each is told as what it is, with what to do, and changes nothing on any node.
 
+use super::transfer;
 use crate::screens::holds;
-use embedded_qdrant::{Cluster, Transfer};
+use embedded_qdrant::Cluster;
 use qdrant_backup::base::error::{Code, Error};
 use qdrant_backup::ops::backup::BackupReport;
 use qdrant_backup::ops::restore::RestoreRequest;
@@ -104,16 +105,6 @@ async fn refused(table: &mut Table, input: &str, qdrant: Qdrant, mode: SnapshotM
     };
     assert!(is_empty(&bench).await, "{input}: {:?}", bench.keys().await);
     table.refused(input, &error);
-}
-
-fn transfer() -> Vec<Transfer> {
-    vec![Transfer {
-        shard_id: 0,
-        from: 1,
-        to: 2,
-        sync: true,
-        method: "stream_records".into(),
-    }]
 }
 
 #[tokio::test]
@@ -246,7 +237,7 @@ async fn shards_and_releases_of_which_no_backup_can_be_right_are_told() {
                     nodes.cluster.set_state("auto", 0, 1, "Dead");
                     nodes.cluster.set_state("auto", 0, 2, "Partial");
                 }
-                "a shard in a transfer" => nodes.cluster.set_transfers("auto", transfer()),
+                "a shard in a transfer" => nodes.cluster.set_transfers("auto", transfer(0, 1, 2)),
                 _ => nodes
                     .cluster
                     .set_resharding("auto", Some(json!([{"direction": "up", "shard_id": 0}]))),
@@ -323,7 +314,7 @@ async fn targets_that_cannot_hold_what_was_saved_are_refused_untouched() {
         let input = format!("{factor} replicas on 3 nodes");
         not_restored(&mut table, &input, &bench, &nodes.urls(), request, refused).await;
     }
-    nodes.cluster.set_transfers("auto", transfer());
+    nodes.cluster.set_transfers("auto", transfer(0, 1, 2));
     let input = "over a shard that is in a transfer";
     not_restored(&mut table, input, &bench, &nodes.urls(), over("auto"), refused).await;
     nodes.cluster.set_transfers("auto", Vec::new());

@@ -1,7 +1,7 @@
 //! The fault table of a cluster's backup: one fault after the other in the way of real streams, into either store.
 
+use super::transfer;
 use crate::screens::holds;
-use embedded_qdrant::Transfer;
 use futures_util::FutureExt;
 use qdrant_backup::base::error::{Error, Result};
 use qdrant_backup::ops::backup::BackupReport;
@@ -134,18 +134,7 @@ fn cases() -> Vec<Case> {
             "the shard map after it",
             "unsupported",
             4,
-            Befall::While(|nodes| {
-                nodes.cluster.set_transfers(
-                    "auto",
-                    vec![Transfer {
-                        shard_id: 1,
-                        from: 2,
-                        to: 1,
-                        sync: true,
-                        method: "stream_records".into(),
-                    }],
-                )
-            }),
+            Befall::While(|nodes| nodes.cluster.set_transfers("auto", transfer(1, 2, 1))),
         ),
         case(
             "resharding starts in mid-stream",
@@ -167,8 +156,8 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "a node goes down in mid-run",
-            "the connection",
-            "qdrant_unreachable",
+            "the optimizations afterwards",
+            "qdrant_failed",
             4,
             Befall::Down(When::Between),
         ),

@@ -5,8 +5,7 @@ use super::{keys, marks};
 use qdrant_backup::base::error::Code;
 use qdrant_backup::base::snapshot::ArtifactKind;
 use qdrant_backup::ops::backup::{BackupOutcome, BackupReport};
-use qdrant_backup::ops::drill::{self, DrillRequest, DrillTarget, DrillVerdict};
-use qdrant_backup::ops::progress::Progress;
+use qdrant_backup::ops::drill::DrillVerdict;
 use qdrant_backup::ops::restore::{RestoreOutcome, RestoreReport, RestoreRequest};
 use qdrant_backup::repository::catalog::Mark;
 use qdrant_backup::repository::manifest::Topology;
@@ -193,16 +192,7 @@ async fn a_swap_puts_the_restored_one_in_the_place_of_the_live_one() {
 async fn a_drill_proves_it_on_the_same_nodes_and_leaves_nothing_there() {
     for (size, mode) in [(1, SnapshotMode::Stream), (3, SnapshotMode::File)] {
         let Journey { place, bench, report } = &Journey::begin(size, mode).await;
-        let target = DrillTarget {
-            ctx: bench.ctx.clone(),
-            elsewhere: false,
-        };
-        let request = DrillRequest {
-            id: report.id.to_string(),
-            ..DrillRequest::default()
-        };
-        let progress = Progress::new(bench.ctx.clock.now());
-        let drilled = drill::run(&target, &request, &progress, &bench.cancel).await.unwrap();
+        let drilled = bench.drill(report.id).await.unwrap();
         assert_eq!(
             (drilled.verdict, drilled.collections.len()),
             (DrillVerdict::Passed, 2),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::lost::Lost;
 use testkit::peer::{Create, Fetch, Peer, Upload};
+use testkit::place::{Place, borrowed};
+use testkit::proxy::{Fault, Proxy};
 use testkit::service::Service;
 use tokio::sync::Semaphore;
 
@@ -41,6 +43,51 @@ async fn a_cancelled_backup_leaves_no_snapshot_and_no_lease_within_five_seconds(
     let again = post(&service, &format!("{at}:cancel"), "{}").await;
     assert_eq!((again.status, &again.body["state"]), (200, &json!("cancelled")));
     assert_eq!(post(&service, "/v1/backups?wait=true", "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_backup_of_an_engine_leaves_no_snapshot_and_no_lease() {
+    let place = Place::new(1).await;
+    let proxy = Proxy::before(&place.client.url).await;
+    let name = &place.samples[0].name;
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    proxy.on(
+        &format!("GET /collections/{name}/snapshots/*"),
+        [Fault::Held {
+            after: 100,
+            reached: reached.clone(),
+            go,
+        }],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap().to_string();
+    let mut env = place.env();
+    env.retain(|(name, _)| *name != "QDRANT_URL");
+    env.extend([("QDRANT_URL", proxy.url.clone()), ("BACKUP_STORE", store)]);
+    let service = Service::start(&borrowed(&env)).await;
+    let begun = post(&service, "/v1/backups", "").await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    reached.acquire().await.unwrap().forget();
+    let snapshots = format!("/collections/{name}/snapshots");
+    let made = place.client.call("GET", &snapshots, None).await.unwrap();
+    assert_eq!(made.as_array().unwrap().len(), 1, "{made}");
+    assert!(dir.path().join("lock.json").exists());
+
+    let at = begun.headers["location"].to_str().unwrap();
+    let began = Instant::now();
+    let cancelled = post(&service, &format!("{at}:cancel"), "").await;
+    assert_eq!(
+        (cancelled.status, &cancelled.body["state"]),
+        (200, &json!("cancelled")),
+        "{}",
+        cancelled.body
+    );
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    place.has_no_snapshots().await;
+    assert!(!dir.path().join("lock.json").exists());
+    let next = post(&service, "/v1/backups?wait=true", "").await;
+    assert_eq!(next.status, 200, "{}", next.body);
+    place.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,12 @@ use clap::{Arg, Command};
 use std::fmt::Write;
 
 const TEXT: &str = "`qdrant-backup --help` and `qdrant-backup restore --help` say the same, for each command. [Configuration](configuration.md) explains the settings; the flag of a setting goes before
-its variable. The exit codes are under [errors](errors.md#exit-codes).
+its variable and the file. The exit codes are under [errors](errors.md#exit-codes).
 
 - Results go to standard output, progress and log lines to standard error: as bars on a terminal, else as lines.
-- With `--json` standard output is one JSON document and nothing else.
+- With `--json` standard output is one JSON document and nothing else. When the command fails, that is the error as the
+  [HTTP API](http-api.md#errors) tells it: `error` with `code`, `message` and `remedy`, beside it `report`, `plan` or `backup` where there is one. `status` and
+  `check` answer as ever where the answer is no. The exit code is the same with and without `--json`.
 - Colours are for terminals only. `NO_COLOR` switches them off, `CLICOLOR_FORCE` on.
 - After a failure `restore` prints one command that goes on. That has `--overwrite` only if the failed one had it, and `--overwrite-only`
   for a collection that this very run made.
@@ -26,27 +28,47 @@ fn the_page_of_the_command_line_has_every_command_and_flag() {
         let (name, about) = (command.get_name(), command.get_about().unwrap().to_string());
         let _ = writeln!(page, "| [`{name}`](#{name}) | {} |", cell(&about));
     }
+    output(&mut page, &command);
     for command in commands() {
-        section(&mut page, command);
+        section(&mut page, command, command.get_name());
+        for deeper in command.get_subcommands().filter(|deeper| deeper.get_name() != "help") {
+            section(
+                &mut page,
+                deeper,
+                &format!("{} {}", command.get_name(), deeper.get_name()),
+            );
+        }
     }
     compare("command-line.md", &page);
 }
 
-fn section(page: &mut String, command: &Command) {
+/// What every command takes.
+fn output(page: &mut String, command: &Command) {
+    page.push_str("\n## Progress and details\n\nEvery command takes these. [Events](events.md#progress) has the lines of `--progress json`.\n");
+    let of_output = |arg: &&Arg| arg.get_help_heading() == Some("Output");
+    table(
+        page,
+        "| Argument | Meaning |",
+        command.get_arguments().filter(of_output),
+    );
+}
+
+fn section(page: &mut String, command: &Command, name: &str) {
     let usage = command.clone().render_usage().to_string();
     let about = command.get_long_about().or(command.get_about()).unwrap().to_string();
     let _ = write!(
         page,
         "\n## {}\n\n```text\n{}\n```\n\n{}\n",
-        command.get_name(),
+        name,
         usage.trim_start_matches("Usage: "),
         about.trim()
     );
     let args = || command.get_arguments().filter(|arg| arg.get_id() != "help");
-    let of_settings = |arg: &&Arg| arg.get_help_heading().is_some();
-    table(page, "| Argument | Meaning |", args().filter(|arg| !of_settings(arg)));
+    let of_settings = |arg: &&Arg| arg.get_help_heading() == Some("Settings");
+    let own = |arg: &&Arg| arg.get_help_heading().is_none();
+    table(page, "| Argument | Meaning |", args().filter(own));
     let settings = args().filter(of_settings).map(|arg| {
-        let flag = name(arg);
+        let flag = written(arg);
         format!("`{flag}` (`{}`)", arg.get_id())
     });
     let settings: Vec<_> = settings.collect();
@@ -61,7 +83,7 @@ fn table<'a>(page: &mut String, header: &str, args: impl Iterator<Item = &'a Arg
 }
 
 /// As it is written on the command line.
-fn name(arg: &Arg) -> String {
+fn written(arg: &Arg) -> String {
     let values = arg.get_value_names().unwrap_or_default().join(" ");
     match arg.get_long() {
         Some(long) if arg.get_action().takes_values() => format!("--{long} {values}"),
@@ -93,5 +115,5 @@ fn row(arg: &Arg) -> String {
     if takes_value && !default.is_empty() {
         let _ = write!(text, " [default: {}]", default.join(" "));
     }
-    format!("| `{}` | {text} |\n", cell(&name(arg)))
+    format!("| `{}` | {text} |\n", cell(&written(arg)))
 }

@@ -98,18 +98,15 @@ async fn a_job_refuses_it_too() {
     let mut codes = Vec::new();
     let mut report = Value::Null;
     for task in ["0", "1"] {
-        let mut command = process::command(&["backup", "--json"], &peer.url, dir.path());
-        command
-            .env("CLOUD_RUN_EXECUTION", "execution-1")
-            .env("CLOUD_RUN_TASK_INDEX", task)
-            .env("CLOUD_RUN_TASK_COUNT", "2");
+        let mut command = process::task(task, &peer.url, dir.path());
         let (code, out, err) = process::finish(command.spawn().unwrap()).await;
         report = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
         codes.push(code);
     }
     // The second one has it, and ends the backup.
     assert_eq!(codes, [Some(0), Some(3)], "{report}");
-    let backup = &report["backup"];
+    assert_eq!(report["error"]["code"], "backup_partial", "{report}");
+    let backup = &report["report"]["backup"];
     assert_eq!(
         (&backup["status"], &backup["failed"][0]["collection"]),
         (&"partial".into(), &"custom".into())

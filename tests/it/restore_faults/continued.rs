@@ -133,7 +133,7 @@ async fn what_differs_is_never_called_restored_and_never_touched() {
         "{failed:?}"
     );
     let beside = format!("qdrant-backup restore {} a --into '{{}}-restored'", lost.id);
-    assert_eq!(report.next, [beside.clone()]);
+    assert_eq!(report.next, std::slice::from_ref(&beside));
     assert_eq!(
         (failed.next.as_str(), points(&lost, "a"), points(&lost, "b")),
         (beside.as_str(), 15, 101)

@@ -35,7 +35,9 @@ async fn the_exit_code_says_what_happened() {
     lost.upload(Upload::Full);
     let (code, out, err) = run(&["restore", "latest", "a", "--json"]).await;
     assert_eq!(code, Some(12), "{out}{err}");
-    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(told["error"]["code"].is_string(), "{told}");
+    let report = &told["report"];
     assert_eq!(
         (report["status"].as_str(), report["failed"][0]["code"].as_str()),
         (Some("failed"), Some("disk_full"))

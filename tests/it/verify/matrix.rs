@@ -311,7 +311,9 @@ async fn fault_matrix(lab: Lab, store: &str) {
             "{what}"
         );
         if report_there {
-            let printed: Value = serde_json::from_str(&json_out).unwrap();
+            let told: Value = serde_json::from_str(&json_out).unwrap();
+            assert_eq!(told["error"]["code"], code, "{what}");
+            let printed = &told["report"];
             assert_eq!(printed["verdict"], report["verdict"], "{what}");
             assert_eq!(printed["objects"], report["objects"], "{what}: the same by both ways");
             // Everything was looked at, and what is whole is said to be.

@@ -157,7 +157,13 @@ async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
         let word = if damaged { "damaged" } else { "intact" };
         let (got, out, err) = lab.cli(&["verify", "latest", "--json"]).await;
         assert_eq!(got, exit, "{out}{err}");
-        let report: Value = serde_json::from_str(&out).unwrap();
+        let told: Value = serde_json::from_str(&out).unwrap();
+        // Whoever may only read has what it asked for.
+        let (error, report) = match damaged {
+            true => (Some(code), &told["report"]),
+            false => (None, &told),
+        };
+        assert_eq!(told["error"]["code"].as_str(), error, "{out}");
         assert_eq!(
             (report["verdict"].as_str(), report["not_recorded"]["code"].as_str()),
             (Some(word), Some("store_forbidden")),
@@ -217,7 +223,11 @@ async fn all_backups_are_verified_and_damage_decides_the_exit_code() {
     let (exit, out, err) = lab.cli(&["verify", "all", "--json"]).await;
     assert_eq!(exit, 9, "{out}{err}");
     let all: Value = serde_json::from_str(&out).unwrap();
-    let all = all["backups"].as_array().unwrap();
+    assert_eq!(
+        all["error"]["code"], "backup_damaged",
+        "damage goes before what could not be checked"
+    );
+    let all = all["report"]["backups"].as_array().unwrap();
     assert_eq!(all[0]["error"]["code"], "backup_unsupported");
     assert_eq!(
         all[1]["error"]["code"], "backup_damaged",

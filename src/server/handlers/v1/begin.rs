@@ -11,7 +11,7 @@ use crate::server::api::{
     BackupFields, BackupRequest, DoneOrPlanned, DrillOf, DrillRequest, DryRun, Operation, PlanOfError, PrunePlan,
     PruneRequest, ReportOfError, RestoreFields, RestoreRequest, VerificationRequest, WaitQuery,
 };
-use crate::server::error::HttpError;
+use crate::server::error::{HttpError, RequestCode};
 use crate::server::extract::{BodyBesideQuery, Wait};
 use crate::server::handlers::backup::{self, Made};
 use crate::server::handlers::{drill as drills, prune as prunes, restore as restores, verify as verifications};
@@ -21,6 +21,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::time::Duration;
+
+/// How long the first record of a run is waited for, which comes after a second.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: usize = 10;
 
 /// Makes a backup.
 #[utoipa::path(
@@ -33,7 +38,11 @@ use axum::response::{IntoResponse, Response};
     request_body(content = Option<BackupFields>, content_type = "application/json"),
     responses(
         Problems,
-        (status = 200, description = "With `wait=true`: it has ended well. Or an earlier request with the same key began it, and it has ended.", body = Operation),
+        (
+            status = 200,
+            description = "With `wait=true`: it has ended well. Or an earlier request with the same key began it, and it has ended. With `dry_run`: the plan.",
+            body = DoneOrPlanned
+        ),
         (
             status = 202,
             description = "It has begun.",
@@ -48,10 +57,13 @@ pub(super) async fn backup(
     key: RequestKey,
     BodyBesideQuery(request): BodyBesideQuery<BackupRequest>,
 ) -> Result<Response, HttpError> {
+    if request.dry_run {
+        return Ok(planned(backup::plan(&app, &request).await?));
+    }
     match backup::begin(&app, key, &request, wait).await? {
-        Made::Now(begun) => begun_now(&app, begun, wait).await,
+        Made::Now(begun) => begun_now(&app, *begun, wait).await,
         Made::UnderWay(RequestedRun { run: Some(id), .. }) => {
-            let operation = app.operation(&id).await?.repeated();
+            let operation = told(&app, &id).await?.repeated();
             Ok(answer(StatusCode::ACCEPTED, &id, operation))
         }
         Made::UnderWay(RequestedRun { id, .. }) => Err(untold(&id.to_string())),
@@ -159,7 +171,7 @@ pub(super) async fn verification(
     begun_now(&app, verifications::start(&app, id)?, wait).await
 }
 
-/// Deletes old backups by the retention policy.
+/// Deletes old backups by the retention policy; only with `dry_run` false.
 #[utoipa::path(
     post,
     path = "/v1/prunes",
@@ -169,7 +181,11 @@ pub(super) async fn verification(
     request_body(content = Option<PruneRequest>, content_type = "application/json"),
     responses(
         Problems,
-        (status = 200, description = "With `wait=true`: it has ended well. With `dry_run`: the plan.", body = DoneOrPlanned),
+        (
+            status = 200,
+            description = "The plan, unless `dry_run` is false. Else, with `wait=true` or where there was nothing to delete: it has ended well.",
+            body = DoneOrPlanned
+        ),
         (
             status = 202,
             description = "It has begun.",
@@ -192,14 +208,12 @@ pub(super) async fn prune(
 }
 
 /// The answer to a request that has begun an operation of this process.
-async fn begun_now<T: Into<ReportOfError>>(app: &App, begun: Begun<T>, wait: bool) -> Result<Response, HttpError> {
+async fn begun_now<T: Into<ReportOfError>>(app: &App, mut begun: Begun<T>, wait: bool) -> Result<Response, HttpError> {
     let id = begun.id().clone();
-    let end = match wait {
-        true => begun.ended().await,
-        false => match begun.settled().await {
-            Ok(()) => return Ok(answer(StatusCode::ACCEPTED, &id, app.operation(&id).await?)),
-            Err(refused) => Err(refused),
-        },
+    let end = match begun.settled().await {
+        Err(refused) => Err(refused),
+        Ok(()) if wait || begun.has_ended() => begun.ended().await,
+        Ok(()) => return Ok(answer(StatusCode::ACCEPTED, &id, app.operation(&id).await?)),
     };
     match end {
         Ok(RunEnd { report, error: None }) => {
@@ -210,8 +224,26 @@ async fn begun_now<T: Into<ReportOfError>>(app: &App, begun: Begun<T>, wait: boo
             report,
             error: Some(error),
         }) => Err(HttpError::from(error).with_report(report).with_operation(&id).logged()),
-        Err(error) => Err(app.with_lease_holder(error).await.with_operation(&id).logged()),
+        Err(error) => {
+            let error = app.with_lease_holder(error).await.logged();
+            // What was refused is no operation.
+            Err(match app.runs.own(&id) {
+                Some(_) => error.with_operation(&id),
+                None => error,
+            })
+        }
     }
+}
+
+/// The operation of a run that works, which may not have told of itself yet.
+async fn told(app: &App, id: &RunId) -> Result<Operation, HttpError> {
+    for _ in 0..LOOKS {
+        match app.operation(id).await {
+            Err(error) if error.code() == RequestCode::OperationNotFound.to_string() => app.runs.pause(LOOK).await?,
+            found => return found,
+        }
+    }
+    app.operation(id).await
 }
 
 fn answer(status: StatusCode, id: &RunId, operation: Operation) -> Response {
