@@ -15,8 +15,9 @@ trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
 # Waits for a line of a file, and prints the address in it.
 address() {
   for _ in $(seq 300); do
+    # The first one: the line of the service goes on with that of its Qdrant.
     if address=$(grep -om1 'http://127.0.0.1:[0-9]*' "$1"); then
-      echo "$address"
+      head -n 1 <<<"$address"
       return
     fi
     sleep 0.1

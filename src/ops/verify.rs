@@ -66,7 +66,7 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::run`].
     pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
-        let began = self.clock.now();
+        let began = progress.now().started_at;
         progress.planned(*id, []);
         progress.begins(None);
         let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
