@@ -14,6 +14,7 @@ mod request;
 mod runs;
 mod serve;
 mod state;
+mod watch;
 
 pub use error::{HTTP_CODES, http_status};
 

@@ -281,7 +281,7 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
         let _ = writeln!(text, "selected when it was made: {}\n", plain(&selection.to_string()));
     }
     for (what, proof) in [("verified", &summary.verified), ("drilled", &summary.drilled)] {
-        if let Some(Proof { verdict, at }) = proof {
+        if let Some(Proof { verdict, at, .. }) = proof {
             let when = match at {
                 None => "at an unknown time".to_owned(),
                 Some(at) if has_come(*at, now) => ago(Duration::try_from(now - *at).unwrap_or_default()),

@@ -9,9 +9,11 @@ use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::ops::backup::SCOPED_KEY;
 use crate::ops::freshness::{self, Answer, CollectionState, FreshnessInput, FreshnessPolicy, Good, State};
-use crate::ops::{metrics, source};
+use crate::ops::metrics::{self, MetricsInput};
+use crate::ops::source;
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
+use crate::repository::{catalog, lease};
 use crate::wire::qdrant::{ClusterInfo, Qdrant};
 use clap::{Args, ValueHint};
 use serde::Serialize;
@@ -64,9 +66,9 @@ struct Status {
     collections: Vec<Row>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// The same for Prometheus.
+    /// The same for Prometheus, if it is asked for.
     #[serde(skip)]
-    metrics: String,
+    metrics: Option<String>,
 }
 
 /// How one collection stands.
@@ -78,6 +80,8 @@ struct Row {
     proof: Option<Proof>,
     /// The newest good backup of it that was read back, or drilled.
     verified: Option<ProvenBackup>,
+    /// The newest good backup of it that the engine has opened, or that was drilled.
+    opened: Option<ProvenBackup>,
     /// The newest good backup of it that was drilled.
     drilled: Option<ProvenBackup>,
 }
@@ -90,6 +94,8 @@ enum Proof {
     Stored,
     /// It was read back and found intact.
     Verified,
+    /// The engine has opened it, and found it equal.
+    Opened,
     /// It was restored and found equal.
     Drilled,
 }
@@ -103,10 +109,10 @@ struct ProvenBackup {
 /// Prints how each collection stands. The exit code: 0 if all are protected, else [`NOT_PROTECTED`]. An error if Qdrant or the
 /// store cannot tell: then the metrics file stays as it is, and tells by its time how old it is.
 pub(crate) async fn status(look: StatusQuery<'_>, args: &StatusArgs) -> Result<u8> {
-    let status = read_status(look).await?;
-    let written = match &args.metrics_file {
-        Some(path) => replace(path, &status.metrics),
-        None => Ok(()),
+    let status = read_status(look, args.metrics_file.is_some()).await?;
+    let written = match (&args.metrics_file, &status.metrics) {
+        (Some(path), Some(metrics)) => replace(path, metrics),
+        _ => Ok(()),
     };
     let printed = match args.json {
         true => print_json(&status),
@@ -117,7 +123,7 @@ pub(crate) async fn status(look: StatusQuery<'_>, args: &StatusArgs) -> Result<u
         .map(|()| if status.protected { 0 } else { NOT_PROTECTED })
 }
 
-async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
+async fn read_status(look: StatusQuery<'_>, with_metrics: bool) -> Result<Status> {
     let now = look.clock.now();
     let (url, opening) = look.store;
     let wanted = FreshnessPolicy {
@@ -133,10 +139,18 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
     });
     let stored = ask_store(url, PATIENCE, async {
         let store = opening.await?;
-        Ok((store.url(), freshness::stored(&*store, wanted, now).await?))
+        let stored = freshness::stored(&*store, wanted, now).await?;
+        Ok((store, stored))
     });
     let (live, stored) = tokio::join!(live, stored);
     let ((names, source, is_scoped), (store, stored)) = (live?, stored?);
+    let around = match with_metrics {
+        true => Some(tokio::join!(
+            ask_store(url, PATIENCE, lease::holder(&*store, &look.clock)),
+            ask_store(url, PATIENCE, catalog::stored_bytes(&*store)),
+        )),
+        false => None,
+    };
     let question = FreshnessInput {
         selection: &look.selection,
         live: Some(&names),
@@ -145,12 +159,24 @@ async fn read_status(look: StatusQuery<'_>) -> Result<Status> {
         now,
     };
     let answer = freshness::assess(&question, stored)?;
+    let metrics = match around {
+        Some((holder, stored_bytes)) => Some(metrics::text(&MetricsInput {
+            answer: &answer,
+            max_age: look.max_age,
+            at: now,
+            // Where there are too many objects to count within that time, the rest is told all the same.
+            stored_bytes: stored_bytes.ok(),
+            is_lease_held: holder?.is_some(),
+            running: None,
+        })),
+        None => None,
+    };
     Ok(Status {
-        metrics: metrics::text(&answer, look.max_age, now),
+        metrics,
         protected: answer.is_fresh(),
         max_age_seconds: look.max_age.as_secs(),
         qdrant: qdrant.url(),
-        store,
+        store: store.url(),
         collections: rows(answer, now),
         warnings: is_scoped.then(|| SCOPED_KEY.to_owned()).into_iter().collect(),
     })
@@ -170,17 +196,20 @@ fn rows(answer: Answer, now: OffsetDateTime) -> Vec<Row> {
     };
     let row = |standing: CollectionState| {
         let verified = proven(&standing.name, Good::was_read_back);
+        let opened = proven(&standing.name, |b| b.opened);
         let drilled = proven(&standing.name, |b| b.drilled);
         let has = |proven: Option<ProvenBackup>| proven.is_some_and(|proven| Some(proven.backup) == standing.backup);
-        let proof = match (has(drilled), has(verified)) {
-            (true, _) => Proof::Drilled,
-            (_, true) => Proof::Verified,
-            _ => Proof::Stored,
+        let proof = match () {
+            () if has(drilled) => Proof::Drilled,
+            () if has(opened) => Proof::Opened,
+            () if has(verified) => Proof::Verified,
+            () => Proof::Stored,
         };
         Row {
             proof: standing.backup.map(|_| proof),
             standing,
             verified,
+            opened,
             drilled,
         }
     };
@@ -307,7 +336,9 @@ mod tests {
             selection: Selection::default(),
             source: None,
             verified,
+            opened: drilled,
             drilled,
+            took: Default::default(),
             collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
             bytes: Default::default(),
             tells_all: true,
@@ -331,7 +362,10 @@ mod tests {
             wanted: FreshnessPolicy::default(),
             now: NOW,
         };
-        let stored = Stored { backups, since: None };
+        let stored = Stored {
+            backups,
+            ..Stored::default()
+        };
         let answer = freshness::assess(&question, stored).unwrap();
         let status = Status {
             protected: answer.is_fresh(),
@@ -340,7 +374,7 @@ mod tests {
             store: "gs://b/p".to_owned(),
             collections: rows(answer, NOW),
             warnings: Vec::new(),
-            metrics: String::new(),
+            metrics: None,
         };
         assert_eq!(
             rendered(&status),

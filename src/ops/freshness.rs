@@ -9,7 +9,7 @@
 //! is made that is not good. Neither is put off by anything but a good backup.
 
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Found, Mark};
+use crate::repository::catalog::{self, Found, Mark, Summary};
 use crate::repository::manifest::{Collection, Outline, Relation, Source};
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
@@ -57,8 +57,12 @@ pub struct Good {
     pub source: Option<Source>,
     /// Whether it was read back and found intact.
     pub verified: bool,
-    /// Whether a drill restored it and found the result equal.
+    /// Whether a drill restored it and found the result equal, or the engine opened it.
+    pub opened: bool,
+    /// Whether a drill restored it into a server.
     pub drilled: bool,
+    /// From the start of its run to its manifest.
+    pub took: time::Duration,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
     pub collections: BTreeMap<String, OffsetDateTime>,
     /// Bytes that it has of each collection.
@@ -67,11 +71,22 @@ pub struct Good {
     pub tells_all: bool,
 }
 
+/// A backup that counts as none: partial, damaged, unproven, not understood, or failed by a drill.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    pub id: BackupId,
+    /// What it was asked to save, and of which Qdrant, as far as its manifest can be read.
+    pub selection: Option<Selection>,
+    pub source: Option<Source>,
+}
+
 /// What the store tells.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stored {
     /// The good backups that matter, newest first.
     pub(crate) backups: Vec<Good>,
+    /// The others of the same time, newest first.
+    pub(crate) rejected: Vec<Rejected>,
     /// The first start of a service over the store, while that had no backup.
     pub(crate) since: Option<OffsetDateTime>,
 }
@@ -140,6 +155,8 @@ pub struct Answer {
     pub collections: Vec<CollectionState>,
     /// The backups that count, newest first.
     pub backups: Vec<Good>,
+    /// Those that do not, newest first.
+    pub rejected: Vec<Rejected>,
 }
 
 impl Answer {
@@ -162,9 +179,15 @@ impl CollectionState {
 /// # Errors
 /// [`crate::base::error::Code::BadRequest`] for a malformed pattern.
 pub(crate) fn assess(question: &FreshnessInput<'_>, stored: Stored) -> Result<Answer> {
-    let Stored { mut backups, since } = stored;
+    let Stored {
+        mut backups,
+        mut rejected,
+        since,
+    } = stored;
     // Those of another Qdrant in the same store say nothing of this one.
-    backups.retain(|backup| question.source.relation_to(backup.source.as_ref()) != Relation::Different);
+    let is_own = |source: &Option<Source>| question.source.relation_to(source.as_ref()) != Relation::Different;
+    backups.retain(|backup| is_own(&backup.source));
+    rejected.retain(|backup| is_own(&backup.source));
     let expected = expected(question.selection, question.live, &backups)?;
     let names = match &expected {
         Expected::Live(names) | Expected::LastBackup(names) => names.as_slice(),
@@ -184,6 +207,7 @@ pub(crate) fn assess(question: &FreshnessInput<'_>, stored: Stored) -> Result<An
         collections,
         expected,
         backups,
+        rejected,
     })
 }
 
@@ -252,6 +276,37 @@ fn absent_at(collection: &str, backups: &[Good], source: &Source) -> Option<Offs
     Some(without.id.time())
 }
 
+impl Answer {
+    /// How many of the backups that count as none are newer than the newest good one of each of these collections, and were to
+    /// have it.
+    pub(crate) fn rejected_since_success<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        now: OffsetDateTime,
+    ) -> Vec<usize> {
+        let filter = |selection: &Selection| Filter::new(selection).ok();
+        let rejected: Vec<_> = self
+            .rejected
+            .iter()
+            .filter(|backup| backup.id.has_come(now))
+            .map(|backup| (backup, backup.selection.as_ref().and_then(filter)))
+            .collect();
+        let since = |name: &str| {
+            let newest = newest_good(name, &self.backups, now).map(|(good, _)| good.id);
+            // What cannot be read may have been to have any.
+            let takes = |(backup, filter): &(&Rejected, Option<Filter>)| match (&backup.selection, filter) {
+                (Some(selection), Some(filter)) => filter.takes(selection, name),
+                _ => true,
+            };
+            let newer = rejected
+                .iter()
+                .filter(|(backup, _)| newest.is_none_or(|id| backup.id > id));
+            newer.filter(|backup| takes(backup)).count()
+        };
+        names.into_iter().map(since).collect()
+    }
+}
+
 /// The newest of these backups, newest first, that has the collection, and the age of the state in it.
 pub fn newest<'a>(
     collection: &str,
@@ -279,50 +334,67 @@ pub(crate) fn newest_good<'a>(
 /// # Errors
 /// Those of the store.
 pub(crate) async fn stored(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
-    let (backups, is_all) = good_backups(store, wanted, now).await?;
+    let mut stored = newest_backups(store, wanted, now).await?;
     // A first backup that is not good has shown that there is none in time.
-    let since = match is_all {
-        true => since::read(store, now).await?,
-        false => None,
-    };
-    Ok(Stored { backups, since })
+    if stored.rejected.is_empty() {
+        stored.since = since::read(store, now).await?;
+    }
+    Ok(stored)
 }
 
-/// The good backups that matter, newest first: all that began within the wanted age, and some before. And whether all that were
-/// looked at are good.
-async fn good_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<(Vec<Good>, bool)> {
-    let (mut good, mut older, mut is_all) = (Vec::new(), 0, true);
+/// The backups that matter, newest first: all that began within the wanted age, and some before.
+async fn newest_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
+    let (mut stored, mut older) = (Stored::default(), 0);
     let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now, Good::of).await?);
-    while let Some((id, read)) = backups.try_next().await? {
-        is_all &= read.is_some();
-        good.extend(read);
+    while let Some(read) = backups.try_next().await? {
+        let id = match read {
+            Ok(good) => {
+                let id = good.id;
+                stored.backups.push(good);
+                id
+            }
+            Err(rejected) => {
+                let id = rejected.id;
+                stored.rejected.push(rejected);
+                id
+            }
+        };
         older += usize::from(now - id.time() >= wanted.max_age);
         if older > OLDER {
             break;
         }
     }
-    Ok((good, is_all))
+    Ok(stored)
 }
 
 impl Good {
     /// Whether its bytes were read back and right: a drill does that, too.
     pub(crate) fn was_read_back(&self) -> bool {
-        self.verified || self.drilled
+        self.verified || self.opened
     }
 
     /// A backup, if it is a good one.
-    fn of(found: Found) -> (BackupId, Option<Self>) {
-        let summary = found.summary;
-        let good = found.manifest.filter(|_| summary.is_good());
-        (summary.id, good.map(|manifest| Self::new(manifest, &summary.marks)))
+    fn of(found: Found) -> std::result::Result<Self, Rejected> {
+        let Found { summary, manifest } = found;
+        match manifest {
+            Some(manifest) if summary.is_good() => Ok(Self::new(manifest, &summary)),
+            manifest => Err(Rejected {
+                id: summary.id,
+                selection: summary.selection,
+                source: manifest.and_then(|manifest| manifest.qdrant.source),
+            }),
+        }
     }
 
-    fn new(manifest: Outline, marks: &[Mark]) -> Self {
+    fn new(manifest: Outline, summary: &Summary) -> Self {
         let taken = |c: &Collection<_>| c.artifacts.iter().map(|a| a.requested_at).min();
+        let opened = summary.marks.contains(&Mark::Drilled);
         Self {
             id: manifest.id,
-            verified: marks.contains(&Mark::Verified),
-            drilled: marks.contains(&Mark::Drilled),
+            verified: summary.marks.contains(&Mark::Verified),
+            opened,
+            drilled: opened && summary.drilled.as_ref().is_some_and(|proof| !proof.by_engine),
+            took: manifest.finished_at - manifest.started_at,
             bytes: manifest
                 .collections
                 .iter()

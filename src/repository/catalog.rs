@@ -18,6 +18,7 @@ use crate::repository::manifest::{self, Collection, Manifest, Outline, Status};
 use crate::repository::names::{BACKUPS, BackupId, Name, has_come};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::Described;
+use crate::repository::verdicts::drilled::ENGINE;
 use crate::wire::store::record::Record;
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -156,6 +157,13 @@ pub struct Proof {
     /// When.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
+    /// Whether the engine has opened the snapshots, in place of a server that has restored them.
+    #[serde(rename = "target", default, deserialize_with = "is_engine", skip_serializing)]
+    pub(crate) by_engine: bool,
+}
+
+fn is_engine<'de, D: serde::Deserializer<'de>>(target: D) -> std::result::Result<bool, D::Error> {
+    serde_json::Value::deserialize(target).map(|target| target == ENGINE)
 }
 
 /// What a proof came to.
@@ -314,9 +322,11 @@ impl Summary {
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,
         };
+        // An earlier proof is none of what is damaged now.
+        let counts = !matches!(first, Mark::Damaged | Mark::Unreadable);
         let more = [
-            (is_intact(&self.verified), Mark::Verified),
-            (is_intact(&self.drilled), Mark::Drilled),
+            (counts && is_intact(&self.verified), Mark::Verified),
+            (counts && is_intact(&self.drilled), Mark::Drilled),
             (self.pinned.is_some(), Mark::Pinned),
             (self.scoped_key, Mark::Scoped),
         ];
@@ -562,6 +572,16 @@ async fn ids(store: &dyn Store) -> Result<Vec<BackupId>> {
     ids.sort_unstable();
     ids.reverse();
     Ok(ids)
+}
+
+/// Bytes of everything below the folder of backups, also of what killed runs left there.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn stored_bytes(store: &dyn Store) -> Result<u64> {
+    let objects = store.list(BACKUPS).await?;
+    let sum = objects.try_fold(0_u64, async |sum, object| Ok(sum.saturating_add(object.size)));
+    sum.await
 }
 
 /// The objects of each backup, finished or not.

@@ -87,13 +87,15 @@ impl Filter {
         if let Some(missing) = selection.collections.iter().find(|name| !known.contains(name)) {
             return Err(missing);
         }
-        Ok(existing
-            .iter()
-            .filter(|name| selection.collections.is_empty() || selection.collections.contains(name))
-            .filter(|name| self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
-            .filter(|name| !self.exclude.iter().any(|p| p.matches(name)))
-            .cloned()
-            .collect())
+        let taken = existing.iter().filter(|name| self.takes(selection, name));
+        Ok(taken.cloned().collect())
+    }
+
+    /// Whether a collection of that name is selected.
+    pub(crate) fn takes(&self, selection: &Selection, name: &str) -> bool {
+        (selection.collections.is_empty() || selection.collections.iter().any(|asked| asked == name))
+            && (self.include.is_empty() || self.include.iter().any(|p| p.matches(name)))
+            && !self.exclude.iter().any(|p| p.matches(name))
     }
 }
 

@@ -19,7 +19,7 @@ use std::any::Any;
 use time::OffsetDateTime;
 
 /// The remedy of a request for anything else.
-pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /collections, /backups, /backups/{id}; POST /backup, /restore, \
+pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /metrics, /collections, /backups, /backups/{id}; POST /backup, /restore, \
      /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
 
 /// Longest message of an error in a line of the log.

@@ -5,6 +5,7 @@
 //! | `GET /health` | liveness probe; no outbound calls; the only endpoint without authentication |
 //! | `GET /health/freshness` | whether every collection has a young enough backup; 503 when one has not |
 //! | `GET /status` | Qdrant, store, last backup, what runs; 503 when one of the first two is not usable |
+//! | `GET /metrics` | how every collection stands, for Prometheus |
 //! | `GET /collections` | names, points, sizes |
 //! | `POST /backup` | makes a backup and answers when it has ended |
 //! | `POST /restore` | restores a backup and answers when the result has been compared with it |
@@ -20,6 +21,7 @@ mod backups;
 mod collections;
 mod drill;
 mod health;
+mod metrics;
 mod pin;
 mod prune;
 mod restore;
@@ -45,6 +47,7 @@ pub(super) fn router() -> Router<App> {
     [
         health::router(),
         status::router(),
+        metrics::router(),
         collections::router(),
         backup::router(),
         restore::router(),

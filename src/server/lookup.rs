@@ -5,6 +5,7 @@ use super::api::LeaseHolder;
 use super::error::HttpError;
 use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
+use crate::ops::freshness::{self, Answer, FreshnessInput, FreshnessPolicy};
 use crate::ops::source;
 use crate::repository::catalog::{self, LatestQuery};
 use crate::repository::lease;
@@ -12,6 +13,7 @@ use crate::repository::manifest::{Outline, Source};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use std::future::Future;
+use time::OffsetDateTime;
 
 impl App {
     /// The collections of Qdrant, and which one it is.
@@ -22,6 +24,29 @@ impl App {
             Ok((names, source))
         };
         self.ask_qdrant("its collections", live).await
+    }
+
+    /// How every expected collection stands, and why Qdrant could not be asked which there are, if it could not.
+    pub(super) async fn assess(&self, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<(Answer, Option<Error>)> {
+        let (live, stored) = tokio::join!(
+            self.live(),
+            self.ask_store("the last backups", freshness::stored(&*self.ctx.store, wanted, now)),
+        );
+        let (live, error) = match live {
+            Ok(live) => (Some(live), None),
+            Err(error) => (None, Some(error)),
+        };
+        let source = live
+            .as_ref()
+            .map_or_else(|| self.source(), |(_, source)| source.clone());
+        let question = FreshnessInput {
+            selection: &self.selection,
+            live: live.as_ref().map(|(names, _)| names.as_slice()),
+            source: &source,
+            wanted,
+            now,
+        };
+        Ok((freshness::assess(&question, stored?)?, error))
     }
 
     /// Which Qdrant is backed up, as far as that is known without asking it.

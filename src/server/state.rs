@@ -2,6 +2,7 @@
 
 use super::auth::Auth;
 use super::runs::Runs;
+use super::watch::Watch;
 use crate::ops::context::Context;
 use crate::ops::freshness::FreshnessPolicy;
 use crate::ops::retention::Policy;
@@ -30,6 +31,8 @@ pub struct App {
     pub(super) auth: Auth,
     pub(super) wanted: FreshnessPolicy,
     pub(super) patience: Duration,
+    /// For `GET /metrics`.
+    pub(super) watch: Watch,
 }
 
 impl App {
@@ -54,6 +57,7 @@ impl App {
             auth: Auth::none(),
             wanted: FreshnessPolicy::default(),
             patience: PATIENCE,
+            watch: Watch::default(),
             drills_on: None,
         }
     }

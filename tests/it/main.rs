@@ -35,6 +35,7 @@ mod lease;
 mod load_guard;
 mod machines;
 mod memory;
+mod metrics;
 mod odd_manifests;
 mod old_formats;
 mod one_cause;

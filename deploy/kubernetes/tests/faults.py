@@ -125,13 +125,32 @@ FAULTS = [
 ]
 
 
+def endpoint(resources):
+    return one(resources, "ServiceMonitor")["spec"]["endpoints"][0]
+
+
+# The same of what is scraped.
+SCRAPED = [
+    (lambda r: put(serve(r), "env", [e for e in serve(r)["env"] if e["name"] != "AUTH_TOKEN_FILE"]), "settings: qdrant-backup: token needs"),
+    (lambda r: serve(r)["volumeMounts"].remove(next(m for m in serve(r)["volumeMounts"] if m["name"] == "tokens")), "settings: qdrant-backup: nothing is mounted at /etc/qdrant-backup/tokens"),
+    (lambda r: r.remove(one(r, "NetworkPolicy", "qdrant-backup-metrics")), "network: qdrant-backup: who may reach"),
+    (lambda r: put(one(r, "ServiceMonitor"), "apiVersion", "monitoring.coreos.com/v2"), "monitors: ServiceMonitor qdrant-backup: another form"),
+    (lambda r: put(endpoint(r), "bearerTokenSecret", {}), "monitors: ServiceMonitor qdrant-backup: another form of endpoint"),
+    (lambda r: put(one(r, "Service")["metadata"], "labels", {}), "monitors: ServiceMonitor qdrant-backup: it selects 0"),
+    (lambda r: put(endpoint(r), "port", "web"), "monitors: ServiceMonitor qdrant-backup: no port web"),
+    (lambda r: put(endpoint(r), "path", "/"), "monitors: ServiceMonitor qdrant-backup: nothing to scrape"),
+    (lambda r: put(endpoint(r)["authorization"]["credentials"], "key", "secret"), "monitors: ServiceMonitor qdrant-backup: the how-to"),
+]
+
+
 def unseen(rendered, beside, known, by_schema):
     """The faults that nothing has seen, by what should have been said."""
     import rules
 
-    whole = next(resources for name, resources in rendered.items() if name.startswith("directory") and name.endswith("serve-oidc"))
-    for plant, expected in FAULTS:
-        resources = copy.deepcopy(whole)
+    whole = lambda end: next(r for name, r in rendered.items() if name.startswith("directory") and name.endswith(end))
+    faults = [(whole("serve-oidc"), *fault) for fault in FAULTS] + [(whole("metrics"), *fault) for fault in SCRAPED]
+    for original, plant, expected in faults:
+        resources = copy.deepcopy(original)
         plant(resources)
         said = list(by_schema(resources)) if expected == "schema" else rules.problems(resources, beside, known)
         if not any(problem.startswith(expected) for problem in said):

@@ -198,6 +198,8 @@ def settings(world):
             env.get("AUTH_AUDIENCE") and (env.get("AUTH_ADMINS") or env.get("AUTH_OPERATORS"))
         ):
             yield f"{pod.name}: oidc needs AUTH_AUDIENCE, and AUTH_ADMINS or AUTH_OPERATORS"
+        if env.get("AUTH_MODE") == "token" and not env.get("AUTH_TOKEN_FILE"):
+            yield f"{pod.name}: token needs AUTH_TOKEN_FILE"
         if pod.ours["args"][0] == "prune" and not any(name.startswith("RETAIN_") for name in env):
             yield f"{pod.name}: no rule says what to keep"
 
@@ -274,8 +276,34 @@ def network(world):
         if needed != allowed:
             yield f"{pod.name}: it needs the ports {sorted(needed)} and may reach {sorted(allowed)}"
         incoming = [rule for policy in policies for rule in policy.get("ingress", [])]
-        if bool(incoming) != (env.get("AUTH_MODE") == "oidc"):
+        if bool(incoming) != (env.get("AUTH_MODE") in ("oidc", "token")):
             yield f"{pod.name}: who may reach it"
 
 
-RULES = [hardening, rights, kept, references, images, settings, commands, jobs, selectors, network]
+def monitors(world):
+    """What the Prometheus operator reads of a ServiceMonitor, as far as it is used here."""
+    for monitor in world.of("ServiceMonitor"):
+        name, spec = f"ServiceMonitor {monitor['metadata']['name']}", monitor["spec"]
+        if monitor["apiVersion"] != "monitoring.coreos.com/v1" or spec.keys() != {"selector", "endpoints"}:
+            yield f"{name}: another form"
+            continue
+        wanted = spec["selector"]["matchLabels"].items()
+        services = [service for service in world.of("Service") if wanted <= service["metadata"]["labels"].items()]
+        if len(services) != 1:
+            yield f"{name}: it selects {len(services)} Services"
+        ports = {port["name"] for service in services for port in service["spec"]["ports"]}
+        for endpoint in spec["endpoints"]:
+            if endpoint.keys() != {"port", "path", "interval", "scrapeTimeout", "authorization"}:
+                yield f"{name}: another form of endpoint"
+                continue
+            if endpoint["port"] not in ports:
+                yield f"{name}: no port {endpoint['port']}"
+            if endpoint["path"] != "/metrics":
+                yield f"{name}: nothing to scrape at {endpoint['path']}"
+            credentials = endpoint["authorization"]["credentials"]
+            # The user makes it.
+            if credentials["name"] not in world.known.how_to or f"--from-file={credentials['key']}" not in world.known.how_to:
+                yield f"{name}: the how-to does not tell of Secret {credentials['name']} with {credentials['key']}"
+
+
+RULES = [hardening, rights, kept, references, images, settings, commands, jobs, selectors, network, monitors]

@@ -14,6 +14,7 @@ use crate::ops::run;
 use crate::repository::blobs;
 use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::verdicts::drilled::ENGINE;
 use crate::wire::store::Store;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -25,8 +26,6 @@ use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-/// What a snapshot is opened by.
-const ENGINE: &str = "qdrant-edge, in this process";
 const ENGINE_VERSION: &str = "0.7.2";
 /// Disk that opening takes beside the data itself.
 const SPARE: u64 = 128 << 20;

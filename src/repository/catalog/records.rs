@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 const UNREADABLE: Proof = Proof {
     verdict: ProofVerdict::Unknown,
     at: None,
+    by_engine: false,
 };
 
 /// What lies beside a manifest.

@@ -9,6 +9,8 @@ use time::OffsetDateTime;
 
 /// The format's version.
 const FORMAT: u32 = 1;
+/// The target of a drill that restored nothing: the engine has opened the snapshots, in the process itself.
+pub(crate) const ENGINE: &str = "qdrant-edge, in this process";
 
 /// What a drill found, on a server or by the engine in this process.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -176,6 +176,9 @@ pub(crate) struct BackupReport {
     collections: Vec<SavedCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// Collections that Qdrant optimized while they were saved: the backup is not good before a drill has counted them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unproven: Vec<String>,
     /// What it waited because Qdrant was busy.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<HeldBack>,
@@ -226,6 +229,7 @@ impl From<backup::BackupReport> for BackupReport {
             collections: all(report.collections),
             failed: all(report.failed),
             warnings: report.warnings,
+            unproven: report.unproven,
             held_back: report.held_back.map(Into::into),
             repeated: false,
         }

@@ -1,7 +1,7 @@
 //! `GET /health`: liveness; it asks nobody, so that an outage elsewhere does not restart this service. `GET /health/freshness`:
 //! for a watch that is not part of this service, and notices when nothing runs any more.
 
-use crate::ops::freshness::{self, Expected, FreshnessInput, FreshnessPolicy};
+use crate::ops::freshness::{Expected, FreshnessPolicy};
 use crate::server::App;
 use crate::server::api::{FreshnessQuery, FreshnessResponse, HealthResponse};
 use crate::server::error::HttpError;
@@ -38,21 +38,7 @@ async fn freshness(
     })?;
     let wanted = FreshnessPolicy { verified, ..app.wanted };
     let now = app.ctx.clock.now();
-    let (live, stored) = tokio::join!(
-        app.live(),
-        app.ask_store("the last backups", freshness::stored(&*app.ctx.store, wanted, now)),
-    );
-    let source = live
-        .as_ref()
-        .map_or_else(|_| app.source(), |(_, source)| source.clone());
-    let question = FreshnessInput {
-        selection: &app.selection,
-        live: live.as_ref().ok().map(|(names, _)| names.as_slice()),
-        source: &source,
-        wanted,
-        now,
-    };
-    let answer = freshness::assess(&question, stored?)?;
+    let (answer, qdrant_error) = app.assess(wanted, now).await?;
     let fresh = answer.is_fresh();
     let status = match fresh {
         true => StatusCode::OK,
@@ -68,7 +54,7 @@ async fn freshness(
             Expected::Unknown => None,
         },
         collections: answer.collections.into_iter().map(Into::into).collect(),
-        qdrant_error: live.as_ref().err().map(Into::into),
+        qdrant_error: qdrant_error.as_ref().map(Into::into),
     };
     Ok((status, Json(response)))
 }
