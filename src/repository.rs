@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod names;
 pub mod pins;
 pub(crate) mod requests;
+pub mod runs;
 pub mod selection;
 pub mod sharding;
 pub(crate) mod since;

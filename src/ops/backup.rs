@@ -99,8 +99,8 @@ fn with_run_again(error: Error, mode: SnapshotMode) -> Error {
 }
 
 impl Conclusion for BackupReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {
@@ -119,7 +119,10 @@ impl Conclusion for BackupReport {
 async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedRequest>, run: Run) -> Result<BackupReport> {
     let started_at = ctx.clock.now();
     let claim = match request {
-        Some(request) => run.holder().await.map(|holder| request.claim(holder)),
+        Some(request) => {
+            let id = run.progress.run(Operation::Backup);
+            run.holder().await.map(|holder| request.claim(holder, id))
+        }
         None => None,
     };
     let (id, plan, orphans) = run

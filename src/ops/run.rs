@@ -2,8 +2,9 @@
 
 use super::context::StoreContext;
 use super::events::{self, Counts, Finished, Operation};
+use super::journal::{Journal, RunEnd};
 use super::progress::Progress;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::intents::{self, Intent};
 use crate::repository::lease::{self, Guard, Lease};
 use crate::repository::names::BackupId;
@@ -40,8 +41,8 @@ pub(crate) struct Run {
 
 /// What an operation came to, as far as its end is concerned.
 pub(crate) trait Conclusion {
-    /// Of its error, if any.
-    fn failure(&self) -> Option<Code>;
+    /// Its error, if any.
+    fn failure(&self) -> Option<ErrorInfo>;
 
     fn counts(&self) -> Counts;
 
@@ -102,7 +103,7 @@ where
     .await
 }
 
-/// Does `work` and tells its end.
+/// Does `work` and tells how far it is, and its end.
 pub(crate) async fn ending<T: Conclusion>(
     ctx: &StoreContext,
     operation: Operation,
@@ -110,9 +111,19 @@ pub(crate) async fn ending<T: Conclusion>(
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let began = ctx.clock.now();
+    let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, operation, progress);
     let result = work.await;
     end(operation, progress.now().id, ctx.clock.now() - began, result.as_ref());
+    journal.end(ended(&result)).await;
     result
+}
+
+/// How a run ended that came to `result`.
+pub(crate) fn ended<T: Conclusion>(result: &Result<T>) -> RunEnd {
+    match result {
+        Ok(report) => RunEnd::of(report.failure().map(Into::into)),
+        Err(error) => error.into(),
+    }
 }
 
 /// Tells the end of an operation, unless it was refused.
@@ -123,7 +134,7 @@ pub(crate) fn end<T: Conclusion>(
     result: Result<&T, &Error>,
 ) {
     let (code, counts, is_refusal) = match result {
-        Ok(report) => (report.failure(), report.counts(), false),
+        Ok(report) => (report.failure().map(|error| error.code), report.counts(), false),
         Err(error) => (Some(error.code()), operation.nothing(), error.is_refusal()),
     };
     if code.is_some_and(|code| operation.is_refused(code, is_refusal)) {
@@ -156,6 +167,7 @@ where
 {
     let is_shared = matches!(wanted, LeaseMode::Shared(_));
     let guard = Arc::new(take(ctx, wanted, cancel).await?);
+    progress.begins(guard.holder().await);
     let run = Run {
         progress: progress.clone(),
         cancel: guard.token(cancel),
@@ -247,7 +259,7 @@ mod tests {
     }
 
     impl Conclusion for FakeConclusion {
-        fn failure(&self) -> Option<Code> {
+        fn failure(&self) -> Option<ErrorInfo> {
             None
         }
 

@@ -16,9 +16,10 @@ pub use crate::repository::verdicts::verified::{Record, VerifyVerdict, read as r
 pub use report::{Checked, Finding, Problem, VerifyReport};
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::journal::Journal;
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -31,7 +32,6 @@ use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 
 /// What verifying works with.
 #[derive(Clone, Debug)]
@@ -58,18 +58,21 @@ impl Verifier {
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
-        let began = self.clock.now();
-        self.run_since(began, id, &Progress::new(began)).await
+        self.run_watched(id, &Progress::new(self.clock.now())).await
     }
 
     /// The same, where somebody watches.
+    ///
+    /// # Errors
+    /// As [`Verifier::run`].
     pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
-        self.run_since(self.clock.now(), id, progress).await
-    }
-
-    async fn run_since(&self, began: OffsetDateTime, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        let began = progress.now().started_at;
+        progress.planned(*id, []);
+        progress.begins(None);
+        let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
         let result = self.read_back(id, progress).await;
         run::end(Operation::Verify, Some(*id), self.clock.now() - began, result.as_ref());
+        journal.end(run::ended(&result)).await;
         result
     }
 
@@ -158,8 +161,8 @@ impl Verifier {
 }
 
 impl Conclusion for VerifyReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

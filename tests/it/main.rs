@@ -39,6 +39,7 @@ mod metrics;
 mod odd_manifests;
 mod old_formats;
 mod one_cause;
+mod operations;
 mod ours_and_theirs;
 mod planted;
 mod process;

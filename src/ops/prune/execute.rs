@@ -1,7 +1,7 @@
 //! The execution of a plan: what changed since it was made stays.
 
 use super::{Item, PruneContext, PrunePlan, plan};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
@@ -116,9 +116,21 @@ impl PruneReport {
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
 pub async fn execute(job: &PruneContext, plan: &PrunePlan, cancel: &CancellationToken) -> Result<PruneReport> {
-    let progress = Progress::new(job.ctx.clock.now());
-    let work = prune(job, plan, &progress, cancel);
-    run::ending(&job.ctx, Operation::Prune, &progress, work).await
+    execute_as(job, plan, &Progress::new(job.ctx.clock.now()), cancel).await
+}
+
+/// The same for those who watch `progress`.
+///
+/// # Errors
+/// As [`execute`].
+pub(crate) async fn execute_as(
+    job: &PruneContext,
+    plan: &PrunePlan,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<PruneReport> {
+    let work = prune(job, plan, progress, cancel);
+    run::ending(&job.ctx, Operation::Prune, progress, work).await
 }
 
 async fn prune(
@@ -161,8 +173,8 @@ async fn prune(
 }
 
 impl Conclusion for PruneReport {
-    fn failure(&self) -> Option<Code> {
-        self.stopped.as_ref().map(Error::code)
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.stopped.as_ref().map(Into::into)
     }
 
     fn counts(&self) -> Counts {
