@@ -66,7 +66,8 @@ async fn dispatch(cli: Cli, startup: Startup<'_>, bars: &Bars) -> Result<u8> {
         Command::Verify(args) => verify(args, env, bars).await.map(|()| 0),
         Command::Prune(args) => prune(args, env).await.map(|()| 0),
         Command::Delete(args) => delete(args, env).await.map(|()| 0),
-        Command::Unlock { force } => unlock(env, force).await.map(|()| 0),
+        Command::Unlock { force, json } => unlock(env, force, json).await.map(|()| 0),
+        Command::Watch { id, json } => watch(env, id.as_deref(), json, bars).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
         Command::Status(args) => status(env, &args).await,
@@ -355,9 +356,14 @@ async fn prune_context(env: Env<'_>) -> Result<PruneContext> {
     })
 }
 
-async fn unlock(env: Env<'_>, force: bool) -> Result<()> {
+async fn unlock(env: Env<'_>, force: bool, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    cli::unlock(&*store, &Clock::system(), &Zone::system(), force).await
+    cli::unlock(&*store, &Clock::system(), &Zone::system(), force, json).await
+}
+
+async fn watch(env: Env<'_>, typed: Option<&str>, json: bool, bars: &Bars) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::watch(&*store, &Clock::system(), typed, json, bars).await
 }
 
 async fn pin(env: Env<'_>, typed: &str, note: Option<String>) -> Result<()> {

@@ -25,6 +25,7 @@ mod unlock;
 mod verify;
 mod version;
 mod wait;
+mod watch;
 mod whole_file;
 
 pub(crate) use backup::backup;
@@ -48,6 +49,7 @@ pub(crate) use status::{StatusArgs, StatusQuery, status};
 pub(crate) use unlock::unlock;
 pub(crate) use verify::{VerifyQuery, verify};
 pub(crate) use version::version;
+pub(crate) use watch::watch;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
@@ -155,6 +157,20 @@ pub(crate) enum Command {
         /// Remove it all the same; a run that still works notices before it commits, and stops
         #[arg(long)]
         force: bool,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow a run of another process, and exit as it does
+    ///
+    /// By what each run tells of itself in the store: a backup by a job or the service, a restore on another machine. Ctrl-C ends the
+    /// watching, not the run.
+    Watch {
+        /// The run's id, as the service lists it; without one, the newest run that is at work
+        id: Option<String>,
+        /// Print what became of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check configuration, Qdrant, rights and store, and explain how to fix each failure
     ///
@@ -258,7 +274,7 @@ impl Cli {
     pub fn default_filter(&self, bars: &Bars) -> String {
         let tells_progress = matches!(
             self.command,
-            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) | Command::Verify(_)
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) | Command::Verify(_) | Command::Watch { .. }
         );
         match self.command {
             Command::Serve => log_filter("info"),

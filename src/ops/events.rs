@@ -16,7 +16,7 @@
 //! never end.
 
 use crate::base::error::Code;
-use crate::repository::names::BackupId;
+use crate::repository::names::{BackupId, RunId};
 use std::fmt;
 use time::Duration;
 
@@ -53,6 +53,11 @@ pub(crate) struct Finished {
 
 impl Operation {
     pub(crate) const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Prune];
+
+    /// What a run of that id does; `None`: this version has no word for it.
+    pub(crate) fn of(id: &RunId) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.to_string() == id.operation())
+    }
 
     /// Whether the operation was refused rather than that it ended. `by_itself`: its error says so.
     pub(crate) fn is_refused(self, code: Code, by_itself: bool) -> bool {

@@ -67,3 +67,4 @@ mod terminal;
 mod tls;
 mod told;
 mod verify;
+mod watch;
