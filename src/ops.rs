@@ -6,6 +6,7 @@ pub mod drill;
 pub mod events;
 pub mod freshness;
 pub mod metrics;
+pub mod notify;
 pub mod progress;
 pub mod prune;
 pub mod restore;

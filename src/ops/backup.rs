@@ -98,8 +98,8 @@ fn with_run_again(error: Error, mode: SnapshotMode) -> Error {
 }
 
 impl Conclusion for BackupReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

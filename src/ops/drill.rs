@@ -9,7 +9,7 @@ pub use crate::repository::verdicts::drilled::CollectionDrill;
 
 pub(crate) use crate::repository::verdicts::drilled::write as record;
 
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
@@ -82,8 +82,8 @@ pub async fn run(
 }
 
 impl Conclusion for DrillReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 /// What is being done for a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -125,6 +126,8 @@ pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    /// Cancelled once the run holds its lease, or works without one.
+    begun: CancellationToken,
     id: Option<BackupId>,
     started_at: OffsetDateTime,
     units: Vec<Entry>,
@@ -142,10 +145,21 @@ impl Progress {
     /// The progress of a run that begins at `started_at`.
     pub fn new(started_at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(State {
+            begun: CancellationToken::new(),
             id: None,
             started_at,
             units: Vec::new(),
         })))
+    }
+
+    /// The run holds its lease, or needs none: it works from now on.
+    pub(crate) fn begins(&self) {
+        self.lock().begun.cancel();
+    }
+
+    /// Cancelled once it does.
+    pub(crate) fn begun(&self) -> CancellationToken {
+        self.lock().begun.clone()
     }
 
     pub fn now(&self) -> RunProgress {

@@ -36,7 +36,7 @@ pub(crate) use command::samples;
 pub(crate) use execute::{Restoring, restore_one};
 pub(crate) use turns::Turns;
 
-use crate::base::error::{Code, Result};
+use crate::base::error::{ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
@@ -152,8 +152,8 @@ pub async fn run(
 }
 
 impl Conclusion for RestoreReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

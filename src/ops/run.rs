@@ -2,8 +2,9 @@
 
 use super::context::StoreContext;
 use super::events::{self, Counts, Finished, Operation};
+use super::notify::Follow;
 use super::progress::Progress;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::intents::{self, Intent};
 use crate::repository::lease::{self, Guard, Lease};
 use crate::repository::names::BackupId;
@@ -40,8 +41,8 @@ pub(crate) struct Run {
 
 /// What an operation came to, as far as its end is concerned.
 pub(crate) trait Conclusion {
-    /// Of its error, if any.
-    fn failure(&self) -> Option<Code>;
+    /// Its error, if any.
+    fn failure(&self) -> Option<ErrorInfo>;
 
     fn counts(&self) -> Counts;
 
@@ -110,32 +111,42 @@ pub(crate) async fn ending<T: Conclusion>(
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let began = ctx.clock.now();
+    let follow = ctx.follow(operation, progress);
     let result = work.await;
-    end(operation, progress.now().id, ctx.clock.now() - began, result.as_ref());
+    end(follow, progress.now().id, ctx.clock.now() - began, result.as_ref()).await;
     result
 }
 
-/// Tells the end of an operation, unless it was refused.
+/// Tells the end of an operation, unless it was refused. What is awaited holds nothing of the result.
 pub(crate) fn end<T: Conclusion>(
-    operation: Operation,
+    follow: Follow,
     backup: Option<BackupId>,
     took: time::Duration,
     result: Result<&T, &Error>,
-) {
-    let (code, counts, is_refusal) = match result {
+) -> impl Future<Output = ()> + use<T> {
+    let operation = follow.operation;
+    let (error, counts, is_refusal) = match result {
         Ok(report) => (report.failure(), report.counts(), false),
-        Err(error) => (Some(error.code()), operation.nothing(), error.is_refusal()),
+        Err(error) => (Some(ErrorInfo::from(error)), operation.nothing(), error.is_refusal()),
     };
-    if code.is_some_and(|code| operation.is_refused(code, is_refusal)) {
-        return;
-    }
-    events::emit(&Finished {
+    let is_refused = error
+        .as_ref()
+        .is_some_and(|error| operation.is_refused(error.code, is_refusal));
+    let finished = (!is_refused).then_some(Finished {
         operation,
         backup,
-        code,
+        error,
         took,
         counts,
     });
+    if let Some(finished) = &finished {
+        events::log(finished);
+    }
+    async move {
+        if let Some(finished) = finished {
+            follow.end(&finished).await;
+        }
+    }
 }
 
 /// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is released.
@@ -156,6 +167,7 @@ where
 {
     let is_shared = matches!(wanted, LeaseMode::Shared(_));
     let guard = Arc::new(take(ctx, wanted, cancel).await?);
+    progress.begins();
     let run = Run {
         progress: progress.clone(),
         cancel: guard.token(cancel),
@@ -234,6 +246,7 @@ pub(crate) fn stopped() -> Error {
 mod tests {
     use super::*;
     use crate::base::clock::Clock;
+    use crate::ops::notify::Notifier;
     use crate::repository::names::LOCK;
     use crate::wire::store::DirStore;
     use tempfile::TempDir;
@@ -247,7 +260,7 @@ mod tests {
     }
 
     impl Conclusion for FakeConclusion {
-        fn failure(&self) -> Option<Code> {
+        fn failure(&self) -> Option<ErrorInfo> {
             None
         }
 
@@ -272,6 +285,7 @@ mod tests {
             clock: Clock::new(move || OffsetDateTime::UNIX_EPOCH + begun.elapsed()),
             who: "test".into(),
             lease: LIFE,
+            notify: Notifier::default(),
         };
         (dir, ctx)
     }

@@ -16,9 +16,10 @@ pub use crate::repository::verdicts::verified::{Record, VerifyVerdict, read as r
 pub use report::{Checked, Finding, Problem, VerifyReport};
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::notify::{Follow, Notifier};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -48,6 +49,8 @@ pub struct Verifier {
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
+    /// Tells how each verification ends.
+    pub notify: Notifier,
 }
 
 impl Verifier {
@@ -68,8 +71,10 @@ impl Verifier {
     }
 
     async fn run_since(&self, began: OffsetDateTime, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Verify, progress);
+        progress.begins();
         let result = self.read_back(id, progress).await;
-        run::end(Operation::Verify, Some(*id), self.clock.now() - began, result.as_ref());
+        run::end(follow, Some(*id), self.clock.now() - began, result.as_ref()).await;
         result
     }
 
@@ -158,8 +163,8 @@ impl Verifier {
 }
 
 impl Conclusion for VerifyReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

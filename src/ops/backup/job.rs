@@ -19,9 +19,10 @@ use super::guard::{Guard, HeldBack, latencies};
 use super::schedule::{Schedule, Turn};
 use super::settling::Settling;
 use super::{BackupReport, Results, Saved, with_run_again};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::notify::Follow;
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
@@ -138,13 +139,21 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<TaskReport> {
     let began = ctx.clock.now();
+    let is_first = task.index == 0 && task.attempt == 0;
+    let follow = Follow::task(
+        &ctx.notify,
+        &ctx.store,
+        &ctx.clock,
+        Operation::Backup,
+        is_first.then_some(progress),
+    );
     let result = work(ctx, selection, task, progress, cancel).await;
     let ended = match &result {
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
     if let Some(took) = ended {
-        run::end(Operation::Backup, progress.now().id, took, result.as_ref());
+        run::end(follow, progress.now().id, took, result.as_ref()).await;
     }
     result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
@@ -203,8 +212,8 @@ async fn clear(
 }
 
 impl Conclusion for TaskReport {
-    fn failure(&self) -> Option<Code> {
-        self.error().map(|error| error.code())
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.error().map(|error| (&error).into())
     }
 
     fn counts(&self) -> Counts {

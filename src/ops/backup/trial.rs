@@ -4,7 +4,7 @@ use super::artifact::{UnitRun, delete, make};
 use super::plan::{possible, units};
 use super::settling::Settling;
 use super::streamed::HeldStream;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::Counts;
 use crate::ops::progress::Progress;
@@ -52,7 +52,7 @@ pub(crate) async fn trial(ctx: &Context, collection: &str, cancel: &Cancellation
 }
 
 impl Conclusion for Trial {
-    fn failure(&self) -> Option<Code> {
+    fn failure(&self) -> Option<ErrorInfo> {
         None
     }
 

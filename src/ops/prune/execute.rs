@@ -1,7 +1,7 @@
 //! The execution of a plan: what changed since it was made stays.
 
 use super::{Item, PruneContext, PrunePlan, plan};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
@@ -161,8 +161,8 @@ async fn prune(
 }
 
 impl Conclusion for PruneReport {
-    fn failure(&self) -> Option<Code> {
-        self.stopped.as_ref().map(Error::code)
+    fn failure(&self) -> Option<ErrorInfo> {
+        self.stopped.as_ref().map(Into::into)
     }
 
     fn counts(&self) -> Counts {
