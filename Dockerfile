@@ -32,6 +32,7 @@ RUN mkdir src embedded-qdrant/src gcs-emulator/src testkit/src \
 # --- build: the program itself -----------------------------------------------------------------------------
 FROM deps AS build
 COPY src src
+COPY openapi openapi
 COPY third-party.sh ./
 # What `version` tells.
 ARG REVISION=unknown

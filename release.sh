@@ -28,6 +28,14 @@ mkdir -p "$work/$name" "$dist"
 cp -R LICENSE README.md README.zh-TW.md CHANGELOG.md .env.example docs deploy "$work/$name/"
 install -m 0755 "$built" "$work/$name/qdrant-backup"
 ./third-party.sh >"$work/$name/THIRD-PARTY.txt"
+# Where the binary runs on this machine.
+if [[ $target == "$(uname -m)"-* ]]; then
+  mkdir "$work/$name/man" "$work/$name/completions"
+  "$built" man "$work/$name/man"
+  for shell in bash fish zsh; do
+    "$built" completions "$shell" >"$work/$name/completions/qdrant-backup.$shell"
+  done
+fi
 
 # The same content is the same archive, whoever packs it and when.
 tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=u=rwX,go=rX --directory "$work" "$name" |

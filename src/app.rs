@@ -77,6 +77,7 @@ async fn dispatch(cli: Cli, startup: Startup<'_>, bars: &Bars) -> Result<u8> {
         } => cli::show_config(&effective(env), json).map(|()| 0),
         Command::Version { json } => cli::version(json).map(|()| 0),
         Command::Completions { shell } => cli::completions(shell).map(|()| 0),
+        Command::Man { directory } => cli::man(&directory).map(|()| 0),
     }
 }
 

@@ -29,7 +29,7 @@ mod whole_file;
 
 pub(crate) use backup::backup;
 pub(crate) use check::{CheckExtent, CheckTarget, PATIENCE, check};
-pub(crate) use completions::completions;
+pub(crate) use completions::{completions, man};
 pub(crate) use config::{ConfigCommand, show_config};
 pub(crate) use delete::{DeleteArgs, delete};
 pub(crate) use drill::{DrillArgs, drill};
@@ -188,6 +188,13 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages, one for each command
+    ///
+    /// Into ~/.local/share/man/man1 they are found by: man qdrant-backup-restore
+    Man {
+        /// An existing directory
+        directory: std::path::PathBuf,
+    },
 }
 
 /// What to back up. Without any of these, BACKUP_INCLUDE and BACKUP_EXCLUDE decide, and without them it is everything.
@@ -246,7 +253,7 @@ impl Cli {
     pub(crate) fn needs_no_configuration(&self) -> bool {
         matches!(
             self.command,
-            Command::Check { .. } | Command::Completions { .. } | Command::Version { .. }
+            Command::Check { .. } | Command::Completions { .. } | Command::Man { .. } | Command::Version { .. }
         )
     }
 

@@ -5,6 +5,7 @@ pub mod context;
 pub mod drill;
 pub mod events;
 pub mod freshness;
+pub(crate) mod journal;
 pub mod metrics;
 pub mod notify;
 pub mod progress;

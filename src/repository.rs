@@ -11,6 +11,7 @@ pub mod names;
 pub(crate) mod notified;
 pub mod pins;
 pub(crate) mod requests;
+pub mod runs;
 pub mod selection;
 pub mod sharding;
 pub(crate) mod since;

@@ -7,14 +7,14 @@
 # Cloud Storage asks for to replace an object, too. Not even a stolen token of the service can destroy a backup. The
 # exceptions live by being rewritten or removed, and there, and only there, objectUser adds that:
 #
-#   lock.json, intents/                        the lease, and the records of snapshots in the making
+#   lock.json, intents/, runs/                 the lease, the records of snapshots in the making, and what runs tell of themselves
 #   notified.json                              which operations failed, as people were told
 #   backups/ID/verified.json, drilled.json     what the last verification and the last drill found; names that no
 #                                              manifest and no snapshot can have
 #   backups/, jobs/                            only with prune = true: old backups (and so pins), and what the tasks of
 #                                              old executions of a job have agreed on
 #
-# The identity for restores may read, take the lease, and record a drill. It may also sign with its own name (tokenCreator
+# The identity for restores may read, take the lease, tell how far it is, and record a drill. It may also sign with its own name (tokenCreator
 # on itself and nothing else): Qdrant then fetches snapshots by signed URL, straight from the bucket. What runs as it is
 # the job for restores, started by the members of restore_members.
 #
@@ -35,6 +35,7 @@ locals {
   rewritten = {
     lease    = "resource.name == \"${local.prefix_resource}/lock.json\" || resource.name == \"${local.prefix_resource}/notified.json\""
     intents  = "resource.name.startsWith(\"${local.prefix_resource}/intents/\")"
+    runs     = "resource.name.startsWith(\"${local.prefix_resource}/runs/\")"
     verified = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/verified.json\"))"
     drilled  = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
     backups  = "resource.name.startsWith(\"${local.prefix_resource}/backups/\")"
@@ -49,8 +50,8 @@ locals {
     }
     lease = {
       role       = "roles/storage.objectUser"
-      title      = "Lease and intents"
-      expression = "${local.rewritten.lease} || ${local.rewritten.intents}"
+      title      = "Lease, intents and progress"
+      expression = "${local.rewritten.lease} || ${local.rewritten.intents} || ${local.rewritten.runs}"
     }
     records = {
       role       = "roles/storage.objectUser"
@@ -75,8 +76,8 @@ locals {
   restore_grants = {
     lease = {
       role       = "roles/storage.objectUser"
-      title      = "Lease, and records of drills"
-      expression = "${local.rewritten.lease} || ${local.rewritten.drilled}"
+      title      = "Lease, progress, and records of drills"
+      expression = "${local.rewritten.lease} || ${local.rewritten.runs} || ${local.rewritten.drilled}"
     }
     read = {
       role       = "roles/storage.objectViewer"

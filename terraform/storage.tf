@@ -45,14 +45,14 @@ resource "google_storage_bucket" "backup" {
     }
   }
 
-  # The lease is rewritten all the time that a backup runs; its old versions are of no use to anyone.
+  # The lease and what a run tells of itself are rewritten all the time that it works; old versions are of no use to anyone.
   lifecycle_rule {
     action {
       type = "Delete"
     }
     condition {
       days_since_noncurrent_time = 1
-      matches_prefix             = ["${var.bucket.prefix}/intents/", "${var.bucket.prefix}/lock.json"]
+      matches_prefix             = ["${var.bucket.prefix}/intents/", "${var.bucket.prefix}/lock.json", "${var.bucket.prefix}/runs/"]
       with_state                 = "ARCHIVED"
     }
   }

@@ -121,6 +121,7 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     }
     text += &held_back(report.held_back.as_ref());
     let outcome = match report.status {
+        BackupOutcome::Complete if !report.unproven.is_empty() => "is UNPROVEN",
         BackupOutcome::Complete => "is complete",
         BackupOutcome::Partial => "is PARTIAL",
         BackupOutcome::Failed => "FAILED: nothing was saved",
@@ -128,6 +129,15 @@ pub(super) fn rendered(report: &BackupReport) -> String {
     let bytes = total(report.collections.iter().map(|c| c.bytes));
     let took = (report.finished_at - report.started_at).as_seconds_f64();
     let _ = write!(text, "Backup {} {outcome}: {} in {took:.1} s", report.id, size(bytes));
+    if !report.unproven.is_empty() {
+        let names = listed(report.unproven.iter().map(|name| plain(name).to_string()));
+        let _ = write!(
+            text,
+            "\nQdrant optimized while these were saved, so the backup counts as good only after a drill: {names}\n\
+             prove it: qdrant-backup drill {}",
+            report.id
+        );
+    }
     if let Some(manifest) = &report.manifest {
         let _ = write!(text, "\n{manifest}");
     }
@@ -214,6 +224,7 @@ mod tests {
                 },
             }],
             warnings: vec!["odd".into()],
+            unproven: Vec::new(),
             held_back: Some(HeldBack {
                 seconds: 95,
                 reasons: vec!["one".into(), "another".into()],
@@ -230,5 +241,16 @@ mod tests {
              Backup 2026-11-22T12-00-00Z is PARTIAL: 3.00 MiB in 7.0 s\n\
              gs://b/backups/2026-11-22T12-00-00Z/manifest.json\n"
         );
+        let unproven = BackupReport {
+            status: BackupOutcome::Complete,
+            failed: Vec::new(),
+            warnings: Vec::new(),
+            unproven: vec!["docs".into()],
+            held_back: None,
+            ..report
+        };
+        let text = rendered(&unproven);
+        assert!(text.contains("is UNPROVEN") && !text.contains("complete"), "{text}");
+        assert!(text.contains("qdrant-backup drill 2026-11-22T12-00-00Z"), "{text}");
     }
 }

@@ -139,7 +139,7 @@ impl Bars {
         if self.audience == Audience::Nobody {
             return;
         }
-        watched.pace.add(Instant::now(), progress.overall().bytes_done);
+        watched.pace.add(Instant::now(), progress.totals.bytes_done);
         for unit in &progress.units {
             let before = self.told().insert(unit.name.clone(), unit.phase);
             if before.unwrap_or(Phase::Waiting) != unit.phase {
@@ -149,14 +149,14 @@ impl Bars {
         let is_due = |every| watched.told_at.elapsed() >= every;
         match self.audience {
             Audience::Terminal => {
-                let estimate = watched.pace.estimate(&progress.overall(), watched.began.elapsed());
+                let estimate = watched.pace.estimate(&progress.totals, watched.began.elapsed());
                 let mut screen = self.screen();
                 let (width, height) = screen.size();
                 screen.draw(block::lines(progress, watched.operation, &estimate, width, height));
             }
             Audience::Program if is_due(JSON_EVERY) => self.tell_program(progress, watched),
             Audience::Log if is_due(LOG_EVERY) && !progress.units.is_empty() => {
-                let estimate = watched.pace.estimate(&progress.overall(), watched.began.elapsed());
+                let estimate = watched.pace.estimate(&progress.totals, watched.began.elapsed());
                 let line = block::sentence(progress, watched.operation, &estimate);
                 tracing::info!(backup = progress.id.map(tracing::field::display), "{line}");
                 watched.told_at = Instant::now();
@@ -188,7 +188,7 @@ impl Bars {
     }
 
     fn tell_program(&self, progress: &RunProgress, watched: &mut Watched) {
-        let estimate = watched.pace.estimate(&progress.overall(), watched.began.elapsed());
+        let estimate = watched.pace.estimate(&progress.totals, watched.began.elapsed());
         let line = json::whole(watched.operation, self.clock.now(), progress, &estimate);
         self.screen().write_past(line.as_bytes());
         watched.told_at = Instant::now();

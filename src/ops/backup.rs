@@ -32,19 +32,20 @@ use crate::ops::source;
 use crate::repository::aliases::Aliases;
 use crate::repository::catalog;
 use crate::repository::intents;
-use crate::repository::manifest::EncodedManifest;
+use crate::repository::manifest::{EncodedManifest, Failure};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
-use crate::repository::unit::SnapshotMode;
+use crate::repository::unit::{SnapshotMode, Unit};
 use crate::wire::store::Store;
 use artifact::UnitRun;
-use collection::save_unit;
+use collection::{is_gone, save_unit};
 use futures_util::TryStreamExt;
 use guard::{Guard, latencies};
-use report::{Results, RunFacts};
+use report::{Results, RunFacts, remade};
 use request::Claim;
 use schedule::{Schedule, Turn};
 use settling::Settling;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -118,7 +119,10 @@ impl Conclusion for BackupReport {
 async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedRequest>, run: Run) -> Result<BackupReport> {
     let started_at = ctx.clock.now();
     let claim = match request {
-        Some(request) => run.holder().await.map(|holder| request.claim(holder)),
+        Some(request) => {
+            let id = run.progress.run(Operation::Backup);
+            run.holder().await.map(|holder| request.claim(holder, id))
+        }
         None => None,
     };
     let (id, plan, orphans) = run
@@ -167,9 +171,16 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
     };
     let mut results = schedule.save_all(plan.units, save_from(1)).await?;
     run.unless_cancelled(async { Ok(()) }).await?;
-    let changed = results.forget_changed();
+    let mut changed = results.forget_changed();
+    for name in run
+        .unless_cancelled(async { Ok(came_back(ctx, &mut results).await) })
+        .await?
+    {
+        results.forget(&name);
+        changed.push(name);
+    }
     if !changed.is_empty() {
-        tracing::warn!(backup = %id, "shards of {} collections changed during the backup; saving these again", changed.len());
+        tracing::warn!(backup = %id, "{} collections or their shards changed during the backup; saving these again", changed.len());
         shared.4.forget(&changed);
         let again = run.unless_cancelled(plan::units(&shared.3, changed, mode)).await?;
         let more = schedule
@@ -183,7 +194,10 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
         return Err(ErrorInfo::from(refused).error(&doing));
     }
     let aliases = run
-        .unless_cancelled(async { Ok(refresh_aliases(ctx, &mut results).await) })
+        .unless_cancelled(async {
+            fail_what_came_back(ctx, &mut results).await;
+            Ok(refresh_aliases(ctx, &mut results).await)
+        })
         .await?;
     let known = RunFacts {
         id,
@@ -202,6 +216,27 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
         report.manifest = Some(format!("{}/{}", ctx.store.url(), id.manifest()));
     }
     Ok(report)
+}
+
+/// The collections that were gone and exist again: they are not gone. The results do not have them any more.
+async fn came_back(ctx: &Context, results: &mut Results) -> Vec<String> {
+    let gone: BTreeSet<String> = std::mem::take(&mut results.gone).into_iter().collect();
+    let mut back = Vec::new();
+    for name in gone {
+        match is_gone(ctx, &name).await {
+            true => results.gone.push(name),
+            false => back.push(name),
+        }
+    }
+    back
+}
+
+/// What was gone and exists again is not in the backup, and counts as failed: the backup is not one of everything.
+async fn fail_what_came_back(ctx: &Context, results: &mut Results) {
+    for name in came_back(ctx, results).await {
+        let failure = Failure::of(&name, &remade(&name));
+        results.failed.push((Unit::whole(&name), failure));
+    }
 }
 
 /// Records the aliases as they are after the snapshots; the plan has those of before. A warning where they cannot be read.

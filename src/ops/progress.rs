@@ -1,8 +1,14 @@
 //! How far a run is: written by the run, read by the progress bars and by `GET /status`.
 
+use super::events::Operation;
 use crate::base::total::total;
-use crate::repository::names::BackupId;
+use crate::repository::names::{BackupId, RunId};
+use crate::repository::runs::UnitTotals;
 use crate::repository::unit::Unit;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as NoPhase;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -11,7 +17,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 /// What is being done for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not begun.
@@ -39,12 +45,29 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// That of this word; none: a word of a later version.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::deserialize(IntoDeserializer::<NoPhase>::into_deserializer(word)).ok()
+    }
+
     /// Whether nothing more is done for the unit.
     pub(crate) fn is_end(self) -> bool {
         match self {
             Self::Waiting | Self::Snapshot | Self::Copy | Self::Read | Self::Restore | Self::Check => false,
             Self::Verified | Self::Restored | Self::Saved | Self::Failed | Self::Gone => true,
         }
+    }
+
+    /// Whether something is being done for the unit.
+    pub(crate) fn is_at_work(self) -> bool {
+        self != Self::Waiting && !self.is_end()
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The word in the API, as serde writes it.
+        self.serialize(f)
     }
 }
 
@@ -70,53 +93,51 @@ pub struct RunProgress {
     pub started_at: OffsetDateTime,
     /// In the order of their names.
     pub units: Vec<UnitProgress>,
-}
-
-/// All units together.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Overall {
-    pub(crate) units: usize,
-    /// That have ended, however.
-    pub(crate) units_done: usize,
-    pub(crate) bytes_done: u64,
-    /// Once the length of each is known.
-    pub(crate) bytes_total: Option<u64>,
-    /// From 0 to 1: of the bytes, or where their number is unknown of the units.
-    pub(crate) part: f64,
+    /// All of them together.
+    pub totals: UnitTotals,
 }
 
 impl RunProgress {
-    pub(crate) fn overall(&self) -> Overall {
-        let done = |unit: &UnitProgress| match unit.phase {
-            phase if phase.is_end() || phase == Phase::Check => unit.bytes_total.unwrap_or(unit.bytes_done),
-            _ => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
-        };
-        let bytes_done = total(self.units.iter().map(done));
-        let is_known = |unit: &UnitProgress| unit.bytes_total.is_some() || unit.phase.is_end();
-        let bytes_total = (!self.units.is_empty() && self.units.iter().all(is_known)).then(|| {
-            total(
-                self.units
-                    .iter()
-                    .map(|unit| unit.bytes_total.unwrap_or(unit.bytes_done)),
-            )
-        });
-        let part_of = |unit: &UnitProgress| match unit.bytes_total {
-            _ if unit.phase.is_end() => 1.0,
-            Some(all) if all > 0 => done(unit) as f64 / all as f64,
-            _ => 0.0,
-        };
-        let part = match bytes_total {
-            Some(all) if all > 0 => bytes_done as f64 / all as f64,
-            _ if self.units.is_empty() => 0.0,
-            _ => self.units.iter().map(part_of).sum::<f64>() / self.units.len() as f64,
-        };
-        Overall {
-            units: self.units.len(),
-            units_done: self.units.iter().filter(|unit| unit.phase.is_end()).count(),
-            bytes_done,
-            bytes_total,
-            part,
+    /// That of these units.
+    pub fn new(id: Option<BackupId>, started_at: OffsetDateTime, units: Vec<UnitProgress>) -> Self {
+        Self {
+            id,
+            started_at,
+            totals: totals(&units),
+            units,
         }
+    }
+}
+
+fn totals(units: &[UnitProgress]) -> UnitTotals {
+    let count = |of: fn(Phase) -> bool| units.iter().filter(|unit| of(unit.phase)).count();
+    let done = |unit: &UnitProgress| match unit.phase {
+        phase if phase.is_end() || phase == Phase::Check => unit.bytes_total.unwrap_or(unit.bytes_done),
+        _ => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
+    };
+    let bytes_done = total(units.iter().map(done));
+    let is_known = |unit: &UnitProgress| unit.bytes_total.is_some() || unit.phase.is_end();
+    let all = |unit: &UnitProgress| unit.bytes_total.unwrap_or(unit.bytes_done);
+    let bytes_total = (!units.is_empty() && units.iter().all(is_known)).then(|| total(units.iter().map(all)));
+    let part_of = |unit: &UnitProgress| match unit.bytes_total {
+        _ if unit.phase.is_end() => 1.0,
+        Some(all) if all > 0 => done(unit) as f64 / all as f64,
+        _ => 0.0,
+    };
+    let part = match bytes_total {
+        Some(all) if all > 0 => bytes_done as f64 / all as f64,
+        _ if units.is_empty() => 0.0,
+        _ => units.iter().map(part_of).sum::<f64>() / units.len() as f64,
+    };
+    UnitTotals {
+        units: units.len(),
+        waiting: count(|phase| phase == Phase::Waiting),
+        at_work: count(Phase::is_at_work),
+        done: count(|phase| phase.is_end() && phase != Phase::Failed),
+        failed: count(|phase| phase == Phase::Failed),
+        bytes_done,
+        bytes_total,
+        part,
     }
 }
 
@@ -126,8 +147,11 @@ pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// Cancelled once the run holds its lease, or works without one.
+    /// Cancelled once it has begun.
     begun: CancellationToken,
+    run: Option<(Operation, RunId)>,
+    /// Of the run that has begun.
+    holder: Option<Option<String>>,
     id: Option<BackupId>,
     started_at: OffsetDateTime,
     units: Vec<Entry>,
@@ -146,38 +170,53 @@ impl Progress {
     pub fn new(started_at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(State {
             begun: CancellationToken::new(),
+            run: None,
+            holder: None,
             id: None,
             started_at,
             units: Vec::new(),
         })))
     }
 
-    /// The run holds its lease, or needs none: it works from now on.
-    pub(crate) fn begins(&self) {
-        self.lock().begun.cancel();
+    pub fn now(&self) -> RunProgress {
+        let state = self.lock();
+        let units = state.units.iter().map(|e| UnitProgress {
+            name: e.unit.to_string(),
+            phase: e.phase,
+            bytes_done: e.done.load(Ordering::Relaxed),
+            bytes_total: e.total,
+        });
+        RunProgress::new(state.id, state.started_at, units.collect())
     }
 
-    /// Cancelled once it does.
+    /// The id of the run, which is made when it is first asked for.
+    pub(crate) fn run(&self, operation: Operation) -> RunId {
+        let mut state = self.lock();
+        match &state.run {
+            Some((of, id)) if *of == operation => id.clone(),
+            _ => {
+                let id = RunId::new(state.started_at, &operation.to_string());
+                state.run = Some((operation, id.clone()));
+                id
+            }
+        }
+    }
+
+    /// The run begins, under this lease or without one.
+    pub(crate) fn begins(&self, holder: Option<String>) {
+        let mut state = self.lock();
+        state.holder = Some(holder);
+        state.begun.cancel();
+    }
+
+    /// Cancelled once the run has begun.
     pub(crate) fn begun(&self) -> CancellationToken {
         self.lock().begun.clone()
     }
 
-    pub fn now(&self) -> RunProgress {
-        let state = self.lock();
-        RunProgress {
-            id: state.id,
-            started_at: state.started_at,
-            units: state
-                .units
-                .iter()
-                .map(|e| UnitProgress {
-                    name: e.unit.to_string(),
-                    phase: e.phase,
-                    bytes_done: e.done.load(Ordering::Relaxed),
-                    bytes_total: e.total,
-                })
-                .collect(),
-        }
+    /// Under which lease the run works; `None` before it has begun.
+    pub(crate) fn holder(&self) -> Option<Option<String>> {
+        self.lock().holder.clone()
     }
 
     /// The run has its id and its plan.

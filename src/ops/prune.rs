@@ -10,6 +10,7 @@ mod execute;
 mod leftovers;
 mod one;
 
+pub(crate) use execute::execute_as;
 pub use execute::{Deleted, PruneReport, Skipped, execute};
 pub use leftovers::Leftover;
 pub(crate) use leftovers::leftovers;

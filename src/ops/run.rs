@@ -2,6 +2,7 @@
 
 use super::context::StoreContext;
 use super::events::{self, Counts, Finished, Operation};
+use super::journal::{Journal, RunEnd};
 use super::notify::Follow;
 use super::progress::Progress;
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -103,7 +104,7 @@ where
     .await
 }
 
-/// Does `work` and tells its end.
+/// Does `work` and tells how far it is, and its end.
 pub(crate) async fn ending<T: Conclusion>(
     ctx: &StoreContext,
     operation: Operation,
@@ -112,12 +113,23 @@ pub(crate) async fn ending<T: Conclusion>(
 ) -> Result<T> {
     let began = ctx.clock.now();
     let follow = ctx.follow(operation, progress);
+    let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, operation, progress);
     let result = work.await;
-    end(follow, progress.now().id, ctx.clock.now() - began, result.as_ref()).await;
+    let told = end(follow, progress.now().id, ctx.clock.now() - began, result.as_ref());
+    journal.end(ended(&result)).await;
+    told.await;
     result
 }
 
-/// Tells the end of an operation, unless it was refused. What is awaited holds nothing of the result.
+/// How a run ended that came to `result`.
+pub(crate) fn ended<T: Conclusion>(result: &Result<T>) -> RunEnd {
+    match result {
+        Ok(report) => RunEnd::of(report.failure().map(Into::into)),
+        Err(error) => error.into(),
+    }
+}
+
+/// Logs the end of an operation at once, and then tells it, unless it was refused. What is awaited holds nothing of the result.
 pub(crate) fn end<T: Conclusion>(
     follow: Follow,
     backup: Option<BackupId>,
@@ -167,7 +179,7 @@ where
 {
     let is_shared = matches!(wanted, LeaseMode::Shared(_));
     let guard = Arc::new(take(ctx, wanted, cancel).await?);
-    progress.begins();
+    progress.begins(guard.holder().await);
     let run = Run {
         progress: progress.clone(),
         cancel: guard.token(cancel),

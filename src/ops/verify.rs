@@ -19,6 +19,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::journal::Journal;
 use crate::ops::notify::{Follow, Notifier};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
@@ -32,7 +33,6 @@ use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 
 /// What verifying works with.
 #[derive(Clone, Debug)]
@@ -61,20 +61,23 @@ impl Verifier {
     /// verdict other than intact is an `Ok` here, so that its findings can be shown, and an error by [`VerifyReport::error`]; so is
     /// one that could not be recorded.
     pub async fn run(&self, id: &BackupId) -> Result<VerifyReport> {
-        let began = self.clock.now();
-        self.run_since(began, id, &Progress::new(began)).await
+        self.run_watched(id, &Progress::new(self.clock.now())).await
     }
 
     /// The same, where somebody watches.
+    ///
+    /// # Errors
+    /// As [`Verifier::run`].
     pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
-        self.run_since(self.clock.now(), id, progress).await
-    }
-
-    async fn run_since(&self, began: OffsetDateTime, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        let began = progress.now().started_at;
+        progress.planned(*id, []);
+        progress.begins(None);
         let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Verify, progress);
-        progress.begins();
+        let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
         let result = self.read_back(id, progress).await;
-        run::end(follow, Some(*id), self.clock.now() - began, result.as_ref()).await;
+        let told = run::end(follow, Some(*id), self.clock.now() - began, result.as_ref());
+        journal.end(run::ended(&result)).await;
+        told.await;
         result
     }
 

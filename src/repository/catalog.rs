@@ -322,9 +322,11 @@ impl Summary {
             Some(Status::Partial) => Mark::Partial,
             None => Mark::Unreadable,
         };
+        // An earlier proof is none of what is damaged now.
+        let counts = !matches!(first, Mark::Damaged | Mark::Unreadable);
         let more = [
-            (is_intact(&self.verified), Mark::Verified),
-            (is_intact(&self.drilled), Mark::Drilled),
+            (counts && is_intact(&self.verified), Mark::Verified),
+            (counts && is_intact(&self.drilled), Mark::Drilled),
             (self.pinned.is_some(), Mark::Pinned),
             (self.scoped_key, Mark::Scoped),
         ];

@@ -12,6 +12,7 @@
 //! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
 //! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
 //! jobs/key-{hash}/runs/{id}.json                      which run a request with that idempotency key has begun
+//! runs/{id}.json                                      what a run tells of itself while it works, and how it ended
 //! since.json                                          since when a service is to back up into this store
 //! notified.json                                       which operations failed, as people were told
 //! ```
@@ -23,13 +24,15 @@
 
 mod execution;
 mod id;
+mod run;
 
 pub use execution::Execution;
 pub use id::BackupId;
 pub(crate) use id::has_come;
+pub use run::RunId;
 
 pub use crate::base::snapshot::ArtifactKind;
-pub(crate) use crate::wire::store::{BACKUPS, INTENTS, JOBS};
+pub(crate) use crate::wire::store::{BACKUPS, INTENTS, JOBS, RUNS};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The key of the lease.
@@ -98,6 +101,8 @@ pub enum Name {
         execution: Execution,
         id: BackupId,
     },
+    /// What a run tells of itself.
+    Run(RunId),
 }
 
 impl Name {
@@ -151,6 +156,7 @@ impl Name {
                 execution: execution.parse().ok()?,
                 id: file.strip_suffix(".json")?.parse().ok()?,
             },
+            ["runs", file] => Self::Run(file.strip_suffix(".json")?.parse().ok()?),
             _ => return None,
         };
         // Only the form that we write ourselves: no leading zeros, no other spelling.
@@ -186,6 +192,7 @@ impl Name {
                 kind,
             } => execution.part_of(&unit(folder, *kind)),
             Self::RequestedRun { execution, id } => execution.run(id),
+            Self::Run(id) => id.record(),
         }
     }
 
@@ -203,7 +210,8 @@ impl Name {
             | Self::Intent { .. }
             | Self::JobPlan(_)
             | Self::JobPart { .. }
-            | Self::RequestedRun { .. } => None,
+            | Self::RequestedRun { .. }
+            | Self::Run(_) => None,
         }
     }
 
@@ -403,6 +411,7 @@ mod tests {
             Name::JobPlan("nightly-x7k2p".parse().unwrap()),
             Name::Since,
             Name::Notified,
+            Name::Run("2026-11-22T12-00-00Z-backup-1a2b3c4d".parse().unwrap()),
             Name::RequestedRun {
                 execution: Execution::of_key("abc"),
                 id,

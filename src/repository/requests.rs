@@ -4,7 +4,7 @@
 //! backup that it names, and a run that left none has none.
 
 use crate::base::error::{Code, Result};
-use crate::repository::names::{BackupId, Execution, Name};
+use crate::repository::names::{BackupId, Execution, Name, RunId};
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{Condition, Store};
 use futures_util::TryStreamExt;
@@ -25,6 +25,9 @@ pub(crate) struct RequestedRun {
     /// The key, for people.
     #[serde(default)]
     pub(crate) key: String,
+    /// Under which it tells of itself; none: it is one of an earlier version.
+    #[serde(default)]
+    pub(crate) run: Option<RunId>,
 }
 
 impl Record for RequestedRun {

@@ -8,9 +8,10 @@ pub use status::HttpCode;
 
 pub(super) use status::RequestCode;
 
-use super::api::{ErrorResponse, LeaseHolder, PlanOfError, ReportOfError};
+use super::api::{ErrorResponse, LeaseHolder, PlanOfError, Problem, ReportOfError};
 use crate::base::error::{Code, Error, ErrorInfo};
 use crate::base::text::shortened;
+use crate::repository::names::RunId;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -41,6 +42,7 @@ struct Details {
     plan: Option<PlanOfError>,
     report: Option<ReportOfError>,
     held_by: Option<LeaseHolder>,
+    operation: Option<RunId>,
 }
 
 impl HttpError {
@@ -81,6 +83,12 @@ impl HttpError {
         self
     }
 
+    /// Adds the run that came to it.
+    pub(super) fn with_operation(mut self, id: &RunId) -> Self {
+        self.details.operation = Some(id.clone());
+        self
+    }
+
     /// Whether another run was in the way that began after `time`, or has ended meanwhile.
     pub(super) fn is_held_since(&self, time: OffsetDateTime) -> bool {
         let holder = self.details.held_by.as_ref();
@@ -106,7 +114,11 @@ impl HttpError {
 
     pub(super) async fn no_such_path(uri: Uri) -> Self {
         let message = format!("there is nothing at {}", uri.path());
-        Self::new(RequestCode::NotFound, message, PATHS)
+        let paths = match is_described(&uri) {
+            true => "GET /v1/openapi.json describes every path",
+            false => PATHS,
+        };
+        Self::new(RequestCode::NotFound, message, paths)
     }
 
     pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Self {
@@ -135,17 +147,45 @@ impl HttpError {
         format!("{}: {}", self.info.code, shortened(&self.info.message, LONGEST_MESSAGE))
     }
 
-    /// The answer itself, with the id under which the log has the request.
-    pub(super) fn render(self, request_id: &str) -> Response {
-        let Details { plan, report, held_by } = *self.details;
-        let body = ErrorResponse {
-            error: self.info,
-            request_id: request_id.to_owned(),
+    /// The answer itself, with the id under which the log has the request; for paths that [`is_described`] tells of, a problem.
+    pub(super) fn render(self, request_id: &str, as_problem: bool) -> Response {
+        let Details {
             plan,
             report,
             held_by,
+            operation,
+        } = *self.details;
+        let request_id = request_id.to_owned();
+        let mut response = match as_problem {
+            true => {
+                let problem = Problem {
+                    title: self.status.canonical_reason().unwrap_or("Error"),
+                    status: self.status.as_u16(),
+                    code: self.info.code,
+                    detail: self.info.message,
+                    next_step: self.info.remedy,
+                    request_id,
+                    operation,
+                    plan,
+                    report,
+                    held_by,
+                };
+                let mut response = (self.status, Json(problem)).into_response();
+                let media = HeaderValue::from_static("application/problem+json");
+                response.headers_mut().insert(header::CONTENT_TYPE, media);
+                response
+            }
+            false => {
+                let body = ErrorResponse {
+                    error: self.info,
+                    request_id,
+                    plan,
+                    report,
+                    held_by,
+                };
+                (self.status, Json(body)).into_response()
+            }
         };
-        let mut response = (self.status, Json(body)).into_response();
         // A 401 has to say by which scheme one gets in.
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
@@ -158,14 +198,16 @@ impl HttpError {
     }
 }
 
+/// Whether a request is for the part of the API that `openapi/v1.json` describes.
+pub(super) fn is_described(uri: &Uri) -> bool {
+    uri.path() == "/v1" || uri.path().starts_with("/v1/")
+}
+
 impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
             status: http_status(&error),
-            info: ErrorInfo {
-                remedy: error.remedy_over_http().map(str::to_owned),
-                ..(&error).into()
-            },
+            info: ErrorInfo::over_http(&error),
             details: Box::default(),
             logged: false,
             retry_after: None,

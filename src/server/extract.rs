@@ -1,12 +1,12 @@
 //! What handlers take from a request.
 
-use super::api::RequestBody;
+use super::api::{RequestBody, WaitQuery};
 use super::audit::Audit;
 use super::connections::Limits;
 use super::error::{HttpError, RequestCode};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use std::time::Duration;
@@ -32,21 +32,53 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 "send the fields as JSON in the body, e.g. {\"dry_run\": true}",
             ));
         }
-        let audit = request.extensions().get::<Audit>().cloned();
-        let time = request
-            .extensions()
-            .get()
-            .copied()
-            .unwrap_or(BodyTime(Limits::default().body));
-        let body = match tokio::time::timeout(time.0, Bytes::from_request(request, state)).await {
-            Ok(body) => body.map_err(unread)?,
-            Err(_) => return Err(too_slow(time)),
-        };
-        let understood = T::parse(&body)?;
-        if let Some(audit) = audit {
-            audit.asked(&body);
+        read(request, state).await.map(Self)
+    }
+}
+
+/// As [`JsonBody`], of a request that takes query parameters, too.
+pub(super) struct BodyBesideQuery<T>(pub(super) T);
+
+impl<T: RequestBody, S: Send + Sync> FromRequest<S> for BodyBesideQuery<T> {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
+        read(request, state).await.map(Self)
+    }
+}
+
+async fn read<T: RequestBody, S: Send + Sync>(request: Request, state: &S) -> Result<T, HttpError> {
+    let audit = request.extensions().get::<Audit>().cloned();
+    let time = request
+        .extensions()
+        .get()
+        .copied()
+        .unwrap_or(BodyTime(Limits::default().body));
+    let body = match tokio::time::timeout(time.0, Bytes::from_request(request, state)).await {
+        Ok(body) => body.map_err(unread)?,
+        Err(_) => return Err(too_slow(time)),
+    };
+    let understood = T::parse(&body)?;
+    if let Some(audit) = audit {
+        audit.asked(&body);
+    }
+    Ok(understood)
+}
+
+/// `?wait=true`: whether the answer is to come when the work has ended.
+pub(super) struct Wait(pub(super) bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        match Query::<WaitQuery>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query.wait)),
+            Err(e) => Err(HttpError::bad_request(
+                e.body_text(),
+                "write ?wait=true, or nothing; what is asked for stands in the body, as JSON",
+            )),
         }
-        Ok(Self(understood))
     }
 }
 

@@ -13,7 +13,8 @@
 //! | `POST /backups/{id}/verify` | reads a backup back and says whether it is intact |
 //! | `POST /backups/{id}/drill` | proves that a backup can be restored, in temporary collections |
 //! | `PUT`, `DELETE /backups/{id}/pin` | keeps a backup whatever the policy says, or no longer |
-//! | `POST /prune` | deletes old backups by the policy; `{"dry_run": true}`: says which |
+//! | `POST /prune` | says which old backups the policy would delete; `{"dry_run": false}`: deletes them |
+//! | `/v1/…` | the same with operations as resources, see [`v1`] |
 
 mod backup;
 mod backups;
@@ -25,7 +26,10 @@ mod pin;
 mod prune;
 mod restore;
 mod status;
+mod v1;
 mod verify;
+
+pub use v1::openapi;
 
 use super::App;
 use super::api::ReportOfError;
@@ -52,6 +56,7 @@ pub(super) fn router() -> Router<App> {
         verify::router(),
         drill::router(),
         pin::router(),
+        v1::router(),
     ]
     .into_iter()
     .fold(Router::new(), Router::merge)

@@ -1,7 +1,7 @@
 //! Around every request: its id, its trace, its one line in the log, and the form of its errors.
 
 use super::audit::{Audit, RequestEnd};
-use super::error::HttpError;
+use super::error::{HttpError, is_described};
 use crate::base::text::shortened;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -29,12 +29,13 @@ pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
         span.record("trace", trace);
     }
     let mut line = AccessLine::new(&request, span.clone(), audit);
+    let as_problem = is_described(request.uri());
     let mut response = next.run(request).instrument(span).await;
     let error = response.extensions_mut().remove::<HttpError>();
     line.end(&response, error.as_ref());
     if let Some(error) = error {
         let bare = response;
-        response = error.render(&id);
+        response = error.render(&id, as_problem);
         // 405 says what is allowed.
         if let Some(allow) = bare.headers().get(header::ALLOW) {
             response.headers_mut().insert(header::ALLOW, allow.clone());

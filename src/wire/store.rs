@@ -29,6 +29,8 @@ pub(crate) const BACKUPS: &str = "backups/";
 pub(crate) const INTENTS: &str = "intents/";
 /// Prefix of the records of all executions of jobs.
 pub(crate) const JOBS: &str = "jobs/";
+/// Prefix of what runs tell of themselves.
+pub(crate) const RUNS: &str = "runs/";
 
 /// Identifies one content of one key; opaque outside the store. For GCS it is the object's generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -86,8 +86,8 @@ impl Proxy {
         Self { url, inner }
     }
 
-    /// Scripts the next requests of that method and path, as in `GET /collections/c/shards/1/snapshot`; each entry is used up
-    /// by one. After that they pass.
+    /// Scripts the next requests of that method and path, as in `GET /collections/c/shards/1/snapshot`, or of those below it, as in
+    /// `GET /collections/c/snapshots/*`; each entry is used up by one. After that they pass.
     pub fn on(&self, request: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut script = self.lock();
         script.faults.entry(request.to_owned()).or_default().extend(faults);
@@ -120,7 +120,9 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
         let mut script = inner.script.lock().unwrap();
         script.log.push(format!("{} {path}", parts.method));
         let key = format!("{} {}", parts.method, parts.uri.path());
-        let fault = script.faults.get_mut(&key).and_then(VecDeque::pop_front);
+        let below = key.rsplit_once('/').map(|(above, _)| format!("{above}/*"));
+        let keys = [Some(key), below].into_iter().flatten();
+        let fault = keys.filter_map(|key| script.faults.get_mut(&key)?.pop_front()).next();
         let turn = script.next;
         script.next += 1;
         (script.backends[turn % script.backends.len()].clone(), fault)

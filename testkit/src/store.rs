@@ -195,8 +195,11 @@ pub async fn collect(mut stream: BoxStream<'static, Result<Bytes>>) -> Result<By
     Ok(all.into())
 }
 
-/// All keys with this prefix, in their order.
+/// All keys with this prefix, in their order. What runs tell of themselves is among them only where it is asked for: it is written
+/// beside their work, at any moment.
 pub async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
     let listed = store.list(prefix).await.unwrap();
-    listed.map(|meta| meta.unwrap().key).collect().await
+    let keys = listed.map(|meta| meta.unwrap().key);
+    let is_told = |key: &String| prefix.starts_with("runs") || !key.starts_with("runs/");
+    keys.filter(|key| std::future::ready(is_told(key))).collect().await
 }

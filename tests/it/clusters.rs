@@ -225,6 +225,7 @@ async fn a_shard_is_not_saved_while_it_is_optimized() {
         (BackupOutcome::Complete, 1),
         "{report:?}"
     );
+    assert_eq!(report.unproven, ["keyed"]);
     let manifest = bench.manifest(&report).await;
     assert!(
         manifest.collections[0]
@@ -443,7 +444,12 @@ async fn a_manifest_that_lacks_a_shard_is_damaged() {
     keyed(&nodes.client(), "keyed", 1, &keys()).await;
     let bench = nodes.bench().await;
     let report = bench.run().await.unwrap();
-    let path = bench.dir.path().join(format!("backups/{}/manifest.json", report.id));
+    let verify = |args: &[&str]| process::command(&[&["verify"], args].concat(), &nodes.url(1), bench.dir.path());
+    let id = report.id.to_string();
+    let (code, out, err) = process::finish(verify(&[&id]).spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(marks(&bench).await, [Mark::Good, Mark::Verified]);
+    let path = bench.dir.path().join(format!("backups/{id}/manifest.json"));
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     manifest["collections"][0]["artifacts"]
         .as_array_mut()
@@ -460,12 +466,7 @@ async fn a_manifest_that_lacks_a_shard_is_damaged() {
     let listed = process::command(&["list"], &nodes.url(1), bench.dir.path());
     let (_, out, _) = process::finish({ listed }.spawn().unwrap()).await;
     assert!(out.contains("no object of its shard"), "{out}");
-    let child = process::command(
-        &["verify", &report.id.to_string(), "--json"],
-        &nodes.url(1),
-        bench.dir.path(),
-    );
-    let (code, out, err) = process::finish({ child }.spawn().unwrap()).await;
+    let (code, out, err) = process::finish(verify(&[&id, "--json"]).spawn().unwrap()).await;
     assert_eq!(code, Some(9), "{out}{err}");
     assert_eq!(marks(&bench).await, [Mark::Damaged]);
 }

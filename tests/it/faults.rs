@@ -412,6 +412,40 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_collection_that_is_gone_for_a_while_is_saved_or_the_backup_is_not_good() {
+    // Made again before the others are saved: it is saved, too.
+    let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;
+    peer.on_create("a", [Create::ThenCollectionGone]);
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (at, then) = (reached.clone(), go.clone());
+    peer.on_create("b", [Create::Held { reached: at, go: then }]);
+    let mut bench = Bench::new(&peer.url).await;
+    bench.ctx.settings.concurrency = 1;
+    let make_again = async {
+        let _reached = reached.acquire().await.unwrap();
+        assert!(!peer.lock().collections.contains_key("a"));
+        let like = Peer::start(&[("a", 700)]).await.lock().collections.remove("a").unwrap();
+        peer.lock().collections.insert("a".to_owned(), like);
+        go.add_permits(1);
+    };
+    let (report, ()) = tokio::join!(bench.run(), make_again);
+    let report = report.unwrap();
+    assert_eq!(
+        (report.status, report.warnings.len()),
+        (BackupOutcome::Complete, 0),
+        "{report:?}"
+    );
+    let manifest = bench.manifest(&report).await;
+    let names: Vec<_> = manifest.collections.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let a = &manifest.collections[0].artifacts[0];
+    assert!(
+        bench.artifact(a).await == peer.body_of("a"),
+        "the collection that exists now"
+    );
+}
+
+#[tokio::test]
 async fn with_s3_snapshot_storage_a_snapshot_is_deleted_whatever_its_collection_is_called() {
     let names = ["q#x", "向量", "a%20b", "with space", "é+&=~!"];
     let peer = Peer::start(&names.map(|name| (name, 1000))).await;

@@ -40,6 +40,7 @@ mod notify;
 mod odd_manifests;
 mod old_formats;
 mod one_cause;
+mod operations;
 mod ours_and_theirs;
 mod planted;
 mod process;

@@ -7,6 +7,7 @@
 mod command_line;
 mod configuration;
 mod errors;
+mod openapi;
 
 use std::path::Path;
 

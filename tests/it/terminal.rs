@@ -61,6 +61,30 @@ async fn completions_need_no_configuration() {
     }
 }
 
+#[tokio::test]
+async fn each_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let man = async |to: &std::path::Path| {
+        let mut command = Command::new(testkit::process::binary());
+        command.arg("man").arg(to).env_clear();
+        finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).await
+    };
+    assert_eq!(man(dir.path()).await, (Some(0), String::new(), String::new()));
+    for (page, word) in [
+        ("", "restore"),
+        ("-restore", "swap"),
+        ("-list", "good"),
+        ("-config-show", "config"),
+    ] {
+        let path = dir.path().join(format!("qdrant-backup{page}.1"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(".TH qdrant") && text.contains(word), "{page}: {text}");
+    }
+    let (code, _, err) = man(&dir.path().join("none")).await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("none") && err.contains("exists"), "{err}");
+}
+
 /// Every mark, proof and pin at once.
 #[tokio::test]
 async fn the_list_tells_proof_and_pins_within_80_columns() {

@@ -47,6 +47,16 @@ impl From<ErrorInfo> for ErrorInfo<String> {
     }
 }
 
+impl ErrorInfo<String> {
+    /// For the sender of an HTTP request.
+    pub(crate) fn over_http(error: &Error) -> Self {
+        Self {
+            remedy: error.remedy_over_http().map(str::to_owned),
+            ..error.into()
+        }
+    }
+}
+
 impl From<&Error> for ErrorInfo<String> {
     fn from(error: &Error) -> Self {
         ErrorInfo::<Code>::from(error).into()

@@ -25,7 +25,7 @@ pub(super) fn lines(
     height: usize,
 ) -> Vec<String> {
     let width = width.saturating_sub(1).min(120);
-    let active: Vec<_> = run.units.iter().filter(|unit| is_active(unit)).collect();
+    let active: Vec<_> = run.units.iter().filter(|unit| unit.phase.is_at_work()).collect();
     let shown = UNITS.min(height.saturating_sub(3));
     let mut lines: Vec<_> = active.iter().take(shown).map(|unit| of_unit(unit, width)).collect();
     if let more @ 1.. = active.len().saturating_sub(shown) {
@@ -39,21 +39,17 @@ pub(super) fn lines(
 
 /// The same in one sentence, for a log.
 pub(super) fn sentence(run: &RunProgress, operation: Operation, estimate: &Estimate) -> String {
-    let overall = run.overall();
-    let (percent, bytes) = (percent(overall.part), size(overall.bytes_done));
+    let totals = &run.totals;
+    let (percent, bytes) = (percent(totals.part), size(totals.bytes_done));
     let rate = estimate.bytes_per_second.map(|rate| format!(" at {}/s", size(rate)));
     let left = estimate.left.map(|left| format!(", about {} left", rounded(left)));
     format!(
         "{operation}: {} of {} done, {percent}, {bytes}{}{}",
-        overall.units_done,
-        overall.units,
+        totals.ended(),
+        totals.units,
         rate.unwrap_or_default(),
         left.unwrap_or_default()
     )
-}
-
-fn is_active(unit: &UnitProgress) -> bool {
-    unit.phase != Phase::Waiting && !unit.phase.is_end()
 }
 
 fn of_unit(unit: &UnitProgress, width: usize) -> String {
@@ -77,22 +73,22 @@ fn of_unit(unit: &UnitProgress, width: usize) -> String {
 }
 
 fn of_all(run: &RunProgress, operation: Operation, estimate: &Estimate, width: usize) -> String {
-    let overall = run.overall();
-    let name = format!("{operation} {} of {}", overall.units_done, overall.units);
-    let percent = percent(overall.part);
+    let totals = &run.totals;
+    let name = format!("{operation} {} of {}", totals.ended(), totals.units);
+    let percent = percent(totals.part);
     let rate = estimate
         .bytes_per_second
         .map(|rate| format!("  {}/s", short_size(rate)));
     let left = estimate.left.map(|left| format!("  {} left", rounded(left)));
     let (rate, left) = (rate.unwrap_or_default(), left.unwrap_or_default());
-    let bytes = short_size(overall.bytes_done);
+    let bytes = short_size(totals.bytes_done);
     let told = [
         format!("{percent}  {bytes}{rate}{left}"),
         format!("{percent}{rate}{left}"),
         format!("{percent}{left}"),
         percent.clone(),
     ];
-    line(&name, &told, Some(overall.part), width)
+    line(&name, &told, Some(totals.part), width)
 }
 
 /// A name, a bar if there is room for one, and the longest of the texts that fits.

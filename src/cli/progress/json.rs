@@ -51,16 +51,16 @@ pub(super) fn unit(operation: Operation, at: OffsetDateTime, run: &RunProgress, 
 }
 
 pub(super) fn whole(operation: Operation, at: OffsetDateTime, run: &RunProgress, estimate: &Estimate) -> String {
-    let overall = run.overall();
+    let totals = &run.totals;
     line(&WholeLine {
         event: "progress",
         at,
         operation: operation.to_string(),
         backup: run.id,
-        units: overall.units,
-        units_done: overall.units_done,
-        bytes_done: overall.bytes_done,
-        bytes_total: overall.bytes_total,
+        units: totals.units,
+        units_done: totals.ended(),
+        bytes_done: totals.bytes_done,
+        bytes_total: totals.bytes_total,
         bytes_per_second: estimate.bytes_per_second,
         seconds_left: estimate.left.map(|left| left.as_secs()),
     })

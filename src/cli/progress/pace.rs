@@ -1,6 +1,6 @@
 //! How fast a run is, and how long it may take.
 
-use crate::ops::progress::Overall;
+use crate::repository::runs::UnitTotals;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,17 +43,17 @@ impl Pace {
     }
 
     /// By the rate where all lengths are known, else by the part that is done.
-    pub(super) fn estimate(&self, overall: &Overall, elapsed: Duration) -> Estimate {
+    pub(super) fn estimate(&self, totals: &UnitTotals, elapsed: Duration) -> Estimate {
         let rate = self.bytes_per_second();
         let by_rate = || {
-            let left = overall.bytes_total?.checked_sub(overall.bytes_done)?;
+            let left = totals.bytes_total?.checked_sub(totals.bytes_done)?;
             Some(left as f64 / rate.filter(|rate| *rate > 0)? as f64)
         };
         let by_part = || {
-            let part = overall.part;
+            let part = totals.part;
             (part > TELLING && elapsed >= TELLING_AFTER).then(|| elapsed.as_secs_f64() * (1.0 - part) / part)
         };
-        let left = match overall.bytes_total {
+        let left = match totals.bytes_total {
             Some(_) => by_rate(),
             None => by_part(),
         };
@@ -69,29 +69,25 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn overall(done: u64, total: Option<u64>, part: f64) -> Overall {
-        Overall {
+    fn totals(done: u64, total: Option<u64>, part: f64) -> UnitTotals {
+        UnitTotals {
             bytes_done: done,
             bytes_total: total,
             part,
-            ..Overall::default()
+            ..UnitTotals::default()
         }
     }
 
     #[test]
     fn the_rate_is_that_of_the_last_seconds_and_tells_what_is_left() {
         let (mut pace, start) = (Pace::default(), Instant::now());
-        assert!(
-            pace.estimate(&overall(0, Some(100), 0.0), Duration::ZERO)
-                .left
-                .is_none()
-        );
+        assert!(pace.estimate(&totals(0, Some(100), 0.0), Duration::ZERO).left.is_none());
         for s in 0..60 {
             // Slow at first.
             let bytes = if s < 40 { s } else { 40 + (s - 40) * 100 };
             pace.add(start + Duration::from_secs(s), bytes);
         }
-        let estimate = pace.estimate(&overall(1940, Some(2940), 0.7), Duration::from_secs(60));
+        let estimate = pace.estimate(&totals(1940, Some(2940), 0.7), Duration::from_secs(60));
         assert_eq!(
             (estimate.bytes_per_second, estimate.left),
             (Some(100), Some(Duration::from_secs(10)))
@@ -103,7 +99,7 @@ mod tests {
         let pace = Pace::default();
         let left = |part, seconds| {
             let elapsed = Duration::from_secs(seconds);
-            pace.estimate(&overall(7, None, part), elapsed).left
+            pace.estimate(&totals(7, None, part), elapsed).left
         };
         assert_eq!(left(0.25, 60), Some(Duration::from_secs(180)));
         assert_eq!((left(0.0, 60), left(0.01, 60), left(0.25, 2)), (None, None, None));
@@ -116,7 +112,7 @@ mod tests {
             pace.add(start + Duration::from_secs(s), bytes);
         }
         assert_eq!(
-            pace.estimate(&overall(10, Some(u64::MAX), 0.0), Duration::MAX)
+            pace.estimate(&totals(10, Some(u64::MAX), 0.0), Duration::MAX)
                 .bytes_per_second,
             Some(3)
         );

@@ -167,11 +167,8 @@ fn unit(name: &str, phase: Phase, bytes_done: u64, bytes_total: Option<u64>) -> 
 }
 
 fn run(units: Vec<UnitProgress>) -> RunProgress {
-    RunProgress {
-        id: Some("2026-11-22T12-00-00Z".parse().unwrap()),
-        started_at: datetime!(2026-11-22 12:00 UTC),
-        units,
-    }
+    let id = "2026-11-22T12-00-00Z".parse().unwrap();
+    RunProgress::new(Some(id), datetime!(2026-11-22 12:00 UTC), units)
 }
 
 fn three() -> RunProgress {

@@ -22,6 +22,7 @@ use super::{BackupReport, Results, Saved, with_run_again};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
+use crate::ops::journal::Journal;
 use crate::ops::notify::Follow;
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
@@ -147,13 +148,16 @@ pub async fn run(
         Operation::Backup,
         is_first.then_some(progress),
     );
+    let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, Operation::Backup, progress);
     let result = work(ctx, selection, task, progress, cancel).await;
     let ended = match &result {
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
-    if let Some(took) = ended {
-        run::end(follow, progress.now().id, took, result.as_ref()).await;
+    let told = ended.map(|took| run::end(follow, progress.now().id, took, result.as_ref()));
+    journal.end(run::ended(&result)).await;
+    if let Some(told) = told {
+        told.await;
     }
     result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }

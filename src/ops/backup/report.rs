@@ -40,6 +40,9 @@ pub struct BackupReport {
     pub failed: Vec<Failure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// Collections that Qdrant optimized while they were saved: the backup is not good before a drill has counted them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unproven: Vec<String>,
     /// What the run waited because Qdrant was busy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
@@ -104,6 +107,7 @@ impl BackupReport {
                 .cloned()
                 .chain(warnings(&manifest.collections))
                 .collect(),
+            unproven: unproven(&manifest.collections),
             held_back: None,
         }
     }
@@ -150,6 +154,11 @@ fn warnings<D>(collections: &[manifest::Collection<D>]) -> Vec<String> {
         told.map(move |warning| format!("collection {name:?}: {warning}"))
     });
     of_each.take(MOST_WARNINGS).collect()
+}
+
+fn unproven<D>(collections: &[manifest::Collection<D>]) -> Vec<String> {
+    let unsettled = collections.iter().filter(|collection| collection.is_unsettled());
+    unsettled.map(|collection| collection.name.clone()).collect()
 }
 
 impl Saved {
@@ -234,6 +243,12 @@ impl Results {
         self.gone.extend(more.gone);
         self.stopped.extend(more.stopped);
         self.refused = more.refused.or(self.refused.take());
+    }
+
+    /// Nothing of that collection is left here.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.collections.retain(|collection| collection.name != name);
+        self.failed.retain(|(unit, _)| unit.collection != name);
     }
 
     /// The collections of which a shard moved or changed while they were saved, with nothing of them left here.
@@ -368,6 +383,7 @@ impl RunFacts {
             collections: results.collections.iter().map(Saved::of).collect(),
             failed: results.failed.clone(),
             warnings: self.warnings.iter().cloned().chain(of_collections).collect(),
+            unproven: unproven(&results.collections),
             held_back: None,
         };
         let status = match status {

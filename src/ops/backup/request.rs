@@ -10,7 +10,7 @@ use crate::base::error::Result;
 use crate::ops::context::StoreContext;
 use crate::repository::catalog::{self, Found, Mark};
 use crate::repository::lease;
-use crate::repository::names::{BackupId, Execution, has_come};
+use crate::repository::names::{BackupId, Execution, RunId, has_come};
 use crate::repository::requests::{self, RequestedRun};
 use crate::wire::store::Store;
 use serde_json::{Value, json};
@@ -42,7 +42,11 @@ pub(crate) enum EarlierRun {
     /// Its run is at work.
     UnderWay(RequestedRun),
     /// This.
-    Ended(Box<BackupReport>),
+    Ended {
+        report: Box<BackupReport>,
+        /// None: it is one of an earlier version.
+        run: Option<RunId>,
+    },
     /// It asked for something else.
     OfAnother,
 }
@@ -51,13 +55,15 @@ pub(crate) enum EarlierRun {
 pub(super) struct Claim {
     request: KeyedRequest,
     holder: String,
+    run: RunId,
 }
 
 impl KeyedRequest {
-    pub(super) fn claim(&self, holder: String) -> Claim {
+    pub(super) fn claim(&self, holder: String, run: RunId) -> Claim {
         Claim {
             request: self.clone(),
             holder,
+            run,
         }
     }
 
@@ -75,6 +81,7 @@ impl Claim {
             holder: self.holder.clone(),
             asked: self.request.asked.clone(),
             key: self.request.key.clone(),
+            run: Some(self.run.clone()),
         };
         requests::create(store, &self.request.execution, &run).await
     }
@@ -96,7 +103,10 @@ pub(crate) async fn earlier(ctx: &StoreContext, request: &KeyedRequest) -> Resul
             return Ok(EarlierRun::UnderWay(run));
         }
         if let Some(report) = result(ctx, request, &run).await? {
-            return Ok(EarlierRun::Ended(Box::new(report)));
+            return Ok(EarlierRun::Ended {
+                report: Box::new(report),
+                run: run.run,
+            });
         }
     }
     Ok(EarlierRun::None)

@@ -116,9 +116,21 @@ impl PruneReport {
 /// # Errors
 /// [`Code::RunInProgress`] while a backup or another prune is under way.
 pub async fn execute(job: &PruneContext, plan: &PrunePlan, cancel: &CancellationToken) -> Result<PruneReport> {
-    let progress = Progress::new(job.ctx.clock.now());
-    let work = prune(job, plan, &progress, cancel);
-    run::ending(&job.ctx, Operation::Prune, &progress, work).await
+    execute_as(job, plan, &Progress::new(job.ctx.clock.now()), cancel).await
+}
+
+/// The same for those who watch `progress`.
+///
+/// # Errors
+/// As [`execute`].
+pub(crate) async fn execute_as(
+    job: &PruneContext,
+    plan: &PrunePlan,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<PruneReport> {
+    let work = prune(job, plan, progress, cancel);
+    run::ending(&job.ctx, Operation::Prune, progress, work).await
 }
 
 async fn prune(

@@ -10,6 +10,7 @@ use super::{Interface, RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
 use crate::base::shell::option;
 use crate::ops::context::Context;
+use crate::repository::manifest::Relation;
 
 /// A collection whose restore was not started.
 pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &RestoreStep, error: &Error) -> Failed {
@@ -116,9 +117,14 @@ fn going_on(request: &RestoreRequest, plan: &RestorePlan, collections: &[(&str, 
     let ours = collections
         .iter()
         .filter(|(name, again)| *again == NextAttempt::OverOurs || request.is_named(name));
+    let overwrite_only: Vec<_> = ours.map(|(name, _)| (*name).to_owned()).collect();
+    let source = plan.source.as_ref();
+    let is_of_another = source.is_some_and(|source| plan.target_source.relation(source) != Relation::Same);
     let request = RestoreRequest {
         skip_existing: true,
-        overwrite_only: ours.map(|(name, _)| (*name).to_owned()).collect(),
+        // What is ours has the backup's points by now, and would be refused for that.
+        other_source: request.other_source || (is_of_another && !overwrite_only.is_empty()),
+        overwrite_only,
         ..request.again(plan.id, names.collect())
     };
     command(&request, false)

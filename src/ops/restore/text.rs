@@ -63,7 +63,12 @@ impl fmt::Display for RestorePlan {
                 size(step.bytes)
             ))?;
             for difference in &step.differences {
-                line(format!("      {difference}: Qdrant keeps its own"))?;
+                let then = match difference.path.starts_with("payload_schema.") && difference.qdrant.is_null() {
+                    // Those that a snapshot has come with its segments.
+                    true => "that of the backup may come with the points",
+                    false => "Qdrant keeps its own",
+                };
+                line(format!("      {difference}: {then}"))?;
             }
             for alias in &step.aliases {
                 let what = match (&alias.action, &alias.now) {

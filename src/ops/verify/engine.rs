@@ -43,7 +43,7 @@ impl Verifier {
         let began = self.clock.now();
         let progress = Progress::new(began);
         let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Drill, &progress);
-        progress.begins();
+        progress.begins(None);
         let result = self.prove(id, scratch).await;
         run::end(follow, Some(*id), self.clock.now() - began, result.as_ref()).await;
         result

@@ -1,8 +1,8 @@
 //! `POST /backup`.
 
 use super::request::{self, RequestBody, Selected};
-use super::{all, words};
-use crate::base::error::{ErrorInfo, Result};
+use super::{ErrorDetail, all, words};
+use crate::base::error::Result;
 use crate::base::hash::sha256_hex;
 use crate::ops::backup;
 use crate::repository::manifest::Failure;
@@ -12,6 +12,7 @@ use crate::repository::unit::{Mode, Unit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {} for all collections, {\"collection\": \"name\"} for one, or lists under collections, include, exclude; and, once, \"new_source\": true for a Qdrant that the store has no backup of yet; \"dry_run\": true to see the plan";
 
@@ -26,14 +27,25 @@ pub(crate) struct BackupRequest {
     pub(crate) dry_run: bool,
 }
 
-#[derive(Default, Deserialize)]
+/// Without a selection the configuration decides. An empty list is refused: it selects nothing.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+#[schema(as = BackupRequest)]
+pub(crate) struct BackupFields {
+    /// Its name; instead of `collections`.
+    #[schema(min_length = 1)]
     collection: Option<String>,
+    /// Names; each must exist.
+    #[schema(min_items = 1)]
     collections: Option<Vec<String>>,
+    /// Patterns.
+    #[schema(min_items = 1)]
     include: Option<Vec<String>>,
+    /// Patterns.
     exclude: Option<Vec<String>>,
+    /// Whether the store may have backups of other Qdrants and none of this one.
     new_source: bool,
+    /// Whether only the plan is wanted.
     dry_run: bool,
 }
 
@@ -48,7 +60,7 @@ impl BackupRequest {
 
 impl RequestBody for BackupRequest {
     fn parse(body: &[u8]) -> Result<Self> {
-        let fields: Fields = request::object(body, REMEDY)?;
+        let fields: BackupFields = request::object(body, REMEDY)?;
         if fields.collection.is_some() && fields.collections.is_some() {
             return Err(request::bad(
                 "`collection` and `collections` are both given",
@@ -69,10 +81,17 @@ impl RequestBody for BackupRequest {
     }
 }
 
-/// What a backup would save, and from where.
+/// The answer of the old route where only the plan was wanted.
 #[derive(Clone, Debug, Serialize)]
+pub(crate) struct BackupPlanResponse {
+    pub(crate) dry_run: bool,
+    #[serde(flatten)]
+    pub(crate) plan: BackupPlan,
+}
+
+/// What a backup would save, and from where.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct BackupPlan {
-    dry_run: bool,
     /// Its release.
     qdrant: String,
     /// Of a cluster.
@@ -81,7 +100,7 @@ pub(crate) struct BackupPlan {
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct PlannedNode {
     peer: u64,
     url: String,
@@ -92,7 +111,7 @@ struct PlannedNode {
     units: usize,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct PlannedUnit {
     collection: String,
     /// None: all of it.
@@ -112,7 +131,6 @@ words! {
 impl From<backup::BackupPlan> for BackupPlan {
     fn from(plan: backup::BackupPlan) -> Self {
         Self {
-            dry_run: true,
             qdrant: plan.qdrant.version,
             nodes: all(plan.map),
             units: all(plan.units),
@@ -145,7 +163,7 @@ impl From<Unit> for PlannedUnit {
 }
 
 /// What a backup came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct BackupReport {
     id: BackupId,
     status: BackupOutcome,
@@ -158,6 +176,9 @@ pub(crate) struct BackupReport {
     collections: Vec<SavedCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// Collections that Qdrant optimized while they were saved: the backup is not good before a drill has counted them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unproven: Vec<String>,
     /// What it waited because Qdrant was busy.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<HeldBack>,
@@ -171,7 +192,7 @@ words! {
     BackupOutcome, from backup::BackupOutcome: Complete, Partial, Failed
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct SavedCollection {
     name: String,
     /// Count after the snapshot was made.
@@ -190,11 +211,11 @@ fn is_none(count: &usize) -> bool {
 }
 
 /// A collection that is not in the backup, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct FailedCollection {
     collection: String,
     #[serde(flatten)]
-    error: ErrorInfo<String>,
+    error: ErrorDetail,
 }
 
 impl From<backup::BackupReport> for BackupReport {
@@ -208,6 +229,7 @@ impl From<backup::BackupReport> for BackupReport {
             collections: all(report.collections),
             failed: all(report.failed),
             warnings: report.warnings,
+            unproven: report.unproven,
             held_back: report.held_back.map(Into::into),
             repeated: false,
         }
@@ -215,7 +237,7 @@ impl From<backup::BackupReport> for BackupReport {
 }
 
 /// What a run waited, and for what.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct HeldBack {
     seconds: u64,
     reasons: Vec<String>,

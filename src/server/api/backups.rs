@@ -9,11 +9,14 @@ use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackupsQuery {
-    /// 1 to 1000.
+    /// 20 by default.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u16>,
     /// Whether to tell also what has no manifest.
     #[serde(default)]
@@ -21,7 +24,7 @@ pub(crate) struct BackupsQuery {
 }
 
 /// Newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupsResponse {
     pub(crate) backups: Vec<BackupSummary>,
     /// What killed runs left without a manifest, newest first; only where it was asked for.
@@ -30,7 +33,7 @@ pub(crate) struct BackupsResponse {
 }
 
 /// Objects without a manifest.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct LeftoverFolder {
     id: BackupId,
     objects: usize,
@@ -62,7 +65,7 @@ impl From<prune::Leftover> for LeftoverFolder {
 }
 
 /// A backup in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct BackupSummary {
     #[serde(flatten)]
     backup: BackupFacts,
@@ -71,7 +74,7 @@ pub(crate) struct BackupSummary {
 }
 
 /// What is known of a backup and its worth.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct BackupFacts {
     id: BackupId,
     /// Null when the manifest cannot be used, see `problem`.

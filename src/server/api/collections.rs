@@ -1,15 +1,16 @@
 //! `GET /collections`.
 
-use crate::base::error::ErrorInfo;
+use super::ErrorDetail;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What Qdrant holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CollectionsResponse {
     pub(crate) collections: Vec<CollectionStatus>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CollectionStatus {
     pub(crate) name: String,
     /// `green`, `yellow`, …; as Qdrant says. `unknown`: it does not, see `error`.
@@ -20,5 +21,5 @@ pub(crate) struct CollectionStatus {
     pub(crate) backup_bytes: Option<u64>,
     /// Why Qdrant does not answer for it; the others are listed all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<ErrorInfo<String>>,
+    pub(crate) error: Option<ErrorDetail>,
 }

@@ -10,9 +10,10 @@ use crate::repository::manifest::{self, Storage};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// A backup in full. It is not the manifest: what Qdrant said of a collection's configuration and shards is there alone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupDetail {
     id: BackupId,
     status: BackupStatus,
@@ -33,7 +34,7 @@ pub(crate) struct BackupDetail {
     summary: BackupFacts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct BackedUpQdrant {
     version: String,
     topology: Topology,
@@ -41,14 +42,14 @@ struct BackedUpQdrant {
     source: Option<Source>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 enum Topology {
     Standalone,
     Cluster { peers: Vec<u64> },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct BackedUpCollection {
     name: String,
     /// Count after the snapshot was made, as everywhere.
@@ -67,7 +68,7 @@ struct BackedUpCollection {
 }
 
 /// One object of the store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Artifact {
     key: String,
     storage: String,
@@ -98,7 +99,7 @@ struct Artifact {
 }
 
 /// `"collection"`, or `{"shard": 0}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ArtifactKind {
     Collection,

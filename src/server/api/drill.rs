@@ -7,12 +7,13 @@ use crate::ops::drill;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {}, or {\"same_qdrant\": true} to allow a drill on the Qdrant that is backed up, \
                       {\"no_lock\": true} to go on without the lease";
 
 /// It names no target: whoever may call this service must not choose where Qdrant's data goes.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DrillRequest {
     pub(crate) same_qdrant: bool,
@@ -25,8 +26,28 @@ impl RequestBody for DrillRequest {
     }
 }
 
+/// Which backup is to be drilled. It names no target: that is configured.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrillOf {
+    /// Of the backup, or `latest`.
+    pub(crate) id: String,
+    /// Whether the Qdrant that is backed up is allowed, where there is none for drills.
+    #[serde(default)]
+    pub(crate) same_qdrant: bool,
+    /// Whether to go on without the lease, whoever has it.
+    #[serde(default)]
+    pub(crate) no_lock: bool,
+}
+
+impl RequestBody for DrillOf {
+    fn parse(body: &[u8]) -> Result<Self> {
+        request::required(body, "send {\"id\": \"latest\"} and, as needed, same_qdrant, no_lock")
+    }
+}
+
 /// What a drill found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct DrillReport {
     id: BackupId,
     /// When it ended.
@@ -51,7 +72,7 @@ words! {
     DrillVerdict, from drill::DrillVerdict: Passed, Failed
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct DrilledCollection {
     name: String,
     verdict: DrillVerdict,

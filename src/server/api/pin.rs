@@ -6,8 +6,9 @@ use crate::base::error::Result;
 use crate::repository::names::BackupId;
 use crate::repository::pins::Pinned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PinRequest {
     pub(crate) note: Option<String>,
@@ -20,7 +21,7 @@ impl RequestBody for PinRequest {
 }
 
 /// That a backup is pinned.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PinResponse {
     id: BackupId,
     /// The pin that it had before, which stays as it is; the note of the request was not written then.
@@ -40,7 +41,7 @@ impl PinResponse {
 }
 
 /// That a backup is not pinned.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UnpinResponse {
     pub(crate) id: BackupId,
     /// Whether it was.

@@ -11,13 +11,16 @@ use crate::base::error::Result;
 use crate::ops::prune;
 use crate::repository::names::BackupId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {} to see what would be deleted, {\"dry_run\": false} to delete it";
 
 /// No body, or `{}`, only plans: who wants something deleted has to say so.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PruneRequest {
+    /// Whether only the plan is wanted.
+    #[schema(default = true)]
     pub(crate) dry_run: bool,
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct PruneResponse {
     pub(crate) report: Option<PruneReport>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PruneReport {
     /// How many backups and leftovers were to be deleted.
     planned: usize,
@@ -54,7 +57,7 @@ pub(crate) struct PruneReport {
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct DeletedBackup {
     id: BackupId,
     /// How many were deleted.
@@ -64,7 +67,7 @@ struct DeletedBackup {
     left: usize,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct SkippedBackup {
     id: BackupId,
     why: String,

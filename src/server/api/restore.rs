@@ -12,6 +12,7 @@ use crate::base::error::Result;
 use crate::ops::restore::{self, Interface, Points, Timeouts};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
+use utoipa::ToSchema;
 
 const REMEDY: &str = "send {\"id\": \"latest\"} and, as needed, collections, include, exclude, into, overwrite, yes, swap, move_aliases, replication_factor, via, no_lock, dry_run";
 
@@ -23,17 +24,25 @@ pub(crate) struct RestoreRequest {
     pub(crate) dry_run: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+#[schema(as = RestoreRequest)]
+pub(crate) struct RestoreFields {
+    /// Of the backup, or `latest`.
     id: String,
+    /// Names in the backup; without any list, all of them.
     #[serde(default)]
+    #[schema(min_items = 1)]
     collections: Option<Vec<String>>,
+    /// Patterns.
     #[serde(default)]
+    #[schema(min_items = 1)]
     include: Option<Vec<String>>,
     #[serde(default)]
     exclude: Option<Vec<String>>,
+    /// Another name; `{}` stands for the old one.
     into: Option<String>,
+    /// Whether collections that have points may be replaced.
     #[serde(default)]
     overwrite: bool,
     #[serde(default)]
@@ -42,18 +51,20 @@ struct Fields {
     swap: bool,
     #[serde(default)]
     move_aliases: bool,
+    #[schema(value_type = Option<u16>, minimum = 1)]
     replication_factor: Option<NonZeroU16>,
     #[serde(default)]
     via: Transport,
     #[serde(default)]
     no_lock: bool,
+    /// Whether only the plan is wanted.
     #[serde(default)]
     dry_run: bool,
 }
 
 impl RequestBody for RestoreRequest {
     fn parse(body: &[u8]) -> Result<Self> {
-        let fields: Fields = request::required(body, REMEDY)?;
+        let fields: RestoreFields = request::required(body, REMEDY)?;
         let selected = Selected {
             collections: fields.collections,
             include: fields.include,
@@ -86,7 +97,7 @@ impl RequestBody for RestoreRequest {
 }
 
 /// How many points a collection must have; a range when it was written to while it was backed up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct PointRange {
     min: u64,
     max: u64,

@@ -1,12 +1,12 @@
 //! `GET /health` and `GET /status`.
 
-use super::{BackupSummary, all, words};
-use crate::base::error::ErrorInfo;
+use super::{BackupSummary, ErrorDetail, all, words};
 use crate::ops::events::Operation;
 use crate::ops::progress::{Phase, RunProgress, UnitProgress};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct HealthResponse {
@@ -15,7 +15,7 @@ pub(crate) struct HealthResponse {
 }
 
 /// The same shape whatever is wrong.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusResponse {
     /// `ok`, or `degraded` when Qdrant or the store is not usable.
     pub(crate) status: &'static str,
@@ -32,22 +32,22 @@ pub(crate) struct StatusResponse {
     pub(crate) operations: Vec<RunningOperation>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QdrantStatus {
     pub(crate) ok: bool,
     pub(crate) url: String,
     pub(crate) version: Option<String>,
-    pub(crate) error: Option<ErrorInfo<String>>,
+    pub(crate) error: Option<ErrorDetail>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StoreStatus {
     pub(crate) ok: bool,
     pub(crate) url: String,
-    pub(crate) error: Option<ErrorInfo<String>>,
+    pub(crate) error: Option<ErrorDetail>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RunningRun {
     pub(crate) who: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -58,7 +58,7 @@ pub(crate) struct RunningRun {
     pub(crate) operation: Option<OperationKind>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RunningOperation {
     pub(crate) operation: OperationKind,
     #[serde(with = "time::serde::rfc3339")]
@@ -72,7 +72,7 @@ words! {
 }
 
 /// How far an operation is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OperationProgress {
     /// Of the backup that it is about, once that is known.
     id: Option<BackupId>,
@@ -82,7 +82,7 @@ pub(crate) struct OperationProgress {
     collections: Vec<UnitPhase>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UnitPhase {
     /// A whole collection by its name.
     name: String,

@@ -5,9 +5,10 @@ use crate::ops::restore::Via;
 use crate::repository::{catalog, manifest, selection};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// Which collections were asked for; no list at all: everything.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Selection {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     collections: Vec<String>,
@@ -28,7 +29,7 @@ impl From<selection::Selection> for Selection {
 }
 
 /// A Qdrant, as it is told from others.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Source {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -65,7 +66,7 @@ words! {
 }
 
 /// What a verification or a drill found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Proof {
     verdict: ProofVerdict,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -82,7 +83,7 @@ impl From<catalog::Proof> for Proof {
 }
 
 /// That a backup is kept, whatever the policy says.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Pin {
     #[serde(with = "time::serde::rfc3339::option")]
     at: Option<OffsetDateTime>,
@@ -102,7 +103,7 @@ impl From<catalog::Pin> for Pin {
 }
 
 /// Transfer to Qdrant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {
     #[default]

@@ -7,9 +7,10 @@ use crate::ops::verify;
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// What was found out about one backup.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct VerifyReport {
     id: BackupId,
     verdict: VerifyVerdict,
@@ -47,7 +48,7 @@ words! {
         Missing, Replaced, Length, Sha256, Crc32c, StoreChecksum, Structure, NamedTwice, ForeignKey, NoArtifact, Manifest
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct VerifyFinding {
     problem: VerifyProblem,
     message: String,
@@ -60,7 +61,7 @@ struct VerifyFinding {
 }
 
 /// What was found out about one object.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct VerifiedObject {
     collection: String,
     key: String,

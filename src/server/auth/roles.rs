@@ -1,9 +1,13 @@
 //! What a caller may do, by e-mail address.
 
+use crate::repository::names::RunId;
 use crate::server::error::{HttpError, RequestCode};
 use axum::extract::{MatchedPath, Request};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// The route of one operation, and of what is done to it.
+const OPERATION: &str = "/v1/operations/{id}";
 
 /// What a caller may do. Each may do what the ones before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +24,10 @@ impl Role {
     /// The one that a request needs. What is not in this list needs the highest.
     pub(super) fn needed(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        Self::of(request.method().as_str(), route)
+        match (request.method().as_str(), route) {
+            ("POST", Some(OPERATION)) => Self::of_action(request.uri().path()),
+            (method, route) => Self::of(method, route),
+        }
     }
 
     /// The one of this name.
@@ -33,7 +40,18 @@ impl Role {
     fn of(method: &str, route: Option<&str>) -> Self {
         match (method, route) {
             ("GET" | "HEAD", _) => Self::Reader,
-            ("POST", Some("/backup" | "/backups/{id}/verify")) | ("PUT", Some("/backups/{id}/pin")) => Self::Operator,
+            ("POST", Some("/backup" | "/backups/{id}/verify" | "/v1/backups" | "/v1/verifications"))
+            | ("PUT", Some("/backups/{id}/pin" | "/v1/backups/{id}/pin")) => Self::Operator,
+            _ => Self::Admin,
+        }
+    }
+
+    /// Of what is done to an operation: that of whoever may begin one of its kind, which its id tells.
+    fn of_action(path: &str) -> Self {
+        let segment = path.rsplit('/').next().unwrap_or_default();
+        let id = segment.split(':').next().and_then(|id| id.parse::<RunId>().ok());
+        match id.as_ref().map(RunId::operation) {
+            Some("backup" | "verify") => Self::Operator,
             _ => Self::Admin,
         }
     }
@@ -131,6 +149,10 @@ mod tests {
             let cells: Vec<_> = row.split('|').map(str::trim).collect();
             let (method, path) = cells[1].trim_matches('`').split_once(' ').unwrap();
             let route = path.split('?').next();
+            if path.ends_with(":cancel") {
+                assert_eq!(cells[2], "that of who may begin it");
+                continue;
+            }
             if route == Some("/health") {
                 assert_eq!(cells[2], "none");
                 continue;
@@ -138,7 +160,20 @@ mod tests {
             assert_eq!(Role::of(method, route).to_string(), cells[2], "{row}");
             told += 1;
         }
-        assert_eq!(told, 13);
+        assert_eq!(told, 27);
+        for (kind, role) in [
+            ("backup", Role::Operator),
+            ("verify", Role::Operator),
+            ("restore", Role::Admin),
+            ("drill", Role::Admin),
+            ("prune", Role::Admin),
+        ] {
+            let path = format!("/v1/operations/2026-11-22T12-00-00Z-{kind}-1a2b3c4d:cancel");
+            assert_eq!(Role::of_action(&path), role, "{path}");
+        }
+        for odd in ["/v1/operations/backup:cancel", "/v1/operations/:cancel", ""] {
+            assert_eq!(Role::of_action(odd), Role::Admin, "{odd}");
+        }
         assert_eq!(Role::of("POST", None), Role::Admin);
         assert_eq!(Role::of("DELETE", Some("/backup")), Role::Admin);
     }

@@ -70,10 +70,14 @@ request_codes! {
     HostRefused, http 403, "host_refused", "ask for `http://localhost` or `http://127.0.0.1` with the port";
     /// There is nothing at this path.
     NotFound, http 404, "not_found", "see the HTTP API for the paths";
+    /// No run of this id is known: neither this service nor the store has it.
+    OperationNotFound, http 404, "operation_not_found", "`GET /v1/operations` lists those that are known";
     /// The path does not take this method.
     MethodNotAllowed, http 405, "method_not_allowed", "use one of the methods in the `Allow` header of the answer";
     /// The body did not come within 5 s.
     BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
+    /// Another process does this run: only there it can be cancelled.
+    OperationElsewhere, http 409, "operation_elsewhere", "cancel it where it runs: `who` of the operation names the process; SIGTERM stops it cleanly";
     /// The body is larger than 64 KiB.
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
     /// The idempotency key was used for a request with another body.
@@ -111,6 +115,8 @@ mod tests {
         use RequestCode::*;
         for (code, word, status) in [
             (NotFound, "not_found", 404),
+            (OperationNotFound, "operation_not_found", 404),
+            (OperationElsewhere, "operation_elsewhere", 409),
             (MethodNotAllowed, "method_not_allowed", 405),
             (BodyTooLarge, "body_too_large", 413),
             (BodyTimeout, "body_timeout", 408),

@@ -1,16 +1,18 @@
 //! `POST /backup`: makes a backup and answers when it has ended. Sent again with the same key, it makes no second one.
 
 use super::answer;
-use crate::base::error::Result;
+use crate::base::error::{Code, Error, Result};
 use crate::ops::backup::{self, EarlierRun, KeyedRequest};
 use crate::ops::events::Operation;
 use crate::ops::prune::{self, PruneContext};
+use crate::repository::names::RunId;
+use crate::repository::requests::RequestedRun;
 use crate::server::App;
-use crate::server::api::{BackupPlan, BackupReport, BackupRequest};
+use crate::server::api::{BackupPlan, BackupPlanResponse, BackupReport, BackupRequest};
 use crate::server::error::{HttpError, RequestCode};
 use crate::server::extract::JsonBody;
 use crate::server::idempotency::RequestKey;
-use crate::server::runs::RunEnd;
+use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -34,40 +36,78 @@ async fn make(
     JsonBody(request): JsonBody<BackupRequest>,
 ) -> Result<Response, HttpError> {
     if request.dry_run {
-        return planned(&app, &request).await.map(Json::into_response);
+        let plan = plan(&app, &request).await?;
+        return Ok(Json(BackupPlanResponse { dry_run: true, plan }).into_response());
     }
     made(&app, key, &request).await.map(Json::into_response)
 }
 
 /// What would be saved. It changes nothing and takes no lease.
-async fn planned(app: &App, request: &BackupRequest) -> Result<Json<BackupPlan>, HttpError> {
+pub(super) async fn plan(app: &App, request: &BackupRequest) -> Result<BackupPlan> {
     let selection = request.selection.as_ref().unwrap_or(&app.selection);
-    let plan = backup::plan(&app.probe, selection, app.ctx.settings.mode).await?;
-    Ok(Json(plan.into()))
+    Ok(backup::plan(&app.probe, selection, app.ctx.settings.mode).await?.into())
 }
 
 async fn made(app: &App, key: RequestKey, request: &BackupRequest) -> Result<Json<BackupReport>, HttpError> {
+    match begin(app, key, request, true).await? {
+        Made::Now(begun) => answer(app, begun.ended().await).await,
+        Made::Before { report, .. } => {
+            let mut end = end(*report);
+            end.report.repeated = true;
+            answer(app, Ok(end)).await
+        }
+        Made::UnderWay(run) => Err(HttpError::from(Error::new(
+            Code::Internal,
+            format!("internal error: backup {} was not waited for", run.id),
+        ))),
+    }
+}
+
+/// What a request comes to.
+pub(super) enum Made {
+    /// A run of its own.
+    Now(Box<Begun<BackupReport>>),
+    /// The run that an earlier request with the same key began, and what it came to.
+    Before {
+        report: Box<backup::BackupReport>,
+        run: Option<RunId>,
+    },
+    /// That run, which is at work.
+    UnderWay(RequestedRun),
+}
+
+/// Begins the backup, unless an earlier request with the same key did. `wait`: until that one's run has ended.
+pub(super) async fn begin(app: &App, key: RequestKey, request: &BackupRequest, wait: bool) -> Result<Made, HttpError> {
     let Some(keyed) = key.with(request.fingerprint()) else {
-        return begin(app, request, None).await;
+        return start(app, request, None).map(|begun| Made::Now(Box::new(begun)));
     };
     loop {
-        if let Some(report) = result_of_earlier(app, &keyed).await? {
-            return repeated(app, report).await;
+        if let Some(earlier) = earlier(app, &keyed, wait).await? {
+            return Ok(earlier);
         }
-        match begin(app, request, Some(keyed.clone())).await {
-            // That run may be the one of an earlier request with this key.
+        match under_lease(app, request, keyed.clone()).await {
+            // That run may be the one of an earlier request with this key, in this instance or another.
             Err(refused) if refused.is_held_since(app.ctx.clock.now() - SETTLING) => app.runs.pause(POLL).await?,
-            answer => return answer,
+            begun => return begun.map(|begun| Made::Now(Box::new(begun))),
         }
     }
 }
 
-/// Makes the backup.
-async fn begin(
+/// Makes the backup, and answers when that holds its lease.
+async fn under_lease(
     app: &App,
     request: &BackupRequest,
-    keyed: Option<KeyedRequest>,
-) -> Result<Json<BackupReport>, HttpError> {
+    keyed: KeyedRequest,
+) -> Result<Begun<BackupReport>, HttpError> {
+    let mut begun = start(app, request, Some(keyed))?;
+    match begun.settled().await {
+        Ok(()) => Ok(begun),
+        Err(refused) => Err(app.with_lease_holder(refused).await.logged()),
+    }
+}
+
+/// Makes the backup.
+fn start(app: &App, request: &BackupRequest, keyed: Option<KeyedRequest>) -> Result<Begun<BackupReport>, HttpError> {
     let selection = request.selection.clone().unwrap_or_else(|| app.selection.clone());
     let prune_after = app.prunes_after_backup.then(|| app.retention.clone());
     let mut ctx = app.ctx.clone();
@@ -89,24 +129,27 @@ async fn begin(
         }
         Ok(end(report))
     };
-    answer(app, run.detached(work).await).await
+    Ok(run.spawn(work))
 }
 
-fn end(report: backup::BackupReport) -> RunEnd<BackupReport> {
+pub(super) fn end(report: backup::BackupReport) -> RunEnd<BackupReport> {
     RunEnd {
         error: report.error(),
         report: report.into(),
     }
 }
 
-/// What the run came to that an earlier request with the same key began; waits while it is under way. `None`: there is no result,
-/// so that the backup is to be made.
-async fn result_of_earlier(app: &App, keyed: &KeyedRequest) -> Result<Option<backup::BackupReport>, HttpError> {
+/// The run that an earlier request with the same key began, and what it came to. `None`: there is no result, so that the backup
+/// is to be made.
+async fn earlier(app: &App, keyed: &KeyedRequest, wait: bool) -> Result<Option<Made>, HttpError> {
     let ctx = app.ctx.on_store();
     loop {
         let run = match backup::earlier(&ctx, keyed).await? {
             EarlierRun::None => return Ok(None),
-            EarlierRun::Ended(report) => return Ok(Some(*report)),
+            EarlierRun::Ended { report, run } => {
+                tracing::info!(backup = %report.id, "backup {} was made for this request already; nothing is done", report.id);
+                return Ok(Some(Made::Before { report, run }));
+            }
             EarlierRun::OfAnother => {
                 return Err(HttpError::new(
                     RequestCode::KeyReused,
@@ -119,17 +162,13 @@ async fn result_of_earlier(app: &App, keyed: &KeyedRequest) -> Result<Option<bac
             }
             EarlierRun::UnderWay(run) => run,
         };
+        // One of an earlier version cannot be pointed at.
+        if !wait && run.run.is_some() {
+            return Ok(Some(Made::UnderWay(run)));
+        }
         tracing::info!(backup = %run.id, "backup {} is being made for this request already; waiting for it", run.id);
         while backup::is_under_way(&ctx, &run).await? {
             app.runs.pause(POLL).await?;
         }
     }
-}
-
-/// The same answer as that of the request which began the run.
-async fn repeated(app: &App, report: backup::BackupReport) -> Result<Json<BackupReport>, HttpError> {
-    tracing::info!(backup = %report.id, "backup {} was made for this request already; nothing is done", report.id);
-    let mut end = end(report);
-    end.report.repeated = true;
-    answer(app, Ok(end)).await
 }

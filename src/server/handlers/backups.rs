@@ -1,6 +1,7 @@
 //! `GET /backups` and `GET /backups/{id}`: what backups there are.
 
 use super::large;
+use super::v1::ReadProblems;
 use crate::ops::prune;
 use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
@@ -21,8 +22,16 @@ pub(super) fn router() -> Router<App> {
         .route("/backups/{id}", get(show))
 }
 
-/// The newest backups; without a limit [`catalog::LISTED`].
-async fn list(
+/// The newest backups.
+#[utoipa::path(
+    get,
+    path = "/v1/backups",
+    operation_id = "listBackups",
+    tag = "Backups",
+    params(BackupsQuery),
+    responses(ReadProblems, (status = 200, description = "Newest first.", body = BackupsResponse))
+)]
+pub(super) async fn list(
     State(app): State<App>,
     query: Result<Query<BackupsQuery>, QueryRejection>,
 ) -> Result<Response, HttpError> {
@@ -55,7 +64,15 @@ async fn list(
 }
 
 /// One backup in full.
-async fn show(State(app): State<App>, PathId(id): PathId) -> Result<Response, HttpError> {
+#[utoipa::path(
+    get,
+    path = "/v1/backups/{id}",
+    operation_id = "showBackup",
+    tag = "Backups",
+    params(("id" = String, Path, description = "An id, or `latest`.")),
+    responses(ReadProblems, (status = 200, description = "The backup.", body = BackupDetail))
+)]
+pub(super) async fn show(State(app): State<App>, PathId(id): PathId) -> Result<Response, HttpError> {
     let what = format!("backup {id:?}");
     let id = app.ask_store(&what, app.named(&id)).await?;
     let shown = catalog::show(&*app.ctx.store, id, app.ctx.clock.now());

@@ -1,5 +1,6 @@
 //! `GET /collections`: what Qdrant holds.
 
+use super::v1::ReadProblems;
 use crate::base::error::Code;
 use crate::server::App;
 use crate::server::api::{CollectionStatus, CollectionsResponse};
@@ -17,7 +18,15 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/collections", get(list))
 }
 
-async fn list(State(app): State<App>) -> Result<Json<CollectionsResponse>, HttpError> {
+/// What Qdrant holds.
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    operation_id = "listCollections",
+    tag = "Status",
+    responses(ReadProblems, (status = 200, description = "The collections.", body = CollectionsResponse))
+)]
+pub(super) async fn list(State(app): State<App>) -> Result<Json<CollectionsResponse>, HttpError> {
     let (names, sizes) = tokio::join!(
         app.ask_qdrant("its collections", app.probe.collections()),
         sizes_in_last_backup(&app)

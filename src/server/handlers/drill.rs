@@ -11,7 +11,7 @@ use crate::server::App;
 use crate::server::api::{DrillReport, DrillRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::{JsonBody, PathId};
-use crate::server::runs::RunEnd;
+use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -26,6 +26,12 @@ async fn drill(
     PathId(id): PathId,
     JsonBody(request): JsonBody<DrillRequest>,
 ) -> Result<Json<DrillReport>, HttpError> {
+    let begun = start(&app, &id, &request).await?;
+    answer(&app, begun.ended().await).await
+}
+
+/// Drills the backup that `id` names.
+pub(super) async fn start(app: &App, id: &str, request: &DrillRequest) -> Result<Begun<DrillReport>, HttpError> {
     let (qdrant, elsewhere) = match (&app.drills_on, request.same_qdrant) {
         (Some(qdrant), _) => (qdrant, true),
         (None, true) => (&app.ctx.qdrant, false),
@@ -38,7 +44,7 @@ async fn drill(
     ctx.settings.source.elsewhere = elsewhere;
     let place = DrillTarget { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
-    let id = app.named(&id).await?;
+    let id = app.named(id).await?;
     let request = drill::DrillRequest {
         id: id.to_string(),
         no_lock: request.no_lock,
@@ -52,5 +58,5 @@ async fn drill(
             report: drilled.into(),
         })
     };
-    answer(&app, run.detached(work).await).await
+    Ok(run.spawn(work))
 }

@@ -2,12 +2,13 @@
 
 use crate::base::error::Result;
 use crate::ops::events::Operation;
+use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
 use crate::server::App;
 use crate::server::api::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
 use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::runs::RunEnd;
+use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -22,11 +23,7 @@ async fn by_policy(
     State(app): State<App>,
     JsonBody(PruneRequest { dry_run }): JsonBody<PruneRequest>,
 ) -> Result<Json<PruneResponse>, HttpError> {
-    let job = PruneContext {
-        ctx: app.ctx.on_store(),
-        policy: app.retention.clone(),
-        only: None,
-    };
+    let job = context(&app);
     let plan = prune::plan(&job).await?;
     if dry_run {
         return Ok(Json(PruneResponse {
@@ -38,11 +35,8 @@ async fn by_policy(
     let shown = PrunePlan::from(plan.clone());
     let end = match plan.is_empty() {
         // What deletes nothing takes no lease, and is in nobody's way.
-        true => execute(job, plan, CancellationToken::new()).await,
-        false => {
-            let run = app.runs.begin(Operation::Prune)?;
-            run.detached(|_, stop| execute(job, plan, stop)).await
-        }
+        true => execute(job, plan, &Progress::new(app.ctx.clock.now()), CancellationToken::new()).await,
+        false => start(&app, job, plan)?.ended().await,
     };
     match end {
         Ok(RunEnd { report, error: None }) => Ok(Json(PruneResponse {
@@ -58,8 +52,27 @@ async fn by_policy(
     }
 }
 
-async fn execute(job: PruneContext, plan: prune::PrunePlan, stop: CancellationToken) -> Result<RunEnd<PruneReport>> {
-    let mut report = prune::execute(&job, &plan, &stop).await?;
+pub(super) fn context(app: &App) -> PruneContext {
+    PruneContext {
+        ctx: app.ctx.on_store(),
+        policy: app.retention.clone(),
+        only: None,
+    }
+}
+
+/// Deletes what the plan says.
+pub(super) fn start(app: &App, job: PruneContext, plan: prune::PrunePlan) -> Result<Begun<PruneReport>, HttpError> {
+    let run = app.runs.begin(Operation::Prune)?;
+    Ok(run.spawn(|progress, stop| async move { execute(job, plan, &progress, stop).await }))
+}
+
+async fn execute(
+    job: PruneContext,
+    plan: prune::PrunePlan,
+    progress: &Progress,
+    stop: CancellationToken,
+) -> Result<RunEnd<PruneReport>> {
+    let mut report = prune::execute_as(&job, &plan, progress, &stop).await?;
     for deleted in &report.deleted {
         tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
     }

@@ -7,7 +7,7 @@ use crate::server::App;
 use crate::server::api::{RestorePlan, RestoreReport, RestoreRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::runs::RunEnd;
+use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -24,12 +24,23 @@ async fn restore(
     JsonBody(RestoreRequest { request, dry_run }): JsonBody<RestoreRequest>,
 ) -> Result<Response, HttpError> {
     if dry_run {
-        let plan = restore::plan(&app.ctx, &request).await?;
-        return match plan.error() {
-            None => Ok(Json(RestorePlan::from(plan)).into_response()),
-            Some(error) => Err(HttpError::from(error).with_plan(RestorePlan::from(plan))),
-        };
+        return Ok(Json(plan(&app, &request).await?).into_response());
     }
+    let begun = start(&app, request)?;
+    answer(&app, begun.ended().await).await.map(Json::into_response)
+}
+
+/// The plan; an error with the plan where it has refusals.
+pub(super) async fn plan(app: &App, request: &restore::RestoreRequest) -> Result<RestorePlan, HttpError> {
+    let plan = restore::plan(&app.ctx, request).await?;
+    match plan.error() {
+        None => Ok(plan.into()),
+        Some(error) => Err(HttpError::from(error).with_plan(RestorePlan::from(plan))),
+    }
+}
+
+/// Restores.
+pub(super) fn start(app: &App, request: restore::RestoreRequest) -> Result<Begun<RestoreReport>, HttpError> {
     let ctx = app.ctx.clone();
     let run = app.runs.begin(Operation::Restore)?;
     let work = |progress, stop| async move {
@@ -39,5 +50,5 @@ async fn restore(
             report: RestoreReport::from(report),
         })
     };
-    answer(&app, run.detached(work).await).await.map(Json::into_response)
+    Ok(run.spawn(work))
 }

@@ -1,9 +1,10 @@
 //! `GET /status`: how things are.
 
+use super::v1::ReadProblems;
 use crate::repository::catalog::{self, ListedBackup};
 use crate::repository::lease;
 use crate::server::App;
-use crate::server::api::{QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
+use crate::server::api::{Problem, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
 use crate::server::runs::Running;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,8 +15,23 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/status", get(status))
 }
 
-/// 200 when all is well, 503 when Qdrant or the store is not usable.
-async fn status(State(app): State<App>) -> (StatusCode, Json<StatusResponse>) {
+/// How things are. 200 when all is well, 503 when Qdrant or the store is not usable.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "status",
+    tag = "Status",
+    responses(
+        ReadProblems,
+        (status = 200, description = "Qdrant and the store are usable.", body = StatusResponse),
+        (
+            status = 503,
+            description = "Qdrant or the store is not usable; or the service is handling as many requests as it can.",
+            content((StatusResponse = "application/json"), (Problem = "application/problem+json"))
+        )
+    )
+)]
+pub(super) async fn status(State(app): State<App>) -> (StatusCode, Json<StatusResponse>) {
     let now = app.ctx.clock.now();
     let (version, (collections, good), newest, holder) = tokio::join!(
         app.ask_qdrant("its version", app.probe.version()),

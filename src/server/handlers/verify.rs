@@ -1,13 +1,18 @@
 //! `POST /backups/{id}/verify`: reads a backup back and answers when that is done.
 
+use crate::base::error::Result;
 use crate::ops::events::Operation;
+use crate::ops::progress::Progress;
+use crate::ops::run;
 use crate::server::App;
 use crate::server::api::VerifyReport;
 use crate::server::error::HttpError;
 use crate::server::extract::PathId;
+use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use tokio_util::sync::CancellationToken;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/backups/{id}/verify", post(verify))
@@ -18,14 +23,31 @@ pub(super) fn router() -> Router<App> {
 async fn verify(State(app): State<App>, PathId(id): PathId) -> Result<Json<VerifyReport>, HttpError> {
     let run = app.runs.begin(Operation::Verify)?;
     let progress = run.progress.clone();
-    let work = async {
-        let id = app.named(&id).await?;
-        app.verifier.run_watched(&id, &progress).await
-    };
     // It ends with the request, and with the service: nothing is lost but the work.
-    let report = run.attached(work).await?;
-    match report.error() {
-        None => Ok(Json(report.into())),
-        Some(error) => Err(HttpError::from(error).with_report(VerifyReport::from(report))),
+    let RunEnd { report, error } = run.attached(work(&app, &id, &progress)).await?;
+    match error {
+        None => Ok(Json(report)),
+        Some(error) => Err(HttpError::from(error).with_report(report)),
     }
+}
+
+/// Verifies the backup that `id` names.
+pub(super) fn start(app: &App, id: String) -> Result<Begun<VerifyReport>, HttpError> {
+    let run = app.runs.begin(Operation::Verify)?;
+    let app = app.clone();
+    let verify = |progress, stop: CancellationToken| async move {
+        let verified = stop.run_until_cancelled(work(&app, &id, &progress)).await;
+        let stopped = || Err(run::stopped().remedy("verify again; nothing was recorded"));
+        verified.unwrap_or_else(stopped)
+    };
+    Ok(run.spawn(verify))
+}
+
+async fn work(app: &App, id: &str, progress: &Progress) -> Result<RunEnd<VerifyReport>> {
+    let id = app.named(id).await?;
+    let report = app.verifier.run_watched(&id, progress).await?;
+    Ok(RunEnd {
+        error: report.error(),
+        report: report.into(),
+    })
 }

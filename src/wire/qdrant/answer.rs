@@ -206,8 +206,9 @@ pub(super) fn refused(status: u16, body: &[u8], doing: &str) -> Error {
 
 fn disk_full(text: String) -> Error {
     Error::new(Code::DiskFull, text).remedy(
-        "free or add space on Qdrant's disk: a snapshot needs the size of its collection there, a restore up to twice \
-         that. For backups, or set SNAPSHOT_MODE=auto: what has no room is streamed",
+        "free or add space where Qdrant has its snapshots and temporary files: a snapshot needs the size of its collection there, a \
+         restore up to twice that, a stream some 32 MiB for each shard. What has no room for a snapshot is streamed by a backup with \
+         SNAPSHOT_MODE=auto",
     )
 }
 

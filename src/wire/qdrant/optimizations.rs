@@ -53,6 +53,10 @@ impl Qdrant {
         let answer = self.http.call_with(Method::GET, &path, &query, None, &doing).await?;
         match answer.status {
             403 | 404 => Ok(None),
+            // Qdrant asks all nodes of the collection, and fails if one does not answer.
+            500..=599 => answer.result(&doing).await.map(Some).map_err(|error| {
+                error.remedy("check that each node of the cluster runs: Qdrant answers this only while all of them do; then read Qdrant's log")
+            }),
             _ => answer.result(&doing).await.map(Some),
         }
     }

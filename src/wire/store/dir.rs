@@ -12,7 +12,7 @@ mod object_path;
 mod read;
 mod staged;
 
-use super::{BACKUPS, INTENTS, JOBS};
+use super::{BACKUPS, INTENTS, JOBS, RUNS};
 use super::{ByteStream, Condition, Folder, ObjectMeta, Source, Store, Version, valid_key, valid_list_prefix};
 use crate::base::error::{Code, Error, Result};
 use async_trait::async_trait;
@@ -61,7 +61,7 @@ impl DirStore {
         store
             .run(|root, gone| {
                 let root = Directory::root(root)?;
-                for folder in [BACKUPS, INTENTS, JOBS, STAGING] {
+                for folder in [BACKUPS, INTENTS, JOBS, RUNS, STAGING] {
                     root.refuse_link(folder.trim_end_matches('/'))?;
                 }
                 // A directory that may only be read is still good for restoring.

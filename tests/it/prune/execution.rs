@@ -213,7 +213,10 @@ async fn objects_outside_the_prefix_are_another_stores() {
     backup(&*bench.store, OLD).await;
     backup(&*bench.store, NEW).await;
     assert_eq!(bench.prune().await, [OLD]);
-    assert_eq!(gcs.objects(BUCKET).len(), 5);
+    // Beside what the run tells of itself.
+    let mut left = gcs.objects(BUCKET);
+    left.retain(|object| !object.name.starts_with(&format!("{PREFIX}/runs/")));
+    assert_eq!(left.len(), 5);
 }
 
 #[tokio::test]

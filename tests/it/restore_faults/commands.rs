@@ -38,7 +38,10 @@ async fn a_pasted_command_goes_where_the_failed_one_went() {
     // What the failed restore itself has made may be written over; with nothing there, there is nothing to allow.
     for (script, printed) in [
         (Upload::Full, format!("{to} --skip-existing")),
-        (Upload::AnswerLost, format!("{to} --skip-existing --overwrite-only a")),
+        (
+            Upload::AnswerLost,
+            format!("{to} --skip-existing --overwrite-only a --other-source"),
+        ),
     ] {
         other.lock().collections.clear();
         other.lock().upload.push_back(script.clone());
@@ -152,7 +155,9 @@ async fn collections_that_are_tried_again_alike_are_one_command() {
     // `--overwrite` would allow to write over `b`, whoever makes it until then.
     assert_eq!(
         report.next,
-        [of("a b --exclude nothing --skip-existing --overwrite-only a")],
+        [of(
+            "a b --exclude nothing --skip-existing --overwrite-only a --other-source"
+        )],
         "{report:?}"
     );
     lost.peer.lock().collections.clear();

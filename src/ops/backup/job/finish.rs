@@ -4,7 +4,9 @@ use super::Task;
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use crate::ops::backup::report::remade;
-use crate::ops::backup::{BackupOutcome, BackupReport, Results, RunFacts, commit, refresh_aliases};
+use crate::ops::backup::{
+    BackupOutcome, BackupReport, Results, RunFacts, commit, fail_what_came_back, refresh_aliases,
+};
 use crate::ops::context::Context;
 use crate::ops::run::Run;
 use crate::repository::blobs;
@@ -69,6 +71,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &JobPlan, run: &Run
     }
     let mut results = results(jobs::parts(&*ctx.store, &task.execution, plan, plan.units.iter()).await?);
     check(ctx, plan, &results).await?;
+    fail_what_came_back(ctx, &mut results).await;
     let aliases = refresh_aliases(ctx, &mut results).await;
     let known = RunFacts {
         id: plan.id,

@@ -6,8 +6,9 @@ use crate::ops::{prune, retention};
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PrunePlan {
     #[serde(with = "time::serde::rfc3339")]
     made_at: OffsetDateTime,
@@ -21,7 +22,7 @@ pub(crate) struct PrunePlan {
 }
 
 /// How many of each a series keeps; 0: the rule is off.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct RetentionPolicy {
     last: u32,
     hourly: u32,
@@ -37,7 +38,7 @@ struct RetentionPolicy {
     leftover_age_seconds: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct PrunePlanItem {
     id: BackupId,
     /// False: it has no manifest.
@@ -59,7 +60,7 @@ words! {
         Partial, NewestCopy
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct JobRecords {
     execution: String,
     objects: usize,

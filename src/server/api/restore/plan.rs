@@ -8,8 +8,9 @@ use crate::ops::restore;
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct RestorePlan {
     id: BackupId,
     /// What was asked for when the backup was made.
@@ -31,7 +32,7 @@ pub(crate) struct RestorePlan {
 }
 
 /// What would be done for one collection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct RestorePlanStep {
     /// Its name in the backup.
     source: String,
@@ -48,7 +49,7 @@ struct RestorePlanStep {
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Overwritten {
     Readable {
@@ -60,7 +61,7 @@ enum Overwritten {
     },
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct ConfigDifference {
     /// E.g. `config.params.vectors.size`.
     path: String,
@@ -70,7 +71,7 @@ struct ConfigDifference {
     qdrant: Value,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct AliasStep {
     alias: String,
     /// The collection that it points to now.
@@ -83,7 +84,7 @@ words! {
     AliasStepAction, from restore::AliasAction: Set, Keep, Move, Conflict, Skip
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct RestoreRefusal {
     /// The collection of the backup that it is about; null: all.
     collection: Option<String>,

@@ -8,8 +8,9 @@ use crate::ops::restore;
 use crate::repository::names::BackupId;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct RestoreReport {
     id: BackupId,
     /// URL of the Qdrant that was restored into.
@@ -35,7 +36,7 @@ words! {
     RestoreOutcome, from restore::RestoreOutcome: Complete, Partial, Failed
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct RestoredCollection {
     /// Its name in the backup.
     source: String,
@@ -57,7 +58,7 @@ struct RestoredCollection {
     notes: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct UnrestoredCollection {
     /// Its name in the backup.
     source: String,

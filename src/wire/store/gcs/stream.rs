@@ -53,7 +53,9 @@ impl GcsStore {
 async fn send(session: &mut Session, chunks: &mut Chunks, first: Bytes) -> Result<Uploaded> {
     let mut chunk = first;
     while !chunks.is_over {
+        let sent = chunk.clone();
         (chunk, ()) = tokio::try_join!(chunks.next(), session.send(chunk))?;
+        chunks.spare = sent.try_into_mut().ok();
     }
     session.finish(chunk, chunks.crc32c).await
 }
@@ -64,6 +66,8 @@ struct Chunks {
     size: usize,
     /// What came beyond a chunk.
     beyond: Bytes,
+    /// That of a chunk that was confirmed, for another one: what one thread frees, the allocator does not give to another.
+    spare: Option<BytesMut>,
     len: u64,
     crc32c: u32,
     /// Whether the chunk that was read last is the last one.
@@ -76,6 +80,7 @@ impl Chunks {
             stream,
             size,
             beyond: Bytes::new(),
+            spare: None,
             len: 0,
             crc32c: 0,
             is_over: false,
@@ -84,7 +89,8 @@ impl Chunks {
 
     /// Reads until there is more than a chunk, or all.
     async fn next(&mut self) -> Result<Bytes> {
-        let mut chunk = BytesMut::with_capacity(self.size);
+        let mut chunk = self.spare.take().unwrap_or_else(|| BytesMut::with_capacity(self.size));
+        chunk.clear();
         loop {
             let taken = self.beyond.split_to(self.beyond.len().min(self.size - chunk.len()));
             chunk.extend_from_slice(&taken);

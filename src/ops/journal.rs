@@ -1,0 +1,304 @@
+//! What a run tells of itself in the store while it works, see [`crate::repository::runs`]. It begins once the run holds its
+//! lease, and never fails or holds up the run.
+
+use super::events::Operation;
+use super::progress::{Phase, Progress, RunProgress, UnitProgress};
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error, ErrorInfo};
+use crate::base::text::shortened;
+use crate::repository::names::RunId;
+use crate::repository::runs::{self, LONGEST, RunRecord, RunState, UNITS, UnitRecord};
+use crate::wire::store::{Condition, Store, Version};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::Instrument;
+
+/// Before the first record: most runs that are refused, or have nothing to do, have ended by then.
+const FIRST: Duration = Duration::from_secs(1);
+/// Between two records.
+const EVERY: Duration = Duration::from_secs(5);
+/// What a store gets for one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the end of a run waits for its last record.
+const LAST: Duration = Duration::from_secs(3);
+
+/// Tells of one run. Dropped, it tells that the run was given up; by a panic it tells no more.
+pub(crate) struct Journal {
+    end: Option<oneshot::Sender<RunEnd>>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct RunEnd {
+    pub(crate) state: RunState,
+    pub(crate) error: Option<ErrorInfo<String>>,
+}
+
+impl RunEnd {
+    pub(crate) fn of(error: Option<ErrorInfo<String>>) -> Self {
+        let state = match &error {
+            None => RunState::Succeeded,
+            Some(error) if error.code == Code::Cancelled.to_string() => RunState::Cancelled,
+            Some(_) => RunState::Failed,
+        };
+        Self { state, error }
+    }
+}
+
+impl From<&Error> for RunEnd {
+    fn from(error: &Error) -> Self {
+        Self::of(Some(error.into()))
+    }
+}
+
+impl Journal {
+    pub(crate) fn start(
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        who: &str,
+        operation: Operation,
+        progress: &Progress,
+    ) -> Self {
+        let (end, ended) = oneshot::channel();
+        let writer = Writer {
+            store: store.clone(),
+            clock: clock.clone(),
+            who: who.to_owned(),
+            id: progress.run(operation),
+            progress: progress.clone(),
+            version: None,
+            is_refused: false,
+        };
+        let task = tokio::spawn(keep(writer, ended).in_current_span());
+        Self {
+            end: Some(end),
+            task: Some(task),
+        }
+    }
+
+    /// Writes the last record, if the store takes it soon.
+    pub(crate) async fn end(mut self, end: RunEnd) {
+        self.tell(end);
+        if let Some(task) = self.task.take() {
+            let _ = timeout(LAST, task).await;
+        }
+    }
+
+    fn tell(&mut self, end: RunEnd) {
+        if let Some(told) = self.end.take() {
+            // A task that is gone has nobody to tell.
+            let _ = told.send(end);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.tell((&Error::new(Code::Cancelled, "the run was given up before its end")).into());
+        }
+    }
+}
+
+async fn keep(mut writer: Writer, mut ended: oneshot::Receiver<RunEnd>) {
+    let (mut pause, mut is_first) = (FIRST, true);
+    let end = loop {
+        tokio::select! {
+            end = &mut ended => break end,
+            () = sleep(pause) => {}
+        }
+        // A run that waits for its lease is looked at again soon.
+        if writer.progress.holder().is_some() {
+            writer.write(None).await;
+            if std::mem::take(&mut is_first) {
+                writer.trim().await;
+            }
+            pause = EVERY;
+        }
+    };
+    // A panic: nobody knows how it ended.
+    let Ok(end) = end else { return };
+    if writer.progress.holder().is_some() {
+        writer.write(Some(end)).await;
+        if is_first {
+            writer.trim().await;
+        }
+    }
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    who: String,
+    id: RunId,
+    progress: Progress,
+    /// Of the record, where it is known.
+    version: Option<Version>,
+    /// Whether the store refused a record for good.
+    is_refused: bool,
+}
+
+impl Writer {
+    async fn write(&mut self, end: Option<RunEnd>) {
+        if self.is_refused {
+            return;
+        }
+        let record = self.record(end);
+        match timeout(PATIENCE, self.put(&record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.is_refused = error.is_permanent();
+                tracing::info!(run = %self.id, error = %error, "failed to record how far the run is; it continues");
+            }
+            Err(_) => tracing::debug!(run = %self.id, "timeout while recording how far the run is"),
+        }
+    }
+
+    async fn put(&mut self, record: &RunRecord) -> crate::base::error::Result<()> {
+        let condition = match self.version.take() {
+            Some(version) => Condition::Unchanged(version),
+            // None was written yet, or whether the last one was is not known.
+            None => match self.store.head(&self.id.record()).await? {
+                Some(object) => Condition::Unchanged(object.version),
+                None => Condition::Absent,
+            },
+        };
+        self.version = runs::write(&*self.store, record, condition).await?;
+        Ok(())
+    }
+
+    async fn trim(&self) {
+        let trimmed = timeout(PATIENCE, runs::trim(&*self.store, self.clock.now())).await;
+        if let Ok(Err(error)) = trimmed {
+            tracing::debug!(error = %error, "failed to delete old records of runs");
+        }
+    }
+
+    fn record(&self, end: Option<RunEnd>) -> RunRecord {
+        let now = self.clock.now();
+        record(&self.id, &self.who, &self.progress, end.map(|end| (now, end)))
+    }
+}
+
+/// What a run tells of itself now, or told when it ended.
+pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(OffsetDateTime, RunEnd)>) -> RunRecord {
+    let holder = progress.holder().flatten();
+    let progress = progress.now();
+    let (state, ended_at, error) = match end {
+        Some((at, end)) => (end.state, Some(at), end.error.map(bounded)),
+        None => (RunState::Running, None, None),
+    };
+    RunRecord {
+        id: id.clone(),
+        who: who.to_owned(),
+        holder,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: progress.started_at,
+        state,
+        ended_at,
+        backup: progress.id,
+        totals: progress.totals,
+        units: units(progress),
+        error,
+    }
+}
+
+/// A message may repeat what Qdrant answered for hundreds of collections.
+fn bounded(error: ErrorInfo<String>) -> ErrorInfo<String> {
+    ErrorInfo {
+        code: error.code,
+        message: shortened(&error.message, LONGEST).into_owned(),
+        remedy: error.remedy.map(|remedy| shortened(&remedy, LONGEST).into_owned()),
+    }
+}
+
+/// Those of which one wants to know first, in the order of their names.
+fn units(progress: RunProgress) -> Vec<UnitRecord> {
+    let mut units = progress.units;
+    if units.len() > UNITS {
+        units.sort_by_key(|unit| match unit.phase {
+            Phase::Failed => 0,
+            phase if phase.is_at_work() => 1,
+            Phase::Waiting => 3,
+            _ => 2,
+        });
+        units.truncate(UNITS);
+        units.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    units.into_iter().map(Into::into).collect()
+}
+
+impl From<UnitProgress> for UnitRecord {
+    fn from(unit: UnitProgress) -> Self {
+        Self {
+            name: unit.name,
+            phase: unit.phase.to_string(),
+            bytes_done: unit.bytes_done,
+            bytes_total: unit.bytes_total,
+        }
+    }
+}
+
+/// After so long without a record, a run is none any more that works without a lease: by clocks that may differ, and on a store
+/// that may have been slow.
+const SILENT: Duration = Duration::from_secs(15 * 60);
+/// The same of a run whose lease is free, or another's.
+const SILENT_WITHOUT_LEASE: Duration = Duration::from_secs(30);
+
+/// Whether a run whose record says that it works has died, as far as that shows. `silent`: since its last record. `lease`: the
+/// holder of the lease now, if anybody has it: whoever holds it lives.
+pub(crate) fn is_interrupted(record: &RunRecord, silent: Duration, lease: Option<&str>) -> bool {
+    let limit = match record.holder.as_deref() {
+        Some(holder) if Some(holder) == lease => return false,
+        Some(_) => SILENT_WITHOUT_LEASE,
+        None => SILENT,
+    };
+    record.state == RunState::Running && silent > limit
+}
+
+/// How long ago something was, by clocks of which one may be ahead.
+pub(crate) fn silence(written_at: OffsetDateTime, now: OffsetDateTime) -> Duration {
+    Duration::try_from(now - written_at).unwrap_or_default()
+}
+
+/// What to say of a run that died. `is_published`: whether the backup that it was to make exists all the same, where somebody
+/// has looked.
+pub(crate) fn interrupted(operation: Operation, record: &RunRecord, is_published: Option<bool>) -> ErrorInfo<String> {
+    let backup = record.backup.map_or_else(String::new, |id| format!(" {id}"));
+    let remedy = match (operation, is_published) {
+        (Operation::Backup, Some(true)) => {
+            format!("verify backup{backup}: it was published before that")
+        }
+        (Operation::Backup, _) => {
+            "run the backup again; what the run left on Qdrant, the next run removes once the lease has expired"
+                .to_owned()
+        }
+        (Operation::Restore, _) => {
+            "run the restore again: a collection may be half restored, and the plan says what is there now".to_owned()
+        }
+        (Operation::Drill, _) => {
+            "run the drill again; it names the temporary collections that this one left".to_owned()
+        }
+        (Operation::Prune, _) => {
+            "run it again: it continues where it stopped; every listed backup still has all its objects".to_owned()
+        }
+        (Operation::Verify, _) => "verify again; nothing was recorded".to_owned(),
+    };
+    ErrorInfo {
+        code: INTERRUPTED.to_owned(),
+        message: format!(
+            "{} tells nothing more of this {}: it died, or it may not overwrite its record in the store",
+            record.who,
+            operation.noun()
+        ),
+        remedy: Some(remedy),
+    }
+}
+
+/// The code of [`interrupted`]: no run ends with it, so it is none of [`Code`].
+pub(crate) const INTERRUPTED: &str = "interrupted";

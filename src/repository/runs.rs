@@ -1,0 +1,210 @@
+//! What runs tell of themselves: a record of each, written again and again while it works, and once at its end. By it another
+//! instance, and the one that comes after a restart, see how far a run is and what became of it.
+//!
+//! It is for showing only. Nothing is decided by one: whoever may write into the store can have written it.
+
+use crate::base::error::{Code, ErrorInfo, Result};
+use crate::repository::names::{BackupId, Name, RUNS, RunId};
+use crate::wire::store::record::{self, Record};
+use crate::wire::store::{Condition, ObjectMeta, Store, Version};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Records that stay.
+pub const KEPT: usize = 200;
+/// Units that a record tells of one by one.
+pub const UNITS: usize = 200;
+/// Longest text of an error in a record, in characters.
+pub const LONGEST: usize = 4000;
+/// Records that one run deletes: what piled up otherwise goes little by little.
+const DELETED_AT_ONCE: usize = 50;
+/// Records read at once.
+const READ_AT_ONCE: usize = 8;
+/// A record of a time that has not come is nobody's, once it was not written for so long.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// What a run tells of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub id: RunId,
+    /// Who does it, e.g. `host/1234`.
+    pub who: String,
+    /// Under which lease it works; none: without.
+    #[serde(default)]
+    pub holder: Option<String>,
+    pub tool_version: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    pub state: RunState,
+    /// Once it has ended.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// The backup that it is about, once that is known.
+    #[serde(default)]
+    pub backup: Option<BackupId>,
+    #[serde(default)]
+    pub totals: UnitTotals,
+    /// At most [`UNITS`]: what is at work and what failed goes first.
+    #[serde(default)]
+    pub units: Vec<UnitRecord>,
+    /// Why it did not come to what was asked for.
+    #[serde(default)]
+    pub error: Option<ErrorInfo<String>>,
+}
+
+/// What becomes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// How many units a run has, by what became of them, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitTotals {
+    pub units: usize,
+    pub waiting: usize,
+    pub at_work: usize,
+    pub done: usize,
+    pub failed: usize,
+    /// Bytes that have passed.
+    pub bytes_done: u64,
+    /// Bytes in all, once that is known of each unit.
+    pub bytes_total: Option<u64>,
+    /// From 0 to 1: of the bytes, or where their number is unknown of the units.
+    pub part: f64,
+}
+
+impl UnitTotals {
+    /// Units for which nothing more is done.
+    pub fn ended(&self) -> usize {
+        self.done.saturating_add(self.failed)
+    }
+}
+
+/// How far a unit is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    pub name: String,
+    /// One of the words of the API; a later version may have others.
+    pub phase: String,
+    #[serde(default)]
+    pub bytes_done: u64,
+    #[serde(default)]
+    pub bytes_total: Option<u64>,
+}
+
+impl Record for RunRecord {
+    const WHAT: &'static str = "what a run tells of itself";
+    const LARGEST: u64 = 512 << 10;
+}
+
+/// A record, and when it was last written by the clock of the store.
+#[derive(Clone, Debug)]
+pub struct ToldRun {
+    pub record: RunRecord,
+    pub written_at: OffsetDateTime,
+}
+
+/// Writes a record; `None` when `condition` does not hold.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn write(store: &dyn Store, record: &RunRecord, condition: Condition) -> Result<Option<Version>> {
+    record::write::<RunRecord>(store, &record.id.record(), record, condition).await
+}
+
+/// The record of a run; none when there is none, or no such record lies there.
+///
+/// # Errors
+/// Those of the store.
+pub async fn read(store: &dyn Store, id: &RunId) -> Result<Option<ToldRun>> {
+    match store.head(&id.record()).await? {
+        Some(object) => told(store, &object).await,
+        None => Ok(None),
+    }
+}
+
+/// The newest records, newest first. Those of a time that has not come are left out.
+///
+/// # Errors
+/// Those of the store.
+pub async fn newest(store: &dyn Store, most: usize, now: OffsetDateTime) -> Result<Vec<ToldRun>> {
+    let Listed { newest, .. } = list(store, most, now).await?;
+    stream::iter(newest.into_iter().rev())
+        .map(|object| async move { told(store, &object).await })
+        .buffered(READ_AT_ONCE)
+        .try_filter_map(async |told| Ok(told))
+        .try_collect()
+        .await
+}
+
+/// Deletes all but the newest [`KEPT`] records, up to a number.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn trim(store: &dyn Store, now: OffsetDateTime) -> Result<()> {
+    for object in list(store, KEPT, now).await?.older {
+        // One that was written meanwhile has another version, and stays.
+        store.delete(&object.key, &object.version).await?;
+    }
+    Ok(())
+}
+
+struct Listed {
+    /// Oldest first.
+    newest: VecDeque<ObjectMeta>,
+    /// Those before, and those that nobody wrote; not all of them.
+    older: Vec<ObjectMeta>,
+}
+
+/// However many objects there are, few of them are kept in memory.
+async fn list(store: &dyn Store, most: usize, now: OffsetDateTime) -> Result<Listed> {
+    let mut listed = Listed {
+        newest: VecDeque::new(),
+        older: Vec::new(),
+    };
+    let mut objects = store.list(RUNS).await?;
+    while let Some(object) = objects.try_next().await? {
+        let Some(Name::Run(id)) = Name::parse(&object.key) else {
+            continue;
+        };
+        let older = match id.has_come(now) {
+            true => {
+                listed.newest.push_back(object);
+                match listed.newest.len() > most {
+                    true => listed.newest.pop_front(),
+                    false => None,
+                }
+            }
+            false => Some(object).filter(|object| now - object.updated > ABANDONED),
+        };
+        if listed.older.len() < DELETED_AT_ONCE {
+            listed.older.extend(older);
+        }
+    }
+    Ok(listed)
+}
+
+async fn told(store: &dyn Store, object: &ObjectMeta) -> Result<Option<ToldRun>> {
+    match record::read_listed::<RunRecord>(store, object).await {
+        Ok(record) => Ok(record
+            .filter(|record| record.id.record() == object.key)
+            .map(|record| ToldRun {
+                record,
+                written_at: object.updated,
+            })),
+        Err(e) if e.code() == Code::BackupDamaged => {
+            tracing::debug!(error = %e, "a record of a run is ignored");
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}

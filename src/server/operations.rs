@@ -1,0 +1,101 @@
+//! Operations as resources: those of this process from the registry, those of others from what they tell in the store.
+
+use super::App;
+use super::api::Operation;
+use super::error::{HttpError, RequestCode};
+use super::runs::OwnRun;
+use crate::base::error::{Error, Result};
+use crate::ops::events;
+use crate::ops::journal::{self, is_interrupted, silence};
+use crate::repository::lease;
+use crate::repository::names::RunId;
+use crate::repository::runs::{self, RunRecord, ToldRun};
+use time::OffsetDateTime;
+
+impl App {
+    /// The operation of that id.
+    ///
+    /// # Errors
+    /// [`RequestCode::OperationNotFound`], and those of the store.
+    pub(super) async fn operation(&self, id: &RunId) -> Result<Operation, HttpError> {
+        let now = self.ctx.clock.now();
+        if let Some(own) = self.runs.own(id) {
+            return own_operation(own, now).ok_or_else(|| no_such_operation(&id.to_string()));
+        }
+        let store = &*self.ctx.store;
+        let looked = async {
+            let Some(told) = runs::read(store, id).await? else {
+                return Ok(None);
+            };
+            let lease = lease::holder(store, &self.ctx.clock).await?.map(|lease| lease.holder);
+            // Published, and then killed before it could say so.
+            let is_published = match told.record.backup {
+                Some(backup) => Some(store.head(&backup.manifest()).await?.is_some()),
+                None => None,
+            };
+            Ok(others(told, lease.as_deref(), is_published, now))
+        };
+        let found = self.ask_store("an operation", looked).await?;
+        found.ok_or_else(|| no_such_operation(&id.to_string()))
+    }
+
+    /// The newest operations, newest first, without their units; and why those of others are not among them.
+    pub(super) async fn operations(&self, most: usize) -> (Vec<Operation>, Option<Error>) {
+        let now = self.ctx.clock.now();
+        let own = self.runs.every().into_iter();
+        let mut operations: Vec<_> = own.filter_map(|own| own_operation(own, now)).collect();
+        let store = &*self.ctx.store;
+        let looked = async {
+            let lease = lease::holder(store, &self.ctx.clock).await?.map(|lease| lease.holder);
+            Ok((runs::newest(store, most, now).await?, lease))
+        };
+        let error = match self.ask_store("operations", looked).await {
+            Ok((told, lease)) => {
+                let of_others = told.into_iter().filter(|told| self.runs.own(&told.record.id).is_none());
+                let of_others = of_others.filter_map(|told| others(told, lease.as_deref(), None, now));
+                operations.extend(of_others.collect::<Vec<_>>());
+                None
+            }
+            Err(error) => Some(error),
+        };
+        operations.sort_by(|a, b| b.id().cmp(a.id()));
+        operations.dedup_by(|a, b| a.id() == b.id());
+        operations.truncate(most);
+        let operations = operations.into_iter().map(Operation::without_units).collect();
+        (operations, error)
+    }
+}
+
+pub(super) fn no_such_operation(id: &str) -> HttpError {
+    let shown: String = id.chars().take(80).collect();
+    HttpError::new(
+        RequestCode::OperationNotFound,
+        format!("there is no operation {shown:?}"),
+        "GET /v1/operations lists those that are known",
+    )
+}
+
+/// `None`: what it does, this version has no word for.
+fn kind(record: &RunRecord) -> Option<events::Operation> {
+    let word = record.id.operation();
+    events::Operation::ALL
+        .into_iter()
+        .find(|operation| operation.to_string() == word)
+}
+
+fn own_operation(own: OwnRun, now: OffsetDateTime) -> Option<Operation> {
+    let operation = kind(&own.record)?;
+    let shown = Operation::new(own.record, operation.into(), None);
+    Some(shown.at_rate_of(now).with_report(own.report))
+}
+
+fn others(told: ToldRun, lease: Option<&str>, is_published: Option<bool>, now: OffsetDateTime) -> Option<Operation> {
+    let ToldRun { record, written_at } = told;
+    let (operation, silent) = (kind(&record)?, silence(written_at, now));
+    let why = is_interrupted(&record, silent, lease).then(|| journal::interrupted(operation, &record, is_published));
+    let shown = Operation::new(record, operation.into(), Some(silent)).at_rate_of(written_at);
+    Some(match why {
+        Some(why) => shown.interrupted(why),
+        None => shown,
+    })
+}

@@ -1,0 +1,137 @@
+//! A cancelled operation leaves nothing on Qdrant and no lease, within seconds.
+
+use super::{post, recorded};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::lost::Lost;
+use testkit::peer::{Create, Fetch, Peer, Upload};
+use testkit::place::{Place, borrowed};
+use testkit::proxy::{Fault, Proxy};
+use testkit::service::Service;
+use tokio::sync::Semaphore;
+
+/// What a cancel may take.
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_backup_leaves_no_snapshot_and_no_lease_within_five_seconds() {
+    let peer = Peer::start(&[("a", 100_000), ("b", 100_000)]).await;
+    peer.on_fetch("a", [Fetch::Stall(10)]);
+    let service = Service::over(&peer.url).await;
+    let begun = post(&service, "/v1/backups", "").await;
+    let at = begun.headers["location"].to_str().unwrap().to_owned();
+    while service.look(&at).await.body["progress"]["bytes_done"].as_u64() < Some(10) {
+        tokio::task::yield_now().await;
+    }
+    assert!(service.dir().join("lock.json").exists() && !peer.snapshots("a").is_empty());
+    let began = Instant::now();
+    let cancelled = post(&service, &format!("{at}:cancel"), "").await;
+    assert_eq!(
+        (cancelled.status, &cancelled.body["state"]),
+        (200, &json!("cancelled")),
+        "{}",
+        cancelled.body
+    );
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!((peer.snapshots("a"), peer.snapshots("b")), (vec![], vec![]));
+    assert!(!service.dir().join("lock.json").exists());
+    assert_eq!(cancelled.body["error"]["code"], "cancelled");
+    assert!(cancelled.body["error"]["remedy"].is_string(), "{}", cancelled.body);
+    recorded(service.dir(), "cancelled").await;
+    // Again: it is cancelled.
+    let again = post(&service, &format!("{at}:cancel"), "{}").await;
+    assert_eq!((again.status, &again.body["state"]), (200, &json!("cancelled")));
+    assert_eq!(post(&service, "/v1/backups?wait=true", "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_backup_of_an_engine_leaves_no_snapshot_and_no_lease() {
+    let place = Place::new(1).await;
+    let proxy = Proxy::before(&place.client.url).await;
+    let name = &place.samples[0].name;
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    proxy.on(
+        &format!("GET /collections/{name}/snapshots/*"),
+        [Fault::Held {
+            after: 100,
+            reached: reached.clone(),
+            go,
+        }],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap().to_string();
+    let mut env = place.env();
+    env.retain(|(name, _)| *name != "QDRANT_URL");
+    env.extend([("QDRANT_URL", proxy.url.clone()), ("BACKUP_STORE", store)]);
+    let service = Service::start(&borrowed(&env)).await;
+    let begun = post(&service, "/v1/backups", "").await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    reached.acquire().await.unwrap().forget();
+    let snapshots = format!("/collections/{name}/snapshots");
+    let made = place.client.call("GET", &snapshots, None).await.unwrap();
+    assert_eq!(made.as_array().unwrap().len(), 1, "{made}");
+    assert!(dir.path().join("lock.json").exists());
+
+    let at = begun.headers["location"].to_str().unwrap();
+    let began = Instant::now();
+    let cancelled = post(&service, &format!("{at}:cancel"), "").await;
+    assert_eq!(
+        (cancelled.status, &cancelled.body["state"]),
+        (200, &json!("cancelled")),
+        "{}",
+        cancelled.body
+    );
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    place.has_no_snapshots().await;
+    assert!(!dir.path().join("lock.json").exists());
+    let next = post(&service, "/v1/backups?wait=true", "").await;
+    assert_eq!(next.status, 200, "{}", next.body);
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_cancelled_while_qdrant_makes_the_snapshot() {
+    let peer = Peer::start(&[("a", 1000)]).await;
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    peer.on_create(
+        "a",
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+    );
+    let service = Service::over(&peer.url).await;
+    let begun = post(&service, "/v1/backups", "").await;
+    reached.acquire().await.unwrap().forget();
+    let at = begun.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(service.look(&at).await.body["phase"], "snapshot");
+    // Qdrant is done with it while the run cleans up.
+    go.add_permits(1);
+    let cancelled = post(&service, &format!("{at}:cancel"), "").await;
+    assert!(cancelled.body["state"] != "running", "{}", cancelled.body);
+    assert_eq!(peer.snapshots("a"), [""; 0]);
+    assert!(!service.dir().join("lock.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_is_cancelled_while_it_uploads() {
+    let lost = Lost::several(&["a"], 1).await;
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    lost.upload(Upload::HeldUntil {
+        reached: reached.clone(),
+        go: go.clone(),
+    });
+    let store = url::Url::from_directory_path(lost.bench.dir.path()).unwrap();
+    let service = Service::start(&[("QDRANT_URL", &lost.peer.url), ("BACKUP_STORE", store.as_str())]).await;
+    let begun = post(&service, "/v1/restores", r#"{"id": "latest"}"#).await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    reached.acquire().await.unwrap().forget();
+    let began = Instant::now();
+    let at = begun.headers["location"].to_str().unwrap().to_owned();
+    go.add_permits(1);
+    let cancelled = post(&service, &format!("{at}:cancel"), "").await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_ne!(cancelled.body["state"], "running", "{}", cancelled.body);
+    assert!(!lost.bench.dir.path().join("lock.json").exists());
+}
