@@ -29,7 +29,7 @@ mod watch;
 mod whole_file;
 
 pub(crate) use backup::backup;
-pub(crate) use check::{CheckTarget, PATIENCE, check};
+pub(crate) use check::{CheckExtent, CheckTarget, PATIENCE, check};
 pub(crate) use completions::{completions, man};
 pub(crate) use config::{ConfigCommand, show_config};
 pub(crate) use delete::{DeleteArgs, delete};
@@ -179,6 +179,9 @@ pub(crate) enum Command {
         /// Have Qdrant make a snapshot of the smallest collection and delete it again, or stream its smallest shard, as a backup does
         #[arg(long)]
         deep: bool,
+        /// Send a test message to each receiver of NOTIFY_URLS
+        #[arg(long)]
+        notify: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -36,6 +36,7 @@ mod load_guard;
 mod machines;
 mod memory;
 mod metrics;
+mod notify;
 mod odd_manifests;
 mod old_formats;
 mod one_cause;
