@@ -68,7 +68,7 @@ mod tests {
     use crate::base::error::{Code, Error};
 
     /// Every code, in the order of the exits that the table gives them.
-    const CODES: [(Code, u8); 38] = [
+    const CODES: [(Code, u8); 39] = [
         (Code::Internal, 1),
         (Code::ConfigInvalid, 2),
         (Code::BadRequest, 2),
