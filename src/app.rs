@@ -4,13 +4,14 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::pause::Pause;
 use crate::base::zone::Zone;
-use crate::cli::{self, Bars, CheckTarget, Cli, Command, ConfigCommand, StatusQuery};
+use crate::cli::{self, Bars, CheckExtent, CheckTarget, Cli, Command, ConfigCommand, StatusQuery};
 use crate::config::{
-    Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
+    self, Config, DRILL, Env, Invalid, LogConfig, LogFormat, PruneConfig, QdrantConfig, RESTORE, RetentionConfig,
     StoreConfig, UnknownVariable, WithFlag, effective, obsolete, source_name, token_callers, value,
 };
 use crate::ops::context::{Context, LoadGuard, Settings, SourceSettings, StoreContext};
 use crate::ops::drill;
+use crate::ops::notify::{Notifier, NotifyConfig, Patience};
 use crate::ops::prune::PruneContext;
 use crate::ops::verify::Verifier;
 use crate::repository::catalog;
@@ -66,11 +67,12 @@ async fn dispatch(cli: Cli, startup: Startup<'_>, bars: &Bars) -> Result<u8> {
         Command::Verify(args) => verify(args, env, bars).await.map(|()| 0),
         Command::Prune(args) => prune(args, env).await.map(|()| 0),
         Command::Delete(args) => delete(args, env).await.map(|()| 0),
-        Command::Unlock { force } => unlock(env, force).await.map(|()| 0),
+        Command::Unlock { force, json } => unlock(env, force, json).await.map(|()| 0),
+        Command::Watch { id, json } => watch(env, id.as_deref(), json, bars).await.map(|()| 0),
         Command::Pin { id, note } => pin(env, &id, note).await.map(|()| 0),
         Command::Unpin { id } => unpin(env, &id).await.map(|()| 0),
         Command::Status(args) => status(env, &args).await,
-        Command::Check { deep, json } => check(startup, deep, json).await,
+        Command::Check { deep, notify, json } => check(startup, CheckExtent { deep, notify }, json).await,
         Command::Config {
             command: ConfigCommand::Show { json },
         } => cli::show_config(&effective(env), json).map(|()| 0),
@@ -88,6 +90,7 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
         store: open_store(&config.store).await?,
         clock: Clock::system(),
         who,
+        notify: notifier(&config.notify)?,
         settings: Settings {
             concurrency: config.backup.concurrency,
             restore_concurrency: config.backup.restore_concurrency,
@@ -112,6 +115,12 @@ pub async fn context(config: &Config, who: String) -> Result<Context> {
             },
         },
     })
+}
+
+/// What tells the end of runs to those that the configuration names.
+fn notifier(config: &NotifyConfig) -> Result<Notifier> {
+    install_crypto();
+    Notifier::new(config.clone(), Patience::default())
 }
 
 /// A client that gives up soon: for looks at Qdrant that somebody waits for.
@@ -307,6 +316,7 @@ async fn suggesting(store: &dyn Store, typed: &str, result: Result<()>) -> Resul
 
 async fn verify(args: cli::VerifyArgs, env: Env<'_>, bars: &Bars) -> Result<()> {
     let config = StoreConfig::from_env(env)?;
+    let notify = notifier(&config::notify(env)?)?;
     let stop = cli::stop_on_signals(cli::STOP_WITHIN)?;
     let Some(store) = stop.run_until_cancelled(open_store(&config)).await else {
         return Err(Error::new(Code::Cancelled, "stopped before verifying began"));
@@ -318,6 +328,7 @@ async fn verify(args: cli::VerifyArgs, env: Env<'_>, bars: &Bars) -> Result<()> 
         concurrency: 4,
         attempts: 3,
         backoff: Duration::from_secs(1),
+        notify,
     };
     let ask = cli::VerifyQuery {
         source: own_source(env),
@@ -349,15 +360,21 @@ async fn prune_context(env: Env<'_>) -> Result<PruneContext> {
             clock: Clock::system(),
             who: holder_name(env),
             lease: config.lease,
+            notify: notifier(&config.notify)?,
         },
         policy: config.retention.policy,
         only: None,
     })
 }
 
-async fn unlock(env: Env<'_>, force: bool) -> Result<()> {
+async fn unlock(env: Env<'_>, force: bool, json: bool) -> Result<()> {
     let store = open_store(&StoreConfig::from_env(env)?).await?;
-    cli::unlock(&*store, &Clock::system(), &Zone::system(), force).await
+    cli::unlock(&*store, &Clock::system(), &Zone::system(), force, json).await
+}
+
+async fn watch(env: Env<'_>, typed: Option<&str>, json: bool, bars: &Bars) -> Result<()> {
+    let store = open_store(&StoreConfig::from_env(env)?).await?;
+    cli::watch(&*store, &Clock::system(), typed, json, bars).await
 }
 
 async fn pin(env: Env<'_>, typed: &str, note: Option<String>) -> Result<()> {
@@ -386,7 +403,7 @@ async fn status(env: Env<'_>, args: &cli::StatusArgs) -> Result<u8> {
     cli::status(look, args).await
 }
 
-async fn check(startup: Startup<'_>, deep: bool, json: bool) -> Result<u8> {
+async fn check(startup: Startup<'_>, CheckExtent { deep, notify }: CheckExtent, json: bool) -> Result<u8> {
     let Startup {
         env,
         broken_file,
@@ -433,6 +450,11 @@ async fn check(startup: Startup<'_>, deep: bool, json: bool) -> Result<u8> {
             _ => None,
         },
         concurrency: config.as_ref().map_or(1, |c| c.backup.concurrency),
+        notifier: match &config {
+            Ok(config) => notifier(&config.notify)?,
+            Err(_) => Notifier::default(),
+        },
+        notify,
     };
     cli::check(subject, json, &stop).await
 }

@@ -25,10 +25,11 @@ mod unlock;
 mod verify;
 mod version;
 mod wait;
+mod watch;
 mod whole_file;
 
 pub(crate) use backup::backup;
-pub(crate) use check::{CheckTarget, PATIENCE, check};
+pub(crate) use check::{CheckExtent, CheckTarget, PATIENCE, check};
 pub(crate) use completions::{completions, man};
 pub(crate) use config::{ConfigCommand, show_config};
 pub(crate) use delete::{DeleteArgs, delete};
@@ -48,6 +49,7 @@ pub(crate) use status::{StatusArgs, StatusQuery, status};
 pub(crate) use unlock::unlock;
 pub(crate) use verify::{VerifyQuery, verify};
 pub(crate) use version::version;
+pub(crate) use watch::watch;
 
 use crate::base::error::{Code, Error, Result};
 use crate::base::json;
@@ -155,6 +157,20 @@ pub(crate) enum Command {
         /// Remove it all the same; a run that still works notices before it commits, and stops
         #[arg(long)]
         force: bool,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow a run of another process, and exit as it does
+    ///
+    /// By what each run tells of itself in the store: a backup by a job or the service, a restore on another machine. Ctrl-C ends the
+    /// watching, not the run.
+    Watch {
+        /// The run's id, as the service lists it; without one, the newest run that is at work
+        id: Option<String>,
+        /// Print what became of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check configuration, Qdrant, rights and store, and explain how to fix each failure
     ///
@@ -163,6 +179,9 @@ pub(crate) enum Command {
         /// Have Qdrant make a snapshot of the smallest collection and delete it again, or stream its smallest shard, as a backup does
         #[arg(long)]
         deep: bool,
+        /// Send a test message to each receiver of NOTIFY_URLS
+        #[arg(long)]
+        notify: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -258,7 +277,7 @@ impl Cli {
     pub fn default_filter(&self, bars: &Bars) -> String {
         let tells_progress = matches!(
             self.command,
-            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) | Command::Verify(_)
+            Command::Backup(_) | Command::Restore(_) | Command::Drill(_) | Command::Verify(_) | Command::Watch { .. }
         );
         match self.command {
             Command::Serve => log_filter("info"),

@@ -8,6 +8,7 @@ mod effective;
 mod environment;
 mod file;
 mod job;
+mod notify;
 mod qdrant;
 mod reader;
 mod retention;
@@ -21,6 +22,7 @@ pub(crate) use effective::{EffectiveConfig, effective};
 pub(crate) use environment::WithFlag;
 pub use environment::{Environment, Layers};
 pub use file::{ConfigFile, FileValue};
+pub(crate) use notify::from_env as notify;
 pub use qdrant::QdrantConfig;
 pub(crate) use qdrant::{DRILL, RESTORE};
 pub(crate) use reader::Env;
@@ -33,6 +35,7 @@ pub use unknown::{UnknownVariable, unknown};
 
 use crate::ops::backup::job::Task;
 use crate::ops::freshness;
+use crate::ops::notify::NotifyConfig;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
 use crate::repository::unit;
@@ -72,6 +75,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The HTTP service.
     pub server: ServerConfig,
+    /// `NOTIFY_URLS`, `NOTIFY_ON`, `NOTIFY_WEBHOOK_SECRET`: who is told how runs end.
+    pub notify: NotifyConfig,
     /// Which task of a job this is, if it is one: `CLOUD_RUN_EXECUTION`, `CLOUD_RUN_TASK_INDEX`, `CLOUD_RUN_TASK_COUNT`,
     /// `CLOUD_RUN_TASK_ATTEMPT` and `BACKUP_JOB_MAX_RETRIES`.
     pub task: Option<Task>,
@@ -104,6 +109,7 @@ impl Config {
         if service {
             server.auth = auth::read(&mut reader, server.listen);
         }
+        let notify = notify::read(&mut reader);
         let task = job::read(&mut reader);
         let all = qdrant.zip(store).map(|(qdrant, store)| Self {
             qdrant,
@@ -111,6 +117,7 @@ impl Config {
             backup,
             retention,
             server,
+            notify,
             task,
         });
         reader.finish(all)
@@ -124,6 +131,7 @@ impl Config {
             backup: BackupConfig::for_testing(),
             retention: RetentionConfig::default(),
             server: ServerConfig::for_testing(),
+            notify: NotifyConfig::default(),
             task: None,
         }
     }

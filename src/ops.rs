@@ -7,6 +7,7 @@ pub mod events;
 pub mod freshness;
 pub(crate) mod journal;
 pub mod metrics;
+pub mod notify;
 pub mod progress;
 pub mod prune;
 pub mod restore;

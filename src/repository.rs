@@ -8,6 +8,7 @@ pub(crate) mod jobs;
 pub mod lease;
 pub mod manifest;
 pub mod names;
+pub(crate) mod notified;
 pub mod pins;
 pub(crate) mod requests;
 pub mod runs;

@@ -8,6 +8,7 @@
 # exceptions live by being rewritten or removed, and there, and only there, objectUser adds that:
 #
 #   lock.json, intents/, runs/                 the lease, the records of snapshots in the making, and what runs tell of themselves
+#   notified.json                              which operations failed, as people were told
 #   backups/ID/verified.json, drilled.json     what the last verification and the last drill found; names that no
 #                                              manifest and no snapshot can have
 #   backups/, jobs/                            only with prune = true: old backups (and so pins), and what the tasks of
@@ -32,7 +33,7 @@ locals {
   below_prefix    = "resource.name == \"${local.bucket_resource}\" || resource.name.startsWith(\"${local.prefix_resource}/\")"
 
   rewritten = {
-    lease    = "resource.name == \"${local.prefix_resource}/lock.json\""
+    lease    = "resource.name == \"${local.prefix_resource}/lock.json\" || resource.name == \"${local.prefix_resource}/notified.json\""
     intents  = "resource.name.startsWith(\"${local.prefix_resource}/intents/\")"
     runs     = "resource.name.startsWith(\"${local.prefix_resource}/runs/\")"
     verified = "(resource.name.startsWith(\"${local.prefix_resource}/backups/\") && resource.name.endsWith(\"/verified.json\"))"

@@ -140,7 +140,7 @@ resource "google_cloud_run_v2_job" "job" {
         }
 
         dynamic "env" {
-          for_each = each.value.needs_key ? var.secret_environment : {}
+          for_each = { for name, secret in var.secret_environment : name => secret if each.value.needs_key || startswith(name, "NOTIFY_") }
           content {
             name = env.key
             value_source {

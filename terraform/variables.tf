@@ -261,7 +261,7 @@ variable "environment" {
   }
 
   validation {
-    condition     = alltrue([for name in keys(var.environment) : !can(regex("(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD|CREDENTIALS)$", name))])
+    condition     = alltrue([for name in keys(var.environment) : !can(regex("(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD|CREDENTIALS|NOTIFY_URLS)$", name))])
     error_message = "environment takes no secrets, such as DRILL_QDRANT_API_KEY or RESTORE_QDRANT_API_KEY: everybody who may look at the service or at Terraform's state could read them. Put the value into Secret Manager, and name the secret in secret_environment."
   }
 
@@ -686,14 +686,14 @@ variable "schedule" {
 }
 
 variable "secret_environment" {
-  description = "Environment variables of the service and of the jobs that ask a Qdrant, whose values are secrets: the variable and the id of a secret of this project that exists, such as `{ DRILL_QDRANT_API_KEY = \"drill-key\" }`. The accounts of service and restores may then read it."
+  description = "Environment variables of the service and of the jobs that ask a Qdrant, whose values are secrets: the variable and the id of a secret of this project that exists, such as `{ DRILL_QDRANT_API_KEY = \"drill-key\" }`. `NOTIFY_URLS` and `NOTIFY_WEBHOOK_SECRET` (who is told how runs end) go to all jobs. The accounts of service and restores may then read it."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for name in keys(var.secret_environment) : contains(["DRILL_QDRANT_API_KEY", "RESTORE_QDRANT_API_KEY"], name)])
-    error_message = "secret_environment takes DRILL_QDRANT_API_KEY and RESTORE_QDRANT_API_KEY. The key of the Qdrant that is backed up has a secret of its own."
+    condition     = alltrue([for name in keys(var.secret_environment) : contains(["DRILL_QDRANT_API_KEY", "NOTIFY_URLS", "NOTIFY_WEBHOOK_SECRET", "RESTORE_QDRANT_API_KEY"], name)])
+    error_message = "secret_environment takes DRILL_QDRANT_API_KEY, RESTORE_QDRANT_API_KEY, NOTIFY_URLS and NOTIFY_WEBHOOK_SECRET. The key of the Qdrant that is backed up has a secret of its own."
   }
 
   validation {

@@ -169,6 +169,7 @@ pub(crate) fn restore(dir: &str, node: &str, collection: &str, crc32c: Option<&s
             None => Arc::new(dir),
         };
         let ctx = Context {
+            notify: Default::default(),
             qdrant: Qdrant::new(QdrantOptions::new(format!("http://{node}").parse()?))?,
             store,
             clock: Clock::system(),

@@ -16,6 +16,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::patience::{self, SILENT_QDRANT, SILENT_STORE};
 use crate::config::{Invalid, Problem, RetentionConfig, TokenCallers, UnknownVariable};
 use crate::ops::backup;
+use crate::ops::notify::Notifier;
 use crate::repository::lease;
 use crate::repository::selection::Selection;
 use crate::repository::unit::SnapshotMode;
@@ -70,6 +71,19 @@ pub(crate) struct CheckTarget<'a> {
     pub(crate) deep: Option<Qdrant>,
     /// Snapshots that a backup has on Qdrant's disk at once.
     pub(crate) concurrency: usize,
+    /// Tells how runs end.
+    pub(crate) notifier: Notifier,
+    /// Whether it is to send a test message.
+    pub(crate) notify: bool,
+}
+
+/// What is tried beyond looking.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckExtent {
+    /// Whether a snapshot is made.
+    pub(crate) deep: bool,
+    /// Whether a test message is sent.
+    pub(crate) notify: bool,
 }
 
 /// What came of one check.
@@ -171,7 +185,36 @@ async fn tried(mut subject: CheckTarget<'_>, stop: &CancellationToken) -> Checks
         Some(retention) => check_retention(&mut checks, retention, store.as_deref(), limit).await,
         None => checks.skip(&["retention"], "configuration"),
     }
+    check_notifications(&mut checks, &subject).await;
     checks
+}
+
+/// Who is told, and whether they take a message.
+async fn check_notifications(checks: &mut Checks, subject: &CheckTarget<'_>) {
+    let receivers = subject.notifier.receivers();
+    if receivers.is_empty() {
+        if subject.notify {
+            checks.skip(&["notify"], "NOTIFY_URLS");
+        }
+        return;
+    }
+    if !subject.notify {
+        let told = receivers.join(", ");
+        return checks.ok(
+            "notify",
+            format!("told how runs end: {told}; `--notify` sends a test message"),
+        );
+    }
+    for (receiver, sent) in subject.notifier.test(&subject.clock).await {
+        match sent {
+            Ok(()) => checks.ok("notify", format!("{receiver} has taken a test message")),
+            Err(reason) => {
+                let text = format!("{receiver} has not taken a test message: {reason}");
+                let remedy = "check its URL in NOTIFY_URLS, and the network and firewall to it";
+                checks.fail("notify", &Error::new(Code::ConfigInvalid, text).remedy(remedy));
+            }
+        }
+    }
 }
 
 fn check_callers(checks: &mut Checks, callers: Option<Result<TokenCallers, Vec<Problem>>>) {
@@ -512,6 +555,8 @@ mod tests {
             patience: Duration::from_millis(50),
             deep: None,
             concurrency: 2,
+            notifier: Notifier::default(),
+            notify: false,
         };
         let checks = tried(subject, &CancellationToken::new()).await;
         let told: Vec<_> = checks.lines.iter().filter(|line| line.state == State::Fail).collect();

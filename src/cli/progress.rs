@@ -101,6 +101,16 @@ impl Bars {
         progress: &Progress,
         work: impl Future<Output = T>,
     ) -> T {
+        self.during_told(operation, || progress.now(), work).await
+    }
+
+    /// The same by what `now` tells.
+    pub(super) async fn during_told<T>(
+        &self,
+        operation: Operation,
+        now: impl Fn() -> RunProgress,
+        work: impl Future<Output = T>,
+    ) -> T {
         let mut watched = Watched {
             operation,
             began: Instant::now(),
@@ -109,18 +119,18 @@ impl Bars {
         };
         let result = tokio::select! {
             result = work => result,
-            never = self.watch(progress, &mut watched) => match never {},
+            never = self.watch(&now, &mut watched) => match never {},
         };
-        self.end(&progress.now(), &mut watched);
+        self.end(&now(), &mut watched);
         result
     }
 
-    async fn watch(&self, progress: &Progress, watched: &mut Watched) -> Infallible {
+    async fn watch(&self, now: &impl Fn() -> RunProgress, watched: &mut Watched) -> Infallible {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.show(&progress.now(), watched);
+            self.show(&now(), watched);
         }
     }
 

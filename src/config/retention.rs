@@ -1,7 +1,8 @@
 //! Which backups are kept, and when the others are deleted.
 
 use super::reader::Reader;
-use super::{BackupConfig, StoreConfig};
+use super::{BackupConfig, StoreConfig, notify};
+use crate::ops::notify::NotifyConfig;
 use crate::ops::retention::Policy;
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub struct PruneConfig {
     pub retention: RetentionConfig,
     /// `BACKUP_LEASE_SECS`, see [`BackupConfig::lease`].
     pub lease: Duration,
+    /// Who is told how a prune ends.
+    pub notify: NotifyConfig,
 }
 
 impl PruneConfig {
@@ -78,10 +81,12 @@ impl PruneConfig {
         let store = StoreConfig::read(&mut reader);
         let retention = RetentionConfig::read(&mut reader);
         let lease = BackupConfig::read(&mut reader).lease;
+        let notify = notify::read(&mut reader);
         reader.finish(store.map(|store| Self {
             store,
             retention,
             lease,
+            notify,
         }))
     }
 }

@@ -82,7 +82,7 @@ impl Setting {
 
     /// Whether its value is not to be shown: it has no flag and is not in the file, and a file of its own holds it instead.
     pub fn is_secret(&self) -> bool {
-        self.variable.ends_with("_API_KEY")
+        self.variable.ends_with("_API_KEY") || matches!(self.variable, "NOTIFY_URLS" | "NOTIFY_WEBHOOK_SECRET")
     }
 
     /// Whether the configuration file may have it.

@@ -1,5 +1,8 @@
 //! What operations work with; made once by the wiring.
 
+use super::events::Operation;
+use super::notify::{Follow, Notifier};
+use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::repository::unit::SnapshotMode;
 use crate::wire::qdrant::Qdrant;
@@ -21,6 +24,8 @@ pub struct Context {
     pub who: String,
     /// Everything that can be tuned.
     pub settings: Settings,
+    /// Tells how runs end.
+    pub notify: Notifier,
 }
 
 /// What an operation on the store alone works with.
@@ -34,6 +39,15 @@ pub struct StoreContext {
     pub who: String,
     /// How long the lease lasts without being renewed.
     pub lease: Duration,
+    /// Tells how runs end.
+    pub notify: Notifier,
+}
+
+impl StoreContext {
+    /// Follows a run to its end, which is then told.
+    pub(crate) fn follow(&self, operation: Operation, progress: &Progress) -> Follow {
+        Follow::run(&self.notify, &self.store, &self.clock, operation, progress)
+    }
 }
 
 /// What can be tuned in a run.
@@ -103,6 +117,7 @@ impl Context {
             clock: self.clock.clone(),
             who: self.who.clone(),
             lease: self.settings.lease,
+            notify: self.notify.clone(),
         }
     }
 }

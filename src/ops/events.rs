@@ -15,8 +15,8 @@
 //! that ends it writes the line; a task that has to give up in its last attempt writes one, too, since the backup may then
 //! never end.
 
-use crate::base::error::Code;
-use crate::repository::names::BackupId;
+use crate::base::error::{Code, ErrorInfo};
+use crate::repository::names::{BackupId, RunId};
 use std::fmt;
 use time::Duration;
 
@@ -45,14 +45,19 @@ pub(crate) struct Finished {
     pub operation: Operation,
     /// Once it had one.
     pub backup: Option<BackupId>,
-    /// Of what went wrong.
-    pub code: Option<Code>,
+    /// What went wrong.
+    pub error: Option<ErrorInfo>,
     pub took: Duration,
     pub counts: Counts,
 }
 
 impl Operation {
     pub(crate) const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Prune];
+
+    /// What a run of that id does; `None`: this version has no word for it.
+    pub(crate) fn of(id: &RunId) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.to_string() == id.operation())
+    }
 
     /// Whether the operation was refused rather than that it ended. `by_itself`: its error says so.
     pub(crate) fn is_refused(self, code: Code, by_itself: bool) -> bool {
@@ -100,8 +105,18 @@ impl fmt::Display for Operation {
 }
 
 impl Finished {
+    fn code(&self) -> Option<Code> {
+        self.error.as_ref().map(|error| error.code)
+    }
+
+    /// Whole seconds, rounded: the JSON for Cloud Logging has fractions as texts, which a metric cannot take. A clock that was set
+    /// back makes no negative time.
+    pub(crate) fn seconds(&self) -> u64 {
+        u64::try_from((self.took + Duration::milliseconds(500)).whole_seconds()).unwrap_or_default()
+    }
+
     pub(crate) fn outcome(&self) -> &'static str {
-        match (self.operation, self.code) {
+        match (self.operation, self.code()) {
             (Operation::Drill, None) => "passed",
             (_, None) => "good",
             (Operation::Backup, Some(Code::BackupPartial)) => "partial",
@@ -111,32 +126,25 @@ impl Finished {
     }
 }
 
-/// Tells all sinks. Today that is the log, from which metrics and notifications are made.
-pub(crate) fn emit(finished: &Finished) {
+/// Writes the line. Who is to be notified is told the same, by whoever calls this.
+pub(crate) fn log(finished: &Finished) {
     let Finished {
         operation,
         backup,
-        code,
-        took,
         counts,
+        ..
     } = finished;
     let (event, outcome) = (format!("{operation}_finished"), finished.outcome());
     tracing::info!(
         event = event.as_str(),
         outcome,
         backup = backup.map(display),
-        code = code.map(display),
+        code = finished.code().map(display),
         collections = counts.collections,
         deleted = counts.deleted,
         bytes = counts.bytes,
-        seconds = seconds(*took),
+        seconds = finished.seconds(),
         "{} finished: {outcome}",
         operation.noun()
     );
-}
-
-/// Whole seconds, rounded: the JSON for Cloud Logging has fractions as texts, which a metric cannot take. A clock that was set
-/// back makes no negative time.
-fn seconds(took: Duration) -> u64 {
-    u64::try_from((took + Duration::milliseconds(500)).whole_seconds()).unwrap_or_default()
 }

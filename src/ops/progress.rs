@@ -14,6 +14,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 /// What is being done for a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +147,8 @@ pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    /// Cancelled once it has begun.
+    begun: CancellationToken,
     run: Option<(Operation, RunId)>,
     /// Of the run that has begun.
     holder: Option<Option<String>>,
@@ -166,6 +169,7 @@ impl Progress {
     /// The progress of a run that begins at `started_at`.
     pub fn new(started_at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(State {
+            begun: CancellationToken::new(),
             run: None,
             holder: None,
             id: None,
@@ -200,7 +204,14 @@ impl Progress {
 
     /// The run begins, under this lease or without one.
     pub(crate) fn begins(&self, holder: Option<String>) {
-        self.lock().holder = Some(holder);
+        let mut state = self.lock();
+        state.holder = Some(holder);
+        state.begun.cancel();
+    }
+
+    /// Cancelled once the run has begun.
+    pub(crate) fn begun(&self) -> CancellationToken {
+        self.lock().begun.clone()
     }
 
     /// Under which lease the run works; `None` before it has begun.

@@ -20,6 +20,7 @@ use crate::base::total::total;
 use crate::ops::backup::{self, BackupOutcome};
 use crate::ops::context::StoreContext;
 use crate::ops::events::Operation;
+use crate::ops::notify::Follow;
 use crate::ops::retention::{self, Entry, Policy, Reason};
 use crate::ops::run;
 use crate::repository::catalog::{self, Folders, Found, Mark, State};
@@ -246,7 +247,11 @@ pub(crate) async fn after_backup(job: &PruneContext, backup: &mut backup::Backup
         return;
     };
     if let Err(error) = &plan {
-        run::end::<PruneReport>(Operation::Prune, None, time::Duration::ZERO, Err(error));
+        let StoreContext {
+            notify, store, clock, ..
+        } = &job.ctx;
+        let follow = Follow::task(notify, store, clock, Operation::Prune, None);
+        run::end::<PruneReport>(follow, None, time::Duration::ZERO, Err(error)).await;
     }
     let work = async {
         let mut report = execute(job, &plan?, cancel).await?;

@@ -3,6 +3,7 @@
 use super::context::StoreContext;
 use super::events::{self, Counts, Finished, Operation};
 use super::journal::{Journal, RunEnd};
+use super::notify::Follow;
 use super::progress::Progress;
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::repository::intents::{self, Intent};
@@ -111,10 +112,12 @@ pub(crate) async fn ending<T: Conclusion>(
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let began = ctx.clock.now();
+    let follow = ctx.follow(operation, progress);
     let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, operation, progress);
     let result = work.await;
-    end(operation, progress.now().id, ctx.clock.now() - began, result.as_ref());
+    let told = end(follow, progress.now().id, ctx.clock.now() - began, result.as_ref());
     journal.end(ended(&result)).await;
+    told.await;
     result
 }
 
@@ -126,27 +129,36 @@ pub(crate) fn ended<T: Conclusion>(result: &Result<T>) -> RunEnd {
     }
 }
 
-/// Tells the end of an operation, unless it was refused.
+/// Logs the end of an operation at once, and then tells it, unless it was refused. What is awaited holds nothing of the result.
 pub(crate) fn end<T: Conclusion>(
-    operation: Operation,
+    follow: Follow,
     backup: Option<BackupId>,
     took: time::Duration,
     result: Result<&T, &Error>,
-) {
-    let (code, counts, is_refusal) = match result {
-        Ok(report) => (report.failure().map(|error| error.code), report.counts(), false),
-        Err(error) => (Some(error.code()), operation.nothing(), error.is_refusal()),
+) -> impl Future<Output = ()> + use<T> {
+    let operation = follow.operation;
+    let (error, counts, is_refusal) = match result {
+        Ok(report) => (report.failure(), report.counts(), false),
+        Err(error) => (Some(ErrorInfo::from(error)), operation.nothing(), error.is_refusal()),
     };
-    if code.is_some_and(|code| operation.is_refused(code, is_refusal)) {
-        return;
-    }
-    events::emit(&Finished {
+    let is_refused = error
+        .as_ref()
+        .is_some_and(|error| operation.is_refused(error.code, is_refusal));
+    let finished = (!is_refused).then_some(Finished {
         operation,
         backup,
-        code,
+        error,
         took,
         counts,
     });
+    if let Some(finished) = &finished {
+        events::log(finished);
+    }
+    async move {
+        if let Some(finished) = finished {
+            follow.end(&finished).await;
+        }
+    }
 }
 
 /// Does `work` under the lease as `wanted`. What the run may have left on `swept` is removed before the lease is released.
@@ -246,6 +258,7 @@ pub(crate) fn stopped() -> Error {
 mod tests {
     use super::*;
     use crate::base::clock::Clock;
+    use crate::ops::notify::Notifier;
     use crate::repository::names::LOCK;
     use crate::wire::store::DirStore;
     use tempfile::TempDir;
@@ -284,6 +297,7 @@ mod tests {
             clock: Clock::new(move || OffsetDateTime::UNIX_EPOCH + begun.elapsed()),
             who: "test".into(),
             lease: LIFE,
+            notify: Notifier::default(),
         };
         (dir, ctx)
     }

@@ -20,6 +20,7 @@ use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::total::total;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::journal::Journal;
+use crate::ops::notify::{Follow, Notifier};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion};
 use crate::repository::blobs;
@@ -48,6 +49,8 @@ pub struct Verifier {
     pub attempts: u32,
     /// Pause before the second attempt; doubles with each further one.
     pub backoff: Duration,
+    /// Tells how each verification ends.
+    pub notify: Notifier,
 }
 
 impl Verifier {
@@ -69,10 +72,12 @@ impl Verifier {
         let began = progress.now().started_at;
         progress.planned(*id, []);
         progress.begins(None);
+        let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Verify, progress);
         let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
         let result = self.read_back(id, progress).await;
-        run::end(Operation::Verify, Some(*id), self.clock.now() - began, result.as_ref());
+        let told = run::end(follow, Some(*id), self.clock.now() - began, result.as_ref());
         journal.end(run::ended(&result)).await;
+        told.await;
         result
     }
 

@@ -14,6 +14,7 @@
 //! jobs/key-{hash}/runs/{id}.json                      which run a request with that idempotency key has begun
 //! runs/{id}.json                                      what a run tells of itself while it works, and how it ended
 //! since.json                                          since when a service is to back up into this store
+//! notified.json                                       which operations failed, as people were told
 //! ```
 //! Keys are relative to the store's prefix. A second attempt at an artifact gets a name of its own
 //! (`collection-2.snapshot`), so that whatever a failed attempt left behind is never taken for it.
@@ -38,6 +39,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 pub const LOCK: &str = "lock.json";
 /// The key of the record of the first start.
 pub(crate) const SINCE: &str = "since.json";
+/// The key of the record of what people were told.
+pub(crate) const NOTIFIED: &str = "notified.json";
 
 /// All but ASCII letters, digits, `-` and `_`: a dot would allow `..` and `manifest.json` as a collection's folder.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
@@ -53,6 +56,8 @@ pub enum Name {
     Lock,
     /// The record of the first start.
     Since,
+    /// The record of what people were told.
+    Notified,
     Manifest(BackupId),
     /// The pin of a backup.
     Pinned(BackupId),
@@ -107,6 +112,7 @@ impl Name {
         let name = match segments.as_slice() {
             [LOCK] => Self::Lock,
             [SINCE] => Self::Since,
+            [NOTIFIED] => Self::Notified,
             ["backups", id, "manifest.json"] => Self::Manifest(id.parse().ok()?),
             ["backups", id, "pinned.json"] => Self::Pinned(id.parse().ok()?),
             ["backups", id, "verified.json"] => Self::Verified(id.parse().ok()?),
@@ -162,6 +168,7 @@ impl Name {
         match self {
             Self::Lock => LOCK.to_owned(),
             Self::Since => SINCE.to_owned(),
+            Self::Notified => NOTIFIED.to_owned(),
             Self::Manifest(id) => id.manifest(),
             Self::Pinned(id) => id.pinned(),
             Self::Verified(id) => id.verified(),
@@ -199,6 +206,7 @@ impl Name {
             | Self::Artifact { id, .. } => Some(*id),
             Self::Lock
             | Self::Since
+            | Self::Notified
             | Self::Intent { .. }
             | Self::JobPlan(_)
             | Self::JobPart { .. }
@@ -402,6 +410,7 @@ mod tests {
             Name::Drilled(id),
             Name::JobPlan("nightly-x7k2p".parse().unwrap()),
             Name::Since,
+            Name::Notified,
             Name::Run("2026-11-22T12-00-00Z-backup-1a2b3c4d".parse().unwrap()),
             Name::RequestedRun {
                 execution: Execution::of_key("abc"),

@@ -9,7 +9,7 @@ use crate::ops::events;
 use crate::ops::journal::{self, is_interrupted, silence};
 use crate::repository::lease;
 use crate::repository::names::RunId;
-use crate::repository::runs::{self, RunRecord, ToldRun};
+use crate::repository::runs::{self, ToldRun};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -103,23 +103,15 @@ fn no_such_operation(id: &str) -> HttpError {
     )
 }
 
-/// `None`: what it does, this version has no word for.
-fn kind(record: &RunRecord) -> Option<events::Operation> {
-    let word = record.id.operation();
-    events::Operation::ALL
-        .into_iter()
-        .find(|operation| operation.to_string() == word)
-}
-
 fn own_operation(own: OwnRun, now: OffsetDateTime) -> Option<Operation> {
-    let operation = kind(&own.record)?;
+    let operation = events::Operation::of(&own.record.id)?;
     let shown = Operation::new(own.record, operation.into(), None);
     Some(shown.at_rate_of(now).with_report(own.report))
 }
 
 fn others(told: ToldRun, lease: Option<&str>, is_published: Option<bool>, now: OffsetDateTime) -> Option<Operation> {
     let ToldRun { record, written_at } = told;
-    let (operation, silent) = (kind(&record)?, silence(written_at, now));
+    let (operation, silent) = (events::Operation::of(&record.id)?, silence(written_at, now));
     let why = is_interrupted(&record, silent, lease).then(|| journal::interrupted(operation, &record, is_published));
     let shown = Operation::new(record, operation.into(), Some(silent)).at_rate_of(written_at);
     Some(match why {

@@ -50,6 +50,7 @@ impl App {
                 concurrency: ctx.settings.concurrency,
                 attempts: ctx.settings.attempts,
                 backoff: ctx.settings.backoff,
+                notify: ctx.notify.clone(),
             },
             runs: Runs::new(ctx.who.clone(), ctx.clock.clone(), stop),
             ctx,

@@ -218,8 +218,8 @@ run "rights_on_the_bucket_are_append_only" {
     error_message = "create and read; more only for the lease and the records"
   }
   assert {
-    condition     = google_storage_bucket_iam_member.backup["lease"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/lock.json\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/intents/\") || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/runs/\")"
-    error_message = "overwriting and deleting ends at lock.json, intents/ and runs/"
+    condition     = google_storage_bucket_iam_member.backup["lease"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/lock.json\" || resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/notified.json\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/intents/\") || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/runs/\")"
+    error_message = "overwriting and deleting ends at lock.json, notified.json, intents/ and runs/"
   }
   assert {
     condition     = google_storage_bucket_iam_member.backup["records"].condition[0].expression == "(resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/verified.json\")) || (resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/drilled.json\"))"

@@ -165,7 +165,7 @@ run "restores_may_read_and_sign" {
     error_message = "reading, and the lease"
   }
   assert {
-    condition     = google_storage_bucket_iam_member.restore["lease"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/lock.json\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/runs/\") || (resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
+    condition     = google_storage_bucket_iam_member.restore["lease"].condition[0].expression == "resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/lock.json\" || resource.name == \"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/notified.json\" || resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/runs/\") || (resource.name.startsWith(\"projects/_/buckets/demo-project-qdrant-backup/objects/qdrant/backups/\") && resource.name.endsWith(\"/drilled.json\"))"
     error_message = "no backup can be changed by a restore"
   }
   assert {

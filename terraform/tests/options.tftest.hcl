@@ -324,14 +324,18 @@ run "keys_of_other_qdrants" {
   command = plan
 
   variables {
-    secret_environment = { DRILL_QDRANT_API_KEY = "drill-key" }
+    secret_environment = { DRILL_QDRANT_API_KEY = "drill-key", NOTIFY_URLS = "notify-urls" }
     environment        = { DRILL_QDRANT_URL = "http://10.140.0.9:6333" }
   }
 
   assert {
     condition = { for role, job in google_cloud_run_v2_job.job : role => {
       for e in job.template[0].template[0].containers[0].env : e.name => e.value_source[0].secret_key_ref[0].secret if length(e.value_source) > 0
-    } } == { backup = { DRILL_QDRANT_API_KEY = "drill-key" }, restore = { DRILL_QDRANT_API_KEY = "drill-key" }, verify = {} }
+      } } == {
+      backup  = { DRILL_QDRANT_API_KEY = "drill-key", NOTIFY_URLS = "notify-urls" }
+      restore = { DRILL_QDRANT_API_KEY = "drill-key", NOTIFY_URLS = "notify-urls" }
+      verify  = { NOTIFY_URLS = "notify-urls" }
+    }
     error_message = "the value comes from Secret Manager, where a Qdrant is asked"
   }
   assert {
@@ -339,8 +343,8 @@ run "keys_of_other_qdrants" {
     error_message = "the service drills, too"
   }
   assert {
-    condition     = toset([for grant in google_secret_manager_secret_iam_member.environment : "${grant.secret_id} ${grant.role} ${grant.member}"]) == toset([for account in [google_service_account.backup, google_service_account.restore] : "drill-key roles/secretmanager.secretAccessor ${account.member}"])
-    error_message = "both may read that one secret"
+    condition     = toset([for grant in google_secret_manager_secret_iam_member.environment : "${grant.secret_id} ${grant.role} ${grant.member}"]) == toset([for pair in setproduct(["drill-key", "notify-urls"], [google_service_account.backup.member, google_service_account.restore.member]) : "${pair[0]} roles/secretmanager.secretAccessor ${pair[1]}"])
+    error_message = "both may read these secrets"
   }
 }
 

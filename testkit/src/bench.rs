@@ -118,6 +118,7 @@ pub fn context(url: &str, store: Arc<dyn Store>) -> Context {
         store,
         clock: Clock::system(),
         who: "test".into(),
+        notify: Default::default(),
         settings: Settings {
             mode: SnapshotMode::File,
             concurrency: 2,

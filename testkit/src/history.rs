@@ -98,6 +98,7 @@ impl History {
 fn job(store: Arc<dyn Store>) -> PruneContext {
     PruneContext {
         ctx: StoreContext {
+            notify: Default::default(),
             store,
             clock: Clock::system(),
             who: "test".into(),

@@ -146,6 +146,14 @@ async fn a_lease_is_unlocked_only_when_its_holder_is_gone_or_by_force() {
     let path = bench.dir.path().join("lock.json");
     let (code, out, _) = unlock(&[]).await;
     assert!(code == Some(0) && out.contains("no run is in progress"), "{out}");
+    let unlocked = async |more: &[&str]| {
+        let (code, out, err) = unlock(&[&["--json"], more].concat()).await;
+        (
+            code,
+            serde_json::from_str::<Value>(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}")),
+        )
+    };
+    assert_eq!(unlocked(&[]).await, (Some(0), json!({"removed": false, "lease": null})));
 
     let lease = held(&bench).await;
     let (code, out, err) = unlock(&[]).await;
@@ -155,6 +163,12 @@ async fn a_lease_is_unlocked_only_when_its_holder_is_gone_or_by_force() {
         "{err}"
     );
     assert!(path.exists());
+    let (code, refused) = unlocked(&[]).await;
+    assert_eq!(
+        (code, &refused["error"]["code"]),
+        (Some(5), &json!("run_in_progress")),
+        "{refused}"
+    );
     let (code, out, err) = unlock(&["--force"]).await;
     assert!(
         code == Some(0) && out.contains("somebody/1") && !path.exists(),
@@ -189,6 +203,12 @@ async fn a_lease_is_unlocked_only_when_its_holder_is_gone_or_by_force() {
             "{expires_in}: {out}{err}"
         );
     }
+    written(-60, 600, None);
+    let (code, removed) = unlocked(&[]).await;
+    assert_eq!(
+        (code, &removed["removed"], &removed["lease"]["who"]),
+        (Some(0), &json!(true), &json!("somebody/2"))
+    );
     assert_eq!(
         run(&["unlock", "--store", "file:///nonexistent"], &peer, &bench)
             .await

@@ -45,6 +45,7 @@ async fn a_backup_of_format_1_is_listed_verified_and_restored() {
     );
 
     let verifier = Verifier {
+        notify: Default::default(),
         store: store.clone(),
         clock: Clock::system(),
         who: "test".into(),

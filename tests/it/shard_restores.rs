@@ -330,6 +330,7 @@ fn verifier(bench: &Bench) -> Verifier {
         concurrency: 2,
         attempts: 1,
         backoff: Duration::ZERO,
+        notify: Default::default(),
     }
 }
 

@@ -168,6 +168,7 @@ async fn a_backup_of_streams_is_verified_as_any_other() {
     let bench = bench(&peer, SnapshotMode::Stream).await;
     let report = bench.run().await.unwrap();
     let verifier = Verifier {
+        notify: Default::default(),
         store: bench.ctx.store.clone(),
         clock: Clock::system(),
         who: "test".into(),

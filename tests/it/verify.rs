@@ -22,6 +22,7 @@ fn verifier(store: Arc<dyn Store>) -> Verifier {
         concurrency: 2,
         attempts: 2,
         backoff: Duration::from_millis(1),
+        notify: Default::default(),
     }
 }
 

@@ -174,7 +174,7 @@ def settings(world):
         for name in names:
             if name not in world.known.variables:
                 yield f"{where}: the tool knows no {name}"
-            if re.search(r"(KEY|TOKEN|PASSWORD)$", name):
+            if re.search(r"(KEY|TOKEN|PASSWORD|SECRET|NOTIFY_URLS)$", name):
                 yield f"{where}: {name} is a secret"
     for pod in world.pods:
         env = world.settings | pod.env

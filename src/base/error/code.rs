@@ -100,6 +100,8 @@ codes! {
     CollectionNotFound, exit 8, http 404, "check the name; `qdrant-backup show ID` lists the collections of a backup";
     /// The store has no backup of that id, or none that is `latest`.
     BackupNotFound, exit 8, http 404, "`qdrant-backup list` shows the backups; make one with `qdrant-backup backup`";
+    /// The store tells of no run of that id, or of none that is at work.
+    RunNotFound, exit 8, http 404, "`qdrant-backup watch` follows the newest run that is at work; a run tells of itself a second after its start";
     /// No, or too little, progress within the deadline.
     Stalled, exit 9, http 503, "check network and load of the side that the message names, then run it again";
     /// Fewer (or more) bytes arrived than were promised.

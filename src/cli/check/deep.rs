@@ -30,6 +30,7 @@ pub(super) async fn check(
         return checks.skip(&["snapshot"], wants);
     };
     let ctx = Context {
+        notify: Default::default(),
         qdrant: qdrant.clone(),
         store: store.clone(),
         clock: subject.clock.clone(),

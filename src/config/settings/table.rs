@@ -24,6 +24,9 @@ const SERVE: &[&str] = &["serve"];
 const SELECTION_FLAGS: &[&str] = &["serve", "status", "check"];
 const CALLERS: &[&str] = &["serve", "check"];
 const BACKUP: &[&str] = &["backup"];
+const NOTIFIES: &[&str] = &[
+    "serve", "backup", "verify", "restore", "drill", "prune", "delete", "check",
+];
 const RESTORE: &[&str] = &["restore"];
 const RESTORES: &[&str] = &["serve", "restore"];
 
@@ -345,6 +348,38 @@ pub const GROUPS: &[Group] = &[
             )
             .flag("--to-client-key-file", "FILE")
             .requires("to"),
+        ],
+    },
+    Group {
+        title: "Notifications",
+        settings: &[
+            setting(
+                "NOTIFY_URLS",
+                "nobody is told",
+                NOTIFIES,
+                "URLs of those that are told how runs end, with commas or white space between them: `KIND+https://…#OPERATION+OPERATION`. Kinds: `healthchecks`, \
+                 `slack`, `chat` (Google Chat), `webhook`; without one the host tells (`hc-ping.com`, `hooks.slack.com`, `chat.googleapis.com`), \
+                 and any other is a webhook. Operations: `backup`, `verify`, `restore`, `drill`, `prune`; without any all of them, and for \
+                 `healthchecks` `backup` alone. At most 16; each is a secret",
+            ),
+            setting("NOTIFY_URLS_FILE", "", NOTIFIES, "file that holds them, in place of `NOTIFY_URLS`; lines that begin with `#` are comments. It is read at the start")
+                .flag("--notify-urls-file", "FILE"),
+            setting(
+                "NOTIFY_ON",
+                "`failure`",
+                NOTIFIES,
+                "`failure`: what fails is told, and the first run after it that ends well. `always`: every run is. A watch of the kind `healthchecks` \
+                 gets start and end of every run",
+            )
+            .flag("--notify-on", "WHEN"),
+            setting(
+                "NOTIFY_WEBHOOK_SECRET",
+                "webhooks are not signed",
+                NOTIFIES,
+                "key by which bodies for webhooks are signed: HMAC-SHA256 in `X-Hub-Signature-256`",
+            ),
+            setting("NOTIFY_WEBHOOK_SECRET_FILE", "", NOTIFIES, "file that holds that key, in place of `NOTIFY_WEBHOOK_SECRET`")
+                .flag("--notify-webhook-secret-file", "FILE"),
         ],
     },
     Group {

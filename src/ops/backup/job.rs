@@ -23,6 +23,7 @@ use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::journal::Journal;
+use crate::ops::notify::Follow;
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
 use crate::repository::intents::{self, Intent};
@@ -139,16 +140,25 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<TaskReport> {
     let began = ctx.clock.now();
+    let is_first = task.index == 0 && task.attempt == 0;
+    let follow = Follow::task(
+        &ctx.notify,
+        &ctx.store,
+        &ctx.clock,
+        Operation::Backup,
+        is_first.then_some(progress),
+    );
     let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, Operation::Backup, progress);
     let result = work(ctx, selection, task, progress, cancel).await;
     let ended = match &result {
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
     };
-    if let Some(took) = ended {
-        run::end(Operation::Backup, progress.now().id, took, result.as_ref());
-    }
+    let told = ended.map(|took| run::end(follow, progress.now().id, took, result.as_ref()));
     journal.end(run::ended(&result)).await;
+    if let Some(told) = told {
+        told.await;
+    }
     result.map_err(|error| with_run_again(error, ctx.settings.mode))
 }
 

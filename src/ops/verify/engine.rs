@@ -10,6 +10,8 @@ use crate::base::hash::hex;
 use crate::base::total::total;
 use crate::ops::drill::{self, CollectionDrill, DrillReport, DrillVerdict};
 use crate::ops::events::Operation;
+use crate::ops::notify::Follow;
+use crate::ops::progress::Progress;
 use crate::ops::run;
 use crate::repository::blobs;
 use crate::repository::manifest::{Artifact, Collection};
@@ -39,8 +41,11 @@ impl Verifier {
     /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`DrillReport::error`].
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
         let began = self.clock.now();
+        let progress = Progress::new(began);
+        let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Drill, &progress);
+        progress.begins(None);
         let result = self.prove(id, scratch).await;
-        run::end(Operation::Drill, Some(*id), self.clock.now() - began, result.as_ref());
+        run::end(follow, Some(*id), self.clock.now() - began, result.as_ref()).await;
         result
     }
 

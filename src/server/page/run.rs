@@ -72,10 +72,10 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
     html! {
         article.run data-run=(operation.state().word()) data-kind=(id.rsplit('-').nth(1).unwrap_or_default()) {
             div.line {
-                h3 { a href=(reader.link(&format!("/ui/runs/{id}"), &[])) { (kind(reader, operation)) } }
+                b { a href=(reader.link(&format!("/ui/runs/{id}"), &[])) { (kind(reader, operation)) } }
                 (state_badge(reader, operation.state()))
                 @if let Some(phase) = operation.phase() { span data-phase { (reader.say(Text::Phase(phase))) } }
-                @if let Some(percent) = percent { b { (percent) " %" } }
+                @if let Some(percent) = percent.filter(|_| !operation.has_ended()) { b { (percent) " %" } }
             }
             @if !operation.has_ended() {
                 @match percent {

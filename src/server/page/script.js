@@ -2,7 +2,7 @@
 (() => {
   const chinese = document.documentElement.lang.startsWith("zh");
   const words = chinese ? { copy: "複製", copied: "已複製" } : { copy: "Copy", copied: "Copied" };
-  const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 
   // Times in the reader's zone; the title keeps what was sent.
   const localize = (root) => {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 fn job(bench: &Execution, later: Duration) -> PruneContext {
     PruneContext {
         ctx: StoreContext {
+            notify: Default::default(),
             store: bench.store.clone(),
             clock: Clock::new(move || OffsetDateTime::now_utc() + later),
             who: "test".into(),

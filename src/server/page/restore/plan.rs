@@ -22,7 +22,7 @@ pub(super) async fn show(app: &App, reader: &Reader, request: RestoreRequest) ->
     let content = html! {
         (refusals(reader, &plan))
         (replaced(reader, &plan))
-        p.line { (reader.say(Text::RestoreSum { collections: plan.collections.len(), bytes: plan.bytes() })) " " (foreign(&plan.target)) }
+        h2 { (reader.say(Text::RestoreSum { collections: plan.collections.len(), bytes: plan.bytes() })) " " (foreign(&plan.target)) }
         ul.units { @for step in &plan.collections { (one(reader, step)) } }
         @if !plan.warnings.is_empty() {
             section.notice.warning data-notice="warnings" {
