@@ -10,6 +10,7 @@ mod handlers;
 mod idempotency;
 mod lookup;
 mod operations;
+mod page;
 mod request;
 mod runs;
 mod serve;
@@ -38,7 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// All routes.
 fn router(app: App, limits: &Limits) -> Router {
     let auth = app.auth.clone();
-    with_envelope(handlers::router().with_state(app), auth, limits)
+    with_envelope(handlers::router().merge(page::router()).with_state(app), auth, limits)
 }
 
 /// Around all routes: limits, who may call, the one form of errors, request ids, the log.

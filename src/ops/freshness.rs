@@ -9,14 +9,14 @@
 //! is made that is not good. Neither is put off by anything but a good backup.
 
 use crate::base::error::Result;
-use crate::repository::catalog::{self, Found, Mark, Summary};
+use crate::repository::catalog::{self, Found, Mark, Memory, Summary};
 use crate::repository::manifest::{Collection, Outline, Relation, Source};
 use crate::repository::names::{BackupId, has_come};
 use crate::repository::selection::Filter;
 use crate::repository::selection::Selection;
 use crate::repository::since;
 use crate::wire::store::Store;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -334,37 +334,72 @@ pub(crate) fn newest_good<'a>(
 /// # Errors
 /// Those of the store.
 pub(crate) async fn stored(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
-    let mut stored = newest_backups(store, wanted, now).await?;
-    // A first backup that is not good has shown that there is none in time.
+    let look = |found| (Good::of(found), ());
+    let backups = catalog::newest_first(store, READ_AT_ONCE, now, look).await?;
+    let (stored, _) = newest_backups(backups, wanted, now, 0).await?;
+    since_where_none_is_rejected(store, stored, now).await
+}
+
+/// What is kept of a backup beside what it is good for.
+pub(crate) type Looked<T> = (std::result::Result<Good, Rejected>, T);
+
+/// The same, and what `keep` keeps of each backup that was looked at, newest first: of `at_least` so many, where there are. What is
+/// remembered is not read again.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn stored_with<T: Clone + Send + 'static>(
+    store: &dyn Store,
+    (wanted, at_least): (FreshnessPolicy, usize),
+    now: OffsetDateTime,
+    keep: impl Fn(&Found) -> T + Copy + Send + 'static,
+    memory: &Memory<Looked<T>>,
+) -> Result<(Stored, Vec<T>)> {
+    let look = move |found: Found| {
+        let kept = keep(&found);
+        (Good::of(found), kept)
+    };
+    let backups = catalog::newest_known(store, now, look, memory).await?;
+    let (stored, kept) = newest_backups(backups, wanted, now, at_least).await?;
+    Ok((since_where_none_is_rejected(store, stored, now).await?, kept))
+}
+
+/// A first backup that is not good has shown that there is none in time.
+async fn since_where_none_is_rejected(store: &dyn Store, mut stored: Stored, now: OffsetDateTime) -> Result<Stored> {
     if stored.rejected.is_empty() {
         stored.since = since::read(store, now).await?;
     }
     Ok(stored)
 }
 
-/// The backups that matter, newest first: all that began within the wanted age, and some before.
-async fn newest_backups(store: &dyn Store, wanted: FreshnessPolicy, now: OffsetDateTime) -> Result<Stored> {
-    let (mut stored, mut older) = (Stored::default(), 0);
-    let mut backups = std::pin::pin!(catalog::newest_first(store, READ_AT_ONCE, now, Good::of).await?);
-    while let Some(read) = backups.try_next().await? {
-        let id = match read {
-            Ok(good) => {
-                let id = good.id;
-                stored.backups.push(good);
-                id
+/// The backups that matter, newest first: all that began within the wanted age, and some before. And what is kept of each, of more
+/// where more are wanted.
+async fn newest_backups<T>(
+    backups: impl Stream<Item = Result<Looked<T>>>,
+    wanted: FreshnessPolicy,
+    now: OffsetDateTime,
+    at_least: usize,
+) -> Result<(Stored, Vec<T>)> {
+    let (mut stored, mut older, mut kept) = (Stored::default(), 0, Vec::new());
+    let mut backups = std::pin::pin!(backups);
+    while let Some((read, seen)) = backups.try_next().await? {
+        kept.push(seen);
+        if older <= OLDER {
+            let id = match &read {
+                Ok(good) => good.id,
+                Err(rejected) => rejected.id,
+            };
+            match read {
+                Ok(good) => stored.backups.push(good),
+                Err(rejected) => stored.rejected.push(rejected),
             }
-            Err(rejected) => {
-                let id = rejected.id;
-                stored.rejected.push(rejected);
-                id
-            }
-        };
-        older += usize::from(now - id.time() >= wanted.max_age);
-        if older > OLDER {
+            older += usize::from(now - id.time() >= wanted.max_age);
+        }
+        if older > OLDER && kept.len() >= at_least {
             break;
         }
     }
-    Ok(stored)
+    Ok((stored, kept))
 }
 
 impl Good {

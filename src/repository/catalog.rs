@@ -1,12 +1,14 @@
 //! What backups there are, newest first: read from the manifests and from the records beside them.
 
 mod latest;
+mod memory;
 mod records;
 mod sources;
 mod spelled;
 
 pub use latest::{LatestQuery, latest, named};
 pub(crate) use latest::{Resolved, named_at, resolve};
+pub(crate) use memory::{Memory, newest_known};
 pub(crate) use records::{proofs, unreadable};
 pub(crate) use sources::{labels, require_source};
 pub(crate) use spelled::{Spelled, spelled, suggesting};

@@ -28,14 +28,17 @@ pub(super) use drill::{DrillOf, DrillReport, DrillRequest};
 pub(super) use error::{ErrorResponse, LeaseHolder, PlanOfError, Problem, ReportOfError};
 pub(super) use freshness::{FreshnessQuery, FreshnessResponse};
 pub(super) use operation::{
-    CancelRequest, DoneOrPlanned, DryRun, Operation, OperationsQuery, OperationsResponse, VerificationRequest,
-    WaitQuery,
+    CancelRequest, DoneOrPlanned, DryRun, Operation, OperationState, OperationUnit, OperationsQuery,
+    OperationsResponse, VerificationRequest, WaitQuery,
 };
 pub(super) use pin::{PinRequest, PinResponse, UnpinResponse};
 pub(super) use prune::{PrunePlan, PruneReport, PruneRequest, PruneResponse};
 pub(super) use request::RequestBody;
 pub(super) use restore::{RestoreFields, RestorePlan, RestoreReport, RestoreRequest};
-pub(super) use status::{HealthResponse, QdrantStatus, RunningOperation, RunningRun, StatusResponse, StoreStatus};
+pub(super) use status::{
+    HealthResponse, OperationKind, OperationPhase, QdrantStatus, RunningOperation, RunningRun, StatusResponse,
+    StoreStatus,
+};
 pub(super) use verify::VerifyReport;
 
 /// An error where it is not the end of everything.

@@ -41,6 +41,10 @@ const LONGEST_TOKEN: usize = 16 << 10;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Caller(pub(super) Option<String>);
 
+/// The role of whoever sends it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted(pub(super) Role);
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
@@ -91,7 +95,12 @@ impl Auth {
         }
     }
 
-    async fn decide(&self, request: &RequestHead<'_>, needed: Role, audit: &Audit) -> Result<Caller, HttpError> {
+    async fn decide(
+        &self,
+        request: &RequestHead<'_>,
+        needed: Role,
+        audit: &Audit,
+    ) -> Result<(Caller, Granted), HttpError> {
         let RequestHead {
             method,
             uri,
@@ -106,23 +115,23 @@ impl Auth {
         }
         browser::check(method, headers)?;
         match &self.0 {
-            Check::None => browser::check_host(uri, headers).map(|()| Caller(None)),
+            Check::None => browser::check_host(uri, headers).map(|()| (Caller(None), Granted(Role::Admin))),
             Check::Iam(roles) => {
                 let email = iam::checked(headers)?;
-                roles.permit(email.as_deref(), needed)?;
-                Ok(Caller(email))
+                let role = roles.permit(email.as_deref(), needed)?;
+                Ok((Caller(email), Granted(role)))
             }
             Check::Oidc(verifier) => {
                 let email = verifier.verify(headers).await?;
                 audit.caller(email.clone(), true);
-                verifier.roles().permit(Some(&email), needed)?;
-                Ok(Caller(Some(email)))
+                let role = verifier.roles().permit(Some(&email), needed)?;
+                Ok((Caller(Some(email)), Granted(role)))
             }
             Check::Token(tokens) => {
                 let (name, role) = tokens.verify(headers, peer).await?;
                 audit.caller(name.clone(), true);
                 static_token::permit(role, needed)?;
-                Ok(Caller(Some(name)))
+                Ok((Caller(Some(name)), Granted(role)))
             }
         }
     }
@@ -146,8 +155,9 @@ pub(super) async fn guard(State(auth): State<Auth>, mut request: Request, next: 
             headers: request.headers(),
             peer: request.extensions().get().map(|Peer(ip)| *ip),
         };
-        let caller = auth.decide(&head, Role::needed(&request), &audit).await?;
+        let (caller, granted) = auth.decide(&head, Role::needed(&request), &audit).await?;
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(granted);
     }
     Ok(next.run(request).await)
 }

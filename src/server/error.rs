@@ -138,6 +138,19 @@ impl HttpError {
         .into_response()
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Seconds after which the client may ask again.
+    pub(super) fn wait(&self) -> Option<i64> {
+        self.retry_after
+    }
+
+    pub(super) fn info(&self) -> &ErrorInfo<String> {
+        &self.info
+    }
+
     pub(super) fn code(&self) -> &str {
         &self.info.code
     }

@@ -16,18 +16,18 @@
 //! | `POST /prune` | says which old backups the policy would delete; `{"dry_run": false}`: deletes them |
 //! | `/v1/…` | the same with operations as resources, see [`v1`] |
 
-mod backup;
+pub(super) mod backup;
 mod backups;
 mod collections;
 mod drill;
 mod health;
 mod metrics;
 mod pin;
-mod prune;
-mod restore;
+pub(super) mod prune;
+pub(super) mod restore;
 mod status;
 mod v1;
-mod verify;
+pub(super) mod verify;
 
 pub use v1::openapi;
 

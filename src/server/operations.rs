@@ -10,7 +10,11 @@ use crate::ops::journal::{self, is_interrupted, silence};
 use crate::repository::lease;
 use crate::repository::names::RunId;
 use crate::repository::runs::{self, ToldRun};
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long a cancelled operation is waited for.
+const STOPPING: Duration = Duration::from_secs(8);
 
 impl App {
     /// The operation of that id.
@@ -66,7 +70,31 @@ impl App {
     }
 }
 
-pub(super) fn no_such_operation(id: &str) -> HttpError {
+impl App {
+    /// Cancels one of this process, and waits for a while until it has ended. One that has ended is as it is.
+    pub(super) async fn cancel(&self, id: &RunId) -> Result<Operation, HttpError> {
+        let known = self.operation(id).await?;
+        if let Some(run) = self.runs.running(known.id()) {
+            run.stop(STOPPING).await;
+        }
+        let now = self.operation(id).await?;
+        match now.has_ended() || self.runs.own(now.id()).is_some() {
+            true => Ok(now),
+            false => Err(HttpError::new(
+                RequestCode::OperationElsewhere,
+                format!("operation {id} is not run by this process, but by {}", now.who()),
+                "stop it there: SIGTERM ends it cleanly",
+            )),
+        }
+    }
+}
+
+/// The id of an operation, as it stands in a path.
+pub(super) fn operation_id(text: &str) -> Result<RunId, HttpError> {
+    text.parse().map_err(|_| no_such_operation(text))
+}
+
+fn no_such_operation(id: &str) -> HttpError {
     let shown: String = id.chars().take(80).collect();
     HttpError::new(
         RequestCode::OperationNotFound,

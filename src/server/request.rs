@@ -2,6 +2,7 @@
 
 use super::audit::{Audit, RequestEnd};
 use super::error::{HttpError, is_described};
+use super::page::Refused;
 use crate::base::text::shortened;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -30,12 +31,16 @@ pub(super) async fn envelope(mut request: Request, next: Next) -> Response {
     }
     let mut line = AccessLine::new(&request, span.clone(), audit);
     let as_problem = is_described(request.uri());
+    let for_people = Refused::of(&request);
     let mut response = next.run(request).instrument(span).await;
     let error = response.extensions_mut().remove::<HttpError>();
     line.end(&response, error.as_ref());
     if let Some(error) = error {
         let bare = response;
-        response = error.render(&id, as_problem);
+        response = match for_people {
+            Some(refused) => refused.page(&error, &id).await,
+            None => error.render(&id, as_problem),
+        };
         // 405 says what is allowed.
         if let Some(allow) = bare.headers().get(header::ALLOW) {
             response.headers_mut().insert(header::ALLOW, allow.clone());

@@ -1,6 +1,7 @@
 //! What the handlers work with.
 
 use super::auth::Auth;
+use super::page::Seen;
 use super::runs::Runs;
 use super::watch::Watch;
 use crate::ops::context::Context;
@@ -31,6 +32,8 @@ pub struct App {
     pub(super) auth: Auth,
     pub(super) wanted: FreshnessPolicy,
     pub(super) patience: Duration,
+    /// What the overview has read before.
+    pub(super) seen: Seen,
     /// For `GET /metrics`.
     pub(super) watch: Watch,
 }
@@ -58,6 +61,7 @@ impl App {
             auth: Auth::none(),
             wanted: FreshnessPolicy::default(),
             patience: PATIENCE,
+            seen: Seen::default(),
             watch: Watch::default(),
             drills_on: None,
         }

@@ -42,6 +42,7 @@ mod old_formats;
 mod one_cause;
 mod operations;
 mod ours_and_theirs;
+mod page;
 mod planted;
 mod process;
 mod proxies;

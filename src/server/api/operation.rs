@@ -1,5 +1,7 @@
 //! Operations as resources: `/v1/operations`, and what begins them.
 
+mod shown;
+
 use super::request::{self, RequestBody};
 use super::status::{OperationKind, OperationPhase};
 use super::{ErrorDetail, PlanOfError, ReportOfError, words};
@@ -143,31 +145,31 @@ impl From<RecordedState> for OperationState {
 /// Units are collections, or their shards.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct OperationCounts {
-    units: usize,
-    waiting: usize,
-    at_work: usize,
-    done: usize,
-    failed: usize,
+    pub(crate) units: usize,
+    pub(crate) waiting: usize,
+    pub(crate) at_work: usize,
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
     /// Bytes that have passed.
-    bytes_done: u64,
+    pub(crate) bytes_done: u64,
     /// Known once the length of each unit is.
-    bytes_total: Option<u64>,
+    pub(crate) bytes_total: Option<u64>,
     /// From 0 to 1: of the bytes, or where their number is unknown of the units.
-    part: f64,
+    pub(crate) part: f64,
     /// On average since the start.
-    bytes_per_second: Option<u64>,
+    pub(crate) bytes_per_second: Option<u64>,
     /// Seconds until all bytes have passed at that rate.
-    eta_seconds: Option<u64>,
+    pub(crate) eta_seconds: Option<u64>,
 }
 
 /// How far a collection or shard is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct OperationUnit {
-    name: String,
+    pub(crate) name: String,
     /// Null: a word of a later version.
-    phase: Option<OperationPhase>,
-    bytes_done: u64,
-    bytes_total: Option<u64>,
+    pub(crate) phase: Option<OperationPhase>,
+    pub(crate) bytes_done: u64,
+    pub(crate) bytes_total: Option<u64>,
 }
 
 impl Operation {

@@ -26,6 +26,8 @@ impl Role {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         match (request.method().as_str(), route) {
             ("POST", Some(OPERATION)) => Self::of_action(request.uri().path()),
+            // The page of one has a form for the same.
+            ("POST", Some("/ui/runs/{id}")) => Self::of_action(request.uri().path()),
             (method, route) => Self::of(method, route),
         }
     }
@@ -40,7 +42,17 @@ impl Role {
     fn of(method: &str, route: Option<&str>) -> Self {
         match (method, route) {
             ("GET" | "HEAD", _) => Self::Reader,
-            ("POST", Some("/backup" | "/backups/{id}/verify" | "/v1/backups" | "/v1/verifications"))
+            (
+                "POST",
+                Some(
+                    "/backup"
+                    | "/backups/{id}/verify"
+                    | "/v1/backups"
+                    | "/v1/verifications"
+                    | "/ui/backup"
+                    | "/ui/backups/{id}/verify",
+                ),
+            )
             | ("PUT", Some("/backups/{id}/pin" | "/v1/backups/{id}/pin")) => Self::Operator,
             _ => Self::Admin,
         }
@@ -50,8 +62,13 @@ impl Role {
     fn of_action(path: &str) -> Self {
         let segment = path.rsplit('/').next().unwrap_or_default();
         let id = segment.split(':').next().and_then(|id| id.parse::<RunId>().ok());
-        match id.as_ref().map(RunId::operation) {
-            Some("backup" | "verify") => Self::Operator,
+        id.map_or(Self::Admin, |id| Self::to_cancel(&id))
+    }
+
+    /// Of whoever cancels a run.
+    pub(in crate::server) fn to_cancel(id: &RunId) -> Self {
+        match id.operation() {
+            "backup" | "verify" => Self::Operator,
             _ => Self::Admin,
         }
     }
@@ -94,15 +111,15 @@ impl Roles {
         self
     }
 
-    /// Refuses a caller whose role is less than what is needed. One whose token names no address may be any of those who may
+    /// The role of a caller; refuses one whose role is less than what is needed. One whose token names no address may be any of those who may
     /// call, so it has the least of all roles.
-    pub(super) fn permit(&self, email: Option<&str>, needed: Role) -> Result<(), HttpError> {
+    pub(super) fn permit(&self, email: Option<&str>, needed: Role) -> Result<Role, HttpError> {
         let role = match email {
             Some(email) => self.by_email.get(&email.to_ascii_lowercase()).copied().or(self.others),
             None => self.by_email.values().copied().chain(self.others).min(),
         };
         match (role, email) {
-            (Some(role), _) if role >= needed => Ok(()),
+            (Some(role), _) if role >= needed => Ok(role),
             (Some(role), Some(_)) => Err(HttpError::new(
                 RequestCode::CallerNotAllowed,
                 format!("the caller's role is {role}, and this request needs the role {needed}"),

@@ -78,6 +78,8 @@ request_codes! {
     BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
     /// Another process does this run: only there it can be cancelled.
     OperationElsewhere, http 409, "operation_elsewhere", "cancel it where it runs: `who` of the operation names the process; SIGTERM stops it cleanly";
+    /// The plan that was confirmed on a page is not the plan any more.
+    PlanChanged, http 412, "plan_changed", "look at the new plan, and confirm that";
     /// The body is larger than 64 KiB.
     BodyTooLarge, http 413, "body_too_large", "select collections by patterns instead of names";
     /// The idempotency key was used for a request with another body.
@@ -118,6 +120,7 @@ mod tests {
             (OperationNotFound, "operation_not_found", 404),
             (OperationElsewhere, "operation_elsewhere", 409),
             (MethodNotAllowed, "method_not_allowed", 405),
+            (PlanChanged, "plan_changed", 412),
             (BodyTooLarge, "body_too_large", 413),
             (BodyTimeout, "body_timeout", 408),
             (TokenMissing, "token_missing", 401),

@@ -107,7 +107,11 @@ async fn under_lease(
 }
 
 /// Makes the backup.
-fn start(app: &App, request: &BackupRequest, keyed: Option<KeyedRequest>) -> Result<Begun<BackupReport>, HttpError> {
+pub(in crate::server) fn start(
+    app: &App,
+    request: &BackupRequest,
+    keyed: Option<KeyedRequest>,
+) -> Result<Begun<BackupReport>, HttpError> {
     let selection = request.selection.clone().unwrap_or_else(|| app.selection.clone());
     let prune_after = app.prunes_after_backup.then(|| app.retention.clone());
     let mut ctx = app.ctx.clone();

@@ -52,7 +52,7 @@ async fn by_policy(
     }
 }
 
-pub(super) fn context(app: &App) -> PruneContext {
+pub(in crate::server) fn context(app: &App) -> PruneContext {
     PruneContext {
         ctx: app.ctx.on_store(),
         policy: app.retention.clone(),
@@ -61,7 +61,11 @@ pub(super) fn context(app: &App) -> PruneContext {
 }
 
 /// Deletes what the plan says.
-pub(super) fn start(app: &App, job: PruneContext, plan: prune::PrunePlan) -> Result<Begun<PruneReport>, HttpError> {
+pub(in crate::server) fn start(
+    app: &App,
+    job: PruneContext,
+    plan: prune::PrunePlan,
+) -> Result<Begun<PruneReport>, HttpError> {
     let run = app.runs.begin(Operation::Prune)?;
     Ok(run.spawn(|progress, stop| async move { execute(job, plan, &progress, stop).await }))
 }

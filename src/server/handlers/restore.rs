@@ -40,7 +40,7 @@ pub(super) async fn plan(app: &App, request: &restore::RestoreRequest) -> Result
 }
 
 /// Restores.
-pub(super) fn start(app: &App, request: restore::RestoreRequest) -> Result<Begun<RestoreReport>, HttpError> {
+pub(in crate::server) fn start(app: &App, request: restore::RestoreRequest) -> Result<Begun<RestoreReport>, HttpError> {
     let ctx = app.ctx.clone();
     let run = app.runs.begin(Operation::Restore)?;
     let work = |progress, stop| async move {

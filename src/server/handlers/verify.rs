@@ -32,7 +32,7 @@ async fn verify(State(app): State<App>, PathId(id): PathId) -> Result<Json<Verif
 }
 
 /// Verifies the backup that `id` names.
-pub(super) fn start(app: &App, id: String) -> Result<Begun<VerifyReport>, HttpError> {
+pub(in crate::server) fn start(app: &App, id: String) -> Result<Begun<VerifyReport>, HttpError> {
     let run = app.runs.begin(Operation::Verify)?;
     let app = app.clone();
     let verify = |progress, stop: CancellationToken| async move {

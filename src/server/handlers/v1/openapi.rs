@@ -79,13 +79,13 @@ pub(in super::super) struct Problems;
 
 impl IntoResponses for ReadProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(|status| !matches!(status, 405 | 408 | 409 | 413 | 422))
+        problems(|status| !matches!(status, 405 | 408 | 409 | 412 | 413 | 422))
     }
 }
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(|status| status != 405)
+        problems(|status| !matches!(status, 405 | 412))
     }
 }
 

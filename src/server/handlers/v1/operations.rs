@@ -3,22 +3,19 @@
 use super::{Problems, ReadProblems};
 use crate::server::App;
 use crate::server::api::{CancelRequest, Operation, OperationsQuery, OperationsResponse};
-use crate::server::error::{HttpError, RequestCode};
+use crate::server::error::HttpError;
 use crate::server::extract::{JsonBody, PathId};
-use crate::server::operations::no_such_operation;
+use crate::server::operations::operation_id;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use std::time::Duration;
 
 const LARGEST_LIMIT: u16 = 100;
 const LIMIT: u16 = 20;
 /// What stands behind the id of an operation that is to be cancelled.
 const CANCEL: &str = ":cancel";
-/// How long a cancelled operation is waited for.
-const STOPPING: Duration = Duration::from_secs(8);
 
 /// The newest operations.
 #[utoipa::path(
@@ -97,25 +94,16 @@ pub(super) async fn act(
 
 /// 200 once it has ended, also if it had before; 202 while it is still cleaning up.
 async fn cancel(app: &App, id: &str) -> Result<(StatusCode, Json<Operation>), HttpError> {
-    let known = found(app, id).await?;
-    if let Some(run) = app.runs.running(known.id()) {
-        run.stop(STOPPING).await;
-    }
-    let now = found(app, id).await?;
-    match (now.has_ended(), app.runs.own(now.id()).is_some()) {
-        (true, _) => Ok((StatusCode::OK, Json(now))),
-        (false, true) => Ok((StatusCode::ACCEPTED, Json(now))),
-        (false, false) => Err(HttpError::new(
-            RequestCode::OperationElsewhere,
-            format!("operation {id} is not run by this process, but by {}", now.who()),
-            "stop it there: SIGTERM ends it cleanly",
-        )),
-    }
+    let now = app.cancel(&operation_id(id)?).await?;
+    let status = match now.has_ended() {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(now)))
 }
 
 async fn found(app: &App, id: &str) -> Result<Operation, HttpError> {
-    let id = id.parse().map_err(|_| no_such_operation(id))?;
-    app.operation(&id).await
+    app.operation(&operation_id(id)?).await
 }
 
 async fn other_methods(method: Method, uri: Uri, allowed: &'static str) -> Response {

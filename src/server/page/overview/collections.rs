@@ -1,0 +1,133 @@
+//! The collections, those first that are not protected.
+
+use super::COLLECTIONS;
+use super::look::{Look, RUNS};
+use super::rows::Row;
+use crate::base::text::{count, size};
+use crate::ops::freshness::State;
+use crate::server::page::chart::{StripMark, gauge, strip};
+use crate::server::page::parts::{Tone, badge, name, time};
+use crate::server::page::reader::Reader;
+use crate::server::page::text::Text;
+use maud::{Markup, html};
+
+pub(super) fn section(reader: &Reader, rows: &[Row], look: &Look) -> Markup {
+    if rows.is_empty() {
+        return html! {};
+    }
+    let wanted = reader.asked("find");
+    let found: Vec<_> = rows
+        .iter()
+        .filter(|row| wanted.is_none_or(|wanted| row.standing.name.contains(wanted)))
+        .collect();
+    let last = found.len().div_ceil(COLLECTIONS).max(1);
+    let page = reader
+        .asked("page")
+        .and_then(|page| page.parse().ok())
+        .unwrap_or(1)
+        .clamp(1, last);
+    let shown = found.iter().skip((page - 1) * COLLECTIONS).take(COLLECTIONS);
+    html! {
+        section #collections aria-labelledby="collections-title" {
+            div.title-bar {
+                h2 #collections-title { (reader.say(Text::Collections)) " " span.count { (count(rows.len() as u64)) } }
+                @if rows.len() > 20 || wanted.is_some() { (finder(reader, wanted)) }
+            }
+            @if found.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
+            ul.collections {
+                @for row in shown { (one(reader, row, look)) }
+            }
+            (pager(reader, page, last, wanted))
+        }
+    }
+}
+
+fn finder(reader: &Reader, wanted: Option<&str>) -> Markup {
+    html! {
+        form.find method="get" action="/" role="search" {
+            @if let Some(language) = reader.asked("lang") { input type="hidden" name="lang" value=(language); }
+            input type="search" name="find" value=[wanted] aria-label=(reader.say(Text::FindCollection))
+                placeholder=(reader.say(Text::FindCollection));
+            button type="submit" { (reader.say(Text::Find)) }
+        }
+    }
+}
+
+fn pager(reader: &Reader, page: usize, last: usize, wanted: Option<&str>) -> Markup {
+    let to = |page: usize| {
+        let number = page.to_string();
+        let mut query = vec![("page", number.as_str())];
+        query.extend(wanted.map(|wanted| ("find", wanted)));
+        reader.link("/", &query) + "#collections"
+    };
+    html! {
+        @if last > 1 {
+            nav.pager aria-label=(reader.say(Text::MoreCollections)) {
+                @if page > 1 { a href=(to(page - 1)) rel="prev" { (reader.say(Text::Previous)) } }
+                span { (reader.say(Text::PageOf { page, last })) }
+                @if page < last { a href=(to(page + 1)) rel="next" { (reader.say(Text::Next)) } }
+            }
+        }
+    }
+}
+
+fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
+    let standing = &row.standing;
+    let (tone, word, state) = match standing.state {
+        State::Fresh => (Tone::Good, Text::IsProtected, "fresh"),
+        State::New => (Tone::Warning, Text::IsNew, "new"),
+        State::Stale => (Tone::Bad, Text::IsStale, "stale"),
+        State::Missing => (Tone::Bad, Text::IsMissing, "missing"),
+    };
+    let (backup, age) = row.newest.unzip();
+    let restore = backup.map(|id| {
+        let id = id.to_string();
+        reader.link("/ui/restore", &[("backup", &id), ("collection", &standing.name)])
+    });
+    html! {
+        li data-state=(state) {
+            div.who {
+                h3 { (name(&standing.name)) }
+                p {
+                    (badge(tone, &reader.say(word)))
+                    @if let Some(points) = row.points { " " span { (reader.say(Text::Points(points))) } }
+                    @if let Some(bytes) = row.bytes { " " span { (size(bytes)) } }
+                }
+            }
+            div.age {
+                @match age {
+                    Some(age) => {
+                        p { (reader.say(Text::AgeOfPromised { age, within: look.wanted.max_age })) }
+                        (gauge(age.as_secs_f64() / look.wanted.max_age.as_secs_f64().max(1.0), tone.word()))
+                    }
+                    None => p { (reader.say(Text::NoBackup)) }
+                }
+                @if let Some(due) = standing.due_at { p { (reader.say(Text::DueBy)) " " (time(due)) } }
+            }
+            (row.ladder.shown(reader, standing.backup))
+            div.runs {
+                (strip(&row.strip, RUNS, &told(reader, &row.strip)))
+                @if let Some(restore) = restore { a href=(restore) { (reader.say(Text::RestoreThis)) } }
+            }
+        }
+    }
+}
+
+/// The strip in words.
+fn told(reader: &Reader, strip: &[StripMark]) -> String {
+    let count = |mark| strip.iter().filter(|found| **found == mark).count();
+    let (good, doubtful, failed) = (
+        count(StripMark::Good),
+        count(StripMark::Doubtful),
+        count(StripMark::Failed),
+    );
+    let all = strip.len();
+    reader
+        .say(Text::Strip {
+            all,
+            good,
+            doubtful,
+            failed,
+        })
+        .into_owned()
+}

@@ -1,0 +1,111 @@
+//! Who reads a page: in which language, and what it may do.
+
+use super::language::Language;
+use super::text::Text;
+use crate::server::auth::{Granted, Role};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, Uri, header};
+use std::borrow::Cow;
+use std::convert::Infallible;
+use url::form_urlencoded;
+
+/// What a page is made for.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub(super) language: Language,
+    role: Role,
+    pub(super) path: String,
+    query: Vec<(String, String)>,
+    /// Whether the language is that of the address, and so of its links.
+    is_chosen: bool,
+    pub(super) takes_gzip: bool,
+}
+
+impl Reader {
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        let query: Vec<(String, String)> = query.into_owned().collect();
+        let chosen = query.iter().find(|(name, _)| name == "lang");
+        let chosen = chosen.and_then(|(_, tag)| Language::of(tag));
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let is_gzip = |coding: &str| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0")
+        };
+        Self {
+            language: chosen.unwrap_or_else(|| Language::accepted(text(header::ACCEPT_LANGUAGE))),
+            // Who was not let in may do nothing.
+            role: extensions.get().map_or(Role::Reader, |Granted(role)| *role),
+            path: uri.path().to_owned(),
+            query,
+            is_chosen: chosen.is_some(),
+            takes_gzip: text(header::ACCEPT_ENCODING).split(',').any(is_gzip),
+        }
+    }
+
+    pub(super) fn say(&self, text: Text) -> Cow<'static, str> {
+        text.in_language(self.language)
+    }
+
+    /// Whether a request that needs this role would be let through.
+    pub(super) fn may(&self, needed: Role) -> bool {
+        self.role >= needed
+    }
+
+    /// A parameter of the address; none where it is empty.
+    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// All of that name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.query.iter().filter(move |(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// An address for the same reader.
+    pub(super) fn link(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let language = self.is_chosen.then(|| ("lang", self.language.word()));
+        address(path, query.iter().copied().chain(language))
+    }
+
+    /// The address of this very page, in this language.
+    pub(super) fn here_in(&self, language: Language) -> String {
+        let query = self.query.iter().filter(|(name, _)| name != "lang");
+        let query = query.map(|(name, value)| (name.as_str(), value.as_str()));
+        address(&self.path, query.chain([("lang", language.word())]))
+    }
+
+    /// The address of this very page, as it was asked for.
+    pub(super) fn here(&self) -> String {
+        address(
+            &self.path,
+            self.query.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+    }
+}
+
+fn address<'a>(path: &str, query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(query)
+        .finish();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{query}"),
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.uri, &parts.headers, &parts.extensions))
+    }
+}

@@ -1,0 +1,85 @@
+//! What the reader of a page gets in place of one, and what can be run instead of what was refused.
+
+use super::document::{Document, Place};
+use super::parts::{Tone, command, problem};
+use super::reader::Reader;
+use super::text::Text;
+use super::{is_page, prune, restore};
+use crate::repository::names::BackupId;
+use crate::server::error::HttpError;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use maud::html;
+
+/// Who is to be told in the form of a page.
+pub(in crate::server) struct Refused {
+    reader: Reader,
+    /// What does the same as the refused request.
+    command: Option<String>,
+}
+
+impl Refused {
+    /// `None`: it is no page that was asked for, or nobody who reads one.
+    pub(in crate::server) fn of(request: &Request) -> Option<Self> {
+        let accepts = request
+            .headers()
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
+        if !is_page(request.uri().path()) || !accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+            return None;
+        }
+        let reader = Reader::of(request.uri(), request.headers(), request.extensions());
+        let command = match *request.method() {
+            Method::POST => instead_of(&reader),
+            _ => None,
+        };
+        Some(Self { reader, command })
+    }
+
+    /// The page that tells of the error.
+    pub(in crate::server) async fn page(self, error: &HttpError, request_id: &str) -> Response {
+        let reader = &self.reader;
+        let title = reader.say(Text::Refused(error.status().as_u16()));
+        let main = html! {
+            section.notice.bad data-refused=(error.code()) {
+                h1 role="alert" { (title) }
+                (problem(reader, error.info()))
+                @if let Some(command_line) = &self.command {
+                    div.instead data-instead { p { (reader.say(Text::RunThisInstead)) } (command(command_line)) }
+                }
+                p.hint { (reader.say(Text::RequestId)) " " code { (request_id) } }
+                p { a href=(reader.link("/", &[])) { (reader.say(Text::BackToOverview)) } }
+            }
+        };
+        let mut page = Document::new(title, Place::Elsewhere, main);
+        page.status = error.status();
+        page.tone = Tone::Bad;
+        let mut response = page.send(reader).await;
+        let headers = response.headers_mut();
+        // A 401 has to say by which scheme one gets in.
+        if error.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = error.wait() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// The command for what a form does; what it is about stands in its address.
+fn instead_of(reader: &Reader) -> Option<String> {
+    let segments: Vec<_> = reader.path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["ui", "backup"] => Some("qdrant-backup backup".to_owned()),
+        ["ui", "prune"] => Some(prune::COMMAND.to_owned()),
+        ["ui", "restore"] => restore::command_of(reader),
+        // Nothing but an id is repeated in a command.
+        ["ui", "backups", id, "verify"] => {
+            let id: BackupId = id.parse().ok()?;
+            Some(format!("qdrant-backup verify {id}"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,368 @@
+//! English.
+
+use super::Text;
+use crate::base::text::{count, size};
+use crate::ops::restore::AliasAction;
+use crate::ops::retention::Reason;
+use crate::repository::catalog::Mark;
+use crate::server::api::{OperationKind, OperationPhase, OperationState};
+use crate::server::page::parts::shown;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// `2 h`, in the largest unit of which there are at least two.
+fn length(time: Duration) -> String {
+    crate::base::text::rounded(time)
+}
+
+fn several(number: usize, one: &str, more: &str) -> String {
+    format!("{} {}", count(number as u64), if number == 1 { one } else { more })
+}
+
+fn collections(number: usize) -> String {
+    several(number, "collection", "collections")
+}
+
+fn backups(number: usize) -> String {
+    several(number, "backup", "backups")
+}
+
+pub(super) fn say(text: Text) -> Cow<'static, str> {
+    let fixed = match text {
+        Text::Overview => "Overview",
+        Text::Backups => "Backups",
+        Text::Restore => "Restore",
+        Text::Prune => "Prune",
+        Text::Pages => "Pages",
+        Text::Languages => "Languages",
+        Text::SkipToContent => "Skip to the content",
+        Text::AsJson => "Status as JSON",
+        Text::AsTable => "Show as a table",
+        Text::AsCommand => "Command for the same",
+        Text::AsPrinted => "As the command line prints it",
+        Text::ReportAsJson => "Download the report as JSON",
+        Text::WhatToDo => "What to do:",
+        Text::RunThisInstead => "This was refused. Run this instead:",
+        Text::NeedsRole(role) => return format!("Your role cannot do this; it needs the role {role}.").into(),
+        Text::Refused(404) => "Nothing is there",
+        Text::Refused(409) => "Something else is running",
+        Text::Refused(412) => "The plan has changed",
+        Text::Refused(500..) => "It did not work",
+        Text::Refused(_) => "This was refused",
+        Text::RequestId => "The log has it under",
+        Text::BackToOverview => "Back to the overview",
+        Text::Comma => ", ",
+
+        Text::Protected { collections: 1, within } => {
+            return format!(
+                "Protected: the collection has a good backup younger than {}.",
+                length(within)
+            )
+            .into();
+        }
+        Text::Protected { collections: n, within } => {
+            return format!(
+                "Protected: each of {} has a good backup younger than {}.",
+                collections(n),
+                length(within)
+            )
+            .into();
+        }
+        Text::ProtectedSoFar { collections: n, new } => {
+            let old = n - new.min(n);
+            return format!(
+                "Protected so far: {} of {}; {new} new, without a backup yet.",
+                count(old as u64),
+                collections(n)
+            )
+            .into();
+        }
+        Text::AtRisk { bad, collections: n } => {
+            let verb = if bad == 1 { "has" } else { "have" };
+            return format!(
+                "At risk: {} of {} {verb} no recent good backup.",
+                count(bad as u64),
+                collections(n)
+            )
+            .into();
+        }
+        Text::NothingToProtect => "At risk: Qdrant has no collection to back up.",
+        Text::NeverBackedUp => "Never backed up: there is no good backup yet.",
+        Text::CannotTellStore => "Cannot tell: the store does not answer.",
+        Text::CannotTellQdrant => "Cannot tell: Qdrant does not answer.",
+        Text::NewOnesAreDue { within } => {
+            return format!(
+                "A new collection counts as missing {} after it appeared.",
+                length(within)
+            )
+            .into();
+        }
+        Text::BackUpNowOrLook { within } => {
+            return format!(
+                "Each needs one younger than {}. Back up now; the runs below say what went wrong before.",
+                length(within)
+            )
+            .into();
+        }
+        Text::CheckTheQdrant => {
+            "An empty Qdrant may have lost its data. Check that this is the right one, and what the selection leaves out."
+        }
+        Text::FirstIsDue { within } => {
+            return format!(
+                "The service is new here; the first backup is due within {}.",
+                length(within)
+            )
+            .into();
+        }
+        Text::MakeTheFirst => "Back up now; if that was tried, the runs below say what went wrong.",
+        Text::StoreMustAnswer => "What backups there are is not known until the store can be read.",
+        Text::QdrantMustAnswer => "What there is to protect is not known, and no backup of this selection was found.",
+        Text::KnownAreProtected { known, within } => {
+            return format!(
+                "What the last backup has is protected ({}, younger than {}). What was added since is not known.",
+                collections(known),
+                length(within)
+            )
+            .into();
+        }
+        Text::BackUpNow => "Back up now",
+        Text::StoreProblem => "The store does not answer",
+        Text::QdrantProblem => "Qdrant does not answer",
+        Text::RunsProblem => "Runs of others cannot be read",
+        Text::ClockTitle => "A clock is wrong",
+        Text::ClockProblem { backups: n } => {
+            return format!("{} of the future: the clock of this machine or of another one is, or was, wrong. They count for nothing until their time has come.", backups(n)).into();
+        }
+        Text::NewestGood => "Newest good backup",
+        Text::Promised => "Promised interval",
+        Text::AllVerified => "All read back and right",
+        Text::AllDrilled => "All drilled on a server",
+        Text::Store => "Store",
+
+        Text::Age(time) => return length(time).into(),
+        Text::Ago(time) => return format!("{} ago", length(time)).into(),
+        Text::Took(time) => return format!("took {}", length(time)).into(),
+        Text::Never => "never",
+        Text::Points(1) => "1 point",
+        Text::Points(n) => return format!("{} points", count(n)).into(),
+        Text::PointsTitle => "points",
+        Text::CollectionsIn(n) => return collections(n).into(),
+
+        Text::Collections => "Collections",
+        Text::Collection => "Collection",
+        Text::FindCollection => "Part of a collection's name",
+        Text::Find => "Find",
+        Text::NoneFound => "No collection has this in its name.",
+        Text::MoreCollections => "More collections",
+        Text::Previous => "Previous",
+        Text::Next => "Next",
+        Text::PageOf { page, last } => return format!("{page} of {last}").into(),
+        Text::IsProtected => "Protected",
+        Text::IsNew => "New",
+        Text::IsStale => "Too old",
+        Text::IsMissing => "No recent good backup",
+        Text::AgeOfPromised { age, within } => {
+            return format!("{} old, at most {}", length(age), length(within)).into();
+        }
+        Text::NoBackup => "Not in any backup that was found",
+        Text::DueBy => "Due by",
+        Text::RestoreThis => "Restore…",
+        Text::Strip {
+            all,
+            good,
+            doubtful,
+            failed,
+        } => {
+            let of = backups(all);
+            return format!("Last {of}: in {good} good, in {doubtful} doubtful, failed in {failed}").into();
+        }
+
+        Text::HowProven => "How it is proven",
+        Text::Stored => "Stored",
+        Text::Verified => "Read back",
+        Text::Opened => "Opened",
+        Text::Drilled => "Drilled",
+        Text::StoredMeans => "Each byte was checked while it was stored.",
+        Text::VerifiedMeans => "The objects were read back from the store, and each checksum was right.",
+        Text::OpenedMeans => "Qdrant's engine has opened the snapshots, and counts and samples were right.",
+        Text::DrilledMeans => "A Qdrant server has restored it, and the result was equal.",
+        Text::Yes => "Yes",
+        Text::NotYet => "Not yet",
+        Text::FoundDamaged => "Damaged",
+        Text::ProofFailed => "Failed",
+        Text::ProofUnknown => "Not readable",
+        Text::VerifyNow => "Read back now",
+        Text::DrillByCommand => "A drill restores it into temporary collections:",
+
+        Text::Backup => "Backup",
+        Text::BackupOf(at) => return format!("Backup of {}", shown(at)).into(),
+        Text::LastBackups => "Last backups",
+        Text::AllBackups => "All backups",
+        Text::MoreBackups => "Show older ones",
+        Text::NoBackups => "There is no backup.",
+        Text::SizeOverTime => "Size over time, the largest",
+        Text::Size => "Size",
+        Text::Worth => "Worth",
+        Text::GoodBackup => "Good",
+        Text::DoubtfulBackup => "Not complete, or not proven",
+        Text::UnusableBackup => "Damaged, or not restorable",
+        Text::NewestMisses { collections: n } => return format!("The newest backup misses {}:", collections(n)).into(),
+        Text::Missing { collections: n } => return format!("Missing: {}", collections(n)).into(),
+        Text::Mark(mark) => match mark {
+            Mark::Good => "Good",
+            Mark::Partial => "Partial",
+            Mark::Damaged => "Damaged",
+            Mark::DrillFailed => "Drill failed",
+            Mark::Unreadable => "Unreadable",
+            Mark::NotRestorable => "Not restorable",
+            Mark::Unproven => "Unproven",
+            Mark::Future => "Of the future",
+            Mark::Verified => "Read back",
+            Mark::Drilled => "Drilled",
+            Mark::Pinned => "Pinned",
+            Mark::Scoped => "By a limited key",
+        },
+        Text::Finished => "Finished",
+        Text::Selection => "Selection:",
+        Text::Warnings => "Worth knowing",
+        Text::WhatIsIn => "What is in it",
+        Text::WasOptimizing => "Qdrant was optimizing",
+        Text::Aliases => "Aliases:",
+        Text::Objects { objects } => return several(objects, "object", "objects").into(),
+        Text::Shard(shard) => return format!("Shard {shard}").into(),
+        Text::TakenAt => "snapshot of",
+        Text::Streamed => "streamed",
+        Text::Node => "node",
+        Text::ConfirmedByQdrant => "confirmed by Qdrant",
+
+        Text::RunningNow => "Running now",
+        Text::RecentRuns => "Recent runs",
+        Text::Kind(kind) => match kind {
+            OperationKind::Backup => "Backup",
+            OperationKind::Restore => "Restore",
+            OperationKind::Drill => "Drill",
+            OperationKind::Prune => "Prune",
+            OperationKind::Verify => "Verification",
+        },
+        Text::RunState(state) => match state {
+            OperationState::Running => "Running",
+            OperationState::Succeeded => "Succeeded",
+            OperationState::Failed => "Failed",
+            OperationState::Cancelled => "Cancelled",
+            OperationState::Interrupted => "Interrupted",
+        },
+        Text::Phase(phase) => match phase {
+            OperationPhase::Waiting => "waiting",
+            OperationPhase::Snapshot => "Qdrant makes the snapshot",
+            OperationPhase::Copy => "copying",
+            OperationPhase::Read => "reading back",
+            OperationPhase::Restore => "Qdrant restores",
+            OperationPhase::Check => "comparing",
+            OperationPhase::Verified => "intact",
+            OperationPhase::Restored => "restored",
+            OperationPhase::Saved => "saved",
+            OperationPhase::Failed => "failed",
+            OperationPhase::Gone => "deleted meanwhile",
+        },
+        Text::Progress => "Progress",
+        Text::Bytes => "Bytes",
+        Text::Rate => "Rate",
+        Text::Left => "Time left",
+        Text::Units => "Collections and shards",
+        Text::UnitsFailed => "Failed",
+        Text::Since => "Since",
+        Text::By => "By",
+        Text::LastHeard => "Last heard of",
+        Text::State => "State",
+        Text::Cancel => "Cancel",
+        Text::StopItThere => "Another process runs it: it is cancelled there.",
+        Text::WhatWentWrong => "What went wrong",
+
+        Text::PruneTitle => "Prune",
+        Text::PruneIntro => "What the retention policy keeps and what it lets go. The policy:",
+        Text::NothingToPrune => "Nothing is to be deleted.",
+        Text::PruneSum { going, all, bytes } => {
+            return format!(
+                "{} of {} would go, {} in all.",
+                count(going as u64),
+                backups(all),
+                size(bytes)
+            )
+            .into();
+        }
+        Text::DeleteThese { backups: n } => return format!("Delete {}", backups(n)).into(),
+        Text::Stays => "Stays",
+        Text::Goes => "Goes",
+        Text::Leftover => "No manifest",
+        Text::NoRuleKeepsIt => "no rule keeps it",
+        Text::Reason(reason) => match reason {
+            Reason::Pinned => "pinned",
+            Reason::TooYoung => "too young to go",
+            Reason::InFuture => "of the future",
+            Reason::NotUnderstood => "not understood",
+            Reason::NewestGood => "the newest good one",
+            Reason::NothingBetter => "nothing better is there",
+            Reason::Last => "one of the last",
+            Reason::Hourly => "hourly",
+            Reason::Daily => "daily",
+            Reason::Weekly => "weekly",
+            Reason::Monthly => "monthly",
+            Reason::Yearly => "yearly",
+            Reason::Partial => "newest partial",
+            Reason::NewestCopy => "newest copy of a collection",
+        },
+        Text::ForeignObjects { objects } => {
+            return format!(
+                "{} that this tool did not write; nothing of it is touched",
+                several(objects, "object", "objects")
+            )
+            .into();
+        }
+
+        Text::RestoreTitle => "Restore",
+        Text::Steps => "Steps",
+        Text::ChooseBackup => "Choose the backup",
+        Text::ChooseTarget => "Choose the target",
+        Text::CheckPlan => "Check the plan",
+        Text::ChooseBackupIntro => "Which backup is to be restored? Nothing is changed before the last step.",
+        Text::OlderByCommand => "Older ones are on the page of all backups.",
+        Text::WhichCollections => "Which collections?",
+        Text::NoneMeansAll => "None chosen: all of them.",
+        Text::WhereTo => "Where to?",
+        Text::TargetNew => "Under a new name.",
+        Text::TargetNewMeans => "What is there stays as it is; look at the copy first.",
+        Text::TargetSame => "Under its own name.",
+        Text::TargetSameMeans => "For a collection that is gone. Refused where it still has points.",
+        Text::TargetSwap => "Swap by alias.",
+        Text::TargetSwapMeans => {
+            "Restored beside it and compared; then its aliases move in one step. What was there stays, too."
+        }
+        Text::TargetOverwrite => "Overwrite.",
+        Text::TargetOverwriteMeans => "The points that are there are lost.",
+        Text::NewName => "New name ({} stands for the old one):",
+        Text::ShowPlan => "Show the plan",
+        Text::NothingYet => "This changes nothing.",
+        Text::PlanRefused => "This restore is refused",
+        Text::WouldReplace => "These points would be lost",
+        Text::RestoreSum { collections: n, bytes } => {
+            return format!("{}, {}, into", collections(n), size(bytes)).into();
+        }
+        Text::IsMadeNew => "New",
+        Text::IsEmpty => "Exists, empty",
+        Text::Overwrites(n) => return format!("Overwrites {} points", count(n)).into(),
+        Text::UnreadableState => "State unreadable",
+        Text::Alias => "Alias",
+        Text::AliasAction(action) => match action {
+            AliasAction::Set => "is set",
+            AliasAction::Keep => "stays",
+            AliasAction::Move => "is moved here",
+            AliasAction::Conflict => "conflict, left as it is",
+            AliasAction::Skip => "not set: this is a copy",
+        },
+        Text::PointsTo => "points to",
+        Text::TypeTheName => "To overwrite it, type its name:",
+        Text::RestoreNow => "Restore now",
+        Text::ChangeTarget => "Choose another target",
+    };
+    fixed.into()
+}

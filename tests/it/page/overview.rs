@@ -1,0 +1,204 @@
+//! `GET /`: the sentence, the collections, and how each is proven.
+
+use super::look;
+use serde_json::json;
+use std::time::Duration;
+use testkit::history::{backup_with, id, put, replace};
+use testkit::peer::{Create, Peer};
+use testkit::service::{Service, Setup};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the page says as a whole: the same in its title and as its status.
+async fn verdict(service: &Service) -> String {
+    let page = look(service, "/").await;
+    assert_eq!(page.status, 200);
+    let sentence = &page.html.named("h1").next().unwrap().text;
+    assert_eq!(&page.html.one("role", "status").text, sentence);
+    assert_eq!(page.html.title(), format!("{sentence} · qdrant-backup"));
+    page.html.values("data-verdict").concat()
+}
+
+/// State and name of each collection, in their order.
+async fn states(service: &Service) -> Vec<(String, String)> {
+    let page = look(service, "/").await.html;
+    let rows = page.elements.iter().filter_map(|element| {
+        let name = element.text.clone();
+        Some((element.get("data-state")?.to_owned(), name))
+    });
+    rows.collect()
+}
+
+#[tokio::test]
+async fn the_sentence_tells_the_worst_there_is() {
+    let peer = Peer::start(&[("docs", 1000), ("news", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    assert_eq!(verdict(&service).await, "never");
+    assert_eq!(service.backup("").await.status, 200);
+    assert_eq!(verdict(&service).await, "protected");
+    assert_eq!(service.look("/health/freshness").await.body["fresh"], json!(true));
+    service.hands.pass(HOUR * 27);
+    assert_eq!(verdict(&service).await, "at_risk");
+    assert_eq!(service.look("/health/freshness").await.body["fresh"], json!(false));
+    assert_eq!(service.backup(r#"{"collection": "docs"}"#).await.status, 200);
+    assert_eq!(verdict(&service).await, "at_risk");
+    let states = states(&service).await;
+    assert_eq!(
+        states.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(),
+        ["stale", "fresh"]
+    );
+    assert!(
+        states[0].1.contains("news") && states[1].1.contains("docs"),
+        "{states:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_qdrant_that_lost_everything_is_not_protected() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    service.backup("").await;
+    peer.lock().collections.clear();
+    assert_eq!(verdict(&service).await, "at_risk");
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_named_and_nothing_is_guessed() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Setup::over(&peer.url)
+        .start_as(|app| app.with_patience(Duration::from_millis(500)))
+        .await;
+    service.backup("").await;
+    peer.lock().api_key = Some("another".to_owned());
+    assert_eq!(verdict(&service).await, "cannot_tell");
+    let page = look(&service, "/").await.html;
+    // What the last backup has is told all the same.
+    assert_eq!(page.values("data-state"), ["fresh"]);
+    assert_eq!(page.values("data-notice"), ["qdrant_unauthorized"]);
+    service.hands.pass(HOUR * 27);
+    assert_eq!(
+        verdict(&service).await,
+        "at_risk",
+        "what is known to be bad is told first"
+    );
+    std::fs::remove_dir_all(service.dir()).unwrap();
+    assert_eq!(verdict(&service).await, "cannot_tell");
+    assert_eq!(look(&service, "/").await.html.values("data-state"), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_ladder_shows_how_far_the_newest_backup_is_proven() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let height = async || look(&service, "/").await.html.values("data-height").concat();
+    service.backup("").await;
+    assert_eq!(height().await, "1");
+    let id = id(service.look("/backups").await.body["backups"][0]["id"]
+        .as_str()
+        .unwrap());
+    let intact = json!({"id": id, "verdict": "intact", "at": "2026-01-01T00:00:00Z"});
+    put(&*service.store().await, &id.verified(), &intact.to_string()).await;
+    assert_eq!(height().await, "2");
+    let (status, drilled) = service.post("/backups/latest/drill", r#"{"same_qdrant": true}"#).await;
+    assert_eq!(status, 200, "{drilled}");
+    assert_eq!(height().await, "4");
+    // By the engine alone, it was not on a server.
+    let opened = json!({"id": id, "verdict": "passed", "target": "qdrant-edge, in this process"});
+    replace(&*service.store().await, &id.drilled(), &opened.to_string()).await;
+    assert_eq!(height().await, "3");
+    // A newer one begins at the bottom; the older proof is still told.
+    service.hands.pass(HOUR);
+    service.backup("").await;
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-height"), ["1"]);
+    let rungs: Vec<_> = page
+        .named("li")
+        .filter_map(|li| li.get("class"))
+        .filter(|class| ["y", "o"].contains(class))
+        .collect();
+    assert_eq!(rungs, ["y", "o", "o"]);
+}
+
+#[tokio::test]
+async fn what_the_newest_backup_misses_is_told_with_its_remedy() {
+    let peer = Peer::start(&[("docs", 1000), ("news", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    peer.on_create("news", std::iter::repeat_n(Create::Fails("broken disk"), 20));
+    let report = service.backup("").await;
+    assert_ne!(report.status, 200);
+    let page = look(&service, "/").await.html;
+    let notice = page.one("data-notice", "partial");
+    assert!(
+        notice.text.contains("news") && notice.text.contains("broken disk"),
+        "{}",
+        notice.text
+    );
+    assert_eq!(page.values("data-verdict"), ["never"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    service.backup("").await;
+    backup_with(&*service.store().await, "2099-01-01T00-00-00Z", |_| {}).await;
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-notice"), ["clock"]);
+    assert_eq!(page.values("data-verdict"), ["protected"]);
+}
+
+#[tokio::test]
+async fn a_collection_whose_last_backup_is_too_old_to_count_is_not_said_to_have_none() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let store = service.store().await;
+    backup_with(&*store, "2026-01-01T00-00-00Z", |_| {}).await;
+    for hour in 0..12 {
+        let text = format!("2026-02-01T{hour:02}-00-00Z");
+        backup_with(&*store, &text, |manifest| {
+            manifest.collections.retain(|c| c.name != "docs")
+        })
+        .await;
+    }
+    // Longer than a new one may be without.
+    service.hands.pass(HOUR * 27);
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-state"), ["missing"]);
+    let address = format!("/ui/backups/{}", id("2026-01-01T00-00-00Z"));
+    assert!(page.values("href").contains(&address.as_str()));
+}
+
+#[tokio::test]
+async fn work_is_shown_while_it_runs() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = std::sync::Arc::new(Service::over(&peer.url).await);
+    let (reached, go) = (
+        std::sync::Arc::new(tokio::sync::Semaphore::new(0)),
+        std::sync::Arc::new(tokio::sync::Semaphore::new(0)),
+    );
+    peer.on_create(
+        "docs",
+        [Create::Held {
+            reached: reached.clone(),
+            go: go.clone(),
+        }],
+    );
+    let running = tokio::spawn({
+        let service = service.clone();
+        async move { service.backup("").await.status }
+    });
+    let _ = reached.acquire().await.unwrap();
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-run"), ["running"]);
+    assert!(page.one("id", "work").get("data-live").is_some());
+    go.add_permits(1);
+    assert_eq!(running.await.unwrap(), 200);
+    assert!(
+        look(&service, "/")
+            .await
+            .html
+            .one("id", "work")
+            .get("data-live")
+            .is_none()
+    );
+}

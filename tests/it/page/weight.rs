@@ -1,0 +1,48 @@
+//! What the overview weighs on the wire, with 300 collections and 1,000 backups.
+
+use super::{HTML, browser};
+use reqwest::Method;
+use std::io::Read;
+use std::time::Instant;
+use testkit::many;
+use testkit::peer::Peer;
+use testkit::service::Service;
+
+/// Bytes of the answer, packed as browsers ask for it.
+const MOST: usize = 30 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_of_300_collections_and_1000_backups_is_light() {
+    let names: Vec<_> = (0..300).map(many::name).collect();
+    let collections: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    let peer = Peer::start(&collections).await;
+    let service = Service::over(&peer.url).await;
+    // Old ones are not read, so they may be small.
+    many::write_backups(service.dir(), 1000, 1);
+    many::write_backups(service.dir(), 60, 300);
+    for path in ["/", "/?page=3"] {
+        let mut request = service
+            .request(Method::GET, path)
+            .header("accept", HTML)
+            .header("accept-encoding", "gzip, br");
+        for (name, value) in browser() {
+            request = request.header(name, value);
+        }
+        let began = Instant::now();
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{path}");
+        let packed = answer.bytes().await.unwrap();
+        let mut page = String::new();
+        flate2::read::GzDecoder::new(&packed[..])
+            .read_to_string(&mut page)
+            .unwrap();
+        println!(
+            "{path}: {} bytes, {} unpacked, in {:?}",
+            packed.len(),
+            page.len(),
+            began.elapsed()
+        );
+        assert!(packed.len() <= MOST, "{path}: {} bytes", packed.len());
+        assert!(page.len() > 100_000, "{path}: it has what it should");
+    }
+}
