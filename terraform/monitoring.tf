@@ -17,7 +17,7 @@ locals {
 
   # The events that the tool logs, and what they are counted as.
   events = {
-    backup_finished  = "Backups that ended, by outcome: good, partial, failed"
+    backup_finished  = "Backups that ended, by outcome: good, unproven, partial, failed"
     drill_finished   = "Drills that ended, by outcome: passed, failed"
     prune_finished   = "Prunes that ended, by outcome: good, failed"
     restore_finished = "Restores that ended, by outcome"

@@ -80,8 +80,9 @@ pub(crate) async fn run_for(
         Some(&ctx.qdrant),
         |run| save(ctx, selection, request, run),
     );
-    let result = run::ending(&store, Operation::Backup, progress, work).await;
-    result.map_err(|error| with_run_again(error, ctx.settings.mode))
+    // Before its end is told: who reads of it elsewhere is to have the remedy, too.
+    let work = async { work.await.map_err(|error| with_run_again(error, ctx.settings.mode)) };
+    run::ending(&store, Operation::Backup, progress, work).await
 }
 
 /// Adds the remedy for a cancelled run.
@@ -107,6 +108,7 @@ impl Conclusion for BackupReport {
         Counts {
             collections: Some(self.collections.len()),
             bytes: self.bytes(),
+            is_unproven: !self.unproven.is_empty(),
             ..Counts::default()
         }
     }

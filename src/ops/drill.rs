@@ -68,17 +68,22 @@ pub async fn run(
         no_lock: request.no_lock,
     };
     let store = ctx.on_store();
-    let drilling = run::run(&store, Operation::Drill, wanted, progress, cancel, |run| {
-        drill(ctx, request, run)
-    });
-    drilling.await.map_err(|e| match e.code() {
+    // Before its end is told: who reads of it elsewhere is to have the remedy, too.
+    let remedied = |e: Error| {
+        match e.code() {
         // The key of the Qdrant that is backed up is never sent there.
         Code::QdrantUnauthorized if place.elsewhere => e.remedy(
             "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
         ),
-        Code::Cancelled => e.remedy("run the drill again; the backup is unchanged"),
+        Code::Cancelled => e.remedy(
+            "run the drill again; the backup is unchanged. A temporary collection may be left: the next drill names it",
+        ),
         _ => e,
-    })
+    }
+    };
+    let drilling = |run| async { drill(ctx, request, run).await.map_err(remedied) };
+    let drilled = run::run(&store, Operation::Drill, wanted, progress, cancel, drilling);
+    drilled.await
 }
 
 impl Conclusion for DrillReport {

@@ -37,6 +37,8 @@ pub struct Counts {
     /// Backups that are gone.
     pub deleted: Option<usize>,
     pub bytes: u64,
+    /// Whether a drill has to prove first that a backup is good.
+    pub is_unproven: bool,
 }
 
 /// An operation that has ended, as every sink gets it.
@@ -118,6 +120,7 @@ impl Finished {
     pub(crate) fn outcome(&self) -> &'static str {
         match (self.operation, self.code()) {
             (Operation::Drill, None) => "passed",
+            (Operation::Backup, None) if self.counts.is_unproven => "unproven",
             (_, None) => "good",
             (Operation::Backup, Some(Code::BackupPartial)) => "partial",
             (Operation::Verify, Some(Code::BackupDamaged)) => "damaged",

@@ -274,6 +274,10 @@ pub(crate) fn interrupted(operation: Operation, record: &RunRecord, is_published
         (Operation::Backup, Some(true)) => {
             format!("verify backup{backup}: it was published before that")
         }
+        (Operation::Backup, None) if record.backup.is_some() => format!(
+            "look whether `qdrant-backup list` has backup{backup}, and then verify it; else run the backup again, which removes \
+             what this one left on Qdrant once the lease has expired"
+        ),
         (Operation::Backup, _) => {
             "run the backup again; what the run left on Qdrant, the next run removes once the lease has expired"
                 .to_owned()

@@ -412,6 +412,30 @@ async fn a_collection_deleted_in_mid_run_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_qdrant_was_making_when_the_run_was_cancelled_is_deleted() {
+    let peer = Peer::start(&[("c", 1000)]).await;
+    let (reached, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (at, then) = (reached.clone(), go.clone());
+    peer.on_create("c", [Create::Held { reached: at, go: then }]);
+    let bench = Bench::new(&peer.url).await;
+    let cancelled = async {
+        let _reached = reached.acquire().await.unwrap();
+        bench.cancel.cancel();
+        // So long Qdrant still takes.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(peer.snapshots("c"), [""; 0]);
+        go.add_permits(1);
+    };
+    let (run, ()) = tokio::join!(bench.run(), cancelled);
+    let error = run.unwrap_err();
+    assert_eq!(error.code(), Code::Cancelled);
+    assert!(error.remedy_text().is_some(), "{error}");
+    assert_eq!(peer.requests("POST /collections/c/snapshots "), 1);
+    assert_eq!(peer.snapshots("c"), [""; 0], "nothing may be left on Qdrant");
+    assert_eq!(bench.keys().await, [""; 0], "nothing may be left in the store");
+}
+
+#[tokio::test]
 async fn a_collection_that_is_gone_for_a_while_is_saved_or_the_backup_is_not_good() {
     // Made again before the others are saved: it is saved, too.
     let peer = Peer::start(&[("a", 1000), ("b", 1000)]).await;

@@ -321,7 +321,10 @@ async fn a_shard_of_other_vectors_is_found_by_a_restore_and_by_a_drill() {
         .unwrap();
     // Whether the engine refuses it by itself depends on which segment it loads first.
     let code = restored.failed[0].error.code;
-    assert!(matches!(code, Code::RestoreUnequal | Code::QdrantFailed), "{restored:?}");
+    assert!(
+        matches!(code, Code::RestoreUnequal | Code::QdrantFailed),
+        "{restored:?}"
+    );
 }
 
 fn verifier(bench: &Bench) -> Verifier {

@@ -5,7 +5,7 @@ use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
-use crate::ops::run::{CLEAN_UP, Run};
+use crate::ops::run::{CLEAN_UP, Run, stopped};
 use crate::repository::blobs::{self, Written};
 use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
@@ -53,6 +53,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// So often it is looked again whether a collection really is another one.
 const OTHER_LOOKS: u32 = 2;
+/// What a cancelled run waits for a snapshot that Qdrant is making: with its deletion, below five seconds.
+const UNFINISHED: Duration = Duration::from_secs(4);
 
 /// A saved artifact, and the points of what it is of before its snapshot was asked for and after it was made.
 pub(super) struct SavedArtifact {
@@ -234,10 +236,7 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
     } = announce(of, attempt).await?;
 
     of.run.progress.phase(of.shown, Phase::Snapshot);
-    let created = of
-        .run
-        .unless_cancelled(of.qdrant().create_snapshot(of.unit.snapshot()))
-        .await;
+    let created = created_before_the_end(of).await;
     let snapshot = match created {
         Ok(snapshot) if existing.contains(&snapshot.name) => {
             // Somebody else's, of the same second: Qdrant wrote ours over it, and which one it is now cannot be told.
@@ -262,6 +261,20 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
             Err(error)
         }
         _ => Ok(made),
+    }
+}
+
+/// The snapshot of a cancelled run is waited for a little: Qdrant makes it to its end all the same, and who knows its name can
+/// delete it.
+async fn created_before_the_end(of: UnitRun<'_>) -> Result<Snapshot> {
+    let cancel = &of.run.cancel;
+    if cancel.is_cancelled() {
+        return Err(stopped());
+    }
+    tokio::select! {
+        biased;
+        created = of.qdrant().create_snapshot(of.unit.snapshot()) => created,
+        () = async { cancel.cancelled().await; sleep(UNFINISHED).await } => Err(stopped()),
     }
 }
 

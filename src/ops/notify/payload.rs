@@ -229,7 +229,7 @@ fn event(
 ) -> Post {
     let mut event = json!({
         "specversion": "1.0",
-        "id": id,
+        "id": id.to_string(),
         "source": format!("/qdrant-backup/{}", utf8_percent_encode(&config.about, NON_ALPHANUMERIC)),
         "type": kind,
         "time": now.format(&Rfc3339).unwrap_or_default(),
