@@ -8,8 +8,10 @@
 mod past;
 mod states;
 
+use embedded_qdrant::Node;
 use serde_json::{Value, json};
 use std::any::Any;
+use tempfile::TempDir;
 use testkit::service::Service;
 use tokio::io::AsyncReadExt;
 
@@ -22,7 +24,9 @@ struct State {
     /// Pages beside `/`.
     paths: Vec<String>,
     more: Value,
-    /// What it needs to go on.
+    /// A real Qdrant, and its data.
+    node: Option<(Node, TempDir)>,
+    /// What else it needs to go on.
     _kept: Box<dyn Any>,
 }
 
@@ -34,6 +38,7 @@ impl State {
             shows,
             paths: Vec::new(),
             more: Value::Null,
+            node: None,
             _kept: Box::new(()),
         }
     }
@@ -53,7 +58,10 @@ async fn main() {
     }
     println!("ready");
     let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
-    for state in &states {
+    for state in states {
         state.service.stop().await;
+        if let Some((node, _data)) = state.node {
+            node.stop().await;
+        }
     }
 }

@@ -95,8 +95,6 @@ async fn good() -> State {
             format!("/ui/runs/{run}"),
             "/ui/restore".into(),
             format!("/ui/restore?backup={newest}"),
-            format!("/ui/restore?backup={newest}&target=new&into=%7B%7D-restored&collection=articles"),
-            format!("/ui/restore?backup={newest}&target=overwrite&collection=articles&collection=products"),
             format!("/ui/restore?backup={newest}&target=same&collection=articles"),
             "/ui/prune".into(),
             "/?find=nothing".into(),
@@ -117,7 +115,12 @@ async fn running() -> State {
         };
         peer.on_create(name, [held]);
     }
-    let service = with_past(&peer.url, EVERY).await;
+    let mut setup = setup(&peer.url);
+    // As long as somebody looks.
+    setup.config.qdrant.create_timeout = HOUR * 24;
+    let service = setup.start().await;
+    past::backups(service.dir(), EVERY);
+    past::runs(service.dir(), EVERY);
     let began = service.request(Method::POST, "/v1/backups").send().await.unwrap();
     assert_eq!(began.status(), 202);
     let operation = began.headers()["location"].to_str().unwrap().to_owned();
@@ -286,9 +289,12 @@ async fn journey() -> State {
     fill(&Client::new(&url, None), "", 20).await.unwrap();
     let service = Service::over(&url).await;
     assert_eq!(service.backup("").await.status, 200);
+    let plan =
+        |target: &str| format!("/ui/restore?backup=latest&target={target}&collection=articles&collection=products");
     State {
+        paths: vec![plan("new"), plan("overwrite"), plan("swap")],
         more: json!({"qdrant": url}),
-        _kept: Box::new((node, data)),
+        node: Some((node, data)),
         ..State::new("journey", service, "[data-verdict=protected]")
     }
 }

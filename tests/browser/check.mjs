@@ -79,8 +79,9 @@ async function each(states, work) {
 
 async function byKeyboard() {
   const told = [];
-  const [newest, restoring] = [state("good").paths[1], state("good").paths.filter((path) => path.startsWith("/ui/restore"))];
-  for (const [name, path] of [["good", "/"], ["good", newest], ...restoring.map((path) => ["good", path]), ["good", "/ui/prune"], ["running", "/"], ["many", "/"]]) {
+  const pages = [["good", "/"], ["running", "/"], ["many", "/"]];
+  for (const name of ["good", "journey"]) pages.push(...state(name).paths.map((path) => [name, path]));
+  for (const [name, path] of pages) {
     const { page, close } = await open(browser, state(name), { width: name === "running" ? 390 : 1280 });
     await visit(page, path);
     const { number, found } = await tabThrough(page, `${name} ${path}`);

@@ -29,8 +29,8 @@ export async function take(page, file, height) {
 const DOCUMENTS = [
   ["overview-good.png", "good", () => "/", { scheme: "light" }, 900],
   ["overview-at-risk-dark.png", "stale", () => "/", { scheme: "dark" }, 900],
-  ["restore-plan.png", "good", (paths) => paths.find((path) => path.includes("target=overwrite")), { scheme: "light" }, 1000],
-  ["overview-zh-TW.png", "partial", () => "/", { scheme: "light", language: "zh-TW" }, 900],
+  ["restore-plan.png", "journey", (paths) => paths.find((path) => path.includes("target=overwrite")), { scheme: "light" }, 1000],
+  ["overview-zh-TW.png", "partial", () => "/", { scheme: "light", language: "zh-TW" }, 800],
 ];
 
 export async function forDocuments(browser, states) {

@@ -46,7 +46,7 @@ fn facts(reader: &Reader, detail: &Detail) -> Markup {
         dl.facts {
             div { dt { (reader.say(Text::Size)) } dd { (size(detail.summary.bytes)) } }
             div { dt { (reader.say(Text::Collections)) } dd { (detail.summary.collections) } }
-            div { dt { (reader.say(Text::PointsTitle)) } dd { (points(detail.summary.points, false)) } }
+            div { dt { (reader.say(Text::PointsHeading)) } dd { (points(detail.summary.points, false)) } }
             div { dt { (reader.say(Text::Finished)) } dd { (time(manifest.finished_at)) } }
         }
         p.where {

@@ -16,6 +16,10 @@ use crate::server::operations::operation_id;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use std::time::Duration;
+
+/// Since a running process was heard of last, from which on that is odd.
+const LONG: Duration = Duration::from_secs(120);
 
 pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Reader) -> Result<Response, HttpError> {
     let operation = app.operation(&operation_id(&id)?).await?;
@@ -89,18 +93,27 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
                 } }
                 @if let Some(rate) = counts.bytes_per_second { div { dt { (reader.say(Text::Rate)) } dd data-rate { (size(rate)) "/s" } } }
                 @if let Some(eta) = counts.eta_seconds {
-                    div { dt { (reader.say(Text::Left)) } dd data-eta { (reader.say(Text::Age(std::time::Duration::from_secs(eta)))) } }
+                    div { dt { (reader.say(Text::Left)) } dd data-eta { (reader.say(Text::Age(Duration::from_secs(eta)))) } }
                 }
                 div { dt { (reader.say(Text::Units)) } dd data-units { (count((counts.done + counts.failed) as u64)) " / " (count(counts.units as u64)) } }
                 @if counts.failed > 0 { div { dt { (reader.say(Text::UnitsFailed)) } dd { (count(counts.failed as u64)) } } }
                 div { dt { (reader.say(Text::Since)) } dd { (time(operation.started_at())) } }
                 div { dt { (reader.say(Text::By)) } dd { (foreign(operation.who())) } }
                 @if let Some(silent) = operation.silent().filter(|silent| silent.as_secs() > 15) {
-                    div { dt { (reader.say(Text::LastHeard)) } dd { (reader.say(Text::Ago(silent))) } }
+                    div { dt { (reader.say(Text::LastHeard)) } dd data-silent { (heard(reader, silent)) } }
                 }
             }
             @if !operation.has_ended() { (stop(reader, operation.id(), operation.is_here())) }
         }
+    }
+}
+
+/// A process tells of itself every few seconds: one that has not for minutes may be dead.
+fn heard(reader: &Reader, silent: Duration) -> Markup {
+    let ago = reader.say(Text::Ago(silent));
+    match silent > LONG {
+        true => badge(Tone::Warning, &ago),
+        false => html! { (ago) },
     }
 }
 

@@ -92,6 +92,8 @@ pub(super) enum Text {
     Never,
     Points(u64),
     PointsTitle,
+    /// Above their number.
+    PointsHeading,
     CollectionsIn(usize),
 
     // Collections.

@@ -126,6 +126,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Never => "從未",
         Text::Points(n) => return format!("{} 筆資料點", count(n)).into(),
         Text::PointsTitle => "筆資料點",
+        Text::PointsHeading => "資料點",
         Text::CollectionsIn(n) => return format!("{} 個集合", number(n)).into(),
 
         Text::Collections => "集合",

@@ -146,6 +146,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Points(1) => "1 point",
         Text::Points(n) => return format!("{} points", count(n)).into(),
         Text::PointsTitle => "points",
+        Text::PointsHeading => "Points",
         Text::CollectionsIn(n) => return collections(n).into(),
 
         Text::Collections => "Collections",
