@@ -72,14 +72,15 @@ pub(crate) async fn run_for(
     cancel: &CancellationToken,
 ) -> Result<BackupReport> {
     let store = ctx.on_store();
-    let work = run::under_lease(
+    // On the heap: each future around it would else be as large again.
+    let work = Box::pin(run::under_lease(
         &store,
         LeaseMode::Exclusive,
         progress,
         cancel,
         Some(&ctx.qdrant),
         |run| save(ctx, selection, request, run),
-    );
+    ));
     // Before its end is told: who reads of it elsewhere is to have the remedy, too.
     let work = async { work.await.map_err(|error| with_run_again(error, ctx.settings.mode)) };
     run::ending(&store, Operation::Backup, progress, work).await

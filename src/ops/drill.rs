@@ -81,7 +81,7 @@ pub async fn run(
         _ => e,
     }
     };
-    let drilling = |run| async { drill(ctx, request, run).await.map_err(remedied) };
+    let drilling = |run| async { Box::pin(drill(ctx, request, run)).await.map_err(remedied) };
     let drilled = run::run(&store, Operation::Drill, wanted, progress, cancel, drilling);
     drilled.await
 }
