@@ -3,6 +3,7 @@
 # Each page is that of a fixture (examples/pages), in both languages, light and dark, on 390 and 1280 pixels; see check.mjs.
 #
 #   tests/browser/check.sh                 all checks; less than three minutes
+#   tests/browser/check.sh --journeys      without looking at each page in each form
 #   tests/browser/check.sh --pictures DIR  writes a picture of each page in each form instead
 #   tests/browser/check.sh --docs          writes the pictures of docs/images anew instead
 #   tests/browser/check.sh --install       installs what it needs, and fails where that cannot be had
