@@ -341,7 +341,7 @@ pub(crate) async fn stored(store: &dyn Store, wanted: FreshnessPolicy, now: Offs
 }
 
 /// What is kept of a backup beside what it is good for.
-pub(crate) type Looked<T> = (std::result::Result<Good, Rejected>, T);
+pub(crate) type Looked<T> = (std::result::Result<Good, Box<Rejected>>, T);
 
 /// The same, and what `keep` keeps of each backup that was looked at, newest first: of `at_least` so many, where there are. What is
 /// remembered is not read again.
@@ -391,7 +391,7 @@ async fn newest_backups<T>(
             };
             match read {
                 Ok(good) => stored.backups.push(good),
-                Err(rejected) => stored.rejected.push(rejected),
+                Err(rejected) => stored.rejected.push(*rejected),
             }
             older += usize::from(now - id.time() >= wanted.max_age);
         }
@@ -409,15 +409,15 @@ impl Good {
     }
 
     /// A backup, if it is a good one.
-    fn of(found: Found) -> std::result::Result<Self, Rejected> {
+    fn of(found: Found) -> std::result::Result<Self, Box<Rejected>> {
         let Found { summary, manifest } = found;
         match manifest {
             Some(manifest) if summary.is_good() => Ok(Self::new(manifest, &summary)),
-            manifest => Err(Rejected {
+            manifest => Err(Box::new(Rejected {
                 id: summary.id,
                 selection: summary.selection,
                 source: manifest.and_then(|manifest| manifest.qdrant.source),
-            }),
+            })),
         }
     }
 

@@ -14,6 +14,9 @@ use time::OffsetDateTime;
 /// before these are too many.
 const MOST: usize = 1000;
 
+/// Whether a backup is proven to a level.
+type IsProven = fn(&Good) -> bool;
+
 /// What was seen, and when.
 pub(crate) struct MetricsInput<'a> {
     pub(crate) answer: &'a Answer,
@@ -120,7 +123,7 @@ fn of_each(text: &mut Text, input: &MetricsInput<'_>) {
         PROOF,
         "The same of the newest good backup that is stored, verified, opened by the engine, or drilled on a server.",
     );
-    let levels: [(&str, fn(&Good) -> bool); 4] = [
+    let levels: [(&str, IsProven); 4] = [
         ("stored", |_| true),
         ("verified", Good::was_read_back),
         ("opened", |b| b.opened),

@@ -64,7 +64,7 @@ fn template(collections: &[(&str, u64, u64)]) -> Value {
             "source": {"url": "http://127.0.0.1:6333", "peers": [PEER_ID]},
         },
         "selection": {},
-        "collections": collections.iter().map(|of| collection(of)).collect::<Vec<_>>(),
+        "collections": collections.iter().map(collection).collect::<Vec<_>>(),
     })
 }
 

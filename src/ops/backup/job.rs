@@ -413,7 +413,7 @@ fn report(task: &Task, plan: &JobPlan, parts: Vec<Part>, failed: Vec<Failure>, s
             report,
             by_this_task,
             now,
-        } => (0, Some(report), by_this_task, now),
+        } => (0, Some(*report), by_this_task, now),
     };
     TaskReport {
         id: plan.id,

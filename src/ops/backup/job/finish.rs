@@ -27,7 +27,7 @@ pub(super) enum ExecutionState {
     Open(usize),
     /// All is done that will be.
     Ended {
-        report: BackupReport,
+        report: Box<BackupReport>,
         by_this_task: bool,
         /// By this very attempt.
         now: bool,
@@ -54,7 +54,7 @@ pub(super) async fn committed(ctx: &Context, task: &Task, plan: &JobPlan) -> Res
     }
     let by_this_task = job.is_some_and(|job| job["committed_by_task"] == task.index);
     Ok(Some(ExecutionState::Ended {
-        report: BackupReport::of(&manifest, &ctx.store.url()),
+        report: Box::new(BackupReport::of(&manifest, &ctx.store.url())),
         by_this_task,
         now: false,
     }))
@@ -96,7 +96,7 @@ pub(super) async fn finish(ctx: &Context, task: &Task, plan: &JobPlan, run: &Run
     }
     Ok(ExecutionState::Ended {
         by_this_task: report.status != BackupOutcome::Failed,
-        report,
+        report: Box::new(report),
         now: true,
     })
 }
