@@ -46,7 +46,11 @@ impl Pace {
     pub(super) fn estimate(&self, totals: &UnitTotals, elapsed: Duration) -> Estimate {
         let rate = self.bytes_per_second();
         let by_rate = || {
-            let left = totals.bytes_total?.checked_sub(totals.bytes_done)?;
+            // How long Qdrant works on after the last byte cannot be told.
+            let left = totals
+                .bytes_total?
+                .checked_sub(totals.bytes_done)
+                .filter(|left| *left > 0)?;
             Some(left as f64 / rate.filter(|rate| *rate > 0)? as f64)
         };
         let by_part = || {
@@ -91,6 +95,12 @@ mod tests {
         assert_eq!(
             (estimate.bytes_per_second, estimate.left),
             (Some(100), Some(Duration::from_secs(10)))
+        );
+        let all = totals(2940, Some(2940), 1.0);
+        assert_eq!(
+            pace.estimate(&all, Duration::from_secs(60)).left,
+            None,
+            "Qdrant still works"
         );
     }
 

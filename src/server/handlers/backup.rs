@@ -45,7 +45,15 @@ async fn make(
 /// What would be saved. It changes nothing and takes no lease.
 pub(super) async fn plan(app: &App, request: &BackupRequest) -> Result<BackupPlan> {
     let selection = request.selection.as_ref().unwrap_or(&app.selection);
-    Ok(backup::plan(&app.probe, selection, app.ctx.settings.mode).await?.into())
+    match backup::plan(&app.probe, selection, app.ctx.settings.mode).await {
+        Ok(plan) => Ok(plan.into()),
+        // Nothing is lost where the request itself selects nothing that there is.
+        Err(error) if error.code() == Code::NothingToBackUp && request.selection.is_some() => {
+            Err(Error::new(Code::CollectionNotFound, error.chain())
+                .remedy("check the names and patterns; GET /collections lists what there is"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn made(app: &App, key: RequestKey, request: &BackupRequest) -> Result<Json<BackupReport>, HttpError> {

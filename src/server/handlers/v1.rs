@@ -27,7 +27,10 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/verifications", post(begin::verification))
         .route("/v1/prunes", post(begin::prune))
         .route("/v1/operations", get(operations::list))
-        .route("/v1/operations/{id}", get(operations::show).post(operations::act))
+        .route(
+            "/v1/operations/{id}",
+            get(operations::show).post(operations::act).fallback(operations::other),
+        )
         .route("/v1/collections", get(collections::list))
         .route("/v1/status", get(status::status))
         .route("/v1/openapi.json", get(openapi::serve))

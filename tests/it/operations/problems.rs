@@ -6,6 +6,20 @@ use testkit::peer::Peer;
 use testkit::service::Service;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_to_an_operation_is_told_for_its_address_and_its_cancel() {
+    let service = Service::over(&Peer::start(&[]).await.url).await;
+    let one = "/v1/operations/2026-11-01T00-00-00Z-backup-00000000";
+    for (path, allowed) in [(one, "GET,HEAD"), (&format!("{one}:cancel"), "POST")] {
+        let answer = service.send("OPTIONS", path, &[], "").await;
+        assert_eq!(
+            (answer.status, &answer.headers["allow"]),
+            (405, &allowed.parse().unwrap()),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_error_below_v1_is_a_problem_with_what_to_do() {
     let peer = Peer::start(&[("a", 1000)]).await;
     let service = Service::over(&peer.url).await;
@@ -19,6 +33,15 @@ async fn every_error_below_v1_is_a_problem_with_what_to_do() {
         ("GET", "/v1/operations/x", "", 404, "operation_not_found"),
         ("POST", &format!("{unknown}:cancel"), "", 404, "operation_not_found"),
         ("POST", &format!("{unknown}:cancel"), r#"{"x": 1}"#, 400, "bad_request"),
+        ("POST", &format!("{unknown}:cancel"), " ", 400, "bad_request"),
+        (
+            "POST",
+            "/v1/backups",
+            r#"{"include": ["nothing"], "dry_run": true}"#,
+            404,
+            "collection_not_found",
+        ),
+        ("OPTIONS", unknown, "", 405, "method_not_allowed"),
         ("DELETE", "/v1/backups", "", 405, "method_not_allowed"),
         ("POST", unknown, "", 405, "method_not_allowed"),
         ("GET", &format!("{unknown}:cancel"), "", 405, "method_not_allowed"),

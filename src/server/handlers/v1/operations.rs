@@ -106,6 +106,14 @@ async fn found(app: &App, id: &str) -> Result<Operation, HttpError> {
     app.operation(&operation_id(id)?).await
 }
 
+/// An operation is looked at, and what cancels it is posted; nothing else.
+pub(super) async fn other(method: Method, PathId(segment): PathId, uri: Uri) -> Response {
+    match segment.ends_with(CANCEL) {
+        true => other_methods(method, uri, "POST").await,
+        false => other_methods(method, uri, "GET,HEAD").await,
+    }
+}
+
 async fn other_methods(method: Method, uri: Uri, allowed: &'static str) -> Response {
     let error = HttpError::method_not_allowed(method, uri).await;
     ([(header::ALLOW, allowed)], error).into_response()
