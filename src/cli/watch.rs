@@ -6,7 +6,7 @@ use super::{print, print_json};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::ops::events::Operation;
-use crate::ops::journal::{interrupted, is_interrupted, silence};
+use crate::ops::journal::{is_interrupted, look, silence};
 use crate::ops::progress::{Phase, RunProgress, UnitProgress};
 use crate::repository::lease;
 use crate::repository::names::{BackupId, RunId};
@@ -57,15 +57,15 @@ pub(crate) async fn watch(
         Error::new(Code::RunNotFound, text).remedy("run `qdrant-backup watch` for the newest one that is at work")
     };
     let operation = Operation::of(&id).ok_or_else(unknown)?;
-    let (mut record, mut why) = look(store, clock, &id, operation).await?.ok_or_else(unknown)?;
-    let seen = Mutex::new(shown(&record));
+    let (mut told, mut why) = look(store, clock, &id, operation).await?.ok_or_else(unknown)?;
+    let seen = Mutex::new(shown(&told.record));
     let follow = async {
-        while record.state == RunState::Running && why.is_none() {
+        while told.record.state == RunState::Running && why.is_none() {
             sleep(EVERY).await;
-            (record, why) = look(store, clock, &id, operation).await?.ok_or_else(unknown)?;
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = shown(&record);
+            (told, why) = look(store, clock, &id, operation).await?.ok_or_else(unknown)?;
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = shown(&told.record);
         }
-        Ok::<_, Error>((record, why))
+        Ok::<_, Error>((told.record, why))
     };
     let now = || seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let (record, why) = bars.during_told(operation, now, follow).await?;
@@ -88,29 +88,6 @@ async fn newest(store: &dyn Store, clock: &Clock) -> Result<RunId> {
         )
         .remedy("name the id of one that has ended; a run tells of itself a second after its start")
     })
-}
-
-/// What the run tells now; and why it tells nothing more, if it died.
-async fn look(
-    store: &dyn Store,
-    clock: &Clock,
-    id: &RunId,
-    operation: Operation,
-) -> Result<Option<(RunRecord, Option<ErrorInfo<String>>)>> {
-    let Some(told) = runs::read(store, id).await? else {
-        return Ok(None);
-    };
-    let lease = lease::holder(store, clock).await?.map(|lease| lease.holder);
-    let silent = silence(told.written_at, clock.now());
-    if !is_interrupted(&told.record, silent, lease.as_deref()) {
-        return Ok(Some((told.record, None)));
-    }
-    let is_published = match told.record.backup {
-        Some(backup) => Some(store.head(&backup.manifest()).await?.is_some()),
-        None => None,
-    };
-    let why = interrupted(operation, &told.record, is_published);
-    Ok(Some((told.record, Some(why))))
 }
 
 fn shown(record: &RunRecord) -> RunProgress {

@@ -38,7 +38,7 @@ use crate::repository::selection::Selection;
 use crate::repository::unit::{SnapshotMode, Unit};
 use crate::wire::store::Store;
 use artifact::UnitRun;
-use collection::{is_gone, save_unit};
+use collection::save_unit;
 use futures_util::TryStreamExt;
 use guard::{Guard, latencies};
 use report::{Results, RunFacts, remade};
@@ -223,14 +223,16 @@ async fn save(ctx: &Context, selection: &Selection, request: Option<&KeyedReques
 
 /// The collections that were gone and exist again: they are not gone. The results do not have them any more.
 async fn came_back(ctx: &Context, results: &mut Results) -> Vec<String> {
-    let gone: BTreeSet<String> = std::mem::take(&mut results.gone).into_iter().collect();
-    let mut back = Vec::new();
-    for name in gone {
-        match is_gone(ctx, &name).await {
-            true => results.gone.push(name),
-            false => back.push(name),
-        }
+    if results.gone.is_empty() {
+        return Vec::new();
     }
+    let gone: BTreeSet<String> = std::mem::take(&mut results.gone).into_iter().collect();
+    // Where that cannot be told, none is gone.
+    let there = ctx.qdrant.collections().await.ok();
+    let (back, gone) = gone
+        .into_iter()
+        .partition(|name| there.as_ref().is_none_or(|there| there.contains(name)));
+    results.gone = gone;
     back
 }
 

@@ -4,10 +4,11 @@
 use super::events::Operation;
 use super::progress::{Phase, Progress, RunProgress, UnitProgress};
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error, ErrorInfo};
+use crate::base::error::{Code, Error, ErrorInfo, Result};
 use crate::base::text::shortened;
+use crate::repository::lease;
 use crate::repository::names::RunId;
-use crate::repository::runs::{self, LONGEST, RunRecord, RunState, UNITS, UnitRecord};
+use crate::repository::runs::{self, LONGEST, RunRecord, RunState, ToldRun, UNITS, UnitRecord};
 use crate::wire::store::{Condition, Store, Version};
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +160,7 @@ impl Writer {
         }
     }
 
-    async fn put(&mut self, record: &RunRecord) -> crate::base::error::Result<()> {
+    async fn put(&mut self, record: &RunRecord) -> Result<()> {
         let condition = match self.version.take() {
             Some(version) => Condition::Unchanged(version),
             // None was written yet, or whether the last one was is not known.
@@ -259,6 +260,29 @@ pub(crate) fn is_interrupted(record: &RunRecord, silent: Duration, lease: Option
         None => SILENT,
     };
     record.state == RunState::Running && silent > limit
+}
+
+/// What a run tells in the store, and why it tells nothing more, if it died. `None`: there is no such run.
+pub(crate) async fn look(
+    store: &dyn Store,
+    clock: &Clock,
+    id: &RunId,
+    operation: Operation,
+) -> Result<Option<(ToldRun, Option<ErrorInfo<String>>)>> {
+    let Some(told) = runs::read(store, id).await? else {
+        return Ok(None);
+    };
+    let lease = lease::holder(store, clock).await?.map(|lease| lease.holder);
+    if !is_interrupted(&told.record, silence(told.written_at, clock.now()), lease.as_deref()) {
+        return Ok(Some((told, None)));
+    }
+    // Published, and then killed before it could say so.
+    let is_published = match told.record.backup {
+        Some(backup) => Some(store.head(&backup.manifest()).await?.is_some()),
+        None => None,
+    };
+    let why = interrupted(operation, &told.record, is_published);
+    Ok(Some((told, Some(why))))
 }
 
 /// How long ago something was, by clocks of which one may be ahead.

@@ -243,10 +243,19 @@ pub(crate) async fn unless_cancelled<T>(
 
 /// Does `work` to its end, unless the run is cancelled and it does not end soon.
 pub(crate) async fn within_cleanup<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    within_grace(cancel, CLEAN_UP, work).await
+}
+
+/// The same, where soon is `grace`.
+pub(crate) async fn within_grace<T>(
+    cancel: &CancellationToken,
+    grace: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::select! {
         biased;
         result = work => result,
-        () = async { cancel.cancelled().await; sleep(CLEAN_UP).await } => Err(stopped()),
+        () = async { cancel.cancelled().await; sleep(grace).await } => Err(stopped()),
     }
 }
 

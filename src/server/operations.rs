@@ -4,7 +4,7 @@ use super::App;
 use super::api::Operation;
 use super::error::{HttpError, RequestCode};
 use super::runs::OwnRun;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, ErrorInfo};
 use crate::ops::events;
 use crate::ops::journal::{self, is_interrupted, silence};
 use crate::repository::lease;
@@ -26,21 +26,13 @@ impl App {
         if let Some(own) = self.runs.own(id) {
             return own_operation(own, now).ok_or_else(|| no_such_operation(&id.to_string()));
         }
-        let store = &*self.ctx.store;
-        let looked = async {
-            let Some(told) = runs::read(store, id).await? else {
-                return Ok(None);
-            };
-            let lease = lease::holder(store, &self.ctx.clock).await?.map(|lease| lease.holder);
-            // Published, and then killed before it could say so.
-            let is_published = match told.record.backup {
-                Some(backup) => Some(store.head(&backup.manifest()).await?.is_some()),
-                None => None,
-            };
-            Ok(others(told, lease.as_deref(), is_published, now))
-        };
-        let found = self.ask_store("an operation", looked).await?;
-        found.ok_or_else(|| no_such_operation(&id.to_string()))
+        let kind = events::Operation::of(id).ok_or_else(|| no_such_operation(&id.to_string()))?;
+        let look = journal::look(&*self.ctx.store, &self.ctx.clock, id, kind);
+        let (told, why) = self
+            .ask_store("an operation", look)
+            .await?
+            .ok_or_else(|| no_such_operation(&id.to_string()))?;
+        Ok(others(told, kind, why, now))
     }
 
     /// The newest operations, newest first, without their units; and why those of others are not among them.
@@ -56,7 +48,12 @@ impl App {
         let error = match self.ask_store("operations", looked).await {
             Ok((told, lease)) => {
                 let of_others = told.into_iter().filter(|told| self.runs.own(&told.record.id).is_none());
-                let of_others = of_others.filter_map(|told| others(told, lease.as_deref(), None, now));
+                let of_others = of_others.filter_map(|told| {
+                    let (kind, silent) = (events::Operation::of(&told.record.id)?, silence(told.written_at, now));
+                    let is_dead = is_interrupted(&told.record, silent, lease.as_deref());
+                    let why = is_dead.then(|| journal::interrupted(kind, &told.record, None));
+                    Some(others(told, kind, why, now))
+                });
                 operations.extend(of_others.collect::<Vec<_>>());
                 None
             }
@@ -109,13 +106,13 @@ fn own_operation(own: OwnRun, now: OffsetDateTime) -> Option<Operation> {
     Some(shown.at_rate_of(now).with_report(own.report))
 }
 
-fn others(told: ToldRun, lease: Option<&str>, is_published: Option<bool>, now: OffsetDateTime) -> Option<Operation> {
+/// `why` it was interrupted, if it was.
+fn others(told: ToldRun, kind: events::Operation, why: Option<ErrorInfo<String>>, now: OffsetDateTime) -> Operation {
     let ToldRun { record, written_at } = told;
-    let (operation, silent) = (events::Operation::of(&record.id)?, silence(written_at, now));
-    let why = is_interrupted(&record, silent, lease).then(|| journal::interrupted(operation, &record, is_published));
-    let shown = Operation::new(record, operation.into(), Some(silent)).at_rate_of(written_at);
-    Some(match why {
+    let silent = silence(written_at, now);
+    let shown = Operation::new(record, kind.into(), Some(silent)).at_rate_of(written_at);
+    match why {
         Some(why) => shown.interrupted(why),
         None => shown,
-    })
+    }
 }

@@ -5,7 +5,7 @@ use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
-use crate::ops::run::{CLEAN_UP, Run, stopped};
+use crate::ops::run::{CLEAN_UP, Run, stopped, within_grace};
 use crate::repository::blobs::{self, Written};
 use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
@@ -271,11 +271,7 @@ async fn created_before_the_end(of: UnitRun<'_>) -> Result<Snapshot> {
     if cancel.is_cancelled() {
         return Err(stopped());
     }
-    tokio::select! {
-        biased;
-        created = of.qdrant().create_snapshot(of.unit.snapshot()) => created,
-        () = async { cancel.cancelled().await; sleep(UNFINISHED).await } => Err(stopped()),
-    }
+    within_grace(cancel, UNFINISHED, of.qdrant().create_snapshot(of.unit.snapshot())).await
 }
 
 /// What is known when a snapshot may be asked for.

@@ -233,7 +233,7 @@ fn may_mean_gone(error: &Error) -> bool {
 }
 
 /// Whether the collection is gone; when that cannot be told, it is not.
-pub(super) async fn is_gone(ctx: &Context, name: &str) -> bool {
+async fn is_gone(ctx: &Context, name: &str) -> bool {
     match ctx.qdrant.collections().await {
         Ok(names) => !names.iter().any(|n| n == name),
         Err(_) => false,
