@@ -159,8 +159,10 @@ mod tests {
     #[test]
     fn each_route_is_described_and_nothing_else_is() {
         let mut routes = BTreeSet::new();
-        for route in include_str!("../v1.rs").split(".route(\"").skip(1) {
-            let (path, rest) = route.split_once("\", ").unwrap();
+        // However its lines are broken.
+        let source = include_str!("../v1.rs").split_whitespace().collect::<String>();
+        for route in source.split(".route(\"").skip(1) {
+            let (path, rest) = route.split_once("\",").unwrap();
             for method in ["get", "post", "put", "delete"] {
                 let is_taken = rest.starts_with(&format!("{method}(")) || rest.contains(&format!(").{method}("));
                 let path = match (method, path) {
