@@ -91,6 +91,32 @@ async fn a_backup_ends_with_one_line_that_says_how() {
 }
 
 #[tokio::test]
+async fn a_backup_that_a_drill_has_to_prove_first_does_not_end_as_a_good_one() {
+    let peer = crate::stream_mode::peer().await;
+    peer.with("a", |a| a.optimizing = usize::MAX);
+    let env = [("SNAPSHOT_MODE", "stream"), ("BACKUP_SETTLE_TIMEOUT_SECS", "0")];
+    let dir = tempfile::tempdir().unwrap();
+    let (code, events) = run(&["backup"], &peer, dir.path(), &env).await;
+    assert_eq!(
+        (code, &one(&events)["outcome"]),
+        (Some(0), &json!("unproven")),
+        "{events:?}"
+    );
+    let mut of_a_job = Vec::new();
+    for index in ["0", "1"] {
+        let job = [
+            ("CLOUD_RUN_EXECUTION", "one"),
+            ("CLOUD_RUN_TASK_COUNT", "2"),
+            ("CLOUD_RUN_TASK_INDEX", index),
+        ];
+        of_a_job = run(&["backup"], &peer, dir.path(), &[&env[..], &job[..]].concat())
+            .await
+            .1;
+    }
+    assert_eq!(one(&of_a_job)["outcome"], "unproven");
+}
+
+#[tokio::test]
 async fn the_tasks_of_a_job_have_one_line_together_from_the_one_that_ends_the_backup() {
     let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
     let dir = tempfile::tempdir().unwrap();

@@ -150,6 +150,8 @@ pub async fn run(
     );
     let journal = Journal::start(&ctx.store, &ctx.clock, &ctx.who, Operation::Backup, progress);
     let result = work(ctx, selection, task, progress, cancel).await;
+    // Before its end is told, as that of a backup by one process.
+    let result = result.map_err(|error| with_run_again(error, ctx.settings.mode));
     let ended = match &result {
         Ok(report) => report.ended_now.then(|| report.took()),
         Err(_) => task.is_last_attempt().then(|| ctx.clock.now() - began),
@@ -159,7 +161,7 @@ pub async fn run(
     if let Some(told) = told {
         told.await;
     }
-    result.map_err(|error| with_run_again(error, ctx.settings.mode))
+    result
 }
 
 async fn work(

@@ -38,7 +38,8 @@ async fn a_cancelled_backup_leaves_no_snapshot_and_no_lease_within_five_seconds(
     assert!(!service.dir().join("lock.json").exists());
     assert_eq!(cancelled.body["error"]["code"], "cancelled");
     assert!(cancelled.body["error"]["remedy"].is_string(), "{}", cancelled.body);
-    recorded(service.dir(), "cancelled").await;
+    let record = recorded(service.dir(), "cancelled").await;
+    assert_eq!(record["error"]["remedy"], cancelled.body["error"]["remedy"], "{record}");
     // Again: it is cancelled.
     let again = post(&service, &format!("{at}:cancel"), "{}").await;
     assert_eq!((again.status, &again.body["state"]), (200, &json!("cancelled")));
