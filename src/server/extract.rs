@@ -114,3 +114,15 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         }
     }
 }
+
+/// How many of a list are asked for: from one to `most`; `default` where nothing is said.
+pub(super) fn limited(asked: Option<u16>, default: u16, most: u16, remedy: &str) -> Result<usize, HttpError> {
+    let limit = asked.unwrap_or(default);
+    match (1..=most).contains(&limit) {
+        true => Ok(limit.into()),
+        false => Err(HttpError::bad_request(
+            format!("limit={limit} is not between 1 and {most}"),
+            remedy,
+        )),
+    }
+}

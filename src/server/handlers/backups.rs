@@ -7,7 +7,7 @@ use crate::repository::catalog::{self, ListedBackup};
 use crate::server::App;
 use crate::server::api::{BackupDetail, BackupSummary, BackupsQuery, BackupsResponse};
 use crate::server::error::HttpError;
-use crate::server::extract::PathId;
+use crate::server::extract::{PathId, limited};
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -37,14 +37,8 @@ pub(super) async fn list(
 ) -> Result<Response, HttpError> {
     const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
-    let limit = query.limit.unwrap_or(catalog::LISTED);
-    if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(HttpError::bad_request(
-            format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"),
-            REMEDY,
-        ));
-    }
-    let list = catalog::list(&*app.ctx.store, limit.into(), app.ctx.clock.now());
+    let limit = limited(query.limit, catalog::LISTED, LARGEST_LIMIT, REMEDY)?;
+    let list = catalog::list(&*app.ctx.store, limit, app.ctx.clock.now());
     let summaries = app.ask_store("its backups", list).await?;
     let now = app.ctx.clock.now();
     let leftovers = match query.all {

@@ -22,10 +22,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
+use utoipa::IntoResponses;
 
 /// How long the first record of a run is waited for, which comes after a second.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: usize = 10;
+
+/// The answer to a request that has begun an operation.
+#[derive(IntoResponses)]
+#[response(status = 202, description = "It has begun.", headers(("Location" = String, description = "The operation.")))]
+#[allow(dead_code)] // It is for the description alone.
+struct HasBegun(Operation);
 
 /// Makes a backup.
 #[utoipa::path(
@@ -43,12 +50,7 @@ const LOOKS: usize = 10;
             description = "With `wait=true`: it has ended well. Or an earlier request with the same key began it, and it has ended. With `dry_run`: the plan.",
             body = DoneOrPlanned
         ),
-        (
-            status = 202,
-            description = "It has begun.",
-            body = Operation,
-            headers(("Location" = String, description = "The operation."))
-        )
+        HasBegun
     )
 )]
 pub(super) async fn backup(
@@ -92,12 +94,7 @@ pub(super) async fn backup(
     responses(
         Problems,
         (status = 200, description = "With `wait=true`: it has ended well. With `dry_run`: the plan.", body = DoneOrPlanned),
-        (
-            status = 202,
-            description = "It has begun.",
-            body = Operation,
-            headers(("Location" = String, description = "The operation."))
-        )
+        HasBegun
     )
 )]
 pub(super) async fn restore(
@@ -122,12 +119,7 @@ pub(super) async fn restore(
     responses(
         Problems,
         (status = 200, description = "With `wait=true`: it has ended well.", body = Operation),
-        (
-            status = 202,
-            description = "It has begun.",
-            body = Operation,
-            headers(("Location" = String, description = "The operation."))
-        )
+        HasBegun
     )
 )]
 pub(super) async fn drill(
@@ -155,12 +147,7 @@ pub(super) async fn drill(
     responses(
         Problems,
         (status = 200, description = "With `wait=true`: it has ended well.", body = Operation),
-        (
-            status = 202,
-            description = "It has begun.",
-            body = Operation,
-            headers(("Location" = String, description = "The operation."))
-        )
+        HasBegun
     )
 )]
 pub(super) async fn verification(
@@ -186,12 +173,7 @@ pub(super) async fn verification(
             description = "The plan, unless `dry_run` is false. Else, with `wait=true` or where there was nothing to delete: it has ended well.",
             body = DoneOrPlanned
         ),
-        (
-            status = 202,
-            description = "It has begun.",
-            body = Operation,
-            headers(("Location" = String, description = "The operation."))
-        )
+        HasBegun
     )
 )]
 pub(super) async fn prune(

@@ -4,7 +4,7 @@ use super::{Problems, ReadProblems};
 use crate::server::App;
 use crate::server::api::{CancelRequest, Operation, OperationsQuery, OperationsResponse};
 use crate::server::error::HttpError;
-use crate::server::extract::{JsonBody, PathId};
+use crate::server::extract::{JsonBody, PathId, limited};
 use crate::server::operations::operation_id;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -32,14 +32,8 @@ pub(super) async fn list(
 ) -> Result<Json<OperationsResponse>, HttpError> {
     const REMEDY: &str = "write e.g. /v1/operations?limit=10, at most 100";
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(HttpError::bad_request(
-            format!("limit={limit} is not between 1 and {LARGEST_LIMIT}"),
-            REMEDY,
-        ));
-    }
-    let (operations, error) = app.operations(limit.into()).await;
+    let limit = limited(query.limit, LIMIT, LARGEST_LIMIT, REMEDY)?;
+    let (operations, error) = app.operations(limit).await;
     Ok(Json(OperationsResponse {
         operations,
         store_error: error.as_ref().map(Into::into),
