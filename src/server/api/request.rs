@@ -13,7 +13,7 @@ pub(crate) trait RequestBody: Sized {
 
 /// The fields of a body in which all are optional; no body at all is the same as `{}`. `remedy` says what to send.
 pub(super) fn object<T: Default + DeserializeOwned>(body: &[u8], remedy: &str) -> Result<T> {
-    match body.is_empty() {
+    match body.trim_ascii().is_empty() {
         true => Ok(T::default()),
         false => required(body, remedy),
     }
