@@ -2,7 +2,7 @@
 
 import { request as ask, createServer } from "node:http";
 import { goBy, tabTo } from "./keyboard.mjs";
-import { open, visit } from "./stage.mjs";
+import { get, open, visit } from "./stage.mjs";
 
 function expect(is, what) {
   if (!is) throw new Error(what);
@@ -40,7 +40,8 @@ export async function restore(browser, state) {
 
   // Overwriting: the points that were deleted are there again, once the name is typed as it is.
   const whole = await count(qdrant, "products");
-  await call(qdrant, "POST", "products/points/delete?wait=true", { filter: { must: [{ key: "price.amount", range: { lt: 10 } }] } });
+  const { points } = await call(qdrant, "POST", "products/points/scroll", { limit: 40 });
+  await call(qdrant, "POST", "products/points/delete?wait=true", { points: points.map(({ id }) => id) });
   const rest = await count(qdrant, "products");
   expect(rest < whole, "nothing was deleted");
   await visit(page, "/ui/restore");
@@ -97,7 +98,7 @@ async function proxy(url, refuses) {
 /** A backup is begun through the proxy, or its command is shown. */
 export async function throughProxy(browser, state, refuses) {
   const between = await proxy(state.url, refuses);
-  const runs = async () => (await (await fetch(`${state.url}/v1/operations?limit=100`)).json()).operations.length;
+  const runs = async () => JSON.parse((await get(`${state.url}/v1/operations?limit=100`)).body).operations.length;
   const { page, close } = await open(browser, { ...state, url: between.url });
   const before = await runs();
   await visit(page, "/");

@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { get as ask } from "node:http";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -69,6 +70,16 @@ export async function open(browser, state, { language = "en", width = 1280, sche
 /** Goes there; the page is whole then. */
 export async function visit(page, path) {
   await page.goto(path, { waitUntil: "load" });
+}
+
+/** `{ body, headers }` of an answer as it was sent. Node's `fetch` says that it is a browser. */
+export function get(url, headers = {}) {
+  return new Promise((done, failed) => ask(url, { headers }, (answer) => {
+    const chunks = [];
+    answer.on("data", (chunk) => chunks.push(chunk));
+    answer.on("end", () => done({ body: Buffer.concat(chunks), headers: answer.headers }));
+    answer.on("error", failed);
+  }).on("error", failed));
 }
 
 /** What axe finds. */

@@ -1,18 +1,13 @@
 // What a page weighs, and how soon one sees it.
 
-import { get } from "node:http";
-import { open, visit } from "./stage.mjs";
+import { get, open, visit } from "./stage.mjs";
 
 const MOST = 30 * 1024;
 
 /** Bytes on the wire, as browsers ask for it. */
-function bytes(url) {
-  const headers = { accept: "text/html", "accept-encoding": "gzip", "sec-fetch-site": "none" };
-  return new Promise((done, failed) => get(url, { headers }, (answer) => {
-    let sum = 0;
-    answer.on("data", (chunk) => { sum += chunk.length; });
-    answer.on("end", () => done(answer.headers["content-encoding"] === "gzip" ? sum : Infinity));
-  }).on("error", failed));
+async function bytes(url) {
+  const { body, headers } = await get(url, { accept: "text/html", "accept-encoding": "gzip", "sec-fetch-site": "none" });
+  return headers["content-encoding"] === "gzip" ? body.length : Infinity;
 }
 
 /** Milliseconds to the first content, and to the first byte of the answer: the best of several. */

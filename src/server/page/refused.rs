@@ -43,7 +43,7 @@ impl Refused {
         let title = reader.say(Text::Refused(error.status().as_u16()));
         let main = html! {
             section.notice.bad data-refused=(error.code()) {
-                h1 role="alert" { (title) }
+                div role="alert" { h1 { (title) } }
                 (problem(reader, error.info()))
                 @if let Some(command_line) = &self.command {
                     div.instead data-instead { p { (reader.say(Text::RunThisInstead)) } (command(command_line)) }
