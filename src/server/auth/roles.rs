@@ -3,6 +3,7 @@
 use crate::repository::names::RunId;
 use crate::server::error::{HttpError, RequestCode};
 use axum::extract::{MatchedPath, Request};
+use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -61,6 +62,8 @@ impl Role {
     /// Of what is done to an operation: that of whoever may begin one of its kind, which its id tells.
     fn of_action(path: &str) -> Self {
         let segment = path.rsplit('/').next().unwrap_or_default();
+        // As the handler reads it: a client may write `:` as `%3A`.
+        let segment = percent_decode_str(segment).decode_utf8().unwrap_or_default();
         let id = segment.split(':').next().and_then(|id| id.parse::<RunId>().ok());
         id.map_or(Self::Admin, |id| Self::to_cancel(&id))
     }
@@ -187,8 +190,17 @@ mod tests {
         ] {
             let path = format!("/v1/operations/2026-11-22T12-00-00Z-{kind}-1a2b3c4d:cancel");
             assert_eq!(Role::of_action(&path), role, "{path}");
+            // However a client writes the same.
+            for same in [path.replace(':', "%3A"), path.replace(':', "%3a").replace('-', "%2D")] {
+                assert_eq!(Role::of_action(&same), role, "{same}");
+            }
         }
-        for odd in ["/v1/operations/backup:cancel", "/v1/operations/:cancel", ""] {
+        for odd in [
+            "/v1/operations/backup:cancel",
+            "/v1/operations/:cancel",
+            "/v1/operations/%FF:cancel",
+            "",
+        ] {
             assert_eq!(Role::of_action(odd), Role::Admin, "{odd}");
         }
         assert_eq!(Role::of("POST", None), Role::Admin);
