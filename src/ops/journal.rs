@@ -269,7 +269,7 @@ pub(crate) async fn look(
     id: &RunId,
     operation: Operation,
 ) -> Result<Option<(ToldRun, Option<ErrorInfo<String>>)>> {
-    let Some(told) = runs::read(store, id).await? else {
+    let Some(told) = runs::read(store, id, clock.now()).await? else {
         return Ok(None);
     };
     let lease = lease::holder(store, clock).await?.map(|lease| lease.holder);

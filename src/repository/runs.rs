@@ -4,6 +4,7 @@
 //! It is for showing only. Nothing is decided by one: whoever may write into the store can have written it.
 
 use crate::base::error::{Code, ErrorInfo, Result};
+use crate::base::text::shortened;
 use crate::repository::names::{BackupId, Name, RUNS, RunId};
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{Condition, ObjectMeta, Store, Version};
@@ -19,6 +20,8 @@ pub const KEPT: usize = 200;
 pub const UNITS: usize = 200;
 /// Longest text of an error in a record, in characters.
 pub const LONGEST: usize = 4000;
+/// Longest name in a record, in characters.
+const LONGEST_NAME: usize = 300;
 /// Records that one run deletes: what piled up otherwise goes little by little.
 const DELETED_AT_ONCE: usize = 50;
 /// Records read at once.
@@ -101,6 +104,33 @@ pub struct UnitRecord {
     pub bytes_total: Option<u64>,
 }
 
+impl RunRecord {
+    /// The same, where whoever wrote it may have claimed anything.
+    fn bounded(mut self) -> Self {
+        let name = |text: &mut String| shorten(text, LONGEST_NAME);
+        name(&mut self.who);
+        name(&mut self.tool_version);
+        self.units.truncate(UNITS);
+        for unit in &mut self.units {
+            name(&mut unit.name);
+        }
+        if let Some(error) = &mut self.error {
+            name(&mut error.code);
+            shorten(&mut error.message, LONGEST);
+            error.remedy.iter_mut().for_each(|remedy| shorten(remedy, LONGEST));
+        }
+        // JSON has no number that is none.
+        self.totals.part = self.totals.part.clamp(0.0, 1.0);
+        self
+    }
+}
+
+fn shorten(text: &mut String, longest: usize) {
+    if text.len() > longest {
+        *text = shortened(text, longest).into_owned();
+    }
+}
+
 impl Record for RunRecord {
     const WHAT: &'static str = "what a run tells of itself";
     const LARGEST: u64 = 512 << 10;
@@ -121,11 +151,14 @@ pub(crate) async fn write(store: &dyn Store, record: &RunRecord, condition: Cond
     record::write::<RunRecord>(store, &record.id.record(), record, condition).await
 }
 
-/// The record of a run; none when there is none, or no such record lies there.
+/// The record of a run; none when there is none, or no such record lies there, or its time has not come.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn read(store: &dyn Store, id: &RunId) -> Result<Option<ToldRun>> {
+pub async fn read(store: &dyn Store, id: &RunId, now: OffsetDateTime) -> Result<Option<ToldRun>> {
+    if !id.has_come(now) {
+        return Ok(None);
+    }
     match store.head(&id.record()).await? {
         Some(object) => told(store, &object).await,
         None => Ok(None),
@@ -198,7 +231,7 @@ async fn told(store: &dyn Store, object: &ObjectMeta) -> Result<Option<ToldRun>>
         Ok(record) => Ok(record
             .filter(|record| record.id.record() == object.key)
             .map(|record| ToldRun {
-                record,
+                record: record.bounded(),
                 written_at: object.updated,
             })),
         Err(e) if e.code() == Code::BackupDamaged => {

@@ -167,3 +167,52 @@ async fn any_number_of_odd_records_is_left_out_and_goes_little_by_little() {
     assert_eq!(service.get(&format!("/v1/operations/{future}")).await.0, 404);
     assert!(store.join("runs/notes.txt").exists() && store.join("runs/x.json").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_record_claims_is_bounded_and_one_of_the_future_is_nobodys() {
+    let peer = Peer::start(&[("a", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let (file, at) = (format!("runs/{ID}.json"), format!("/v1/operations/{ID}"));
+    for (part, shown) in [
+        ("-1", 0.0),
+        ("1e300", 1.0),
+        ("0.25", 0.25),
+        ("-0.0", 0.0),
+        ("1e-320", 0.0),
+    ] {
+        let mut odd = record(ID, None);
+        odd["who"] = json!("w".repeat(20_000));
+        odd["units"] = json!(vec![json!({"name": "n".repeat(1000), "phase": "copy"}); 200]);
+        odd["error"] = json!({"code": "c".repeat(9000), "message": "m".repeat(9000), "remedy": "r".repeat(9000)});
+        // No JSON value of this test can be all of them.
+        let odd = odd
+            .to_string()
+            .replacen("\"bytes_done\":5", &format!("\"bytes_done\":5,\"part\":{part}"), 1);
+        plant(service.dir(), &file, &odd, Duration::ZERO);
+        let (status, operation) = service.get(&at).await;
+        let told = operation["progress"]["part"].as_f64().unwrap();
+        assert!(status == 200 && (told - shown).abs() < 1e-9, "{part}: {told}");
+        let page = service.request(reqwest::Method::GET, &format!("/ui/runs/{ID}"));
+        assert_eq!(page.send().await.unwrap().status(), 200, "{part}");
+        let of = |field: &Value| field.as_str().unwrap().chars().count();
+        assert!(of(&operation["who"]) <= 301, "{part}");
+        assert!(of(&operation["error"]["code"]) <= 301 && of(&operation["error"]["message"]) <= 4001);
+        assert!(of(&operation["error"]["remedy"]) <= 4001 && of(&operation["units"][0]["name"]) <= 301);
+    }
+    for odd in ["1e999", "NaN", "\"1\""] {
+        let odd = record(ID, None)
+            .to_string()
+            .replacen("\"bytes_done\":5", &format!("\"part\":{odd}"), 1);
+        plant(service.dir(), &file, &odd, Duration::ZERO);
+        assert_eq!(service.get(&at).await.0, 404, "{odd}");
+    }
+    let future = "9999-01-01T00-00-00Z-backup-00000000";
+    plant(
+        service.dir(),
+        &format!("runs/{future}.json"),
+        &record(future, None).to_string(),
+        Duration::ZERO,
+    );
+    let (status, told) = service.get(&format!("/v1/operations/{future}")).await;
+    assert_eq!((status, &told["code"]), (404, &json!("operation_not_found")), "{told}");
+}
