@@ -23,7 +23,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Between two records.
 const EVERY: Duration = Duration::from_secs(5);
 /// What a store gets for one of them.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What the end of a run waits for its last record.
 const LAST: Duration = Duration::from_secs(3);
 
@@ -114,12 +114,20 @@ async fn keep(mut writer: Writer, mut ended: oneshot::Receiver<RunEnd>) {
             () = sleep(pause) => {}
         }
         // A run that waits for its lease is looked at again soon.
-        if writer.progress.holder().is_some() {
+        if writer.progress.holder().is_none() {
+            continue;
+        }
+        let tell = async {
             writer.write(None).await;
             if std::mem::take(&mut is_first) {
                 writer.trim().await;
             }
-            pause = EVERY;
+        };
+        // The end waits for no slow store.
+        tokio::select! {
+            biased;
+            end = &mut ended => break end,
+            () = tell => pause = EVERY,
         }
     };
     // A panic: nobody knows how it ended.
@@ -149,8 +157,17 @@ impl Writer {
         if self.is_refused {
             return;
         }
+        let is_last = end.is_some();
         let record = self.record(end);
-        match timeout(PATIENCE, self.put(&record)).await {
+        let put = async {
+            self.put(&record).await?;
+            // One that was given up may have arrived between the look and the write.
+            if is_last && self.version.is_none() {
+                self.put(&record).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        match timeout(PATIENCE, put).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 self.is_refused = error.is_permanent();
@@ -245,11 +262,11 @@ impl From<UnitProgress> for UnitRecord {
     }
 }
 
-/// After so long without a record, a run is none any more that works without a lease: by clocks that may differ, and on a store
-/// that may have been slow.
-const SILENT: Duration = Duration::from_secs(15 * 60);
-/// The same of a run whose lease is free, or another's.
-const SILENT_WITHOUT_LEASE: Duration = Duration::from_secs(30);
+/// After so long without a record, a run is none any more that works without a lease: three of them in a row may take all of
+/// [`PATIENCE`], and the clocks may differ by some seconds.
+const SILENT: Duration = Duration::from_secs(120);
+/// The same of a run whose lease is free, or another's: it may be that only its last record is slow.
+const SILENT_WITHOUT_LEASE: Duration = Duration::from_secs(45);
 
 /// Whether a run whose record says that it works has died, as far as that shows. `silent`: since its last record. `lease`: the
 /// holder of the lease now, if anybody has it: whoever holds it lives.
@@ -330,3 +347,104 @@ pub(crate) fn interrupted(operation: Operation, record: &RunRecord, is_published
 
 /// The code of [`interrupted`]: no run ends with it, so it is none of [`Code`].
 pub(crate) const INTERRUPTED: &str = "interrupted";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::wire::store::{ByteStream, DirStore, Folder, ObjectMeta, Source};
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::stream::BoxStream;
+    use std::ops::Range;
+    use std::sync::Mutex;
+    use tokio::time::Instant;
+
+    /// A store of which each write takes so long.
+    #[derive(Debug)]
+    struct Slow {
+        inner: DirStore,
+        takes: Duration,
+        written: Mutex<Vec<Instant>>,
+    }
+
+    #[async_trait]
+    impl Store for Slow {
+        fn url(&self) -> String {
+            self.inner.url()
+        }
+
+        async fn put(&self, key: &str, source: Box<dyn Source>, condition: Condition) -> Result<ObjectMeta> {
+            sleep(self.takes).await;
+            let put = self.inner.put(key, source, condition).await?;
+            self.written.lock().unwrap().push(Instant::now());
+            Ok(put)
+        }
+
+        async fn put_stream(&self, key: &str, stream: Box<dyn ByteStream>) -> Result<ObjectMeta> {
+            self.inner.put_stream(key, stream).await
+        }
+
+        async fn get(
+            &self,
+            key: &str,
+            range: Option<Range<u64>>,
+            version: Option<&Version>,
+        ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+            self.inner.get(key, range, version).await
+        }
+
+        async fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
+            self.inner.head(key).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
+            self.inner.list(prefix).await
+        }
+
+        async fn folder(&self, prefix: &str) -> Result<Folder> {
+            self.inner.folder(prefix).await
+        }
+
+        async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
+            self.inner.delete(key, version).await
+        }
+
+        async fn check(&self) -> Result<()> {
+            self.inner.check().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_over_a_slow_store_is_heard_of_long_before_it_counts_as_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = Arc::new(Slow {
+            inner: DirStore::open(dir.path()).await.unwrap(),
+            takes: PATIENCE - Duration::from_secs(1),
+            written: Mutex::default(),
+        });
+        let store: Arc<dyn Store> = slow.clone();
+        let began = Instant::now();
+        let clock = Clock::new(move || OffsetDateTime::UNIX_EPOCH + began.elapsed());
+        let progress = Progress::new(clock.now());
+        progress.begins(None);
+        let journal = Journal::start(&store, &clock, "test", Operation::Verify, &progress);
+        sleep(Duration::from_secs(600)).await;
+        let written = slow.written.lock().unwrap().clone();
+        assert!(written.len() > 10, "{}", written.len());
+        for pair in written.windows(2) {
+            // Even where two in a row are lost.
+            assert!((pair[1] - pair[0]) * 3 < SILENT, "{:?}", pair[1] - pair[0]);
+            assert!(pair[1] - pair[0] < SILENT_WITHOUT_LEASE);
+        }
+        // The end waits for no slow store, and is told all the same.
+        let ending = Instant::now();
+        journal.end(RunEnd::of(None)).await;
+        assert!(ending.elapsed() <= LAST);
+        sleep(2 * PATIENCE).await;
+        let id = progress.run(Operation::Verify);
+        let told = runs::read(&*store, &id, clock.now()).await.unwrap().unwrap();
+        assert_eq!(told.record.state, RunState::Succeeded);
+    }
+}
