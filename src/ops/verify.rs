@@ -69,12 +69,24 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::run`].
     pub(crate) async fn run_watched(&self, id: &BackupId, progress: &Progress) -> Result<VerifyReport> {
+        let work = self.read_back(id, progress);
+        self.telling(Operation::Verify, id, progress, work).await
+    }
+
+    /// Does `work` on a backup, without the lease, and tells how far it is, and its end.
+    async fn telling<T: Conclusion>(
+        &self,
+        operation: Operation,
+        id: &BackupId,
+        progress: &Progress,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let began = progress.now().started_at;
         progress.planned(*id, []);
         progress.begins(None);
-        let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Verify, progress);
-        let journal = Journal::start(&self.store, &self.clock, &self.who, Operation::Verify, progress);
-        let result = self.read_back(id, progress).await;
+        let follow = Follow::run(&self.notify, &self.store, &self.clock, operation, progress);
+        let journal = Journal::start(&self.store, &self.clock, &self.who, operation, progress);
+        let result = work.await;
         let told = run::end(follow, Some(*id), self.clock.now() - began, result.as_ref());
         journal.end(run::ended(&result)).await;
         told.await;

@@ -10,12 +10,11 @@ use crate::base::hash::hex;
 use crate::base::total::total;
 use crate::ops::drill::{self, CollectionDrill, DrillReport, DrillVerdict};
 use crate::ops::events::Operation;
-use crate::ops::notify::Follow;
-use crate::ops::progress::Progress;
-use crate::ops::run;
+use crate::ops::progress::{Phase, Progress};
 use crate::repository::blobs;
 use crate::repository::manifest::{Artifact, Collection};
 use crate::repository::names::{ArtifactKind, BackupId};
+use crate::repository::unit::Unit;
 use crate::repository::verdicts::drilled::ENGINE;
 use crate::wire::store::Store;
 use aws_lc_rs::digest::{Context, SHA256};
@@ -40,24 +39,34 @@ impl Verifier {
     /// `Err`: no verdict, because the drill itself could not be held: store unreachable, no disk, or a kind of snapshot that the
     /// engine does not open. A backup that does not pass is an `Ok` here and an error by [`DrillReport::error`].
     pub async fn drill(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
-        let began = self.clock.now();
-        let progress = Progress::new(began);
-        let follow = Follow::run(&self.notify, &self.store, &self.clock, Operation::Drill, &progress);
-        progress.begins(None);
-        let result = self.prove(id, scratch).await;
-        run::end(follow, Some(*id), self.clock.now() - began, result.as_ref()).await;
-        result
+        let progress = Progress::new(self.clock.now());
+        let work = self.prove(id, scratch, &progress);
+        self.telling(Operation::Drill, id, &progress, work).await
     }
 
-    async fn prove(&self, id: &BackupId, scratch: &Path) -> Result<DrillReport> {
+    async fn prove(&self, id: &BackupId, scratch: &Path, progress: &Progress) -> Result<DrillReport> {
         let manifest = read_manifest(&*self.store, id).await?;
         manifest.collections.iter().try_for_each(require_openable)?;
+        let units = manifest
+            .collections
+            .iter()
+            .map(|collection| Unit::whole(&collection.name));
+        progress.planned(*id, units);
         // It goes with this future: a thread of the engine that is given up cannot be ended, and would leave its files.
         let own = tempfile::tempdir_in(scratch).map_err(|e| unusable(scratch, e))?;
         let mut collections = Vec::new();
         let mut warnings = Vec::new();
         for collection in &manifest.collections {
+            let unit = Unit::whole(&collection.name);
+            progress.phase(&unit, Phase::Check);
             let drill = self.prove_collection(id, collection, own.path(), &mut warnings).await?;
+            progress.phase(
+                &unit,
+                match drill.verdict {
+                    DrillVerdict::Passed => Phase::Restored,
+                    DrillVerdict::Failed => Phase::Failed,
+                },
+            );
             tracing::info!(backup = %id, collection = collection.name, verdict = ?drill.verdict, points = drill.points, "collection {:?} drilled by the engine", collection.name);
             collections.push(drill);
         }
