@@ -459,7 +459,7 @@ pub async fn all(store: &dyn Store) -> Result<Vec<BackupId>> {
 
 fn no_backup(store: &dyn Store) -> Error {
     Error::new(Code::BackupNotFound, format!("{} has no backup yet", store.url()))
-        .remedy("make one with `qdrant-backup backup` or `POST /backup`")
+        .remedy("make one with `qdrant-backup backup` or `POST /v1/backups`")
 }
 
 /// A backup in a list, and its age.

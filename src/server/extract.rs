@@ -115,7 +115,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
-            Err(e) => Err(HttpError::bad_request(e.body_text(), "GET /backups lists the ids")),
+            Err(e) => Err(HttpError::bad_request(e.body_text(), "GET /v1/backups lists the ids")),
         }
     }
 }

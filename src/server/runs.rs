@@ -102,7 +102,7 @@ impl Runs {
                 Code::RunInProgress,
                 format!("a {} is running in this service already", other.operation.noun()),
             )
-            .remedy("wait for it to end; GET /status shows how far it is");
+            .remedy("wait for it to end; GET /v1/status shows how far it is");
             let holder = LeaseHolder {
                 who: self.who.clone(),
                 since: other.since,

@@ -28,7 +28,10 @@ async fn a_backup_is_planned_over_http_as_on_the_command_line() {
         .post("/backup", r#"{"collection": "nope", "dry_run": true}"#)
         .await;
     assert_eq!((status, &error["error"]["code"]), (404, &json!("collection_not_found")));
-    assert_eq!(error["error"]["remedy"], "send GET /collections to see the collections");
+    assert_eq!(
+        error["error"]["remedy"],
+        "send GET /v1/collections to see the collections"
+    );
     let (status, _) = service.post("/backup", r#"{"dry_run": 1}"#).await;
     assert_eq!(status, 400);
 }

@@ -337,7 +337,7 @@ fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec
         )
         .because(NoSuchCollection(missing.clone()))
         .remedy(format!("{meant}run `qdrant-backup check` to see the collections"))
-        .over_http(format!("{meant}send GET /collections to see the collections"))
+        .over_http(format!("{meant}send GET /v1/collections to see the collections"))
     })?;
     if names.is_empty() {
         return Err(Error::new(

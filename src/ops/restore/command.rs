@@ -21,6 +21,8 @@ pub enum Interface {
     },
     /// `POST /restore`
     Http,
+    /// `POST /v1/restores`
+    Operations,
 }
 
 impl Default for Interface {
@@ -39,7 +41,7 @@ impl Interface {
             // There it is the answer to a question.
             Self::CommandLine { .. } if name == "yes" => "--other-source".to_owned(),
             Self::CommandLine { .. } => format!("--{}", name.replace('_', "-")),
-            Self::Http => format!("{name:?}"),
+            Self::Http | Self::Operations => format!("{name:?}"),
         }
     }
 
@@ -48,6 +50,13 @@ impl Interface {
         match self {
             Self::CommandLine { settings, .. } => format!("qdrant-backup {by} {id}{}", option_of(settings, "--store")),
             Self::Http => format!("POST /backups/{id}/{by}"),
+            Self::Operations => {
+                let proofs = match by {
+                    "verify" => "verifications",
+                    _ => "drills",
+                };
+                format!("POST /v1/{proofs} {{\"id\":\"{id}\"}}")
+            }
         }
     }
 
@@ -56,6 +65,7 @@ impl Interface {
         match self {
             Self::CommandLine { settings, .. } => format!("qdrant-backup show {id}{}", option_of(settings, "--store")),
             Self::Http => format!("GET /backups/{id}"),
+            Self::Operations => format!("GET /v1/backups/{id}"),
         }
     }
 }
@@ -98,6 +108,7 @@ pub(crate) fn command(request: &RestoreRequest, dry_run: bool) -> String {
     match &request.form {
         Interface::CommandLine { to, settings } => command_line(request, to.as_deref(), settings, dry_run),
         Interface::Http => format!("POST /restore {}", body(request, dry_run)),
+        Interface::Operations => format!("POST /v1/restores {}", body(request, dry_run)),
     }
 }
 

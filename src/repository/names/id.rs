@@ -109,6 +109,7 @@ impl FromStr for BackupId {
         let wrong = || {
             Error::new(Code::BadRequest, format!("{text:?} is not a valid backup id"))
                 .remedy("use an id like 2026-11-22T12-00-00Z; `qdrant-backup list` shows them")
+                .over_http("use an id like 2026-11-22T12-00-00Z; GET /v1/backups lists them")
         };
         let id = PrimitiveDateTime::parse(text, ID)
             .map(|t| Self(t.assume_utc()))

@@ -50,7 +50,7 @@ pub(super) async fn plan(app: &App, request: &BackupRequest) -> Result<BackupPla
         // Nothing is lost where the request itself selects nothing that there is.
         Err(error) if error.code() == Code::NothingToBackUp && request.selection.is_some() => {
             Err(Error::new(Code::CollectionNotFound, error.chain())
-                .remedy("check the names and patterns; GET /collections lists what there is"))
+                .remedy("check the names and patterns; GET /v1/collections lists what there is"))
         }
         Err(error) => Err(error),
     }

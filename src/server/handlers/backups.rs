@@ -35,7 +35,7 @@ pub(super) async fn list(
     State(app): State<App>,
     query: Result<Query<BackupsQuery>, QueryRejection>,
 ) -> Result<Response, HttpError> {
-    const REMEDY: &str = "write e.g. /backups?limit=10, at most 1000";
+    const REMEDY: &str = "write e.g. /v1/backups?limit=10, at most 1000";
     let Query(query) = query.map_err(|e| HttpError::bad_request(e.body_text(), REMEDY))?;
     let limit = limited(query.limit, catalog::LISTED, LARGEST_LIMIT, REMEDY)?;
     let list = catalog::list(&*app.ctx.store, limit, app.ctx.clock.now());
