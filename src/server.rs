@@ -11,6 +11,7 @@ mod idempotency;
 mod lookup;
 mod operations;
 mod page;
+mod repeated;
 mod request;
 mod runs;
 mod serve;

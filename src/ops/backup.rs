@@ -19,7 +19,7 @@ pub use guard::HeldBack;
 use plan::NoSuchCollection;
 pub use plan::{BackupPlan, NodeState, SCOPED_KEY, make as plan};
 pub use report::{BackupOutcome, BackupReport, Saved};
-pub(crate) use request::{EarlierRun, KeyedRequest, earlier, is_under_way};
+pub(crate) use request::{EarlierRun, KeyedRequest, REMEMBERED, earlier, is_under_way, told, told_by_report};
 pub(crate) use trial::{Trial, trial};
 
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -34,8 +34,9 @@ use crate::repository::catalog;
 use crate::repository::intents;
 use crate::repository::manifest::{EncodedManifest, Failure};
 use crate::repository::names::BackupId;
-use crate::repository::selection::Selection;
+use crate::repository::selection::{Filter, Selection};
 use crate::repository::unit::{SnapshotMode, Unit};
+use crate::wire::qdrant::Qdrant;
 use crate::wire::store::Store;
 use artifact::UnitRun;
 use collection::save_unit;
@@ -279,6 +280,26 @@ async fn planned(ctx: &Context, selection: &Selection) -> Result<BackupPlan> {
     }
     plan.qdrant.source = Some(source);
     Ok(plan)
+}
+
+/// Refuses the caller's mistakes in a selection, before anything is begun: what is no pattern, and a name that neither Qdrant nor a
+/// recent backup has.
+///
+/// # Errors
+/// [`Code::BadRequest`], [`Code::CollectionNotFound`], and those of Qdrant.
+pub(crate) async fn check(ctx: &Context, qdrant: &Qdrant, selection: &Selection) -> Result<()> {
+    let filter = Filter::new(selection)?;
+    if selection.collections.is_empty() {
+        return Ok(());
+    }
+    let existing = qdrant.collections().await?;
+    match plan::choose(&filter, qdrant, selection, existing) {
+        Err(error) if error.code() == Code::CollectionNotFound => match mistaken(ctx, error).await {
+            error if error.is_refusal() => Err(error),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Backups among which a name is looked for.

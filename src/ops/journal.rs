@@ -38,6 +38,8 @@ pub(crate) struct Journal {
 pub(crate) struct RunEnd {
     pub(crate) state: RunState,
     pub(crate) error: Option<ErrorInfo<String>>,
+    /// Whether a drill has to prove first that the backup is good.
+    pub(crate) is_unproven: bool,
 }
 
 impl RunEnd {
@@ -47,7 +49,11 @@ impl RunEnd {
             Some(error) if error.code == Code::Cancelled.to_string() => RunState::Cancelled,
             Some(_) => RunState::Failed,
         };
-        Self { state, error }
+        Self {
+            state,
+            error,
+            is_unproven: false,
+        }
     }
 }
 
@@ -205,7 +211,9 @@ impl Writer {
 
 /// What a run tells of itself now, or told when it ended.
 pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(OffsetDateTime, RunEnd)>) -> RunRecord {
-    let holder = progress.holder().flatten();
+    let (holder, request) = (progress.holder().flatten(), progress.request());
+    let cancelled_on_request = progress.is_cancelled_on_request();
+    let unproven = end.as_ref().is_some_and(|(_, end)| end.is_unproven);
     let progress = progress.now();
     let (state, ended_at, error) = match end {
         Some((at, end)) => (end.state, Some(at), end.error.map(bounded)),
@@ -223,6 +231,9 @@ pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(Of
         totals: progress.totals,
         units: units(progress),
         error,
+        request,
+        cancelled_on_request,
+        unproven,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::events::Operation;
 use crate::base::total::total;
 use crate::repository::names::{BackupId, RunId};
-use crate::repository::runs::UnitTotals;
+use crate::repository::runs::{RunRequest, UnitTotals};
 use crate::repository::unit::Unit;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NoPhase;
@@ -152,6 +152,8 @@ struct State {
     run: Option<(Operation, RunId)>,
     /// Of the run that has begun.
     holder: Option<Option<String>>,
+    request: Option<RunRequest>,
+    is_cancelled_on_request: bool,
     id: Option<BackupId>,
     started_at: OffsetDateTime,
     units: Vec<Entry>,
@@ -172,6 +174,8 @@ impl Progress {
             begun: CancellationToken::new(),
             run: None,
             holder: None,
+            request: None,
+            is_cancelled_on_request: false,
             id: None,
             started_at,
             units: Vec::new(),
@@ -217,6 +221,26 @@ impl Progress {
     /// Under which lease the run works; `None` before it has begun.
     pub(crate) fn holder(&self) -> Option<Option<String>> {
         self.lock().holder.clone()
+    }
+
+    /// The request that begins the run may be sent again.
+    pub(crate) fn begun_by(&self, request: RunRequest) {
+        self.lock().request = Some(request);
+    }
+
+    /// The request that began it, where that may be sent again.
+    pub(crate) fn request(&self) -> Option<RunRequest> {
+        self.lock().request.clone()
+    }
+
+    /// Somebody has asked for its end.
+    pub(crate) fn cancel_on_request(&self) {
+        self.lock().is_cancelled_on_request = true;
+    }
+
+    /// Whether somebody has asked for its end.
+    pub(crate) fn is_cancelled_on_request(&self) -> bool {
+        self.lock().is_cancelled_on_request
     }
 
     /// The run has its id and its plan.

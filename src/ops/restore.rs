@@ -128,6 +128,15 @@ pub async fn plan(ctx: &Context, request: &RestoreRequest) -> Result<RestorePlan
     plan::make(ctx, request, None).await
 }
 
+/// Looks whether the backup and the collections that a request names are there.
+///
+/// # Errors
+/// [`crate::base::error::Code::BadRequest`], [`crate::base::error::Code::BackupNotFound`],
+/// [`crate::base::error::Code::CollectionNotFound`], and those of the store.
+pub(crate) async fn check(ctx: &Context, request: &RestoreRequest) -> Result<()> {
+    plan::check(ctx, request).await
+}
+
 /// The plan of a drill: every collection under a temporary name that begins with `stem`, no alias touched.
 pub(crate) async fn plan_drill(ctx: &Context, request: &RestoreRequest, stem: &str) -> Result<RestorePlan> {
     plan::make(ctx, request, Some(stem)).await

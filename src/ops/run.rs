@@ -124,7 +124,10 @@ pub(crate) async fn ending<T: Conclusion>(
 /// How a run ended that came to `result`.
 pub(crate) fn ended<T: Conclusion>(result: &Result<T>) -> RunEnd {
     match result {
-        Ok(report) => RunEnd::of(report.failure().map(Into::into)),
+        Ok(report) => RunEnd {
+            is_unproven: report.counts().is_unproven,
+            ..RunEnd::of(report.failure().map(Into::into))
+        },
         Err(error) => error.into(),
     }
 }

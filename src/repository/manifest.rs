@@ -9,7 +9,7 @@ mod source;
 pub use crate::wire::store::record::read_small;
 pub(crate) use encoded::unreadable_collections;
 pub use encoded::{EncodedManifest, entry};
-pub(crate) use read::outline;
+pub(crate) use read::{outline, require};
 pub use read::{read, read_of_any_backup};
 pub(crate) use source::Relation;
 pub use source::Source;

@@ -12,6 +12,7 @@
 //! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
 //! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
 //! jobs/key-{hash}/runs/{id}.json                      which run a request with that idempotency key has begun
+//! jobs/key-{hash}/cancelled/{id}.json                 that somebody cancelled it
 //! runs/{id}.json                                      what a run tells of itself while it works, and how it ended
 //! since.json                                          since when a service is to back up into this store
 //! notified.json                                       which operations failed, as people were told
@@ -101,6 +102,11 @@ pub enum Name {
         execution: Execution,
         id: BackupId,
     },
+    /// That somebody cancelled such a run.
+    CancelledRun {
+        execution: Execution,
+        id: BackupId,
+    },
     /// What a run tells of itself.
     Run(RunId),
 }
@@ -156,6 +162,10 @@ impl Name {
                 execution: execution.parse().ok()?,
                 id: file.strip_suffix(".json")?.parse().ok()?,
             },
+            ["jobs", execution, "cancelled", file] => Self::CancelledRun {
+                execution: execution.parse().ok()?,
+                id: file.strip_suffix(".json")?.parse().ok()?,
+            },
             ["runs", file] => Self::Run(file.strip_suffix(".json")?.parse().ok()?),
             _ => return None,
         };
@@ -192,6 +202,7 @@ impl Name {
                 kind,
             } => execution.part_of(&unit(folder, *kind)),
             Self::RequestedRun { execution, id } => execution.run(id),
+            Self::CancelledRun { execution, id } => execution.cancelled(id),
             Self::Run(id) => id.record(),
         }
     }
@@ -211,6 +222,7 @@ impl Name {
             | Self::JobPlan(_)
             | Self::JobPart { .. }
             | Self::RequestedRun { .. }
+            | Self::CancelledRun { .. }
             | Self::Run(_) => None,
         }
     }
@@ -218,9 +230,10 @@ impl Name {
     /// The execution whose record it is; `None` for everything else.
     pub fn execution(&self) -> Option<&Execution> {
         match self {
-            Self::JobPlan(execution) | Self::JobPart { execution, .. } | Self::RequestedRun { execution, .. } => {
-                Some(execution)
-            }
+            Self::JobPlan(execution)
+            | Self::JobPart { execution, .. }
+            | Self::RequestedRun { execution, .. }
+            | Self::CancelledRun { execution, .. } => Some(execution),
             _ => None,
         }
     }

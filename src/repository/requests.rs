@@ -1,7 +1,8 @@
 //! Which runs were begun for requests that may be sent again: a record of each, found by the request's key alone.
 //!
 //! A record is written once, under the lease, before anything else of the run. It tells no result: that is the manifest of the
-//! backup that it names, and a run that left none has none.
+//! backup that it names, and a run that left none has none. That somebody cancelled it is a record of its own: then no retry
+//! begins another one.
 
 use crate::base::error::{Code, Result};
 use crate::repository::names::{BackupId, Execution, Name, RunId};
@@ -40,6 +41,21 @@ pub(crate) async fn create(store: &dyn Store, execution: &Execution, run: &Reque
     let key = execution.run(&run.id);
     let written = record::write::<RequestedRun>(store, &key, run, Condition::Absent).await?;
     Ok(written.is_some())
+}
+
+/// Records that somebody cancels that run, so that no retry begins another one. Nothing where it did not record itself.
+pub(crate) async fn cancel(store: &dyn Store, execution: &Execution, run: &RunId) -> Result<()> {
+    let begun = begun(store, execution).await?.into_iter();
+    for of_it in begun.filter(|begun| begun.run.as_ref() == Some(run)) {
+        let key = execution.cancelled(&of_it.id);
+        record::write::<RequestedRun>(store, &key, &of_it, Condition::Absent).await?;
+    }
+    Ok(())
+}
+
+/// Whether somebody cancelled it.
+pub(crate) async fn is_cancelled(store: &dyn Store, execution: &Execution, run: &RequestedRun) -> Result<bool> {
+    Ok(store.head(&execution.cancelled(&run.id)).await?.is_some())
 }
 
 /// The runs that were begun for a key, newest first. What is no record of one proves nothing, and is left out.

@@ -1,11 +1,13 @@
 //! What runs tell of themselves: a record of each, written again and again while it works, and once at its end. By it another
 //! instance, and the one that comes after a restart, see how far a run is and what became of it.
 //!
-//! It is for showing only. Nothing is decided by one: whoever may write into the store can have written it.
+//! It is for showing, and a retry finds by it what its first request began (a backup by its own record, see
+//! [`crate::repository::requests`]). Nothing else is decided by one: whoever may write into the store can have written it. So what it
+//! claims is bounded when it is read.
 
 use crate::base::error::{Code, ErrorInfo, Result};
 use crate::base::text::shortened;
-use crate::repository::names::{BackupId, Name, RUNS, RunId};
+use crate::repository::names::{BackupId, Execution, Name, RUNS, RunId};
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{Condition, ObjectMeta, Store, Version};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -56,6 +58,24 @@ pub struct RunRecord {
     /// Why it did not come to what was asked for.
     #[serde(default)]
     pub error: Option<ErrorInfo<String>>,
+    /// The request that began it, where that had a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RunRequest>,
+    /// Whether somebody cancelled it; else, if it is cancelled, its process was stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled_on_request: bool,
+    /// Whether the backup is not good before a drill has proven it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+}
+
+/// A request that may be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// What all requests with its key ask for.
+    pub execution: Execution,
+    /// SHA-256 of what was asked for.
+    pub asked: String,
 }
 
 /// What becomes of a run.
@@ -177,6 +197,38 @@ pub async fn newest(store: &dyn Store, most: usize, now: OffsetDateTime) -> Resu
         .try_filter_map(async |told| Ok(told))
         .try_collect()
         .await
+}
+
+/// The newest run that such a request began, among those that do `operation` and began since `since`.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn requested(
+    store: &dyn Store,
+    execution: &Execution,
+    operation: &str,
+    (since, now): (OffsetDateTime, OffsetDateTime),
+) -> Result<Option<ToldRun>> {
+    let Listed { newest, .. } = list(store, KEPT, now).await?;
+    let may_be = |object: &ObjectMeta| match Name::parse(&object.key) {
+        Some(Name::Run(id)) => id.operation() == operation && id.began() > since,
+        _ => false,
+    };
+    let mut told = stream::iter(newest.into_iter().rev().filter(may_be))
+        .map(|object| async move { told(store, &object).await })
+        .buffered(READ_AT_ONCE);
+    while let Some(told) = told.try_next().await? {
+        let is_it = |told: &ToldRun| {
+            told.record
+                .request
+                .as_ref()
+                .is_some_and(|of| of.execution == *execution)
+        };
+        if let Some(told) = told.filter(is_it) {
+            return Ok(Some(told));
+        }
+    }
+    Ok(None)
 }
 
 /// Deletes all but the newest [`KEPT`] records, up to a number.

@@ -4,6 +4,8 @@ mod status;
 
 pub use status::{HTTP_CODES, http_status};
 
+use status::code_status;
+
 pub use status::HttpCode;
 
 pub(super) use status::RequestCode;
@@ -21,6 +23,8 @@ use time::OffsetDateTime;
 /// The remedy of a request for anything else.
 pub(super) const PATHS: &str = "there are GET /health, /health/freshness, /status, /metrics, /collections, /backups, /backups/{id}; POST /backup, /restore, \
      /prune, /backups/{id}/verify, /backups/{id}/drill; PUT and DELETE /backups/{id}/pin";
+
+const CANCELLED: &str = "begin it again, with another Idempotency-Key, if it is wanted after all";
 
 /// Longest message of an error in a line of the log.
 pub(super) const LONGEST_MESSAGE: usize = 2000;
@@ -87,6 +91,28 @@ impl HttpError {
     pub(super) fn with_operation(mut self, id: &RunId) -> Self {
         self.details.operation = Some(id.clone());
         self
+    }
+
+    /// Whether it is that of a run which was told to stop.
+    fn is_of_cancelled(&self) -> bool {
+        self.info.code == Code::Cancelled.to_string()
+    }
+
+    /// The same of a run that somebody cancelled: it is not to be tried again, as is that of a service which stops.
+    pub(super) fn cancelled_on_request(self) -> Self {
+        if !self.is_of_cancelled() {
+            return self;
+        }
+        let code = RequestCode::OperationCancelled;
+        Self {
+            status: code.status(),
+            info: ErrorInfo {
+                code: code.to_string(),
+                remedy: Some(CANCELLED.to_owned()),
+                ..self.info
+            },
+            ..self
+        }
     }
 
     /// Whether another run was in the way that began after `time`, or has ended meanwhile.
@@ -214,6 +240,20 @@ impl HttpError {
 /// Whether a request is for the part of the API that `openapi/v1.json` describes.
 pub(super) fn is_described(uri: &Uri) -> bool {
     uri.path() == "/v1" || uri.path().starts_with("/v1/")
+}
+
+impl From<ErrorInfo<String>> for HttpError {
+    /// That of a run of another process. What a later version calls it, this one has no status for.
+    fn from(info: ErrorInfo<String>) -> Self {
+        let known = Code::ALL.iter().find(|code| code.to_string() == info.code);
+        Self {
+            status: code_status(known.copied().unwrap_or(Code::Internal)),
+            info,
+            details: Box::default(),
+            logged: false,
+            retry_after: None,
+        }
+    }
 }
 
 impl From<Error> for HttpError {

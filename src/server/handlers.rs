@@ -34,7 +34,7 @@ pub use v1::openapi;
 use super::App;
 use super::api::ReportOfError;
 use super::error::HttpError;
-use super::runs::RunEnd;
+use super::runs::{Begun, RunEnd};
 use crate::base::error::{Code, Error, Result};
 use crate::base::heavy;
 use axum::http::header;
@@ -69,8 +69,15 @@ async fn large<T: Serialize>(make: impl FnOnce() -> T + Send + 'static) -> Resul
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
+/// The answer to a request that waits for its run.
+async fn answer<T: Into<ReportOfError>>(app: &App, begun: Begun<T>) -> Result<Json<T>, HttpError> {
+    let id = begun.id().clone();
+    let answered = ended(app, begun.ended().await).await;
+    answered.map_err(|error| app.told_of(&id, error))
+}
+
 /// The answer to a request whose run has ended: its report, or the error that it came to, with the report where there is one.
-async fn answer<T: Into<ReportOfError>>(app: &App, end: Result<RunEnd<T>>) -> Result<Json<T>, HttpError> {
+async fn ended<T: Into<ReportOfError>>(app: &App, end: Result<RunEnd<T>>) -> Result<Json<T>, HttpError> {
     match end {
         Ok(RunEnd { report, error: None }) => Ok(Json(report)),
         Ok(RunEnd {

@@ -8,7 +8,7 @@
 
 use super::App;
 use super::auth::Caller;
-use super::error::HttpError;
+use super::error::{HttpError, RequestCode};
 use crate::ops::backup::KeyedRequest;
 use crate::repository::names::Execution;
 use axum::extract::FromRequestParts;
@@ -21,6 +21,11 @@ use time::{OffsetDateTime, UtcOffset};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SCHEDULE_TIME: HeaderName = HeaderName::from_static("x-cloudscheduler-scheduletime");
 const JOB_NAME: HeaderName = HeaderName::from_static("x-cloudscheduler-jobname");
+
+/// How often one looks whether a run has ended that another request began.
+pub(super) const POLL: Duration = Duration::from_secs(1);
+/// A run that has begun so recently may not have recorded yet for which request.
+pub(super) const SETTLING: Duration = Duration::from_secs(10);
 
 /// Bytes of a key, or of the name of a job.
 const LONGEST: usize = 255;
@@ -47,6 +52,18 @@ impl RequestKey {
             asked,
         })
     }
+}
+
+/// The error of a request whose key is that of another one.
+pub(super) fn reused(keyed: &KeyedRequest) -> HttpError {
+    HttpError::new(
+        RequestCode::KeyReused,
+        format!(
+            "the idempotency key of this request ({}) was used for another body",
+            keyed.key
+        ),
+        "send another Idempotency-Key; a retry has the key and the body of the request that it repeats",
+    )
 }
 
 impl FromRequestParts<App> for RequestKey {

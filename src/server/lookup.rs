@@ -9,7 +9,7 @@ use crate::ops::freshness::{self, Answer, FreshnessInput, FreshnessPolicy};
 use crate::ops::source;
 use crate::repository::catalog::{self, LatestQuery};
 use crate::repository::lease;
-use crate::repository::manifest::{Outline, Source};
+use crate::repository::manifest::{self, Outline, Source};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
 use std::future::Future;
@@ -79,6 +79,15 @@ impl App {
         catalog::named(&*self.ctx.store, id, Some(&source), self.ctx.clock.now()).await
     }
 
+    /// Refuses at once what names no backup, or one that is not there.
+    ///
+    /// # Errors
+    /// See [`mistake`].
+    pub(super) async fn check_named(&self, id: &str) -> Result<(), HttpError> {
+        let look = async { manifest::require(&*self.ctx.store, &self.named(id).await?).await };
+        mistake(self.ask_store("a backup", look).await)
+    }
+
     /// The error; if another process's run is in the way, with who and since when.
     pub(super) async fn with_lease_holder(&self, error: Error) -> HttpError {
         let holder = match error.code() {
@@ -102,5 +111,24 @@ impl App {
     pub(super) async fn ask_store<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let doing = format!("asking {} for {what}", self.ctx.store.url());
         patience::within(self.patience, &doing, SILENT_STORE, work).await
+    }
+}
+
+/// Refuses at once what a look has found to be the caller's mistake. Whatever else is wrong is for the run to find, so that it is told
+/// wherever failed runs are.
+///
+/// # Errors
+/// [`Code::BadRequest`], [`Code::BackupNotFound`], [`Code::CollectionNotFound`].
+pub(super) fn mistake(looked: Result<()>) -> Result<(), HttpError> {
+    match looked {
+        Err(error)
+            if matches!(
+                error.code(),
+                Code::BadRequest | Code::BackupNotFound | Code::CollectionNotFound
+            ) =>
+        {
+            Err(error.into())
+        }
+        _ => Ok(()),
     }
 }

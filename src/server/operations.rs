@@ -3,16 +3,20 @@
 use super::App;
 use super::api::Operation;
 use super::error::{HttpError, RequestCode};
-use super::runs::OwnRun;
+use super::runs::{OwnRun, Running};
 use crate::base::error::{Error, ErrorInfo};
 use crate::ops::events;
 use crate::ops::journal::{self, is_interrupted, silence};
 use crate::repository::lease;
 use crate::repository::names::RunId;
-use crate::repository::runs::{self, ToldRun};
+use crate::repository::requests;
+use crate::repository::runs::{self, RunRecord, ToldRun};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
+/// What a store gets to record that a run is cancelled.
+const NOTING: Duration = Duration::from_secs(1);
 /// How long a cancelled operation is waited for.
 const STOPPING: Duration = Duration::from_secs(8);
 
@@ -72,6 +76,7 @@ impl App {
     pub(super) async fn cancel(&self, id: &RunId) -> Result<Operation, HttpError> {
         let known = self.operation(id).await?;
         if let Some(run) = self.runs.running(known.id()) {
+            self.note_cancelled(&run).await;
             run.stop(STOPPING).await;
         }
         let now = self.operation(id).await?;
@@ -82,6 +87,54 @@ impl App {
                 format!("operation {id} is not run by this process, but by {}", now.who()),
                 "stop it there: SIGTERM ends it cleanly",
             )),
+        }
+    }
+}
+
+impl App {
+    /// Records that somebody cancels a backup whose request may be sent again, before the lease is free for a retry.
+    async fn note_cancelled(&self, run: &Running) {
+        let Some(request) = run
+            .progress
+            .request()
+            .filter(|_| run.operation == events::Operation::Backup)
+        else {
+            return;
+        };
+        let noted = requests::cancel(&*self.ctx.store, &request.execution, &run.id);
+        match timeout(NOTING, noted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(run = %run.id, error = %error, "failed to record that the run is cancelled; a retry of its request makes the backup")
+            }
+            Err(_) => {
+                tracing::warn!(run = %run.id, "timeout while recording that the run is cancelled; a retry of its request may make the backup")
+            }
+        }
+    }
+
+    /// The error that a run of this process came to; of one that somebody cancelled, it says so.
+    pub(super) fn told_of(&self, id: &RunId, error: HttpError) -> HttpError {
+        match self.runs.own(id) {
+            Some(own) if own.record.cancelled_on_request => error.cancelled_on_request(),
+            _ => error,
+        }
+    }
+
+    /// The operation of that id, or where nothing tells of it any more what `record` says of it.
+    pub(super) async fn operation_or(
+        &self,
+        id: &RunId,
+        record: impl FnOnce() -> RunRecord,
+    ) -> Result<Operation, HttpError> {
+        match self.operation(id).await {
+            Err(error) if error.code() == RequestCode::OperationNotFound.to_string() => {
+                let (record, now) = (record(), self.ctx.clock.now());
+                let kind = events::Operation::of(id).ok_or(error)?;
+                let written_at = record.ended_at.unwrap_or(record.started_at);
+                Ok(others(ToldRun { record, written_at }, kind, None, now))
+            }
+            found => found,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::error::{HttpError, LONGEST_MESSAGE};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::shortened;
+use crate::ops::backup::KeyedRequest;
 use crate::ops::events::Operation;
 use crate::ops::journal;
 use crate::ops::progress::Progress;
@@ -48,8 +49,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Has it stop, and waits until it has, but no longer than so long.
+    /// Has it stop because somebody asked for that, and waits until it has, but no longer than so long.
     pub(super) async fn stop(&self, within: Duration) {
+        self.progress.cancel_on_request();
         self.cancel.cancel();
         let _ = tokio::time::timeout(within, self.gone.cancelled()).await;
     }
@@ -90,9 +92,9 @@ impl Runs {
         }
     }
 
-    /// Enters an operation; it is at work until the answer is dropped. Refused, with who and since when, while another one
-    /// excludes it.
-    pub(super) fn begin(&self, operation: Operation) -> Result<Run, HttpError> {
+    /// Enters an operation, of a request that may be sent again if it has a key; it is at work until the answer is dropped. Refused,
+    /// with who and since when, while another one excludes it.
+    pub(super) fn begin(&self, operation: Operation, request: Option<&KeyedRequest>) -> Result<Run, HttpError> {
         let running = &mut lock(&self.registry).running;
         if self.stop.is_cancelled() {
             return Err(stopping().into());
@@ -111,6 +113,9 @@ impl Runs {
         }
         let since = self.clock.now();
         let progress = Progress::new(since);
+        if let Some(request) = request {
+            progress.begun_by(request.noted());
+        }
         let entry = Running {
             id: progress.run(operation),
             operation,
@@ -200,6 +205,10 @@ pub(super) struct RunEnd<T> {
 }
 
 impl Run {
+    pub(super) fn id(&self) -> &RunId {
+        &self.entry.id
+    }
+
     /// Does the work in a task of the service: a client that goes away drops what is returned, and the work goes on. What comes
     /// of it is logged there, since the client may not learn it.
     pub(super) fn spawn<T, F>(self, work: impl FnOnce(Progress, CancellationToken) -> F) -> Begun<T>
@@ -293,7 +302,7 @@ impl<T> Begun<T> {
         while !has_begun() && !self.task.is_finished() {
             tokio::time::sleep(LOOK).await;
         }
-        if !has_begun() {
+        if !has_begun() && self.end.is_none() {
             self.end = Some(self.joined().await?);
         }
         Ok(())

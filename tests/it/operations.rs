@@ -1,6 +1,8 @@
 //! Operations as resources: begun, looked at, cancelled, and told of to others and after a restart.
 
 mod cancelled;
+mod keys;
+mod mistakes;
 mod planted;
 mod problems;
 
@@ -274,7 +276,23 @@ async fn a_repeated_trigger_finds_the_first_run() {
 
     let cancel = format!("{}:cancel", first.headers["location"].to_str().unwrap());
     assert_eq!(post(&service, &cancel, "").await.body["state"], "cancelled");
-    // It left nothing, so that the next one with the key makes the backup.
+    // Somebody has decided that this one is not to be made: another has a key of its own.
+    for instance in [&service, &elsewhere] {
+        let again = keyed_to(instance, "").await;
+        assert_eq!(
+            (again.status, &again.body["repeated"], &again.body["state"]),
+            (200, &json!(true), &json!("cancelled")),
+            "{}",
+            again.body
+        );
+        assert_eq!(again.headers["location"], first.headers["location"]);
+    }
+    let keyed = async |body: &str| {
+        let request = service
+            .request(reqwest::Method::POST, "/v1/backups")
+            .header("idempotency-key", "k2");
+        answer(request.body(body.to_owned())).await
+    };
     let next = keyed("").await;
     assert_eq!(next.status, 202, "{}", next.body);
     assert_ne!(next.headers["location"], first.headers["location"]);
@@ -345,4 +363,43 @@ async fn a_store_that_takes_no_records_costs_nothing_but_them() {
         (200, 1),
         "{list}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_a_drill_has_to_prove_first_says_so_to_everybody() {
+    let peer = crate::stream_mode::peer().await;
+    peer.with("a", |a| a.optimizing = usize::MAX);
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap();
+    let env = [
+        ("QDRANT_URL", peer.url.as_str()),
+        ("BACKUP_STORE", store.as_str()),
+        ("SNAPSHOT_MODE", "stream"),
+        ("BACKUP_SETTLE_TIMEOUT_SECS", "0"),
+    ];
+    let (service, elsewhere) = (Service::start(&env).await, Service::start(&env).await);
+    let request = service.request(reqwest::Method::POST, "/v1/backups?wait=true");
+    let made = answer(request.header("idempotency-key", "k")).await;
+    assert_eq!(
+        (made.status, &made.body["state"], &made.body["report"]["unproven"]),
+        (200, &json!("succeeded"), &json!(["a"])),
+        "{}",
+        made.body
+    );
+    let at = made.headers["location"].to_str().unwrap();
+    for shown in [
+        &made.body,
+        &service.get(at).await.1,
+        &elsewhere.get(at).await.1,
+        &elsewhere.get("/v1/operations").await.1["operations"][0],
+    ] {
+        assert_eq!(
+            (&shown["state"], &shown["unproven"]),
+            (&json!("succeeded"), &json!(true)),
+            "{shown}"
+        );
+    }
+    peer.with("a", |a| a.optimizing = 0);
+    let good = post(&service, "/v1/backups?wait=true", "").await;
+    assert_eq!((good.status, good.body.get("unproven")), (200, None), "{}", good.body);
 }

@@ -328,7 +328,12 @@ fn version_warning(version: &str) -> Option<String> {
 }
 
 /// The names of the `existing` collections that are selected; none at all is an error.
-fn choose(filter: &Filter, qdrant: &Qdrant, selection: &Selection, existing: Vec<String>) -> Result<Vec<String>> {
+pub(super) fn choose(
+    filter: &Filter,
+    qdrant: &Qdrant,
+    selection: &Selection,
+    existing: Vec<String>,
+) -> Result<Vec<String>> {
     let names = filter.pick(selection, &existing).map_err(|missing| {
         let meant = selection::meant(missing, &existing).map_or_else(String::new, |meant| format!("{meant}; "));
         Error::new(

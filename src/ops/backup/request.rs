@@ -3,15 +3,18 @@
 //! A scheduler sends a request again when its answer was an error, came too late or was lost. Then no second copy is to be
 //! made: the retry waits for the run that is under way, and gets the result of the one that has ended, also from another
 //! instance. What counts is what the store has: the record of a run ([`requests`]), the lease under which it works, and the manifest
-//! that it left. So a run that died, or that saved nothing, has no result, and a retry makes the backup.
+//! that it left. So a run that died, or that saved nothing, has no result, and a retry makes the backup; unless somebody cancelled
+//! the run: then none is to be made.
 
 use super::BackupReport;
-use crate::base::error::Result;
+use crate::base::error::{ErrorInfo, Result};
 use crate::ops::context::StoreContext;
+use crate::ops::progress::Phase;
 use crate::repository::catalog::{self, Found, Mark};
 use crate::repository::lease;
 use crate::repository::names::{BackupId, Execution, RunId, has_come};
 use crate::repository::requests::{self, RequestedRun};
+use crate::repository::runs::{RunRecord, RunRequest, RunState, UNITS, UnitRecord, UnitTotals};
 use crate::wire::store::Store;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,7 +24,9 @@ const FIELD: &str = "request";
 
 /// How long a key is remembered after the start of a run: longer than any scheduler retries, and not so long that a key which is
 /// used again and again by mistake keeps backups from being made for good.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// Of a run of which only the store's other records tell.
+const UNKNOWN: &str = "unknown";
 
 /// A request that may be sent again.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub(crate) enum EarlierRun {
         /// None: it is one of an earlier version.
         run: Option<RunId>,
     },
+    /// Nothing, because somebody cancelled its run.
+    Cancelled(RequestedRun),
     /// It asked for something else.
     OfAnother,
 }
@@ -59,6 +66,14 @@ pub(super) struct Claim {
 }
 
 impl KeyedRequest {
+    /// As the record of its run has it.
+    pub(crate) fn noted(&self) -> RunRequest {
+        RunRequest {
+            execution: self.execution.clone(),
+            asked: self.asked.clone(),
+        }
+    }
+
     pub(super) fn claim(&self, holder: String, run: RunId) -> Claim {
         Claim {
             request: self.clone(),
@@ -108,8 +123,68 @@ pub(crate) async fn earlier(ctx: &StoreContext, request: &KeyedRequest) -> Resul
                 run: run.run,
             });
         }
+        if requests::is_cancelled(store, &request.execution, &run).await? {
+            return Ok(EarlierRun::Cancelled(run));
+        }
     }
     Ok(EarlierRun::None)
+}
+
+/// What the run `id` would tell of itself that ended so: its own record may be gone, or never have been.
+pub(crate) fn told_by_report(id: RunId, report: &BackupReport) -> RunRecord {
+    let (saved, failed) = (report.collections.len(), report.failed.len());
+    let error = report.error();
+    let unit = |name: &str, phase: Phase, bytes| UnitRecord {
+        name: name.to_owned(),
+        phase: phase.to_string(),
+        bytes_done: bytes,
+        bytes_total: Some(bytes),
+    };
+    let failures = report.failed.iter();
+    let units = failures.map(|failure| unit(&failure.collection, Phase::Failed, 0));
+    let collections = report.collections.iter();
+    let units = units.chain(collections.map(|saved| unit(&saved.name, Phase::Saved, saved.bytes)));
+    RunRecord {
+        state: match &error {
+            None => RunState::Succeeded,
+            Some(_) => RunState::Failed,
+        },
+        started_at: report.started_at,
+        ended_at: Some(report.finished_at),
+        totals: UnitTotals {
+            units: saved + failed,
+            done: saved,
+            failed,
+            bytes_done: report.bytes(),
+            bytes_total: Some(report.bytes()),
+            part: 1.0,
+            ..UnitTotals::default()
+        },
+        units: units.take(UNITS).collect(),
+        error: error.as_ref().map(ErrorInfo::over_http),
+        unproven: !report.unproven.is_empty(),
+        ..told(id, report.id, RunState::Succeeded)
+    }
+}
+
+/// What a run would tell of itself of which nothing else is known.
+pub(crate) fn told(id: RunId, backup: BackupId, state: RunState) -> RunRecord {
+    RunRecord {
+        started_at: id.began(),
+        id,
+        who: UNKNOWN.to_owned(),
+        holder: None,
+        tool_version: UNKNOWN.to_owned(),
+        state,
+        ended_at: None,
+        backup: Some(backup),
+        totals: UnitTotals::default(),
+        units: Vec::new(),
+        error: None,
+        request: None,
+        cancelled_on_request: state == RunState::Cancelled,
+        unproven: false,
+    }
 }
 
 /// Whether a run is at work and has no result yet. A few small reads.

@@ -245,6 +245,14 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     })
 }
 
+/// Looks whether the backup and the collections that a request names are there. The plan says the same, and much more.
+pub(super) async fn check(ctx: &Context, request: &RestoreRequest) -> Result<()> {
+    let filter = Filter::new(&request.selection)?;
+    let resolved = resolve(ctx, request).await?;
+    let manifest = manifest::read(&*ctx.store, &resolved.id).await?;
+    choose(&filter, request, &manifest).map(|_| ())
+}
+
 /// What the reader should know of the backup itself.
 async fn of_backup(ctx: &Context, request: &RestoreRequest, manifest: &Manifest, is_drill: bool) -> Notes {
     let (id, selection) = (manifest.id, &manifest.selection);

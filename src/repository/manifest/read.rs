@@ -59,9 +59,21 @@ where
     heavy::run(bytes.len(), move || then(parse(&bytes, &id))).await
 }
 
+/// Looks whether there is one, whatever it says.
+///
+/// # Errors
+/// [`Code::BackupNotFound`] without one, else those of the store.
+pub(crate) async fn require(store: &dyn Store, id: &BackupId) -> Result<()> {
+    match store.head(&id.manifest()).await? {
+        Some(_) => Ok(()),
+        None => Err(missing(store, id)),
+    }
+}
+
 fn missing(store: &dyn Store, id: &BackupId) -> Error {
     Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
         .remedy("run `qdrant-backup list`; a backup without a manifest never finished")
+        .over_http("send GET /v1/backups to see the backups; one without a manifest never finished")
 }
 
 /// Parses what is stored as the manifest of the backup `id`. All `D` take the same: any JSON.

@@ -55,6 +55,11 @@ impl Execution {
         format!("{}{id}.json", self.runs())
     }
 
+    /// Key of the record that somebody cancelled that run.
+    pub(crate) fn cancelled(&self, id: &BackupId) -> String {
+        format!("{}cancelled/{id}.json", self.prefix())
+    }
+
     pub(super) fn part_of(&self, unit: &str) -> String {
         format!("{}{unit}.json", self.parts())
     }

@@ -36,6 +36,11 @@ impl RunId {
         &self.operation
     }
 
+    /// When it began, to the second.
+    pub(crate) fn began(&self) -> OffsetDateTime {
+        self.began.time()
+    }
+
     /// Whether its time has come, see [`has_come`].
     pub(crate) fn has_come(&self, now: OffsetDateTime) -> bool {
         has_come(self.began.time(), now)

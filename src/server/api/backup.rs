@@ -218,6 +218,13 @@ pub(crate) struct FailedCollection {
     error: ErrorDetail,
 }
 
+impl BackupReport {
+    /// Whether a drill has to prove first that it is good.
+    pub(crate) fn is_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+}
+
 impl From<backup::BackupReport> for BackupReport {
     fn from(report: backup::BackupReport) -> Self {
         Self {

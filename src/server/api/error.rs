@@ -111,6 +111,13 @@ either! {
     PlanOfError as "Plan": Backup(BackupPlan), Restore(RestorePlan), Prune(PrunePlan)
 }
 
+impl ReportOfError {
+    /// Whether it is of a backup that a drill has to prove first.
+    pub(crate) fn is_unproven(&self) -> bool {
+        matches!(self, Self::Backup(report) if report.is_unproven())
+    }
+}
+
 either! {
     /// The report of the operation that was asked for.
     ReportOfError as "Report":

@@ -110,6 +110,10 @@ pub(crate) struct Operation {
     /// What it came to: known for a while to the process that did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<ReportOfError>,
+    /// Of a backup that has ended well: whether it is not good before a drill has proven it, because Qdrant optimized while it was
+    /// saved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unproven: bool,
     /// Whether an earlier request with the same key began it, and this one did nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     repeated: bool,
@@ -206,6 +210,7 @@ impl Operation {
             units: Some(units),
             error: record.error,
             report: None,
+            unproven: record.unproven,
             repeated: false,
         }
     }
@@ -256,6 +261,10 @@ impl Operation {
 
     pub(crate) fn id(&self) -> &RunId {
         &self.id
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.state == OperationState::Interrupted
     }
 
     pub(crate) fn has_ended(&self) -> bool {

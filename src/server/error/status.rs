@@ -1,6 +1,6 @@
 //! From what went wrong to the status of the answer: by the table of [`crate::base::error::Code`], and by that of the codes which only HTTP has.
 
-use crate::base::error::Error;
+use crate::base::error::{Code, Error};
 use axum::http::StatusCode;
 use serde::Serialize;
 use std::fmt;
@@ -76,6 +76,8 @@ request_codes! {
     MethodNotAllowed, http 405, "method_not_allowed", "use one of the methods in the `Allow` header of the answer";
     /// The body did not come within 5 s.
     BodyTimeout, http 408, "body_timeout", "send as many bytes as `Content-Length` says, at once";
+    /// Somebody cancelled this run. A retry with the same key is answered so, too, and begins nothing.
+    OperationCancelled, http 409, "operation_cancelled", "begin it again, with another `Idempotency-Key`, if it is wanted after all";
     /// Another process does this run: only there it can be cancelled.
     OperationElsewhere, http 409, "operation_elsewhere", "cancel it where it runs: `who` of the operation names the process; SIGTERM stops it cleanly";
     /// The plan that was confirmed on a page is not the plan any more.
@@ -101,7 +103,11 @@ impl fmt::Display for RequestCode {
 
 /// The status of the answer to a request that ends with this error.
 pub fn http_status(error: &Error) -> StatusCode {
-    from_u16(error.code().http_status())
+    code_status(error.code())
+}
+
+pub(super) fn code_status(code: Code) -> StatusCode {
+    from_u16(code.http_status())
 }
 
 fn from_u16(status: u16) -> StatusCode {
@@ -118,6 +124,7 @@ mod tests {
         for (code, word, status) in [
             (NotFound, "not_found", 404),
             (OperationNotFound, "operation_not_found", 404),
+            (OperationCancelled, "operation_cancelled", 409),
             (OperationElsewhere, "operation_elsewhere", 409),
             (MethodNotAllowed, "method_not_allowed", 405),
             (PlanChanged, "plan_changed", 412),

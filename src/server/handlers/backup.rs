@@ -1,6 +1,6 @@
 //! `POST /backup`: makes a backup and answers when it has ended. Sent again with the same key, it makes no second one.
 
-use super::answer;
+use super::{answer, ended};
 use crate::base::error::{Code, Error, Result};
 use crate::ops::backup::{self, EarlierRun, KeyedRequest};
 use crate::ops::events::Operation;
@@ -9,20 +9,14 @@ use crate::repository::names::RunId;
 use crate::repository::requests::RequestedRun;
 use crate::server::App;
 use crate::server::api::{BackupPlan, BackupPlanResponse, BackupReport, BackupRequest};
-use crate::server::error::{HttpError, RequestCode};
+use crate::server::error::HttpError;
 use crate::server::extract::JsonBody;
-use crate::server::idempotency::RequestKey;
+use crate::server::idempotency::{POLL, RequestKey, SETTLING, reused};
 use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use std::time::Duration;
-
-/// How often one looks whether a run has ended that another request began.
-const POLL: Duration = Duration::from_secs(1);
-/// A run that has begun so recently may not have recorded yet for which request.
-const SETTLING: Duration = Duration::from_secs(10);
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/backup", post(make))
@@ -58,12 +52,13 @@ pub(super) async fn plan(app: &App, request: &BackupRequest) -> Result<BackupPla
 
 async fn made(app: &App, key: RequestKey, request: &BackupRequest) -> Result<Json<BackupReport>, HttpError> {
     match begin(app, key, request, true).await? {
-        Made::Now(begun) => answer(app, begun.ended().await).await,
+        Made::Now(begun) => answer(app, *begun).await,
         Made::Before { report, .. } => {
             let mut end = end(*report);
             end.report.repeated = true;
-            answer(app, Ok(end)).await
+            ended(app, Ok(end)).await
         }
+        Made::Cancelled(_) => Err(cancelled()),
         Made::UnderWay(run) => Err(HttpError::from(Error::new(
             Code::Internal,
             format!("internal error: backup {} was not waited for", run.id),
@@ -82,6 +77,13 @@ pub(super) enum Made {
     },
     /// That run, which is at work.
     UnderWay(RequestedRun),
+    /// That run, which somebody cancelled: no other one is to be made.
+    Cancelled(RequestedRun),
+}
+
+/// What whoever waits is told of a run that somebody cancelled.
+pub(super) fn cancelled() -> HttpError {
+    HttpError::from(Error::new(Code::Cancelled, "the backup of this request was cancelled")).cancelled_on_request()
 }
 
 /// Begins the backup, unless an earlier request with the same key did. `wait`: until that one's run has ended.
@@ -124,7 +126,7 @@ pub(in crate::server) fn start(
     let prune_after = app.prunes_after_backup.then(|| app.retention.clone());
     let mut ctx = app.ctx.clone();
     ctx.settings.source.accept_new = request.new_source;
-    let run = app.runs.begin(Operation::Backup)?;
+    let run = app.runs.begin(Operation::Backup, keyed.as_ref())?;
     let work = |progress, stop| async move {
         let mut report = backup::run_for(&ctx, &selection, keyed.as_ref(), &progress, &stop).await?;
         if let Some(policy) = prune_after {
@@ -162,16 +164,8 @@ async fn earlier(app: &App, keyed: &KeyedRequest, wait: bool) -> Result<Option<M
                 tracing::info!(backup = %report.id, "backup {} was made for this request already; nothing is done", report.id);
                 return Ok(Some(Made::Before { report, run }));
             }
-            EarlierRun::OfAnother => {
-                return Err(HttpError::new(
-                    RequestCode::KeyReused,
-                    format!(
-                        "the idempotency key of this request ({}) was used for another body",
-                        keyed.key
-                    ),
-                    "send another Idempotency-Key; a retry has the key and the body of the request that it repeats",
-                ));
-            }
+            EarlierRun::OfAnother => return Err(reused(keyed)),
+            EarlierRun::Cancelled(run) => return Ok(Some(Made::Cancelled(run))),
             EarlierRun::UnderWay(run) => run,
         };
         // One of an earlier version cannot be pointed at.

@@ -4,13 +4,16 @@
 //! named.
 
 use super::answer;
+use crate::ops::backup::KeyedRequest;
 use crate::ops::context::Context;
 use crate::ops::drill::{self, DrillTarget};
 use crate::ops::events::Operation;
+use crate::repository::manifest;
 use crate::server::App;
 use crate::server::api::{DrillReport, DrillRequest};
 use crate::server::error::HttpError;
 use crate::server::extract::{JsonBody, PathId};
+use crate::server::lookup::mistake;
 use crate::server::runs::{Begun, RunEnd};
 use axum::extract::State;
 use axum::routing::post;
@@ -26,12 +29,17 @@ async fn drill(
     PathId(id): PathId,
     JsonBody(request): JsonBody<DrillRequest>,
 ) -> Result<Json<DrillReport>, HttpError> {
-    let begun = start(&app, &id, &request).await?;
-    answer(&app, begun.ended().await).await
+    let begun = start(&app, &id, &request, None).await?;
+    answer(&app, begun).await
 }
 
 /// Drills the backup that `id` names.
-pub(super) async fn start(app: &App, id: &str, request: &DrillRequest) -> Result<Begun<DrillReport>, HttpError> {
+pub(super) async fn start(
+    app: &App,
+    id: &str,
+    request: &DrillRequest,
+    keyed: Option<&KeyedRequest>,
+) -> Result<Begun<DrillReport>, HttpError> {
     let (qdrant, elsewhere) = match (&app.drills_on, request.same_qdrant) {
         (Some(qdrant), _) => (qdrant, true),
         (None, true) => (&app.ctx.qdrant, false),
@@ -45,12 +53,13 @@ pub(super) async fn start(app: &App, id: &str, request: &DrillRequest) -> Result
     let place = DrillTarget { ctx, elsewhere };
     // `latest` is that of now, not of when the run begins.
     let id = app.named(id).await?;
+    mistake(manifest::require(&*app.ctx.store, &id).await)?;
     let request = drill::DrillRequest {
         id: id.to_string(),
         no_lock: request.no_lock,
         ..drill::DrillRequest::default()
     };
-    let run = app.runs.begin(Operation::Drill)?;
+    let run = app.runs.begin(Operation::Drill, keyed)?;
     let work = |progress, stop| async move {
         let drilled = drill::run(&place, &request, &progress, &stop).await?;
         Ok(RunEnd {

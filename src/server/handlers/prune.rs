@@ -1,6 +1,7 @@
 //! `POST /prune`: deletes old backups by the configured policy, or says what it would delete.
 
 use crate::base::error::Result;
+use crate::ops::backup::KeyedRequest;
 use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::prune::{self, PruneContext};
@@ -33,10 +34,21 @@ async fn by_policy(
         }));
     }
     let shown = PrunePlan::from(plan.clone());
-    let end = match plan.is_empty() {
+    let (end, id) = match plan.is_empty() {
         // What deletes nothing takes no lease, and is in nobody's way.
-        true => execute(job, plan, &Progress::new(app.ctx.clock.now()), CancellationToken::new()).await,
-        false => start(&app, job, plan)?.ended().await,
+        true => {
+            let progress = Progress::new(app.ctx.clock.now());
+            (execute(job, plan, &progress, CancellationToken::new()).await, None)
+        }
+        false => {
+            let begun = start(&app, job, plan, None)?;
+            let id = begun.id().clone();
+            (begun.ended().await, Some(id))
+        }
+    };
+    let told = |error: HttpError| match &id {
+        Some(id) => app.told_of(id, error),
+        None => error,
     };
     match end {
         Ok(RunEnd { report, error: None }) => Ok(Json(PruneResponse {
@@ -47,8 +59,10 @@ async fn by_policy(
         Ok(RunEnd {
             report,
             error: Some(error),
-        }) => Err(HttpError::from(error).with_plan(shown).with_report(report).logged()),
-        Err(error) => Err(app.with_lease_holder(error).await.logged()),
+        }) => Err(told(
+            HttpError::from(error).with_plan(shown).with_report(report).logged(),
+        )),
+        Err(error) => Err(told(app.with_lease_holder(error).await.logged())),
     }
 }
 
@@ -65,8 +79,9 @@ pub(in crate::server) fn start(
     app: &App,
     job: PruneContext,
     plan: prune::PrunePlan,
+    keyed: Option<&KeyedRequest>,
 ) -> Result<Begun<PruneReport>, HttpError> {
-    let run = app.runs.begin(Operation::Prune)?;
+    let run = app.runs.begin(Operation::Prune, keyed)?;
     Ok(run.spawn(|progress, stop| async move { execute(job, plan, &progress, stop).await }))
 }
 

@@ -1,6 +1,7 @@
 //! `POST /restore`: restores a backup and answers when the result has been compared with it.
 
 use super::answer;
+use crate::ops::backup::KeyedRequest;
 use crate::ops::events::Operation;
 use crate::ops::restore;
 use crate::server::App;
@@ -26,8 +27,8 @@ async fn restore(
     if dry_run {
         return Ok(Json(plan(&app, &request).await?).into_response());
     }
-    let begun = start(&app, request)?;
-    answer(&app, begun.ended().await).await.map(Json::into_response)
+    let begun = start(&app, request, None)?;
+    answer(&app, begun).await.map(Json::into_response)
 }
 
 /// The plan; an error with the plan where it has refusals.
@@ -40,9 +41,13 @@ pub(super) async fn plan(app: &App, request: &restore::RestoreRequest) -> Result
 }
 
 /// Restores.
-pub(in crate::server) fn start(app: &App, request: restore::RestoreRequest) -> Result<Begun<RestoreReport>, HttpError> {
+pub(in crate::server) fn start(
+    app: &App,
+    request: restore::RestoreRequest,
+    keyed: Option<&KeyedRequest>,
+) -> Result<Begun<RestoreReport>, HttpError> {
     let ctx = app.ctx.clone();
-    let run = app.runs.begin(Operation::Restore)?;
+    let run = app.runs.begin(Operation::Restore, keyed)?;
     let work = |progress, stop| async move {
         let report = restore::run(&ctx, &request, &progress, &stop).await?;
         Ok(RunEnd {

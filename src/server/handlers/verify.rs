@@ -1,6 +1,7 @@
 //! `POST /backups/{id}/verify`: reads a backup back and answers when that is done.
 
 use crate::base::error::Result;
+use crate::ops::backup::KeyedRequest;
 use crate::ops::events::Operation;
 use crate::ops::progress::Progress;
 use crate::ops::run;
@@ -21,19 +22,26 @@ pub(super) fn router() -> Router<App> {
 /// 200 with the report when the backup is intact. Otherwise the error, with the report where there is one: 500 and
 /// `backup_damaged` for damage, other codes for what could not be checked.
 async fn verify(State(app): State<App>, PathId(id): PathId) -> Result<Json<VerifyReport>, HttpError> {
-    let run = app.runs.begin(Operation::Verify)?;
-    let progress = run.progress.clone();
+    let run = app.runs.begin(Operation::Verify, None)?;
+    let (run_id, progress) = (run.id().clone(), run.progress.clone());
     // It ends with the request, and with the service: nothing is lost but the work.
-    let RunEnd { report, error } = run.attached(work(&app, &id, &progress)).await?;
-    match error {
-        None => Ok(Json(report)),
-        Some(error) => Err(HttpError::from(error).with_report(report)),
+    match run.attached(work(&app, &id, &progress)).await {
+        Ok(RunEnd { report, error: None }) => Ok(Json(report)),
+        Ok(RunEnd {
+            report,
+            error: Some(error),
+        }) => Err(HttpError::from(error).with_report(report)),
+        Err(error) => Err(app.told_of(&run_id, error.into())),
     }
 }
 
 /// Verifies the backup that `id` names.
-pub(in crate::server) fn start(app: &App, id: String) -> Result<Begun<VerifyReport>, HttpError> {
-    let run = app.runs.begin(Operation::Verify)?;
+pub(in crate::server) fn start(
+    app: &App,
+    id: String,
+    keyed: Option<&KeyedRequest>,
+) -> Result<Begun<VerifyReport>, HttpError> {
+    let run = app.runs.begin(Operation::Verify, keyed)?;
     let app = app.clone();
     let verify = |progress, stop: CancellationToken| async move {
         let verified = stop.run_until_cancelled(work(&app, &id, &progress)).await;

@@ -62,7 +62,7 @@ pub(super) async fn verification(
     BodyBesideQuery(Nothing): BodyBesideQuery<Nothing>,
 ) -> Result<Response, HttpError> {
     let id = app.named(&id).await?.to_string();
-    begun(&app, &reader, verifications::start(&app, id)?).await
+    begun(&app, &reader, verifications::start(&app, id, None)?).await
 }
 
 /// The page of the run, once it is known that it was not refused.

@@ -47,7 +47,7 @@ pub(super) async fn begin(
     let job = prunes::context(&app);
     let plan = pruning::plan(&job).await?;
     require_unchanged(&form, &etag(&plan))?;
-    begun(&app, &reader, prunes::start(&app, job, plan)?).await
+    begun(&app, &reader, prunes::start(&app, job, plan, None)?).await
 }
 
 /// Refuses what was confirmed by another plan than this one.

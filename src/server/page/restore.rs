@@ -90,7 +90,7 @@ pub(super) async fn begin(
     // What was shown is what is restored, whatever `latest` is by now, and no more is lost than was agreed to.
     request.id = plan.id.to_string();
     request.agreed = Some(replaced.into_iter().collect());
-    begun(&app, &reader, restores::start(&app, request)?).await
+    begun(&app, &reader, restores::start(&app, request, None)?).await
 }
 
 /// The command for what an address asks for.

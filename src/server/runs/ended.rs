@@ -32,11 +32,17 @@ impl Outcome {
 
     pub(super) fn of<T: Clone + Into<ReportOfError>>(end: &Result<RunEnd<T>>) -> Self {
         match end {
-            Ok(RunEnd { report, error }) => Self {
-                end: journal::RunEnd::of(error.as_ref().map(ErrorInfo::over_http)),
-                report: Some(report.clone().into()).filter(is_small),
-                is_refusal: false,
-            },
+            Ok(RunEnd { report, error }) => {
+                let report = report.clone().into();
+                Self {
+                    end: journal::RunEnd {
+                        is_unproven: report.is_unproven(),
+                        ..journal::RunEnd::of(error.as_ref().map(ErrorInfo::over_http))
+                    },
+                    report: Some(report).filter(is_small),
+                    is_refusal: false,
+                }
+            }
             Err(error) => Self::of_error(error),
         }
     }

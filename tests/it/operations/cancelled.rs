@@ -8,7 +8,7 @@ use testkit::lost::Lost;
 use testkit::peer::{Create, Fetch, Peer, Upload};
 use testkit::place::{Place, borrowed};
 use testkit::proxy::{Fault, Proxy};
-use testkit::service::Service;
+use testkit::service::{Answer, Service, answer};
 use tokio::sync::Semaphore;
 
 /// What a cancel may take.
@@ -21,7 +21,8 @@ async fn a_cancelled_backup_leaves_no_snapshot_and_no_lease_within_five_seconds(
     let service = Service::over(&peer.url).await;
     let begun = post(&service, "/v1/backups", "").await;
     let at = begun.headers["location"].to_str().unwrap().to_owned();
-    while service.look(&at).await.body["progress"]["bytes_done"].as_u64() < Some(10) {
+    // Bytes of the other one may have passed before Qdrant had made this one's snapshot.
+    while service.look(&at).await.body["progress"]["bytes_done"].as_u64() < Some(10) || peer.snapshots("a").is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(service.dir().join("lock.json").exists() && !peer.snapshots("a").is_empty());
@@ -135,4 +136,95 @@ async fn a_restore_is_cancelled_while_it_uploads() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     assert_ne!(cancelled.body["state"], "running", "{}", cancelled.body);
     assert!(!lost.bench.dir.path().join("lock.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_cancelled_backup_is_told_so_and_a_retry_begins_no_other() {
+    for path in ["/backup", "/v1/backups?wait=true"] {
+        let peer = Peer::start(&[("a", 100_000)]).await;
+        peer.on_fetch("a", [Fetch::Stall(10)]);
+        let dir = tempfile::tempdir().unwrap();
+        let store = url::Url::from_directory_path(dir.path()).unwrap();
+        let env = [("QDRANT_URL", peer.url.as_str()), ("BACKUP_STORE", store.as_str())];
+        let (service, elsewhere) = (
+            Arc::new(Service::start(&env).await),
+            Arc::new(Service::start(&env).await),
+        );
+        let scheduled = |service: &Arc<Service>, turn: &'static str| {
+            let request = service
+                .request(reqwest::Method::POST, path)
+                .header("X-CloudScheduler-JobName", "hourly")
+                .header("X-CloudScheduler-ScheduleTime", turn);
+            tokio::spawn(answer(request))
+        };
+        let code = |answer: &Answer| match path {
+            "/backup" => answer.body["error"]["code"].clone(),
+            _ => answer.body["code"].clone(),
+        };
+        let turn = "2026-11-22T12:00:00Z";
+        let first = scheduled(&service, turn);
+        let running = loop {
+            let list = service.get("/v1/operations").await.1;
+            let operation = list["operations"][0].clone();
+            if operation["progress"]["bytes_done"].as_u64() >= Some(10) {
+                break operation["id"].as_str().unwrap().to_owned();
+            }
+            tokio::task::yield_now().await;
+        };
+        // Cloud Scheduler's deadline has passed: it waits for the same run.
+        let waiting = [scheduled(&service, turn), scheduled(&elsewhere, turn)];
+        while elsewhere.get(&format!("/v1/operations/{running}")).await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+        let cancelled = post(&service, &format!("/v1/operations/{running}:cancel"), "").await;
+        assert_eq!(cancelled.body["state"], "cancelled", "{}", cancelled.body);
+        let [here, there] = waiting;
+        let made = peer.requests("POST /collections/a/snapshots");
+        let later = (scheduled(&service, turn), scheduled(&elsewhere, turn));
+        for answer in [first, here, there, later.0, later.1] {
+            let answer = answer.await.unwrap();
+            assert_eq!(
+                (answer.status, code(&answer)),
+                (409, json!("operation_cancelled")),
+                "{path}: {}",
+                answer.body
+            );
+            if path != "/backup" {
+                assert_eq!(answer.body["operation"], running.as_str(), "{}", answer.body);
+            }
+        }
+        assert_eq!(peer.requests("POST /collections/a/snapshots"), made, "{path}");
+        // The next turn of the schedule makes the next backup.
+        let next = scheduled(&service, "2026-11-22T13:00:00Z").await.unwrap();
+        assert_eq!(next.status, 200, "{}", next.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_a_backup_whose_service_stopped_makes_it() {
+    let peer = Peer::start(&[("a", 100_000)]).await;
+    peer.on_fetch("a", [Fetch::Stall(10)]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap();
+    let env = [("QDRANT_URL", peer.url.as_str()), ("BACKUP_STORE", store.as_str())];
+    let keyed = |service: &Service| {
+        let request = service.request(reqwest::Method::POST, "/v1/backups?wait=true");
+        answer(request.header("idempotency-key", "k"))
+    };
+    let service = Service::start(&env).await;
+    let first = tokio::spawn(keyed(&service));
+    while service.get("/v1/operations").await.1["operations"][0]["progress"]["bytes_done"].as_u64() < Some(10) {
+        tokio::task::yield_now().await;
+    }
+    service.begin_to_stop();
+    let told = first.await.unwrap();
+    assert_eq!(
+        (told.status, &told.body["code"]),
+        (503, &json!("cancelled")),
+        "{}",
+        told.body
+    );
+    service.stop().await;
+    let next = keyed(&Service::start(&env).await).await;
+    assert_eq!((next.status, next.body.get("repeated")), (200, None), "{}", next.body);
 }

@@ -1,9 +1,9 @@
-//! What the pages show of an operation.
+//! What is read of an operation: by the pages, and where a request is sent again.
 
 use super::{Operation, OperationCounts, OperationState, OperationUnit};
 use crate::base::error::ErrorInfo;
 use crate::repository::names::BackupId;
-use crate::server::api::{OperationKind, OperationPhase};
+use crate::server::api::{OperationKind, OperationPhase, ReportOfError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -53,6 +53,10 @@ impl Operation {
 
     pub(crate) fn error(&self) -> Option<&ErrorInfo<String>> {
         self.error.as_ref()
+    }
+
+    pub(crate) fn report(&self) -> Option<&ReportOfError> {
+        self.report.as_ref()
     }
 }
 
