@@ -5,13 +5,11 @@ use super::print;
 use super::prune::{PruneArgs, planned};
 use super::text::{ago, plain, size};
 use super::wait::waiting;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::Result;
 use crate::base::shell::{option_of, options};
 use crate::ops::prune::{self, Item, PruneContext, PruneReport};
-use crate::ops::retention::Reason;
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +43,8 @@ pub(crate) async fn delete(job: &PruneContext, args: &DeleteArgs, stop: &Cancell
         };
     };
     if item.keep {
-        let error = refused(item, settings);
+        // `unpin` has no other flags of these.
+        let error = item.refused(&option_of(settings, "--store"));
         return match *json {
             true => conclude_json(&outcome(None), outcome(None), Some(error)),
             false => Err(error),
@@ -60,10 +59,7 @@ pub(crate) async fn delete(job: &PruneContext, args: &DeleteArgs, stop: &Cancell
         false => None,
     };
     let error = report.as_mut().and_then(|report| {
-        let skipped = report.skipped.first().map(|skipped| {
-            let text = format!("backup {} was not deleted: {}", skipped.id, skipped.why);
-            Error::new(Code::DeleteRefused, text).remedy("run the command again to see why it stays")
-        });
+        let skipped = report.not_deleted();
         report.take_error().or(skipped)
     });
     if *json {
@@ -88,33 +84,6 @@ struct Outcome<'a> {
     /// `None`: other backups need all of its objects.
     backup: Option<&'a Item>,
     report: Option<&'a PruneReport>,
-}
-
-fn refused(item: &Item, settings: &BTreeMap<&'static str, String>) -> Error {
-    let reasons: Vec<_> = item.reasons.iter().map(Reason::to_string).collect();
-    let what = if item.is_backup {
-        "backup"
-    } else {
-        "what is left of backup"
-    };
-    let text = format!(
-        "{what} {} is not deleted: {}; nothing was changed",
-        item.id,
-        reasons.join(", ")
-    );
-    let has = |reason| item.reasons.contains(&reason);
-    let remedy = if has(Reason::Pinned) {
-        // It has no other flags of these.
-        let store = option_of(settings, "--store");
-        format!("unpin it first: qdrant-backup unpin {}{store}", item.id)
-    } else if has(Reason::NewestGood) || has(Reason::NothingBetter) {
-        format!("make a newer good backup of {} first", plain(&item.series))
-    } else if has(Reason::NotUnderstood) {
-        "delete it with the version of qdrant-backup that made it, or a newer one".to_owned()
-    } else {
-        "wait: a run may still be writing it; `qdrant-backup list --all` shows until when".to_owned()
-    };
-    Error::new(Code::DeleteRefused, text).permanent(true).remedy(remedy)
 }
 
 fn rendered(item: &Item, job: &PruneContext) -> String {

@@ -28,7 +28,7 @@ pub(super) use drill::{DrillOf, DrillReport, DrillRequest};
 pub(super) use error::{ErrorResponse, LeaseHolder, PlanOfError, Problem, ReportOfError};
 pub(super) use freshness::{FreshnessQuery, FreshnessResponse};
 pub(super) use operation::{
-    CancelRequest, DoneOrPlanned, DryRun, Operation, OperationState, OperationUnit, OperationsQuery,
+    CancelRequest, DeleteQuery, DoneOrPlanned, DryRun, Operation, OperationState, OperationUnit, OperationsQuery,
     OperationsResponse, VerificationRequest, WaitQuery,
 };
 pub(super) use pin::{PinRequest, PinResponse, UnpinResponse};

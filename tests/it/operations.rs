@@ -1,6 +1,7 @@
 //! Operations as resources: begun, looked at, cancelled, and told of to others and after a restart.
 
 mod cancelled;
+mod deleted;
 mod keys;
 mod mistakes;
 mod planted;

@@ -1,7 +1,8 @@
 //! The plan that deletes one backup, which somebody has named: no rule of the policy keeps it, but what no deletion may take does.
 
-use super::{Item, Leftover, PruneContext, PrunePlan, executions, known};
+use super::{Item, Leftover, PruneContext, PrunePlan, PruneReport, executions, known};
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::plain;
 use crate::ops::retention::{self, Entry, Reason};
 use crate::repository::catalog::{self, Mark};
 use crate::repository::names::BackupId;
@@ -20,7 +21,8 @@ pub(super) async fn plan(job: &PruneContext, id: BackupId) -> Result<PrunePlan> 
     let Some(objects) = folders.remove(&id) else {
         return Err(
             Error::new(Code::BackupNotFound, format!("{} has no backup {id}", store.url()))
-                .remedy("run `qdrant-backup list` to see the backups"),
+                .remedy("run `qdrant-backup list` to see the backups")
+                .over_http("send GET /v1/backups to see the backups"),
         );
     };
     let reasons = match known.contains_key(&id) {
@@ -48,4 +50,47 @@ pub(super) async fn plan(job: &PruneContext, id: BackupId) -> Result<PrunePlan> 
         jobs: Vec::new(),
         foreign: Vec::new(),
     })
+}
+
+impl Item {
+    /// Why that one backup stays, although somebody has asked for its end. `store`: the option that names it on a command line.
+    pub(crate) fn refused(&self, store: &str) -> Error {
+        let (id, series) = (self.id, plain(&self.series));
+        let reasons: Vec<_> = self.reasons.iter().map(Reason::to_string).collect();
+        let what = match self.is_backup {
+            true => "backup",
+            false => "what is left of backup",
+        };
+        let text = format!(
+            "{what} {id} is not deleted: {}; nothing was changed",
+            reasons.join(", ")
+        );
+        let error = Error::new(Code::DeleteRefused, text).permanent(true);
+        let has = |reason| self.reasons.contains(&reason);
+        if has(Reason::Pinned) {
+            error
+                .remedy(format!("unpin it first: qdrant-backup unpin {id}{store}"))
+                .over_http(format!("unpin it first: DELETE /v1/backups/{id}/pin"))
+        } else if has(Reason::NewestGood) || has(Reason::NothingBetter) {
+            error.remedy(format!("make a newer good backup of {series} first"))
+        } else if has(Reason::NotUnderstood) {
+            error.remedy("delete it with the version of qdrant-backup that made it, or a newer one")
+        } else {
+            error
+                .remedy("wait: a run may still be writing it; `qdrant-backup list --all` shows until when")
+                .over_http("wait: a run may still be writing it; GET /v1/backups?all=true shows until when")
+        }
+    }
+}
+
+impl PruneReport {
+    /// The error where the one backup that was to go stays, because something changed since the plan.
+    pub(crate) fn not_deleted(&self) -> Option<Error> {
+        self.skipped.first().map(|skipped| {
+            let text = format!("backup {} was not deleted: {}", skipped.id, skipped.why);
+            Error::new(Code::DeleteRefused, text)
+                .remedy("run the command again to see why it stays")
+                .over_http("send the request again to see why it stays")
+        })
+    }
 }

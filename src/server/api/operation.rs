@@ -24,6 +24,24 @@ pub(crate) struct WaitQuery {
     pub(crate) wait: bool,
 }
 
+/// Of a request that deletes one backup. No query only plans: who wants something deleted has to say so.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    /// Whether only the plan is wanted.
+    #[serde(default = "only_planned")]
+    #[param(default = true)]
+    pub(crate) dry_run: bool,
+    /// Whether to answer when the operation has ended: 200, or its error.
+    #[serde(default)]
+    pub(crate) wait: bool,
+}
+
+fn only_planned() -> bool {
+    true
+}
+
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]

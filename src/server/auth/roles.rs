@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(Role::of(method, route).to_string(), cells[2], "{row}");
             told += 1;
         }
-        assert_eq!(told, 27);
+        assert_eq!(told, 28);
         for (kind, role) in [
             ("backup", Role::Operator),
             ("verify", Role::Operator),

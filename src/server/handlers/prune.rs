@@ -96,7 +96,9 @@ async fn execute(
         tracing::info!(backup = %deleted.id, objects = deleted.objects, bytes = deleted.bytes, "deleted by the retention policy");
     }
     Ok(RunEnd {
-        error: report.take_error(),
+        error: report
+            .take_error()
+            .or_else(|| job.only.and_then(|_| report.not_deleted())),
         report: report.into(),
     })
 }

@@ -5,6 +5,7 @@
 //! `/v1/verifications`, `/v1/prunes`. All answer with the operation; what an operation is about stands in the body.
 
 mod begin;
+mod delete;
 mod openapi;
 mod operations;
 
@@ -20,7 +21,7 @@ use axum::routing::{get, post, put};
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/v1/backups", get(backups::list).post(begin::backup))
-        .route("/v1/backups/{id}", get(backups::show))
+        .route("/v1/backups/{id}", get(backups::show).delete(delete::delete))
         .route("/v1/backups/{id}/pin", put(pin::pin).delete(pin::unpin))
         .route("/v1/restores", post(begin::restore))
         .route("/v1/drills", post(begin::drill))

@@ -2,7 +2,7 @@
 //! `openapi/v1.json`; a test holds it against what the code says.
 
 use super::super::{backups, collections, pin, status};
-use super::{begin, operations};
+use super::{begin, delete, operations};
 use crate::base::error::Code;
 use crate::server::api::Problem;
 use crate::server::error::HTTP_CODES;
@@ -36,6 +36,7 @@ const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/openap
         begin::prune,
         backups::list,
         backups::show,
+        delete::delete,
         pin::pin,
         pin::unpin,
         collections::list,
