@@ -210,7 +210,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::NewestIs(mark) => return format!("最新的備份：{}", say(Text::Mark(mark))).into(),
         Text::LookAtIt => "查看這份備份",
         Text::UnprovenMeans => {
-            "建立時 Qdrant 正在最佳化，還原後可能出現已刪除的資料點。演練或由引擎開啟即可證明；也可以在較閒置的時候重新備份。"
+            "建立時 Qdrant 正在最佳化，還原後可能出現已刪除的資料點。演練或 `verify --engine` 可以證明；也可以在較閒置的時候重新備份。"
         }
         Text::Missing { collections } => return format!("缺少 {} 個集合", number(collections)).into(),
         Text::Mark(mark) => match mark {

@@ -228,11 +228,11 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::DoubtfulBackup => "Not complete, or not proven",
         Text::UnusableBackup => "Damaged, or not restorable",
         Text::NewestMisses { collections: n } => return format!("The newest backup misses {}:", collections(n)).into(),
-        Text::NewestIs(mark) => return format!("The newest backup is: {}", say(Text::Mark(mark))).into(),
+        Text::NewestIs(mark) => return format!("Newest backup: {}", say(Text::Mark(mark))).into(),
         Text::LookAtIt => "Look at it",
         Text::UnprovenMeans => {
-            "Qdrant was optimizing while it was made, so points that were deleted may come back with it. A drill, or an \
-             opening by the engine, proves it; a backup at a quieter time is the other way."
+            "Qdrant was optimizing while it was made, so points that were deleted may come back with it. A drill proves it, \
+             and so does `verify --engine`; or back up again at a quieter time."
         }
         Text::Missing { collections: n } => return format!("Missing: {}", collections(n)).into(),
         Text::Mark(mark) => match mark {
