@@ -34,7 +34,7 @@ async fn drill(
 }
 
 /// Drills the backup that `id` names.
-pub(super) async fn start(
+pub(in crate::server) async fn start(
     app: &App,
     id: &str,
     request: &DrillRequest,
