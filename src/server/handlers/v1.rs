@@ -5,6 +5,7 @@
 //! `/v1/verifications`, `/v1/prunes`. All answer with the operation; what an operation is about stands in the body.
 
 mod begin;
+mod begun;
 mod delete;
 mod openapi;
 mod operations;

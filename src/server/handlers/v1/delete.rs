@@ -1,7 +1,7 @@
 //! `DELETE /v1/backups/{id}`: deletes one backup, whatever the policy says, or says what that would delete.
 
 use super::Problems;
-use super::begin::{begun_now, planned};
+use super::begun::{HasBegun, begun_now, planned};
 use crate::ops::prune::{self as pruning, PruneContext};
 use crate::server::App;
 use crate::server::api::{DeleteQuery, DoneOrPlanned, PrunePlan};
@@ -26,7 +26,7 @@ use axum::response::Response;
             description = "The plan, unless `dry_run` is false. Else, with `wait=true` or where there was nothing to delete: it has ended well.",
             body = DoneOrPlanned
         ),
-        super::begin::HasBegun
+        HasBegun
     )
 )]
 pub(super) async fn delete(
