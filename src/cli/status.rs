@@ -148,6 +148,7 @@ async fn read_status(look: StatusQuery<'_>, with_metrics: bool) -> Result<Status
         true => Some(tokio::join!(
             ask_store(url, PATIENCE, lease::holder(&*store, &look.clock)),
             ask_store(url, PATIENCE, catalog::stored_bytes(&*store)),
+            ask_store(url, PATIENCE, metrics::failed(&*store, &look.clock, &source)),
         )),
         false => None,
     };
@@ -160,8 +161,9 @@ async fn read_status(look: StatusQuery<'_>, with_metrics: bool) -> Result<Status
     };
     let answer = freshness::assess(&question, stored)?;
     let metrics = match around {
-        Some((holder, stored_bytes)) => Some(metrics::text(&MetricsInput {
+        Some((holder, stored_bytes, failed)) => Some(metrics::text(&MetricsInput {
             answer: &answer,
+            failed: &failed?,
             max_age: look.max_age,
             at: now,
             // Where there are too many objects to count within that time, the rest is told all the same.

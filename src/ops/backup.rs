@@ -32,8 +32,9 @@ use crate::ops::source;
 use crate::repository::aliases::Aliases;
 use crate::repository::catalog;
 use crate::repository::intents;
-use crate::repository::manifest::{EncodedManifest, Failure};
+use crate::repository::manifest::{EncodedManifest, Failure, Source};
 use crate::repository::names::BackupId;
+use crate::repository::runs::ToSave;
 use crate::repository::selection::{Filter, Selection};
 use crate::repository::unit::{SnapshotMode, Unit};
 use crate::wire::qdrant::Qdrant;
@@ -73,6 +74,14 @@ pub(crate) async fn run_for(
     cancel: &CancellationToken,
 ) -> Result<BackupReport> {
     let store = ctx.on_store();
+    progress.is_to_save(ToSave {
+        selection: selection.clone(),
+        source: Source {
+            name: ctx.settings.source.name.clone(),
+            url: ctx.qdrant.url(),
+            ..Source::default()
+        },
+    });
     // On the heap: each future around it would else be as large again.
     let work = Box::pin(run::under_lease(
         &store,

@@ -212,7 +212,7 @@ impl Writer {
 /// What a run tells of itself now, or told when it ended.
 pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(OffsetDateTime, RunEnd)>) -> RunRecord {
     let (holder, request) = (progress.holder().flatten(), progress.request());
-    let cancelled_on_request = progress.is_cancelled_on_request();
+    let (saves, cancelled_on_request) = (progress.saves(), progress.is_cancelled_on_request());
     let unproven = end.as_ref().is_some_and(|(_, end)| end.is_unproven);
     let progress = progress.now();
     let (state, ended_at, error) = match end {
@@ -234,6 +234,7 @@ pub(crate) fn record(id: &RunId, who: &str, progress: &Progress, end: Option<(Of
         request,
         cancelled_on_request,
         unproven,
+        saves,
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! It is read from the store, not counted: a restart forgets nothing, and each process tells the same.
 
+mod failed;
 mod text;
+
+pub(crate) use failed::{FailedRun, failed};
 
 use super::events::Operation;
 use super::freshness::{Answer, CollectionState, Expected, Good, State, newest_good};
@@ -20,6 +23,8 @@ type IsProven = fn(&Good) -> bool;
 /// What was seen, and when.
 pub(crate) struct MetricsInput<'a> {
     pub(crate) answer: &'a Answer,
+    /// Backups that left no manifest.
+    pub(crate) failed: &'a [FailedRun],
     pub(crate) max_age: Duration,
     /// When Qdrant and the store were asked for it.
     pub(crate) at: OffsetDateTime,
@@ -136,8 +141,13 @@ fn of_each(text: &mut Text, input: &MetricsInput<'_>) {
     }
     text.by_collection(
         "failures_since_success",
-        "Newer backups that were to have the collection and count as none: partial, damaged, or not proven.",
-        names().zip(answer.rejected_since_success(names(), *now)),
+        "Newer backups that were to have the collection and count as none: failed, partial, damaged, or not proven.",
+        names()
+            .zip(answer.rejected_since_success(names(), *now))
+            .map(|(name, rejected)| {
+                let success = newest(name, |_| true).map(|(good, _)| good.id.time());
+                (name, rejected + failed::since(input.failed, name, success))
+            }),
     );
     // Without a backup there is no size: 0 would be one.
     let size = |name| newest(name, |_| true).map(|(good, _)| good.bytes.get(name).copied().unwrap_or_default());
@@ -212,6 +222,7 @@ mod tests {
     fn told(live: &[&str], stored: Stored) -> String {
         text(&MetricsInput {
             answer: &answer(live, stored),
+            failed: &[],
             max_age: FreshnessPolicy::default().max_age,
             at: NOW,
             stored_bytes: Some(1300),

@@ -3,7 +3,7 @@
 use super::events::Operation;
 use crate::base::total::total;
 use crate::repository::names::{BackupId, RunId};
-use crate::repository::runs::{RunRequest, UnitTotals};
+use crate::repository::runs::{RunRequest, ToSave, UnitTotals};
 use crate::repository::unit::Unit;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NoPhase;
@@ -153,6 +153,7 @@ struct State {
     /// Of the run that has begun.
     holder: Option<Option<String>>,
     request: Option<RunRequest>,
+    saves: Option<ToSave>,
     is_cancelled_on_request: bool,
     id: Option<BackupId>,
     started_at: OffsetDateTime,
@@ -175,6 +176,7 @@ impl Progress {
             run: None,
             holder: None,
             request: None,
+            saves: None,
             is_cancelled_on_request: false,
             id: None,
             started_at,
@@ -231,6 +233,16 @@ impl Progress {
     /// The request that began it, where that may be sent again.
     pub(crate) fn request(&self) -> Option<RunRequest> {
         self.lock().request.clone()
+    }
+
+    /// It is a backup, and that is what it is to save.
+    pub(crate) fn is_to_save(&self, what: ToSave) {
+        self.lock().saves = Some(what);
+    }
+
+    /// What a backup is to save.
+    pub(crate) fn saves(&self) -> Option<ToSave> {
+        self.lock().saves.clone()
     }
 
     /// Somebody has asked for its end.

@@ -7,9 +7,12 @@
 
 use crate::base::error::{Code, ErrorInfo, Result};
 use crate::base::text::shortened;
+use crate::repository::manifest::Source;
 use crate::repository::names::{BackupId, Execution, Name, RUNS, RunId};
+use crate::repository::selection::Selection;
 use crate::wire::store::record::{self, Record};
 use crate::wire::store::{Condition, ObjectMeta, Store, Version};
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -67,6 +70,16 @@ pub struct RunRecord {
     /// Whether the backup is not good before a drill has proven it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unproven: bool,
+    /// What a backup by one process was to save.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saves: Option<ToSave>,
+}
+
+/// What a backup is to save, and of which Qdrant, as far as that is known before it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToSave {
+    pub selection: Selection,
+    pub source: Source,
 }
 
 /// A request that may be sent again.
@@ -209,26 +222,43 @@ pub(crate) async fn requested(
     operation: &str,
     (since, now): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<ToldRun>> {
-    let Listed { newest, .. } = list(store, KEPT, now).await?;
-    let may_be = |object: &ObjectMeta| match Name::parse(&object.key) {
-        Some(Name::Run(id)) => id.operation() == operation && id.began() > since,
-        _ => false,
+    let is_it = |told: &ToldRun| {
+        let request = told.record.request.as_ref();
+        request.is_some_and(|of| of.execution == *execution) && told.record.id.began() > since
     };
-    let mut told = stream::iter(newest.into_iter().rev().filter(may_be))
-        .map(|object| async move { told(store, &object).await })
-        .buffered(READ_AT_ONCE);
+    let mut told = std::pin::pin!(of(store, operation, KEPT, now).await?);
     while let Some(told) = told.try_next().await? {
-        let is_it = |told: &ToldRun| {
-            told.record
-                .request
-                .as_ref()
-                .is_some_and(|of| of.execution == *execution)
-        };
-        if let Some(told) = told.filter(is_it) {
+        if is_it(&told) {
             return Ok(Some(told));
+        }
+        if told.record.id.began() <= since {
+            break;
         }
     }
     Ok(None)
+}
+
+/// The newest runs that do `operation`, newest first.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn of<'a>(
+    store: &'a dyn Store,
+    operation: &str,
+    most: usize,
+    now: OffsetDateTime,
+) -> Result<BoxStream<'a, Result<ToldRun>>> {
+    let Listed { newest, .. } = list(store, KEPT, now).await?;
+    let does = |object: &ObjectMeta| match Name::parse(&object.key) {
+        Some(Name::Run(id)) => id.operation() == operation,
+        _ => false,
+    };
+    let those: Vec<_> = newest.into_iter().rev().filter(does).take(most).collect();
+    Ok(stream::iter(those)
+        .map(move |object| async move { told(store, &object).await })
+        .buffered(READ_AT_ONCE)
+        .try_filter_map(async |told| Ok(told))
+        .boxed())
 }
 
 /// Deletes all but the newest [`KEPT`] records, up to a number.

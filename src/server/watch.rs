@@ -4,6 +4,7 @@
 use super::App;
 use crate::base::error::Result;
 use crate::ops::freshness::Answer;
+use crate::ops::metrics::{self, FailedRun};
 use crate::repository::catalog;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) answer: Answer,
+    /// Backups that left no manifest.
+    pub(super) failed: Vec<FailedRun>,
     pub(super) at: OffsetDateTime,
 }
 
@@ -50,7 +53,15 @@ impl Watch {
             return Ok(look.clone());
         }
         let (answer, _) = app.assess(app.wanted, now).await?;
-        Ok(last.insert(Arc::new(Look { answer, at: now })).clone())
+        let (ctx, source) = (&app.ctx, app.source());
+        let failed = metrics::failed(&*ctx.store, &ctx.clock, &source);
+        let failed = app.ask_store("the newest runs", failed).await?;
+        let look = Look {
+            answer,
+            failed,
+            at: now,
+        };
+        Ok(last.insert(Arc::new(look)).clone())
     }
 
     /// The bytes of all backups, as they were an hour ago at most; none while they are not known.

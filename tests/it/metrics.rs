@@ -74,6 +74,37 @@ fn bytes(folder: &Path) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn backups_that_left_nothing_are_failures_of_what_they_were_to_save() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let service = Service::over(&peer.url).await;
+    let failures = async || {
+        service.hands.pass(LATER);
+        let scraped = Scraped::from(&service).await;
+        ["docs", "logs"].map(|name| {
+            let sample = format!("failures_since_success{{collection=\"{name}\"}}");
+            scraped.get(&sample).unwrap()
+        })
+    };
+    assert_eq!(service.backup("{}").await.status, 200);
+    assert_eq!(failures().await, [0, 0]);
+    // Failed with a plan, and before there was one.
+    peer.on_create("docs", [Create::Forbidden]);
+    assert_ne!(service.backup(r#"{"collection": "docs"}"#).await.status, 200);
+    assert_eq!(failures().await, [1, 0]);
+    peer.lock().api_key = Some("another".into());
+    assert_eq!(service.backup("{}").await.status, 502);
+    peer.lock().api_key = None;
+    assert_eq!(failures().await, [2, 1]);
+    // A mistaken name is nobody's failure.
+    assert_eq!(service.backup(r#"{"collection": "dosc"}"#).await.status, 404);
+    assert_eq!(failures().await, [2, 1]);
+    assert_eq!(service.backup(r#"{"collection": "logs"}"#).await.status, 200);
+    assert_eq!(failures().await, [2, 0]);
+    assert_eq!(service.backup("{}").await.status, 200);
+    assert_eq!(failures().await, [0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_tells_of_each_collection_what_the_store_has() {
     let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
     let service = Service::over(&peer.url).await;

@@ -184,6 +184,7 @@ pub(crate) fn told(id: RunId, backup: BackupId, state: RunState) -> RunRecord {
         request: None,
         cancelled_on_request: state == RunState::Cancelled,
         unproven: false,
+        saves: None,
     }
 }
 

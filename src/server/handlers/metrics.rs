@@ -28,6 +28,7 @@ async fn metrics(State(app): State<App>) -> Result<Response, HttpError> {
     let running: Vec<_> = app.runs.all().iter().map(|run| run.operation).collect();
     let text = metrics::text(&MetricsInput {
         answer: &look.answer,
+        failed: &look.failed,
         max_age: app.wanted.max_age,
         at: look.at,
         stored_bytes,
