@@ -15,9 +15,8 @@ use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::restore::{self, RestoreStep, Restoring, Timeouts, Turns};
-use crate::ops::run::{self, CLEAN_UP, Conclusion, LeaseMode, Run};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run};
 use std::time::Duration;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The reserved prefix of the names of temporary collections.
@@ -193,11 +192,10 @@ async fn one(of: Restoring<'_>, at: usize, step: &RestoreStep, warnings: &mut Ve
     }
     let result = restore::restore_one(of, at, step).await;
     // Whatever came of it: a failed restore may have made the collection all the same.
-    let limit = if run.cancel.is_cancelled() { CLEAN_UP } else { DELETE };
-    let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {
-        Ok(Ok(_)) => None,
-        Ok(Err(e)) => Some(e.chain()),
-        Err(_) => Some("Qdrant did not respond in time".to_owned()),
+    let left = match run.clean_up(DELETE, ctx.qdrant.delete_collection(&step.target)).await {
+        Some(Ok(_)) => None,
+        Some(Err(e)) => Some(e.chain()),
+        None => Some("Qdrant did not respond in time".to_owned()),
     };
     if let Some(why) = left {
         tracing::warn!(

@@ -149,7 +149,7 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
                 report.unchanged.retain(|u| u.target != step.target);
-                let now = state(&ctx.qdrant, &step.target).await.to_string();
+                let now = state(run, &ctx.qdrant, &step.target).await.to_string();
                 report
                     .failed
                     .push(failure(request, plan, step, &error, now, NextAttempt::AliasesOnly));
@@ -233,7 +233,8 @@ pub(crate) async fn restore_one(of: Restoring<'_>, at: usize, step: &RestoreStep
         .await
         .map_err(|error| Unrestored::at(Reached::Restored, error))?;
     notes.extend(found);
-    notes.extend(uploaded::others(ctx, &step.target).await);
+    let others = run.unless_cancelled(async { Ok(uploaded::others(ctx, &step.target).await) });
+    notes.extend(others.await.map_err(|error| Unrestored::at(Reached::Restored, error))?);
     notes.extend(
         step.differences
             .iter()

@@ -11,7 +11,7 @@ use crate::base::snapshot::split::{self, Part};
 use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
-use crate::ops::run::{CLEAN_UP, Run, stopped};
+use crate::ops::run::{Run, stopped};
 use crate::repository::blobs::{self, BlobSource, ShardSource};
 use crate::repository::names::ArtifactKind;
 use crate::repository::sharding::Creation;
@@ -407,13 +407,8 @@ async fn by_upload(transfer: Transfer<'_>, way: &Way) -> Result<(), Unrestored> 
             }
         })
         .await;
-    let limit = if run.cancel.is_cancelled() {
-        CLEAN_UP
-    } else {
-        Duration::from_secs(300)
-    };
     let left = match of.kind {
-        ArtifactKind::Collection => uploaded::remove(ctx, &step.target, &file, &sent, limit).await,
+        ArtifactKind::Collection => uploaded::remove(ctx, run, &step.target, &file, &sent).await,
         // Of a shard Qdrant keeps no file.
         ArtifactKind::Shard(_) => None,
     };
