@@ -87,4 +87,5 @@ async fn a_drill() {
     let id = lost.id.parse().unwrap();
     let result = cancelled(&lost.peer, &lost.bench, &moment, lost.bench.drill(id)).await;
     assert_eq!(result.unwrap_err().code(), Code::Cancelled);
+    assert_eq!(intents(&lost.bench).await, 1);
 }

@@ -28,7 +28,9 @@ pub(super) async fn failed(
     unrestored: &Unrestored,
 ) -> Failed {
     let Restoring { ctx, plan, run, .. } = of;
-    let Unrestored { error, reached, left } = unrestored;
+    let Unrestored {
+        error, reached, left, ..
+    } = unrestored;
     let now = state(run, &ctx.qdrant, &step.target).await;
     let exists = matches!(now, State::Exists(_));
     // Ours is only what was not there when the plan was made, nor right before it was begun.

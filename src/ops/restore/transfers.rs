@@ -316,10 +316,10 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
+/// Whether a restore that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
 /// A Qdrant that has not answered may still be at work: it makes the collection only after it has fetched and unpacked the
 /// snapshot, and would replace then what a second restore put there.
-fn has_ended(error: &Error) -> bool {
+pub(super) fn has_ended(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::QdrantFailed
@@ -417,9 +417,14 @@ async fn by_upload(transfer: Transfer<'_>, way: &Way) -> Result<(), Unrestored> 
             way.note(left);
             Ok(())
         }
-        Err(error) => Err(Unrestored {
-            left,
-            ..Unrestored::begun(error)
-        }),
+        Err(error) => {
+            let begun = Unrestored::begun(error);
+            Err(Unrestored {
+                left,
+                // Of a part of the file Qdrant makes nothing.
+                may_go_on: begun.may_go_on && watch.is_whole(),
+                ..begun
+            })
+        }
     }
 }
