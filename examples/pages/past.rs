@@ -133,11 +133,16 @@ pub(super) fn run(
     let run = format!("{}-{kind}-{:08x}", id(at), at.unix_timestamp() as u32);
     let units = COLLECTIONS.len();
     let bytes: u64 = COLLECTIONS.iter().map(|(_, _, bytes)| bytes).sum();
+    let phase = match kind {
+        "backup" => "saved",
+        "verify" => "verified",
+        _ => "restored",
+    };
     let mut record = json!({
         "id": run, "who": "backup-vm/4242", "holder": null, "tool_version": "0.1.0", "started_at": stamp(at),
         "state": "succeeded", "ended_at": stamp(at + took),
         "totals": {"units": units, "done": units, "bytes_done": bytes, "bytes_total": bytes, "part": 1.0},
-        "units": COLLECTIONS.map(|(name, _, bytes)| json!({"name": name, "phase": "saved", "bytes_done": bytes, "bytes_total": bytes})),
+        "units": COLLECTIONS.map(|(name, _, bytes)| json!({"name": name, "phase": phase, "bytes_done": bytes, "bytes_total": bytes})),
     });
     change(&mut record);
     plant(store, &format!("runs/{run}.json"), &record, at + took);

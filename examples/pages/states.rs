@@ -187,7 +187,7 @@ async fn unproven() -> State {
     past::unproven(service.dir(), NOW - AGE, &COLLECTIONS);
     State {
         paths: vec![format!("/ui/backups/{}", id(NOW - AGE))],
-        ..State::new("unproven", service, "[data-verdict] ~ #history .d")
+        ..State::new("unproven", service, "[data-notice=unproven]")
     }
 }
 
@@ -235,7 +235,7 @@ async fn dead_lease_holder() -> State {
     }
     State {
         paths: vec![format!("/ui/runs/{run}")],
-        ..State::new("dead-lease-holder", service, "[data-run=running]")
+        ..State::new("dead-lease-holder", service, "[data-silent-run]")
     }
 }
 

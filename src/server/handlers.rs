@@ -19,7 +19,7 @@
 pub(super) mod backup;
 mod backups;
 mod collections;
-mod drill;
+pub(super) mod drill;
 mod health;
 mod metrics;
 mod pin;

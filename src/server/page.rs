@@ -13,6 +13,7 @@ mod ladder;
 mod language;
 mod overview;
 mod parts;
+mod pin;
 mod prune;
 mod reader;
 mod refused;
@@ -35,6 +36,9 @@ pub(super) fn router() -> Router<App> {
         .route("/ui/backups/{id}", get(backup::show))
         .route("/ui/backup", post(begin::backup))
         .route("/ui/backups/{id}/verify", post(begin::verification))
+        .route("/ui/backups/{id}/drill", post(begin::drill))
+        .route("/ui/backups/{id}/pin", post(pin::pin))
+        .route("/ui/backups/{id}/unpin", post(pin::unpin))
         .route("/ui/restore", get(restore::show).post(restore::begin))
         .route("/ui/prune", get(prune::show).post(prune::begin))
         .route("/ui/runs/{id}", get(run::show).post(run::cancel))

@@ -50,7 +50,8 @@ impl Role {
                     | "/v1/backups"
                     | "/v1/verifications"
                     | "/ui/backup"
-                    | "/ui/backups/{id}/verify",
+                    | "/ui/backups/{id}/verify"
+                    | "/ui/backups/{id}/pin",
                 ),
             )
             | ("PUT", Some("/backups/{id}/pin" | "/v1/backups/{id}/pin")) => Self::Operator,

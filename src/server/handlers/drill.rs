@@ -31,7 +31,11 @@ async fn drill(
 }
 
 /// Drills the backup that `id` names.
-pub(super) async fn start(app: &App, id: &str, request: &DrillRequest) -> Result<Begun<DrillReport>, HttpError> {
+pub(in crate::server) async fn start(
+    app: &App,
+    id: &str,
+    request: &DrillRequest,
+) -> Result<Begun<DrillReport>, HttpError> {
     let (qdrant, elsewhere) = match (&app.drills_on, request.same_qdrant) {
         (Some(qdrant), _) => (qdrant, true),
         (None, true) => (&app.ctx.qdrant, false),

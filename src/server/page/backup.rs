@@ -1,18 +1,20 @@
 //! `GET /ui/backups/{id}`: what was saved, where, and how that is proven.
 
 use super::backups::{marks, oddities, points, tone};
+use super::begin::SAME_QDRANT;
 use super::document::{Document, Place};
-use super::parts::{Action, Tone, badge, command, foreign, name, problem, time};
+use super::parts::{Action, Tone, badge, foreign, name, problem, time};
 use super::reader::Reader;
 use super::text::Text;
 use crate::base::snapshot::ArtifactKind;
 use crate::base::text::size;
-use crate::repository::catalog::{self, Detail, Proof, ProofVerdict};
+use crate::repository::catalog::{self, Detail, Mark, Proof, ProofVerdict};
 use crate::repository::manifest::{Artifact, Collection};
 use crate::server::App;
 use crate::server::auth::Role;
 use crate::server::error::HttpError;
 use crate::server::extract::PathId;
+use crate::wire::qdrant::Qdrant;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -27,9 +29,10 @@ pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Rea
         h1 { (reader.say(Text::Backup)) " " (time(id.time())) }
         p.marks { (marks(&reader, &detail.summary)) }
         (oddities(&detail.summary))
+        (unproven(&reader, &detail))
         (facts(&reader, &detail))
         (proofs(&reader, &detail))
-        (actions(&reader, &detail))
+        (actions(&reader, &detail, app.drills_on.as_ref().map(Qdrant::url).as_deref()))
         (missing(&reader, &detail))
         (warnings(&reader, &detail))
         (collections(&reader, &detail))
@@ -38,6 +41,14 @@ pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Rea
     let mut page = Document::new(title, Place::Backups, main);
     page.tone = tone(&detail.summary);
     Ok(page.send(&reader).await)
+}
+
+fn unproven(reader: &Reader, detail: &Detail) -> Markup {
+    html! {
+        @if detail.summary.marks.first() == Some(&Mark::Unproven) {
+            p.notice.warning data-notice="unproven" { (reader.say(Text::UnprovenMeans)) }
+        }
+    }
 }
 
 fn facts(reader: &Reader, detail: &Detail) -> Markup {
@@ -103,9 +114,9 @@ fn step(reader: &Reader, at: usize, proof: Option<&Proof>, detail: &Detail) -> M
     html! { (badge(tone, &reader.say(text))) @if let Some(at) = proof.at { (time(at)) } }
 }
 
-fn actions(reader: &Reader, detail: &Detail) -> Markup {
+fn actions(reader: &Reader, detail: &Detail, on: Option<&str>) -> Markup {
     let id = detail.manifest.id.to_string();
-    let action = Action {
+    let verify = Action {
         action: reader.link(&format!("/ui/backups/{id}/verify"), &[]),
         label: Text::VerifyNow,
         command: &format!("qdrant-backup verify {id}"),
@@ -115,11 +126,49 @@ fn actions(reader: &Reader, detail: &Detail) -> Markup {
     html! {
         div.actions {
             a.button.primary href=(reader.link("/ui/restore", &[("backup", &id)])) { (reader.say(Text::RestoreThis)) }
-            (action.form(reader, &html! {}))
+            (verify.form(reader, &html! {}))
+            (pin(reader, detail.summary.pinned.is_some(), &id))
         }
-        details {
-            summary { (reader.say(Text::DrillByCommand)) }
-            (command(&format!("qdrant-backup drill {id}")))
+        (drill(reader, on, &id))
+    }
+}
+
+fn pin(reader: &Reader, is_pinned: bool, id: &str) -> Markup {
+    let (label, command, needed) = match is_pinned {
+        true => (Text::Unpin, "unpin", Role::Admin),
+        false => (Text::Pin, "pin", Role::Operator),
+    };
+    let action = Action {
+        action: reader.link(&format!("/ui/backups/{id}/{command}"), &[]),
+        label,
+        command: &format!("qdrant-backup {command} {id}"),
+        needed,
+        class: "quiet",
+    };
+    action.form(reader, &html! {})
+}
+
+/// `on`: the Qdrant that is there for drills. Where there is none, the one that is backed up has to be chosen.
+fn drill(reader: &Reader, on: Option<&str>, id: &str) -> Markup {
+    let flag = if on.is_none() { " --same-qdrant" } else { "" };
+    let action = Action {
+        action: reader.link(&format!("/ui/backups/{id}/drill"), &[]),
+        label: Text::DrillNow,
+        command: &format!("qdrant-backup drill {id}{flag}"),
+        needed: Role::Admin,
+        class: "quiet",
+    };
+    let choice = html! {
+        @match on {
+            Some(on) => p.typed.hint { (reader.say(Text::DrillWhere)) " " (foreign(on)) },
+            None => label.typed { span { input type="checkbox" name=(SAME_QDRANT) value="true" required; " " (reader.say(Text::OnTheSame)) } }
+        }
+    };
+    html! {
+        section aria-labelledby="drill-title" {
+            h2 #drill-title { (reader.say(Text::DrillTitle)) }
+            p.hint { (reader.say(Text::DrillMeans)) }
+            (action.form(reader, &choice))
         }
     }
 }

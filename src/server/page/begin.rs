@@ -1,18 +1,21 @@
-//! What the forms begin that need no plan: a backup, a verification.
+//! What the forms begin that need no plan: a backup, a verification, a drill.
 
 use super::reader::Reader;
 use crate::base::error::{Code, Error, Result};
 use crate::repository::names::RunId;
 use crate::server::App;
-use crate::server::api::{BackupRequest, RequestBody};
+use crate::server::api::{BackupRequest, DrillRequest, RequestBody};
 use crate::server::error::HttpError;
 use crate::server::extract::{BodyBesideQuery, PathId};
-use crate::server::handlers::{backup as backups, verify as verifications};
+use crate::server::handlers::{backup as backups, drill as drills, verify as verifications};
 use crate::server::runs::Begun;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
+
+/// The field of a drill that allows the Qdrant that is backed up.
+pub(super) const SAME_QDRANT: &str = "same_qdrant";
 
 /// The fields of a form, in the order in which it has them.
 pub(super) struct Form(pub(super) Vec<(String, String)>);
@@ -63,6 +66,19 @@ pub(super) async fn verification(
 ) -> Result<Response, HttpError> {
     let id = app.named(&id).await?.to_string();
     begun(&app, &reader, verifications::start(&app, id)?).await
+}
+
+pub(super) async fn drill(
+    State(app): State<App>,
+    PathId(id): PathId,
+    reader: Reader,
+    BodyBesideQuery(form): BodyBesideQuery<Form>,
+) -> Result<Response, HttpError> {
+    let request = DrillRequest {
+        same_qdrant: form.all(SAME_QDRANT).any(|value| value == "true"),
+        no_lock: false,
+    };
+    begun(&app, &reader, drills::start(&app, &id, &request).await?).await
 }
 
 /// The page of the run, once it is known that it was not refused.

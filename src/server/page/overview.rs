@@ -50,7 +50,7 @@ fn hero(reader: &Reader, look: &Look, verdict: &Verdict, sentence: &str) -> Mark
             (sign(verdict.tone()))
             div.hero-text {
                 div role="status" { h1 { (sentence) } }
-                @if let Some(advice) = verdict.advice(reader, look) { p { (advice) } }
+                @if let Some(advice) = verdict.advice(reader, look) { p data-advice { (advice) } }
                 (verdict.action(reader))
             }
         }
@@ -70,6 +70,7 @@ fn warnings(reader: &Reader, look: &Look) -> Markup {
                 section.notice.bad data-notice=(error.code) { h2 { (reader.say(title)) } (problem(reader, error)) }
             }
         }
+        (history::newest(reader, &look.backups))
         @if look.future > 0 {
             section.notice.warning data-notice="clock" {
                 h2 { (reader.say(Text::ClockTitle)) }
@@ -84,6 +85,7 @@ fn facts(reader: &Reader, look: &Look, rows: &[Row]) -> Markup {
     let newest = look.newest_good();
     let age = |found: Option<std::time::Duration>| match found {
         Some(age) => reader.say(Text::Ago(age)),
+        None if look.answer.is_none() => reader.say(Text::NotKnown),
         None => reader.say(Text::Never),
     };
     let oldest = |rung: usize| {

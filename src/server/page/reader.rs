@@ -5,7 +5,7 @@ use super::text::Text;
 use crate::server::auth::{Granted, Role};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, Uri, header};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use url::form_urlencoded;
@@ -20,6 +20,8 @@ pub(super) struct Reader {
     /// Whether the language is that of the address, and so of its links.
     is_chosen: bool,
     pub(super) takes_gzip: bool,
+    /// The URL that the reader reaches this service by.
+    service: String,
 }
 
 impl Reader {
@@ -28,7 +30,7 @@ impl Reader {
         let query: Vec<(String, String)> = query.into_owned().collect();
         let chosen = query.iter().find(|(name, _)| name == "lang");
         let chosen = chosen.and_then(|(_, tag)| Language::of(tag));
-        let text = |name| {
+        let text = |name: HeaderName| {
             headers
                 .get(name)
                 .and_then(|value| value.to_str().ok())
@@ -46,6 +48,7 @@ impl Reader {
             query,
             is_chosen: chosen.is_some(),
             takes_gzip: text(header::ACCEPT_ENCODING).split(',').any(is_gzip),
+            service: service(text(header::HOST), text(HeaderName::from_static("x-forwarded-proto"))),
         }
     }
 
@@ -70,6 +73,16 @@ impl Reader {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The command that posts to this service.
+    pub(super) fn curl(&self, path: &str) -> String {
+        // Cloud Run lets nobody in without a token.
+        let token = match self.service.ends_with(".run.app") {
+            true => "-H \"Authorization: Bearer $(gcloud auth print-identity-token)\" ",
+            false => "",
+        };
+        format!("curl -X POST {token}{}{path}", self.service)
+    }
+
     /// An address for the same reader.
     pub(super) fn link(&self, path: &str, query: &[(&str, &str)]) -> String {
         let language = self.is_chosen.then(|| ("lang", self.language.word()));
@@ -92,6 +105,16 @@ impl Reader {
     }
 }
 
+/// What is no plain host with a port is not repeated in a command.
+fn service(host: &str, protocol: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    match host.chars().all(is_plain) && !host.is_empty() {
+        true if protocol == "https" => format!("https://{host}"),
+        true => format!("http://{host}"),
+        false => "http://localhost:8080".to_owned(),
+    }
+}
+
 fn address<'a>(path: &str, query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let query = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(query)
@@ -107,5 +130,39 @@ impl<S: Send + Sync> FromRequestParts<S> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of(&parts.uri, &parts.headers, &parts.extensions))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn a_command_goes_where_the_reader_is_and_repeats_nothing_else() {
+        let token = "-H \"Authorization: Bearer $(gcloud auth print-identity-token)\" ";
+        for (host, protocol, told) in [
+            ("localhost:8081", "", "http://localhost:8081".to_owned()),
+            ("[::1]:80", "", "http://[::1]:80".to_owned()),
+            ("10.0.0.5:8080", "http", "http://10.0.0.5:8080".to_owned()),
+            ("vm.test", "https", "https://vm.test".to_owned()),
+            ("x-1.a.run.app", "https", format!("{token}https://x-1.a.run.app")),
+            ("a$(id)b", "", "http://localhost:8080".to_owned()),
+            ("a;id", "", "http://localhost:8080".to_owned()),
+            ("a b", "https", "http://localhost:8080".to_owned()),
+            ("", "", "http://localhost:8080".to_owned()),
+        ] {
+            let headers = [
+                (header::HOST, host),
+                (HeaderName::from_static("x-forwarded-proto"), protocol),
+            ]
+            .map(|(name, value)| (name, HeaderValue::from_str(value).unwrap_or_else(|_| panic!("{value}"))));
+            let reader = Reader::of(
+                &Uri::from_static("/"),
+                &headers.into_iter().collect(),
+                &Extensions::new(),
+            );
+            assert_eq!(reader.curl("/x"), format!("curl -X POST {told}/x"), "{host}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use maud::html;
 /// Who is to be told in the form of a page.
 pub(in crate::server) struct Refused {
     reader: Reader,
+    is_form: bool,
     /// What does the same as the refused request.
     command: Option<String>,
 }
@@ -30,17 +31,23 @@ impl Refused {
             return None;
         }
         let reader = Reader::of(request.uri(), request.headers(), request.extensions());
-        let command = match *request.method() {
-            Method::POST => instead_of(&reader),
-            _ => None,
-        };
-        Some(Self { reader, command })
+        let is_form = request.method() == Method::POST;
+        let command = if is_form { instead_of(&reader) } else { None };
+        Some(Self {
+            reader,
+            is_form,
+            command,
+        })
     }
 
     /// The page that tells of the error.
     pub(in crate::server) async fn page(self, error: &HttpError, request_id: &str) -> Response {
         let reader = &self.reader;
-        let title = reader.say(Text::Refused(error.status().as_u16()));
+        let status = error.status().as_u16();
+        let title = reader.say(match self.is_form {
+            true => Text::Refused(status),
+            false => Text::NotShown(status),
+        });
         let main = html! {
             section.notice.bad data-refused=(error.code()) {
                 div role="alert" { h1 { (title) } }
@@ -76,9 +83,9 @@ fn instead_of(reader: &Reader) -> Option<String> {
         ["ui", "prune"] => Some(prune::COMMAND.to_owned()),
         ["ui", "restore"] => restore::command_of(reader),
         // Nothing but an id is repeated in a command.
-        ["ui", "backups", id, "verify"] => {
+        ["ui", "backups", id, command @ ("verify" | "drill" | "pin" | "unpin")] => {
             let id: BackupId = id.parse().ok()?;
-            Some(format!("qdrant-backup verify {id}"))
+            Some(format!("qdrant-backup {command} {id}"))
         }
         _ => None,
     }

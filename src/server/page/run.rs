@@ -2,7 +2,7 @@
 
 use super::begin::{Nothing, seen_at};
 use super::document::{Document, Place};
-use super::parts::{Action, Tone, badge, foreign, name, problem, time};
+use super::parts::{Action, Tone, badge, command, foreign, name, problem, time};
 use super::reader::Reader;
 use super::text::Text;
 use crate::base::text::{count, size};
@@ -59,8 +59,16 @@ pub(super) fn tone(state: OperationState) -> Tone {
     }
 }
 
-pub(super) fn state_badge(reader: &Reader, state: OperationState) -> Markup {
-    badge(tone(state), &reader.say(Text::RunState(state)))
+/// How it stands; one that runs and was not heard of for long may be dead, and is not said to run.
+pub(super) fn state_badge(reader: &Reader, operation: &Operation) -> Markup {
+    match is_silent(operation) {
+        true => badge(Tone::Warning, &reader.say(Text::Silent)),
+        false => badge(tone(operation.state()), &reader.say(Text::RunState(operation.state()))),
+    }
+}
+
+fn is_silent(operation: &Operation) -> bool {
+    !operation.has_ended() && operation.silent().is_some_and(|silent| silent > LONG)
 }
 
 /// How far it is.
@@ -74,10 +82,10 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
     let percent = part.map(|part| (part.clamp(0.0, 1.0) * 100.0).floor() as u32);
     let id = operation.id().to_string();
     html! {
-        article.run data-run=(operation.state().word()) data-kind=(id.rsplit('-').nth(1).unwrap_or_default()) {
+        article.run data-silent-run[is_silent(operation)] data-run=(operation.state().word()) data-kind=(id.rsplit('-').nth(1).unwrap_or_default()) {
             div.line {
                 b { a href=(reader.link(&format!("/ui/runs/{id}"), &[])) { (kind(reader, operation)) } }
-                (state_badge(reader, operation.state()))
+                (state_badge(reader, operation))
                 @if let Some(phase) = operation.phase() { span data-phase { (reader.say(Text::Phase(phase))) } }
                 @if let Some(percent) = percent.filter(|_| !operation.has_ended()) { b { (percent) " %" } }
             }
@@ -103,7 +111,12 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
                     div { dt { (reader.say(Text::LastHeard)) } dd data-silent { (heard(reader, silent)) } }
                 }
             }
-            @if !operation.has_ended() { (stop(reader, operation.id(), operation.is_here())) }
+            @if is_silent(operation) {
+                p.hint { (reader.say(Text::SilentMeans)) }
+                (command("qdrant-backup unlock"))
+            } @else if !operation.has_ended() {
+                (stop(reader, operation.id(), operation.is_here()))
+            }
         }
     }
 }
@@ -121,7 +134,7 @@ fn stop(reader: &Reader, id: &RunId, is_here: bool) -> Markup {
     if !is_here {
         return html! { p.hint { (reader.say(Text::StopItThere)) } };
     }
-    let command = format!("curl -X POST http://localhost:8080/v1/operations/{id}:cancel");
+    let command = reader.curl(&format!("/v1/operations/{id}:cancel"));
     let action = Action {
         action: reader.link(&format!("/ui/runs/{id}"), &[]),
         label: Text::Cancel,

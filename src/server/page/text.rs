@@ -33,6 +33,8 @@ pub(super) enum Text {
     RunThisInstead,
     NeedsRole(Role),
     Refused(u16),
+    /// A page, not a form.
+    NotShown(u16),
     RequestId,
     BackToOverview,
     Comma,
@@ -57,14 +59,19 @@ pub(super) enum Text {
     NewOnesAreDue {
         within: Duration,
     },
+    /// `failed`: a run below tells why.
     BackUpNowOrLook {
         within: Duration,
+        failed: bool,
     },
     CheckTheQdrant,
     FirstIsDue {
         within: Duration,
     },
-    MakeTheFirst,
+    /// `failed`: a run below tells why.
+    MakeTheFirst {
+        failed: bool,
+    },
     StoreMustAnswer,
     QdrantMustAnswer,
     KnownAreProtected {
@@ -90,6 +97,8 @@ pub(super) enum Text {
     Ago(Duration),
     Took(Duration),
     Never,
+    /// Nobody can tell now.
+    NotKnown,
     Points(u64),
     PointsTitle,
     /// Above their number.
@@ -143,7 +152,13 @@ pub(super) enum Text {
     ProofFailed,
     ProofUnknown,
     VerifyNow,
-    DrillByCommand,
+    DrillNow,
+    DrillTitle,
+    DrillMeans,
+    DrillWhere,
+    OnTheSame,
+    Pin,
+    Unpin,
 
     // Backups.
     Backup,
@@ -161,6 +176,9 @@ pub(super) enum Text {
     NewestMisses {
         collections: usize,
     },
+    NewestIs(Mark),
+    LookAtIt,
+    UnprovenMeans,
     Missing {
         collections: usize,
     },
@@ -198,6 +216,9 @@ pub(super) enum Text {
     State,
     Cancel,
     StopItThere,
+    /// Nothing was heard of a run for long.
+    Silent,
+    SilentMeans,
     WhatWentWrong,
 
     // Pruning.

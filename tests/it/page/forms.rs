@@ -254,6 +254,55 @@ async fn a_backup_is_begun_watched_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_pinned_and_drilled_by_its_page() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let id = service.backup("").await.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/ui/backups/{id}");
+    let has = |page: &Html, action: &str| page.values("action").contains(&format!("{path}/{action}").as_str());
+    assert!(has(&look(&service, &path).await.html, "pin"));
+    for (action, next) in [("pin", "unpin"), ("unpin", "pin")] {
+        let pressed = press(&service, &format!("{path}/{action}"), &[]).await;
+        assert_eq!((pressed.shown.status, pressed.at.as_str()), (200, path.as_str()));
+        assert!(has(&pressed.shown.html, next) && !has(&pressed.shown.html, action));
+        let pinned = &service.look("/backups").await.body["backups"][0]["pinned"];
+        assert_eq!(pinned.is_null(), action == "unpin", "{pinned}");
+    }
+    // There is none for drills: the one that is backed up has to be chosen.
+    let drill = format!("{path}/drill");
+    let refusal = press(&service, &drill, &[]).await;
+    assert_eq!(refused(&refusal), (409, "restore_refused"));
+    let choice = look(&service, &path).await.html;
+    let choice = choice
+        .named("input")
+        .find(|input| input.get("name") == Some("same_qdrant"));
+    assert!(choice.unwrap().get("required").is_some());
+    let begun = press(&service, &drill, &[("same_qdrant", "true")]).await;
+    assert!(begun.at.starts_with("/ui/runs/"), "{}", begun.shown.html.text());
+    service.is_idle().await;
+    let page = look(&service, &begun.at).await.html;
+    assert_eq!(page.values("data-run"), ["succeeded"], "{}", page.text());
+    assert_eq!(look(&service, "/").await.html.values("data-height"), ["4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_that_cancels_goes_where_the_reader_is() {
+    let peer = Peer::start(&[("docs", 100_000)]).await;
+    peer.on_fetch("docs", [Fetch::Stall(10)]);
+    let service = Service::over(&peer.url).await;
+    let begun = press(&service, "/ui/backup", &[]).await;
+    let at = format!("/v1/operations/{}:cancel", &begun.at["/ui/runs/".len()..]);
+    let here = format!("curl -X POST {}{at}", service.url);
+    let page = look(&service, &begun.at).await.html;
+    let shown: Vec<_> = page.named("code").map(|code| &code.text).collect();
+    assert!(
+        !shown.is_empty() && shown.iter().all(|command| **command == here),
+        "{shown:?}"
+    );
+    press(&service, &begun.at, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_sees_all_and_changes_nothing() {
     let (peer, dir) = (Peer::start(&[("docs", 1000)]).await, tempfile::tempdir().unwrap());
     let admin = keeping_one(&peer, &dir).await;
@@ -299,6 +348,9 @@ async fn a_reader_sees_all_and_changes_nothing() {
     for (path, role) in [
         ("/ui/backup", "operator"),
         ("/ui/backups/2026-01-01T00-00-00Z/verify", "operator"),
+        ("/ui/backups/2026-01-01T00-00-00Z/pin", "operator"),
+        ("/ui/backups/2026-01-01T00-00-00Z/unpin", "admin"),
+        ("/ui/backups/2026-01-01T00-00-00Z/drill", "admin"),
         ("/ui/prune", "admin"),
         ("/ui/restore?backup=2026-01-01T00-00-00Z&target=new", "admin"),
         ("/ui/runs/2026-11-22T12-00-00Z-restore-1a2b3c4d", "admin"),

@@ -83,7 +83,11 @@ async fn who_does_not_answer_is_named_and_nothing_is_guessed() {
     );
     std::fs::remove_dir_all(service.dir()).unwrap();
     assert_eq!(verdict(&service).await, "cannot_tell");
-    assert_eq!(look(&service, "/").await.html.values("data-state"), [""; 0]);
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-state"), [""; 0]);
+    for fact in ["newest", "verified", "drilled"] {
+        assert_eq!(page.one("data-fact", fact).text, "not known", "{fact}");
+    }
 }
 
 #[tokio::test]
@@ -134,6 +138,71 @@ async fn what_the_newest_backup_misses_is_told_with_its_remedy() {
         notice.text
     );
     assert_eq!(page.values("data-verdict"), ["never"]);
+}
+
+#[tokio::test]
+async fn a_newest_backup_that_is_not_proven_is_told_beside_what_protects() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    service.backup("").await;
+    assert_eq!(look(&service, "/").await.html.values("data-notice"), [""; 0]);
+    service.hands.pass(HOUR);
+    let newest = service.hands.now().replace_nanosecond(0).unwrap();
+    let newest = qdrant_backup::repository::names::BackupId::at(newest).to_string();
+    backup_with(&*service.store().await, &newest, |manifest| {
+        manifest.collections[0].artifacts[0].optimizing = true;
+    })
+    .await;
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-notice"), ["unproven"]);
+    assert_eq!(page.values("data-verdict"), ["protected"]);
+    let address = format!("/ui/backups/{newest}");
+    assert!(page.values("href").contains(&address.as_str()));
+    assert_eq!(look(&service, &address).await.html.values("data-notice"), ["unproven"]);
+}
+
+#[tokio::test]
+async fn the_runs_below_are_named_only_where_they_tell_of_a_failure() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let advice = async || look(&service, "/").await.html.one("data-advice", "").text.clone();
+    service.backup("").await;
+    service.hands.pass(HOUR * 27);
+    let before = advice().await;
+    peer.on_create("docs", std::iter::repeat_n(Create::Fails("broken disk"), 20));
+    assert_ne!(service.backup("").await.status, 200);
+    let after = advice().await;
+    assert!(
+        after.contains("the runs below") && !before.contains("the runs below"),
+        "{before} {after}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_is_silent_is_not_said_to_run() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    service.backup("").await;
+    let store = service.store().await;
+    let stamp = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let now = service.hands.now();
+    let run = "2026-11-22T12-00-00Z-backup-1a2b3c4d";
+    let record = json!({
+        "id": run, "who": "vm/1", "holder": "dead", "tool_version": "0.1.0", "started_at": stamp(now), "state": "running",
+        "totals": {"units": 1, "at_work": 1}, "units": [{"name": "docs", "phase": "copy", "bytes_done": 10}],
+    });
+    put(&*store, &format!("runs/{run}.json"), &record.to_string()).await;
+    let lease = json!({"holder": "dead", "who": "vm/1", "since": stamp(now), "expires_at": stamp(now + HOUR)});
+    put(&*store, "lock.json", &lease.to_string()).await;
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-run"), ["running", "succeeded"]);
+    assert_eq!(page.values("data-silent-run"), [""; 0]);
+    // It has the lease still, and nothing more was heard.
+    service.hands.pass(Duration::from_secs(180));
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-silent-run"), [""]);
+    let work = page.one("id", "work");
+    assert!(work.text.contains("qdrant-backup unlock"), "{}", work.text);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::look::{Look, RUNS, SeenBackup};
 use crate::base::text::size;
-use crate::repository::catalog::Summary;
+use crate::repository::catalog::{Mark, Summary};
 use crate::server::page::backups::{marks, tone};
 use crate::server::page::chart::{Bar, StripMark, bars};
 use crate::server::page::parts::{Tone, name, problem, shown, time};
@@ -50,7 +50,6 @@ pub(super) fn section(reader: &Reader, look: &Look) -> Markup {
                 summary { (reader.say(Text::AsTable)) }
                 (table(reader, newest_first))
             }
-            (last_failure(reader, newest_first))
         }
     }
 }
@@ -87,16 +86,41 @@ fn table(reader: &Reader, backups: &[Arc<SeenBackup>]) -> Markup {
     }
 }
 
-/// What the newest backup misses, and why: the first of it.
-fn last_failure(reader: &Reader, backups: &[Arc<SeenBackup>]) -> Markup {
-    let failed = backups.first().filter(|newest| !newest.failed.is_empty());
-    html! {
-        @if let Some(newest) = failed {
-            @let (collection, error) = &newest.failed[0];
-            div.notice.bad data-notice="partial" {
-                h3 { (reader.say(Text::NewestMisses { collections: newest.failed.len() })) " " (name(collection)) }
+/// What the newest backup misses, and why: the first of it; or what it is not proven by.
+pub(super) fn newest(reader: &Reader, backups: &[Arc<SeenBackup>]) -> Markup {
+    // One of the future has a notice of its own.
+    let is_future = |seen: &&Arc<SeenBackup>| seen.summary.marks.first() == Some(&Mark::Future);
+    let Some(newest) = backups.iter().find(|seen| !is_future(seen)) else {
+        return html! {};
+    };
+    if let Some((collection, error)) = newest.failed.first() {
+        return html! {
+            section.notice.bad data-notice="partial" {
+                h2 { (reader.say(Text::NewestMisses { collections: newest.failed.len() })) " " (name(collection)) }
                 (problem(reader, error))
+                (link(reader, newest))
             }
-        }
+        };
     }
+    match newest.summary.marks.first() {
+        Some(mark @ Mark::Unproven) => html! {
+            section.notice.warning data-notice="unproven" {
+                h2 { (reader.say(Text::NewestIs(*mark))) }
+                p { (reader.say(Text::UnprovenMeans)) }
+                (link(reader, newest))
+            }
+        },
+        Some(mark) if tone(&newest.summary) == Tone::Bad => html! {
+            section.notice.bad data-notice="newest" {
+                h2 { (reader.say(Text::NewestIs(*mark))) }
+                (link(reader, newest))
+            }
+        },
+        _ => html! {},
+    }
+}
+
+fn link(reader: &Reader, seen: &SeenBackup) -> Markup {
+    let address = reader.link(&format!("/ui/backups/{}", seen.summary.id), &[]);
+    html! { p { a href=(address) { (reader.say(Text::LookAtIt)) } } }
 }

@@ -78,6 +78,11 @@ impl Look {
         let good = self.backups.iter().find(|backup| backup.summary.is_good());
         good.and_then(|backup| backup.summary.age(self.now))
     }
+
+    /// Whether a run that is shown tells what went wrong.
+    pub(super) fn has_failed(&self) -> bool {
+        self.operations.iter().any(|operation| operation.error().is_some())
+    }
 }
 
 pub(super) async fn take(app: &App) -> Look {

@@ -90,10 +90,15 @@ impl Verdict {
         Some(reader.say(match self {
             Self::Protected { new: 0, .. } => return None,
             Self::Protected { .. } => Text::NewOnesAreDue { within },
-            Self::AtRisk { .. } => Text::BackUpNowOrLook { within },
+            Self::AtRisk { .. } => Text::BackUpNowOrLook {
+                within,
+                failed: look.has_failed(),
+            },
             Self::Nothing => Text::CheckTheQdrant,
             Self::Never { due: Some(_) } => Text::FirstIsDue { within },
-            Self::Never { due: None } => Text::MakeTheFirst,
+            Self::Never { due: None } => Text::MakeTheFirst {
+                failed: look.has_failed(),
+            },
             Self::StoreSilent => Text::StoreMustAnswer,
             Self::QdrantSilent { known: 0 } => Text::QdrantMustAnswer,
             Self::QdrantSilent { known } => Text::KnownAreProtected { known, within },

@@ -49,7 +49,7 @@ fn one(reader: &Reader, operation: &Operation) -> Markup {
         li data-run=(operation.state().word()) {
             div.line {
                 a href=(reader.link(&format!("/ui/runs/{id}"), &[])) { (kind(reader, operation)) }
-                (state_badge(reader, operation.state()))
+                (state_badge(reader, operation))
                 (time(operation.started_at()))
                 @if let Some(took) = operation.took() { span { (reader.say(Text::Took(took))) } }
             }

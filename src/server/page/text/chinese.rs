@@ -21,6 +21,15 @@ fn length(time: Duration) -> String {
     }
 }
 
+/// 與另一個長度寫法相同時，寫得更細。
+fn compared(time: Duration, with: Duration) -> String {
+    let minutes = time.as_secs() / 60 % 60;
+    match length(time) == length(with) && time > with && time.as_secs() >= 3600 {
+        true => format!("{} 小時 {minutes} 分鐘", time.as_secs() / 3600),
+        false => length(time),
+    }
+}
+
 fn number(n: usize) -> String {
     count(n as u64)
 }
@@ -43,10 +52,12 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::RunThisInstead => "這個請求被拒絕了，請改為執行：",
         Text::NeedsRole(role) => return format!("您的角色不能執行這項操作，需要 {role} 角色。").into(),
         Text::Refused(404) => "這裡沒有東西",
-        Text::Refused(409) => "有其他工作正在執行",
         Text::Refused(412) => "計畫已經變了",
         Text::Refused(500..) => "沒有成功",
         Text::Refused(_) => "請求被拒絕",
+        Text::NotShown(404) => "這裡沒有東西",
+        Text::NotShown(500..) => "目前無法顯示這個頁面",
+        Text::NotShown(_) => "這個頁面被拒絕顯示",
         Text::RequestId => "日誌中的編號：",
         Text::BackToOverview => "回到總覽",
         Text::Comma => "、",
@@ -84,18 +95,20 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::NewOnesAreDue { within } => {
             return format!("新集合出現後 {}內若沒有備份，就視為缺少備份。", length(within)).into();
         }
-        Text::BackUpNowOrLook { within } => {
-            return format!(
-                "每個集合都需要 {}內的完好備份。請立即備份；先前出了什麼問題，請看下方的執行紀錄。",
-                length(within)
-            )
-            .into();
+        Text::BackUpNowOrLook { within, failed } => {
+            let look = if failed {
+                "；先前出了什麼問題，請看下方的執行紀錄"
+            } else {
+                ""
+            };
+            return format!("每個集合都需要 {}內的完好備份。請立即備份{look}。", length(within)).into();
         }
         Text::CheckTheQdrant => "空的 Qdrant 可能是遺失了資料。請確認連到的 Qdrant 是否正確，以及選擇範圍排除了什麼。",
         Text::FirstIsDue { within } => {
             return format!("服務剛開始運作；第一份備份應在 {}內完成。", length(within)).into();
         }
-        Text::MakeTheFirst => "請立即備份；若先前試過，請看下方的執行紀錄說明出了什麼問題。",
+        Text::MakeTheFirst { failed: true } => "請立即備份；先前出了什麼問題，請看下方的執行紀錄。",
+        Text::MakeTheFirst { failed: false } => "請立即備份。",
         Text::StoreMustAnswer => "在能讀取儲存空間之前，無法得知有哪些備份。",
         Text::QdrantMustAnswer => "無法得知有哪些資料需要保護，也找不到這個選擇範圍的備份。",
         Text::KnownAreProtected { known, within } => {
@@ -116,7 +129,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         }
         Text::NewestGood => "最新的完好備份",
         Text::Promised => "承諾的備份間隔",
-        Text::AllVerified => "全部讀回且正確",
+        Text::AllVerified => "全部檢查碼驗證正確",
         Text::AllDrilled => "全部在伺服器上演練",
         Text::Store => "儲存空間",
 
@@ -124,6 +137,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Ago(time) => return format!("{}前", length(time)).into(),
         Text::Took(time) => return format!("歷時 {}", length(time)).into(),
         Text::Never => "從未",
+        Text::NotKnown => "無法得知",
         Text::Points(n) => return format!("{} 筆資料點", count(n)).into(),
         Text::PointsTitle => "筆資料點",
         Text::PointsHeading => "資料點",
@@ -142,7 +156,9 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::IsNew => "新出現",
         Text::IsStale => "備份過舊",
         Text::IsMissing => "近期沒有完好備份",
-        Text::AgeOfPromised { age, within } => return format!("{}前，上限 {}", length(age), length(within)).into(),
+        Text::AgeOfPromised { age, within } => {
+            return format!("{}前，上限 {}", compared(age, within), length(within)).into();
+        }
         Text::NoBackup => "找不到含有它的備份",
         Text::DueBy => "期限",
         Text::RestoreThis => "還原…",
@@ -157,7 +173,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
 
         Text::HowProven => "如何證明",
         Text::Stored => "已存妥",
-        Text::Verified => "已讀回",
+        Text::Verified => "已驗證",
         Text::Opened => "已開啟",
         Text::Drilled => "已演練",
         Text::StoredMeans => "存入時逐位元組檢查過。",
@@ -169,8 +185,14 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::FoundDamaged => "損壞",
         Text::ProofFailed => "失敗",
         Text::ProofUnknown => "無法讀取",
-        Text::VerifyNow => "立即讀回檢查",
-        Text::DrillByCommand => "演練會還原到暫時的集合：",
+        Text::VerifyNow => "立即驗證",
+        Text::DrillNow => "立即演練",
+        Text::DrillTitle => "演練",
+        Text::DrillMeans => "將備份還原到暫時的集合，比對後再刪除。",
+        Text::DrillWhere => "目標：",
+        Text::OnTheSame => "在被備份的 Qdrant 上演練：會占用它的空間與資源",
+        Text::Pin => "釘選",
+        Text::Unpin => "取消釘選",
 
         Text::Backup => "備份",
         Text::BackupOf(at) => return format!("{} 的備份", shown(at)).into(),
@@ -185,6 +207,11 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::DoubtfulBackup => "不完整或未經證明",
         Text::UnusableBackup => "損壞或無法還原",
         Text::NewestMisses { collections } => return format!("最新的備份缺少 {} 個集合：", number(collections)).into(),
+        Text::NewestIs(mark) => return format!("最新的備份：{}", say(Text::Mark(mark))).into(),
+        Text::LookAtIt => "查看這份備份",
+        Text::UnprovenMeans => {
+            "建立時 Qdrant 正在最佳化，還原後可能出現已刪除的資料點。演練或 `verify --engine` 可以證明；也可以在較閒置的時候重新備份。"
+        }
         Text::Missing { collections } => return format!("缺少 {} 個集合", number(collections)).into(),
         Text::Mark(mark) => match mark {
             Mark::Good => "完好",
@@ -195,7 +222,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             Mark::NotRestorable => "無法還原",
             Mark::Unproven => "未經證明",
             Mark::Future => "時間在未來",
-            Mark::Verified => "已讀回",
+            Mark::Verified => "已驗證",
             Mark::Drilled => "已演練",
             Mark::Pinned => "已釘選",
             Mark::Scoped => "金鑰權限受限",
@@ -254,6 +281,8 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::State => "狀態",
         Text::Cancel => "取消",
         Text::StopItThere => "由另一個程式執行，請在該處取消。",
+        Text::Silent => "沒有回報",
+        Text::SilentMeans => "這個程式已有一段時間沒有回報，可能已經結束。這個指令會說明租約能否解除：",
         Text::WhatWentWrong => "出了什麼問題",
 
         Text::PruneTitle => "清理",

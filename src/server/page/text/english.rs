@@ -15,6 +15,15 @@ fn length(time: Duration) -> String {
     crate::base::text::rounded(time)
 }
 
+/// The same, finer where both would read alike.
+fn compared(time: Duration, with: Duration) -> String {
+    let minutes = time.as_secs() / 60 % 60;
+    match length(time) == length(with) && time > with && time.as_secs() >= 3600 {
+        true => format!("{} h {minutes} min", time.as_secs() / 3600),
+        false => length(time),
+    }
+}
+
 fn several(number: usize, one: &str, more: &str) -> String {
     format!("{} {}", count(number as u64), if number == 1 { one } else { more })
 }
@@ -45,10 +54,12 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::RunThisInstead => "This was refused. Run this instead:",
         Text::NeedsRole(role) => return format!("Your role cannot do this; it needs the role {role}.").into(),
         Text::Refused(404) => "Nothing is there",
-        Text::Refused(409) => "Something else is running",
         Text::Refused(412) => "The plan has changed",
         Text::Refused(500..) => "It did not work",
         Text::Refused(_) => "This was refused",
+        Text::NotShown(404) => "Nothing is there",
+        Text::NotShown(500..) => "This page cannot be shown now",
+        Text::NotShown(_) => "This page is refused",
         Text::RequestId => "The log has it under",
         Text::BackToOverview => "Back to the overview",
         Text::Comma => ", ",
@@ -97,12 +108,13 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             )
             .into();
         }
-        Text::BackUpNowOrLook { within } => {
-            return format!(
-                "Each needs one younger than {}. Back up now; the runs below say what went wrong before.",
-                length(within)
-            )
-            .into();
+        Text::BackUpNowOrLook { within, failed } => {
+            let look = if failed {
+                "; the runs below say what went wrong before"
+            } else {
+                ""
+            };
+            return format!("Each needs one younger than {}. Back up now{look}.", length(within)).into();
         }
         Text::CheckTheQdrant => {
             "An empty Qdrant may have lost its data. Check that this is the right one, and what the selection leaves out."
@@ -114,7 +126,8 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             )
             .into();
         }
-        Text::MakeTheFirst => "Back up now; if that was tried, the runs below say what went wrong.",
+        Text::MakeTheFirst { failed: true } => "Back up now; the runs below say what went wrong before.",
+        Text::MakeTheFirst { failed: false } => "Back up now.",
         Text::StoreMustAnswer => "What backups there are is not known until the store can be read.",
         Text::QdrantMustAnswer => "What there is to protect is not known, and no backup of this selection was found.",
         Text::KnownAreProtected { known, within } => {
@@ -131,11 +144,11 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::RunsProblem => "Runs of others cannot be read",
         Text::ClockTitle => "A clock is wrong",
         Text::ClockProblem { backups: n } => {
-            return format!("{} of the future: the clock of this machine or of another one is, or was, wrong. They count for nothing until their time has come.", backups(n)).into();
+            return format!("{} of the future: the clock of this machine or of another one is, or was, wrong. What is of the future counts for nothing until its time has come.", backups(n)).into();
         }
         Text::NewestGood => "Newest good backup",
         Text::Promised => "Promised interval",
-        Text::AllVerified => "All read back and right",
+        Text::AllVerified => "All checksums verified",
         Text::AllDrilled => "All drilled on a server",
         Text::Store => "Store",
 
@@ -143,6 +156,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Ago(time) => return format!("{} ago", length(time)).into(),
         Text::Took(time) => return format!("took {}", length(time)).into(),
         Text::Never => "never",
+        Text::NotKnown => "not known",
         Text::Points(1) => "1 point",
         Text::Points(n) => return format!("{} points", count(n)).into(),
         Text::PointsTitle => "points",
@@ -163,7 +177,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::IsStale => "Too old",
         Text::IsMissing => "No recent good backup",
         Text::AgeOfPromised { age, within } => {
-            return format!("{} old, at most {}", length(age), length(within)).into();
+            return format!("{} old, at most {}", compared(age, within), length(within)).into();
         }
         Text::NoBackup => "Not in any backup that was found",
         Text::DueBy => "Due by",
@@ -180,7 +194,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
 
         Text::HowProven => "How it is proven",
         Text::Stored => "Stored",
-        Text::Verified => "Read back",
+        Text::Verified => "Verified",
         Text::Opened => "Opened",
         Text::Drilled => "Drilled",
         Text::StoredMeans => "Each byte was checked while it was stored.",
@@ -192,8 +206,14 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::FoundDamaged => "Damaged",
         Text::ProofFailed => "Failed",
         Text::ProofUnknown => "Not readable",
-        Text::VerifyNow => "Read back now",
-        Text::DrillByCommand => "A drill restores it into temporary collections:",
+        Text::VerifyNow => "Verify now",
+        Text::DrillNow => "Drill now",
+        Text::DrillTitle => "Drill",
+        Text::DrillMeans => "Restores the backup into temporary collections, compares them, and deletes them.",
+        Text::DrillWhere => "On",
+        Text::OnTheSame => "On the Qdrant that is backed up: it needs room and work there",
+        Text::Pin => "Pin",
+        Text::Unpin => "Unpin",
 
         Text::Backup => "Backup",
         Text::BackupOf(at) => return format!("Backup of {}", shown(at)).into(),
@@ -208,6 +228,12 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::DoubtfulBackup => "Not complete, or not proven",
         Text::UnusableBackup => "Damaged, or not restorable",
         Text::NewestMisses { collections: n } => return format!("The newest backup misses {}:", collections(n)).into(),
+        Text::NewestIs(mark) => return format!("Newest backup: {}", say(Text::Mark(mark))).into(),
+        Text::LookAtIt => "Look at it",
+        Text::UnprovenMeans => {
+            "Qdrant was optimizing while it was made, so points that were deleted may come back with it. A drill proves it, \
+             and so does `verify --engine`; or back up again at a quieter time."
+        }
         Text::Missing { collections: n } => return format!("Missing: {}", collections(n)).into(),
         Text::Mark(mark) => match mark {
             Mark::Good => "Good",
@@ -218,7 +244,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             Mark::NotRestorable => "Not restorable",
             Mark::Unproven => "Unproven",
             Mark::Future => "Of the future",
-            Mark::Verified => "Read back",
+            Mark::Verified => "Verified",
             Mark::Drilled => "Drilled",
             Mark::Pinned => "Pinned",
             Mark::Scoped => "By a limited key",
@@ -277,14 +303,18 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::State => "State",
         Text::Cancel => "Cancel",
         Text::StopItThere => "Another process runs it: it is cancelled there.",
+        Text::Silent => "Silent",
+        Text::SilentMeans => {
+            "Nothing was heard of its process for some time: it may have died. This says whether its lease can go:"
+        }
         Text::WhatWentWrong => "What went wrong",
 
         Text::PruneTitle => "Prune",
-        Text::PruneIntro => "What the retention policy keeps and what it lets go. The policy:",
+        Text::PruneIntro => "What the retention policy keeps, and what it deletes. The policy:",
         Text::NothingToPrune => "Nothing is to be deleted.",
         Text::PruneSum { going, all, bytes } => {
             return format!(
-                "{} of {} would go, {} in all.",
+                "{} of {} would be deleted, {} in all.",
                 count(going as u64),
                 backups(all),
                 size(bytes)
@@ -292,13 +322,13 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             .into();
         }
         Text::DeleteThese { backups: n } => return format!("Delete {}", backups(n)).into(),
-        Text::Stays => "Stays",
-        Text::Goes => "Goes",
+        Text::Stays => "Keep",
+        Text::Goes => "Delete",
         Text::Leftover => "No manifest",
         Text::NoRuleKeepsIt => "no rule keeps it",
         Text::Reason(reason) => match reason {
             Reason::Pinned => "pinned",
-            Reason::TooYoung => "too young to go",
+            Reason::TooYoung => "too young to be deleted",
             Reason::InFuture => "of the future",
             Reason::NotUnderstood => "not understood",
             Reason::NewestGood => "the newest good one",
