@@ -15,8 +15,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-/// What a store gets to record that a run is cancelled.
-const NOTING: Duration = Duration::from_secs(1);
+/// What a store gets to record that a run is cancelled, before that begins to clean up.
+const NOTING: Duration = Duration::from_millis(500);
 /// How long a cancelled operation is waited for.
 const STOPPING: Duration = Duration::from_secs(8);
 
@@ -65,7 +65,10 @@ impl App {
         };
         operations.sort_by(|a, b| b.id().cmp(a.id()));
         operations.dedup_by(|a, b| a.id() == b.id());
-        operations.truncate(most);
+        // One that runs is not cut off, however many have begun since.
+        let (running, ended): (Vec<_>, Vec<_>) = operations.into_iter().partition(|operation| !operation.has_ended());
+        let mut operations: Vec<_> = running.into_iter().chain(ended).take(most).collect();
+        operations.sort_by(|a, b| b.id().cmp(a.id()));
         let operations = operations.into_iter().map(Operation::without_units).collect();
         (operations, error)
     }
