@@ -112,6 +112,10 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
         patience: patience.clone(),
         ..restore::RestoreRequest::default()
     };
+    // Whoever reads that it failed is to read of which backup; `latest` is known by the plan alone.
+    if let Ok(id) = request.id.parse() {
+        progress.about(id);
+    }
     let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let (plan, mut warnings) = run
         .unless_cancelled(async {
