@@ -3,7 +3,7 @@
 use super::{Operation, OperationCounts, OperationState, OperationUnit};
 use crate::base::error::ErrorInfo;
 use crate::repository::names::BackupId;
-use crate::server::api::{OperationKind, OperationPhase};
+use crate::server::api::{OperationKind, OperationPhase, ReportOfError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -28,6 +28,15 @@ impl Operation {
     pub(crate) fn took(&self) -> Option<Duration> {
         let took = self.ended_at? - self.started_at;
         Duration::try_from(took).ok()
+    }
+
+    pub(crate) fn ended_at(&self) -> Option<OffsetDateTime> {
+        self.ended_at
+    }
+
+    /// What it came to, where this process did it and the report is kept.
+    pub(crate) fn report(&self) -> Option<&ReportOfError> {
+        self.report.as_ref()
     }
 
     pub(crate) fn phase(&self) -> Option<OperationPhase> {
