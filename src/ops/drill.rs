@@ -1,7 +1,8 @@
 //! The drill: a proof that a backup can be restored, without touching what is live.
 //!
 //! Every collection is restored under a temporary name with a reserved prefix, compared with the manifest as any restore is,
-//! and deleted again. Only names that this very run made up, and found free before, are ever deleted.
+//! and deleted again. Only names that this very run made up, and found free before, are ever deleted, and those of earlier drills
+//! whose intents are in the store.
 
 pub use crate::repository::verdicts::drilled::{DrillReport, DrillVerdict, read};
 
@@ -15,14 +16,23 @@ use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::{Phase, Progress};
 use crate::ops::restore::{self, RestoreStep, Restoring, Timeouts, Turns};
-use crate::ops::run::{self, CLEAN_UP, Conclusion, LeaseMode, Run};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run};
+use crate::repository::intents::temporary::{self, RecordedTemporary};
+use crate::repository::lease;
+use crate::repository::names::{DrillTag, TemporaryName};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The reserved prefix of the names of temporary collections.
-pub const PREFIX: &str = "qdrant-backup-drill-";
+pub use crate::repository::names::PREFIX;
+
 const DELETE: Duration = Duration::from_secs(300);
+/// What a drill that was not cancelled waits for a collection that Qdrant may still make.
+const APPEAR: Duration = Duration::from_secs(5);
+/// Between two looks for it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The error when no Qdrant for drills is set and a drill on the backed-up Qdrant is not allowed.
 pub(crate) fn needs_a_qdrant() -> Error {
@@ -76,7 +86,7 @@ pub async fn run(
             "set DRILL_QDRANT_API_KEY or DRILL_QDRANT_API_KEY_FILE to a key that the Qdrant of DRILL_QDRANT_URL accepts",
         ),
         Code::Cancelled => e.remedy(
-            "run the drill again; the backup is unchanged. A temporary collection may be left: the next drill names it",
+            "run the drill again; the backup is unchanged. If a temporary collection is left, the next drill deletes it",
         ),
         _ => e,
     }
@@ -116,11 +126,18 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     if let Ok(id) = request.id.parse() {
         progress.about(id);
     }
-    let stem = format!("{PREFIX}{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let drill = DrillTag::of(uuid::Uuid::new_v4());
+    // Only under the lease what others have recorded is nobody's, and what this one records is left to it.
+    let is_alone = run.holder().await.is_some();
     let (plan, mut warnings) = run
         .unless_cancelled(async {
-            let plan = restore::plan_drill(ctx, &request, &stem).await?;
-            Ok((plan, left_behind(ctx).await?))
+            let mut warnings = match is_alone {
+                true => temporary::recover(&*ctx.store, &ctx.qdrant, ctx.clock.now()).await,
+                false => Vec::new(),
+            };
+            let plan = restore::plan_drill(ctx, &request, drill).await?;
+            warnings.extend(left_behind(ctx).await?);
+            Ok((plan, warnings))
         })
         .await?;
     // What forbids a restore as such says nothing of the backup; that a collection of it cannot come back does.
@@ -149,7 +166,8 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
     };
     let mut collections = Vec::new();
     for (at, step) in plan.collections.iter().enumerate() {
-        let drilled = one(of, at, step, &mut warnings).await?;
+        let name = drill.collection(at);
+        let drilled = one(of, at, step, (name, is_alone), &mut warnings).await?;
         progress.phase(
             &step.unit(),
             if drilled.verdict == DrillVerdict::Passed {
@@ -176,8 +194,14 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
 }
 
 /// Drills one collection. `Err`: the drill was cancelled.
-async fn one(of: Restoring<'_>, at: usize, step: &RestoreStep, warnings: &mut Vec<String>) -> Result<CollectionDrill> {
-    let Restoring { ctx, plan, run, .. } = of;
+async fn one(
+    of: Restoring<'_>,
+    at: usize,
+    step: &RestoreStep,
+    (name, is_alone): (TemporaryName, bool),
+    warnings: &mut Vec<String>,
+) -> Result<CollectionDrill> {
+    let Restoring { ctx, plan, .. } = of;
     let mut drilled = CollectionDrill {
         name: step.source.clone(),
         verdict: DrillVerdict::Failed,
@@ -195,25 +219,27 @@ async fn one(of: Restoring<'_>, at: usize, step: &RestoreStep, warnings: &mut Ve
     if drilled.problem.is_some() {
         return Ok(drilled);
     }
-    let result = restore::restore_one(of, at, step).await;
-    // Whatever came of it: a failed restore may have made the collection all the same.
-    let limit = if run.cancel.is_cancelled() { CLEAN_UP } else { DELETE };
-    let left = match timeout(limit, ctx.qdrant.delete_collection(&step.target)).await {
-        Ok(Ok(_)) => None,
-        Ok(Err(e)) => Some(e.chain()),
-        Err(_) => Some("Qdrant did not respond in time".to_owned()),
+    let recorded = match is_alone {
+        true => record_intent(of, name, warnings).await?,
+        false => None,
     };
-    if let Some(why) = left {
-        tracing::warn!(
-            backup = %plan.id,
-            collection = step.target,
-            why,
-            "failed to delete the temporary collection {:?} of this drill", step.target
-        );
-        warnings.push(format!(
-            "the temporary collection {:?} was not deleted, delete it by hand: {why}",
-            step.target
-        ));
+    let result = restore::restore_one(of, at, step).await;
+    // Whatever came of it: a failed restore may have made the collection all the same, or make it yet.
+    let may_appear = result.as_ref().is_err_and(|unrestored| unrestored.may_go_on);
+    match (delete(of, name, may_appear).await, recorded) {
+        (None, Some(recorded)) => temporary::clear(&*ctx.store, &recorded).await,
+        (None, None) => {}
+        (Some(why), recorded) => {
+            tracing::warn!(backup = %plan.id, collection = step.target, why, "the temporary collection {:?} of this drill may be left", step.target);
+            let by_whom = match recorded {
+                Some(_) => "the next drill deletes it",
+                None => "delete it by hand",
+            };
+            warnings.push(format!(
+                "the temporary collection {:?} may be left; {by_whom}: {why}",
+                step.target
+            ));
+        }
     }
     let result = result.map_err(|unrestored| {
         let left = unrestored.left.iter();
@@ -247,8 +273,58 @@ async fn one(of: Restoring<'_>, at: usize, step: &RestoreStep, warnings: &mut Ve
     Ok(drilled)
 }
 
-/// Throw-away collections that are there before this drill: of one that was killed, or of another store's. Never deleted here,
-/// since that cannot be told.
+/// Records that the temporary collection is about to be made. `None`: the store takes no such records, which is no reason not to drill.
+async fn record_intent(
+    of: Restoring<'_>,
+    name: TemporaryName,
+    warnings: &mut Vec<String>,
+) -> Result<Option<RecordedTemporary>> {
+    let ctx = of.ctx;
+    let recorded = temporary::record(&*ctx.store, &ctx.qdrant, name, ctx.clock.now());
+    match of.run.unless_cancelled(recorded).await {
+        Ok(recorded) => Ok(Some(recorded)),
+        Err(error) if lease::is_refused(&error) => {
+            warnings.push(format!(
+                "the temporary collection \"{name}\" stays on Qdrant if this drill is killed: {}",
+                error.chain()
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the temporary collection. One that Qdrant may still make is waited for, and looked for again once it is deleted. The answer
+/// is why it may be left.
+async fn delete(of: Restoring<'_>, name: TemporaryName, may_appear: bool) -> Option<String> {
+    let Restoring { ctx, run, .. } = of;
+    let is_answered = AtomicBool::new(false);
+    let looks = async {
+        let (mut pause, mut was_there) = (FIRST_PAUSE, false);
+        loop {
+            let is_there = temporary::remove(&ctx.qdrant, &name).await?;
+            is_answered.store(true, Relaxed);
+            if !may_appear || (was_there && !is_there) {
+                return Ok::<_, Error>(());
+            }
+            was_there |= is_there;
+            sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    };
+    let longest = if may_appear { APPEAR } else { DELETE };
+    match run.clean_up(longest, looks).await {
+        Some(Ok(())) => None,
+        Some(Err(error)) => Some(error.chain()),
+        None if may_appear && is_answered.load(Relaxed) => {
+            Some("Qdrant goes on with what it was asked for, and may still make it".to_owned())
+        }
+        None => Some("Qdrant did not respond in time".to_owned()),
+    }
+}
+
+/// Throw-away collections that are there before this drill and have no intent in this store: of another store's drill, or of one without
+/// the lease. Never deleted here, since that cannot be told.
 async fn left_behind(ctx: &Context) -> Result<Vec<String>> {
     let names = ctx.qdrant.collections().await?;
     let left = names.iter().filter(|name| name.starts_with(PREFIX));

@@ -311,7 +311,8 @@ pub(crate) fn interrupted(operation: Operation, record: &RunRecord, is_published
             "run the restore again: a collection may be half restored, and the plan says what is there now".to_owned()
         }
         (Operation::Drill, _) => {
-            "run the drill again; it names the temporary collections that this one left".to_owned()
+            "run the drill again; it deletes the temporary collections that this one left, once the lease has expired"
+                .to_owned()
         }
         (Operation::Prune, _) => {
             "run it again: it continues where it stopped; every listed backup still has all its objects".to_owned()

@@ -42,6 +42,7 @@ use crate::ops::context::Context;
 use crate::ops::events::{Counts, Operation};
 use crate::ops::progress::Progress;
 use crate::ops::run::{self, Conclusion, LeaseMode};
+use crate::repository::names::DrillTag;
 use crate::repository::selection::Selection;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -128,9 +129,9 @@ pub async fn plan(ctx: &Context, request: &RestoreRequest) -> Result<RestorePlan
     plan::make(ctx, request, None).await
 }
 
-/// The plan of a drill: every collection under a temporary name that begins with `stem`, no alias touched.
-pub(crate) async fn plan_drill(ctx: &Context, request: &RestoreRequest, stem: &str) -> Result<RestorePlan> {
-    plan::make(ctx, request, Some(stem)).await
+/// The plan of a drill: every collection under its temporary name, no alias touched.
+pub(crate) async fn plan_drill(ctx: &Context, request: &RestoreRequest, drill: DrillTag) -> Result<RestorePlan> {
+    plan::make(ctx, request, Some(drill)).await
 }
 
 /// Restores what `request` asks for into the Qdrant of `ctx`, under the lease, so that no backup or other restore works at

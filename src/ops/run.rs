@@ -10,13 +10,17 @@ use crate::repository::intents::{self, Intent};
 use crate::repository::lease::{self, Guard, Lease};
 use crate::repository::names::BackupId;
 use crate::wire::qdrant::Qdrant;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Cleaning up after a cancelled run must fit into the ten seconds that Cloud Run grants.
-pub(crate) const CLEAN_UP: Duration = Duration::from_secs(5);
+/// How long a cancelled run cleans up on Qdrant, all of it together, whatever does not answer: the lease is free within five seconds,
+/// and the rest fits into the ten that Cloud Run grants.
+const CLEAN_UP: Duration = Duration::from_millis(4500);
+
+/// How long a run that was not cancelled looks for what it may have left.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// How a run wants the lease.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Run {
     /// Cancelled by the caller, and when the lease is lost.
     pub(crate) cancel: CancellationToken,
     lease: Arc<Guard>,
+    /// When it was cancelled.
+    cancelled_at: Arc<OnceLock<Instant>>,
 }
 
 /// What an operation came to, as far as its end is concerned.
@@ -60,6 +66,57 @@ impl Run {
     /// As [`unless_cancelled`], with the token of this run.
     pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         unless_cancelled(&self.cancel, work).await
+    }
+
+    /// Does `work`, which cleans up, but for no longer than `longest`; and of a cancelled run no longer than all of its cleaning
+    /// up may take. `None`: it has not ended.
+    pub(crate) async fn clean_up<T>(&self, longest: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.is_late() => None,
+            () = sleep(longest) => None,
+        }
+    }
+
+    /// Does `work` to its end, unless the run is cancelled and it does not end as soon as cleaning up has to.
+    pub(crate) async fn within_cleanup<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.clean_up(Duration::MAX, work)
+            .await
+            .unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// The same, where it has to end so long after the cancel, if that is sooner.
+    pub(crate) async fn within_grace<T>(&self, grace: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = self.cancelled_for(grace.min(CLEAN_UP)) => Err(stopped()),
+        }
+    }
+
+    /// Ends when a cancelled run may clean up no longer; never before it is cancelled.
+    async fn is_late(&self) {
+        self.cancelled_for(CLEAN_UP).await;
+    }
+
+    async fn cancelled_for(&self, time: Duration) {
+        self.cancel.cancelled().await;
+        let at = *self.cancelled_at.get_or_init(Instant::now);
+        sleep_until(at + time).await;
+    }
+
+    /// Does `work`, and notes when the run is cancelled, whatever it is at then.
+    async fn noting_cancel<T>(&self, work: impl Future<Output = T>) -> T {
+        let noted = async {
+            self.cancel.cancelled().await;
+            self.cancelled_at.get_or_init(Instant::now);
+            std::future::pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = noted => never,
+        }
     }
 
     /// Proves that the lease is still held, right before a commit. There is nothing to prove without one.
@@ -184,8 +241,9 @@ where
         progress: progress.clone(),
         cancel: guard.token(cancel),
         lease: guard.clone(),
+        cancelled_at: Arc::default(),
     };
-    let result = match work(run).await {
+    let result = match run.noting_cancel(Box::pin(work(run.clone()))).await {
         Err(e) if e.code() == Code::Cancelled => guard.confirm_not_lost().and(Err(e)),
         result => result,
     };
@@ -195,7 +253,7 @@ where
     }
     // Only its own: should somebody else have begun all the same, what they have open is none of our business.
     if let (Some(qdrant), Some(id), Ok(())) = (swept, progress.now().id, guard.confirm_not_lost()) {
-        sweep(ctx, qdrant, id, |_| true).await;
+        sweep(ctx, &run, qdrant, id, |_| true).await;
     }
     let unprotected = guard.end().await;
     result.map(|mut report| {
@@ -219,14 +277,20 @@ async fn take(ctx: &StoreContext, wanted: LeaseMode<'_>, cancel: &CancellationTo
 }
 
 /// Removes what the run `id` could not remove from Qdrant at once, such as a snapshot that was made although the answer was lost.
-pub(crate) async fn sweep(ctx: &StoreContext, qdrant: &Qdrant, id: BackupId, is_dead: impl Fn(&Intent) -> bool) {
+pub(crate) async fn sweep(
+    ctx: &StoreContext,
+    run: &Run,
+    qdrant: &Qdrant,
+    id: BackupId,
+    is_dead: impl Fn(&Intent) -> bool,
+) {
     let work = intents::recover(&*ctx.store, qdrant, ctx.clock.now(), Some(id), is_dead);
-    match timeout(CLEAN_UP, work).await {
-        Ok(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
-        Ok(Err(error)) => {
+    match run.clean_up(SWEEP, work).await {
+        Some(Ok(warnings)) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
+        Some(Err(error)) => {
             tracing::warn!(error = %error, "failed to look for snapshots left on Qdrant; the next run does it");
         }
-        Err(_) => tracing::warn!("timeout while looking for snapshots left on Qdrant; the next run does it"),
+        None => tracing::warn!("timeout while looking for snapshots left on Qdrant; the next run does it"),
     }
 }
 
@@ -238,24 +302,6 @@ pub(crate) async fn unless_cancelled<T>(
     match cancel.is_cancelled() {
         true => Err(stopped()),
         false => cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(stopped())),
-    }
-}
-
-/// Does `work` to its end, unless the run is cancelled and it does not end soon.
-pub(crate) async fn within_cleanup<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
-    within_grace(cancel, CLEAN_UP, work).await
-}
-
-/// The same, where soon is `grace`.
-pub(crate) async fn within_grace<T>(
-    cancel: &CancellationToken,
-    grace: Duration,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        result = work => result,
-        () = async { cancel.cancelled().await; sleep(grace).await } => Err(stopped()),
     }
 }
 
@@ -272,7 +318,7 @@ mod tests {
     use crate::wire::store::DirStore;
     use tempfile::TempDir;
     use time::OffsetDateTime;
-    use tokio::time::Instant;
+    use tokio::time::timeout;
 
     const LIFE: Duration = Duration::from_secs(60);
 

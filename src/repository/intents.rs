@@ -4,10 +4,12 @@
 //! long after it died. The next run finds the intent and removes that snapshot, and only that: it must not have existed
 //! before, must carry the second of the request in its name, and must be the only one that does.
 
+pub(crate) mod temporary;
+
 use crate::base::error::{Code, Error, Result};
 use crate::base::text::in_the_middle;
 use crate::repository::manifest::LONGEST_NAME;
-use crate::repository::names::{BackupId, INTENTS, Name};
+use crate::repository::names::{BackupId, DRILLS, INTENTS, Name};
 use crate::repository::unit::Unit;
 use crate::wire::qdrant::{Nodes, Qdrant, Snapshot, SnapshotName};
 use crate::wire::store::record;
@@ -90,7 +92,7 @@ pub async fn clear(store: &dyn Store, recorded: &Recorded) {
 }
 
 /// Removes what crashed runs left on Qdrant: `run` alone, or any. Call it with the lease held, and for intents of which nobody is
-/// at work any more: with a lease that is not shared that is each one in the store.
+/// at work any more: with a lease that is not shared that is each one in the store. Of any, the temporary collections of drills, too.
 /// Returns what the operator should know; trouble with an orphan never stops a backup.
 pub async fn recover(
     store: &dyn Store,
@@ -99,7 +101,8 @@ pub async fn recover(
     run: Option<BackupId>,
     is_dead: impl Fn(&Intent) -> bool,
 ) -> Result<Vec<String>> {
-    let (newest, older) = newest(store, run).await?;
+    let below = run.map_or_else(|| INTENTS.to_owned(), |run| run.intents());
+    let (newest, older) = newest(store, &below).await?;
     let mut warnings = Warnings {
         more: older,
         ..Warnings::default()
@@ -146,7 +149,11 @@ pub async fn recover(
             )),
         }
     }
-    Ok(warnings.told(store))
+    let mut told = warnings.told(store, INTENTS);
+    if run.is_none() {
+        told.extend(temporary::recover(store, qdrant, now).await);
+    }
+    Ok(told)
 }
 
 /// The node on which the snapshot of an intent was to be made; `None`: it is of another Qdrant.
@@ -161,12 +168,15 @@ async fn node_of(intent: &Intent, qdrant: &Qdrant, nodes: &mut Option<Nodes>) ->
     Ok(nodes.by_peer().get(&peer).cloned())
 }
 
-/// The last so many intents in the order of their names, and how many there are before them.
-async fn newest(store: &dyn Store, run: Option<BackupId>) -> Result<(VecDeque<ObjectMeta>, usize)> {
-    let below = run.map_or_else(|| INTENTS.to_owned(), |run| run.intents());
-    let mut objects = store.list(&below).await?;
+/// The last so many intents below that prefix in the order of their names, and how many there are before them.
+async fn newest(store: &dyn Store, below: &str) -> Result<(VecDeque<ObjectMeta>, usize)> {
+    let mut objects = store.list(below).await?;
     let (mut newest, mut older) = (VecDeque::new(), 0);
     while let Some(object) = objects.try_next().await? {
+        // Those of drills are looked at by themselves.
+        if object.key.starts_with(DRILLS) && below != DRILLS {
+            continue;
+        }
         if newest.len() == LOOKED_AT {
             newest.pop_front();
             older += 1;
@@ -191,11 +201,11 @@ impl Warnings {
         }
     }
 
-    fn told(mut self, store: &dyn Store) -> Vec<String> {
+    fn told(mut self, store: &dyn Store, below: &str) -> Vec<String> {
         if self.more > 0 {
             let text = "more intents need a look; delete those that no run has written";
             self.first
-                .push(format!("{} {text}: {}/{INTENTS}", self.more, store.url()));
+                .push(format!("{} {text}: {}/{below}", self.more, store.url()));
         }
         self.first
     }
@@ -245,13 +255,15 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Intent>> {
 
 /// Those that cannot be read, and what to do about each, as far as a run would look at them.
 pub async fn unreadable(store: &dyn Store) -> Result<Vec<Error>> {
-    let (newest, _) = newest(store, None).await?;
+    let (newest, _) = newest(store, INTENTS).await?;
     let looks = stream::iter(newest).map(|meta| async move { read(store, &meta.key).await.err() });
-    Ok(looks
+    let mut unreadable: Vec<_> = looks
         .buffered(READ_AT_ONCE)
         .filter_map(async |error| error)
         .collect()
-        .await)
+        .await;
+    unreadable.extend(temporary::unreadable(store).await?);
+    Ok(unreadable)
 }
 
 /// Removes the snapshot that this intent led to on the node `qdrant`, if it can be told; the intent stays as long as it may still appear.

@@ -131,8 +131,8 @@ async fn acquire_if_kept(store: Arc<dyn Store>, clock: &Clock, who: &str, life: 
     }))
 }
 
-/// Whether the store refused for good to write the lease, because it is full or takes no writes.
-fn is_refused(error: &Error) -> bool {
+/// Whether the store refused for good to write the lease, or another record, because it is full or takes no writes.
+pub(crate) fn is_refused(error: &Error) -> bool {
     let refuses = matches!(
         error.code(),
         Code::StoreFull | Code::StoreForbidden | Code::StoreRetained

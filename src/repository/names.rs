@@ -9,6 +9,7 @@
 //! backups/{id}/drilled.json                           what the last drill found
 //! lock.json                                           the lease
 //! intents/{id}/{collection}-{attempt}.json            what a run has open on Qdrant; gone when the run has ended
+//! intents/drills/{drill}-{number}.json                that a drill has a temporary collection open on Qdrant; gone with it
 //! jobs/{execution}/plan.json                          what the tasks of one execution of a job have agreed on
 //! jobs/{execution}/parts/{collection}.json            what one of them has come to with a collection
 //! jobs/key-{hash}/runs/{id}.json                      which run a request with that idempotency key has begun
@@ -25,11 +26,14 @@
 mod execution;
 mod id;
 mod run;
+mod temporary;
 
 pub use execution::Execution;
 pub use id::BackupId;
 pub(crate) use id::has_come;
 pub use run::RunId;
+pub(crate) use temporary::DrillTag;
+pub use temporary::{PREFIX, TemporaryName};
 
 pub use crate::base::snapshot::ArtifactKind;
 pub(crate) use crate::wire::store::{BACKUPS, INTENTS, JOBS, RUNS};
@@ -37,6 +41,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 /// The key of the lease.
 pub const LOCK: &str = "lock.json";
+/// Prefix of the intents of drills, below [`INTENTS`].
+pub(crate) const DRILLS: &str = "intents/drills/";
 /// The key of the record of the first start.
 pub(crate) const SINCE: &str = "since.json";
 /// The key of the record of what people were told.
@@ -86,6 +92,8 @@ pub enum Name {
         /// Which attempt, counted from 1.
         attempt: u32,
     },
+    /// That a drill has a temporary collection open on Qdrant.
+    Temporary(TemporaryName),
     /// What the tasks of an execution have agreed on.
     JobPlan(Execution),
     /// What a task has come to with a unit.
@@ -133,6 +141,7 @@ impl Name {
                     attempt: attempt?,
                 }
             }
+            ["intents", "drills", file] => Self::Temporary(TemporaryName::of_intent(file)?),
             ["intents", id, file] => {
                 let (unit, attempt) = file.strip_suffix(".json")?.rsplit_once('-')?;
                 let (folder, kind) = unit_of(unit)?;
@@ -185,6 +194,7 @@ impl Name {
                 kind,
                 attempt,
             } => intent(id, &unit(folder, *kind), *attempt),
+            Self::Temporary(name) => name.intent(),
             Self::JobPlan(execution) => execution.plan(),
             Self::JobPart {
                 execution,
@@ -208,6 +218,7 @@ impl Name {
             | Self::Since
             | Self::Notified
             | Self::Intent { .. }
+            | Self::Temporary(_)
             | Self::JobPlan(_)
             | Self::JobPart { .. }
             | Self::RequestedRun { .. }

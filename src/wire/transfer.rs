@@ -119,6 +119,11 @@ impl StallWatch {
     pub(crate) async fn stalled(&self) -> Error {
         watch(&self.pace, &self.limits, &self.route).await
     }
+
+    /// Whether the last byte was handed over, so that whoever gets it may have all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.pace.is_whole()
+    }
 }
 
 /// The bytes of the object `key` in `store` on their way to Qdrant: counted and checked as those of a [`copy`] are, so that

@@ -180,6 +180,8 @@ pub struct Inner {
     pub cluster_hidden: bool,
     /// Nothing is answered to the question whether it is ready, as by a node that went away without closing connections.
     pub deaf: bool,
+    /// Nothing at all is answered any more, as by a process that was stopped.
+    pub frozen: bool,
     /// Scripts of the next uploads.
     pub upload: VecDeque<Upload>,
     /// The same of those into one collection, which go before.
@@ -382,6 +384,9 @@ async fn watch(State(inner): Shared, request: Request, next: Next) -> Response {
         .get("api-key")
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
+    if inner.lock().unwrap().frozen {
+        std::future::pending::<()>().await;
+    }
     let (denied, answer, scoped) = {
         let mut inner = inner.lock().unwrap();
         let line = format!("{} {path} {range}", request.method());

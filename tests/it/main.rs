@@ -20,6 +20,7 @@ mod faults;
 mod flags;
 mod found;
 mod freshness;
+mod frozen;
 mod holders;
 mod hostile;
 mod http;

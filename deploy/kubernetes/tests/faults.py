@@ -143,12 +143,26 @@ SCRAPED = [
 ]
 
 
+# The same of who is told.
+TOLD = [
+    (lambda r: r.remove(one(r, "NetworkPolicy", "qdrant-backup-notify")), "network: qdrant-backup: it needs the ports [53, 443"),
+    (lambda r: one(r, "ConfigMap")["data"].pop("NOTIFY_URLS_FILE"), "network: qdrant-backup: it needs the ports [53, 6333]"),
+    (lambda r: put(one(r, "ConfigMap")["data"], "NOTIFY_URLS", "https://hc-ping.com/x"), "settings: settings: NOTIFY_URLS is a secret"),
+    (lambda r: put(main(r, "qdrant-backup-drill"), "volumeMounts", main(r, "qdrant-backup-drill")["volumeMounts"][:2]), "settings: qdrant-backup-drill: nothing is mounted at /etc/qdrant-backup/notify"),
+    (
+        lambda r: put(next(v for v in pod(r)["volumes"] if v["name"] == "notify")["secret"], "secretName", "untold"),
+        "references: qdrant-backup: the how-to does not tell of Secret untold",
+    ),
+]
+
+
 def unseen(rendered, beside, known, by_schema):
     """The faults that nothing has seen, by what should have been said."""
     import rules
 
     whole = lambda end: next(r for name, r in rendered.items() if name.startswith("directory") and name.endswith(end))
     faults = [(whole("serve-oidc"), *fault) for fault in FAULTS] + [(whole("metrics"), *fault) for fault in SCRAPED]
+    faults += [(whole("notify and all"), *fault) for fault in TOLD]
     for original, plant, expected in faults:
         resources = copy.deepcopy(original)
         plant(resources)

@@ -271,6 +271,7 @@ def network(world):
         env = world.settings | pod.env
         needed = {53, urlsplit(env["QDRANT_URL"]).port}
         needed |= {443} if env["BACKUP_STORE"].startswith("gs:") or env.get("AUTH_MODE") == "oidc" else set()
+        needed |= {443} if env.get("NOTIFY_URLS_FILE") else set()
         needed |= {80, 988} if env["BACKUP_STORE"].startswith("gs:") else set()
         allowed = {port["port"] for rule in rules for port in rule.get("ports", [])}
         if needed != allowed:

@@ -5,7 +5,7 @@ use super::streamed::HeldStream;
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
-use crate::ops::run::{CLEAN_UP, Run, stopped, within_grace};
+use crate::ops::run::{Run, stopped};
 use crate::repository::blobs::{self, Written};
 use crate::repository::intents::{self, Intent, Recorded};
 use crate::repository::manifest::Artifact;
@@ -16,7 +16,7 @@ use crate::wire::transfer::Expected;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// What to save, and for whom.
 #[derive(Clone, Copy)]
@@ -55,6 +55,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const OTHER_LOOKS: u32 = 2;
 /// What a cancelled run waits for a snapshot that Qdrant is making: with its deletion, below five seconds.
 const UNFINISHED: Duration = Duration::from_secs(4);
+/// What a run that was not cancelled looks for a snapshot that a failed request may have left.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// A saved artifact, and the points of what it is of before its snapshot was asked for and after it was made.
 pub(super) struct SavedArtifact {
@@ -267,11 +269,11 @@ pub(super) async fn make(of: UnitRun<'_>, attempt: u32) -> Result<PendingSnapsho
 /// The snapshot of a cancelled run is waited for a little: Qdrant makes it to its end all the same, and who knows its name can
 /// delete it.
 async fn created_before_the_end(of: UnitRun<'_>) -> Result<Snapshot> {
-    let cancel = &of.run.cancel;
-    if cancel.is_cancelled() {
+    if of.run.cancel.is_cancelled() {
         return Err(stopped());
     }
-    within_grace(cancel, UNFINISHED, of.qdrant().create_snapshot(of.unit.snapshot())).await
+    let created = of.qdrant().create_snapshot(of.unit.snapshot());
+    of.run.within_grace(UNFINISHED, created).await
 }
 
 /// What is known when a snapshot may be asked for.
@@ -431,16 +433,11 @@ pub(super) async fn delete(of: UnitRun<'_>, made: PendingSnapshot) {
             None => Ok(()),
         }
     };
-    let limit = if of.run.cancel.is_cancelled() {
-        CLEAN_UP
-    } else {
-        Duration::MAX
-    };
-    let error = match timeout(limit, work).await {
-        Ok(Ok(())) => return intents::clear(&*ctx.store, recorded).await,
+    let error = match of.run.clean_up(Duration::MAX, work).await {
+        Some(Ok(())) => return intents::clear(&*ctx.store, recorded).await,
         // Qdrant keeps the snapshots of a collection that was deleted, where its API does not reach them until there is
         // a collection of that name again. The intent stays: then the next run deletes it.
-        Ok(Err(e)) if e.code() == Code::CollectionNotFound => {
+        Some(Err(e)) if e.code() == Code::CollectionNotFound => {
             tracing::warn!(
                 backup = %of.id, collection,
                 snapshot = snapshot.name,
@@ -450,8 +447,8 @@ pub(super) async fn delete(of: UnitRun<'_>, made: PendingSnapshot) {
             );
             return;
         }
-        Ok(Err(e)) => e.to_string(),
-        Err(_) => "Qdrant did not respond in time".to_owned(),
+        Some(Err(e)) => e.to_string(),
+        None => "Qdrant did not respond in time".to_owned(),
     };
     tracing::warn!(
         backup = %of.id, collection,
@@ -477,13 +474,13 @@ async fn after_failed_create(of: UnitRun<'_>, recorded: &Recorded, error: &Error
         return intents::clear(&*ctx.store, recorded).await;
     }
     let settled = intents::settle(&*ctx.store, of.qdrant(), recorded, ctx.clock.now());
-    match timeout(CLEAN_UP, settled).await {
-        Ok(Ok(None)) => {}
-        Ok(Ok(Some(warning))) => tracing::warn!(backup = %of.id, collection = of.unit.collection, "{warning}"),
-        Ok(Err(e)) => {
+    match of.run.clean_up(SETTLE, settled).await {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(warning))) => tracing::warn!(backup = %of.id, collection = of.unit.collection, "{warning}"),
+        Some(Err(e)) => {
             tracing::warn!(backup = %of.id, collection = of.unit.collection, error = %e, "failed to look for a snapshot that a failed request left; the next run does it")
         }
-        Err(_) => {
+        None => {
             tracing::warn!(backup = %of.id, collection = of.unit.collection, "timeout while looking for a snapshot that a failed request left; the next run does it")
         }
     }

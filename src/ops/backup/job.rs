@@ -25,7 +25,7 @@ use crate::ops::events::{Counts, Operation};
 use crate::ops::journal::Journal;
 use crate::ops::notify::Follow;
 use crate::ops::progress::{Phase, Progress};
-use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled, within_cleanup};
+use crate::ops::run::{self, Conclusion, LeaseMode, Run, unless_cancelled};
 use crate::repository::intents::{self, Intent};
 use crate::repository::jobs::{self, JobPlan, Part, PartOutcome};
 use crate::repository::lease;
@@ -272,7 +272,7 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
     let result = save_share(ctx, task, &plan, todo, &run).await;
     let swept = async {
         if run.confirm_not_lost().is_ok() {
-            run::sweep(&ctx.on_store(), &ctx.qdrant, id, &of_this_task).await;
+            run::sweep(&ctx.on_store(), &run, &ctx.qdrant, id, &of_this_task).await;
         }
     };
     let (results, held_back) = match result {
@@ -294,7 +294,7 @@ async fn run_share(ctx: &Context, selection: &Selection, task: &Task, run: Run) 
         // Last: from then on the backup exists, and nothing may hide that.
         Ok((failed, parts, finish(ctx, task, &plan, &run).await?))
     };
-    let (failed, parts, standing) = within_cleanup(cancel, end).await?;
+    let (failed, parts, standing) = run.within_cleanup(end).await?;
     if matches!(standing, ExecutionState::Open(_)) {
         swept.await;
     }
@@ -359,10 +359,8 @@ async fn save_share(
             let saved = save_unit(of, plan.aliases.of(&unit.collection), warning).await?;
             let part = Part::new(plan.id, &unit, saved.map_or(PartOutcome::Gone, PartOutcome::saved))
                 .with_segments(settling.seen(&unit.collection));
-            match within_cleanup(&run.cancel, jobs::create_part(&*ctx.store, &task.execution, part))
-                .await?
-                .outcome
-            {
+            let recorded = jobs::create_part(&*ctx.store, &task.execution, part);
+            match run.within_cleanup(recorded).await?.outcome {
                 PartOutcome::Saved(saved) => Ok(Some(*saved)),
                 PartOutcome::Gone => Ok(None),
                 PartOutcome::Failed(failure) => Err(Error::new(Code::BackupFailed, failure.error.message)

@@ -8,13 +8,14 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::json::Packed;
 use crate::base::snapshot::ArtifactKind;
 use crate::base::total::total;
+use crate::ops::run::Run;
 use crate::repository::manifest::{self, Description};
 use crate::wire::qdrant::{CollectionInfo, Count, Nodes, Qdrant, SnapshotOf};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// A failure is to be told soon.
 const STATE_PATIENCE: Duration = Duration::from_secs(15);
@@ -371,8 +372,8 @@ impl fmt::Display for State {
 }
 
 /// What a collection is like now; never fails.
-pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
-    let looked = timeout(STATE_PATIENCE, async {
+pub(super) async fn state(run: &Run, qdrant: &Qdrant, name: &str) -> State {
+    let looked = run.clean_up(STATE_PATIENCE, async {
         match target_state(qdrant, name).await {
             Ok(TargetState::Absent) => State::Absent,
             Ok(TargetState::Whole { info, points }) => {
@@ -392,5 +393,5 @@ pub(super) async fn state(qdrant: &Qdrant, name: &str) -> State {
     });
     looked
         .await
-        .unwrap_or_else(|_| State::Unknown("Qdrant does not respond".to_owned()))
+        .unwrap_or_else(|| State::Unknown("Qdrant does not respond".to_owned()))
 }

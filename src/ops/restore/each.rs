@@ -43,7 +43,7 @@ pub(super) async fn restore_each(
     let (mut restored, mut failed) = (Vec::new(), Vec::new());
     for (at, step) in steps() {
         if let Some(Standing::Differs { why }) = &step.standing {
-            failed.push((at, differs(ctx, request, plan, step, why).await));
+            failed.push((at, differs(of, request, step, why).await));
         }
     }
     let mut refused: Option<Error> = None;
@@ -75,7 +75,7 @@ pub(super) async fn restore_each(
 
 /// Restores one collection and tells how that ended.
 async fn one(of: Restoring<'_>, request: &RestoreRequest, at: usize, step: &RestoreStep) -> Result<Restored, Tried> {
-    let Restoring { ctx, plan, run, .. } = of;
+    let Restoring { plan, run, .. } = of;
     match restore_one(of, at, step).await {
         Ok(restored) => {
             run.progress.phase(&step.unit(), Phase::Restored);
@@ -93,7 +93,7 @@ async fn one(of: Restoring<'_>, request: &RestoreRequest, at: usize, step: &Rest
             let error = &unrestored.error;
             tracing::error!(backup = %plan.id, collection = step.source, target = step.target, code = %error.code(), error = %error, "collection {:?} not restored", step.source);
             Err(Tried {
-                failed: failed(ctx, request, plan, step, &unrestored).await,
+                failed: failed(of, request, step, &unrestored).await,
                 error: unrestored.error,
             })
         }

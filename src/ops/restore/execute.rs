@@ -8,7 +8,7 @@ use super::plan::{RestorePlan, make};
 use super::report::{NextAttempt, RestoreOutcome, RestoreReport, Restored, Unchanged};
 use super::step::{Existing, Standing};
 use super::target::{TargetState, target_state};
-use super::transfers::transfer_all;
+use super::transfers::{has_ended, transfer_all};
 use super::turns::Turns;
 use super::{RestoreRequest, RestoreStep, Timeouts, shards, swap, uploaded};
 use crate::base::error::{Code, Error, Result};
@@ -16,6 +16,7 @@ use crate::ops::context::Context;
 use crate::ops::progress::Phase;
 use crate::ops::run::Run;
 use crate::repository::blobs;
+use crate::repository::intents::temporary;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
@@ -34,7 +35,17 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
     if let Ok(id) = request.id.parse() {
         progress.about(id);
     }
-    let plan = run.unless_cancelled(make(ctx, request, None)).await;
+    let planned = async {
+        // Only under the lease they are nobody's.
+        let left = match run.holder().await {
+            Some(_) => temporary::recover(&*ctx.store, &ctx.qdrant, started_at).await,
+            None => Vec::new(),
+        };
+        let mut plan = make(ctx, request, None).await?;
+        plan.warnings.extend(left);
+        Ok(plan)
+    };
+    let plan = run.unless_cancelled(planned).await;
     let plan = plan.map_err(|e| unchanged(e, request))?;
     if let Some(error) = plan.error() {
         return Err(error);
@@ -156,7 +167,7 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
                 // The collection is whole, but what was asked for is not done.
                 report.collections.retain(|r| r.target != step.target);
                 report.unchanged.retain(|u| u.target != step.target);
-                let now = state(&ctx.qdrant, &step.target).await.to_string();
+                let now = state(run, &ctx.qdrant, &step.target).await.to_string();
                 report
                     .failed
                     .push(failure(request, plan, step, &error, now, NextAttempt::AliasesOnly));
@@ -170,6 +181,8 @@ async fn aliases(ctx: &Context, request: &RestoreRequest, plan: &RestorePlan, re
 pub(crate) struct Unrestored {
     pub(crate) error: Error,
     pub(super) reached: Reached,
+    /// Whether Qdrant may still be at it, and make what was asked for all the same.
+    pub(crate) may_go_on: bool,
     /// What may be left of an upload, and how it is removed.
     pub(crate) left: Option<String>,
 }
@@ -188,6 +201,7 @@ pub(super) enum Reached {
 impl Unrestored {
     fn at(reached: Reached, error: Error) -> Self {
         Self {
+            may_go_on: reached == Reached::Asked && !has_ended(&error),
             error,
             reached,
             left: None,
@@ -240,7 +254,8 @@ pub(crate) async fn restore_one(of: Restoring<'_>, at: usize, step: &RestoreStep
         .await
         .map_err(|error| Unrestored::at(Reached::Restored, error))?;
     notes.extend(found);
-    notes.extend(uploaded::others(ctx, &step.target).await);
+    let others = run.unless_cancelled(async { Ok(uploaded::others(ctx, &step.target).await) });
+    notes.extend(others.await.map_err(|error| Unrestored::at(Reached::Restored, error))?);
     notes.extend(
         step.differences
             .iter()

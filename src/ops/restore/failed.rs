@@ -2,14 +2,13 @@
 
 use super::command::command;
 use super::converge::{State, state};
-use super::execute::{Reached, Unrestored};
+use super::execute::{Reached, Restoring, Unrestored};
 use super::plan::RestorePlan;
 use super::report::{Failed, NextAttempt};
 use super::step::Existing;
 use super::{Interface, RestoreRequest, RestoreStep};
 use crate::base::error::{Code, Error};
 use crate::base::shell::option;
-use crate::ops::context::Context;
 use crate::repository::manifest::Relation;
 
 /// A collection whose restore was not started.
@@ -23,14 +22,16 @@ pub(super) fn not_begun(request: &RestoreRequest, plan: &RestorePlan, step: &Res
 
 /// A collection that was not restored, with its state now.
 pub(super) async fn failed(
-    ctx: &Context,
+    of: Restoring<'_>,
     request: &RestoreRequest,
-    plan: &RestorePlan,
     step: &RestoreStep,
     unrestored: &Unrestored,
 ) -> Failed {
-    let Unrestored { error, reached, left } = unrestored;
-    let now = state(&ctx.qdrant, &step.target).await;
+    let Restoring { ctx, plan, run, .. } = of;
+    let Unrestored {
+        error, reached, left, ..
+    } = unrestored;
+    let now = state(run, &ctx.qdrant, &step.target).await;
     let exists = matches!(now, State::Exists(_));
     // Ours is only what was not there when the plan was made, nor right before it was begun.
     let again = match (&step.overwrites, *reached != Reached::Nothing, exists) {
@@ -58,13 +59,8 @@ pub(super) async fn failed(
 }
 
 /// A collection that exists, is not as in the backup, and was not to be touched.
-pub(super) async fn differs(
-    ctx: &Context,
-    request: &RestoreRequest,
-    plan: &RestorePlan,
-    step: &RestoreStep,
-    why: &str,
-) -> Failed {
+pub(super) async fn differs(of: Restoring<'_>, request: &RestoreRequest, step: &RestoreStep, why: &str) -> Failed {
+    let Restoring { ctx, plan, run, .. } = of;
     let error = Error::new(
         Code::RestoreUnequal,
         format!("collection {:?} exists and differs from the backup: {why}", step.target),
@@ -73,7 +69,7 @@ pub(super) async fn differs(
         "restore beside it, or replace it: {}",
         option("--overwrite-only", &step.source)
     ));
-    let state = format!("unchanged: {}", state(&ctx.qdrant, &step.target).await);
+    let state = format!("unchanged: {}", state(run, &ctx.qdrant, &step.target).await);
     failure(request, plan, step, &error, state, NextAttempt::Beside)
 }
 

@@ -2,7 +2,7 @@
 //! changed by making one.
 
 use super::command::command;
-use super::step::{Existing, RestoreStep, can_be_named, plan_step, target_name};
+use super::step::{Existing, RestoreStep, can_be_named, left_beside, plan_step, target_name};
 use super::swap::plan_aliases;
 use super::{RestoreRequest, Via, version};
 use crate::base::error::{Code, Error, ErrorInfo, Result};
@@ -12,7 +12,7 @@ use crate::ops::source;
 use crate::repository::blobs;
 use crate::repository::catalog::{self, LatestQuery, Proof, ProofVerdict, Resolved};
 use crate::repository::manifest::{self, Collection, Manifest, Relation, Source, Status};
-use crate::repository::names::{BackupId, has_come};
+use crate::repository::names::{BackupId, DrillTag, has_come};
 use crate::repository::selection::{self, Filter, Selection};
 use crate::wire::qdrant::Nodes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -152,8 +152,8 @@ pub(super) struct Target {
 }
 
 /// Plans a restore. `Err`: there is nothing to plan with, or Qdrant or the store cannot be asked.
-/// With `drill` each target is a temporary name that begins so.
-pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<&str>) -> Result<RestorePlan> {
+/// With `drill` each target is a temporary name of it.
+pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<DrillTag>) -> Result<RestorePlan> {
     let filter = Filter::new(&request.selection)?;
     let qdrant = &ctx.qdrant;
     let resolved = resolve(ctx, request).await?;
@@ -190,9 +190,15 @@ pub(super) async fn make(ctx: &Context, request: &RestoreRequest, drill: Option<
     let mut planned = Vec::new();
     for (at, collection) in chosen.iter().enumerate() {
         let to = match drill {
-            Some(stem) => format!("{stem}-{at}"),
+            Some(drill) => drill.collection(at).to_string(),
             None => target_name(request, collection, id, &target),
         };
+        if let Some(left) = left_beside(request, collection, id, &target) {
+            notes.warnings.push(format!(
+                "collection {left:?} is of an earlier attempt to swap, no alias points to it, and it is not reused: delete it if nobody \
+                 needs it"
+            ));
+        }
         planned.push(plan_step(&of, collection, to));
     }
     let planned: Vec<_> = stream::iter(planned)

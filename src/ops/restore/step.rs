@@ -430,6 +430,18 @@ pub(super) fn target_name(request: &RestoreRequest, collection: &Collection, id:
     name
 }
 
+/// What stands already under the name that a swap would give first, and no alias points to: an earlier attempt's.
+pub(super) fn left_beside(
+    request: &RestoreRequest,
+    collection: &Collection,
+    id: BackupId,
+    target: &Target,
+) -> Option<String> {
+    let name = request.swap.then(|| name_beside(&collection.name, id))?;
+    let is_live = target.aliases.values().any(|to| *to == name);
+    (target.collections.contains(&name) && !is_live).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use crate::base::snapshot::split::{self, Part};
 use crate::base::total::total;
 use crate::ops::context::Context;
 use crate::ops::progress::Phase;
-use crate::ops::run::{CLEAN_UP, Run, stopped};
+use crate::ops::run::{Run, stopped};
 use crate::repository::blobs::{self, BlobSource, ShardSource};
 use crate::repository::names::ArtifactKind;
 use crate::repository::sharding::Creation;
@@ -316,10 +316,10 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Whether a restore by URL that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
+/// Whether a restore that failed so is surely over: Qdrant refused, or no URL could be signed, so that it was not asked.
 /// A Qdrant that has not answered may still be at work: it makes the collection only after it has fetched and unpacked the
 /// snapshot, and would replace then what a second restore put there.
-fn has_ended(error: &Error) -> bool {
+pub(super) fn has_ended(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::QdrantFailed
@@ -407,13 +407,8 @@ async fn by_upload(transfer: Transfer<'_>, way: &Way) -> Result<(), Unrestored> 
             }
         })
         .await;
-    let limit = if run.cancel.is_cancelled() {
-        CLEAN_UP
-    } else {
-        Duration::from_secs(300)
-    };
     let left = match of.kind {
-        ArtifactKind::Collection => uploaded::remove(ctx, &step.target, &file, &sent, limit).await,
+        ArtifactKind::Collection => uploaded::remove(ctx, run, &step.target, &file, &sent).await,
         // Of a shard Qdrant keeps no file.
         ArtifactKind::Shard(_) => None,
     };
@@ -422,9 +417,14 @@ async fn by_upload(transfer: Transfer<'_>, way: &Way) -> Result<(), Unrestored> 
             way.note(left);
             Ok(())
         }
-        Err(error) => Err(Unrestored {
-            left,
-            ..Unrestored::begun(error)
-        }),
+        Err(error) => {
+            let begun = Unrestored::begun(error);
+            Err(Unrestored {
+                left,
+                // Of a part of the file Qdrant makes nothing.
+                may_go_on: begun.may_go_on && watch.is_whole(),
+                ..begun
+            })
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::base::error::{Code, Error, Result};
 use crate::ops::context::Context;
+use crate::ops::run::Run;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 const PREFIX: &str = "qdrant-backup-";
@@ -11,6 +12,8 @@ const SUFFIX: &str = ".snapshot";
 /// Looks for a file that Qdrant may store only after the connection has broken.
 const LOOKS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What a run that is not cancelled waits for the deletion.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A name that nobody else has, so that what is deleted afterwards is surely this file.
 pub(super) fn new_name() -> String {
@@ -25,21 +28,21 @@ fn is_of_an_upload(name: &str) -> bool {
 /// Deletes the file of an upload that ended so, and no other. The answer is what to do about one that may still be there.
 pub(super) async fn remove(
     ctx: &Context,
+    run: &Run,
     collection: &str,
     file: &str,
     sent: &Result<()>,
-    limit: Duration,
 ) -> Option<String> {
     let looks = match sent {
         Err(error) if may_be_kept(error) => LOOKS,
         _ => 1,
     };
-    let problem = match timeout(limit, delete(ctx, collection, file, looks)).await {
-        Ok(Ok(true)) => return None,
-        Ok(Ok(false)) if looks == 1 => return None,
-        Ok(Ok(false)) => "not visible now".to_owned(),
-        Ok(Err(error)) => error.chain(),
-        Err(_) => "Qdrant did not respond in time".to_owned(),
+    let problem = match run.clean_up(LONGEST, delete(ctx, collection, file, looks)).await {
+        Some(Ok(true)) => return None,
+        Some(Ok(false)) if looks == 1 => return None,
+        Some(Ok(false)) => "not visible now".to_owned(),
+        Some(Err(error)) => error.chain(),
+        None => "Qdrant did not respond in time".to_owned(),
     };
     tracing::warn!(
         collection,

@@ -96,6 +96,10 @@ impl Pace {
         standing.passed = passed;
         standing.whole = whole;
     }
+
+    pub(super) fn is_whole(&self) -> bool {
+        lock(&self.now).whole
+    }
 }
 
 impl Waiting {

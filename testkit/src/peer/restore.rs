@@ -45,6 +45,11 @@ pub enum Upload {
         reached: Arc<Semaphore>,
         go: Arc<Semaphore>,
     },
+    /// The same, and restores it also when the client has gone away meanwhile, as the real one does.
+    GoesOn {
+        reached: Arc<Semaphore>,
+        go: Arc<Semaphore>,
+    },
 }
 
 /// What to do with one request to fetch a snapshot.
@@ -161,6 +166,27 @@ async fn upload(
         }
         _ => {}
     }
+    if let Some(Upload::GoesOn { reached, go }) = &script {
+        reached.add_permits(1);
+        let go = go.clone();
+        let rest = async move {
+            go.acquire().await.unwrap().forget();
+            finished(&inner, c, &q, bytes, file, script)
+        };
+        return tokio::spawn(rest).await.unwrap();
+    }
+    finished(&inner, c, &q, bytes, file, script)
+}
+
+/// What follows once the whole body is there.
+fn finished(
+    inner: &Mutex<Inner>,
+    c: String,
+    q: &HashMap<String, String>,
+    bytes: Vec<u8>,
+    file: String,
+    script: Option<Upload>,
+) -> Response {
     let sum = sha256_hex(&bytes);
     if q.get("checksum") != Some(&sum) {
         return error(

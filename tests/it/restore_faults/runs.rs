@@ -107,8 +107,13 @@ async fn a_swap_that_fails_moves_nothing() {
     ];
     assert_eq!(lost.peer.lock().aliases, before);
     assert_eq!(lost.peer.requests("POST /collections/aliases"), 0);
+    let left = report.failed[0].target.clone();
 
     let report = lost.run(&request).await.unwrap();
+    assert!(
+        report.warnings.len() == 1 && report.warnings[0].contains(&format!("{left:?}")),
+        "what nobody reuses is named: {report:?}"
+    );
     assert_eq!(report.status, RestoreOutcome::Complete, "{report:?}");
     assert_eq!(
         lost.peer.requests("POST /collections/aliases"),
