@@ -75,6 +75,16 @@ pub(crate) fn rounded(age: Duration) -> String {
     }
 }
 
+/// `26 h`: a length of time in the largest unit that tells all of it.
+pub(crate) fn exactly(length: Duration) -> String {
+    match length.as_secs() {
+        s if s % 86_400 == 0 && s > 86_400 => format!("{} d", s / 86_400),
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
 /// Characters of a value that a message repeats.
 const SHOWN: usize = 120;
 
@@ -159,5 +169,11 @@ mod tests {
         }
         assert_eq!(plain("向量 é\u{a0}\\"), "向量 é\u{a0}\\");
         assert_eq!(plain("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
+    }
+
+    #[test]
+    fn a_length_of_time_is_told_in_full() {
+        let lengths = [26 * 3600, 90 * 60, 90, 86_400, 7 * 86_400].map(|s| exactly(Duration::from_secs(s)));
+        assert_eq!(lengths, ["26 h", "90 min", "90 s", "24 h", "7 d"]);
     }
 }

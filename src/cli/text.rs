@@ -1,6 +1,6 @@
 //! Numbers, times and tables for people.
 
-pub(super) use crate::base::text::{count, in_the_middle, plain, rounded, shortened, size};
+pub(super) use crate::base::text::{count, exactly, in_the_middle, plain, rounded, shortened, size};
 
 use crate::base::text::scaled;
 use std::time::Duration;
@@ -44,16 +44,6 @@ pub(super) fn points(n: u64, is_estimated: bool) -> String {
 /// `2 h ago`.
 pub(super) fn ago(age: Duration) -> String {
     format!("{} ago", rounded(age))
-}
-
-/// `26 h`: a length of time in the largest unit that tells all of it.
-pub(super) fn exactly(length: Duration) -> String {
-    match length.as_secs() {
-        s if s % 86_400 == 0 && s > 86_400 => format!("{} d", s / 86_400),
-        s if s % 3600 == 0 => format!("{} h", s / 3600),
-        s if s % 60 == 0 => format!("{} min", s / 60),
-        s => format!("{s} s"),
-    }
 }
 
 /// No cell of a table is longer, but for one that ends its line.
@@ -227,12 +217,6 @@ mod tests {
         ] {
             assert_eq!(fit("向量 docs", columns), fitted, "{columns}");
         }
-    }
-
-    #[test]
-    fn a_length_of_time_is_told_in_full() {
-        let lengths = [26 * 3600, 90 * 60, 90, 86_400, 7 * 86_400].map(|s| exactly(Duration::from_secs(s)));
-        assert_eq!(lengths, ["26 h", "90 min", "90 s", "24 h", "7 d"]);
     }
 
     #[test]

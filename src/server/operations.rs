@@ -61,7 +61,10 @@ impl App {
         };
         operations.sort_by(|a, b| b.id().cmp(a.id()));
         operations.dedup_by(|a, b| a.id() == b.id());
-        operations.truncate(most);
+        // One that runs is not cut off, however many have begun since.
+        let (running, ended): (Vec<_>, Vec<_>) = operations.into_iter().partition(|operation| !operation.has_ended());
+        let mut operations: Vec<_> = running.into_iter().chain(ended).take(most).collect();
+        operations.sort_by(|a, b| b.id().cmp(a.id()));
         let operations = operations.into_iter().map(Operation::without_units).collect();
         (operations, error)
     }

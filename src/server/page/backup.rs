@@ -10,6 +10,7 @@ use crate::base::snapshot::ArtifactKind;
 use crate::base::text::size;
 use crate::repository::catalog::{self, Detail, Mark, Proof, ProofVerdict};
 use crate::repository::manifest::{Artifact, Collection};
+use crate::repository::names::has_come;
 use crate::server::App;
 use crate::server::auth::Role;
 use crate::server::error::HttpError;
@@ -18,11 +19,13 @@ use crate::wire::qdrant::Qdrant;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
 pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Reader) -> Result<Response, HttpError> {
     let what = format!("backup {id:?}");
     let id = app.ask_store(&what, app.named(&id)).await?;
-    let detail = catalog::show(&*app.ctx.store, id, app.ctx.clock.now());
+    let now = app.ctx.clock.now();
+    let detail = catalog::show(&*app.ctx.store, id, now);
     let detail = app.ask_store(&what, detail).await?;
     let title = reader.say(Text::BackupOf(id.time())).into_owned();
     let main = html! {
@@ -32,7 +35,7 @@ pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Rea
         (damage(&reader, &detail))
         (unproven(&reader, &detail))
         (facts(&reader, &detail))
-        (proofs(&reader, &detail))
+        (proofs(&reader, &detail, now))
         (actions(&reader, &detail, app.drills_on.as_ref().map(Qdrant::url).as_deref()))
         (missing(&reader, &detail))
         (warnings(&reader, &detail))
@@ -89,7 +92,7 @@ fn facts(reader: &Reader, detail: &Detail) -> Markup {
 }
 
 /// How it is proven, step by step.
-fn proofs(reader: &Reader, detail: &Detail) -> Markup {
+fn proofs(reader: &Reader, detail: &Detail, now: OffsetDateTime) -> Markup {
     let summary = &detail.summary;
     let (verified, drilled) = (summary.verified.as_ref(), summary.drilled.as_ref());
     let (by_engine, on_server) = match drilled {
@@ -108,7 +111,7 @@ fn proofs(reader: &Reader, detail: &Detail) -> Markup {
             ol.steps {
                 @for (at, (title, meaning, proof)) in steps.into_iter().enumerate() {
                     li data-step=(at) {
-                        div.line { h3 { (reader.say(title)) } (step(reader, at, proof, detail)) }
+                        div.line { h3 { (reader.say(title)) } (step(reader, at, proof, detail, now)) }
                         p { (reader.say(meaning)) }
                     }
                 }
@@ -117,14 +120,19 @@ fn proofs(reader: &Reader, detail: &Detail) -> Markup {
     }
 }
 
-fn step(reader: &Reader, at: usize, proof: Option<&Proof>, detail: &Detail) -> Markup {
+fn step(reader: &Reader, at: usize, proof: Option<&Proof>, detail: &Detail, now: OffsetDateTime) -> Markup {
     let Some(proof) = proof else {
         return match at {
+            0 if detail.summary.problem.is_some() => badge(Tone::Unknown, &reader.say(Text::ProofUnknown)),
             0 => html! { (badge(Tone::Good, &reader.say(Text::Yes))) (time(detail.manifest.finished_at)) },
             _ => badge(Tone::Plain, &reader.say(Text::NotYet)),
         };
     };
     let (tone, text) = match proof.verdict {
+        // What is said to be of the future proves nothing.
+        ProofVerdict::Intact if proof.at.is_some_and(|at| !has_come(at, now)) => {
+            (Tone::Warning, Text::Mark(Mark::Future))
+        }
         ProofVerdict::Intact => (Tone::Good, Text::Yes),
         ProofVerdict::Damaged => (Tone::Bad, Text::FoundDamaged),
         ProofVerdict::Failed => (Tone::Bad, Text::ProofFailed),

@@ -149,6 +149,7 @@ fn framed(page: &Document, reader: &Reader) -> Markup {
                         }
                     }
                 }
+                p.lost #lost role="alert" hidden { (reader.say(Text::OutOfDate)) }
                 main #main tabindex="-1" { (page.main) }
                 footer.foot {
                     p {

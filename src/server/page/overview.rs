@@ -8,8 +8,9 @@ mod verdict;
 mod work;
 
 use super::document::{Document, Place};
-use super::parts::{foreign, name, problem, sign};
+use super::parts::{foreign, name, problem, sign, time};
 use super::reader::Reader;
+use super::run::LOOK_SECONDS;
 use super::text::Text;
 use crate::server::App;
 use axum::extract::State;
@@ -21,6 +22,9 @@ use maud::{Markup, html};
 use rows::Row;
 use verdict::Verdict;
 
+/// Seconds between two looks of the script where nothing runs.
+const IDLE_SECONDS: u32 = 60;
+
 /// Collections on one page.
 const COLLECTIONS: usize = 100;
 
@@ -29,14 +33,19 @@ pub(super) async fn show(State(app): State<App>, reader: Reader) -> Response {
     let rows = rows::rows(&look);
     let verdict = Verdict::of(&look);
     let sentence = verdict.sentence(&reader, &look);
+    let is_at_work = look.operations.iter().any(|operation| !operation.has_ended());
+    let seconds = if is_at_work { LOOK_SECONDS } else { IDLE_SECONDS };
     let main = html! {
-        (hero(&reader, &look, &verdict, &sentence))
-        (warnings(&reader, &look))
-        (work::running(&reader, &look))
-        (facts(&reader, &look, &rows))
-        (collections::section(&reader, &rows, &look))
-        (history::section(&reader, &look))
-        (work::recent(&reader, &look))
+        // The script looks again at what is marked so.
+        div #live data-live=(seconds) {
+            (hero(&reader, &look, &verdict, &sentence))
+            (warnings(&reader, &look))
+            (work::running(&reader, &look))
+            (facts(&reader, &look, &rows))
+            (collections::section(&reader, &rows, &look))
+            (history::section(&reader, &look))
+            (work::recent(&reader, &look))
+        }
     };
     let mut page = Document::new(sentence, Place::Overview, main);
     page.tone = verdict.tone();
@@ -71,6 +80,13 @@ fn warnings(reader: &Reader, look: &Look) -> Markup {
             }
         }
         (history::newest(reader, &look.backups))
+        (work::last_failed(reader, look))
+        @if look.of_others > 0 && look.backups.is_empty() {
+            section.notice.warning data-notice="of_another" {
+                p { (reader.say(Text::OfAnother { backups: look.of_others })) }
+                p { a href=(reader.link("/ui/backups", &[])) { (reader.say(Text::AllBackups)) } }
+            }
+        }
         @if look.future > 0 {
             section.notice.warning data-notice="clock" {
                 h2 { (reader.say(Text::ClockTitle)) }
@@ -88,24 +104,31 @@ fn facts(reader: &Reader, look: &Look, rows: &[Row]) -> Markup {
         None if look.answer.is_none() => reader.say(Text::NotKnown),
         None => reader.say(Text::Never),
     };
-    let oldest = |rung: usize| {
-        let ages: Option<Vec<_>> = rows
-            .iter()
-            .map(|row| row.ladder.0[rung].map(|proven| proven.age))
-            .collect();
-        ages.and_then(|ages| ages.into_iter().max())
+    // How old the oldest state is that is proven so, and of how many collections.
+    let proven = |rung: usize| {
+        let ages: Vec<_> = rows.iter().filter_map(|row| row.ladder.0[rung]).collect();
+        let oldest = ages.iter().map(|proven| proven.age).max();
+        match oldest {
+            Some(age) if ages.len() < rows.len() => reader.say(Text::SomeAgo {
+                some: ages.len(),
+                all: rows.len(),
+                age,
+            }),
+            found => age(found),
+        }
     };
     html! {
         dl.facts {
             div { dt { (reader.say(Text::NewestGood)) } dd data-fact="newest" { (age(newest)) } }
-            div { dt { (reader.say(Text::Promised)) } dd data-fact="promised" { (reader.say(Text::Age(look.wanted.max_age))) } }
-            div { dt { (reader.say(Text::AllVerified)) } dd data-fact="verified" { (age(oldest(1))) } }
-            div { dt { (reader.say(Text::AllDrilled)) } dd data-fact="drilled" { (age(oldest(3))) } }
+            div { dt { (reader.say(Text::Promised)) } dd data-fact="promised" { (reader.say(Text::Limit(look.wanted.max_age))) } }
+            div { dt { (reader.say(Text::AllVerified)) } dd data-fact="verified" { (proven(1)) } }
+            div { dt { (reader.say(Text::AllDrilled)) } dd data-fact="drilled" { (proven(3)) } }
         }
         p.where {
             span { "Qdrant " (foreign(&look.qdrant)) }
             span { (reader.say(Text::Store)) " " (foreign(&look.store)) }
             @if let Some(source) = &look.source { span { (name(source)) } }
+            span data-as-of { (reader.say(Text::AsOf)) " " (time(look.now)) }
         }
     }
 }

@@ -22,6 +22,9 @@ use maud::{Markup, html};
 pub(super) const COMMAND: &str = "qdrant-backup prune --yes";
 
 pub(super) async fn show(State(app): State<App>, reader: Reader) -> Result<Response, HttpError> {
+    if app.retention.is_empty() {
+        return Ok(without_policy(&reader).await);
+    }
     let plan = app
         .ask_store("what a prune would delete", pruning::plan(&prunes::context(&app)))
         .await?;
@@ -36,6 +39,19 @@ pub(super) async fn show(State(app): State<App>, reader: Reader) -> Result<Respo
     let mut page = Document::new(title, Place::Prune, main);
     page.etag = Some(etag);
     Ok(page.send(&reader).await)
+}
+
+/// Where no rule is set, a prune is refused, and nothing is ever deleted.
+async fn without_policy(reader: &Reader) -> Response {
+    let title = reader.say(Text::PruneTitle);
+    let main = html! {
+        h1 { (title) }
+        section.notice data-prune="no_policy" {
+            p { (reader.say(Text::NoPolicy)) }
+            p.remedy { strong { (reader.say(Text::WhatToDo)) } " " (reader.say(Text::SetPolicy)) }
+        }
+    };
+    Document::new(title, Place::Prune, main).send(reader).await
 }
 
 /// Deletes what was shown; 412 where that is not the plan any more.
@@ -76,21 +92,26 @@ fn etag(plan: &PrunePlan) -> String {
 }
 
 fn confirm(reader: &Reader, plan: &PrunePlan, etag: &str) -> Markup {
-    let going: Vec<_> = plan.deletions().collect();
-    let bytes = total(going.iter().map(|item| item.bytes));
+    let bytes = total(plan.deletions().map(|item| item.bytes));
+    let going = plan.deletions().filter(|item| item.is_backup).count();
+    let leftovers = plan.deletions().count() - going;
+    let all = plan.items.iter().filter(|item| item.is_backup).count();
     if plan.is_empty() {
         return html! { p.notice.good data-prune="nothing" { (reader.say(Text::NothingToPrune)) } };
     }
     let action = Action {
         action: reader.link("/ui/prune", &[]),
-        label: Text::DeleteThese { backups: going.len() },
+        label: Text::DeleteThese {
+            backups: going,
+            leftovers,
+        },
         command: COMMAND,
         needed: Role::Admin,
         class: "danger",
     };
     html! {
         section.notice.warning data-prune="some" {
-            p { (reader.say(Text::PruneSum { going: going.len(), all: plan.items.len(), bytes })) }
+            p { (reader.say(Text::PruneSum { going, all, leftovers, bytes })) }
             (action.form(reader, &html! { input type="hidden" name="plan" value=(etag); }))
         }
     }

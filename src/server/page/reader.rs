@@ -22,6 +22,8 @@ pub(super) struct Reader {
     pub(super) takes_gzip: bool,
     /// The URL that the reader reaches this service by.
     service: String,
+    /// Whether it lets nobody in without a token.
+    has_token: bool,
 }
 
 impl Reader {
@@ -48,6 +50,7 @@ impl Reader {
             query,
             is_chosen: chosen.is_some(),
             takes_gzip: text(header::ACCEPT_ENCODING).split(',').any(is_gzip),
+            has_token: headers.contains_key(header::AUTHORIZATION),
             service: service(text(header::HOST), text(HeaderName::from_static("x-forwarded-proto"))),
         }
     }
@@ -75,9 +78,9 @@ impl Reader {
 
     /// The command that posts to this service.
     pub(super) fn curl(&self, path: &str) -> String {
-        // Cloud Run lets nobody in without a token.
         let token = match self.service.ends_with(".run.app") {
             true => "-H \"Authorization: Bearer $(gcloud auth print-identity-token)\" ",
+            false if self.has_token => "-H \"Authorization: Bearer $TOKEN\" ",
             false => "",
         };
         format!("curl -X POST {token}{}{path}", self.service)

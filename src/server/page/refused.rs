@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::text::Text;
 use super::{is_page, prune, restore};
 use crate::repository::names::BackupId;
-use crate::server::error::HttpError;
+use crate::server::error::{HttpError, RequestCode};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -30,9 +30,12 @@ impl Refused {
         if !is_page(request.uri().path()) || !accepts.is_some_and(|accepts| accepts.contains("text/html")) {
             return None;
         }
-        let reader = Reader::of(request.uri(), request.headers(), request.extensions());
+        let mut reader = Reader::of(request.uri(), request.headers(), request.extensions());
         let is_form = request.method() == Method::POST;
         let command = if is_form { instead_of(&reader) } else { None };
+        if is_form {
+            reader.path = page_of(&reader.path).to_owned();
+        }
         Some(Self {
             reader,
             is_form,
@@ -52,8 +55,11 @@ impl Refused {
             section.notice.bad data-refused=(error.code()) {
                 div role="alert" { h1 { (title) } }
                 (problem(reader, error.info()))
-                @if let Some(command_line) = &self.command {
+                @if let Some(command_line) = self.command.as_ref().filter(|_| is_browsers(error)) {
                     div.instead data-instead { p { (reader.say(Text::RunThisInstead)) } (command(command_line)) }
+                }
+                @if error.code() == RequestCode::PlanChanged.to_string() {
+                    p { a.button href=(reader.here()) { (reader.say(Text::ShowNewPlan)) } }
                 }
                 p.hint { (reader.say(Text::RequestId)) " " code { (request_id) } }
                 p { a href=(reader.link("/", &[])) { (reader.say(Text::BackToOverview)) } }
@@ -75,6 +81,23 @@ impl Refused {
     }
 }
 
+/// Whether it was not the request that was refused, but the browser that sent it: a command does the same then. Any other refusal
+/// is one of the command, too, or is there for a reason.
+fn is_browsers(error: &HttpError) -> bool {
+    [RequestCode::BrowserRefused, RequestCode::HostRefused]
+        .iter()
+        .any(|code| error.code() == code.to_string())
+}
+
+/// The address of the page that has the form which posts to `path`.
+fn page_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((page, "verify" | "drill" | "pin" | "unpin")) => page,
+        _ if path == "/ui/backup" => "/",
+        _ => path,
+    }
+}
+
 /// The command for what a form does; what it is about stands in its address.
 fn instead_of(reader: &Reader) -> Option<String> {
     let segments: Vec<_> = reader.path.split('/').skip(1).collect();
@@ -85,7 +108,9 @@ fn instead_of(reader: &Reader) -> Option<String> {
         // Nothing but an id is repeated in a command.
         ["ui", "backups", id, command @ ("verify" | "drill" | "pin" | "unpin")] => {
             let id: BackupId = id.parse().ok()?;
-            Some(format!("qdrant-backup {command} {id}"))
+            // Which Qdrant was chosen stands in the body, which is not read.
+            let flag = if *command == "drill" { " --same-qdrant" } else { "" };
+            Some(format!("qdrant-backup {command} {id}{flag}"))
         }
         _ => None,
     }

@@ -10,6 +10,7 @@ use super::prune::require_unchanged;
 use super::reader::Reader;
 use super::text::Text;
 use crate::base::error::{Code, Error};
+use crate::base::text::plain;
 use crate::ops::restore::{self as restoring, Interface, RestoreRequest};
 use crate::repository::names::BackupId;
 use crate::repository::selection::Selection;
@@ -81,7 +82,10 @@ pub(super) async fn begin(
         .into_iter()
         .map(|(target, _)| target.to_owned())
         .collect();
-    if !form.all("confirm").eq(replaced.iter().map(String::as_str)) {
+    // As it is, or as the page shows it: what cannot be typed is escaped there.
+    let typed: Vec<_> = form.all("confirm").collect();
+    let is_typed = |(typed, name): (&&str, &String)| *typed == name || *typed == plain(name);
+    if typed.len() != replaced.len() || !typed.iter().zip(&replaced).all(is_typed) {
         return Err(HttpError::bad_request(
             "the names of the collections whose points would be replaced were not typed as they are; nothing was done",
             "go back and type each name, or restore under a new name",

@@ -19,16 +19,29 @@ use axum::response::Response;
 use maud::{Markup, html};
 use std::time::Duration;
 
+/// Seconds between two looks of the script at what runs.
+pub(super) const LOOK_SECONDS: u32 = 5;
+
 /// Since a running process was heard of last, from which on that is odd.
 const LONG: Duration = Duration::from_secs(120);
 
 pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Reader) -> Result<Response, HttpError> {
     let operation = app.operation(&operation_id(&id)?).await?;
+    let is_there = match operation.backup() {
+        Some(backup) if operation.has_ended() => {
+            let found = async { Ok(app.ctx.store.head(&backup.manifest()).await?.is_some()) };
+            app.ask_store("the backup of a run", found).await?
+        }
+        _ => false,
+    };
     let title = reader.say(Text::Kind(operation.kind())).into_owned();
     let main = html! {
         h1 { (kind(&reader, &operation)) " " (time(operation.started_at())) }
         // The script looks again at what is marked so.
-        div #work data-live[!operation.has_ended()] { (card(&reader, &operation)) (came_to(&reader, &operation)) }
+        div #work data-live=[(!operation.has_ended()).then_some(LOOK_SECONDS)] {
+            (card(&reader, &operation))
+            (came_to(&reader, &operation, is_there))
+        }
         p { a href=(format!("/v1/operations/{id}")) download=(format!("{id}.json")) { (reader.say(Text::ReportAsJson)) } }
     };
     let mut page = Document::new(title, Place::Elsewhere, main);
@@ -158,11 +171,12 @@ fn stop(reader: &Reader, id: &RunId, is_here: bool) -> Markup {
 }
 
 /// What is known of its end, and of its units.
-fn came_to(reader: &Reader, operation: &Operation) -> Markup {
+/// `is_there`: the backup that it was about.
+fn came_to(reader: &Reader, operation: &Operation, is_there: bool) -> Markup {
     html! {
         @if let Some(error) = operation.error() { section.notice.bad { h2 { (reader.say(Text::WhatWentWrong)) } (problem(reader, error)) } }
-        @if let Some(backup) = operation.backup() {
-            p { (reader.say(Text::Backup)) ": " a href=(reader.link(&format!("/ui/backups/{backup}"), &[])) { (backup.to_string()) } }
+        @if let Some(backup) = operation.backup().filter(|_| is_there) {
+            p { (reader.say(Text::Backup)) " " a href=(reader.link(&format!("/ui/backups/{backup}"), &[])) { (backup.to_string()) } }
         }
         @if let Some(report) = operation.report() {
             (report::came_to(reader, report))

@@ -33,6 +33,7 @@
     event.preventDefault();
     const button = form.querySelector("button[type=submit]");
     const refused = form.querySelector(".refused");
+    let isTold = false;
     button.disabled = true;
     try {
       const answer = await fetch(form.action, {
@@ -43,38 +44,58 @@
       const told = page.querySelector("main [data-refused]");
       form.querySelector(".told")?.remove();
       if (told) {
+        isTold = !told.querySelector("[data-instead]");
         told.querySelector("[data-instead]")?.remove();
         told.classList.add("told");
         refused.before(document.adoptNode(told));
         localize(form);
       }
     } catch { /* Nobody has answered. */ }
-    refused.hidden = false;
+    refused.hidden = isTold;
     button.disabled = false;
   };
 
-  // What is at work is looked at again, as long as somebody looks.
+  // The new content in place of the old, with the same details open and the same thing in focus.
+  const replace = (live, now) => {
+    const all = (root, what) => [...root.querySelectorAll(what)];
+    const reachable = "a[href], button, summary";
+    const open = all(live, "details").map((details) => details.open);
+    const at = all(live, reachable).indexOf(document.activeElement);
+    live.replaceWith(document.adoptNode(now));
+    localize(now);
+    offerCopies(now);
+    all(now, "details").forEach((details, number) => { details.open = Boolean(open[number]); });
+    if (at >= 0) all(now, reachable)[at]?.focus({ preventScroll: true });
+  };
+
+  // What changes is looked at again, as long as somebody looks, and nobody types or marks something in it.
   const look = async () => {
     const live = document.querySelector("[data-live]");
     if (!live) return;
-    if (!document.hidden && !live.contains(document.activeElement)) {
+    const isTyping = live.contains(document.activeElement) && document.activeElement.matches("input");
+    if (!document.hidden && !isTyping && getSelection().isCollapsed) {
+      let answer;
       try {
-        const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+        answer = await fetch(location.href, { headers: { Accept: "text/html" } });
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const now = page.getElementById(live.id);
-        if (answer.ok && now) {
-          if (!now.hasAttribute("data-live")) return location.reload();
-          live.replaceWith(document.adoptNode(now));
-          localize(now);
-          offerCopies(now);
+        const now = answer.ok && page.getElementById(live.id);
+        if (now && !now.hasAttribute("data-live")) return location.reload();
+        if (now) {
+          replace(live, now);
+          document.title = page.title;
         }
       } catch { /* The next look may succeed. */ }
+      document.getElementById("lost").hidden = Boolean(answer?.ok);
     }
-    setTimeout(look, 5000);
+    again();
+  };
+  const again = () => {
+    const live = document.querySelector("[data-live]");
+    if (live) setTimeout(look, live.dataset.live * 1000);
   };
 
   localize(document);
   offerCopies(document);
   document.addEventListener("submit", submit);
-  setTimeout(look, 5000);
+  again();
 })();

@@ -33,11 +33,15 @@ pub(super) enum Text {
     RunThisInstead,
     NeedsRole(Role),
     Refused(u16),
+    ShowNewPlan,
     /// A page, not a form.
     NotShown(u16),
     RequestId,
     BackToOverview,
     Comma,
+    AsOf,
+    /// The service does not answer the script any more.
+    OutOfDate,
 
     // How things stand.
     Protected {
@@ -94,7 +98,15 @@ pub(super) enum Text {
 
     // Lengths of time, and numbers.
     Age(Duration),
+    /// Told in full.
+    Limit(Duration),
     Ago(Duration),
+    /// Of so many; the oldest of these so long ago.
+    SomeAgo {
+        some: usize,
+        all: usize,
+        age: Duration,
+    },
     Took(Duration),
     Never,
     /// Nobody can tell now.
@@ -127,6 +139,10 @@ pub(super) enum Text {
         within: Duration,
     },
     NoBackup,
+    OnlyDoubtful,
+    OfAnother {
+        backups: usize,
+    },
     DueBy,
     RestoreThis,
     Strip {
@@ -178,6 +194,7 @@ pub(super) enum Text {
     },
     NewestIs(Mark),
     LookAtIt,
+    LastBackupFailed,
     UnprovenMeans,
     Missing {
         collections: usize,
@@ -246,13 +263,18 @@ pub(super) enum Text {
     PruneTitle,
     PruneIntro,
     NothingToPrune,
+    NoPolicy,
+    SetPolicy,
+    /// `leftovers`: of runs that made no backup.
     PruneSum {
         going: usize,
         all: usize,
+        leftovers: usize,
         bytes: u64,
     },
     DeleteThese {
         backups: usize,
+        leftovers: usize,
     },
     Stays,
     Goes,

@@ -1,7 +1,7 @@
 //! The list of backups, and the page of one.
 
 use super::look;
-use testkit::history::{COLLECTIONS, backup, backup_with};
+use testkit::history::{COLLECTIONS, backup, backup_with, id, put, replace};
 use testkit::peer::Peer;
 use testkit::service::Service;
 
@@ -56,6 +56,37 @@ async fn what_a_backup_misses_and_what_is_wrong_with_it_is_told() {
     );
     assert_eq!(page.values("data-code"), ["code_of_the_future"]);
     assert!(page.one("data-notice", "warnings").text.contains("mind the gap"));
+}
+
+#[tokio::test]
+async fn what_proves_nothing_is_not_shown_as_a_proof() {
+    let service = Service::over(&Peer::start(&[]).await.url).await;
+    let store = service.store().await;
+    let text = "2026-11-22T12-00-00Z";
+    backup(&*store, text).await;
+    let path = format!("/ui/backups/{text}");
+    let steps = async || {
+        let page = look(&service, &path).await.html;
+        let badges = page
+            .elements
+            .iter()
+            .filter(|element| element.name == "li" && element.get("data-step").is_some());
+        badges.map(|li| li.text.clone()).collect::<Vec<_>>()
+    };
+    let before = steps().await;
+    let future = serde_json::json!({"id": text, "verdict": "intact", "at": "2999-01-01T00:00:00Z"});
+    put(&*store, &id(text).verified(), &future.to_string()).await;
+    let after = steps().await;
+    assert_ne!(before[1], after[1]);
+    assert!(!after[1].contains("Yes"), "{}", after[1]);
+    // Of a manifest that is none, not even that all is stored is known.
+    replace(&*store, &id(text).manifest(), "{}").await;
+    let page = look(&service, &path).await;
+    assert!(
+        page.status != 200 || !steps().await[0].contains("Yes"),
+        "{}",
+        page.html.text()
+    );
 }
 
 #[tokio::test]

@@ -108,13 +108,9 @@ async fn a_prune_deletes_what_was_shown_and_nothing_else() {
     backup(&store, "2026-01-03T00-00-00Z").await;
     let late = press(&service, "/ui/prune", &[("plan", &old)]).await;
     assert_eq!(refused(&late), (412, "plan_changed"));
-    assert!(
-        late.shown
-            .html
-            .one("data-instead", "")
-            .text
-            .contains("qdrant-backup prune --yes")
-    );
+    // A command would do by force what was refused; the new plan can be looked at.
+    assert_eq!(late.shown.html.values("data-instead"), [""; 0]);
+    assert!(late.shown.html.values("href").contains(&"/ui/prune"));
     assert_eq!(backups(&service).await, 3);
     let now = plan(&look(&service, "/ui/prune").await);
     assert_ne!(now, old);
@@ -202,8 +198,10 @@ async fn overwriting_wants_the_name_typed_and_what_is_forbidden_has_no_button() 
             "{typed:?}"
         );
     }
-    // No restore was begun.
+    // No restore was begun, and no command is shown that would do what was refused.
     assert_eq!(look(&service, "/").await.html.values("data-run"), ["succeeded"]);
+    let refusal = press(&service, &path, &[("plan", &plan), ("confirm", "Docs")]).await;
+    assert_eq!(refusal.shown.html.values("data-instead"), [""; 0]);
     let done = press(&service, &path, &[("plan", &plan), ("confirm", "docs")]).await;
     assert!(done.at.starts_with("/ui/runs/"), "{}", done.shown.html.text());
     service.is_idle().await;
@@ -212,6 +210,32 @@ async fn overwriting_wants_the_name_typed_and_what_is_forbidden_has_no_button() 
         .await
         .body;
     assert_eq!(run["state"], json!("succeeded"), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_cannot_be_typed_is_typed_as_it_is_shown() {
+    let name = "new\nline\u{202e}";
+    let peer = Peer::start(&[(name, 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    let id = service.backup("").await.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/ui/restore?backup={id}&target=overwrite");
+    let page = look(&service, &path).await;
+    let shown = page
+        .html
+        .named("label")
+        .find(|label| label.get("class") == Some("typed"));
+    let shown = shown.unwrap().text.rsplit(' ').next().unwrap().to_owned();
+    assert!(shown.is_ascii(), "{shown}");
+    let done = press(&service, &path, &[("plan", &plan(&page)), ("confirm", &shown)]).await;
+    assert!(done.at.starts_with("/ui/runs/"), "{}", done.shown.html.text());
+    service.is_idle().await;
+}
+
+#[tokio::test]
+async fn a_prune_without_a_policy_is_no_failure_of_the_page() {
+    let service = Service::over(&Peer::start(&[]).await.url).await;
+    let page = look(&service, "/ui/prune").await;
+    assert_eq!((page.status, page.html.values("data-prune")), (200, vec!["no_policy"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,6 +271,9 @@ async fn a_backup_is_begun_watched_and_cancelled() {
     );
     let cancelled = press(&service, &begun.at, &[]).await;
     assert_eq!(cancelled.shown.html.values("data-run"), ["cancelled"]);
+    // It has left no backup to be looked at.
+    let leads_to_none = |href: &&str| !href.starts_with("/ui/backups/");
+    assert!(cancelled.shown.html.values("href").iter().all(leads_to_none));
     assert_eq!(state().await["state"], json!("cancelled"));
     let ended = look(&service, "/").await.html;
     assert_eq!(ended.values("data-run"), ["cancelled"]);
@@ -395,5 +422,17 @@ async fn what_a_proxy_or_this_service_refuses_can_be_run_by_hand() {
     // What is no id is no part of a command.
     let odd = press_from(&service, "/ui/backups/$(id)/verify", &[], "null").await;
     assert!(!odd.shown.html.text().contains("qdrant-backup verify"));
+    // The language of a page of a form is changed on the page that has the form.
+    for (path, page) in [
+        ("/ui/backup", "/?lang=zh-TW"),
+        (
+            "/ui/backups/2026-01-01T00-00-00Z/pin",
+            "/ui/backups/2026-01-01T00-00-00Z?lang=zh-TW",
+        ),
+        ("/ui/prune", "/ui/prune?lang=zh-TW"),
+    ] {
+        let refusal = press_from(&service, path, &[], "null").await;
+        assert!(refusal.shown.html.values("href").contains(&page), "{path}");
+    }
     assert_eq!(backups(&service).await, 0);
 }

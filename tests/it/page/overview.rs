@@ -161,6 +161,81 @@ async fn a_newest_backup_that_is_not_proven_is_told_beside_what_protects() {
     assert_eq!(look(&service, &address).await.html.values("data-notice"), ["unproven"]);
 }
 
+/// A limit that is rounded promises what is not so.
+#[tokio::test]
+async fn a_limit_is_told_in_full() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let mut setup = Setup::over(&peer.url);
+    setup.config.server.max_age = Duration::from_secs(119);
+    let service = setup.start().await;
+    service.backup("").await;
+    service.hands.pass(Duration::from_secs(85));
+    for (language, limit, age) in [("en", "119 s", "1 min 25 s"), ("zh-TW", "119 秒", "1 分鐘 25 秒")] {
+        let page = look(&service, &format!("/?lang={language}")).await.html;
+        assert_eq!(page.values("data-verdict"), ["protected"]);
+        assert!(page.title().contains(limit), "{}", page.title());
+        assert_eq!(page.one("data-fact", "promised").text, limit);
+        let row = &page.one("data-state", "fresh").text;
+        assert!(row.contains(limit) && row.contains(age), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_proven_of_some_is_not_said_to_be_never() {
+    let peer = Peer::start(&[("docs", 1000), ("news", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    assert_eq!(service.backup(r#"{"collection": "docs"}"#).await.status, 200);
+    let (status, drilled) = service.post("/backups/latest/drill", r#"{"same_qdrant": true}"#).await;
+    assert_eq!(status, 200, "{drilled}");
+    service.hands.pass(HOUR * 3);
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.one("data-fact", "drilled").text, "1 of 2, 3 h ago");
+}
+
+#[tokio::test]
+async fn a_collection_that_only_a_partial_backup_has_can_be_restored_from_it() {
+    let peer = Peer::start(&[("docs", 1000), ("news", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    peer.on_create("news", std::iter::repeat_n(Create::Fails("broken disk"), 20));
+    service.backup("").await;
+    let page = look(&service, "/").await.html;
+    let restore = |href: &&&str| href.starts_with("/ui/restore?backup=") && href.ends_with("collection=docs");
+    assert_eq!(page.values("href").iter().filter(restore).count(), 1);
+}
+
+#[tokio::test]
+async fn backups_of_another_qdrant_are_not_passed_over_in_silence() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = url::Url::from_directory_path(dir.path()).unwrap();
+    let named = async |name: &str| {
+        let env = [
+            ("QDRANT_URL", peer.url.as_str()),
+            ("BACKUP_STORE", store.as_str()),
+            ("BACKUP_SOURCE_NAME", name),
+        ];
+        Service::start(&env).await
+    };
+    assert_eq!(named("one").await.backup("").await.status, 200);
+    let page = look(&named("two").await, "/").await.html;
+    assert_eq!(page.values("data-verdict"), ["never"]);
+    assert_eq!(page.values("data-notice"), ["of_another"]);
+}
+
+#[tokio::test]
+async fn a_backup_that_failed_is_told_at_the_top_while_an_older_one_protects() {
+    let peer = Peer::start(&[("docs", 1000)]).await;
+    let service = Service::over(&peer.url).await;
+    service.backup("").await;
+    service.hands.pass(HOUR);
+    peer.on_create("docs", std::iter::repeat_n(Create::Fails("broken disk"), 20));
+    assert_ne!(service.backup("").await.status, 200);
+    let page = look(&service, "/").await.html;
+    assert_eq!(page.values("data-verdict"), ["protected"]);
+    let notices = page.values("data-notice");
+    assert!(notices == ["last_backup"] || notices == ["partial"], "{notices:?}");
+}
+
 #[tokio::test]
 async fn the_runs_below_are_named_only_where_they_tell_of_a_failure() {
     let peer = Peer::start(&[("docs", 1000)]).await;
@@ -259,15 +334,12 @@ async fn work_is_shown_while_it_runs() {
     let _ = reached.acquire().await.unwrap();
     let page = look(&service, "/").await.html;
     assert_eq!(page.values("data-run"), ["running"]);
-    assert!(page.one("id", "work").get("data-live").is_some());
+    let seconds = |page: &super::html::Html| page.one("id", "live").get("data-live").unwrap().parse::<u32>().unwrap();
+    let at_work = seconds(&page);
     go.add_permits(1);
     assert_eq!(running.await.unwrap(), 200);
     assert!(
-        look(&service, "/")
-            .await
-            .html
-            .one("id", "work")
-            .get("data-live")
-            .is_none()
+        seconds(&look(&service, "/").await.html) > at_work,
+        "there is less to be seen"
     );
 }

@@ -80,7 +80,7 @@ fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
         State::Missing => (Tone::Bad, Text::IsMissing, "missing"),
     };
     let (backup, age) = row.newest.unzip();
-    let restore = backup.map(|id| {
+    let restore = backup.or(row.doubtful).map(|id| {
         let id = id.to_string();
         reader.link("/ui/restore", &[("backup", &id), ("collection", &standing.name)])
     });
@@ -100,6 +100,7 @@ fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
                         p { (reader.say(Text::AgeOfPromised { age, within: look.wanted.max_age })) }
                         (gauge(age.as_secs_f64() / look.wanted.max_age.as_secs_f64().max(1.0), tone.word()))
                     }
+                    None if row.doubtful.is_some() => p { (reader.say(Text::OnlyDoubtful)) },
                     None => p { (reader.say(Text::NoBackup)) }
                 }
                 @if let Some(due) = standing.due_at { p { (reader.say(Text::DueBy)) " " (time(due)) } }

@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 /// Backups that the strips and the chart show.
 pub(super) const RUNS: usize = 48;
 
-/// Operations that are shown.
-const OPERATIONS: usize = 12;
+/// Operations that are looked at: one that runs long is among them, however many have ended since.
+const OPERATIONS: usize = 24;
 
 /// What was seen.
 pub(super) struct Look {
@@ -33,7 +33,9 @@ pub(super) struct Look {
     pub(super) answer: Option<Answer>,
     /// The backups of this Qdrant, newest first.
     pub(super) backups: Vec<Arc<SeenBackup>>,
-    /// How many of them are of the future.
+    /// How many of the newest are of another Qdrant.
+    pub(super) of_others: usize,
+    /// How many of its own are of the future.
     pub(super) future: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) operations_error: Option<ErrorInfo<String>>,
@@ -49,6 +51,8 @@ pub(in crate::server) struct SeenBackup {
     pub(super) bytes: BTreeMap<String, u64>,
     /// What is missing and why, the first of each.
     pub(super) failed: Vec<(String, ErrorInfo<String>)>,
+    /// Whether nothing of its manifest is known.
+    pub(super) is_unreadable: bool,
     source: Option<Source>,
 }
 
@@ -66,6 +70,7 @@ impl SeenBackup {
                 .flat_map(|manifest| &manifest.failed)
                 .map(|failure| (failure.collection.clone(), failure.error.clone()))
                 .collect(),
+            is_unreadable: manifest.is_none(),
             source: manifest.and_then(|manifest| manifest.qdrant.source.clone()),
             summary: found.summary.clone(),
         }
@@ -100,6 +105,7 @@ pub(super) async fn take(app: &App) -> Look {
     let qdrant_error = live.as_ref().err().map(Into::into);
     let store_error: Option<ErrorInfo<String>> = stored.as_ref().err().map(Into::into);
     let (stored, mut backups) = stored.unwrap_or_default();
+    let all = backups.len();
     backups.retain(|seen| source.relation_to(seen.source.as_ref()) != Relation::Different);
     let answer = match &store_error {
         None => assess(app, live.ok().map(|(names, _)| names), &source, stored, now),
@@ -107,6 +113,7 @@ pub(super) async fn take(app: &App) -> Look {
     };
     let is_future = |seen: &&Arc<SeenBackup>| seen.summary.marks.first() == Some(&Mark::Future);
     let future = backups.iter().filter(is_future).count();
+    let of_others = all - backups.len();
     backups.truncate(RUNS);
     Look {
         now,
@@ -116,6 +123,7 @@ pub(super) async fn take(app: &App) -> Look {
         source: source.name,
         qdrant_error,
         answer,
+        of_others,
         future,
         backups,
         operations,

@@ -3,8 +3,10 @@
 use super::look::{Look, SeenBackup};
 use crate::ops::freshness::{CollectionState, State};
 use crate::repository::names::BackupId;
+use crate::server::page::backups::tone;
 use crate::server::page::chart::StripMark;
 use crate::server::page::ladder::Ladder;
+use crate::server::page::parts::Tone;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ pub(super) struct Row {
     pub(super) ladder: Ladder,
     /// The newest good backup that has it, and how old the state in it is: also one too old to count.
     pub(super) newest: Option<(BackupId, Duration)>,
+    /// The newest backup that has it and is not good, where no good one has.
+    pub(super) doubtful: Option<BackupId>,
     /// In its newest good backup.
     pub(super) bytes: Option<u64>,
     pub(super) points: Option<u64>,
@@ -38,6 +42,7 @@ pub(super) fn rows(look: &Look) -> Vec<Row> {
             .map(|seen| outcome(seen, &standing.name))
             .collect(),
         newest: newest(look, standing),
+        doubtful: doubtful(look, &standing.name),
         standing: standing.clone(),
     };
     let mut rows: Vec<_> = answer.collections.iter().map(row).collect();
@@ -66,6 +71,14 @@ fn newest(look: &Look, standing: &CollectionState) -> Option<(BackupId, Duration
     ))
 }
 
+fn doubtful(look: &Look, name: &str) -> Option<BackupId> {
+    let mut having = look.backups.iter().filter(|seen| seen.bytes.contains_key(name));
+    match having.clone().any(|seen| seen.summary.is_good()) {
+        true => None,
+        false => having.next().map(|seen| seen.summary.id),
+    }
+}
+
 fn points(look: &Look, id: BackupId, name: &str) -> Option<u64> {
     let seen = look.backups.iter().find(|seen| seen.summary.id == id)?;
     seen.summary.points_by_collection.get(name).copied()
@@ -74,9 +87,11 @@ fn points(look: &Look, id: BackupId, name: &str) -> Option<u64> {
 /// What became of a collection in one backup.
 fn outcome(seen: &SeenBackup, name: &str) -> StripMark {
     let is_saved = seen.bytes.contains_key(name);
-    match (is_saved, seen.summary.is_good()) {
-        (true, true) => StripMark::Good,
-        (true, false) => StripMark::Doubtful,
+    match (is_saved, tone(&seen.summary)) {
+        (true, Tone::Good) => StripMark::Good,
+        // Nobody can tell what is in one that cannot be read.
+        (_, Tone::Bad) if is_saved || seen.is_unreadable => StripMark::Failed,
+        (true, _) => StripMark::Doubtful,
         (false, _) if seen.failed.iter().any(|(failed, _)| failed == name) => StripMark::Failed,
         (false, _) => StripMark::Absent,
     }

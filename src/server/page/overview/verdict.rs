@@ -110,7 +110,12 @@ impl Verdict {
         let class = match self {
             Self::AtRisk { .. } | Self::Never { .. } => "primary",
             Self::Protected { .. } => "quiet",
-            Self::Nothing | Self::StoreSilent | Self::QdrantSilent { .. } => return html! {},
+            // What was lost can be restored.
+            Self::Nothing => {
+                let restore = reader.link("/ui/restore", &[]);
+                return html! { p { a.button href=(restore) { (reader.say(Text::RestoreThis)) } } };
+            }
+            Self::StoreSilent | Self::QdrantSilent { .. } => return html! {},
         };
         let action = Action {
             action: reader.link("/ui/backup", &[]),

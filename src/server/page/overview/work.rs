@@ -1,14 +1,13 @@
 //! What runs, and what ran.
 
 use super::look::Look;
-use crate::server::api::Operation;
+use crate::server::api::{Operation, OperationKind};
 use crate::server::page::parts::{problem, time};
 use crate::server::page::reader::Reader;
 use crate::server::page::run::{card, kind, state_badge};
 use crate::server::page::text::Text;
 use maud::{Markup, html};
 
-/// The script looks again at what is marked `data-live`.
 pub(super) fn running(reader: &Reader, look: &Look) -> Markup {
     let running: Vec<_> = look
         .operations
@@ -16,7 +15,7 @@ pub(super) fn running(reader: &Reader, look: &Look) -> Markup {
         .filter(|operation| !operation.has_ended())
         .collect();
     html! {
-        div #work data-live[!running.is_empty()] {
+        div #work {
             @if !running.is_empty() {
                 section.running aria-labelledby="running-title" {
                     h2 #running-title { (reader.say(Text::RunningNow)) }
@@ -27,11 +26,31 @@ pub(super) fn running(reader: &Reader, look: &Look) -> Markup {
     }
 }
 
+/// Ended operations that are listed.
+const RECENT: usize = 12;
+
+/// Why the last backup failed, where it left none that tells.
+pub(super) fn last_failed(reader: &Reader, look: &Look) -> Markup {
+    let is_backup = |operation: &&Operation| operation.has_ended() && operation.kind() == OperationKind::Backup;
+    let last = look.operations.iter().find(is_backup);
+    let newest = look.backups.first().map(|seen| seen.summary.id);
+    let has_told = |operation: &Operation| newest.is_some() && operation.backup() == newest;
+    html! {
+        @if let Some((last, error)) = last.and_then(|last| Some((last, last.error()?))).filter(|(last, _)| !has_told(last)) {
+            section.notice.bad data-notice="last_backup" {
+                h2 { (reader.say(Text::LastBackupFailed)) " " (time(last.started_at())) }
+                (problem(reader, error))
+            }
+        }
+    }
+}
+
 pub(super) fn recent(reader: &Reader, look: &Look) -> Markup {
     let ended: Vec<_> = look
         .operations
         .iter()
         .filter(|operation| operation.has_ended())
+        .take(RECENT)
         .collect();
     html! {
         @if !ended.is_empty() {

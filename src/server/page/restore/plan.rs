@@ -3,7 +3,7 @@
 use super::step;
 use crate::base::error::ErrorInfo;
 use crate::base::hash::sha256_hex;
-use crate::base::text::{count, size};
+use crate::base::text::{count, plain, size};
 use crate::ops::restore::{self as restoring, AliasPlan, Existing, RestorePlan, RestoreRequest, RestoreStep};
 use crate::server::App;
 use crate::server::auth::Role;
@@ -16,7 +16,9 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 pub(super) async fn show(app: &App, reader: &Reader, request: RestoreRequest) -> Result<Response, HttpError> {
-    let plan = restoring::plan(&app.ctx, &request).await?;
+    let plan = app
+        .ask_qdrant("what a restore would do", restoring::plan(&app.ctx, &request))
+        .await?;
     let etag = etag(&plan);
     let command = restoring::command(&request, false);
     let content = html! {
@@ -130,7 +132,12 @@ fn alias(reader: &Reader, plan: &AliasPlan) -> Markup {
 
 fn confirm(reader: &Reader, plan: &RestorePlan, etag: &str, command: &str) -> Markup {
     if !plan.refusals.is_empty() {
-        let back = reader.link("/ui/restore", &[("backup", &plan.id.to_string())]);
+        let id = plan.id.to_string();
+        let chosen = reader.all("collection").map(|name| ("collection", name));
+        let back = reader.link(
+            "/ui/restore",
+            &[("backup", id.as_str())].into_iter().chain(chosen).collect::<Vec<_>>(),
+        );
         return html! { p { a.button href=(back) { (reader.say(Text::ChangeTarget)) } } };
     }
     let replaced = plan.replaced();
@@ -146,7 +153,7 @@ fn confirm(reader: &Reader, plan: &RestorePlan, etag: &str, command: &str) -> Ma
         input type="hidden" name="plan" value=(etag);
         @for (target, _) in &replaced {
             label.typed {
-                span { (reader.say(Text::TypeTheName)) " " (name(target)) }
+                span { (reader.say(Text::TypeTheName)) " " bdi.name { (plain(target)) } }
                 input type="text" name="confirm" required autocomplete="off" autocapitalize="off" spellcheck="false";
             }
         }

@@ -1,7 +1,7 @@
 //! 繁體中文，依臺灣的用語。
 
 use super::Text;
-use crate::base::text::{count, size};
+use crate::base::text::{count, exactly, size};
 use crate::ops::restore::AliasAction;
 use crate::ops::retention::Reason;
 use crate::repository::catalog::Mark;
@@ -21,13 +21,27 @@ fn length(time: Duration) -> String {
     }
 }
 
-/// 與另一個長度寫法相同時，寫得更細。
+/// 與期限相近時寫得更細，才看得出是否超過。
 fn compared(time: Duration, with: Duration) -> String {
-    let minutes = time.as_secs() / 60 % 60;
-    match length(time) == length(with) && time > with && time.as_secs() >= 3600 {
-        true => format!("{} 小時 {minutes} 分鐘", time.as_secs() / 3600),
-        false => length(time),
+    let (seconds, limit) = (time.as_secs(), with.as_secs());
+    match seconds {
+        3600.. if seconds / 3600 == limit / 3600 => format!("{} 小時 {} 分鐘", seconds / 3600, seconds / 60 % 60),
+        60..3600 if seconds / 60 == limit / 60 => format!("{} 分鐘 {} 秒", seconds / 60, seconds % 60),
+        _ => length(time),
     }
+}
+
+/// 期限：以能完整表示的最大單位。
+fn exact(time: Duration) -> String {
+    let text = exactly(time);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    let unit = match unit {
+        "d" => "天",
+        "h" => "小時",
+        "min" => "分鐘",
+        _ => "秒",
+    };
+    format!("{number} {unit}")
 }
 
 fn number(n: usize) -> String {
@@ -49,24 +63,27 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::AsPrinted => "指令列顯示的計畫",
         Text::ReportAsJson => "下載報告（JSON）",
         Text::WhatToDo => "處理方式：",
-        Text::RunThisInstead => "這個請求被拒絕了，請改為執行：",
+        Text::RunThisInstead => "這個頁面與服務之間有東西拒絕了請求，請改為執行：",
         Text::NeedsRole(role) => return format!("您的角色不能執行這項操作，需要 {role} 角色。").into(),
-        Text::Refused(404) => "這裡沒有東西",
+        Text::ShowNewPlan => "顯示新的計畫",
+        Text::Refused(404) => "找不到",
         Text::Refused(412) => "計畫已經變了",
         Text::Refused(500..) => "沒有成功",
         Text::Refused(_) => "請求被拒絕",
-        Text::NotShown(404) => "這裡沒有東西",
-        Text::NotShown(500..) => "目前無法顯示這個頁面",
+        Text::NotShown(404) => "找不到",
+        Text::NotShown(500..) => "無法顯示這個頁面",
         Text::NotShown(_) => "這個頁面被拒絕顯示",
         Text::RequestId => "日誌中的編號：",
         Text::BackToOverview => "回到總覽",
         Text::Comma => "、",
+        Text::AsOf => "截至",
+        Text::OutOfDate => "服務沒有回應：顯示的內容已過時。",
 
         Text::Protected { collections, within } => {
             return format!(
                 "受到保護：{} 個集合都有 {}內的完好備份。",
                 number(collections),
-                length(within)
+                exact(within)
             )
             .into();
         }
@@ -90,10 +107,10 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         }
         Text::NothingToProtect => "有風險：Qdrant 裡沒有要備份的集合。",
         Text::NeverBackedUp => "從未備份：還沒有任何完好的備份。",
-        Text::CannotTellStore => "無法判斷：儲存空間沒有回應。",
-        Text::CannotTellQdrant => "無法判斷：Qdrant 沒有回應。",
+        Text::CannotTellStore => "無法判斷：無法讀取儲存空間。",
+        Text::CannotTellQdrant => "無法判斷：無法讀取 Qdrant。",
         Text::NewOnesAreDue { within } => {
-            return format!("新集合出現後 {}內若沒有備份，就視為缺少備份。", length(within)).into();
+            return format!("新集合出現後 {}內若沒有備份，就視為缺少備份。", exact(within)).into();
         }
         Text::BackUpNowOrLook { within, failed } => {
             let look = if failed {
@@ -101,27 +118,27 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             } else {
                 ""
             };
-            return format!("每個集合都需要 {}內的完好備份。請立即備份{look}。", length(within)).into();
+            return format!("每個集合都需要 {}內的完好備份。請立即備份{look}。", exact(within)).into();
         }
         Text::CheckTheQdrant => "空的 Qdrant 可能是遺失了資料。請確認連到的 Qdrant 是否正確，以及選擇範圍排除了什麼。",
         Text::FirstIsDue { within } => {
-            return format!("服務剛開始運作；第一份備份應在 {}內完成。", length(within)).into();
+            return format!("服務剛開始運作；第一份備份應在 {}內完成。", exact(within)).into();
         }
         Text::MakeTheFirst { failed: true } => "請立即備份；先前出了什麼問題，請看下方的執行紀錄。",
         Text::MakeTheFirst { failed: false } => "請立即備份。",
         Text::StoreMustAnswer => "在能讀取儲存空間之前，無法得知有哪些備份。",
-        Text::QdrantMustAnswer => "無法得知有哪些資料需要保護，也找不到這個選擇範圍的備份。",
+        Text::QdrantMustAnswer => "無法得知有哪些資料需要保護，也找不到這個選擇範圍的完好備份。",
         Text::KnownAreProtected { known, within } => {
             return format!(
                 "上次備份的 {} 個集合受到保護（{}內）。之後新增的集合無法得知。",
                 number(known),
-                length(within)
+                exact(within)
             )
             .into();
         }
         Text::BackUpNow => "立即備份",
-        Text::StoreProblem => "儲存空間沒有回應",
-        Text::QdrantProblem => "Qdrant 沒有回應",
+        Text::StoreProblem => "無法讀取儲存空間",
+        Text::QdrantProblem => "無法讀取 Qdrant",
         Text::RunsProblem => "無法讀取其他程式的執行紀錄",
         Text::ClockTitle => "時鐘不準",
         Text::ClockProblem { backups } => {
@@ -129,11 +146,13 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         }
         Text::NewestGood => "最新的完好備份",
         Text::Promised => "承諾的備份間隔",
-        Text::AllVerified => "全部檢查碼驗證正確",
-        Text::AllDrilled => "全部在伺服器上演練",
+        Text::AllVerified => "已驗證的資料時間",
+        Text::AllDrilled => "已演練的資料時間",
         Text::Store => "儲存空間",
 
         Text::Age(time) => return length(time).into(),
+        Text::Limit(time) => return exact(time).into(),
+        Text::SomeAgo { some, all, age } => return format!("{all} 個中的 {some} 個，{}前", length(age)).into(),
         Text::Ago(time) => return format!("{}前", length(time)).into(),
         Text::Took(time) => return format!("歷時 {}", length(time)).into(),
         Text::Never => "從未",
@@ -157,9 +176,17 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::IsStale => "備份過舊",
         Text::IsMissing => "近期沒有完好備份",
         Text::AgeOfPromised { age, within } => {
-            return format!("{}前，上限 {}", compared(age, within), length(within)).into();
+            return format!("{}前，上限 {}", compared(age, within), exact(within)).into();
         }
         Text::NoBackup => "找不到含有它的備份",
+        Text::OnlyDoubtful => "只在不完好的備份裡",
+        Text::OfAnother { backups } => {
+            return format!(
+                "儲存空間裡有 {} 份備份屬於另一個 Qdrant，或是這個 Qdrant 換了名稱；這些備份可以還原，但在這裡不算數。",
+                number(backups)
+            )
+            .into();
+        }
         Text::DueBy => "期限",
         Text::RestoreThis => "還原…",
         Text::Strip {
@@ -171,15 +198,15 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             return format!("最近 {all} 份備份：{good} 份完好、{doubtful} 份有疑慮、{failed} 份失敗").into();
         }
 
-        Text::HowProven => "如何證明",
+        Text::HowProven => "驗證程度",
         Text::Stored => "已存妥",
         Text::Verified => "已驗證",
         Text::Opened => "已開啟",
         Text::Drilled => "已演練",
-        Text::StoredMeans => "存入時逐位元組檢查過。",
-        Text::VerifiedMeans => "從儲存空間讀回所有物件，每個檢查碼都正確。",
-        Text::OpenedMeans => "Qdrant 的引擎開啟了快照，筆數與抽樣都正確。",
-        Text::DrilledMeans => "在 Qdrant 伺服器上還原，結果與備份相同。",
+        Text::StoredMeans => "存入時逐位元組檢查。",
+        Text::VerifiedMeans => "從儲存空間讀回所有物件，核對每個檢查碼。",
+        Text::OpenedMeans => "以 Qdrant 的引擎開啟快照，核對筆數與抽樣。",
+        Text::DrilledMeans => "在 Qdrant 伺服器上還原，與備份比對。",
         Text::Yes => "是",
         Text::NotYet => "還沒有",
         Text::FoundDamaged => "損壞",
@@ -202,13 +229,14 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::NoBackups => "沒有備份。",
         Text::SizeOverTime => "大小的變化，最大",
         Text::Size => "大小",
-        Text::Worth => "評價",
+        Text::Worth => "狀態",
         Text::GoodBackup => "完好",
         Text::DoubtfulBackup => "不完整或未經證明",
         Text::UnusableBackup => "損壞或無法還原",
         Text::NewestMisses { collections } => return format!("最新的備份缺少 {} 個集合：", number(collections)).into(),
         Text::NewestIs(mark) => return format!("最新的備份：{}", say(Text::Mark(mark))).into(),
         Text::LookAtIt => "查看這份備份",
+        Text::LastBackupFailed => "最近一次備份失敗：",
         Text::UnprovenMeans => {
             "建立時 Qdrant 正在最佳化，還原後可能出現已刪除的資料點。演練或 `verify --engine` 可以證明；也可以在較閒置的時候重新備份。"
         }
@@ -283,7 +311,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::LastHeard => "上次回報",
         Text::State => "狀態",
         Text::Cancel => "取消",
-        Text::StopItThere => "由另一個程式執行，請在該處取消。",
+        Text::StopItThere => "由另一個程式執行，請在那裡取消。",
         Text::Silent => "沒有回報",
         Text::SilentMeans => "這個程式已有一段時間沒有回報，可能已經結束。這個指令會說明租約能否解除：",
         Text::WhatWentWrong => "出了什麼問題",
@@ -308,16 +336,31 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::PruneTitle => "清理",
         Text::PruneIntro => "依保留規則，哪些備份會留下、哪些會刪除。規則：",
         Text::NothingToPrune => "沒有要刪除的備份。",
-        Text::PruneSum { going, all, bytes } => {
+        Text::NoPolicy => "沒有設定保留規則：任何備份都不會被刪除。",
+        Text::SetPolicy => "設定 RETAIN_LAST、RETAIN_DAILY 或其他規則，再重新啟動服務",
+        Text::PruneSum {
+            going,
+            all,
+            leftovers,
+            bytes,
+        } => {
+            let rest = match leftovers {
+                0 => String::new(),
+                n => format!("以及 {} 份殘留", number(n)),
+            };
             return format!(
-                "{} 份備份中會刪除 {} 份，共 {}。",
+                "{} 份備份中會刪除 {} 份{rest}，共 {}。",
                 number(all),
                 number(going),
                 size(bytes)
             )
             .into();
         }
-        Text::DeleteThese { backups } => return format!("刪除 {} 份備份", number(backups)).into(),
+        Text::DeleteThese { backups: 0, leftovers } => return format!("刪除 {} 份殘留", number(leftovers)).into(),
+        Text::DeleteThese { backups, leftovers: 0 } => return format!("刪除 {} 份備份", number(backups)).into(),
+        Text::DeleteThese { backups, leftovers } => {
+            return format!("刪除 {} 份備份與 {} 份殘留", number(backups), number(leftovers)).into();
+        }
         Text::Stays => "保留",
         Text::Goes => "刪除",
         Text::Leftover => "沒有資訊清單",
@@ -357,7 +400,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::TargetSame => "使用原名。",
         Text::TargetSameMeans => "適用於已經遺失的集合；若仍有資料點，就會被拒絕。",
         Text::TargetSwap => "以別名切換。",
-        Text::TargetSwapMeans => "還原在旁邊並比對，再一次移動別名；原有的集合也會留著。",
+        Text::TargetSwapMeans => "先還原在旁邊並比對，然後一次把別名全部移過去；原有的集合也會留著。",
         Text::TargetOverwrite => "覆寫。",
         Text::TargetOverwriteMeans => "現有的資料點會遺失。",
         Text::NewName => "新名稱（{} 代表原名）：",

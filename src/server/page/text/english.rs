@@ -1,7 +1,7 @@
 //! English.
 
 use super::Text;
-use crate::base::text::{count, size};
+use crate::base::text::{count, exactly, size};
 use crate::ops::restore::AliasAction;
 use crate::ops::retention::Reason;
 use crate::repository::catalog::Mark;
@@ -15,12 +15,13 @@ fn length(time: Duration) -> String {
     crate::base::text::rounded(time)
 }
 
-/// The same, finer where both would read alike.
+/// An age beside the limit that it is held against: in minutes where hours would hide on which side it is.
 fn compared(time: Duration, with: Duration) -> String {
-    let minutes = time.as_secs() / 60 % 60;
-    match length(time) == length(with) && time > with && time.as_secs() >= 3600 {
-        true => format!("{} h {minutes} min", time.as_secs() / 3600),
-        false => length(time),
+    let (seconds, limit) = (time.as_secs(), with.as_secs());
+    match seconds {
+        3600.. if seconds / 3600 == limit / 3600 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        60..3600 if seconds / 60 == limit / 60 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => length(time),
     }
 }
 
@@ -51,23 +52,26 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::AsPrinted => "As the command line prints it",
         Text::ReportAsJson => "Download the report as JSON",
         Text::WhatToDo => "What to do:",
-        Text::RunThisInstead => "This was refused. Run this instead:",
+        Text::RunThisInstead => "Something between this page and the service refused it. Run this instead:",
         Text::NeedsRole(role) => return format!("Your role cannot do this; it needs the role {role}.").into(),
+        Text::ShowNewPlan => "Show the new plan",
         Text::Refused(404) => "Nothing is there",
         Text::Refused(412) => "The plan has changed",
         Text::Refused(500..) => "It did not work",
         Text::Refused(_) => "This was refused",
         Text::NotShown(404) => "Nothing is there",
-        Text::NotShown(500..) => "This page cannot be shown now",
+        Text::NotShown(500..) => "This page cannot be shown",
         Text::NotShown(_) => "This page is refused",
         Text::RequestId => "The log has it under",
         Text::BackToOverview => "Back to the overview",
         Text::Comma => ", ",
+        Text::AsOf => "As of",
+        Text::OutOfDate => "The service does not answer: what is shown is out of date.",
 
         Text::Protected { collections: 1, within } => {
             return format!(
                 "Protected: the collection has a good backup younger than {}.",
-                length(within)
+                exactly(within)
             )
             .into();
         }
@@ -75,7 +79,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             return format!(
                 "Protected: each of {} has a good backup younger than {}.",
                 collections(n),
-                length(within)
+                exactly(within)
             )
             .into();
         }
@@ -99,12 +103,12 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         }
         Text::NothingToProtect => "At risk: Qdrant has no collection to back up.",
         Text::NeverBackedUp => "Never backed up: there is no good backup yet.",
-        Text::CannotTellStore => "Cannot tell: the store does not answer.",
-        Text::CannotTellQdrant => "Cannot tell: Qdrant does not answer.",
+        Text::CannotTellStore => "Cannot tell: the store cannot be read.",
+        Text::CannotTellQdrant => "Cannot tell: Qdrant cannot be read.",
         Text::NewOnesAreDue { within } => {
             return format!(
                 "A new collection counts as missing {} after it appeared.",
-                length(within)
+                exactly(within)
             )
             .into();
         }
@@ -114,7 +118,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             } else {
                 ""
             };
-            return format!("Each needs one younger than {}. Back up now{look}.", length(within)).into();
+            return format!("Each needs one younger than {}. Back up now{look}.", exactly(within)).into();
         }
         Text::CheckTheQdrant => {
             "An empty Qdrant may have lost its data. Check that this is the right one, and what the selection leaves out."
@@ -122,25 +126,27 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::FirstIsDue { within } => {
             return format!(
                 "The service is new here; the first backup is due within {}.",
-                length(within)
+                exactly(within)
             )
             .into();
         }
         Text::MakeTheFirst { failed: true } => "Back up now; the runs below say what went wrong before.",
         Text::MakeTheFirst { failed: false } => "Back up now.",
         Text::StoreMustAnswer => "What backups there are is not known until the store can be read.",
-        Text::QdrantMustAnswer => "What there is to protect is not known, and no backup of this selection was found.",
+        Text::QdrantMustAnswer => {
+            "What there is to protect is not known, and no good backup of this selection was found."
+        }
         Text::KnownAreProtected { known, within } => {
             return format!(
                 "What the last backup has is protected ({}, younger than {}). What was added since is not known.",
                 collections(known),
-                length(within)
+                exactly(within)
             )
             .into();
         }
         Text::BackUpNow => "Back up now",
-        Text::StoreProblem => "The store does not answer",
-        Text::QdrantProblem => "Qdrant does not answer",
+        Text::StoreProblem => "The store cannot be read",
+        Text::QdrantProblem => "Qdrant cannot be read",
         Text::RunsProblem => "Runs of others cannot be read",
         Text::ClockTitle => "A clock is wrong",
         Text::ClockProblem { backups: n } => {
@@ -148,11 +154,13 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         }
         Text::NewestGood => "Newest good backup",
         Text::Promised => "Promised interval",
-        Text::AllVerified => "All checksums verified",
-        Text::AllDrilled => "All drilled on a server",
+        Text::AllVerified => "Verified, state of",
+        Text::AllDrilled => "Drilled, state of",
         Text::Store => "Store",
 
         Text::Age(time) => return length(time).into(),
+        Text::Limit(time) => return exactly(time).into(),
+        Text::SomeAgo { some, all, age } => return format!("{some} of {all}, {} ago", length(age)).into(),
         Text::Ago(time) => return format!("{} ago", length(time)).into(),
         Text::Took(time) => return format!("took {}", length(time)).into(),
         Text::Never => "never",
@@ -177,9 +185,17 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::IsStale => "Too old",
         Text::IsMissing => "No recent good backup",
         Text::AgeOfPromised { age, within } => {
-            return format!("{} old, at most {}", compared(age, within), length(within)).into();
+            return format!("{} old, at most {}", compared(age, within), exactly(within)).into();
         }
         Text::NoBackup => "Not in any backup that was found",
+        Text::OnlyDoubtful => "Only in a backup that is not good",
+        Text::OfAnother { backups: n } => {
+            return format!(
+                "The store has {} of another Qdrant, or of this one under another name; they can be restored, and count for nothing here.",
+                backups(n)
+            )
+            .into();
+        }
         Text::DueBy => "Due by",
         Text::RestoreThis => "Restore…",
         Text::Strip {
@@ -197,10 +213,10 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Verified => "Verified",
         Text::Opened => "Opened",
         Text::Drilled => "Drilled",
-        Text::StoredMeans => "Each byte was checked while it was stored.",
-        Text::VerifiedMeans => "The objects were read back from the store, and each checksum was right.",
-        Text::OpenedMeans => "Qdrant's engine has opened the snapshots, and counts and samples were right.",
-        Text::DrilledMeans => "A Qdrant server has restored it, and the result was equal.",
+        Text::StoredMeans => "Checks each byte while it is stored.",
+        Text::VerifiedMeans => "Reads the objects back from the store, and compares each checksum.",
+        Text::OpenedMeans => "Opens the snapshots with Qdrant's engine, and compares counts and samples.",
+        Text::DrilledMeans => "Restores it on a Qdrant server, and compares the result.",
         Text::Yes => "Yes",
         Text::NotYet => "Not yet",
         Text::FoundDamaged => "Damaged",
@@ -223,13 +239,14 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::NoBackups => "There is no backup.",
         Text::SizeOverTime => "Size over time, the largest",
         Text::Size => "Size",
-        Text::Worth => "Worth",
+        Text::Worth => "Status",
         Text::GoodBackup => "Good",
         Text::DoubtfulBackup => "Not complete, or not proven",
         Text::UnusableBackup => "Damaged, or not restorable",
         Text::NewestMisses { collections: n } => return format!("The newest backup misses {}:", collections(n)).into(),
         Text::NewestIs(mark) => return format!("Newest backup: {}", say(Text::Mark(mark))).into(),
         Text::LookAtIt => "Look at it",
+        Text::LastBackupFailed => "The last backup failed:",
         Text::UnprovenMeans => {
             "Qdrant was optimizing while it was made, so points that were deleted may come back with it. A drill proves it, \
              and so does `verify --engine`; or back up again at a quieter time."
@@ -305,7 +322,7 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::LastHeard => "Last heard of",
         Text::State => "State",
         Text::Cancel => "Cancel",
-        Text::StopItThere => "Another process runs it: it is cancelled there.",
+        Text::StopItThere => "Another process runs it; cancel it there.",
         Text::Silent => "Silent",
         Text::SilentMeans => {
             "Nothing was heard of its process for some time: it may have died. This says whether its lease can go:"
@@ -332,16 +349,41 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::PruneTitle => "Prune",
         Text::PruneIntro => "What the retention policy keeps, and what it deletes. The policy:",
         Text::NothingToPrune => "Nothing is to be deleted.",
-        Text::PruneSum { going, all, bytes } => {
+        Text::NoPolicy => "No retention rule is set: no backup is ever deleted.",
+        Text::SetPolicy => "set RETAIN_LAST, RETAIN_DAILY or another of the rules, and start the service again",
+        Text::PruneSum {
+            going,
+            all,
+            leftovers,
+            bytes,
+        } => {
+            let rest = match leftovers {
+                0 => String::new(),
+                n => format!(" and {}", several(n, "leftover", "leftovers")),
+            };
+            let going = count(going as u64);
             return format!(
-                "{} of {} would be deleted, {} in all.",
-                count(going as u64),
+                "{going} of {}{rest} would be deleted, {} in all.",
                 backups(all),
                 size(bytes)
             )
             .into();
         }
-        Text::DeleteThese { backups: n } => return format!("Delete {}", backups(n)).into(),
+        Text::DeleteThese { backups: 0, leftovers } => {
+            return format!("Delete {}", several(leftovers, "leftover", "leftovers")).into();
+        }
+        Text::DeleteThese {
+            backups: n,
+            leftovers: 0,
+        } => return format!("Delete {}", backups(n)).into(),
+        Text::DeleteThese { backups: n, leftovers } => {
+            return format!(
+                "Delete {} and {}",
+                backups(n),
+                several(leftovers, "leftover", "leftovers")
+            )
+            .into();
+        }
         Text::Stays => "Keep",
         Text::Goes => "Delete",
         Text::Leftover => "No manifest",
