@@ -297,6 +297,20 @@ fn shown(detail: &Detail, store: &str, now: OffsetDateTime) -> String {
             let _ = writeln!(text, "{what} {when}: {found}");
         }
     }
+    for damage in &detail.damage_found {
+        let of = damage
+            .collection
+            .as_ref()
+            .map_or_else(String::new, |name| format!("{:?}: ", plain(name)));
+        let _ = writeln!(text, "  {of}{}", plain(&damage.message));
+    }
+    if let more @ 1.. = detail.more_damage_found {
+        let _ = writeln!(
+            text,
+            "  and {more} more: `qdrant-backup verify {}` tells all",
+            summary.id
+        );
+    }
     if let Some(pin) = &summary.pinned {
         let _ = writeln!(text, "{}", pinned(pin, now));
     }

@@ -21,7 +21,8 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
-use time::OffsetDateTime;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 /// More lines are no screen.
 const ROWS: usize = 20;
@@ -66,6 +67,9 @@ struct Status {
     collections: Vec<Row>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// Whether there is a good backup at all.
+    #[serde(skip)]
+    has_backups: bool,
     /// The same for Prometheus, if it is asked for.
     #[serde(skip)]
     metrics: Option<String>,
@@ -175,6 +179,7 @@ async fn read_status(look: StatusQuery<'_>, with_metrics: bool) -> Result<Status
     };
     Ok(Status {
         metrics,
+        has_backups: !answer.backups.is_empty(),
         protected: answer.is_fresh(),
         max_age_seconds: look.max_age.as_secs(),
         qdrant: qdrant.url(),
@@ -296,6 +301,21 @@ fn headline(status: &Status) -> String {
     }
     let s = if all == 1 { "" } else { "s" };
     let new = of(State::New);
+    if status.protected && new == all {
+        let due = status.collections.iter().filter_map(|row| row.standing.due_at).min();
+        let due = due.map_or_else(
+            || format!("within {within}"),
+            |due| format!("by {}", to_the_minute(due)),
+        );
+        let what = match status.has_backups {
+            true => format!("No backup yet: {all} new collection{s}, in no good backup."),
+            false => format!("Never backed up: {all} collection{s} without a good backup."),
+        };
+        return format!(
+            "{what}\nThe first one is due {due}.\n\
+             -> run `qdrant-backup backup` with the same settings\n"
+        );
+    }
     if status.protected && new > 0 {
         let (have, are) = if new == 1 { ("has", "is") } else { ("have", "are") };
         return format!(
@@ -318,6 +338,11 @@ fn headline(status: &Status) -> String {
         missing + stale,
         what.collect::<Vec<_>>().join(", ")
     )
+}
+
+fn to_the_minute(at: OffsetDateTime) -> String {
+    let shown = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    at.to_offset(UtcOffset::UTC).format(shown).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -371,6 +396,7 @@ mod tests {
         let answer = freshness::assess(&question, stored).unwrap();
         let status = Status {
             protected: answer.is_fresh(),
+            has_backups: !answer.backups.is_empty(),
             max_age_seconds: question.wanted.max_age.as_secs(),
             qdrant: "http://q:6333".to_owned(),
             store: "gs://b/p".to_owned(),
@@ -396,6 +422,41 @@ mod tests {
              \n\
              Age of the newest good backup that has the collection; that was read back by\n\
              `verify`; that was restored by `drill`.\n"
+        );
+    }
+
+    #[test]
+    fn where_nothing_was_ever_saved_nothing_is_called_protected() {
+        let since = NOW - time::Duration::hours(1);
+        let stored = Stored {
+            since: Some(since),
+            ..Stored::default()
+        };
+        let live = ["docs", "logs"].map(str::to_owned);
+        let question = FreshnessInput {
+            selection: &Selection::default(),
+            live: Some(&live),
+            source: &Source::default(),
+            wanted: FreshnessPolicy::default(),
+            now: NOW,
+        };
+        let answer = freshness::assess(&question, stored).unwrap();
+        let status = Status {
+            protected: answer.is_fresh(),
+            has_backups: !answer.backups.is_empty(),
+            max_age_seconds: question.wanted.max_age.as_secs(),
+            qdrant: "http://q:6333".to_owned(),
+            store: "gs://b/p".to_owned(),
+            collections: rows(answer, NOW),
+            warnings: Vec::new(),
+            metrics: None,
+        };
+        assert!(status.protected, "the first one is not due yet");
+        assert_eq!(
+            headline(&status),
+            "Never backed up: 2 collections without a good backup.\n\
+             The first one is due by 2026-11-23 13:00 UTC.\n\
+             -> run `qdrant-backup backup` with the same settings\n"
         );
     }
 }

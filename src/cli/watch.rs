@@ -100,6 +100,7 @@ fn shown(record: &RunRecord) -> RunProgress {
             phase,
             bytes_done: unit.bytes_done,
             bytes_total: unit.bytes_total,
+            target: unit.target.clone(),
         })
     };
     RunProgress {

@@ -122,6 +122,10 @@ async fn drill(ctx: &Context, request: &DrillRequest, run: Run) -> Result<DrillR
         patience: patience.clone(),
         ..restore::RestoreRequest::default()
     };
+    // Whoever reads that it failed is to read of which backup; `latest` is known by the plan alone.
+    if let Ok(id) = request.id.parse() {
+        progress.about(id);
+    }
     let drill = DrillTag::of(uuid::Uuid::new_v4());
     // Only under the lease what others have recorded is nobody's, and what this one records is left to it.
     let is_alone = run.holder().await.is_some();

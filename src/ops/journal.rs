@@ -270,6 +270,7 @@ impl From<UnitProgress> for UnitRecord {
             phase: unit.phase.to_string(),
             bytes_done: unit.bytes_done,
             bytes_total: unit.bytes_total,
+            target: unit.target,
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct UnitProgress {
     pub bytes_done: u64,
     /// Bytes to go in all, known once the snapshot is made.
     pub bytes_total: Option<u64>,
+    /// Under which name a restore makes it, where that is another one.
+    pub target: Option<String>,
 }
 
 /// How far a run is, at one moment.
@@ -112,6 +114,8 @@ impl RunProgress {
 fn totals(units: &[UnitProgress]) -> UnitTotals {
     let count = |of: fn(Phase) -> bool| units.iter().filter(|unit| of(unit.phase)).count();
     let done = |unit: &UnitProgress| match unit.phase {
+        // Of what failed, only what has passed: the rest of it never will.
+        Phase::Failed => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
         phase if phase.is_end() || phase == Phase::Check => unit.bytes_total.unwrap_or(unit.bytes_done),
         _ => unit.bytes_done.min(unit.bytes_total.unwrap_or(u64::MAX)),
     };
@@ -166,6 +170,7 @@ struct Entry {
     phase: Phase,
     done: Arc<AtomicU64>,
     total: Option<u64>,
+    target: Option<String>,
 }
 
 impl Progress {
@@ -191,6 +196,7 @@ impl Progress {
             phase: e.phase,
             bytes_done: e.done.load(Ordering::Relaxed),
             bytes_total: e.total,
+            target: e.target.clone(),
         });
         RunProgress::new(state.id, state.started_at, units.collect())
     }
@@ -255,6 +261,11 @@ impl Progress {
         self.lock().is_cancelled_on_request
     }
 
+    /// The run is about this backup, whatever comes of it.
+    pub(crate) fn about(&self, id: BackupId) {
+        self.lock().id = Some(id);
+    }
+
     /// The run has its id and its plan.
     pub(crate) fn planned(&self, id: BackupId, units: impl IntoIterator<Item = Unit>) {
         self.planned_bytes(id, units.into_iter().map(|unit| (unit, None)));
@@ -271,8 +282,15 @@ impl Progress {
                 phase: Phase::Waiting,
                 done: Arc::default(),
                 total,
+                target: None,
             })
             .collect();
+    }
+
+    /// A unit is restored under this name.
+    pub(crate) fn target(&self, unit: &Unit, target: &str) {
+        let target = (unit.collection != target).then(|| target.to_owned());
+        self.with(unit, |e| e.target = target);
     }
 
     /// A unit enters a phase.
@@ -309,5 +327,31 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves the state whole, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_unit_that_failed_only_what_has_passed_is_counted() {
+        let unit = |phase, bytes_done, bytes_total| UnitProgress {
+            name: "docs".into(),
+            phase,
+            bytes_done,
+            bytes_total,
+            target: None,
+        };
+        let units = [
+            unit(Phase::Verified, 60, Some(60)),
+            unit(Phase::Failed, 0, Some(40)),
+            unit(Phase::Failed, 25, Some(100)),
+            unit(Phase::Failed, 300, Some(200)),
+        ];
+        let totals = totals(&units);
+        assert_eq!((totals.bytes_done, totals.bytes_total), (285, Some(400)));
+        assert!((totals.part - 285.0 / 400.0).abs() < 1e-9, "{}", totals.part);
+        assert_eq!((totals.done, totals.failed), (1, 3));
     }
 }

@@ -21,6 +21,7 @@ use crate::repository::names::{BACKUPS, BackupId, Name, has_come};
 use crate::repository::selection::Selection;
 use crate::repository::sharding::Described;
 use crate::repository::verdicts::drilled::ENGINE;
+use crate::repository::verdicts::verified::{self, DamageFound, Damages};
 use crate::wire::store::record::Record;
 use crate::wire::store::{ObjectMeta, Store};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -489,6 +490,16 @@ pub struct Detail {
     pub summary: Summary,
     /// Seconds since it was finished.
     pub age_seconds: Option<u64>,
+    /// What the last verification found wrong, if it found it damaged: at most [`verified::TOLD`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage_found: Vec<DamageFound>,
+    /// How much more it found.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_damage_found: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The backup `id` in full.
@@ -498,7 +509,18 @@ pub async fn show(store: &dyn Store, id: BackupId, now: OffsetDateTime) -> Resul
     let usable = blobs::require_places(&manifest, &id);
     let usable = usable.as_ref().map(|()| &manifest);
     let summary = Summary::new(id, usable, records(store, id, &objects).await?, now);
+    let is_damaged = summary
+        .verified
+        .as_ref()
+        .is_some_and(|p| p.verdict == ProofVerdict::Damaged);
+    let record = objects.iter().find(|object| object.key == id.verified());
+    let damages = match record.filter(|_| is_damaged) {
+        Some(record) => verified::damages(store, &id, record).await?,
+        None => Damages::default(),
+    };
     Ok(Detail {
+        damage_found: damages.told,
+        more_damage_found: damages.more,
         age_seconds: summary.age(now).map(|age| age.as_secs()),
         manifest,
         summary,

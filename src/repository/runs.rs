@@ -135,6 +135,9 @@ pub struct UnitRecord {
     pub bytes_done: u64,
     #[serde(default)]
     pub bytes_total: Option<u64>,
+    /// Under which name a restore makes it, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl RunRecord {

@@ -24,7 +24,7 @@ pub(super) use backup::{BackupFields, BackupPlan, BackupPlanResponse, BackupRepo
 pub(super) use backups::{BackupSummary, BackupsQuery, BackupsResponse};
 pub(super) use collections::{CollectionStatus, CollectionsResponse};
 pub(super) use detail::BackupDetail;
-pub(super) use drill::{DrillOf, DrillReport, DrillRequest};
+pub(super) use drill::{DrillOf, DrillReport, DrillRequest, DrillVerdict};
 pub(super) use error::{ErrorResponse, LeaseHolder, PlanOfError, Problem, ReportOfError};
 pub(super) use freshness::{FreshnessQuery, FreshnessResponse};
 pub(super) use operation::{
@@ -39,7 +39,7 @@ pub(super) use status::{
     HealthResponse, OperationKind, OperationPhase, QdrantStatus, RunningOperation, RunningRun, StatusResponse,
     StoreStatus,
 };
-pub(super) use verify::VerifyReport;
+pub(super) use verify::{VerifiedObject, VerifyReport, VerifyVerdict};
 
 /// An error where it is not the end of everything.
 type ErrorDetail = crate::base::error::ErrorInfo<String>;

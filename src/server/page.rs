@@ -17,6 +17,7 @@ mod pin;
 mod prune;
 mod reader;
 mod refused;
+mod report;
 mod restore;
 mod run;
 mod text;

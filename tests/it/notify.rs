@@ -272,7 +272,7 @@ async fn a_watch_gets_start_and_end_of_each_backup_and_of_nothing_else() {
     assert_eq!(path, format!("/{SECRET}/start"));
     assert_eq!(end.target, format!("/{SECRET}?rid={run}"), "the end of the same run");
     assert!(
-        end.body.contains("is good") && end.body.contains("1 collections"),
+        end.body.contains("is good") && end.body.contains("1 collection, "),
         "{}",
         end.body
     );

@@ -6,6 +6,7 @@ mod frame;
 mod hostile;
 mod html;
 mod overview;
+mod runs;
 mod weight;
 
 use html::Html;

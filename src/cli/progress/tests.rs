@@ -163,6 +163,7 @@ fn unit(name: &str, phase: Phase, bytes_done: u64, bytes_total: Option<u64>) -> 
         phase,
         bytes_done,
         bytes_total,
+        target: None,
     }
 }
 

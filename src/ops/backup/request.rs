@@ -139,6 +139,7 @@ pub(crate) fn told_by_report(id: RunId, report: &BackupReport) -> RunRecord {
         phase: phase.to_string(),
         bytes_done: bytes,
         bytes_total: Some(bytes),
+        target: None,
     };
     let failures = report.failed.iter();
     let units = failures.map(|failure| unit(&failure.collection, Phase::Failed, 0));

@@ -138,14 +138,14 @@ impl<'a> Notice<'a> {
             ..
         } = self.finished;
         let noun = operation.noun();
-        let id = backup.map_or_else(String::new, |id| format!(" {id}"));
-        let of = match operation {
-            Operation::Backup => noun.to_owned(),
-            Operation::Prune => noun.to_owned(),
-            _ => format!("{noun} of backup"),
+        let of = match (operation, backup) {
+            (Operation::Backup | Operation::Prune, Some(id)) => format!("{noun} {id}"),
+            (_, Some(id)) => format!("{noun} of backup {id}"),
+            // It ended before its backup was known.
+            (_, None) => noun.to_owned(),
         };
         let seconds = self.finished.seconds();
-        let mut text = format!("{}: {of}{id} ", self.config.about);
+        let mut text = format!("{}: {of} ", self.config.about);
         match error {
             Some(error) => {
                 let _ = write!(
@@ -160,15 +160,20 @@ impl<'a> Notice<'a> {
                 }
             }
             None => {
-                let _ = write!(text, "is good after {seconds} s: ");
+                let how = match operation {
+                    Operation::Backup if counts.is_unproven => "is made, but UNPROVEN",
+                    Operation::Drill => "has passed",
+                    _ => "is good",
+                };
+                let _ = write!(text, "{how} after {seconds} s: ");
                 let _ = match (counts.collections, counts.deleted) {
-                    (Some(n), _) => write!(text, "{n} collections, {}", size(counts.bytes)),
-                    (None, Some(n)) => write!(text, "{n} backups deleted, {}", size(counts.bytes)),
+                    (Some(n), _) => write!(text, "{}, {}", several(n as u64, "collection"), size(counts.bytes)),
+                    (None, Some(n)) => write!(text, "{} deleted, {}", several(n as u64, "backup"), size(counts.bytes)),
                     (None, None) => write!(text, "{}", size(counts.bytes)),
                 };
                 if let Some(FailedRuns { since, runs }) = &self.before {
-                    let since = since.format(&Rfc3339).unwrap_or_default();
-                    let _ = write!(text, "\nIt had failed {runs} times since {since}.");
+                    let runs = several(*runs, "time");
+                    let _ = write!(text, "\nIt had failed {runs} since {}.", to_the_second(*since));
                 }
             }
         }
@@ -178,10 +183,9 @@ impl<'a> Notice<'a> {
 
 /// The start of a run, for a watch.
 pub(super) fn start(operation: Operation, config: &NotifyConfig, at: OffsetDateTime) -> Post {
-    let at = at.format(&Rfc3339).unwrap_or_default();
     for_people(
         Kind::Healthchecks,
-        &format!("{}: {} began at {at}", config.about, operation.noun()),
+        &format!("{}: {} began at {}", config.about, operation.noun(), to_the_second(at)),
     )
 }
 
@@ -253,7 +257,101 @@ fn event(
     }
 }
 
+/// For people.
+fn to_the_second(at: OffsetDateTime) -> String {
+    let at = at.replace_nanosecond(0).unwrap_or(at);
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// `1 time`, `2 times`.
+fn several(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 fn first_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().take(LINES).collect();
     shortened(&lines.join("\n"), LONGEST).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::base::error::{Code, Error, ErrorInfo};
+    use crate::ops::events::Counts;
+    use crate::repository::names::BackupId;
+    use time::macros::datetime;
+
+    const AT: OffsetDateTime = datetime!(2026-11-26 15:20:33.675995679 UTC);
+
+    fn finished(operation: Operation, backup: Option<BackupId>, counts: Counts) -> Finished {
+        Finished {
+            operation,
+            backup,
+            error: None,
+            took: time::Duration::seconds(3),
+            counts,
+        }
+    }
+
+    fn text(finished: &Finished, failed: Option<u64>) -> String {
+        let config = NotifyConfig {
+            about: "shop".to_owned(),
+            ..NotifyConfig::default()
+        };
+        let before = failed.map(|runs| FailedRuns { since: AT, runs });
+        Notice::new(finished, before, &config, AT).text()
+    }
+
+    #[test]
+    fn people_read_of_one_run_and_of_several_and_of_a_time_to_the_second() {
+        let id = BackupId::at(AT);
+        let of = |collections, deleted, is_unproven| Counts {
+            collections,
+            deleted,
+            bytes: 1024,
+            is_unproven,
+        };
+        let good = finished(Operation::Backup, Some(id), of(Some(1), None, false));
+        assert_eq!(
+            text(&good, Some(1)),
+            format!(
+                "shop: backup {id} is good after 3 s: 1 collection, 1.00 KiB\n\
+                 It had failed 1 time since 2026-11-26T15:20:33Z."
+            )
+        );
+        assert!(text(&good, Some(2)).contains("failed 2 times since 2026-11-26T15:20:33Z."));
+        let unproven = text(&finished(Operation::Backup, Some(id), of(Some(2), None, true)), None);
+        assert!(
+            unproven.contains("UNPROVEN") && !unproven.contains("good"),
+            "{unproven}"
+        );
+        assert!(unproven.contains("2 collections"), "{unproven}");
+        let prune = text(&finished(Operation::Prune, None, of(None, Some(1), false)), None);
+        assert_eq!(prune, "shop: prune is good after 3 s: 1 backup deleted, 1.00 KiB");
+        let drill = text(&finished(Operation::Drill, Some(id), of(Some(1), None, false)), None);
+        assert!(
+            drill.starts_with(&format!("shop: drill of backup {id} has passed")),
+            "{drill}"
+        );
+    }
+
+    #[test]
+    fn a_run_whose_backup_is_not_known_names_none() {
+        let mut failed = finished(Operation::Drill, None, Counts::default());
+        failed.error = Some(ErrorInfo::from(&Error::new(Code::QdrantUnreachable, "no answer")));
+        let text = text(&failed, None);
+        assert!(text.starts_with("shop: drill FAILED after 3 s"), "{text}");
+    }
+
+    #[test]
+    fn the_start_is_told_to_the_second() {
+        let post = start(Operation::Backup, &NotifyConfig::default(), AT);
+        assert!(
+            post.body.ends_with("backup began at 2026-11-26T15:20:33Z"),
+            "{}",
+            post.body
+        );
+    }
 }

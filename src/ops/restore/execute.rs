@@ -31,6 +31,10 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
         }
         _ => error,
     };
+    // Whoever reads that it failed is to read of which backup; `latest` is known by the plan alone.
+    if let Ok(id) = request.id.parse() {
+        progress.about(id);
+    }
     let planned = async {
         // Only under the lease they are nobody's.
         let left = match run.holder().await {
@@ -53,6 +57,9 @@ pub(super) async fn run(ctx: &Context, request: &RestoreRequest, run: Run) -> Re
     };
     let restored = plan.collections.iter().filter(|step| step.is_restored());
     progress.planned_bytes(plan.id, restored.map(|step| (step.unit(), Some(step.bytes))));
+    plan.collections
+        .iter()
+        .for_each(|step| progress.target(&step.unit(), &step.target));
     tracing::info!(backup = %plan.id, qdrant = plan.target, collections = plan.collections.len(), "restore of backup {} started", plan.id);
     // Before anything is changed.
     let proven = run.unless_cancelled(prove_all(ctx, &plan)).await;

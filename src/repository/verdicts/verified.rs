@@ -2,9 +2,10 @@
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Result};
+use crate::base::text::shortened;
 use crate::repository::names::BackupId;
 use crate::wire::store::record;
-use crate::wire::store::{Condition, Store};
+use crate::wire::store::{Condition, ObjectMeta, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,6 +62,88 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Option<Record>> {
         Err(error) if error.code() == Code::BackupDamaged => Ok(None),
         read => Ok(read?.filter(|record| record.id == *id)),
     }
+}
+
+/// What is told of what was found wrong; the record itself has all of it.
+pub const TOLD: usize = 20;
+/// Longest text of a problem that is told, in characters.
+const LONGEST: usize = 400;
+
+/// One thing that the last verification found wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DamageFound {
+    /// None: it is the manifest itself.
+    pub collection: Option<String>,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+/// What the last verification found wrong, as far as it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damages {
+    /// At most [`TOLD`].
+    pub told: Vec<DamageFound>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// What of a record tells of damage. Whoever may write into the store can have written it.
+#[derive(Serialize, Deserialize)]
+struct RecordOfDamage {
+    id: BackupId,
+    #[serde(default)]
+    findings: Vec<Message>,
+    #[serde(default)]
+    objects: Vec<CheckedObject>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CheckedObject {
+    #[serde(default)]
+    collection: Option<String>,
+    #[serde(default)]
+    findings: Vec<Message>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    message: String,
+}
+
+impl record::Record for RecordOfDamage {
+    const WHAT: &'static str = "the result of a verification";
+    const LARGEST: u64 = <Record as record::Record>::LARGEST;
+}
+
+/// What the record `object` of the backup `id` tells of damage; nothing where it cannot be read, or had too much to tell.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn damages(store: &dyn Store, id: &BackupId, object: &ObjectMeta) -> Result<Damages> {
+    let read = match record::read_listed::<RecordOfDamage>(store, object).await {
+        Err(error) if error.code() == Code::BackupDamaged => return Ok(Damages::default()),
+        read => read?.filter(|record| record.id == *id),
+    };
+    let Some(record) = read else {
+        return Ok(Damages::default());
+    };
+    let of_manifest = record.findings.into_iter().map(|finding| (None, finding));
+    let of_objects = record.objects.into_iter().flat_map(|object| {
+        let collection = object.collection;
+        object
+            .findings
+            .into_iter()
+            .map(move |finding| (collection.clone(), finding))
+    });
+    let mut all = of_manifest.chain(of_objects);
+    let told = all.by_ref().take(TOLD).map(|(collection, finding)| DamageFound {
+        collection,
+        message: shortened(&finding.message, LONGEST).into_owned(),
+    });
+    Ok(Damages {
+        told: told.collect(),
+        more: all.count(),
+    })
 }
 
 /// Whether a record stays instead of `new`. One that began later does, but not if it says intact where damage was found
@@ -165,5 +248,42 @@ mod tests {
             (record.verdict, record.at, record.by.as_str()),
             (VerifyVerdict::Damaged, at, "somebody")
         );
+    }
+
+    #[tokio::test]
+    async fn of_much_damage_some_is_told_and_how_much_more_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::open(dir.path()).await.unwrap();
+        let id = BackupId::at(datetime!(2026-11-22 12:00 UTC));
+        let finding = serde_json::json!({"problem": "missing", "message": "x".repeat(2000)});
+        let object = |n: usize| serde_json::json!({"collection": format!("c{n}"), "findings": [&finding]});
+        let whole = serde_json::json!({
+            "id": id,
+            "findings": [{"message": "the manifest names a collection twice"}],
+            "objects": (0..30).map(object).collect::<Vec<_>>(),
+        });
+        for (record, told, more) in [
+            (whole, TOLD, 11),
+            (serde_json::json!({"id": id, "too_long": true}), 0, 0),
+            (serde_json::json!({"id": id, "findings": "nonsense"}), 0, 0),
+            (
+                serde_json::json!({"id": BackupId::at(datetime!(2020-01-01 0:00 UTC)), "findings": [&finding]}),
+                0,
+                0,
+            ),
+        ] {
+            tokio::fs::create_dir_all(dir.path().join(id.prefix())).await.unwrap();
+            tokio::fs::write(dir.path().join(id.verified()), record.to_string())
+                .await
+                .unwrap();
+            let object = store.head(&id.verified()).await.unwrap().unwrap();
+            let found = damages(&store, &id, &object).await.unwrap();
+            assert_eq!((found.told.len(), found.more), (told, more), "{record}");
+            if let [first, second, ..] = &found.told[..] {
+                assert_eq!(first.collection, None);
+                assert_eq!(second.collection.as_deref(), Some("c0"));
+                assert!(second.message.chars().count() <= LONGEST + 1);
+            }
+        }
     }
 }

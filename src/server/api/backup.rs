@@ -173,9 +173,9 @@ pub(crate) struct BackupReport {
     finished_at: OffsetDateTime,
     /// URL of the manifest; null when nothing was saved.
     manifest: Option<String>,
-    collections: Vec<SavedCollection>,
-    failed: Vec<FailedCollection>,
-    warnings: Vec<String>,
+    pub(crate) collections: Vec<SavedCollection>,
+    pub(crate) failed: Vec<FailedCollection>,
+    pub(crate) warnings: Vec<String>,
     /// Collections that Qdrant optimized while they were saved: the backup is not good before a drill has counted them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unproven: Vec<String>,
@@ -193,29 +193,29 @@ words! {
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct SavedCollection {
-    name: String,
+pub(crate) struct SavedCollection {
+    pub(crate) name: String,
     /// Count after the snapshot was made.
-    points: u64,
+    pub(crate) points: u64,
     /// Whether that is Qdrant's estimate, because the collection refuses exact counts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    points_estimated: bool,
-    bytes: u64,
+    pub(crate) points_estimated: bool,
+    pub(crate) bytes: u64,
     /// Shards that were streamed; the others, and whole collections, by way of a file on Qdrant's disk.
     #[serde(skip_serializing_if = "is_none")]
     streamed: usize,
 }
 
-fn is_none(count: &usize) -> bool {
+pub(super) fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
 /// A collection that is not in the backup, and why.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct FailedCollection {
-    collection: String,
+    pub(crate) collection: String,
     #[serde(flatten)]
-    error: ErrorDetail,
+    pub(crate) error: ErrorDetail,
 }
 
 impl BackupReport {

@@ -1,13 +1,14 @@
 //! `GET /backups/{id}`.
 
 use super::all;
-use super::backup::FailedCollection;
+use super::backup::{FailedCollection, is_none};
 use super::backups::BackupFacts;
 use super::values::{BackupStatus, Selection, Source};
 use crate::base::snapshot;
 use crate::repository::catalog::Detail;
 use crate::repository::manifest::{self, Storage};
 use crate::repository::names::BackupId;
+use crate::repository::verdicts::verified;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -30,8 +31,21 @@ pub(crate) struct BackupDetail {
     collections: Vec<BackedUpCollection>,
     failed: Vec<FailedCollection>,
     warnings: Vec<String>,
+    /// What the last verification found wrong; the first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damage_found: Vec<DamageFound>,
+    /// How much more it found.
+    #[serde(skip_serializing_if = "is_none")]
+    more_damage_found: usize,
     /// As in the list, with what is known of its worth.
     summary: BackupFacts,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DamageFound {
+    /// Null: it is the manifest itself.
+    collection: Option<String>,
+    message: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,7 +135,18 @@ impl From<Detail> for BackupDetail {
             collections: all(manifest.collections),
             failed: all(manifest.failed),
             warnings: manifest.warnings,
+            damage_found: all(detail.damage_found),
+            more_damage_found: detail.more_damage_found,
             summary: detail.summary.into(),
+        }
+    }
+}
+
+impl From<verified::DamageFound> for DamageFound {
+    fn from(damage: verified::DamageFound) -> Self {
+        Self {
+            collection: damage.collection,
+            message: damage.message,
         }
     }
 }

@@ -56,12 +56,12 @@ pub(crate) struct DrillReport {
     by: String,
     tool_version: String,
     /// The Qdrant that it was held on.
-    target: String,
-    target_version: String,
+    pub(crate) target: String,
+    pub(crate) target_version: String,
     verdict: DrillVerdict,
-    collections: Vec<DrilledCollection>,
+    pub(crate) collections: Vec<DrilledCollection>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Why this was not recorded beside the manifest: the next one who looks does not learn it.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_recorded: Option<ErrorInfo>,
@@ -73,23 +73,23 @@ words! {
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct DrilledCollection {
-    name: String,
-    verdict: DrillVerdict,
+pub(crate) struct DrilledCollection {
+    pub(crate) name: String,
+    pub(crate) verdict: DrillVerdict,
     /// Exact count of what came back.
-    points: Option<u64>,
+    pub(crate) points: Option<u64>,
     /// Points that were read with their vectors.
     sampled: Option<usize>,
     /// Searches that were made; of a drill by the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     searches: Option<usize>,
     /// Bytes moved.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// For moving and restoring them.
     seconds: Option<f64>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 impl From<drill::DrillReport> for DrillReport {

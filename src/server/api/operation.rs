@@ -192,6 +192,9 @@ pub(crate) struct OperationUnit {
     pub(crate) phase: Option<OperationPhase>,
     pub(crate) bytes_done: u64,
     pub(crate) bytes_total: Option<u64>,
+    /// Under which name a restore makes it, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
 }
 
 impl Operation {
@@ -297,6 +300,7 @@ impl From<UnitRecord> for OperationUnit {
             phase: Phase::parse(&unit.phase).map(Into::into),
             bytes_done: unit.bytes_done,
             bytes_total: unit.bytes_total,
+            target: unit.target,
         }
     }
 }

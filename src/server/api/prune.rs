@@ -50,27 +50,27 @@ pub(crate) struct PruneReport {
     /// How many backups and leftovers were to be deleted.
     planned: usize,
     /// Oldest first.
-    deleted: Vec<DeletedBackup>,
-    skipped: Vec<SkippedBackup>,
+    pub(crate) deleted: Vec<DeletedBackup>,
+    pub(crate) skipped: Vec<SkippedBackup>,
     /// Number of executions of jobs whose records were deleted.
     jobs: usize,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct DeletedBackup {
-    id: BackupId,
+pub(crate) struct DeletedBackup {
+    pub(crate) id: BackupId,
     /// How many were deleted.
     objects: usize,
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// How many were not; a later prune collects what is still there.
-    left: usize,
+    pub(crate) left: usize,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct SkippedBackup {
-    id: BackupId,
-    why: String,
+pub(crate) struct SkippedBackup {
+    pub(crate) id: BackupId,
+    pub(crate) why: String,
 }
 
 impl From<prune::PruneReport> for PruneReport {

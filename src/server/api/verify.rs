@@ -24,11 +24,11 @@ pub(crate) struct VerifyReport {
     by: String,
     tool_version: String,
     /// Bytes that were read.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// What is wrong with the manifest itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<VerifyFinding>,
-    objects: Vec<VerifiedObject>,
+    pub(crate) findings: Vec<VerifyFinding>,
+    pub(crate) objects: Vec<VerifiedObject>,
     /// Collections that this version cannot restore, however intact they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_restorable: Vec<String>,
@@ -49,9 +49,9 @@ words! {
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct VerifyFinding {
+pub(crate) struct VerifyFinding {
     problem: VerifyProblem,
-    message: String,
+    pub(crate) message: String,
     /// What was recorded, where there is one such thing.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<String>,
@@ -62,20 +62,20 @@ struct VerifyFinding {
 
 /// What was found out about one object.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct VerifiedObject {
-    collection: String,
+pub(crate) struct VerifiedObject {
+    pub(crate) collection: String,
     key: String,
     /// Bytes that were read.
-    bytes: u64,
-    verdict: VerifyVerdict,
+    pub(crate) bytes: u64,
+    pub(crate) verdict: VerifyVerdict,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<VerifyFinding>,
+    pub(crate) findings: Vec<VerifyFinding>,
     /// What is odd and yet no damage.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     /// Why it could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_checked: Option<ErrorInfo>,
+    pub(crate) not_checked: Option<ErrorInfo>,
 }
 
 impl From<verify::VerifyReport> for VerifyReport {

@@ -32,6 +32,7 @@ pub(super) async fn show(State(app): State<App>, PathId(id): PathId, reader: Rea
         h1 { (reader.say(Text::Backup)) " " (time(id.time())) }
         p.marks { (marks(&reader, &detail.summary)) }
         (oddities(&detail.summary))
+        (damage(&reader, &detail))
         (unproven(&reader, &detail))
         (facts(&reader, &detail))
         (proofs(&reader, &detail, now))
@@ -50,6 +51,24 @@ fn unproven(reader: &Reader, detail: &Detail) -> Markup {
     html! {
         @if detail.summary.marks.first() == Some(&Mark::Unproven) {
             p.notice.warning data-notice="unproven" { (reader.say(Text::UnprovenMeans)) }
+        }
+    }
+}
+
+/// What the last verification found.
+fn damage(reader: &Reader, detail: &Detail) -> Markup {
+    html! {
+        @if !detail.damage_found.is_empty() {
+            section.notice.bad data-notice="damaged" {
+                h2 { (reader.say(Text::WhatIsDamaged)) }
+                ul {
+                    @for damage in &detail.damage_found {
+                        li { @if let Some(collection) = &damage.collection { b { (name(collection)) } " " } (foreign(&damage.message)) }
+                    }
+                }
+                @if detail.more_damage_found > 0 { p { (reader.say(Text::AndMore(detail.more_damage_found))) } }
+                p.remedy { strong { (reader.say(Text::WhatToDo)) } " " (reader.say(Text::DamagedMeans)) }
+            }
         }
     }
 }

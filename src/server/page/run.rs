@@ -4,6 +4,7 @@ use super::begin::{Nothing, seen_at};
 use super::document::{Document, Place};
 use super::parts::{Action, Tone, badge, command, foreign, name, problem, time};
 use super::reader::Reader;
+use super::report;
 use super::text::Text;
 use crate::base::text::{count, size};
 use crate::repository::names::RunId;
@@ -94,6 +95,8 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
     };
     let percent = part.map(|part| (part.clamp(0.0, 1.0) * 100.0).floor() as u32);
     let id = operation.id().to_string();
+    // A prune moves nothing.
+    let has_numbers = counts.units > 0 || counts.bytes_done > 0;
     html! {
         article.run data-silent-run[is_silent(operation)] data-run=(operation.state().word()) data-kind=(id.rsplit('-').nth(1).unwrap_or_default()) {
             div.line {
@@ -109,16 +112,25 @@ pub(super) fn card(reader: &Reader, operation: &Operation) -> Markup {
                 }
             }
             dl.numbers {
-                div { dt { (reader.say(Text::Bytes)) } dd data-bytes {
-                    (size(counts.bytes_done)) @if let Some(total) = counts.bytes_total { " / " (size(total)) }
-                } }
+                @if has_numbers {
+                    div { dt { (reader.say(Text::Bytes)) } dd data-bytes {
+                        (size(counts.bytes_done)) @if let Some(total) = counts.bytes_total { " / " (size(total)) }
+                    } }
+                }
                 @if let Some(rate) = counts.bytes_per_second { div { dt { (reader.say(Text::Rate)) } dd data-rate { (size(rate)) "/s" } } }
                 @if let Some(eta) = counts.eta_seconds {
                     div { dt { (reader.say(Text::Left)) } dd data-eta { (reader.say(Text::Age(Duration::from_secs(eta)))) } }
                 }
-                div { dt { (reader.say(Text::Units)) } dd data-units { (count((counts.done + counts.failed) as u64)) " / " (count(counts.units as u64)) } }
+                @if has_numbers {
+                    div { dt { (reader.say(Text::Units)) } dd data-units { (count((counts.done + counts.failed) as u64)) " / " (count(counts.units as u64)) } }
+                }
                 @if counts.failed > 0 { div { dt { (reader.say(Text::UnitsFailed)) } dd { (count(counts.failed as u64)) } } }
                 div { dt { (reader.say(Text::Since)) } dd { (time(operation.started_at())) } }
+                @if let Some(ended) = operation.ended_at() {
+                    div { dt { (reader.say(Text::Finished)) } dd data-ended {
+                        (time(ended)) @if let Some(took) = operation.took() { ", " (reader.say(Text::Took(took))) }
+                    } }
+                }
                 div { dt { (reader.say(Text::By)) } dd { (foreign(operation.who())) } }
                 @if let Some(silent) = operation.silent().filter(|silent| silent.as_secs() > 15) {
                     div { dt { (reader.say(Text::LastHeard)) } dd data-silent { (heard(reader, silent)) } }
@@ -166,7 +178,9 @@ fn came_to(reader: &Reader, operation: &Operation, is_there: bool) -> Markup {
         @if let Some(backup) = operation.backup().filter(|_| is_there) {
             p { (reader.say(Text::Backup)) " " a href=(reader.link(&format!("/ui/backups/{backup}"), &[])) { (backup.to_string()) } }
         }
-        @if !operation.units().is_empty() {
+        @if let Some(report) = operation.report() {
+            (report::came_to(reader, report))
+        } @else if !operation.units().is_empty() {
             section {
                 h2 { (reader.say(Text::Units)) }
                 div.scroll tabindex="0" role="region" aria-label=(reader.say(Text::Units)) {
@@ -187,7 +201,7 @@ fn came_to(reader: &Reader, operation: &Operation, is_there: bool) -> Markup {
 fn row(reader: &Reader, unit: &OperationUnit) -> Markup {
     html! {
         tr {
-            th scope="row" { (name(&unit.name)) }
+            th scope="row" { (name(&unit.name)) @if let Some(target) = &unit.target { " → " (name(target)) } }
             td { @if let Some(phase) = unit.phase { (reader.say(Text::Phase(phase))) } }
             td.number { (size(unit.bytes_done)) @if let Some(total) = unit.bytes_total { " / " (size(total)) } }
         }

@@ -214,6 +214,9 @@ pub(super) enum Text {
     Streamed,
     Node,
     ConfirmedByQdrant,
+    WhatIsDamaged,
+    DamagedMeans,
+    AndMore(usize),
 
     // Runs.
     RunningNow,
@@ -237,6 +240,24 @@ pub(super) enum Text {
     Silent,
     SilentMeans,
     WhatWentWrong,
+    WhatItCameTo,
+    RestoredAs,
+    NotRestored,
+    AliasesSet,
+    LeftBehind,
+    RunThisNext,
+    Verdict,
+    Passed,
+    Intact,
+    NotChecked,
+    TheManifest,
+    DeletedSum {
+        backups: usize,
+        bytes: u64,
+    },
+    NotDeleted,
+    ObjectsLeft(usize),
+    NotSaved,
 
     // Pruning.
     PruneTitle,

@@ -30,6 +30,15 @@ impl Operation {
         Duration::try_from(took).ok()
     }
 
+    pub(crate) fn ended_at(&self) -> Option<OffsetDateTime> {
+        self.ended_at
+    }
+
+    /// What it came to, where this process did it and the report is kept.
+    pub(crate) fn report(&self) -> Option<&ReportOfError> {
+        self.report.as_ref()
+    }
+
     pub(crate) fn phase(&self) -> Option<OperationPhase> {
         self.phase
     }
@@ -53,10 +62,6 @@ impl Operation {
 
     pub(crate) fn error(&self) -> Option<&ErrorInfo<String>> {
         self.error.as_ref()
-    }
-
-    pub(crate) fn report(&self) -> Option<&ReportOfError> {
-        self.report.as_ref()
     }
 }
 

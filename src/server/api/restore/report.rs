@@ -14,21 +14,21 @@ use utoipa::ToSchema;
 pub(crate) struct RestoreReport {
     id: BackupId,
     /// URL of the Qdrant that was restored into.
-    target: String,
+    pub(crate) target: String,
     status: RestoreOutcome,
     #[serde(with = "time::serde::rfc3339")]
     started_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     finished_at: OffsetDateTime,
-    collections: Vec<RestoredCollection>,
-    failed: Vec<UnrestoredCollection>,
+    pub(crate) collections: Vec<RestoredCollection>,
+    pub(crate) failed: Vec<UnrestoredCollection>,
     /// What to send next for all that failed.
-    next: Vec<String>,
+    pub(crate) next: Vec<String>,
     /// Aliases that were set or moved.
-    aliases: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     /// Collections that a swap left without their aliases: still there, and now to be deleted by hand.
-    replaced: Vec<String>,
-    warnings: Vec<String>,
+    pub(crate) replaced: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 words! {
@@ -37,37 +37,37 @@ words! {
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct RestoredCollection {
+pub(crate) struct RestoredCollection {
     /// Its name in the backup.
-    source: String,
+    pub(crate) source: String,
     /// Its name on Qdrant.
-    target: String,
+    pub(crate) target: String,
     /// Count now.
-    points: u64,
+    pub(crate) points: u64,
     /// Whether that, or the backup's, is Qdrant's estimate, because the collection refuses exact counts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    points_estimated: bool,
+    pub(crate) points_estimated: bool,
     expected: PointRange,
     /// Points that were read with their vectors.
     sampled: usize,
     /// Bytes moved.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// For moving and restoring them, without the checks before and after.
     seconds: f64,
     via: Transport,
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct UnrestoredCollection {
+pub(crate) struct UnrestoredCollection {
     /// Its name in the backup.
-    source: String,
+    pub(crate) source: String,
     /// The name that it was to have on Qdrant.
-    target: String,
+    pub(crate) target: String,
     #[serde(flatten)]
-    error: ErrorInfo,
+    pub(crate) error: ErrorInfo,
     /// What Qdrant has under the target's name now.
-    state: String,
+    pub(crate) state: String,
     /// What to send next.
     next: String,
 }

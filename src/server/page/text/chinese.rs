@@ -266,6 +266,9 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::TakenAt => "快照時間",
         Text::Streamed => "串流",
         Text::Node => "節點",
+        Text::WhatIsDamaged => "損壞的內容",
+        Text::DamagedMeans => "請立即建立新的備份；還原時請用另一份，或用這一份當中完好的部分",
+        Text::AndMore(n) => return format!("還有 {} 項；重新驗證會列出全部。", count(n as u64)).into(),
         Text::ConfirmedByQdrant => "經 Qdrant 確認",
 
         Text::RunningNow => "執行中",
@@ -312,6 +315,23 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::Silent => "沒有回報",
         Text::SilentMeans => "這個程式已有一段時間沒有回報，可能已經結束。這個指令會說明租約能否解除：",
         Text::WhatWentWrong => "出了什麼問題",
+        Text::WhatItCameTo => "結果",
+        Text::RestoredAs => "在 Qdrant 上的名稱",
+        Text::NotRestored => "未還原",
+        Text::AliasesSet => "已移動或設定的別名：",
+        Text::LeftBehind => "別名已移走，請手動刪除：",
+        Text::RunThisNext => "接著送出：",
+        Text::Verdict => "結論",
+        Text::Passed => "通過",
+        Text::Intact => "完好",
+        Text::NotChecked => "未檢查",
+        Text::TheManifest => "資訊清單",
+        Text::DeletedSum { backups, bytes } => {
+            return format!("已刪除 {} 份備份，釋放 {}。", count(backups as u64), size(bytes)).into();
+        }
+        Text::NotDeleted => "未刪除：",
+        Text::ObjectsLeft(n) => return format!("{} 個物件未刪除", count(n as u64)).into(),
+        Text::NotSaved => "未存妥",
 
         Text::PruneTitle => "清理",
         Text::PruneIntro => "依保留規則，哪些備份會留下、哪些會刪除。規則：",

@@ -277,6 +277,9 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
         Text::TakenAt => "snapshot of",
         Text::Streamed => "streamed",
         Text::Node => "node",
+        Text::WhatIsDamaged => "What is damaged",
+        Text::DamagedMeans => "make a new backup now; restore from another one, or what is intact of this one",
+        Text::AndMore(n) => return format!("And {} more; a verification tells all.", count(n as u64)).into(),
         Text::ConfirmedByQdrant => "confirmed by Qdrant",
 
         Text::RunningNow => "Running now",
@@ -325,6 +328,23 @@ pub(super) fn say(text: Text) -> Cow<'static, str> {
             "Nothing was heard of its process for some time: it may have died. This says whether its lease can go:"
         }
         Text::WhatWentWrong => "What went wrong",
+        Text::WhatItCameTo => "What it came to",
+        Text::RestoredAs => "On Qdrant",
+        Text::NotRestored => "Not restored",
+        Text::AliasesSet => "Aliases moved or set:",
+        Text::LeftBehind => "Left without its aliases, to be deleted by hand:",
+        Text::RunThisNext => "Send this next:",
+        Text::Verdict => "Verdict",
+        Text::Passed => "Passed",
+        Text::Intact => "Intact",
+        Text::NotChecked => "Not checked",
+        Text::TheManifest => "The manifest",
+        Text::DeletedSum { backups: n, bytes } => {
+            return format!("{} deleted, {} freed.", several(n, "backup", "backups"), size(bytes)).into();
+        }
+        Text::NotDeleted => "Not deleted:",
+        Text::ObjectsLeft(n) => return format!("{} not deleted", several(n, "object", "objects")).into(),
+        Text::NotSaved => "Not saved",
 
         Text::PruneTitle => "Prune",
         Text::PruneIntro => "What the retention policy keeps, and what it deletes. The policy:",
