@@ -2,7 +2,7 @@
 //! instance, and the one that comes after a restart, see how far a run is and what became of it.
 //!
 //! It is for showing, and a retry finds by it what its first request began (a backup by its own record, see
-//! [`crate::repository::requests`]). Nothing else is decided by one: whoever may write into the store can have written it. So what it
+//! `repository::requests`). Nothing else is decided by one: whoever may write into the store can have written it. So what it
 //! claims is bounded when it is read.
 
 use crate::base::error::{Code, ErrorInfo, Result};
