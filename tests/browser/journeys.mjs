@@ -2,10 +2,15 @@
 
 import { request as ask, createServer } from "node:http";
 import { goBy, tabTo } from "./keyboard.mjs";
+import { look } from "./look.mjs";
 import { get, open, visit } from "./stage.mjs";
 
 function expect(is, what) {
   if (!is) throw new Error(what);
+}
+
+function expectNothing(found) {
+  expect(found.length === 0, found.join("\n"));
 }
 
 async function call(qdrant, method, path, body) {
@@ -35,6 +40,9 @@ export async function restore(browser, state) {
   await goBy(page, ".choice button[type=submit]");
   await goBy(page, "form[data-action] button[type=submit]");
   await ended(page);
+  const told = await page.innerText("[data-report=restore]");
+  expect(told.includes("articles-restored") && told.includes(`${before}`), `the page does not tell what came of it: ${told}`);
+  expectNothing(await look(page, wrong, "what a restore came to"));
   const copy = await count(qdrant, "articles-restored");
   expect(copy === before, `${copy} points in the copy, ${before} in the original`);
 
@@ -64,7 +72,7 @@ export async function restore(browser, state) {
   expect(await count(qdrant, "products") === whole, "not all points are there again");
   // That it was refused is told by the browser, too.
   const others = wrong.filter((what) => !what.includes("status of 400"));
-  expect(others.length === 0, others.join("\n"));
+  expectNothing(others);
   await close();
   return `articles: ${before} of ${before} points as a copy; products: ${rest} points became ${whole} again`;
 }

@@ -22,7 +22,7 @@ pub(super) fn came_to(reader: &Reader, report: &ReportOfError) -> Markup {
         ReportOfError::Verify(report) => ("verify", verification(reader, report)),
     };
     html! {
-        section data-report=(kind) aria-labelledby="report-title" {
+        section data-report=(kind) {
             h2 #report-title { (reader.say(Text::WhatItCameTo)) }
             (told)
         }
