@@ -381,29 +381,12 @@ mod tests {
             good(200, &["docs", "older"], false, true),
             good(50, &["oldest"], true, true),
         ];
-        let live = ["docs", "logs", "news", "notes", "old", "older", "oldest"].map(str::to_owned);
-        let question = FreshnessInput {
-            selection: &Selection::default(),
-            live: Some(&live),
-            source: &Source::default(),
-            wanted: FreshnessPolicy::default(),
-            now: NOW,
-        };
+        let live = ["docs", "logs", "news", "notes", "old", "older", "oldest"];
         let stored = Stored {
             backups,
             ..Stored::default()
         };
-        let answer = freshness::assess(&question, stored).unwrap();
-        let status = Status {
-            protected: answer.is_fresh(),
-            has_backups: !answer.backups.is_empty(),
-            max_age_seconds: question.wanted.max_age.as_secs(),
-            qdrant: "http://q:6333".to_owned(),
-            store: "gs://b/p".to_owned(),
-            collections: rows(answer, NOW),
-            warnings: Vec::new(),
-            metrics: None,
-        };
+        let status = status(&live, stored);
         assert_eq!(
             rendered(&status),
             "NOT PROTECTED: 4 of 7 collections without a good backup younger than 26 h:\n\
@@ -425,14 +408,9 @@ mod tests {
         );
     }
 
-    #[test]
-    fn where_nothing_was_ever_saved_nothing_is_called_protected() {
-        let since = NOW - time::Duration::hours(1);
-        let stored = Stored {
-            since: Some(since),
-            ..Stored::default()
-        };
-        let live = ["docs", "logs"].map(str::to_owned);
+    /// What is told where Qdrant has `live`.
+    fn status(live: &[&str], stored: Stored) -> Status {
+        let live: Vec<_> = live.iter().map(|name| (*name).to_owned()).collect();
         let question = FreshnessInput {
             selection: &Selection::default(),
             live: Some(&live),
@@ -441,7 +419,7 @@ mod tests {
             now: NOW,
         };
         let answer = freshness::assess(&question, stored).unwrap();
-        let status = Status {
+        Status {
             protected: answer.is_fresh(),
             has_backups: !answer.backups.is_empty(),
             max_age_seconds: question.wanted.max_age.as_secs(),
@@ -450,7 +428,17 @@ mod tests {
             collections: rows(answer, NOW),
             warnings: Vec::new(),
             metrics: None,
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_ever_saved_nothing_is_called_protected() {
+        let since = NOW - time::Duration::hours(1);
+        let stored = Stored {
+            since: Some(since),
+            ..Stored::default()
         };
+        let status = status(&["docs", "logs"], stored);
         assert!(status.protected, "the first one is not due yet");
         assert_eq!(
             headline(&status),
