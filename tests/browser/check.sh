@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Looks at the pages of the service in a real browser: Debian's chromium, steered by playwright-core, with axe-core for accessibility.
+# The one without windows is taken where it can be had: no window of its own is drawn while a page is waited for.
 # Each page is that of a fixture (examples/pages), in both languages, light and dark, on 390 and 1280 pixels; see check.mjs.
 #
 #   tests/browser/check.sh                 all checks; less than three minutes
@@ -14,15 +15,21 @@ cd "$(dirname "$0")/../.."
 modules=$PWD/target/browser
 pages=target/debug/examples/pages
 
+browser() {
+  command -v chromium-headless-shell || command -v chromium
+}
+
 install() {
   local lacking=()
-  command -v chromium >/dev/null || lacking+=(chromium)
+  browser >/dev/null || lacking+=(chromium-headless-shell)
   command -v node >/dev/null || lacking+=(nodejs)
   command -v npm >/dev/null || lacking+=(npm)
   if [ ${#lacking[@]} -gt 0 ]; then
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
     apt-get -qq update || true
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${lacking[@]}" >/dev/null || return 1
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq install -y --no-install-recommends "${lacking[@]}" >/dev/null ||
+      apt-get -qq install -y --no-install-recommends "${lacking[@]/-headless-shell/}" >/dev/null || return 1
   fi
   cmp -s tests/browser/package.json "$modules/package.json" && return
   mkdir -p "$modules"
@@ -31,11 +38,11 @@ install() {
 }
 
 if ! install; then
-  echo "tests/browser/check.sh: please install chromium, node and npm; the packages are those of tests/browser/package.json" >&2
+  echo "tests/browser/check.sh: please install chromium-headless-shell or chromium, node and npm; the packages are those of tests/browser/package.json" >&2
   exit 1
 fi
 [ "${1-}" != --install ] || exit 0
 # `cargo test --workspace` has built it.
 [ -x "$pages" ] || cargo build --quiet --locked --workspace --example pages
-export BROWSER_MODULES=$modules/ PAGES=$pages
+export BROWSER_MODULES=$modules/ PAGES=$pages CHROMIUM=${CHROMIUM-$(browser)}
 exec timeout "${BROWSER_TIMEOUT_SECS:-600}" node tests/browser/check.mjs "$@"

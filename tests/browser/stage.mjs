@@ -32,7 +32,7 @@ export async function fixtures() {
 export function browser() {
   // Root has no sandbox to be put into.
   const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  return chromium.launch({ executablePath: process.env.CHROMIUM, args });
 }
 
 /** A page of a state, whose `wrong` lists what the browser complains of. */

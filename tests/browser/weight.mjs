@@ -1,5 +1,6 @@
 // What a page weighs, and how soon one sees it.
 
+import { createServer } from "node:http";
 import { get, open, visit } from "./stage.mjs";
 
 const MOST = 30 * 1024;
@@ -10,20 +11,34 @@ async function bytes(url) {
   return headers["content-encoding"] === "gzip" ? body.length : Infinity;
 }
 
-/** Milliseconds to the first content, and to the first byte of the answer: the best of several. */
+/** A page of one word, which nothing but the browser itself takes time for. */
+async function peer() {
+  const server = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><title>Peer</title><p>One"));
+  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+  return { url: `http://127.0.0.1:${server.address().port}`, more: null, end: () => server.close() };
+}
+
+/** Milliseconds to the first content, and to the first byte of the answer, in a browser that has loaded nothing of it before. */
 async function paint(browser, state) {
-  let best = { paint: Infinity, answer: Infinity };
-  for (let i = 0; i < 5; i++) {
-    const { page, close } = await open(browser, state);
-    await visit(page, "/");
-    const time = await page.evaluate(() => new Promise((seen) => new PerformanceObserver((list) => {
-      const found = list.getEntriesByName("first-contentful-paint")[0];
-      if (found) seen({ paint: found.startTime, answer: performance.getEntriesByType("navigation")[0].responseStart });
-    }).observe({ type: "paint", buffered: true })));
-    if (time.paint < best.paint) best = time;
-    await close();
+  const { page, close } = await open(browser, state);
+  await visit(page, "/");
+  const times = await page.evaluate(() => new Promise((seen) => new PerformanceObserver((list) => {
+    const found = list.getEntriesByName("first-contentful-paint")[0];
+    if (found) seen([found.startTime, performance.getEntriesByType("navigation")[0].responseStart]);
+  }).observe({ type: "paint", buffered: true })));
+  await close();
+  return times;
+}
+
+const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
+
+/** Medians of paints in turns. */
+async function paints(browser, states, rounds) {
+  const times = states.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [at, state] of states.entries()) times[at].push(await paint(browser, state));
   }
-  return best;
+  return times.map((times) => [0, 1].map((what) => median(times.map((time) => time[what]))));
 }
 
 export async function weigh(browser, state) {
@@ -33,7 +48,9 @@ export async function weigh(browser, state) {
     console.log(`   ${state.state} ${path}: ${size} bytes on the wire, at most ${MOST}`);
     if (size > MOST) found.push(`${state.state} ${path}: ${size} bytes on the wire, more than ${MOST}`);
   }
-  const { paint: first, answer } = await paint(browser, state);
-  console.log(`   ${state.state} /: first contentful paint after ${first.toFixed()} ms, ${(first - answer).toFixed()} ms after the first byte`);
+  const word = await peer();
+  const [[first, answer], [one]] = await paints(browser, [state, word], 9);
+  word.end();
+  console.log(`   ${state.state} /: first contentful paint after ${first.toFixed()} ms (answer after ${answer.toFixed()} ms), a page of one word: ${one.toFixed()} ms`);
   return found;
 }

@@ -14,7 +14,7 @@ pub(super) const PATH: &str = "/assets/{name}";
 pub(super) struct Asset {
     pub(super) path: String,
     media: &'static str,
-    content: &'static str,
+    pub(super) content: &'static str,
 }
 
 impl Asset {

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::io::Write;
 
 /// Nothing is loaded, sent or shown but by and to this service, and nothing stands in the page itself but text.
@@ -130,7 +130,7 @@ fn framed(page: &Document, reader: &Reader) -> Markup {
                 header.top {
                     div.bar {
                         a.brand href=(reader.link("/", &[])) {
-                            img src=(ICON.path) alt="" width="26" height="26";
+                            span aria-hidden="true" { (PreEscaped(ICON.content)) }
                             span { "qdrant-backup" }
                         }
                         nav aria-label=(reader.say(Text::Pages)) {

@@ -26,7 +26,7 @@ use verdict::Verdict;
 const IDLE_SECONDS: u32 = 60;
 
 /// Collections on one page.
-const COLLECTIONS: usize = 100;
+const COLLECTIONS: usize = 20;
 
 pub(super) async fn show(State(app): State<App>, reader: Reader) -> Response {
     let look = look::take(&app).await;

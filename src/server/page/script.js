@@ -2,10 +2,10 @@
 (() => {
   const chinese = document.documentElement.lang.startsWith("zh");
   const words = chinese ? { copy: "複製", copied: "已複製" } : { copy: "Copy", copied: "Copied" };
-  const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 
   // Times in the reader's zone; the title keeps what was sent.
   const localize = (root) => {
+    const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (!Number.isNaN(at.getTime())) time.textContent = shown.format(at);
@@ -94,8 +94,11 @@
     if (live) setTimeout(look, live.dataset.live * 1000);
   };
 
-  localize(document);
-  offerCopies(document);
   document.addEventListener("submit", submit);
-  again();
+  // The page is seen first, as it was sent.
+  requestAnimationFrame(() => setTimeout(() => {
+    localize(document);
+    offerCopies(document);
+    again();
+  }));
 })();

@@ -77,7 +77,7 @@ async fn no_name_or_message_becomes_a_part_of_a_page() {
         let page = look(&service, path).await;
         assert_eq!(page.status, 200, "{path}");
         let known = ["script", "img"].map(|name| page.html.named(name).count());
-        assert_eq!(known, [1, 1], "{path}");
+        assert_eq!(known, [1, 0], "{path}");
         let handlers = page
             .html
             .elements

@@ -31,7 +31,7 @@ pub(super) fn section(reader: &Reader, rows: &[Row], look: &Look) -> Markup {
         section #collections aria-labelledby="collections-title" {
             div.title-bar {
                 h2 #collections-title { (reader.say(Text::Collections)) " " span.count { (count(rows.len() as u64)) } }
-                @if rows.len() > 20 || wanted.is_some() { (finder(reader, wanted)) }
+                @if rows.len() > COLLECTIONS || wanted.is_some() { (finder(reader, wanted)) }
             }
             @if found.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
             ul.collections {
