@@ -219,6 +219,11 @@ impl Proof {
     pub(crate) fn is_intact(&self, now: OffsetDateTime) -> bool {
         self.verdict == ProofVerdict::Intact && self.at.is_none_or(|at| has_come(at, now))
     }
+
+    /// Whether it praises what was only finished at `finished`, after it.
+    fn is_older_than(&self, finished: OffsetDateTime) -> bool {
+        self.verdict == ProofVerdict::Intact && self.at.is_some_and(|at| !has_come(finished, at))
+    }
 }
 
 impl Summary {
@@ -273,20 +278,22 @@ impl Summary {
     ) -> Self {
         let (manifest, problem) = (manifest.ok(), manifest.err());
         let collections = manifest.map_or(&[][..], |m| &m.collections);
+        let finished_at = manifest.map(|m| m.finished_at);
+        let counts = |proof: &Proof| !finished_at.is_some_and(|at| proof.is_older_than(at));
         let mut summary = Self {
             id,
             status: manifest.map(|m| m.status),
             selection: manifest.map(|m| m.selection.clone()),
             scoped_key: manifest.is_some_and(|m| m.qdrant.scoped_key),
             marks: Vec::new(),
-            finished_at: manifest.map(|m| m.finished_at),
+            finished_at,
             collections: collections.len(),
             points: total(collections.iter().map(|c| c.points_after)),
             bytes: manifest.map_or(0, Manifest::bytes),
             largest: largest(collections.iter().map(Collection::bytes)),
             points_by_collection: collections.iter().map(|c| (c.name.clone(), c.points_after)).collect(),
-            verified: records.verified,
-            drilled: records.drilled,
+            verified: records.verified.filter(counts),
+            drilled: records.drilled.filter(counts),
             pinned: records.pinned,
             problem: problem.map(Error::chain).or(records.problem),
             unproven: collections

@@ -89,7 +89,7 @@ codes! {
     /// The store keeps an object that is to be deleted or replaced: a retention policy, or a hold.
     StoreRetained, exit 7, http 502, "wait until the retention ends, or release the hold; a bucket for backups can have no retention policy";
     /// The bucket or directory does not exist.
-    StoreMissing, exit 7, http 502, "create it, or correct BACKUP_STORE";
+    StoreMissing, exit 7, http 502, "mount or create it, or correct BACKUP_STORE";
     /// The store is full.
     StoreFull, exit 7, http 507, "make room: `qdrant-backup prune` shows what the retention policy would delete";
     /// An object exists that must not exist, or changed although it must not.

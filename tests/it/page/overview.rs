@@ -97,10 +97,9 @@ async fn the_ladder_shows_how_far_the_newest_backup_is_proven() {
     let height = async || look(&service, "/").await.html.values("data-height").concat();
     service.backup("").await;
     assert_eq!(height().await, "1");
-    let id = id(service.look("/backups").await.body["backups"][0]["id"]
-        .as_str()
-        .unwrap());
-    let intact = json!({"id": id, "verdict": "intact", "at": "2026-01-01T00:00:00Z"});
+    let newest = service.look("/backups").await.body["backups"][0].clone();
+    let id = id(newest["id"].as_str().unwrap());
+    let intact = json!({"id": id, "verdict": "intact", "at": newest["finished_at"]});
     put(&*service.store().await, &id.verified(), &intact.to_string()).await;
     assert_eq!(height().await, "2");
     let (status, drilled) = service.post("/backups/latest/drill", r#"{"same_qdrant": true}"#).await;

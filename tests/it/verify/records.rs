@@ -138,6 +138,29 @@ async fn damage_is_recorded_over_a_later_check_that_found_none_and_over_a_record
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_older_than_its_backup_is_none_of_it() {
+    let lab = Lab::in_directory().await;
+    let now = OffsetDateTime::now_utc();
+    let marks = async || catalog::list(&*lab.store, 9, now).await.unwrap()[0].marks.clone();
+    for (key, intact, bad, mark, first) in [
+        (lab.id.verified(), "intact", "damaged", Mark::Verified, Mark::Damaged),
+        (lab.id.drilled(), "passed", "failed", Mark::Drilled, Mark::DrillFailed),
+    ] {
+        let put = async |verdict: &str, at: &str| {
+            let record = json!({"format": 1, "id": lab.id, "verdict": verdict, "at": at});
+            lab.put(&key, &serde_json::to_vec(&record).unwrap()).await;
+            marks().await
+        };
+        let recently = now.format(&time::format_description::well_known::Rfc3339).unwrap();
+        assert_eq!(put(intact, &recently).await, [Mark::Good, mark], "{key}");
+        assert_eq!(put(intact, "2001-01-01T00:00:00Z").await, [Mark::Good], "{key}");
+        // Who warns is heard, whatever the clock said.
+        assert_eq!(put(bad, "2001-01-01T00:00:00Z").await, [first], "{key}");
+        lab.delete(&key).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_is_told_also_where_it_cannot_be_recorded() {
     let lab = Lab::in_bucket().await;
     let emulator = lab.gcs();

@@ -44,7 +44,10 @@ impl Directory {
             }),
             Err(Errno::NOENT) => Err(missing(
                 "does not exist",
-                format!("create it: mkdir -p {}", word(&path.display().to_string())),
+                format!(
+                    "mount the disk that it is on; if nothing was ever stored there, create it: mkdir -p {}",
+                    word(&path.display().to_string())
+                ),
             )),
             Err(Errno::NOTDIR) => Err(missing("is not a directory", "name a directory".into())),
             Err(e) => Err(failed("open", path, e)),
