@@ -125,8 +125,9 @@ async fn keep(mut writer: Writer, mut ended: oneshot::Receiver<RunEnd>) {
         }
         let tell = async {
             writer.write(None).await;
-            if std::mem::take(&mut is_first) {
+            if is_first {
                 writer.trim().await;
+                is_first = false;
             }
         };
         // The end waits for no slow store.
@@ -422,6 +423,7 @@ mod tests {
         }
 
         async fn delete(&self, key: &str, version: &Version) -> Result<bool> {
+            sleep(self.takes).await;
             self.inner.delete(key, version).await
         }
 
@@ -460,5 +462,34 @@ mod tests {
         let id = progress.run(Operation::Verify);
         let told = runs::read(&*store, &id, clock.now()).await.unwrap().unwrap();
         assert_eq!(told.record.state, RunState::Succeeded);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_ends_while_old_records_are_deleted_deletes_the_others_at_its_end() {
+        const OLD: usize = 3;
+        let dir = tempfile::tempdir().unwrap();
+        let takes = Duration::from_secs(1);
+        let store: Arc<dyn Store> = Arc::new(Slow {
+            inner: DirStore::open(dir.path()).await.unwrap(),
+            takes,
+            written: Mutex::default(),
+        });
+        let records = dir.path().join("runs");
+        std::fs::create_dir(&records).unwrap();
+        for n in 0..runs::KEPT - 1 + OLD {
+            let name = format!("2026-10-01T00-{:02}-{:02}Z-backup-{n:08x}.json", n / 60, n % 60);
+            std::fs::write(records.join(name), "{}").unwrap();
+        }
+        let began = Instant::now();
+        let clock = Clock::new(move || time::macros::datetime!(2026-11-26 0:00 UTC) + began.elapsed());
+        let progress = Progress::new(clock.now());
+        progress.begins(None);
+        let journal = Journal::start(&store, &clock, "test", Operation::Verify, &progress);
+        let count = || std::fs::read_dir(&records).unwrap().count();
+        // The first of them is just being deleted.
+        sleep(FIRST + takes + takes / 2).await;
+        assert_eq!(count(), runs::KEPT + OLD);
+        journal.end(RunEnd::of(None)).await;
+        sleep(PATIENCE).await;
+        assert_eq!(count(), runs::KEPT);
     }
 }

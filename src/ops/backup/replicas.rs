@@ -122,7 +122,8 @@ fn require_whole(name: &str, map: &ShardMap) -> Result<()> {
             format!("collection {name:?} has {all} shards; only {found} of them have a replica"),
         )
         .remedy(
-            "restore the other shards from an older backup, or delete the collection; a backup would miss their data",
+            "restore the collection from an older backup under another name, and keep this one until nothing of it is needed; a \
+             backup of it would miss the data of the other shards",
         )),
         _ => Ok(()),
     }

@@ -92,7 +92,9 @@ pub(super) async fn create(qdrant: &Qdrant, step: &RestoreStep, creation: &Creat
             Code::QdrantUnexpected,
             format!("collection {name:?} was created with other shards than in the backup"),
         )
-        .remedy("stop other clients that create shard keys, delete the collection, then restore again"));
+        .remedy(format!(
+            "stop other clients that create shard keys, delete {name:?}, which this restore has created, then restore again"
+        )));
     }
     for (field, index) in step.wanted.payload_schema.value().as_object().into_iter().flatten() {
         qdrant.create_index(name, field, index).await?;

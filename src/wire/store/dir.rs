@@ -360,7 +360,7 @@ fn failed(action: &str, path: &Path, error: impl Into<io::Error>) -> Error {
     let (code, remedy) = match error.kind() {
         StorageFull | QuotaExceeded => (
             Code::StoreFull,
-            "free some space, delete old backups, or use a larger disk",
+            "free some space (`qdrant-backup prune` shows which backups can go), or use a larger disk",
         ),
         PermissionDenied | ReadOnlyFilesystem => (Code::StoreForbidden, "let the user that runs this write there"),
         _ => return Error::new(Code::StoreFailed, doing).because(error),

@@ -160,9 +160,13 @@ async fn any_number_of_odd_records_is_left_out_and_goes_little_by_little() {
     let mut before = count();
     for _ in 0..4 {
         assert_eq!(post(&service, "/v1/backups?wait=true", "").await.status, 200);
-        while count() >= before && count() != 200 + 3 {
-            tokio::task::yield_now().await;
-        }
+        let deleted = async {
+            while count() >= before && count() != 200 + 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let deleted = tokio::time::timeout(Duration::from_secs(120), deleted).await;
+        deleted.expect("old records are deleted, whenever the run has ended");
         before = count();
     }
     assert_eq!(count(), 200 + 3, "those of others are nobody's to delete");
