@@ -103,15 +103,15 @@ async fn the_list_tells_proof_and_pins_within_80_columns() {
     let note = "before the migration, \u{1b}[31m and whatever else there is to say of it";
     run(&["pin", "latest", "--note", note]).await;
     let newest = newest(dir.path());
-    let at = time::OffsetDateTime::now_utc() - time::Duration::hours(47);
+    let at = time::OffsetDateTime::now_utc() - time::Duration::minutes(8);
     let record = |verdict: &str| {
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
         json!({"verdict": verdict, "at": at}).to_string()
     };
     for (name, verdict, status, proof) in [
-        ("verified.json", "intact", "good", "verified 47 h"),
-        ("drilled.json", "passed", "good", "drilled 47 h"),
-        ("drilled.json", "failed", "DRILL-FAILED", "verified 47 h"),
+        ("verified.json", "intact", "good", "verified 8 min"),
+        ("drilled.json", "passed", "good", "drilled 8 min"),
+        ("drilled.json", "failed", "DRILL-FAILED", "verified 8 min"),
         ("verified.json", "damaged", "DAMAGED", ""),
     ] {
         std::fs::write(newest.join(name), record(verdict)).unwrap();
