@@ -463,6 +463,7 @@ mod tests {
         let told = runs::read(&*store, &id, clock.now()).await.unwrap().unwrap();
         assert_eq!(told.record.state, RunState::Succeeded);
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_run_that_ends_while_old_records_are_deleted_deletes_the_others_at_its_end() {
         const OLD: usize = 3;

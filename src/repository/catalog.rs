@@ -220,7 +220,7 @@ impl Proof {
         self.verdict == ProofVerdict::Intact && self.at.is_none_or(|at| has_come(at, now))
     }
 
-    /// Whether it praises what was only finished at `finished`, after it.
+    /// Whether it calls intact what was `finished` only after it.
     fn is_older_than(&self, finished: OffsetDateTime) -> bool {
         self.verdict == ProofVerdict::Intact && self.at.is_some_and(|at| !has_come(finished, at))
     }

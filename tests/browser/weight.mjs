@@ -15,7 +15,7 @@ async function bytes(url) {
 async function peer() {
   const server = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><title>Peer</title><p>One"));
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  return { url: `http://127.0.0.1:${server.address().port}`, more: null, end: () => server.close() };
+  return { url: `http://127.0.0.1:${server.address().port}`, end: () => server.close() };
 }
 
 /** Milliseconds to the first content, and to the first byte of the answer, in a browser that has loaded nothing of it before. */
