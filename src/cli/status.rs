@@ -352,6 +352,7 @@ mod tests {
     use super::*;
     use crate::ops::freshness::Stored;
     use crate::repository::manifest::Source;
+    use std::sync::Arc;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -366,7 +367,7 @@ mod tests {
             opened: drilled,
             drilled,
             took: Default::default(),
-            collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+            collections: Arc::new(collections.iter().map(|name| ((*name).to_owned(), at)).collect()),
             bytes: Default::default(),
             tells_all: true,
         }

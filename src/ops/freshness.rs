@@ -19,6 +19,7 @@ use crate::wire::store::Store;
 use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -64,9 +65,9 @@ pub struct Good {
     /// From the start of its run to its manifest.
     pub took: time::Duration,
     /// Of when the state is in which it has each collection: its snapshot was asked for then.
-    pub collections: BTreeMap<String, OffsetDateTime>,
+    pub collections: Arc<BTreeMap<String, OffsetDateTime>>,
     /// Bytes that it has of each collection.
-    pub bytes: BTreeMap<String, u64>,
+    pub bytes: Arc<BTreeMap<String, u64>>,
     /// Whether a collection that is not in it was not there: a key for certain collections does not see the others.
     pub tells_all: bool,
 }
@@ -430,17 +431,21 @@ impl Good {
             opened,
             drilled: opened && summary.drilled.as_ref().is_some_and(|proof| !proof.by_engine),
             took: manifest.finished_at - manifest.started_at,
-            bytes: manifest
-                .collections
-                .iter()
-                .map(|c| (c.name.clone(), c.bytes()))
-                .collect(),
-            collections: manifest
-                .collections
-                .iter()
-                // What has no object is not saved.
-                .filter_map(|c| Some((c.name.clone(), taken(c)?)))
-                .collect(),
+            bytes: Arc::new(
+                manifest
+                    .collections
+                    .iter()
+                    .map(|c| (c.name.clone(), c.bytes()))
+                    .collect(),
+            ),
+            collections: Arc::new(
+                manifest
+                    .collections
+                    .iter()
+                    // What has no object is not saved.
+                    .filter_map(|c| Some((c.name.clone(), taken(c)?)))
+                    .collect(),
+            ),
             tells_all: !manifest.qdrant.scoped_key && manifest.collections.iter().all(|c| !c.artifacts.is_empty()),
             selection: manifest.selection,
             source: manifest.qdrant.source,

@@ -179,6 +179,7 @@ mod tests {
     use crate::repository::manifest::Source;
     use crate::repository::names::BackupId;
     use crate::repository::selection::Selection;
+    use std::sync::Arc;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -193,8 +194,8 @@ mod tests {
             opened: drilled,
             drilled,
             took: time::Duration::milliseconds(61_900),
-            collections: [(collection.to_owned(), at)].into(),
-            bytes: [(collection.to_owned(), bytes)].into(),
+            collections: Arc::new([(collection.to_owned(), at)].into()),
+            bytes: Arc::new([(collection.to_owned(), bytes)].into()),
             tells_all: true,
         }
     }

@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { findFaults } from "./faults.mjs";
-import { restore, throughProxy, withoutScript } from "./journeys.mjs";
+import { keepsPlace, restore, throughProxy, withoutScript } from "./journeys.mjs";
 import { tabThrough } from "./keyboard.mjs";
 import { look } from "./look.mjs";
 import { forDocuments, take } from "./pictures.mjs";
@@ -105,6 +105,7 @@ if (option === "--pictures") {
   await step("through a proxy", () => throughProxy(browser, state("journey"), false));
   await step("through a proxy that refuses Origin", () => throughProxy(browser, state("journey"), true));
   await step("without a script", () => withoutScript(browser, state("journey")));
+  await step("a reload keeps the place", () => keepsPlace(browser, state("many")));
   await step("weight", () => weigh(browser, state("many")));
 }
 await browser.close();

@@ -42,7 +42,7 @@ if ! install; then
   exit 1
 fi
 [ "${1-}" != --install ] || exit 0
-# `cargo test --workspace` has built it.
-[ -x "$pages" ] || cargo build --quiet --locked --workspace --example pages
+# After `cargo test --workspace` it is there already.
+cargo build --quiet --locked --workspace --example pages
 export BROWSER_MODULES=$modules/ PAGES=$pages CHROMIUM=${CHROMIUM-$(browser)}
 exec timeout "${BROWSER_TIMEOUT_SECS:-600}" node tests/browser/check.mjs "$@"

@@ -139,3 +139,43 @@ export async function withoutScript(browser, state) {
   expect(await page.locator("[data-run=succeeded]").count() === 1, await page.innerText("main"));
   await close();
 }
+
+/** Milliseconds after which a page stands still. */
+const SETTLED = 500;
+
+/** Whoever reads far down a long list stays there over a reload and a way back, and sees nothing move. */
+export async function keepsPlace(browser, state) {
+  for (const width of [1280, 800, 390]) {
+    const { page, close } = await open(browser, state, { width, reducedMotion: "no-preference", bypassCSP: true });
+    await page.addInitScript(() => {
+      window.places = [];
+      const look = () => { window.places.push(scrollY); requestAnimationFrame(look); };
+      requestAnimationFrame(look);
+    });
+    await visit(page, "/");
+    // What is looked at again is not painted in two frames.
+    await page.waitForFunction(() => !document.body.classList.contains("long"));
+    await page.evaluate(() => scrollTo(0, 1500));
+    for (const way of ["reload", "back"]) {
+      await page.waitForTimeout(SETTLED);
+      if (way === "reload") await page.reload();
+      else {
+        await visit(page, "/ui/backups");
+        await page.goBack();
+      }
+      await page.waitForTimeout(SETTLED);
+      const places = await page.evaluate(() => window.places);
+      const since = places.slice(places.findIndex((place) => place > 0));
+      expect(places.at(-1) > 0 && since.every((place) => Math.abs(place - 1500) < 40), `${width}, ${way}: 1500 became ${[...new Set(since)].join(", ") || 0}`);
+    }
+    // In the first frame, which is held here, the page is as high as it will be.
+    const height = () => page.evaluate(() => document.documentElement.scrollHeight);
+    const whole = await height();
+    await page.addStyleTag({ content: "* { animation-play-state: paused !important }" });
+    await page.evaluate(() => document.body.classList.add("long"));
+    expect(!(await page.locator(".collections .ladder").first().isVisible()), "the list is painted with the sentence");
+    const first = await height();
+    expect(Math.abs(whole - first) < 60, `${width}: ${first} pixels high in the first frame, then ${whole}`);
+    await close();
+  }
+}

@@ -67,9 +67,10 @@ export async function open(browser, state, { language = "en", width = 1280, sche
   return { page, wrong, close: () => context.close() };
 }
 
-/** Goes there; the page is whole then. */
+/** Goes there; the page is whole then, also a long one, which is painted in two frames. */
 export async function visit(page, path) {
   await page.goto(path, { waitUntil: "load" });
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
 }
 
 /** `{ body, headers }` of an answer as it was sent. Node's `fetch` says that it is a browser. */

@@ -18,27 +18,34 @@ async function peer() {
   return { url: `http://127.0.0.1:${server.address().port}`, end: () => server.close() };
 }
 
-/** Milliseconds to the first content, and to the first byte of the answer, in a browser that has loaded nothing of it before. */
-async function paint(browser, state) {
-  const { page, close } = await open(browser, state);
+/** Milliseconds to the first content, to the list (of a page without one: the same), and to the first byte of the answer. */
+async function timed(page) {
   await visit(page, "/");
-  const times = await page.evaluate(() => new Promise((seen) => new PerformanceObserver((list) => {
-    const found = list.getEntriesByName("first-contentful-paint")[0];
-    if (found) seen([found.startTime, performance.getEntriesByType("navigation")[0].responseStart]);
-  }).observe({ type: "paint", buffered: true })));
-  await close();
-  return times;
+  return page.evaluate(() => new Promise((done) => {
+    const at = {};
+    const told = (entries) => {
+      for (const { entryType, name, startTime } of entries.getEntries()) at[entryType === "element" ? "list" : name] = startTime;
+      const content = at["first-contentful-paint"];
+      const list = document.querySelector("[elementtiming]") ? at.list : content;
+      if (content && list) done([content, list, performance.getEntriesByType("navigation")[0].responseStart]);
+    };
+    for (const type of ["paint", "element"]) new PerformanceObserver(told).observe({ type, buffered: true });
+  }));
 }
 
 const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 
-/** Medians of paints in turns. */
-async function paints(browser, states, rounds) {
-  const times = states.map(() => []);
+/** Of each of these, the medians of what first visits come to, and visits after those: in turns, each with a browser that knew nothing. */
+async function visits(browser, states, rounds) {
+  const times = states.map(() => [[], []]);
   for (let round = 0; round < rounds; round++) {
-    for (const [at, state] of states.entries()) times[at].push(await paint(browser, state));
+    for (const [at, state] of states.entries()) {
+      const { page, close } = await open(browser, state);
+      for (const which of times[at]) which.push(await timed(page));
+      await close();
+    }
   }
-  return times.map((times) => [0, 1].map((what) => median(times.map((time) => time[what]))));
+  return times.map((visits) => visits.map((all) => [0, 1, 2].map((what) => median(all.map((one) => one[what])).toFixed())));
 }
 
 export async function weigh(browser, state) {
@@ -49,8 +56,11 @@ export async function weigh(browser, state) {
     if (size > MOST) found.push(`${state.state} ${path}: ${size} bytes on the wire, more than ${MOST}`);
   }
   const word = await peer();
-  const [[first, answer], [one]] = await paints(browser, [state, word], 9);
+  const [ours, ofOneWord] = await visits(browser, [state, word], 9);
   word.end();
-  console.log(`   ${state.state} /: first contentful paint after ${first.toFixed()} ms (answer after ${answer.toFixed()} ms), a page of one word: ${one.toFixed()} ms`);
+  for (const [at, visit] of ["first visit", "later visit"].entries()) {
+    const [content, list, answer] = ours[at];
+    console.log(`   ${state.state} /, ${visit}: the sentence after ${content} ms, the list after ${list} ms (answer after ${answer} ms); a page of one word: ${ofOneWord[at][0]} ms`);
+  }
   return found;
 }

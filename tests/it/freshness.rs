@@ -5,6 +5,7 @@ use qdrant_backup::repository::names::BackupId;
 use qdrant_backup::repository::selection::Selection;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::peer::{Create, Peer};
 use testkit::service::{Service, Setup};
@@ -27,7 +28,7 @@ fn good(minutes: i64, collections: &[&str]) -> Good {
         took: Default::default(),
         tells_all: true,
         bytes: Default::default(),
-        collections: collections.iter().map(|name| ((*name).to_owned(), at)).collect(),
+        collections: Arc::new(collections.iter().map(|name| ((*name).to_owned(), at)).collect()),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Document {
     /// Of what the page tells.
     pub(super) tone: Tone,
     pub(super) main: Markup,
+    /// Whether it has a long list, which is painted one frame after what stands above it.
+    pub(super) is_long: bool,
     /// Of the plan that it shows.
     pub(super) etag: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Document {
             place,
             tone: Tone::Plain,
             main,
+            is_long: false,
             etag: None,
         }
     }
@@ -125,7 +128,7 @@ fn framed(page: &Document, reader: &Reader) -> Markup {
                 link rel="stylesheet" href=(STYLE.path);
                 script src=(SCRIPT.path) defer {}
             }
-            body data-tone=(page.tone.word()) {
+            body.long[page.is_long] data-tone=(page.tone.word()) {
                 a.skip href="#main" { (reader.say(Text::SkipToContent)) }
                 header.top {
                     div.bar {

@@ -15,17 +15,18 @@ use super::text::Text;
 use crate::server::App;
 use axum::extract::State;
 use axum::response::Response;
-pub(in crate::server) use look::Seen;
-
+use collections::Listed;
 use look::Look;
 use maud::{Markup, html};
 use rows::Row;
 use verdict::Verdict;
 
+pub(in crate::server) use look::Seen;
+
 /// Seconds between two looks of the script where nothing runs.
 const IDLE_SECONDS: u32 = 60;
 
-/// Collections on one page.
+/// Collections on one page. The style sheet has the height of so many.
 const COLLECTIONS: usize = 20;
 
 pub(super) async fn show(State(app): State<App>, reader: Reader) -> Response {
@@ -34,6 +35,7 @@ pub(super) async fn show(State(app): State<App>, reader: Reader) -> Response {
     let verdict = Verdict::of(&look);
     let sentence = verdict.sentence(&reader, &look);
     let is_at_work = look.operations.iter().any(|operation| !operation.has_ended());
+    let listed = Listed::of(&reader, &rows);
     let seconds = if is_at_work { LOOK_SECONDS } else { IDLE_SECONDS };
     let main = html! {
         // The script looks again at what is marked so.
@@ -42,13 +44,14 @@ pub(super) async fn show(State(app): State<App>, reader: Reader) -> Response {
             (warnings(&reader, &look))
             (work::running(&reader, &look))
             (facts(&reader, &look, &rows))
-            (collections::section(&reader, &rows, &look))
+            (collections::section(&reader, &listed, &look))
             (history::section(&reader, &look))
             (work::recent(&reader, &look))
         }
     };
     let mut page = Document::new(sentence, Place::Overview, main);
     page.tone = verdict.tone();
+    page.is_long = listed.shown.len() == COLLECTIONS;
     page.send(&reader).await
 }
 

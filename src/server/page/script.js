@@ -95,10 +95,11 @@
   };
 
   document.addEventListener("submit", submit);
-  // The page is seen first, as it was sent.
-  requestAnimationFrame(() => setTimeout(() => {
+  // The page is seen first, as it was sent: a long one in two frames.
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => {
+    document.body.classList.remove("long");
     localize(document);
     offerCopies(document);
     again();
-  }));
+  })));
 })();

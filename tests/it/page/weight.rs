@@ -11,6 +11,9 @@ use testkit::service::Service;
 /// Bytes of the answer, packed as browsers ask for it.
 const MOST: usize = 30 << 10;
 
+/// What the style sheet knows a long list by.
+const LONG: &str = "<body class=\"long\"";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_overview_of_300_collections_and_1000_backups_is_light() {
     let names: Vec<_> = (0..300).map(many::name).collect();
@@ -46,5 +49,12 @@ async fn the_overview_of_300_collections_and_1000_backups_is_light() {
         // A page of collections, each with its strip.
         let rows = ["data-state=", "<svg class=\"strip\""].map(|what| page.matches(what).count());
         assert_eq!(rows, [20, 20], "{path}: it has what it should");
+        assert!(page.contains(LONG), "{path}: it is painted in two frames");
     }
+    // A short list is painted at once: the place that is kept for a long one would be too large.
+    let page = service
+        .request(Method::GET, "/?find=collection-012")
+        .header("accept", HTML);
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert_eq!((page.matches("data-state=").count(), page.contains(LONG)), (10, false));
 }

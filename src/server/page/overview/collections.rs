@@ -2,7 +2,7 @@
 
 use super::COLLECTIONS;
 use super::look::{Look, RUNS};
-use super::rows::Row;
+use super::rows::{self, Row};
 use crate::base::text::{count, size};
 use crate::ops::freshness::State;
 use crate::server::page::chart::{StripMark, gauge, strip};
@@ -11,33 +11,66 @@ use crate::server::page::reader::Reader;
 use crate::server::page::text::Text;
 use maud::{Markup, html};
 
-pub(super) fn section(reader: &Reader, rows: &[Row], look: &Look) -> Markup {
-    if rows.is_empty() {
+/// What the reader asks for of the list.
+pub(super) struct Listed<'a> {
+    /// The rows of the page.
+    pub(super) shown: Vec<&'a Row>,
+    /// How many there are in all, whatever is asked for.
+    all: usize,
+    wanted: Option<&'a str>,
+    page: usize,
+    last: usize,
+}
+
+impl<'a> Listed<'a> {
+    pub(super) fn of(reader: &'a Reader, rows: &'a [Row]) -> Self {
+        let wanted = reader.asked("find");
+        let found: Vec<_> = rows
+            .iter()
+            .filter(|row| wanted.is_none_or(|wanted| row.standing.name.contains(wanted)))
+            .collect();
+        let last = found.len().div_ceil(COLLECTIONS).max(1);
+        let page = reader
+            .asked("page")
+            .and_then(|page| page.parse().ok())
+            .unwrap_or(1)
+            .clamp(1, last);
+        Self {
+            shown: found
+                .into_iter()
+                .skip((page - 1) * COLLECTIONS)
+                .take(COLLECTIONS)
+                .collect(),
+            all: rows.len(),
+            wanted,
+            page,
+            last,
+        }
+    }
+}
+
+pub(super) fn section(reader: &Reader, listed: &Listed<'_>, look: &Look) -> Markup {
+    let Listed {
+        shown,
+        all,
+        wanted,
+        page,
+        last,
+    } = listed;
+    if *all == 0 {
         return html! {};
     }
-    let wanted = reader.asked("find");
-    let found: Vec<_> = rows
-        .iter()
-        .filter(|row| wanted.is_none_or(|wanted| row.standing.name.contains(wanted)))
-        .collect();
-    let last = found.len().div_ceil(COLLECTIONS).max(1);
-    let page = reader
-        .asked("page")
-        .and_then(|page| page.parse().ok())
-        .unwrap_or(1)
-        .clamp(1, last);
-    let shown = found.iter().skip((page - 1) * COLLECTIONS).take(COLLECTIONS);
     html! {
         section #collections aria-labelledby="collections-title" {
             div.title-bar {
-                h2 #collections-title { (reader.say(Text::Collections)) " " span.count { (count(rows.len() as u64)) } }
-                @if rows.len() > COLLECTIONS || wanted.is_some() { (finder(reader, wanted)) }
+                h2 #collections-title elementtiming="list" { (reader.say(Text::Collections)) " " span.count { (count(*all as u64)) } }
+                @if *all > COLLECTIONS || wanted.is_some() { (finder(reader, *wanted)) }
             }
-            @if found.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
+            @if shown.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
             ul.collections {
                 @for row in shown { (one(reader, row, look)) }
             }
-            (pager(reader, page, last, wanted))
+            (pager(reader, *page, *last, *wanted))
         }
     }
 }
@@ -79,6 +112,7 @@ fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
         State::Stale => (Tone::Bad, Text::IsStale, "stale"),
         State::Missing => (Tone::Bad, Text::IsMissing, "missing"),
     };
+    let marks = rows::strip(look, &standing.name);
     let (backup, age) = row.newest.unzip();
     let restore = backup.or(row.doubtful).map(|id| {
         let id = id.to_string();
@@ -107,7 +141,7 @@ fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
             }
             (row.ladder.shown(reader, standing.backup))
             div.runs {
-                (strip(&row.strip, RUNS, &told(reader, &row.strip)))
+                (strip(&marks, RUNS, &told(reader, &marks)))
                 @if let Some(restore) = restore { a href=(restore) { (reader.say(Text::RestoreThis)) } }
             }
         }
@@ -115,14 +149,14 @@ fn one(reader: &Reader, row: &Row, look: &Look) -> Markup {
 }
 
 /// The strip in words.
-fn told(reader: &Reader, strip: &[StripMark]) -> String {
-    let count = |mark| strip.iter().filter(|found| **found == mark).count();
+fn told(reader: &Reader, marks: &[StripMark]) -> String {
+    let count = |mark| marks.iter().filter(|found| **found == mark).count();
     let (good, doubtful, failed) = (
         count(StripMark::Good),
         count(StripMark::Doubtful),
         count(StripMark::Failed),
     );
-    let all = strip.len();
+    let all = marks.len();
     reader
         .say(Text::Strip {
             all,

@@ -22,8 +22,6 @@ pub(super) struct Row {
     /// In its newest good backup.
     pub(super) bytes: Option<u64>,
     pub(super) points: Option<u64>,
-    /// What became of it in the last backups, oldest first.
-    pub(super) strip: Vec<StripMark>,
 }
 
 pub(super) fn rows(look: &Look) -> Vec<Row> {
@@ -35,12 +33,6 @@ pub(super) fn rows(look: &Look) -> Vec<Row> {
             good.and_then(|good| good.bytes.get(&standing.name).copied())
         }),
         points: standing.backup.and_then(|id| points(look, id, &standing.name)),
-        strip: look
-            .backups
-            .iter()
-            .rev()
-            .map(|seen| outcome(seen, &standing.name))
-            .collect(),
         newest: newest(look, standing),
         doubtful: doubtful(look, &standing.name),
         standing: standing.clone(),
@@ -84,7 +76,12 @@ fn points(look: &Look, id: BackupId, name: &str) -> Option<u64> {
     seen.summary.points_by_collection.get(name).copied()
 }
 
-/// What became of a collection in one backup.
+/// What became of a collection in the last backups, oldest first.
+pub(super) fn strip(look: &Look, name: &str) -> Vec<StripMark> {
+    look.backups.iter().rev().map(|seen| outcome(seen, name)).collect()
+}
+
+/// The same in one backup.
 fn outcome(seen: &SeenBackup, name: &str) -> StripMark {
     let is_saved = seen.bytes.contains_key(name);
     match (is_saved, tone(&seen.summary)) {
