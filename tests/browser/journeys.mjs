@@ -140,8 +140,8 @@ export async function withoutScript(browser, state) {
   await close();
 }
 
-/** Milliseconds after which a page stands still. */
-const SETTLED = 500;
+/** Frames in which what is going to move has moved. */
+const SETTLED = 40;
 
 /** Whoever reads far down a long list stays there over a reload and a way back, and sees nothing move. */
 export async function keepsPlace(browser, state) {
@@ -152,21 +152,25 @@ export async function keepsPlace(browser, state) {
       const look = () => { window.places.push(scrollY); requestAnimationFrame(look); };
       requestAnimationFrame(look);
     });
+    /** Where the page was in the frames since it began, or since it was asked before. */
+    const places = async () => {
+      await page.waitForFunction((frames) => window.places.length >= frames, SETTLED);
+      return page.evaluate(() => window.places.splice(0));
+    };
     await visit(page, "/");
     // What is looked at again is not painted in two frames.
     await page.waitForFunction(() => !document.body.classList.contains("long"));
-    await page.evaluate(() => scrollTo(0, 1500));
+    await page.evaluate(() => { scrollTo(0, 1500); window.places.length = 0; });
     for (const way of ["reload", "back"]) {
-      await page.waitForTimeout(SETTLED);
+      await places();
       if (way === "reload") await page.reload();
       else {
         await visit(page, "/ui/backups");
         await page.goBack();
       }
-      await page.waitForTimeout(SETTLED);
-      const places = await page.evaluate(() => window.places);
-      const since = places.slice(places.findIndex((place) => place > 0));
-      expect(places.at(-1) > 0 && since.every((place) => Math.abs(place - 1500) < 40), `${width}, ${way}: 1500 became ${[...new Set(since)].join(", ") || 0}`);
+      const all = await places();
+      const since = all.slice(all.findIndex((place) => place > 0));
+      expect(all.at(-1) > 0 && since.every((place) => Math.abs(place - 1500) < 40), `${width}, ${way}: 1500 became ${[...new Set(since)].join(", ") || 0}`);
     }
     // In the first frame, which is held here, the page is as high as it will be.
     const height = () => page.evaluate(() => document.documentElement.scrollHeight);

@@ -63,6 +63,7 @@ pub(super) fn section(reader: &Reader, listed: &Listed<'_>, look: &Look) -> Mark
     html! {
         section #collections aria-labelledby="collections-title" {
             div.title-bar {
+                // Browsers tell when it is seen, see tests/browser/weight.mjs.
                 h2 #collections-title elementtiming="list" { (reader.say(Text::Collections)) " " span.count { (count(*all as u64)) } }
                 @if *all > COLLECTIONS || wanted.is_some() { (finder(reader, *wanted)) }
             }
