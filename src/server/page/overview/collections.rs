@@ -50,28 +50,21 @@ impl<'a> Listed<'a> {
 }
 
 pub(super) fn section(reader: &Reader, listed: &Listed<'_>, look: &Look) -> Markup {
-    let Listed {
-        shown,
-        all,
-        wanted,
-        page,
-        last,
-    } = listed;
-    if *all == 0 {
+    if listed.all == 0 {
         return html! {};
     }
     html! {
         section #collections aria-labelledby="collections-title" {
             div.title-bar {
                 // Browsers tell when it is seen, see tests/browser/weight.mjs.
-                h2 #collections-title elementtiming="list" { (reader.say(Text::Collections)) " " span.count { (count(*all as u64)) } }
-                @if *all > COLLECTIONS || wanted.is_some() { (finder(reader, *wanted)) }
+                h2 #collections-title elementtiming="list" { (reader.say(Text::Collections)) " " span.count { (count(listed.all as u64)) } }
+                @if listed.all > COLLECTIONS || listed.wanted.is_some() { (finder(reader, listed.wanted)) }
             }
-            @if shown.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
+            @if listed.shown.is_empty() { p.empty { (reader.say(Text::NoneFound)) } }
             ul.collections {
-                @for row in shown { (one(reader, row, look)) }
+                @for row in &listed.shown { (one(reader, row, look)) }
             }
-            (pager(reader, *page, *last, *wanted))
+            (pager(reader, listed.page, listed.last, listed.wanted))
         }
     }
 }
