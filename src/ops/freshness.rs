@@ -198,7 +198,7 @@ pub(crate) fn assess(question: &FreshnessInput<'_>, stored: Stored) -> Result<An
     for collection in collections.iter_mut().filter(|c| c.state != State::Fresh) {
         // The start tells nothing of what had a backup.
         let since = since.filter(|_| collection.state == State::Missing);
-        let at = absent_at(&collection.name, &backups, question.source).max(since);
+        let at = absent_at(&collection.name, &backups, question.source).or(since);
         let due = at.and_then(|at| at.checked_add(question.wanted.max_age.try_into().ok()?));
         if let Some(due) = due.filter(|due| question.now < *due) {
             (collection.state, collection.due_at) = (State::New, Some(due));

@@ -54,6 +54,11 @@ impl Setup {
         }
     }
 
+    /// Its own directory: what is put there was in the store before the service started.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub async fn start(self) -> Service {
         self.start_as(|app| app).await
     }
@@ -129,6 +134,13 @@ impl Service {
     /// The store in its own directory.
     pub async fn store(&self) -> Arc<dyn Store> {
         Arc::new(DirStore::open(self.dir()).await.unwrap())
+    }
+
+    /// Waits until it has recorded its first start, over its own directory without a backup: it does that beside all else.
+    pub async fn first_start(&self) {
+        while !self.dir().join("since.json").exists() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Tells it to stop.

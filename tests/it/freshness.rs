@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::many;
 use testkit::peer::{Create, Peer};
 use testkit::service::{Service, Setup};
 use time::OffsetDateTime;
@@ -260,20 +261,13 @@ impl Watched {
     /// Of a service for whose first backup the time has run out.
     async fn of(setup: Setup) -> Self {
         let service = Self(setup.start().await);
-        service.has_begun().await;
+        service.0.first_start().await;
         service.pass(26);
         service
     }
 
     fn pass(&self, hours: u64) {
         self.0.hands.pass(Duration::from_secs(hours * 3600));
-    }
-
-    /// Waits until the start is recorded.
-    async fn has_begun(&self) {
-        while !self.0.dir().join("since.json").exists() {
-            tokio::task::yield_now().await;
-        }
     }
 
     async fn backup(&self, body: &'static str) -> u16 {
@@ -360,7 +354,7 @@ async fn a_new_deployment_has_time_for_its_first_backup_and_no_more() {
     let setup = Setup::over(&peer.url);
     let config = setup.config.clone();
     let service = Watched(setup.start().await);
-    service.has_begun().await;
+    service.0.first_start().await;
     let new = json!({"docs": "new", "logs": "new"});
     assert_eq!(service.states("").await, (200, new.clone()));
     assert_eq!(service.states("?verified=true").await, (200, new.clone()));
@@ -383,7 +377,7 @@ async fn a_new_deployment_has_time_for_its_first_backup_and_no_more() {
     // A partial backup ends it.
     peer.on_create("logs", [Create::Forbidden]);
     let partial = Watched(Service::over(&peer.url).await);
-    partial.has_begun().await;
+    partial.0.first_start().await;
     assert_eq!(partial.states("").await.0, 200);
     assert_eq!(partial.backup("").await, 500);
     let missing = json!({"docs": "missing", "logs": "missing"});
@@ -413,7 +407,7 @@ async fn a_store_that_lost_its_backups_is_no_new_one() {
     let used = Setup::over(&peer.url);
     let store = used.config.store.url.clone();
     let before = Watched(used.start().await);
-    before.has_begun().await;
+    before.0.first_start().await;
     assert_eq!(before.backup("").await, 200);
     std::fs::remove_file(before.0.dir().join("since.json")).unwrap();
     let mut later = Setup::over(&peer.url);
@@ -422,6 +416,20 @@ async fn a_store_that_lost_its_backups_is_no_new_one() {
     later.pass(27);
     assert_eq!(later.states("").await, (503, json!({"docs": "stale"})));
     assert!(!before.0.dir().join("since.json").exists());
+}
+
+/// Of a start over an empty store, into which a past was copied after it.
+#[tokio::test]
+async fn a_start_makes_nothing_new_that_older_backups_were_to_have() {
+    let peer = Peer::start(&[("docs", 1000), ("logs", 10)]).await;
+    let service = Watched(Service::over(&peer.url).await);
+    service.0.first_start().await;
+    let new = json!({"docs": "new", "logs": "new"});
+    assert_eq!(service.states("").await, (200, new));
+    let at = service.0.hands.now() - Duration::from_secs(27 * 3600);
+    many::write_backup(at, service.0.dir(), &[("docs", 3, 1000)], |_| ());
+    let known = json!({"docs": "stale", "logs": "missing"});
+    assert_eq!(service.states("").await, (503, known));
 }
 
 #[tokio::test]

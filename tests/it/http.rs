@@ -48,6 +48,7 @@ const NOBODY: &str = "http://127.0.0.1:1";
 #[tokio::test]
 async fn health_depends_on_nobody() {
     let service = Service::over(NOBODY).await;
+    service.first_start().await;
     std::fs::remove_dir_all(service.dir()).unwrap();
     let health = service.look("/health").await;
     assert_eq!((health.status, &health.body["status"]), (200, &json!("ok")));
