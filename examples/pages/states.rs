@@ -55,17 +55,20 @@ fn setup(qdrant: &str) -> Setup {
     setup
 }
 
-/// A service over a Qdrant, without a past.
+/// A service over a Qdrant, without a past, that has recorded its first start.
 async fn over(qdrant: &str) -> Service {
-    setup(qdrant).start().await
+    let service = setup(qdrant).start().await;
+    service.first_start().await;
+    service
 }
 
-/// A service with a long past, whose newest backup is so old.
-async fn with_past(qdrant: &str, age: Duration) -> Service {
-    let service = over(qdrant).await;
-    past::backups(service.dir(), age);
-    past::runs(service.dir(), age);
-    service
+/// A service to be over a store with a long past, whose newest backup is so old. The past is older than the start, so nothing is new
+/// because of it.
+fn with_past(qdrant: &str, age: Duration) -> Setup {
+    let setup = setup(qdrant);
+    past::backups(setup.dir(), age);
+    past::runs(setup.dir(), age);
+    setup
 }
 
 async fn empty() -> State {
@@ -83,9 +86,9 @@ async fn first_run() -> State {
 }
 
 async fn good() -> State {
-    let service = with_past(&peer().await.url, AGE).await;
+    let setup = with_past(&peer().await.url, AGE);
     let newest = id(NOW - AGE);
-    let run = past::run(service.dir(), "drill", NOW - HOUR * 50, HOUR, |_| ());
+    let run = past::run(setup.dir(), "drill", NOW - HOUR * 50, HOUR, |_| ());
     State {
         paths: vec![
             "/ui/backups".into(),
@@ -100,7 +103,7 @@ async fn good() -> State {
             "/?find=nothing".into(),
             "/ui/backups/2001-01-01T00-00-00Z".into(),
         ],
-        ..State::new("good", service, "[data-verdict=protected]")
+        ..State::new("good", setup.start().await, "[data-verdict=protected]")
     }
 }
 
@@ -118,9 +121,9 @@ async fn running() -> State {
     let mut setup = setup(&peer.url);
     // As long as somebody looks.
     setup.config.qdrant.create_timeout = HOUR * 24;
+    past::backups(setup.dir(), EVERY);
+    past::runs(setup.dir(), EVERY);
     let service = setup.start().await;
-    past::backups(service.dir(), EVERY);
-    past::runs(service.dir(), EVERY);
     let began = service.request(Method::POST, "/v1/backups").send().await.unwrap();
     assert_eq!(began.status(), 202);
     let operation = began.headers()["location"].to_str().unwrap().to_owned();
@@ -144,24 +147,24 @@ async fn running() -> State {
 }
 
 async fn partial() -> State {
-    let service = with_past(&peer().await.url, EVERY + AGE).await;
+    let setup = with_past(&peer().await.url, EVERY + AGE);
     let at = NOW - AGE;
-    past::partial(service.dir(), at, &mut COLLECTIONS.into(), "images");
-    past::run(service.dir(), "backup", at, MINUTE * 6, |record| {
+    past::partial(setup.dir(), at, &mut COLLECTIONS.into(), "images");
+    past::run(setup.dir(), "backup", at, MINUTE * 6, |record| {
         record["backup"] = id(at).into();
         past::failed(record, "images");
     });
     State {
         paths: vec![format!("/ui/backups/{}", id(at))],
-        ..State::new("partial", service, "[data-notice=partial]")
+        ..State::new("partial", setup.start().await, "[data-notice=partial]")
     }
 }
 
 async fn failed() -> State {
-    let service = with_past(&peer().await.url, EVERY * 4 + AGE).await;
+    let setup = with_past(&peer().await.url, EVERY * 4 + AGE);
     let mut run = String::new();
     for back in 0..4 {
-        run = past::run(service.dir(), "backup", NOW - AGE - EVERY * back, MINUTE, |record| {
+        run = past::run(setup.dir(), "backup", NOW - AGE - EVERY * back, MINUTE, |record| {
             past::failed(record, "articles");
             record["totals"] = json!({"units": 6, "failed": 6});
             record["units"] = json!(COLLECTIONS.map(|(name, ..)| json!({"name": name, "phase": "failed"})));
@@ -169,25 +172,33 @@ async fn failed() -> State {
     }
     State {
         paths: vec![format!("/ui/runs/{run}")],
-        ..State::new("failed", service, "[data-verdict=at_risk] ~ #runs [data-run=failed]")
+        ..State::new(
+            "failed",
+            setup.start().await,
+            "[data-verdict=at_risk] ~ #runs [data-run=failed]",
+        )
     }
 }
 
 async fn stale() -> State {
     let mut collections: Vec<_> = COLLECTIONS.map(|(name, ..)| (name, 100)).into();
     collections.push(("sessions", 100));
-    let service = with_past(&Peer::start(&collections).await.url, HOUR * 31).await;
+    let setup = with_past(&Peer::start(&collections).await.url, HOUR * 31);
     // One collection alone was saved since.
-    past::only(service.dir(), NOW - AGE, &COLLECTIONS[2]);
-    State::new("stale", service, "[data-state=missing] ~ [data-state=stale]")
+    past::only(setup.dir(), NOW - AGE, &COLLECTIONS[2]);
+    State::new(
+        "stale",
+        setup.start().await,
+        "[data-state=missing] ~ [data-state=stale]",
+    )
 }
 
 async fn unproven() -> State {
-    let service = with_past(&peer().await.url, EVERY + AGE).await;
-    past::unproven(service.dir(), NOW - AGE, &COLLECTIONS);
+    let setup = with_past(&peer().await.url, EVERY + AGE);
+    past::unproven(setup.dir(), NOW - AGE, &COLLECTIONS);
     State {
         paths: vec![format!("/ui/backups/{}", id(NOW - AGE))],
-        ..State::new("unproven", service, "[data-notice=unproven]")
+        ..State::new("unproven", setup.start().await, "[data-notice=unproven]")
     }
 }
 
@@ -202,28 +213,28 @@ async fn store_down() -> State {
 
 async fn qdrant_down() -> State {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let service = with_past(&format!("http://{nobody}"), AGE).await;
+    let setup = with_past(&format!("http://{nobody}"), AGE);
     let shows = "[data-verdict=cannot_tell] ~ #collections [data-state=fresh]";
-    State::new("qdrant-down", service, shows)
+    State::new("qdrant-down", setup.start().await, shows)
 }
 
 async fn clock_skew() -> State {
-    let service = with_past(&peer().await.url, AGE).await;
-    past::good(service.dir(), NOW + HOUR * 24 * 400, &COLLECTIONS);
-    State::new("clock-skew", service, "[data-notice=clock]")
+    let setup = with_past(&peer().await.url, AGE);
+    past::good(setup.dir(), NOW + HOUR * 24 * 400, &COLLECTIONS);
+    State::new("clock-skew", setup.start().await, "[data-notice=clock]")
 }
 
 /// A run whose process was killed has still its lease; of an earlier one that has run out.
 async fn dead_lease_holder() -> State {
-    let service = with_past(&peer().await.url, EVERY + AGE).await;
+    let setup = with_past(&peer().await.url, EVERY + AGE);
     let began = NOW - MINUTE * 50;
     let lease = json!({
         "holder": "dead", "who": "backup-vm/977", "since": stamp(began), "expires_at": stamp(NOW + MINUTE * 9),
     });
-    plant(service.dir(), "lock.json", &lease, began + MINUTE);
+    plant(setup.dir(), "lock.json", &lease, began + MINUTE);
     let mut run = String::new();
     for (at, holder) in [(NOW - AGE, "earlier"), (began, "dead")] {
-        run = past::run(service.dir(), "backup", at, MINUTE, |record| {
+        run = past::run(setup.dir(), "backup", at, MINUTE, |record| {
             record["who"] = "backup-vm/977".into();
             record["holder"] = holder.into();
             record["state"] = "running".into();
@@ -235,7 +246,7 @@ async fn dead_lease_holder() -> State {
     }
     State {
         paths: vec![format!("/ui/runs/{run}")],
-        ..State::new("dead-lease-holder", service, "[data-silent-run]")
+        ..State::new("dead-lease-holder", setup.start().await, "[data-silent-run]")
     }
 }
 
@@ -254,9 +265,9 @@ async fn read_only_caller() -> State {
         ("AUTH_TOKEN_FILE", tokens.path().to_str().unwrap()),
     ]);
     setup.hands = Hands::standing_at(NOW);
-    let service = setup.start().await;
     past::backups(dir.path(), HOUR * 27);
     past::runs(dir.path(), HOUR * 27);
+    let service = setup.start().await;
     State {
         paths: vec!["/ui/prune".into(), format!("/ui/backups/{}", id(NOW - HOUR * 27))],
         more: json!({"headers": {"authorization": format!("Bearer {TOKEN}")}}),
@@ -272,9 +283,9 @@ async fn many() -> State {
     let peer = Peer::start(&collections).await;
     let mut setup = Setup::over(&peer.url);
     setup.hands = Hands::standing_at(NOW);
+    many::write_backups_until(NOW - AGE, setup.dir(), 1000, 1);
+    many::write_backups_until(NOW - AGE, setup.dir(), 60, names.len());
     let service = setup.start().await;
-    many::write_backups_until(NOW - AGE, service.dir(), 1000, 1);
-    many::write_backups_until(NOW - AGE, service.dir(), 60, names.len());
     State {
         paths: vec!["/?page=3".into(), "/?find=collection-0123".into()],
         ..State::new("many", service, "[data-verdict=protected] ~ #collections .pager")
