@@ -5,8 +5,8 @@
 //! that has not come yet.
 //!
 //! A collection that cannot have a backup yet is **new** until it could have been promised one: from the newest good backup that
-//! would have it and does not, it appeared later; where there is no backup at all, the first start of a service tells, until a backup
-//! is made that is not good. Neither is put off by anything but a good backup.
+//! would have it and does not, it appeared later; where no backup was to have it, the first start of a service over the store without a
+//! backup tells, until a backup is made that is not good. Neither is put off by anything but a good backup.
 
 use crate::base::error::Result;
 use crate::repository::catalog::{self, Found, Mark, Memory, Summary};
