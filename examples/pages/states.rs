@@ -118,11 +118,9 @@ async fn running() -> State {
         };
         peer.on_create(name, [held]);
     }
-    let mut setup = setup(&peer.url);
+    let mut setup = with_past(&peer.url, EVERY);
     // As long as somebody looks.
     setup.config.qdrant.create_timeout = HOUR * 24;
-    past::backups(setup.dir(), EVERY);
-    past::runs(setup.dir(), EVERY);
     let service = setup.start().await;
     let began = service.request(Method::POST, "/v1/backups").send().await.unwrap();
     assert_eq!(began.status(), 202);
